@@ -1,0 +1,304 @@
+//! The settings: what there is, in which unit, and what it is when nobody sets it.
+//!
+//! Layers, later ones win: the defaults here, `config/default.toml`, `config/<env>.toml`, `SWITCHBOARD__SECTION__KEY`
+//! from the environment, flags. `docs/CONFIGURATION.md` is the published form.
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// All settings. Every value has passed [`Config::check`] when it comes from the loader.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `development` or `production`; production refuses what is only fit for development.
+    pub env: Environment,
+    /// Where the server keeps what it makes itself: the development secret, and the database unless `database.url` says
+    /// otherwise.
+    pub data_dir: PathBuf,
+    pub server: ServerConfig,
+    pub log: LogConfig,
+    pub database: DatabaseConfig,
+    pub auth: AuthConfig,
+    pub session: SessionConfig,
+    pub workflow: WorkflowConfig,
+    pub knowledge: KnowledgeConfig,
+    pub provider: ProviderConfig,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    #[default]
+    Development,
+    Production,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    pub host: String,
+    /// 0 takes any free port.
+    pub port: u16,
+    /// Worker threads; 0 is one per core.
+    pub workers: usize,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    /// An env_logger filter: `info`, or `info,switchboard::workflow=debug`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// `sqlite://path`, relative to the working directory.
+    pub url: String,
+    /// Connections that read at once.
+    pub readers: u32,
+    /// How long a statement waits for a lock that another process holds, in milliseconds.
+    pub busy_timeout_ms: u32,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Signs the access and refresh tokens: 32 bytes or more. In development it is made at first start and kept in
+    /// `data_dir`.
+    #[serde(skip_serializing)]
+    pub jwt_secret: Option<SecretString>,
+    pub issuer: String,
+    pub audience: String,
+    /// Life of an access token, in seconds.
+    pub access_token_ttl_s: u64,
+    /// Life of a refresh token, in seconds.
+    pub refresh_token_ttl_s: u64,
+    /// Life of a one-time WebSocket ticket, in seconds.
+    pub ws_ticket_ttl_s: u64,
+    /// Password hashes at once, each of 19 MiB; 0 is one per core.
+    pub hash_threads: usize,
+    /// Password hashes that may wait for a free place; one more is answered `OVERLOADED`.
+    pub hash_queue: usize,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionConfig {
+    /// How long a socket may stay without authentication, in seconds.
+    pub auth_deadline_s: u64,
+    /// Between two WebSocket pings, in seconds.
+    pub heartbeat_interval_s: u64,
+    /// A socket that sent nothing, not even a pong, for so long is closed with 4408; in seconds.
+    pub heartbeat_timeout_s: u64,
+    /// The largest message a client may send, its fragments together, in bytes.
+    pub max_message_bytes: usize,
+    /// The longest text of a `message`, in characters.
+    pub max_message_chars: usize,
+    /// Turns that one socket may have running or starting at once.
+    pub max_running_turns: usize,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkflowConfig {
+    /// The specialists. Empty: those that are built in.
+    pub agents_file: Option<PathBuf>,
+    /// Turns running at once in the whole server; one more is answered `OVERLOADED`.
+    pub max_running_turns: usize,
+    /// Below this confidence (0 to 1) the default specialist answers.
+    pub confidence_threshold: f64,
+    /// Earlier messages go to the model up to so many tokens (four bytes are counted as one).
+    pub context_token_budget: usize,
+    /// How long a finished turn can be resumed, in seconds.
+    pub turn_retention_s: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KnowledgeConfig {
+    /// Load the built-in documents into an empty knowledge base.
+    pub seed: bool,
+    /// Passages that go to the model.
+    pub max_passages: usize,
+    /// The longest chunk, in characters.
+    pub chunk_chars: usize,
+    /// The largest document, in bytes.
+    pub max_document_bytes: usize,
+    /// The most text that may come out of one document, in bytes.
+    pub max_text_bytes: usize,
+    /// The most time that reading one document may take, in seconds.
+    pub extract_timeout_s: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderKind {
+    /// Answers from the best passages; needs no model.
+    #[default]
+    Extractive,
+    /// Any server with an OpenAI-compatible `/chat/completions`.
+    Openai,
+    /// Deterministic text, for tests and load.
+    Scripted,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderConfig {
+    pub kind: ProviderKind,
+    /// Of `openai`: up to and without `/chat/completions`.
+    pub base_url: String,
+    #[serde(skip_serializing)]
+    pub api_key: Option<SecretString>,
+    /// Of `openai`: the model's name at that server.
+    pub model: String,
+    /// The longest answer, in tokens; 0 leaves it to the server.
+    pub max_answer_tokens: u32,
+    /// 0 is the most predictable.
+    pub temperature: f64,
+    pub connect_timeout_ms: u64,
+    /// From the request to the first token, in milliseconds.
+    pub first_token_timeout_ms: u64,
+    /// Between two tokens, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// A whole answer, in milliseconds.
+    pub total_timeout_ms: u64,
+    pub scripted: ScriptedConfig,
+}
+
+/// What `scripted` says. A message may change it for its own turn with `metadata.script`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScriptedConfig {
+    /// Tokens of an answer.
+    pub tokens: u32,
+    /// Between two tokens, in milliseconds; 0 does not wait.
+    pub interval_ms: u64,
+    /// Size of a token, in bytes.
+    pub token_bytes: u32,
+    /// Break after so many tokens; 0 fails before the first. Absent: never.
+    pub fail_after: Option<u32>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            env: Environment::default(),
+            data_dir: PathBuf::from("data"),
+            server: ServerConfig::default(),
+            log: LogConfig::default(),
+            database: DatabaseConfig::default(),
+            auth: AuthConfig::default(),
+            session: SessionConfig::default(),
+            workflow: WorkflowConfig::default(),
+            knowledge: KnowledgeConfig::default(),
+            provider: ProviderConfig::default(),
+        }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".to_owned(), port: 8000, workers: 0 }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::default(), level: "info".to_owned() }
+    }
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: "sqlite://data/switchboard.db".to_owned(), readers: 4, busy_timeout_ms: 5_000 }
+    }
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            jwt_secret: None,
+            issuer: "switchboard".to_owned(),
+            audience: "switchboard".to_owned(),
+            access_token_ttl_s: 900,
+            refresh_token_ttl_s: 30 * 24 * 3600,
+            ws_ticket_ttl_s: 30,
+            hash_threads: 0,
+            hash_queue: 256,
+        }
+    }
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            auth_deadline_s: 30,
+            heartbeat_interval_s: 20,
+            heartbeat_timeout_s: 60,
+            max_message_bytes: 64 * 1024,
+            max_message_chars: 8_000,
+            max_running_turns: 16,
+        }
+    }
+}
+
+impl Default for WorkflowConfig {
+    fn default() -> Self {
+        Self {
+            agents_file: None,
+            max_running_turns: 20_000,
+            confidence_threshold: 0.2,
+            context_token_budget: 2_000,
+            turn_retention_s: 300,
+        }
+    }
+}
+
+impl Default for KnowledgeConfig {
+    fn default() -> Self {
+        Self {
+            seed: true,
+            max_passages: 4,
+            chunk_chars: 1_200,
+            max_document_bytes: 10 * 1024 * 1024,
+            max_text_bytes: 10 * 1024 * 1024,
+            extract_timeout_s: 20,
+        }
+    }
+}
+
+impl Default for ProviderConfig {
+    fn default() -> Self {
+        Self {
+            kind: ProviderKind::default(),
+            base_url: "http://127.0.0.1:8080/v1".to_owned(),
+            api_key: None,
+            model: "default".to_owned(),
+            max_answer_tokens: 1_024,
+            temperature: 0.2,
+            connect_timeout_ms: 5_000,
+            first_token_timeout_ms: 30_000,
+            idle_timeout_ms: 15_000,
+            total_timeout_ms: 300_000,
+            scripted: ScriptedConfig::default(),
+        }
+    }
+}
+
+impl Default for ScriptedConfig {
+    fn default() -> Self {
+        Self { tokens: 20, interval_ms: 20, token_bytes: 6, fail_after: None }
+    }
+}

@@ -1,0 +1,61 @@
+//! What is known of an answer besides its text.
+
+use serde::{Deserialize, Serialize};
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model said all it had to say.
+    Stop,
+    /// The model reached its limit of tokens.
+    Length,
+    /// The user stopped it.
+    Cancelled,
+    /// It broke; the text is what there was until then.
+    Error,
+}
+
+/// A passage that the answer leans on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Source {
+    /// The document's name, such as `specifications.md`.
+    pub source: String,
+    /// The heading the passage stands under, outermost first, joined by ` › `.
+    pub title: String,
+    /// How well the passage fits the question: 0 (not at all) to 1.
+    pub score: f64,
+}
+
+/// Tokens as the model counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Usage {
+    pub prompt_tokens: u32,
+    pub completion_tokens: u32,
+}
+
+/// Where a turn's time went, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Latency {
+    /// Choosing the specialist.
+    pub routing: u64,
+    /// Searching the knowledge base.
+    pub retrieval: u64,
+    /// From the turn's acceptance to its first token.
+    pub first_token: u64,
+    /// From the turn's acceptance to its end.
+    pub total: u64,
+}
+
+/// The `metadata` of a `complete` frame, and of an answer in history.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AnswerMetadata {
+    /// The specialist that answered.
+    pub agent: String,
+    /// How sure the router was of this specialist: 0 to 1.
+    pub confidence: f64,
+    pub sources: Vec<Source>,
+    pub model: String,
+    pub usage: Usage,
+    pub latency_ms: Latency,
+}

@@ -1,0 +1,37 @@
+//! Durable threads of messages.
+
+use super::{AnswerMetadata, ConversationId, FinishReason, MessageId, TurnId, UnixMillis, UserId};
+use serde::{Deserialize, Serialize};
+
+/// A thread of messages that belongs to one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversation {
+    pub id: ConversationId,
+    pub user_id: UserId,
+    /// The start of its first message, for lists.
+    pub title: String,
+    pub created_at: UnixMillis,
+    pub updated_at: UnixMillis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageRole {
+    User,
+    Assistant,
+}
+
+/// One stored message of a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub id: MessageId,
+    pub conversation_id: ConversationId,
+    pub turn_id: TurnId,
+    pub role: MessageRole,
+    pub content: String,
+    /// Only of answers.
+    pub finish_reason: Option<FinishReason>,
+    /// Only of answers.
+    pub metadata: Option<AnswerMetadata>,
+    pub created_at: UnixMillis,
+}

@@ -1,0 +1,51 @@
+//! Typed ids. The server makes them as UUIDv7, so that they sort by the time they were made.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+use uuid::Uuid;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id, later in order than all made before it on this machine.
+            #[expect(clippy::new_without_default, reason = "a default id would suggest that all defaults are equal")]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::from_str(text).map(Self)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A person with an account.
+    UserId
+    /// A durable thread of messages. On the wire it is called `session_id`, a name that clients already use.
+    ConversationId
+    /// One user message and the streamed answer to it.
+    TurnId
+    /// One stored message: a question, or an answer.
+    MessageId
+    /// One WebSocket, served by one session actor.
+    SessionId
+    /// One document of the knowledge base.
+    DocumentId
+}

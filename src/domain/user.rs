@@ -1,0 +1,140 @@
+//! People with an account.
+
+use super::{UnixMillis, UserId};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// What someone may do beyond talking: an `operator` sees and steers the live connections and edits the knowledge base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    User,
+    Agent,
+    Operator,
+}
+
+impl Role {
+    pub const ALL: [Self; 3] = [Self::User, Self::Agent, Self::Operator];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Agent => "agent",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = InvalidUserField;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(InvalidUserField { field: "role", reason: "must be one of user, agent, operator" })
+    }
+}
+
+/// Why a field of an account was refused; `field` is its name on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {reason}")]
+pub struct InvalidUserField {
+    pub field: &'static str,
+    pub reason: &'static str,
+}
+
+/// An e-mail address, trimmed and in lower case, so that one mailbox is one account.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Email(String);
+
+impl Email {
+    /// The longest address that SMTP can carry (RFC 5321, 4.5.3.1.3).
+    const MAX_BYTES: usize = 254;
+
+    /// # Errors
+    /// When the text is not `local@domain`, holds white space or control characters, or is over 254 bytes.
+    pub fn parse(text: &str) -> Result<Self, InvalidUserField> {
+        let email = text.trim().to_lowercase();
+        let well_formed = email.len() <= Self::MAX_BYTES
+            && !email.chars().any(|c| c.is_whitespace() || c.is_control())
+            && email.split_once('@').is_some_and(|(local, domain)| {
+                !local.is_empty() && !domain.contains('@') && domain.split('.').all(|label| !label.is_empty())
+            });
+        if well_formed {
+            Ok(Self(email))
+        } else {
+            Err(InvalidUserField { field: "email", reason: "must be an e-mail address, such as ada@example.org" })
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a person wants to be called: 1 to 100 characters, none of them a control character.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct DisplayName(String);
+
+impl DisplayName {
+    const MAX_CHARS: usize = 100;
+
+    /// # Errors
+    /// When nothing but white space is left, or the name is too long, or holds control characters.
+    pub fn parse(text: &str) -> Result<Self, InvalidUserField> {
+        let name = text.trim();
+        let chars = name.chars().count();
+        if chars == 0 || chars > Self::MAX_CHARS || name.chars().any(char::is_control) {
+            return Err(InvalidUserField { field: "name", reason: "must be 1 to 100 printable characters" });
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An account, without its password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub id: UserId,
+    pub email: Email,
+    pub name: DisplayName,
+    pub role: Role,
+    pub created_at: UnixMillis,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_mailbox_is_one_email() {
+        assert_eq!(Email::parse(" Ada@Example.ORG "), Email::parse("ada@example.org"));
+    }
+
+    #[test]
+    fn malformed_emails_are_refused() {
+        for text in ["", "ada", "@example.org", "ada@", "ada@@example.org", "a da@example.org", "ada@example..org"] {
+            assert!(Email::parse(text).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn names_are_trimmed_and_bounded() {
+        assert_eq!(DisplayName::parse("  Ada ").map(|name| name.0), Ok("Ada".to_owned()));
+        assert!(DisplayName::parse(" \t ").is_err());
+        assert!(DisplayName::parse("Ada\u{0}").is_err());
+        assert!(DisplayName::parse(&"x".repeat(101)).is_err());
+    }
+}

@@ -1,0 +1,37 @@
+//! The knowledge base: documents in, the passages that fit a question out.
+
+use crate::domain::{DocumentId, Source, UnixMillis};
+use serde::Serialize;
+
+/// A piece of a document that fits a question.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Passage {
+    pub document_id: DocumentId,
+    /// The document's name, such as `specifications.md`.
+    pub source: String,
+    /// The heading it stands under, outermost first, joined by ` › `.
+    pub title: String,
+    pub text: String,
+    /// How well it fits: 0 (not at all) to 1.
+    pub score: f64,
+}
+
+impl From<&Passage> for Source {
+    fn from(passage: &Passage) -> Self {
+        Self { source: passage.source.clone(), title: passage.title.clone(), score: passage.score }
+    }
+}
+
+/// A document of the knowledge base, without its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Document {
+    pub id: DocumentId,
+    /// Its name; unique.
+    pub source: String,
+    /// What it is about; an agent's knowledge scope names collections. Empty: for all agents.
+    pub collection: String,
+    pub media_type: String,
+    pub bytes: u64,
+    pub chunks: u32,
+    pub created_at_ms: UnixMillis,
+}

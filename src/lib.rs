@@ -1,0 +1,10 @@
+//! Switchboard: an actor-based connection server for real-time AI chat.
+
+pub mod auth;
+pub mod config;
+pub mod domain;
+pub mod http;
+pub mod knowledge;
+pub mod protocol;
+pub mod provider;
+pub mod store;

@@ -1,0 +1,50 @@
+//! A failure on its way to a client.
+
+use super::ErrorCode;
+use std::{borrow::Cow, fmt};
+use uuid::Uuid;
+
+/// An error that a client is told of: the same in an `error` frame and in the body of a REST answer.
+///
+/// `message` is for people and never holds internals: what is unexpected goes through [`ApiError::internal`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ApiError {
+    pub code: ErrorCode,
+    pub message: Cow<'static, str>,
+    /// How long to wait before the next try, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// Finds the cause in the server's log.
+    pub correlation_id: Option<Uuid>,
+}
+
+impl ApiError {
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), retry_after_ms: None, correlation_id: None }
+    }
+
+    /// A field of the request that is missing or wrong; the message names it.
+    pub fn invalid_field(field: &str, reason: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::InvalidField, format!("`{field}` {reason}"))
+    }
+
+    pub fn overloaded(message: &'static str, retry_after_ms: u64) -> Self {
+        Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ErrorCode::Overloaded, message) }
+    }
+
+    /// A failure that is nobody's business but ours: the cause goes to the log, the client gets a correlation id.
+    pub fn internal(cause: &dyn fmt::Display) -> Self {
+        let correlation_id = Uuid::now_v7();
+        log::error!(correlation_id:%; "a request failed: {cause}");
+        Self {
+            correlation_id: Some(correlation_id),
+            ..Self::new(ErrorCode::ProcessingError, "Something went wrong on our side. Please try again.")
+        }
+    }
+}
+
+impl From<crate::domain::InvalidUserField> for ApiError {
+    fn from(invalid: crate::domain::InvalidUserField) -> Self {
+        Self::invalid_field(invalid.field, invalid.reason)
+    }
+}

@@ -1,0 +1,71 @@
+//! The one table of errors. WebSocket frames, REST bodies and `docs/WEBSOCKET.md` all read it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! error_codes {
+    ($($variant:ident = $code:literal, $status:literal, $retryable:literal, $when:literal;)*) => {
+        /// What went wrong, as clients match on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        pub enum ErrorCode {
+            $(#[doc = $when] #[serde(rename = $code)] $variant,)*
+        }
+
+        impl ErrorCode {
+            /// Every code, in the order of the docs.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The code on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            /// The HTTP status of a REST answer that carries it.
+            pub const fn http_status(self) -> u16 {
+                match self { $(Self::$variant => $status),* }
+            }
+
+            /// Whether the same request may succeed later, unchanged.
+            pub const fn is_retryable(self) -> bool {
+                match self { $(Self::$variant => $retryable),* }
+            }
+
+            /// When it is sent, for the docs.
+            pub const fn when(self) -> &'static str {
+                match self { $(Self::$variant => $when),* }
+            }
+        }
+    };
+}
+
+error_codes! {
+    AuthRequired = "AUTH_REQUIRED", 401, false, "a message before authentication";
+    AuthExpired = "AUTH_EXPIRED", 401, true, "the token's time is over; send `auth` with a new one, then try again";
+    InvalidToken = "INVALID_TOKEN", 401, false, "the token is not one of ours, or not of this kind";
+    ExpiredToken = "EXPIRED_TOKEN", 401, false, "the token was over before it was used to sign in";
+    InvalidCredentials = "INVALID_CREDENTIALS", 401, false, "no account has this e-mail and this password";
+    Forbidden = "FORBIDDEN", 403, false, "not this user's conversation, or not an operator";
+    EmptyMessage = "EMPTY_MESSAGE", 422, false, "nothing but white space";
+    MessageTooLong = "MESSAGE_TOO_LONG", 413, false, "over the limit of size; the error says which";
+    InvalidJson = "INVALID_JSON", 400, false, "not one JSON object; the error says where";
+    InvalidField = "INVALID_FIELD", 422, false, "a field is missing or wrong; the error names it";
+    UnknownType = "UNKNOWN_TYPE", 400, false, "a frame whose `type` is not in this protocol";
+    NotFound = "NOT_FOUND", 404, false, "no such thing, or not for this user";
+    EmailTaken = "EMAIL_TAKEN", 409, false, "an account has this e-mail already";
+    WeakPassword = "WEAK_PASSWORD", 422, false, "too easy to guess; the error says why";
+    TurnInProgress = "TURN_IN_PROGRESS", 409, true, "the conversation's turn is still running";
+    ResumeUnavailable = "RESUME_UNAVAILABLE", 410, false, "the turn is unknown or too old; history has the answer";
+    TurnInterrupted = "TURN_INTERRUPTED", 502, true, "the server or the model ended before the answer did";
+    RateLimited = "RATE_LIMITED", 429, true, "too many requests; `retry_after_ms` says when to try again";
+    TooManyConnections = "TOO_MANY_CONNECTIONS", 429, true, "of this user, or of this address";
+    Overloaded = "OVERLOADED", 503, true, "no free place for this work; `retry_after_ms` says when to try again";
+    UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", 502, true, "the model's server refused, broke or could not be reached";
+    UpstreamTimeout = "UPSTREAM_TIMEOUT", 504, true, "the model's server was silent for too long";
+    ProcessingError = "PROCESSING_ERROR", 500, true, "anything else; `correlation_id` finds it in the server's log";
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,102 @@
+//! Who writes the answer: one trait, and the providers behind it.
+//!
+//! A provider knows nothing of conversations, sessions or the store; it gets a request and streams an answer.
+//! Dropping an [`AnswerStream`] stops the work, upstream too.
+
+use crate::{
+    config::ScriptedConfig,
+    domain::{FinishReason, MessageRole, Usage},
+    knowledge::Passage,
+};
+use futures_util::stream::BoxStream;
+
+/// What the model is asked.
+#[derive(Clone, Debug)]
+pub struct GenerateRequest {
+    /// Our instructions. Nothing that a user or a document says is ever part of it.
+    pub system_prompt: String,
+    /// What the knowledge base has, best first.
+    pub passages: Vec<Passage>,
+    /// Earlier messages of the conversation, oldest first.
+    pub history: Vec<HistoryMessage>,
+    pub question: String,
+    /// Only for `scripted`: what this turn changes in the script.
+    pub script: Option<ScriptedConfig>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryMessage {
+    pub role: MessageRole,
+    pub content: String,
+}
+
+/// A question that has one of a few labels as its answer.
+#[derive(Clone, Debug)]
+pub struct ClassifyRequest {
+    pub instructions: String,
+    pub question: String,
+    /// What to choose from, each with what it stands for.
+    pub labels: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classification {
+    pub label: String,
+    /// 0 to 1, computed from what the model answered (token probabilities, or agreement), never a constant.
+    pub confidence: f64,
+}
+
+/// A piece of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerPart {
+    /// Text that goes on right behind what came before; never empty.
+    Token(String),
+    /// The end; always the last part.
+    Finished { reason: FinishReason, usage: Usage },
+}
+
+pub type AnswerStream = BoxStream<'static, Result<AnswerPart, ProviderError>>;
+
+/// What failed, and whose fault it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProviderErrorKind {
+    /// It cannot be reached, or is not well (connection refused, 5xx).
+    Unavailable,
+    /// It was silent for too long.
+    Timeout,
+    /// It wants us to slow down (429).
+    RateLimited,
+    /// It refuses what we send: a wrong key, model or request (4xx). An operator has to act.
+    Rejected,
+    /// It broke off, or sent what nobody can read.
+    Broken,
+}
+
+/// A provider's failure. `detail` is for the log, never for clients.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the provider failed ({kind:?}): {detail}")]
+pub struct ProviderError {
+    pub kind: ProviderErrorKind,
+    pub detail: String,
+    /// What the provider asked us to wait, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Writes answers.
+#[async_trait::async_trait]
+pub trait ModelProvider: Send + Sync {
+    /// The model's name, as `metadata.model` carries it.
+    fn model(&self) -> &str;
+
+    /// Starts an answer.
+    ///
+    /// # Errors
+    /// When the answer could not be started; later failures are the stream's last item.
+    async fn generate(&self, request: GenerateRequest) -> Result<AnswerStream, ProviderError>;
+
+    /// Lets the model choose a label; `None` when there is no model that could.
+    ///
+    /// # Errors
+    /// When the model cannot be asked, or its answer is none of the labels.
+    async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError>;
+}

@@ -1,0 +1,21 @@
+//! What is kept: one trait for each kind of thing, and the databases behind them.
+//!
+//! The only place that knows SQL is the module of a backend (`sqlite`). Callers hold `Arc<dyn …Store>`.
+
+pub mod sqlite;
+
+/// Why the store could not do it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// Something unique exists already; names what.
+    #[error("{0} exists already")]
+    Conflict(&'static str),
+    /// The database could not do it now: locked, full, read-only, gone.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read as what it should be.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(String),
+}

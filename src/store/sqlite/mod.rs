@@ -1,0 +1,135 @@
+//! The embedded database: SQLite in WAL mode, one writer that groups commits, a pool of readers.
+//!
+//! Every write is durable when its future is ready: the file is synced once for all that was queued meanwhile
+//! (`synchronous = FULL`). Readers never wait for the writer.
+
+mod schema;
+mod writer;
+
+use super::StoreError;
+use crate::config::DatabaseConfig;
+use diesel::{
+    Connection, RunQueryDsl, SqliteConnection,
+    connection::SimpleConnection,
+    r2d2::{ConnectionManager, CustomizeConnection, Pool},
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use std::{path::Path, time::Duration};
+use writer::Writer;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// How long a read waits for a free connection of the pool.
+const POOL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A handle on the database; clones share it.
+#[derive(Clone)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Pool<ConnectionManager<SqliteConnection>>,
+}
+
+impl SqliteStore {
+    /// Opens the database, making it and its folder when absent, and brings it to the current schema.
+    ///
+    /// # Errors
+    /// When the address is not `sqlite://path`, the file cannot be opened, or a migration fails.
+    pub fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        migrate(config)?;
+        let path = path_of(&config.url)?.to_owned();
+        let busy_timeout_ms = config.busy_timeout_ms;
+        let writer = Writer::start(Box::new(move || connect(&path, busy_timeout_ms)))?;
+        let readers = Pool::builder()
+            .max_size(config.readers)
+            .connection_timeout(POOL_TIMEOUT)
+            .connection_customizer(Box::new(ReadOnly { busy_timeout_ms }))
+            .build(ConnectionManager::new(path_of(&config.url)?))
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Runs `query` on a reader, off the caller's thread.
+    async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let readers = self.readers.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut connection = readers.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            query(&mut connection)
+        })
+        .await
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?
+    }
+
+    /// Runs `change` on the writer in a transaction of its own; ready when it is on disk.
+    async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.write(change).await
+    }
+}
+
+/// Brings the database to the current schema and returns the names of the migrations that ran.
+///
+/// # Errors
+/// When the address is not `sqlite://path`, the file cannot be opened, or a migration fails.
+pub fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, StoreError> {
+    let path = path_of(&config.url)?;
+    if let Some(folder) = Path::new(path).parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", folder.display())))?;
+    }
+    let mut connection = connect(path, config.busy_timeout_ms)?;
+    let ran = connection
+        .run_pending_migrations(MIGRATIONS)
+        .map_err(|error| StoreError::Unavailable(format!("migrating {path}: {error}")))?;
+    Ok(ran.iter().map(ToString::to_string).collect())
+}
+
+/// The file that a database address names.
+fn path_of(url: &str) -> Result<&str, StoreError> {
+    match url.strip_prefix("sqlite://") {
+        Some(path) if !path.is_empty() && !path.contains(":memory:") => Ok(path),
+        _ => Err(StoreError::Unavailable(format!("`database.url` must be sqlite://path, not {url:?}"))),
+    }
+}
+
+fn connect(path: &str, busy_timeout_ms: u32) -> Result<SqliteConnection, StoreError> {
+    let mut connection =
+        SqliteConnection::establish(path).map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))?;
+    connection.batch_execute(&format!(
+        "PRAGMA busy_timeout = {busy_timeout_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+         PRAGMA foreign_keys = ON;"
+    ))?;
+    Ok(connection)
+}
+
+/// Makes a pooled connection fit for reading, and for nothing else.
+#[derive(Debug)]
+struct ReadOnly {
+    busy_timeout_ms: u32,
+}
+
+impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ReadOnly {
+    fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
+        connection
+            .batch_execute(&format!("PRAGMA busy_timeout = {}; PRAGMA query_only = ON;", self.busy_timeout_ms))
+            .map_err(diesel::r2d2::Error::QueryError)
+    }
+}
+
+impl From<diesel::result::Error> for StoreError {
+    fn from(error: diesel::result::Error) -> Self {
+        use diesel::result::{DatabaseErrorKind, Error};
+        match error {
+            Error::NotFound => Self::NotFound("row"),
+            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Conflict("row"),
+            Error::DeserializationError(cause) => Self::Corrupt(cause.to_string()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}

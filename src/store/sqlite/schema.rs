@@ -1,0 +1,1 @@
+//! The tables, as the migrations in `migrations/sqlite/` leave them.

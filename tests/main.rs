@@ -1,0 +1,1 @@
+//! Black-box tests: each starts the real server on a free port and talks to it as a client does.
