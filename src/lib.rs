@@ -8,3 +8,4 @@ pub mod knowledge;
 pub mod protocol;
 pub mod provider;
 pub mod store;
+pub mod turn;

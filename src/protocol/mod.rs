@@ -1,7 +1,20 @@
 //! The wire contract as types: frames, errors, close codes, dialects. `docs/WEBSOCKET.md` is its published form.
+//!
+//! Nothing here knows who sends or receives.
 
 mod api_error;
+mod client_frame;
+mod close_reason;
+mod dialect;
 mod error_code;
+mod server_frame;
 
 pub use api_error::ApiError;
+pub use client_frame::{AuthFrame, CancelFrame, ClientFrame, MessageFrame, PingFrame, ResumeFrame};
+pub use close_reason::CloseReason;
+pub use dialect::{Dialect, Offer};
 pub use error_code::ErrorCode;
+pub use server_frame::{
+    AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, Pong, ProgressFrame, Resumed,
+    ServerFrame, Step, TokenFrame, TurnState, UserView,
+};

@@ -9,7 +9,7 @@ mod writer;
 use super::StoreError;
 use crate::config::DatabaseConfig;
 use diesel::{
-    Connection, RunQueryDsl, SqliteConnection,
+    Connection, SqliteConnection,
     connection::SimpleConnection,
     r2d2::{ConnectionManager, CustomizeConnection, Pool},
 };

@@ -1,0 +1,193 @@
+//! What clients say: one JSON object a text frame, told apart by `type`.
+
+use super::{ApiError, ErrorCode};
+use crate::domain::{ConversationId, TurnId};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::{Map, Value};
+
+/// A frame of a client. Unknown fields are ignored, an unknown `type` is an error.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientFrame {
+    Auth(AuthFrame),
+    Message(MessageFrame),
+    Resume(ResumeFrame),
+    Cancel(CancelFrame),
+    Ping(PingFrame),
+}
+
+/// Proves who is talking, or renews the proof.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct AuthFrame {
+    pub token: String,
+}
+
+impl std::fmt::Debug for AuthFrame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuthFrame { token: [redacted] }")
+    }
+}
+
+/// Starts a turn.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct MessageFrame {
+    pub message: String,
+    /// The conversation to go on with; a new one without.
+    #[serde(default)]
+    pub session_id: Option<ConversationId>,
+    /// The client's own name for the person it asks for.
+    #[serde(default)]
+    pub customer_id: Option<String>,
+    /// The same id again never starts a second turn.
+    #[serde(default)]
+    pub client_message_id: Option<String>,
+    #[serde(default)]
+    pub attachments: Vec<IgnoredValue>,
+    #[serde(default)]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+/// Replays what was missed of a turn, then goes on live.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ResumeFrame {
+    pub session_id: ConversationId,
+    /// The conversation's latest turn without.
+    #[serde(default)]
+    pub turn_id: Option<TurnId>,
+    /// The last token that arrived; -1 for none.
+    #[serde(default = "before_the_first")]
+    pub last_seq: i64,
+}
+
+const fn before_the_first() -> i64 {
+    -1
+}
+
+/// Stops a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct CancelFrame {
+    pub turn_id: TurnId,
+}
+
+/// Asks for a `pong`: for clients that cannot send WebSocket pings.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct PingFrame {
+    #[serde(default)]
+    pub id: Option<Value>,
+}
+
+/// Something whose content does not matter, only that it is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IgnoredValue;
+
+impl<'de> Deserialize<'de> for IgnoredValue {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+impl ClientFrame {
+    /// Reads a text frame.
+    ///
+    /// # Errors
+    /// `INVALID_JSON` with line and column, `INVALID_FIELD` with the field's path, or `UNKNOWN_TYPE`.
+    pub fn parse(text: &str) -> Result<Self, ApiError> {
+        let value: Value = serde_json::from_str(text).map_err(|error| invalid_json(&error))?;
+        let Value::Object(fields) = &value else {
+            return Err(ApiError::new(ErrorCode::InvalidJson, "a frame must be one JSON object"));
+        };
+        let frame_type = match fields.get("type") {
+            Some(Value::String(name)) => name.clone(),
+            Some(_) => return Err(ApiError::invalid_field("type", "must be a string")),
+            None => return Err(ApiError::invalid_field("type", "is missing")),
+        };
+        match frame_type.as_str() {
+            "auth" => fields_of(value).map(Self::Auth),
+            "message" => fields_of(value).map(Self::Message),
+            "resume" => fields_of(value).map(Self::Resume),
+            "cancel" => fields_of(value).map(Self::Cancel),
+            "ping" => fields_of(value).map(Self::Ping),
+            other => {
+                let shown: String = other.chars().take(40).collect();
+                Err(ApiError::new(ErrorCode::UnknownType, format!("`type` {shown:?} is not in this protocol")))
+            }
+        }
+    }
+}
+
+fn invalid_json(error: &serde_json::Error) -> ApiError {
+    ApiError::new(
+        ErrorCode::InvalidJson,
+        format!("not JSON: {:?} at line {}, column {}", error.classify(), error.line(), error.column()),
+    )
+}
+
+fn fields_of<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let reason = error.inner().to_string();
+        match error.path().to_string() {
+            // A missing field is an error of the object around it, so that its name is only in the message.
+            path if path == "." => ApiError::new(ErrorCode::InvalidField, reason),
+            path => ApiError::invalid_field(&path, format_args!("is wrong: {reason}")),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn error_of(text: &str) -> (ErrorCode, String) {
+        let error = ClientFrame::parse(text).unwrap_err();
+        (error.code, error.message.into_owned())
+    }
+
+    #[test]
+    fn a_message_needs_only_its_text() {
+        let frame = ClientFrame::parse(r#"{"type":"message","message":"Hi","color":"red"}"#).unwrap();
+        let wanted = MessageFrame { message: "Hi".to_owned(), ..MessageFrame::default() };
+        assert_eq!(frame, ClientFrame::Message(wanted));
+    }
+
+    #[test]
+    fn resume_starts_before_the_first_token() {
+        let text = r#"{"type":"resume","session_id":"01890a5d-ac96-774b-bcce-b302099a8057"}"#;
+        let ClientFrame::Resume(resume) = ClientFrame::parse(text).unwrap() else { panic!("not a resume") };
+        assert_eq!((resume.turn_id, resume.last_seq), (None, -1));
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        assert_eq!(error_of("{"), (ErrorCode::InvalidJson, "not JSON: Eof at line 1, column 1".to_owned()));
+        assert_eq!(error_of("[]").0, ErrorCode::InvalidJson);
+        assert_eq!(error_of("{}"), (ErrorCode::InvalidField, "`type` is missing".to_owned()));
+        assert_eq!(error_of(r#"{"type":"shout"}"#).0, ErrorCode::UnknownType);
+        let (code, message) = error_of(r#"{"type":"message"}"#);
+        assert!(code == ErrorCode::InvalidField && message.contains("`message`"), "{message}");
+        let (code, message) = error_of(r#"{"type":"message","message":"x","session_id":7}"#);
+        assert!(code == ErrorCode::InvalidField && message.contains("`session_id`"), "{message}");
+        let (_, message) = error_of(r#"{"type":"resume","session_id":"nope"}"#);
+        assert!(message.contains("`session_id`"), "{message}");
+    }
+
+    #[test]
+    fn tokens_stay_out_of_debug_output() {
+        let frame = ClientFrame::parse(r#"{"type":"auth","token":"s3cret"}"#).unwrap();
+        assert!(!format!("{frame:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_stack_overflow() {
+        assert_eq!(error_of(&"[".repeat(100_000)).0, ErrorCode::InvalidJson);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".*") {
+            let _ = ClientFrame::parse(&text);
+        }
+    }
+}

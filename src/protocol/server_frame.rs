@@ -1,0 +1,190 @@
+//! What the server says: one JSON object a text frame, told apart by `type`.
+
+use super::{ApiError, ErrorCode};
+use crate::domain::{
+    AnswerMetadata, ConversationId, DisplayName, Email, FinishReason, MessageId, Source, TurnId, UserId,
+};
+use bytestring::ByteString;
+use serde::Serialize;
+use serde_json::Value;
+use std::borrow::Cow;
+use uuid::Uuid;
+
+/// A frame of the server.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerFrame<'a> {
+    AuthSuccess(AuthSuccess<'a>),
+    AuthError(AuthError<'a>),
+    AuthExpiring(AuthExpiring),
+    Progress(ProgressFrame<'a>),
+    Token(TokenFrame<'a>),
+    Complete(CompleteFrame<'a>),
+    Resumed(Resumed),
+    Error(ErrorFrame<'a>),
+    Pong(Pong),
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct AuthSuccess<'a> {
+    pub message: &'a str,
+    pub user: UserView<'a>,
+    /// Unix time in seconds at which the token ends.
+    pub expires_at: i64,
+}
+
+/// A user as others see them.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct UserView<'a> {
+    pub id: UserId,
+    #[schema(value_type = String)]
+    pub email: &'a Email,
+    #[schema(value_type = String)]
+    pub name: &'a DisplayName,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct AuthError<'a> {
+    pub message: &'a str,
+    pub code: ErrorCode,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+pub struct AuthExpiring {
+    /// Seconds until the token ends.
+    pub expires_in: i64,
+}
+
+/// What a turn is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    Starting,
+    AgentRouting,
+    RagRetrieval,
+    Generating,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ProgressFrame<'a> {
+    pub step: Step,
+    /// For people.
+    pub message: &'a str,
+    pub session_id: ConversationId,
+    pub turn_id: TurnId,
+    /// The specialist; known from `rag_retrieval` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<&'a str>,
+    /// How sure the router was: 0 to 1; known from `rag_retrieval` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// What the knowledge base has; known from `generating` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<&'a [Source]>,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct TokenFrame<'a> {
+    pub token: &'a str,
+    /// The answer up to and with this token; only in `chat.v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial_response: Option<&'a str>,
+    pub turn_id: TurnId,
+    pub session_id: ConversationId,
+    /// The place of the (last) token in its turn, from 0.
+    pub seq: u32,
+    /// The place of the first token, when the frame joins several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seq: Option<u32>,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct CompleteFrame<'a> {
+    pub response: &'a str,
+    pub session_id: ConversationId,
+    pub metadata: &'a AnswerMetadata,
+    pub turn_id: TurnId,
+    pub message_id: MessageId,
+    /// The seq of the last token; -1 for an answer without tokens.
+    pub seq: i64,
+    pub finish_reason: FinishReason,
+    /// In hex, of the UTF-8 of `response`.
+    pub sha256: &'a str,
+}
+
+/// How a turn stands when it is resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnState {
+    Streaming,
+    Complete,
+    /// It ended in an error; the terminal frame says which.
+    Interrupted,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+pub struct Resumed {
+    pub session_id: ConversationId,
+    pub turn_id: TurnId,
+    /// The seq of the first token that follows.
+    pub from_seq: u32,
+    pub state: TurnState,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ErrorFrame<'a> {
+    /// What went wrong, for people.
+    pub error: &'a str,
+    pub code: ErrorCode,
+    /// Whether the same frame may succeed later.
+    pub retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Uuid>,
+    /// On the terminal frame of a turn, and on errors about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn_id: Option<TurnId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<ConversationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<Cow<'a, str>>,
+}
+
+/// What an error is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorSubject {
+    pub turn_id: Option<TurnId>,
+    pub session_id: Option<ConversationId>,
+    pub client_message_id: Option<String>,
+}
+
+impl<'a> ErrorFrame<'a> {
+    pub fn new(error: &'a ApiError, about: &'a ErrorSubject) -> Self {
+        Self {
+            error: &error.message,
+            code: error.code,
+            retryable: error.code.is_retryable(),
+            retry_after_ms: error.retry_after_ms,
+            correlation_id: error.correlation_id,
+            turn_id: about.turn_id,
+            session_id: about.session_id,
+            client_message_id: about.client_message_id.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Pong {
+    /// What the `ping` carried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Value>,
+}
+
+impl ServerFrame<'_> {
+    /// The frame as the text of a WebSocket message.
+    pub fn encode(&self) -> ByteString {
+        let json = serde_json::to_string(self).expect("frames hold nothing that JSON cannot carry");
+        ByteString::from(json)
+    }
+}
