@@ -1,6 +1,7 @@
 //! What is known of an answer besides its text.
 
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -14,6 +15,27 @@ pub enum FinishReason {
     Cancelled,
     /// It broke; the text is what there was until then.
     Error,
+}
+
+impl FinishReason {
+    pub const ALL: [Self; 4] = [Self::Stop, Self::Length, Self::Cancelled, Self::Error];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Cancelled => "cancelled",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl FromStr for FinishReason {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or("not a finish reason")
+    }
 }
 
 /// A passage that the answer leans on.

@@ -2,6 +2,7 @@
 
 use super::{AnswerMetadata, ConversationId, FinishReason, MessageId, TurnId, UnixMillis, UserId};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// A thread of messages that belongs to one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,23 @@ pub struct Conversation {
 pub enum MessageRole {
     User,
     Assistant,
+}
+
+impl MessageRole {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+impl FromStr for MessageRole {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::User, Self::Assistant].into_iter().find(|role| role.as_str() == text).ok_or("not a message's role")
+    }
 }
 
 /// One stored message of a conversation.

@@ -2,13 +2,19 @@
 //!
 //! The only place that knows SQL is the module of a backend (`sqlite`). Callers hold `Arc<dyn …Store>`.
 
+mod conversations;
 pub mod sqlite;
+
+pub use conversations::{Answer, BegunTurn, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState};
 
 /// Why the store could not do it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("no such {0}")]
     NotFound(&'static str),
+    /// It is there, and somebody else's.
+    #[error("this {0} is somebody else's")]
+    Forbidden(&'static str),
     /// Something unique exists already; names what.
     #[error("{0} exists already")]
     Conflict(&'static str),

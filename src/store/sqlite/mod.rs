@@ -3,6 +3,7 @@
 //! Every write is durable when its future is ready: the file is synced once for all that was queued meanwhile
 //! (`synchronous = FULL`). Readers never wait for the writer.
 
+mod conversations;
 mod schema;
 mod writer;
 
@@ -120,6 +121,14 @@ impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ReadOnly {
             .batch_execute(&format!("PRAGMA busy_timeout = {}; PRAGMA query_only = ON;", self.busy_timeout_ms))
             .map_err(diesel::r2d2::Error::QueryError)
     }
+}
+
+/// A stored text as the id, role or other value that it stands for.
+fn parse<T: std::str::FromStr>(text: &str) -> Result<T, StoreError>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error| StoreError::Corrupt(format!("{text:?}: {error}")))
 }
 
 impl From<diesel::result::Error> for StoreError {

@@ -1,1 +1,41 @@
 //! The tables, as the migrations in `migrations/sqlite/` leave them.
+diesel::table! {
+    conversations (id) {
+        id -> Text,
+        user_id -> Text,
+        customer_id -> Nullable<Text>,
+        title -> Text,
+        created_at_ms -> BigInt,
+        updated_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    turns (id) {
+        id -> Text,
+        conversation_id -> Text,
+        user_id -> Text,
+        client_message_id -> Nullable<Text>,
+        state -> Text,
+        error_code -> Nullable<Text>,
+        error_message -> Nullable<Text>,
+        token_ends -> Nullable<Binary>,
+        started_at_ms -> BigInt,
+        ended_at_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    messages (id) {
+        id -> Text,
+        conversation_id -> Text,
+        turn_id -> Text,
+        role -> Text,
+        content -> Text,
+        finish_reason -> Nullable<Text>,
+        metadata -> Nullable<Text>,
+        created_at_ms -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(conversations, turns, messages);

@@ -1,0 +1,30 @@
+//! Bounds that are not worth a setting, with their units.
+
+/// Failed tries to authenticate on one socket; the last one closes it.
+pub const MAX_AUTH_FAILURES: u32 = 5;
+/// How long before a token's end the client is told, in seconds.
+pub const AUTH_EXPIRING_NOTICE_S: i64 = 60;
+/// How long after its token's end an idle session stays open, in seconds.
+pub const AUTH_GRACE_S: u64 = 30;
+/// The longest `client_message_id` and `customer_id`, in characters.
+pub const MAX_CLIENT_ID_CHARS: usize = 200;
+/// The `id` of a `ping` is sent back: the longest that is, in bytes of JSON.
+pub const MAX_PING_ID_BYTES: usize = 256;
+/// Conversations that one session follows at once; the one it followed first makes room.
+pub const MAX_FOLLOWED_CONVERSATIONS: usize = 64;
+/// Events that wait for a session or an HTTP answer; what has no room is read from the turn's log.
+pub const TURN_EVENTS_WAITING: usize = 16;
+/// Finished turns that are kept in memory; an older one is read from the store.
+pub const MAX_RETAINED_TURNS: usize = 10_000;
+/// Earlier messages of a conversation that a turn looks at, before the budget of tokens.
+pub const MAX_HISTORY_MESSAGES: i64 = 40;
+/// How long a client waits before it tries again when there is no free place for a turn, in milliseconds.
+pub const OVERLOADED_RETRY_MS: u64 = 1_000;
+/// Entries of one page of a list.
+pub const MAX_PAGE: i64 = 200;
+/// Users that the statistics name, those with the most sessions first.
+pub const MAX_USERS_IN_STATS: usize = 100;
+/// What is kept of a client's `User-Agent`, in characters.
+pub const MAX_USER_AGENT_CHARS: usize = 200;
+
+const _: () = assert!(AUTH_EXPIRING_NOTICE_S as u64 >= AUTH_GRACE_S, "the notice comes well before the end");

@@ -1,0 +1,317 @@
+//! The registry's state, without its actor: sessions in, statistics out.
+
+use super::Vitals;
+use crate::{
+    domain::{ConversationId, SessionId, TurnId, UnixMillis, UserId},
+    limits::{MAX_FOLLOWED_CONVERSATIONS, MAX_USERS_IN_STATS},
+    protocol::{Dialect, Step},
+};
+use serde::Serialize;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+/// The sessions that are open; `R` is how one is reached.
+pub struct RegistryState<R> {
+    sessions: BTreeMap<SessionId, Entry<R>>,
+    followers: HashMap<ConversationId, Vec<SessionId>>,
+    opened: u64,
+    closed: u64,
+    /// Of sessions that are closed.
+    tokens_sent: u64,
+}
+
+struct Entry<R> {
+    vitals: Arc<Vitals>,
+    to: R,
+    follows: VecDeque<ConversationId>,
+}
+
+/// The live connections in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct RegistryStats {
+    /// Sessions open now.
+    pub sessions: usize,
+    /// Of these, how many have authenticated.
+    pub authenticated: usize,
+    /// Users with a session now.
+    pub users: usize,
+    /// The users with the most sessions, at most 100 of them.
+    pub by_user: Vec<UserSessions>,
+    pub by_dialect: Vec<DialectSessions>,
+    /// Since the start of the server.
+    pub opened: u64,
+    /// Since the start of the server.
+    pub closed: u64,
+    /// Since the start of the server, to all sessions.
+    pub tokens_sent: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct UserSessions {
+    pub user_id: UserId,
+    pub sessions: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct DialectSessions {
+    pub dialect: Dialect,
+    pub sessions: usize,
+}
+
+/// A live session as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct SessionView {
+    /// Of the connection; a conversation has another id.
+    pub id: SessionId,
+    pub user_id: Option<UserId>,
+    pub dialect: Dialect,
+    pub address: String,
+    pub user_agent: String,
+    pub opened_at_ms: UnixMillis,
+    pub last_received_at_ms: UnixMillis,
+    pub last_sent_at_ms: UnixMillis,
+    pub frames_received: u64,
+    pub bytes_received: u64,
+    pub frames_sent: u64,
+    pub bytes_sent: u64,
+    pub tokens_sent: u64,
+    /// The turns it follows now.
+    pub turns: Vec<TurnView>,
+}
+
+/// A running turn as operators see it: what it is doing, never what it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct TurnView {
+    pub turn_id: TurnId,
+    pub session_id: ConversationId,
+    pub step: Option<Step>,
+    /// Tokens the model has produced so far.
+    pub tokens: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct SessionsPage {
+    /// Oldest first.
+    pub connections: Vec<SessionView>,
+    /// Pass it as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<SessionId>,
+}
+
+impl<R> Default for RegistryState<R> {
+    fn default() -> Self {
+        Self { sessions: BTreeMap::new(), followers: HashMap::new(), opened: 0, closed: 0, tokens_sent: 0 }
+    }
+}
+
+impl<R> RegistryState<R> {
+    pub fn register(&mut self, vitals: Arc<Vitals>, to: R) {
+        self.opened += 1;
+        self.sessions.insert(vitals.session_id, Entry { vitals, to, follows: VecDeque::new() });
+    }
+
+    pub fn unregister(&mut self, id: SessionId) {
+        if let Some(entry) = self.sessions.remove(&id) {
+            self.closed += 1;
+            self.tokens_sent += entry.vitals.tokens_sent();
+            for conversation in entry.follows {
+                self.forget(conversation, id);
+            }
+        }
+    }
+
+    /// A session follows a conversation: it gets the turns that other sessions start there, too.
+    pub fn follow(&mut self, id: SessionId, conversation: ConversationId) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        if entry.follows.contains(&conversation) {
+            return;
+        }
+        entry.follows.push_back(conversation);
+        let oldest = (entry.follows.len() > MAX_FOLLOWED_CONVERSATIONS).then(|| entry.follows.pop_front()).flatten();
+        if let Some(oldest) = oldest {
+            self.forget(oldest, id);
+        }
+        self.followers.entry(conversation).or_default().push(id);
+    }
+
+    fn forget(&mut self, conversation: ConversationId, id: SessionId) {
+        if let Some(followers) = self.followers.get_mut(&conversation) {
+            followers.retain(|known| *known != id);
+            if followers.is_empty() {
+                self.followers.remove(&conversation);
+            }
+        }
+    }
+
+    /// Those of one user that follow a conversation, but for one session.
+    pub fn followers(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+        except: Option<SessionId>,
+    ) -> impl Iterator<Item = &R> {
+        self.followers
+            .get(&conversation)
+            .into_iter()
+            .flatten()
+            .filter(move |id| Some(**id) != except)
+            .filter_map(|id| self.sessions.get(id))
+            .filter(move |entry| entry.vitals.user() == Some(user))
+            .map(|entry| &entry.to)
+    }
+
+    pub fn recipients(&self) -> impl Iterator<Item = &R> {
+        self.sessions.values().map(|entry| &entry.to)
+    }
+
+    pub fn stats(&self) -> RegistryStats {
+        let mut by_user: HashMap<UserId, usize> = HashMap::new();
+        let mut by_dialect = [(Dialect::V1, 0), (Dialect::V2, 0)];
+        let mut tokens_sent = self.tokens_sent;
+        for Entry { vitals, .. } in self.sessions.values() {
+            if let Some(user) = vitals.user() {
+                *by_user.entry(user).or_default() += 1;
+            }
+            for (dialect, sessions) in &mut by_dialect {
+                *sessions += usize::from(*dialect == vitals.dialect);
+            }
+            tokens_sent += vitals.tokens_sent();
+        }
+        let (users, authenticated) = (by_user.len(), by_user.values().sum());
+        let mut by_user: Vec<_> =
+            by_user.into_iter().map(|(user_id, sessions)| UserSessions { user_id, sessions }).collect();
+        by_user.sort_unstable_by_key(|user| (Reverse(user.sessions), user.user_id));
+        by_user.truncate(MAX_USERS_IN_STATS);
+        RegistryStats {
+            sessions: self.sessions.len(),
+            authenticated,
+            users,
+            by_user,
+            by_dialect: by_dialect
+                .into_iter()
+                .map(|(dialect, sessions)| DialectSessions { dialect, sessions })
+                .collect(),
+            opened: self.opened,
+            closed: self.closed,
+            tokens_sent,
+        }
+    }
+
+    /// The sessions behind `after`, oldest first.
+    pub fn page(&self, after: Option<SessionId>, limit: usize) -> SessionsPage {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let mut rest = self.sessions.range((after.map_or(Unbounded, Excluded), Unbounded));
+        let connections: Vec<_> = rest.by_ref().take(limit).map(|(_, entry)| view(&entry.vitals)).collect();
+        let next = rest.next().and(connections.last()).map(|last| last.id);
+        SessionsPage { connections, next }
+    }
+}
+
+fn view(vitals: &Vitals) -> SessionView {
+    let (received, sent) = (vitals.received(), vitals.sent());
+    let turns = vitals.turns();
+    let turns = turns.iter().map(|turn| {
+        let (step, tokens) = turn.position();
+        TurnView { turn_id: turn.subject.turn_id, session_id: turn.subject.conversation_id, step, tokens }
+    });
+    SessionView {
+        id: vitals.session_id,
+        user_id: vitals.user(),
+        dialect: vitals.dialect,
+        address: vitals.address.clone(),
+        user_agent: vitals.user_agent.clone(),
+        opened_at_ms: vitals.opened_at,
+        last_received_at_ms: received.last_at,
+        last_sent_at_ms: sent.last_at,
+        frames_received: received.frames,
+        bytes_received: received.bytes,
+        frames_sent: sent.frames,
+        bytes_sent: sent.bytes,
+        tokens_sent: vitals.tokens_sent(),
+        turns: turns.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(state: &mut RegistryState<SessionId>, user: Option<UserId>) -> Arc<Vitals> {
+        let id = SessionId::new();
+        let vitals = Vitals::new(id, Dialect::V2, "127.0.0.1".to_owned(), String::new());
+        if let Some(user) = user {
+            vitals.set_user(user);
+        }
+        state.register(Arc::clone(&vitals), id);
+        vitals
+    }
+
+    #[test]
+    fn counts_outlive_the_sessions() {
+        let mut state = RegistryState::default();
+        let user = UserId::new();
+        let (first, second) = (session(&mut state, Some(user)), session(&mut state, None));
+        first.sent_frame(10, 3);
+        second.sent_frame(10, 4);
+        let stats = state.stats();
+        assert_eq!((stats.sessions, stats.authenticated, stats.users, stats.tokens_sent), (2, 1, 1, 7));
+        state.unregister(first.session_id);
+        state.unregister(first.session_id);
+        let stats = state.stats();
+        assert_eq!((stats.sessions, stats.authenticated, stats.opened, stats.closed), (1, 0, 2, 1));
+        assert_eq!(stats.tokens_sent, 7);
+        assert!(stats.by_user.is_empty());
+    }
+
+    #[test]
+    fn followers_are_the_users_other_sessions() {
+        let mut state = RegistryState::default();
+        let (user, stranger, conversation) = (UserId::new(), UserId::new(), ConversationId::new());
+        let sessions = [user, user, stranger].map(|user| session(&mut state, Some(user)).session_id);
+        for id in sessions {
+            state.follow(id, conversation);
+            state.follow(id, conversation);
+        }
+        let followers = |state: &RegistryState<SessionId>, except| {
+            state.followers(conversation, user, except).copied().collect::<Vec<_>>()
+        };
+        assert_eq!(followers(&state, Some(sessions[0])), [sessions[1]]);
+        state.unregister(sessions[1]);
+        assert!(followers(&state, Some(sessions[0])).is_empty());
+    }
+
+    #[test]
+    fn a_session_follows_a_bounded_number_of_conversations() {
+        let mut state = RegistryState::default();
+        let user = UserId::new();
+        let id = session(&mut state, Some(user)).session_id;
+        let first = ConversationId::new();
+        state.follow(id, first);
+        for _ in 0..MAX_FOLLOWED_CONVERSATIONS {
+            state.follow(id, ConversationId::new());
+        }
+        assert_eq!(state.followers(first, user, None).count(), 0);
+        assert_eq!(state.followers.len(), MAX_FOLLOWED_CONVERSATIONS);
+        state.unregister(id);
+        assert!(state.followers.is_empty());
+    }
+
+    #[test]
+    fn pages_cover_every_session_once() {
+        let mut state = RegistryState::default();
+        let ids: Vec<_> = (0..5).map(|_| session(&mut state, None).session_id).collect();
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = state.page(after, 2);
+            seen.extend(page.connections.iter().map(|session| session.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, ids);
+    }
+}

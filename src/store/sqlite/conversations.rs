@@ -1,0 +1,358 @@
+//! [`ConversationStore`] in SQLite.
+
+use super::{
+    SqliteStore, parse,
+    schema::{conversations, messages, turns},
+};
+use crate::{
+    domain::{
+        AnswerMetadata, Conversation, ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId,
+    },
+    store::{Answer, BegunTurn, ConversationStore, EndedTurn, NewTurn, Page, StoreError, StoredTurn, StoredTurnState},
+};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, RunQueryDsl,
+    Selectable, SelectableHelper, SqliteConnection,
+};
+
+/// The longest title, in characters.
+const TITLE_CHARS: usize = 80;
+
+const RUNNING: &str = "running";
+const COMPLETE: &str = "complete";
+const FAILED: &str = "failed";
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = conversations)]
+struct ConversationRow {
+    id: String,
+    user_id: String,
+    customer_id: Option<String>,
+    title: String,
+    created_at_ms: i64,
+    updated_at_ms: i64,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = turns)]
+struct TurnRow {
+    id: String,
+    conversation_id: String,
+    user_id: String,
+    client_message_id: Option<String>,
+    state: String,
+    error_code: Option<String>,
+    error_message: Option<String>,
+    token_ends: Option<Vec<u8>>,
+    started_at_ms: i64,
+    ended_at_ms: Option<i64>,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = messages)]
+struct MessageRow {
+    id: String,
+    conversation_id: String,
+    turn_id: String,
+    role: String,
+    content: String,
+    finish_reason: Option<String>,
+    metadata: Option<String>,
+    created_at_ms: i64,
+}
+
+#[async_trait::async_trait]
+impl ConversationStore for SqliteStore {
+    async fn begin_turn(&self, turn: NewTurn) -> Result<BegunTurn, StoreError> {
+        self.write(move |connection| begin_turn(connection, turn)).await
+    }
+
+    async fn end_turn(&self, turn: EndedTurn) -> Result<(), StoreError> {
+        self.write(move |connection| end_turn(connection, turn)).await
+    }
+
+    async fn interrupt_running_turns(&self, code: &str, message: &str) -> Result<usize, StoreError> {
+        let (code, message) = (code.to_owned(), message.to_owned());
+        self.write(move |connection| {
+            let ended = diesel::update(turns::table.filter(turns::state.eq(RUNNING)))
+                .set((
+                    turns::state.eq(FAILED),
+                    turns::error_code.eq(code),
+                    turns::error_message.eq(message),
+                    turns::ended_at_ms.eq(UnixMillis::now().0),
+                ))
+                .execute(connection)?;
+            Ok(ended)
+        })
+        .await
+    }
+
+    async fn turn(&self, id: TurnId) -> Result<Option<StoredTurn>, StoreError> {
+        self.read(move |connection| {
+            let row = turns::table.find(id.to_string()).select(TurnRow::as_select()).first(connection).optional()?;
+            row.map(|row| stored_turn(connection, &row)).transpose()
+        })
+        .await
+    }
+
+    async fn latest_turn(&self, conversation: ConversationId) -> Result<Option<TurnId>, StoreError> {
+        self.read(move |connection| {
+            turns::table
+                .filter(turns::conversation_id.eq(conversation.to_string()))
+                .order(turns::id.desc())
+                .select(turns::id)
+                .first::<String>(connection)
+                .optional()?
+                .map(|id| parse(&id))
+                .transpose()
+        })
+        .await
+    }
+
+    async fn conversations(&self, user: UserId, page: Page<ConversationId>) -> Result<Vec<Conversation>, StoreError> {
+        self.read(move |connection| {
+            let mut query = conversations::table
+                .filter(conversations::user_id.eq(user.to_string()))
+                .order((conversations::updated_at_ms.desc(), conversations::id.desc()))
+                .limit(page.limit)
+                .select(ConversationRow::as_select())
+                .into_boxed();
+            if let Some(before) = page.before {
+                let place = owned_conversation(connection, user, before)?.updated_at_ms;
+                query = query.filter(
+                    conversations::updated_at_ms
+                        .lt(place)
+                        .or(conversations::updated_at_ms.eq(place).and(conversations::id.lt(before.to_string()))),
+                );
+            }
+            query.load(connection)?.iter().map(conversation).collect()
+        })
+        .await
+    }
+
+    async fn messages(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        page: Page<MessageId>,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.read(move |connection| {
+            owned_conversation(connection, user, conversation)?;
+            let mut query = messages::table
+                .filter(messages::conversation_id.eq(conversation.to_string()))
+                .order(messages::id.desc())
+                .limit(page.limit)
+                .select(MessageRow::as_select())
+                .into_boxed();
+            if let Some(before) = page.before {
+                query = query.filter(messages::id.lt(before.to_string()));
+            }
+            query.load(connection)?.iter().rev().map(message).collect()
+        })
+        .await
+    }
+
+    async fn delete_conversation(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            owned_conversation(connection, user, conversation)?;
+            diesel::delete(conversations::table.find(conversation.to_string())).execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunTurn, StoreError> {
+    if let Some(client_message_id) = &turn.client_message_id {
+        let known = turns::table
+            .filter(turns::user_id.eq(turn.user_id.to_string()))
+            .filter(turns::client_message_id.eq(client_message_id))
+            .select((turns::id, turns::conversation_id))
+            .first::<(String, String)>(connection)
+            .optional()?;
+        if let Some((turn_id, conversation_id)) = known {
+            return Ok(BegunTurn::Duplicate { turn_id: parse(&turn_id)?, conversation_id: parse(&conversation_id)? });
+        }
+    }
+    let conversation_id = turn.conversation_id.to_string();
+    let mut history = Vec::new();
+    if turn.is_new_conversation {
+        diesel::insert_into(conversations::table)
+            .values(ConversationRow {
+                id: conversation_id.clone(),
+                user_id: turn.user_id.to_string(),
+                customer_id: turn.customer_id,
+                title: title(&turn.text),
+                created_at_ms: turn.at.0,
+                updated_at_ms: turn.at.0,
+            })
+            .execute(connection)?;
+    } else {
+        owned_conversation(connection, turn.user_id, turn.conversation_id)?;
+        let rows: Vec<(String, String)> = messages::table
+            .filter(messages::conversation_id.eq(&conversation_id))
+            .order(messages::id.desc())
+            .limit(turn.history_messages)
+            .select((messages::role, messages::content))
+            .load(connection)?;
+        for (role, content) in rows.into_iter().rev() {
+            history.push((parse(&role)?, content));
+        }
+        touch(connection, &conversation_id, turn.at)?;
+    }
+    diesel::insert_into(turns::table)
+        .values(TurnRow {
+            id: turn.turn_id.to_string(),
+            conversation_id: conversation_id.clone(),
+            user_id: turn.user_id.to_string(),
+            client_message_id: turn.client_message_id,
+            state: RUNNING.to_owned(),
+            error_code: None,
+            error_message: None,
+            token_ends: None,
+            started_at_ms: turn.at.0,
+            ended_at_ms: None,
+        })
+        .execute(connection)?;
+    diesel::insert_into(messages::table)
+        .values(MessageRow {
+            id: turn.message_id.to_string(),
+            conversation_id,
+            turn_id: turn.turn_id.to_string(),
+            role: MessageRole::User.as_str().to_owned(),
+            content: turn.text,
+            finish_reason: None,
+            metadata: None,
+            created_at_ms: turn.at.0,
+        })
+        .execute(connection)?;
+    Ok(BegunTurn::Started { history })
+}
+
+fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<(), StoreError> {
+    let conversation_id = turn.conversation_id.to_string();
+    let state = if turn.error.is_none() { COMPLETE } else { FAILED };
+    let (error_code, error_message) = turn.error.unzip();
+    let token_ends: Vec<u8> = turn.answer.token_ends.iter().flat_map(|end| end.to_le_bytes()).collect();
+    diesel::update(turns::table.find(turn.turn_id.to_string()))
+        .set((
+            turns::state.eq(state),
+            turns::error_code.eq(error_code),
+            turns::error_message.eq(error_message),
+            turns::token_ends.eq(token_ends),
+            turns::ended_at_ms.eq(turn.at.0),
+        ))
+        .execute(connection)?;
+    let metadata =
+        serde_json::to_string(&turn.answer.metadata).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    diesel::insert_into(messages::table)
+        .values(MessageRow {
+            id: turn.answer.message_id.to_string(),
+            conversation_id: conversation_id.clone(),
+            turn_id: turn.turn_id.to_string(),
+            role: MessageRole::Assistant.as_str().to_owned(),
+            content: turn.answer.text,
+            finish_reason: Some(turn.answer.finish_reason.as_str().to_owned()),
+            metadata: Some(metadata),
+            created_at_ms: turn.at.0,
+        })
+        .execute(connection)?;
+    touch(connection, &conversation_id, turn.at)
+}
+
+fn touch(connection: &mut SqliteConnection, conversation_id: &str, at: UnixMillis) -> Result<(), StoreError> {
+    diesel::update(conversations::table.find(conversation_id))
+        .set(conversations::updated_at_ms.eq(at.0))
+        .execute(connection)?;
+    Ok(())
+}
+
+fn owned_conversation(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    id: ConversationId,
+) -> Result<ConversationRow, StoreError> {
+    let row = conversations::table
+        .find(id.to_string())
+        .select(ConversationRow::as_select())
+        .first(connection)
+        .optional()?
+        .ok_or(StoreError::NotFound("conversation"))?;
+    if row.user_id == user.to_string() { Ok(row) } else { Err(StoreError::Forbidden("conversation")) }
+}
+
+fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<StoredTurn, StoreError> {
+    let answer = messages::table
+        .filter(messages::turn_id.eq(&row.id).and(messages::role.eq(MessageRole::Assistant.as_str())))
+        .select(MessageRow::as_select())
+        .first(connection)
+        .optional()?
+        .map(|message| answer(message, row.token_ends.as_deref().unwrap_or_default()))
+        .transpose()?;
+    let state = match row.state.as_str() {
+        RUNNING => StoredTurnState::Running,
+        COMPLETE => StoredTurnState::Complete,
+        FAILED => StoredTurnState::Failed {
+            code: row.error_code.clone().unwrap_or_default(),
+            message: row.error_message.clone().unwrap_or_default(),
+        },
+        other => return Err(StoreError::Corrupt(format!("a turn's state {other:?}"))),
+    };
+    Ok(StoredTurn {
+        turn_id: parse(&row.id)?,
+        conversation_id: parse(&row.conversation_id)?,
+        user_id: parse(&row.user_id)?,
+        state,
+        answer,
+    })
+}
+
+fn answer(message: MessageRow, token_ends: &[u8]) -> Result<Answer, StoreError> {
+    let (ends, rest) = token_ends.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(StoreError::Corrupt("token ends that are no multiple of four bytes".to_owned()));
+    }
+    Ok(Answer {
+        message_id: parse(&message.id)?,
+        token_ends: ends.iter().map(|end| u32::from_le_bytes(*end)).collect(),
+        finish_reason: parse(message.finish_reason.as_deref().unwrap_or_default())?,
+        metadata: metadata(message.metadata.as_deref())?.unwrap_or_default(),
+        text: message.content,
+    })
+}
+
+fn conversation(row: &ConversationRow) -> Result<Conversation, StoreError> {
+    Ok(Conversation {
+        id: parse(&row.id)?,
+        user_id: parse(&row.user_id)?,
+        title: row.title.clone(),
+        created_at: UnixMillis(row.created_at_ms),
+        updated_at: UnixMillis(row.updated_at_ms),
+    })
+}
+
+fn message(row: &MessageRow) -> Result<Message, StoreError> {
+    Ok(Message {
+        id: parse(&row.id)?,
+        conversation_id: parse(&row.conversation_id)?,
+        turn_id: parse(&row.turn_id)?,
+        role: parse(&row.role)?,
+        content: row.content.clone(),
+        finish_reason: row.finish_reason.as_deref().map(parse).transpose()?,
+        metadata: metadata(row.metadata.as_deref())?,
+        created_at: UnixMillis(row.created_at_ms),
+    })
+}
+
+fn metadata(json: Option<&str>) -> Result<Option<AnswerMetadata>, StoreError> {
+    json.map(|json| serde_json::from_str(json).map_err(|error| StoreError::Corrupt(error.to_string()))).transpose()
+}
+
+/// The start of a message, on one line.
+fn title(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(TITLE_CHARS) {
+        None => line,
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+    }
+}
