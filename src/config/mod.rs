@@ -3,8 +3,20 @@
 //! Layers, later ones win: the defaults here, `config/default.toml`, `config/<env>.toml`, `SWITCHBOARD__SECTION__KEY`
 //! from the environment, flags. `docs/CONFIGURATION.md` is the published form.
 
+mod check;
+mod development_secret;
+mod error;
+mod load;
+mod setting;
+
+pub use check::JWT_SECRET_MIN_BYTES;
+pub use development_secret::development_secret;
+pub use error::{ConfigError, Problem};
+pub use load::{ENV_PREFIX, Flags, Sources};
+pub use setting::{Kind, SETTINGS, Setting};
+
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::path::PathBuf;
 
 /// All settings. Every value has passed [`Config::check`] when it comes from the loader.
@@ -32,6 +44,15 @@ pub enum Environment {
     #[default]
     Development,
     Production,
+}
+
+impl Environment {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -76,7 +97,7 @@ pub struct DatabaseConfig {
 pub struct AuthConfig {
     /// Signs the access and refresh tokens: 32 bytes or more. In development it is made at first start and kept in
     /// `data_dir`.
-    #[serde(skip_serializing)]
+    #[serde(serialize_with = "redacted")]
     pub jwt_secret: Option<SecretString>,
     pub issuer: String,
     pub audience: String,
@@ -159,7 +180,7 @@ pub struct ProviderConfig {
     pub kind: ProviderKind,
     /// Of `openai`: up to and without `/chat/completions`.
     pub base_url: String,
-    #[serde(skip_serializing)]
+    #[serde(serialize_with = "redacted")]
     pub api_key: Option<SecretString>,
     /// Of `openai`: the model's name at that server.
     pub model: String,
@@ -189,6 +210,11 @@ pub struct ScriptedConfig {
     pub token_bytes: u32,
     /// Break after so many tokens; 0 fails before the first. Absent: never.
     pub fail_after: Option<u32>,
+}
+
+/// Writes that a secret is set, never what it is.
+fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "[redacted]").serialize(serializer)
 }
 
 impl Default for Config {

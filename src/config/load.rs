@@ -1,0 +1,433 @@
+//! Puts the layers together: compiled defaults, `default.toml`, `<env>.toml`, the environment, flags; later ones win.
+//!
+//! Each layer is held against the table of settings before it is merged, so that a wrong key or value is named together
+//! with the file, variable or flag it came from. Nothing here reads the process's environment: it is passed in.
+
+use super::{Config, ConfigError, Environment, Problem, SETTINGS, Setting};
+use figment::{
+    Error, Figment, Metadata, Profile, Provider,
+    value::{Dict, Map, Value},
+};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+/// What the name of an environment variable that is a setting begins with.
+pub const ENV_PREFIX: &str = "SWITCHBOARD__";
+
+/// Where the configuration folder is when no flag says so, relative to the working directory.
+const CONFIG_DIR: &str = "config";
+
+/// What settings are read from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config-dir`; absent: `config`, which need not exist.
+    pub config_dir: Option<PathBuf>,
+    /// The environment. Variables without [`ENV_PREFIX`] are left alone.
+    pub variables: BTreeMap<String, String>,
+    pub flags: Flags,
+}
+
+/// The settings that have a flag; what is absent was not given.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    pub env: Option<Environment>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub database_url: Option<String>,
+}
+
+impl Config {
+    /// Reads all layers and checks the result.
+    ///
+    /// # Errors
+    /// When a file cannot be read, a key is unknown, a value is not allowed, or two settings contradict each other. All
+    /// that is wrong with the settings is named at once.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let mut figment = Figment::new();
+        for layer in layers(sources, &mut problems)? {
+            inspect(&layer, "", &layer.values, &mut problems);
+            figment = figment.merge(layer);
+        }
+        match figment.extract::<Self>() {
+            Ok(config) => {
+                let mut found = config.check().err().unwrap_or_default();
+                found.retain(|new| problems.iter().all(|known| known.key != new.key));
+                problems.extend(found.into_iter().map(|problem| Problem {
+                    origin: figment.find_metadata(&problem.key).map(|metadata| metadata.name.to_string()),
+                    ..problem
+                }));
+                if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(problems)) }
+            }
+            Err(error) if problems.is_empty() => Err(ConfigError::Unusable(Box::new(error))),
+            Err(_) => Err(ConfigError::Invalid(problems)),
+        }
+    }
+}
+
+/// Settings from one place.
+#[derive(Debug)]
+struct Layer {
+    /// The place, as messages name it.
+    origin: String,
+    values: Dict,
+}
+
+impl Layer {
+    fn of(origin: impl Into<String>, key: &str, value: Value) -> Self {
+        Self { origin: origin.into(), values: nested(key, value) }
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// All layers, lowest first.
+fn layers(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Vec<Layer>, ConfigError> {
+    let folder = match &sources.config_dir {
+        Some(folder) if !folder.is_dir() => return Err(ConfigError::NoFolder(folder.clone())),
+        Some(folder) => folder.as_path(),
+        None => Path::new(CONFIG_DIR),
+    };
+    let default_file = file(&folder.join("default.toml"))?;
+    let variables = variables(&sources.variables, problems);
+    let flags = flags(&sources.flags);
+
+    // Which file comes next is a setting itself: the topmost layer that says so decides.
+    let env = default_file.iter().chain(&variables).chain(&flags).rev().find_map(|layer| layer.values.get("env"));
+    // A value that is no environment is refused with its layer; which file is read matters no more then.
+    let env: Environment = env.and_then(|value| value.deserialize().ok()).unwrap_or_default();
+    let env_file = file(&folder.join(format!("{}.toml", env.as_str())))?;
+    if let Some(layer) = &env_file {
+        keeps_environment(layer, env, problems);
+    }
+
+    let mut layers = vec![Layer { origin: "the compiled defaults".to_owned(), values: dict_of(&Config::default())? }];
+    layers.extend(default_file);
+    layers.extend(env_file);
+    layers.extend(variables);
+    layers.extend(flags);
+    Ok(layers)
+}
+
+/// That `<env>.toml` does not make another environment of it.
+fn keeps_environment(layer: &Layer, env: Environment, problems: &mut Vec<Problem>) {
+    if let Some(value) = layer.values.get("env").filter(|value| value.as_str() != Some(env.as_str())) {
+        problems.push(Problem {
+            key: "env".to_owned(),
+            value: Setting::find("env").and_then(|setting| setting.shown(value)),
+            origin: Some(layer.origin.clone()),
+            allowed: format!("must be left out of this file, or be {:?}; choose with --env", env.as_str()),
+        });
+    }
+}
+
+fn dict_of<T: Serialize>(value: &T) -> Result<Dict, ConfigError> {
+    Ok(Value::serialize(value).map_err(Box::new)?.into_dict().unwrap_or_default())
+}
+
+/// The layer of a file; `None` when there is no such file.
+fn file(path: &Path) -> Result<Option<Layer>, ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(reason) => return Err(ConfigError::Unreadable { path: path.to_owned(), reason }),
+    };
+    let table: toml::Table = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        line: 1 + error.span().and_then(|span| text.get(..span.start)).map_or(0, |before| before.matches('\n').count()),
+        reason: error.message().to_owned(),
+    })?;
+    Ok(Some(Layer { origin: path.display().to_string(), values: dict_of(&table)? }))
+}
+
+/// A layer for each environment variable that is a setting.
+fn variables(variables: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for (name, text) in variables {
+        let Some(path) = name.strip_prefix(ENV_PREFIX) else { continue };
+        let key = path.to_lowercase().replace("__", ".");
+        match Setting::find(&key).filter(|_| path == path.to_uppercase()) {
+            Some(setting) => layers.push(Layer::of(name, &key, setting.parse(text))),
+            None => problems.push(unknown(name, &key)),
+        }
+    }
+    layers
+}
+
+/// A layer for each flag that was given.
+fn flags(flags: &Flags) -> Vec<Layer> {
+    let given = [
+        ("--env", "env", flags.env.map(|env| Value::from(env.as_str()))),
+        ("--host", "server.host", flags.host.as_deref().map(Value::from)),
+        ("--port", "server.port", flags.port.map(Value::from)),
+        ("--database-url", "database.url", flags.database_url.as_deref().map(Value::from)),
+    ];
+    given.into_iter().filter_map(|(flag, key, value)| Some(Layer::of(flag, key, value?))).collect()
+}
+
+/// `value` under `key`: `server.port` becomes `{server: {port: …}}`.
+fn nested(key: &str, value: Value) -> Dict {
+    match key.split_once('.') {
+        Some((section, rest)) => Dict::from([(section.to_owned(), Value::from(nested(rest, value)))]),
+        None => Dict::from([(key.to_owned(), value)]),
+    }
+}
+
+/// Holds the part of a layer under `path` against the table of settings.
+fn inspect(layer: &Layer, path: &str, values: &Dict, problems: &mut Vec<Problem>) {
+    for (name, value) in values {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match (Setting::find(&key), value) {
+            (Some(setting), value) if setting.allows(value) => {}
+            (Some(setting), value) => problems.push(Problem {
+                value: setting.shown(value),
+                key,
+                origin: Some(layer.origin.clone()),
+                allowed: format!("must be {}", setting.kind),
+            }),
+            (None, Value::Dict(_, values)) if is_section(&key) => inspect(layer, &key, values, problems),
+            (None, _) => problems.push(unknown(&layer.origin, &key)),
+        }
+    }
+}
+
+fn is_section(key: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// That there is no such setting. Its value is not shown: it may be a secret under a mistyped key.
+fn unknown(origin: &str, key: &str) -> Problem {
+    let allowed = if is_section(key) {
+        format!("is a section, not a setting; it has {}", names_in(key))
+    } else {
+        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
+        let section = if is_section(section) { section } else { "" };
+        let place = if section.is_empty() { "at the top".to_owned() } else { format!("in `{section}`") };
+        format!("is not a setting; {place} there are {}", names_in(section))
+    };
+    Problem { key: key.to_owned(), value: None, origin: Some(origin.to_owned()), allowed }
+}
+
+/// The settings and sections right under `section`, in the order of the table.
+fn names_in(section: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for setting in SETTINGS {
+        let rest = match section {
+            "" => Some(setting.key),
+            section => setting.key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
+        };
+        let name = rest.map(|rest| rest.split('.').next().unwrap_or(rest));
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogFormat;
+    use secrecy::ExposeSecret;
+    use tempfile::TempDir;
+
+    const SECRET: &str = "12345678901234567890123456789012";
+
+    fn folder(files: &[(&str, &str)]) -> TempDir {
+        let folder = TempDir::new().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn sources(folder: &TempDir, variables: &[(&str, &str)]) -> Sources {
+        Sources {
+            config_dir: Some(folder.path().to_owned()),
+            variables: variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+            flags: Flags::default(),
+        }
+    }
+
+    fn load(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::load(&sources(&folder(files), variables))
+    }
+
+    fn problems(result: Result<Config, ConfigError>) -> Vec<Problem> {
+        match result {
+            Err(ConfigError::Invalid(problems)) => problems,
+            other => panic!("not refused for its settings: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_files_the_compiled_defaults_hold() {
+        let config = load(&[], &[("PATH", "/bin"), ("SWITCHBOARD_PORT", "tcp://10.0.0.1:80")]).unwrap();
+        assert_eq!(dict_of(&config).unwrap(), dict_of(&Config::default()).unwrap());
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let files = [
+            ("default.toml", "[server]\nhost = \"10.0.0.1\"\nport = 1\nworkers = 1\n[log]\nlevel = \"warn\""),
+            ("development.toml", "[server]\nhost = \"10.0.0.2\"\nport = 2\nworkers = 2"),
+            ("production.toml", "[server]\nhost = \"10.0.0.3\""),
+        ];
+        let folder = folder(&files);
+        let mut sources =
+            sources(&folder, &[("SWITCHBOARD__SERVER__PORT", "3"), ("SWITCHBOARD__SERVER__HOST", "10.0.0.4")]);
+        sources.flags.host = Some("10.0.0.5".to_owned());
+        let config = Config::load(&sources).unwrap();
+        assert_eq!((config.server.host.as_str(), config.server.port, config.server.workers), ("10.0.0.5", 3, 2));
+        assert_eq!(config.log.level, "warn");
+    }
+
+    #[test]
+    fn the_environment_chooses_its_file() {
+        let files = [("default.toml", ""), ("production.toml", "[log]\nformat = \"json\"")];
+        let secret = ("SWITCHBOARD__AUTH__JWT_SECRET", SECRET);
+        let by_variable = load(&files, &[("SWITCHBOARD__ENV", "production"), secret]).unwrap();
+        assert_eq!((by_variable.env, by_variable.log.format), (Environment::Production, LogFormat::Json));
+
+        let by_default_file = load(&[("default.toml", "env = \"production\""), files[1]], &[secret]).unwrap();
+        assert_eq!((by_default_file.env, by_default_file.log.format), (Environment::Production, LogFormat::Json));
+
+        let folder = folder(&files);
+        let mut flag = sources(&folder, &[("SWITCHBOARD__ENV", "production")]);
+        flag.flags.env = Some(Environment::Development);
+        assert_eq!(Config::load(&flag).unwrap().log.format, LogFormat::Human);
+    }
+
+    #[test]
+    fn the_file_of_an_environment_cannot_make_another_of_it() {
+        let found = problems(load(
+            &[("production.toml", "env = \"development\"")],
+            &[("SWITCHBOARD__ENV", "production"), ("SWITCHBOARD__AUTH__JWT_SECRET", SECRET)],
+        ));
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].key.as_str(), found[0].value.as_deref()), ("env", Some("\"development\"")));
+    }
+
+    #[test]
+    fn digits_stay_text_where_text_is_meant() {
+        let config = load(
+            &[],
+            &[
+                ("SWITCHBOARD__AUTH__JWT_SECRET", SECRET),
+                ("SWITCHBOARD__PROVIDER__API_KEY", "4711"),
+                ("SWITCHBOARD__PROVIDER__MODEL", "4711"),
+                ("SWITCHBOARD__PROVIDER__TEMPERATURE", "1"),
+                ("SWITCHBOARD__PROVIDER__SCRIPTED__FAIL_AFTER", "0"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.auth.jwt_secret.unwrap().expose_secret(), SECRET);
+        assert_eq!(config.provider.api_key.unwrap().expose_secret(), "4711");
+        assert_eq!(config.provider.model, "4711");
+        assert!((config.provider.temperature - 1.0).abs() < f64::EPSILON);
+        assert_eq!(config.provider.scripted.fail_after, Some(0));
+    }
+
+    #[test]
+    fn an_empty_variable_takes_an_optional_setting_away() {
+        let files = [("default.toml", "[workflow]\nagents_file = \"agents.toml\"")];
+        assert!(load(&files, &[]).unwrap().workflow.agents_file.is_some());
+        assert!(load(&files, &[("SWITCHBOARD__WORKFLOW__AGENTS_FILE", "")]).unwrap().workflow.agents_file.is_none());
+    }
+
+    #[test]
+    fn a_mistyped_key_of_a_file_is_named_but_its_value_is_not() {
+        let folder = folder(&[("default.toml", "[auth]\njwt_sceret = \"hunter2\"")]);
+        let error = Config::load(&sources(&folder, &[])).unwrap_err().to_string();
+        let origin = folder.path().join("default.toml");
+        assert!(error.contains(&format!("auth.jwt_sceret (from {}): is not a setting", origin.display())), "{error}");
+        assert!(error.contains("in `auth` there are jwt_secret, issuer"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_mistyped_variable_is_named() {
+        for name in [
+            "SWITCHBOARD__SERVER__PROT",
+            "SWITCHBOARD__SERVER_PORT",
+            "SWITCHBOARD__SERVER",
+            "SWITCHBOARD__server__port",
+        ] {
+            let found = problems(load(&[], &[(name, "1")]));
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!(found[0].origin.as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_section_cannot_be_a_value_nor_a_value_a_section() {
+        let found = problems(load(&[("default.toml", "server = 3\nlog.level.x = 1")], &[]));
+        let keys: Vec<&str> = found.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["log.level", "server"]);
+        assert!(found[1].allowed.starts_with("is a section, not a setting; it has host, port"), "{}", found[1].allowed);
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once_with_where_it_stands() {
+        let folder = folder(&[("default.toml", "[server]\nport = 70000\n[session]\nheartbeat_timeout_s = 5")]);
+        let found = problems(Config::load(&sources(
+            &folder,
+            &[("SWITCHBOARD__AUTH__HASH_QUEUE", "0"), ("SWITCHBOARD__LOG__FORMAT", "xml"), ("SWITCHBOARD__OOPS", "1")],
+        )));
+        let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let file = folder.path().join("default.toml").display().to_string();
+        for expected in [
+            format!("server.port = 70000 (from {file}): must be a whole number from 0 to 65535"),
+            "auth.hash_queue = 0 (from SWITCHBOARD__AUTH__HASH_QUEUE): must be a whole number from 1 to 65536"
+                .to_owned(),
+            "log.format = \"xml\" (from SWITCHBOARD__LOG__FORMAT): must be one of human, json".to_owned(),
+        ] {
+            assert!(said.contains(&expected), "{expected} is not in {said:#?}");
+        }
+        assert!(found.iter().any(|problem| problem.key == "oops"), "{said:#?}");
+    }
+
+    #[test]
+    fn a_contradiction_names_where_the_value_came_from() {
+        let folder = folder(&[("default.toml", "[session]\nheartbeat_timeout_s = 20")]);
+        let found = problems(Config::load(&sources(&folder, &[("SWITCHBOARD__SESSION__HEARTBEAT_INTERVAL_S", "30")])));
+        assert_eq!(
+            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [format!(
+                "session.heartbeat_timeout_s = 20 (from {}): must be more than session.heartbeat_interval_s, which is 30",
+                folder.path().join("default.toml").display()
+            )]
+        );
+    }
+
+    #[test]
+    fn a_wrong_secret_is_not_shown() {
+        let number = load(&[("default.toml", "[auth]\njwt_secret = 4711471147114711")], &[]).unwrap_err().to_string();
+        assert!(number.contains("auth.jwt_secret") && !number.contains("4711"), "{number}");
+        let short = load(&[], &[("SWITCHBOARD__AUTH__JWT_SECRET", "hunter2")]).unwrap_err().to_string();
+        assert!(short.contains("SWITCHBOARD__AUTH__JWT_SECRET") && !short.contains("hunter2"), "{short}");
+    }
+
+    #[test]
+    fn a_line_that_is_not_toml_is_counted_but_not_quoted() {
+        let error = load(&[("default.toml", "[auth]\njwt_secret = hunter2\n")], &[]).unwrap_err();
+        assert!(matches!(error, ConfigError::Syntax { line: 2, .. }), "{error:?}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_was_asked_for_must_exist() {
+        let sources = Sources { config_dir: Some(PathBuf::from("/nonexistent/config")), ..Sources::default() };
+        assert!(matches!(Config::load(&sources), Err(ConfigError::NoFolder(_))));
+    }
+}
