@@ -7,6 +7,8 @@ mod check;
 mod development_secret;
 mod error;
 mod load;
+#[cfg(test)]
+mod published;
 mod setting;
 
 pub use check::JWT_SECRET_MIN_BYTES;
