@@ -6,6 +6,7 @@ pub mod domain;
 pub mod http;
 pub mod knowledge;
 pub mod limits;
+pub mod logging;
 pub mod protocol;
 pub mod provider;
 pub mod registry;

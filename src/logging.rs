@@ -1,0 +1,226 @@
+//! How a log line looks: for people, or one JSON object a line. Every key-value of the record is a field of the line.
+//!
+//! A line is a line: control characters in a sentence or a value are escaped, so that nothing a client sends can forge
+//! one. What may be logged at all is up to who logs.
+
+use crate::config::{LogConfig, LogFormat};
+use env_logger::fmt::style::Style;
+use log::{
+    Record,
+    kv::{Key, Value, VisitSource},
+};
+use std::{
+    fmt,
+    io::{self, Write as _},
+};
+
+/// The fields that each JSON line has; a key-value of the same name gets an underscore behind it.
+const RESERVED: [&str; 4] = ["ts", "level", "target", "message"];
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    #[error("RUST_LOG is not a filter such as info,switchboard::workflow=debug: {0}")]
+    Filter(#[from] env_filter::ParseError),
+    #[error("a logger runs already")]
+    Twice(#[from] log::SetLoggerError),
+}
+
+/// Starts logging to stderr. `rust_log`, the variable `RUST_LOG`, replaces `log.level` when it is not empty: it is what
+/// people reach for to look at one run, so it wins over what is configured.
+///
+/// # Errors
+/// When the filter cannot be read, or a logger runs already.
+pub fn init(config: &LogConfig, rust_log: Option<&str>) -> Result<(), LoggingError> {
+    let filter = filter(config, rust_log);
+    // env_logger alone would warn about a wrong filter, and go on without.
+    env_filter::Builder::new().try_parse(filter)?;
+    let format = config.format;
+    env_logger::Builder::new()
+        .parse_filters(filter)
+        .format(move |out, record| {
+            let (time, style) = (out.timestamp_millis(), out.default_level_style(record.level()));
+            out.write_all(line(format, &time, style, record).as_bytes())
+        })
+        .try_init()?;
+    Ok(())
+}
+
+fn filter<'a>(config: &'a LogConfig, rust_log: Option<&'a str>) -> &'a str {
+    rust_log.filter(|filter| !filter.trim().is_empty()).unwrap_or(&config.level)
+}
+
+/// The whole line, its end included. `style` colours the level for people.
+fn line(format: LogFormat, time: &dyn fmt::Display, style: Style, record: &Record<'_>) -> String {
+    match format {
+        LogFormat::Human => human(time, style, record),
+        LogFormat::Json => json(time, record),
+    }
+}
+
+fn human(time: &dyn fmt::Display, style: Style, record: &Record<'_>) -> String {
+    let mut line = format!("{time} {style}{:<5}{style:#} {} ", record.level(), record.target());
+    escape(&record.args().to_string(), &mut line);
+    visit(record, &mut |key, value| {
+        line.push(' ');
+        escape(key, &mut line);
+        line.push('=');
+        quote(&value.to_string(), &mut line);
+    });
+    line.push('\n');
+    line
+}
+
+fn json(time: &dyn fmt::Display, record: &Record<'_>) -> String {
+    let mut fields = serde_json::Map::new();
+    fields.insert("ts".to_owned(), time.to_string().into());
+    fields.insert("level".to_owned(), record.level().as_str().to_lowercase().into());
+    fields.insert("target".to_owned(), record.target().into());
+    fields.insert("message".to_owned(), record.args().to_string().into());
+    visit(record, &mut |key, value| {
+        let key = if RESERVED.contains(&key) { format!("{key}_") } else { key.to_owned() };
+        // What JSON cannot hold is written as text.
+        let value = serde_json::to_value(value).unwrap_or_else(|_| value.to_string().into());
+        fields.insert(key, value);
+    });
+    format!("{}\n", serde_json::Value::Object(fields))
+}
+
+/// Calls `each` with every key-value of the record.
+fn visit(record: &Record<'_>, each: &mut dyn FnMut(&str, &Value<'_>)) {
+    struct Visitor<'a>(&'a mut dyn FnMut(&str, &Value<'_>));
+
+    impl<'kvs> VisitSource<'kvs> for Visitor<'_> {
+        fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+            (self.0)(key.as_str(), &value);
+            Ok(())
+        }
+    }
+
+    // The visitor never fails, and a source that does has given what it could.
+    let _ = record.key_values().visit(&mut Visitor(each));
+}
+
+/// Writes a value so that one can see where it ends: in quotes unless it is one plain word.
+fn quote(value: &str, line: &mut String) {
+    let plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | '\\' | '=') && !breaks_a_line(c);
+    if !value.is_empty() && value.chars().all(plain) {
+        line.push_str(value);
+        return;
+    }
+    line.push('"');
+    escape(&value.replace('\\', "\\\\").replace('"', "\\\""), line);
+    line.push('"');
+}
+
+fn escape(text: &str, line: &mut String) {
+    for c in text.chars() {
+        if breaks_a_line(c) { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+}
+
+/// Whether a terminal or a reader could take it for something else than a character of the line: control characters,
+/// the line separators of Unicode, and what turns the direction of writing.
+fn breaks_a_line(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::Level;
+
+    const TIME: &str = "2026-11-23T11:07:24.123Z";
+
+    fn record(format: LogFormat, message: &str, key_values: &[(&str, Value<'_>)]) -> String {
+        let args = format_args!("{message}");
+        let record =
+            Record::builder().level(Level::Info).target("switchboard::turn").args(args).key_values(&key_values).build();
+        line(format, &TIME, Style::new(), &record)
+    }
+
+    #[test]
+    fn a_line_for_people_has_the_sentence_and_then_the_fields() {
+        let line = record(
+            LogFormat::Human,
+            "the turn is over",
+            &[("turn_id", Value::from("0192")), ("tokens", Value::from(7)), ("reason", Value::from("has stopped"))],
+        );
+        assert_eq!(
+            line,
+            format!("{TIME} INFO  switchboard::turn the turn is over turn_id=0192 tokens=7 reason=\"has stopped\"\n")
+        );
+    }
+
+    #[test]
+    fn nobody_can_forge_a_line_for_people() {
+        let evil = "x\n2026 ERROR forged\r\u{1b}[31m\u{2028}\u{202e}";
+        for line in [
+            record(LogFormat::Human, evil, &[]),
+            record(LogFormat::Human, "x", &[("agent", Value::from(evil))]),
+            record(LogFormat::Human, "x", &[(evil, Value::from(1))]),
+        ] {
+            let inner = line.strip_suffix('\n').expect("no end of line");
+            assert!(!inner.chars().any(breaks_a_line), "{line:?}");
+            assert!(inner.contains("\\n2026 ERROR forged\\r\\u{1b}[31m\\u{2028}\\u{202e}"), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_pass_for_another_field() {
+        let line = record(LogFormat::Human, "x", &[("agent", Value::from("a user_id=1 \"\\"))]);
+        assert!(line.ends_with("agent=\"a user_id=1 \\\"\\\\\"\n"), "{line:?}");
+        assert!(record(LogFormat::Human, "x", &[("agent", Value::from(""))]).ends_with("agent=\"\"\n"));
+    }
+
+    #[test]
+    fn text_of_any_script_stays_readable() {
+        assert!(record(LogFormat::Human, "Größe 大きさ 🚗", &[]).ends_with("Größe 大きさ 🚗\n"));
+    }
+
+    #[test]
+    fn a_json_line_keeps_the_types_of_its_fields() {
+        let line = record(
+            LogFormat::Json,
+            "a \"sentence\"\nand more",
+            &[("turn_id", Value::from("0192")), ("tokens", Value::from(7)), ("ok", Value::from(true))],
+        );
+        assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&line).unwrap(),
+            serde_json::json!({
+                "ts": TIME, "level": "info", "target": "switchboard::turn", "message": "a \"sentence\"\nand more",
+                "turn_id": "0192", "tokens": 7, "ok": true,
+            })
+        );
+    }
+
+    #[test]
+    fn a_field_does_not_replace_what_every_json_line_has() {
+        let line =
+            record(LogFormat::Json, "true", &[("message", Value::from("forged")), ("level", Value::from("error"))]);
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&line["message"], &line["message_"]), (&"true".into(), &"forged".into()));
+        assert_eq!((&line["level"], &line["level_"]), (&"info".into(), &"error".into()));
+    }
+
+    #[test]
+    fn a_number_that_json_does_not_have_is_no_reason_to_lose_the_line() {
+        let line = record(LogFormat::Json, "x", &[("score", Value::from(f64::NAN))]);
+        assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line:?}");
+    }
+
+    #[test]
+    fn rust_log_replaces_the_configured_level() {
+        let config = LogConfig { level: "warn".to_owned(), ..LogConfig::default() };
+        assert_eq!(filter(&config, None), "warn");
+        assert_eq!(filter(&config, Some(" ")), "warn");
+        assert_eq!(filter(&config, Some("debug")), "debug");
+    }
+
+    #[test]
+    fn a_wrong_filter_is_refused() {
+        assert!(matches!(init(&LogConfig::default(), Some("info,x=loud")), Err(LoggingError::Filter(_))));
+    }
+}
