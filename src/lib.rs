@@ -10,5 +10,7 @@ pub mod logging;
 pub mod protocol;
 pub mod provider;
 pub mod registry;
+pub mod session;
 pub mod store;
 pub mod turn;
+pub mod workflow;

@@ -1,5 +1,16 @@
 //! Who is who: accounts, passwords, tokens, tickets.
 
+mod accounts;
+mod hash_pool;
+mod password;
+mod ticket;
+mod token;
+
+pub use accounts::{Accounts, SignIn};
+pub use password::Passwords;
+pub use ticket::Tickets;
+pub use token::{IssuedToken, RefreshGrant, Tokens};
+
 use crate::domain::{DisplayName, Email, Role, UserId};
 
 /// Who somebody has proved to be, and until when.
@@ -11,4 +22,30 @@ pub struct Identity {
     pub role: Role,
     /// Unix time in seconds at which the proof ends.
     pub expires_at: i64,
+}
+
+#[cfg(test)]
+pub(crate) mod test_support {
+    use super::Tokens;
+    use crate::{
+        config::AuthConfig,
+        domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
+    };
+
+    pub(crate) const SECRET: &str = "a secret of the tests, 32 bytes or more";
+
+    /// All that are made here accept each other's tokens.
+    pub(crate) fn tokens() -> Tokens {
+        Tokens::new(&AuthConfig::default(), &SECRET.into())
+    }
+
+    pub(crate) fn user(email: &str, role: Role) -> User {
+        User {
+            id: UserId::new(),
+            email: Email::parse(email).unwrap(),
+            name: DisplayName::parse("Ada Lovelace").unwrap(),
+            role,
+            created_at: UnixMillis::now(),
+        }
+    }
 }

@@ -76,6 +76,9 @@ pub struct AnswerMetadata {
     pub agent: String,
     /// How sure the router was of this specialist: 0 to 1.
     pub confidence: f64,
+    /// The router was not sure enough of any specialist: the default one answered.
+    #[serde(default)]
+    pub fallback: bool,
     pub sources: Vec<Source>,
     pub model: String,
     pub usage: Usage,

@@ -86,7 +86,7 @@ impl Email {
 pub struct DisplayName(String);
 
 impl DisplayName {
-    const MAX_CHARS: usize = 100;
+    pub const MAX_CHARS: usize = 100;
 
     /// # Errors
     /// When nothing but white space is left, or the name is too long, or holds control characters.

@@ -1,12 +1,18 @@
-//! [`ApiError`] as an HTTP answer: `{"error","code","retryable","correlation_id",…}`.
+//! [`ApiError`] as an HTTP answer: `{"error","code","retryable","correlation_id",…}`, and the framework's own refusals
+//! (a path, a query, a method, a missing route) brought into the same form.
 
 use crate::protocol::{ApiError, ErrorCode};
 use actix_web::{
     HttpResponse, ResponseError,
+    body::{BoxBody, MessageBody},
+    dev::ServiceResponse,
+    error::QueryPayloadError,
     http::{
         StatusCode,
-        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     },
+    middleware::{ErrorHandlerResponse, ErrorHandlers},
+    web::{self, PathConfig, QueryConfig},
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -26,6 +32,18 @@ pub struct ErrorBody {
     pub correlation_id: Uuid,
 }
 
+impl From<&ApiError> for ErrorBody {
+    fn from(error: &ApiError) -> Self {
+        Self {
+            error: error.message.to_string(),
+            code: error.code,
+            retryable: error.code.is_retryable(),
+            retry_after_ms: error.retry_after_ms,
+            correlation_id: error.correlation_id.unwrap_or_else(Uuid::now_v7),
+        }
+    }
+}
+
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -39,12 +57,143 @@ impl ResponseError for ApiError {
         if self.status_code() == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
-        response.json(ErrorBody {
-            error: self.message.to_string(),
-            code: self.code,
-            retryable: self.code.is_retryable(),
-            retry_after_ms: self.retry_after_ms,
-            correlation_id: self.correlation_id.unwrap_or_else(Uuid::now_v7),
-        })
+        response.json(ErrorBody::from(self))
+    }
+}
+
+/// Mounts what turns refused paths and queries, and requests that no route takes, into [`ErrorBody`]. For the whole app,
+/// together with [`error_bodies`].
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    cfg.app_data(
+        // An id that cannot be one names nothing.
+        PathConfig::default().error_handler(|_, _| no_such_route().into()),
+    )
+    .app_data(QueryConfig::default().error_handler(|error, _| invalid_query(&error).into()))
+    .default_service(web::to(|| async { Err::<HttpResponse, _>(no_such_route()) }));
+}
+
+fn no_such_route() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "There is nothing at this address.")
+}
+
+fn invalid_query(error: &QueryPayloadError) -> ApiError {
+    match error {
+        QueryPayloadError::Deserialize(cause) => {
+            ApiError::new(ErrorCode::InvalidField, format!("The query is not valid: {cause}."))
+        }
+        _ => ApiError::new(ErrorCode::InvalidField, "The query is not valid."),
+    }
+}
+
+/// Middleware that gives an [`ErrorBody`] to the errors the framework answers by itself, such as 405, 413 or a failed
+/// upgrade. Their status and headers stay; answers that are JSON or a page already stay as they are.
+pub fn error_bodies<B: MessageBody + 'static>() -> ErrorHandlers<B> {
+    ErrorHandlers::new().default_handler(|response: ServiceResponse<B>| {
+        if has_body_of_its_own(&response) {
+            return Ok(ErrorHandlerResponse::Response(response.map_into_left_body()));
+        }
+        let error = error_of_status(response.status());
+        let body = serde_json::to_vec(&ErrorBody::from(&error))?;
+        let (request, response) = response.into_parts();
+        let mut response = response.set_body(BoxBody::new(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(ErrorHandlerResponse::Response(ServiceResponse::new(request, response).map_into_right_body()))
+    })
+}
+
+fn has_body_of_its_own<B>(response: &ServiceResponse<B>) -> bool {
+    response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|content_type| {
+        content_type.starts_with("application/json")
+            || content_type.starts_with("text/html")
+            || content_type.starts_with("text/event-stream")
+    })
+}
+
+fn error_of_status(status: StatusCode) -> ApiError {
+    match status {
+        StatusCode::UNAUTHORIZED => ApiError::new(ErrorCode::AuthRequired, "Please sign in."),
+        StatusCode::FORBIDDEN => ApiError::new(ErrorCode::Forbidden, "This is not allowed."),
+        StatusCode::NOT_FOUND => no_such_route(),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ApiError::new(ErrorCode::MethodNotAllowed, "This address does not take this method.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::MessageTooLong, "The request is too large."),
+        status if status.is_client_error() => {
+            ApiError::new(ErrorCode::InvalidField, "The request could not be understood.")
+        }
+        status => ApiError::internal(&format_args!("the framework answered {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::{
+        App,
+        http::{Method, header::ALLOW},
+        test::{TestRequest, call_service, init_service, read_body_json},
+    };
+    use serde_json::Value;
+
+    #[derive(serde::Deserialize)]
+    struct Page {
+        limit: u8,
+    }
+
+    async fn ask(method: Method, uri: &str) -> (StatusCode, Option<HeaderValue>, Value) {
+        let app = init_service(
+            App::new()
+                .wrap(error_bodies())
+                .configure(configure)
+                .service(
+                    web::resource("/things/{id}")
+                        .route(web::get().to(|id: web::Path<Uuid>| async move { id.to_string() })),
+                )
+                .service(
+                    web::resource("/things")
+                        .route(web::get().to(|page: web::Query<Page>| async move { page.limit.to_string() })),
+                )
+                .service(
+                    web::resource("/large")
+                        .to(|| async { Err::<HttpResponse, _>(actix_web::error::PayloadError::Overflow) }),
+                )
+                .service(web::resource("/unconfigured").to(|_: web::Data<Page>| async { "never" }))
+                .service(
+                    web::resource("/ours")
+                        .to(|| async { Err::<HttpResponse, _>(ApiError::overloaded("Later, please.", 1_001)) }),
+                ),
+        )
+        .await;
+        let response = call_service(&app, TestRequest::with_uri(uri).method(method).to_request()).await;
+        let allow = response.headers().get(ALLOW).cloned();
+        (response.status(), allow, read_body_json(response).await)
+    }
+
+    #[actix_web::test]
+    async fn the_frameworks_errors_have_our_body() {
+        for (method, uri, status, code) in [
+            (Method::GET, "/nowhere", 404, "NOT_FOUND"),
+            (Method::GET, "/things/not-an-id", 404, "NOT_FOUND"),
+            (Method::GET, "/things?limit=999", 422, "INVALID_FIELD"),
+            (Method::GET, "/things", 422, "INVALID_FIELD"),
+            (Method::DELETE, "/things", 405, "METHOD_NOT_ALLOWED"),
+            (Method::GET, "/large", 413, "MESSAGE_TOO_LONG"),
+            (Method::GET, "/unconfigured", 500, "PROCESSING_ERROR"),
+            (Method::GET, "/ours", 503, "OVERLOADED"),
+        ] {
+            let (answered, _, body) = ask(method, uri).await;
+            assert_eq!((answered.as_u16(), &body["code"]), (status, &code.into()), "{uri}: {body}");
+            assert!(body["error"].is_string() && body["correlation_id"].is_string(), "{uri}: {body}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn headers_and_bodies_that_say_more_stay() {
+        let (_, allow, _) = ask(Method::DELETE, "/things").await;
+        assert!(allow.is_some_and(|methods| methods == "GET"));
+        let (_, _, body) = ask(Method::GET, "/ours").await;
+        assert_eq!(body["retry_after_ms"], 1_001);
+        let (_, _, body) = ask(Method::GET, "/unconfigured").await;
+        assert!(!body.to_string().contains("data"), "internals in {body}");
     }
 }

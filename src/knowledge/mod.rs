@@ -1,4 +1,23 @@
 //! The knowledge base: documents in, the passages that fit a question out.
+//!
+//! A document is read ([`extract`]), cut along its headings ([`chunk`]) and stored; a search asks the store which chunks
+//! hold the words of a question ([`terms`]) and judges them ([`rank`]). Nothing here knows of models or conversations.
+
+mod base;
+mod chunk;
+mod docx;
+mod extract;
+mod ingest;
+mod pdf;
+mod query;
+mod rank;
+mod seed;
+pub mod terms;
+
+pub use base::KnowledgeBase;
+pub use ingest::{IngestError, IngestReport, NewDocument};
+pub use query::retrieval_query;
+pub use rank::{GOOD_SCORE, MIN_SCORE};
 
 use crate::domain::{DocumentId, Source, UnixMillis};
 use serde::Serialize;
@@ -33,5 +52,16 @@ pub struct Document {
     pub media_type: String,
     pub bytes: u64,
     pub chunks: u32,
+    /// When a document of this name first came.
     pub created_at_ms: UnixMillis,
+    /// When this text of it came.
+    pub updated_at_ms: UnixMillis,
+}
+
+/// A piece of a document: what one search result is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The heading it stands under, outermost first, joined by ` › `.
+    pub title: String,
+    pub text: String,
 }

@@ -51,6 +51,7 @@ error_codes! {
     InvalidField = "INVALID_FIELD", 422, false, "a field is missing or wrong; the error names it";
     UnknownType = "UNKNOWN_TYPE", 400, false, "a frame whose `type` is not in this protocol";
     NotFound = "NOT_FOUND", 404, false, "no such thing, or not for this user";
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, false, "the address does not take this HTTP method";
     EmailTaken = "EMAIL_TAKEN", 409, false, "an account has this e-mail already";
     WeakPassword = "WEAK_PASSWORD", 422, false, "too easy to guess; the error says why";
     TurnInProgress = "TURN_IN_PROGRESS", 409, true, "the conversation's turn is still running";

@@ -3,6 +3,9 @@
 //! A provider knows nothing of conversations, sessions or the store; it gets a request and streams an answer.
 //! Dropping an [`AnswerStream`] stops the work, upstream too.
 
+pub mod openai;
+pub mod scripted;
+
 use crate::{
     config::ScriptedConfig,
     domain::{FinishReason, MessageRole, Usage},
@@ -80,6 +83,33 @@ pub struct ProviderError {
     pub detail: String,
     /// What the provider asked us to wait, in milliseconds.
     pub retry_after_ms: Option<u64>,
+}
+
+/// The most characters of a [`ProviderError::detail`].
+const MAX_DETAIL_CHARS: usize = 300;
+
+impl ProviderError {
+    /// A failure whose detail is cut to a bounded length.
+    pub fn new(kind: ProviderErrorKind, detail: impl std::fmt::Display) -> Self {
+        let mut detail = detail.to_string();
+        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL_CHARS) {
+            detail.truncate(end);
+        }
+        Self { kind, detail, retry_after_ms: None }
+    }
+}
+
+/// A setting of `[provider]` that no provider can be built from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`provider.{key}` {reason}")]
+pub struct InvalidProviderConfig {
+    pub key: &'static str,
+    pub reason: String,
+}
+
+/// Tokens of a text of so many bytes, where nobody counted them: four bytes are one token.
+pub(crate) fn estimate_tokens(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(4)).unwrap_or(u32::MAX)
 }
 
 /// Writes answers.

@@ -29,7 +29,7 @@ pub enum BegunTurn {
     /// It is on disk; with the conversation's earlier messages, oldest first.
     Started { history: Vec<(MessageRole, String)> },
     /// This `client_message_id` was here before.
-    Duplicate { turn_id: TurnId, conversation_id: ConversationId },
+    Duplicate { turn_id: TurnId },
 }
 
 /// An answer, whole or in part.

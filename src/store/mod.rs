@@ -3,9 +3,14 @@
 //! The only place that knows SQL is the module of a backend (`sqlite`). Callers hold `Arc<dyn …Store>`.
 
 mod conversations;
+mod documents;
 pub mod sqlite;
+mod users;
+
+pub use users::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Rotation, UserStore};
 
 pub use conversations::{Answer, BegunTurn, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState};
+pub use documents::{DocumentStore, SearchHit, SearchHits};
 
 /// Why the store could not do it.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -21,10 +21,21 @@ pub struct Cursor {
     pub ended: bool,
 }
 
-/// A frame, and the seq of the last token in it when it has tokens.
+/// A frame on its way to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     pub frame: ByteString,
+    /// The tokens in it, for the statistics.
+    pub tokens: u32,
+    /// Where it stands in its turn, for the ids of an SSE stream: the last token's seq, in a `token` frame.
     pub seq: Option<u32>,
+}
+
+impl From<ServerFrame<'_>> for Outgoing {
+    /// A frame without tokens.
+    fn from(frame: ServerFrame<'_>) -> Self {
+        Self { frame: frame.encode(), tokens: 0, seq: None }
+    }
 }
 
 pub struct Following {
@@ -78,6 +89,11 @@ impl Following {
         self.cursor
     }
 
+    /// Whether news was left in the log; the reader of a mailbox that overflowed asks.
+    pub fn is_behind(&self) -> bool {
+        self.follower.is_behind()
+    }
+
     fn is_next(&self, kind: &TurnEventKind) -> bool {
         match kind {
             TurnEventKind::Progress { index, .. } => *index == self.cursor.progress,
@@ -86,7 +102,8 @@ impl Following {
         }
     }
 
-    fn catch_up(&mut self, out: &mut impl FnMut(Outgoing)) {
+    /// Reads from the log what is not seen yet.
+    pub fn catch_up(&mut self, out: &mut impl FnMut(Outgoing)) {
         let (turn, follower, cursor) = (Arc::clone(&self.turn), self.follower.clone(), self.cursor);
         turn.catch_up(&cursor, &follower, |missed| self.write(missed, out));
     }
@@ -104,14 +121,13 @@ impl Following {
         }
         if let Some(end) = missed.end {
             self.cursor.ended = true;
-            let frame = encode_end(&self.turn.subject, end, missed.tokens.text(), missed.tokens.count());
-            out(Outgoing { frame, seq: None });
+            out(end_frame(&self.turn.subject, end, missed.tokens.text(), missed.tokens.count()));
         }
     }
 
     fn write_progress(&mut self, progress: &Progress, out: &mut impl FnMut(Outgoing)) {
         self.cursor.progress += 1;
-        let frame = ServerFrame::Progress(ProgressFrame {
+        out(Outgoing::from(ServerFrame::Progress(ProgressFrame {
             step: progress.step,
             message: &progress.message,
             session_id: self.turn.subject.conversation_id,
@@ -119,8 +135,7 @@ impl Following {
             agent: progress.agent.as_deref(),
             confidence: progress.confidence,
             sources: progress.sources.as_deref(),
-        });
-        out(Outgoing { frame: frame.encode(), seq: None });
+        })));
     }
 
     fn write_token(
@@ -140,7 +155,8 @@ impl Following {
             seq,
             first_seq: (seqs.start != seq).then_some(seqs.start),
         });
-        out(Outgoing { frame: frame.encode(), seq: Some(seq) });
+        let tokens = seqs.end - seqs.start;
+        out(Outgoing { frame: frame.encode(), tokens, seq: Some(seq) });
     }
 }
 
@@ -160,26 +176,27 @@ fn end_of_frame(missed: &Missed<'_>, seqs: &Range<u32>) -> u32 {
     seqs.start + u32::try_from(fitting).expect("no more than there are seqs")
 }
 
-fn encode_end(subject: &TurnSubject, end: &TurnEnd, response: &str, count: u32) -> ByteString {
+fn end_frame(subject: &TurnSubject, end: &TurnEnd, response: &str, count: u32) -> Outgoing {
     match end {
-        TurnEnd::Complete { message_id, finish_reason, metadata, sha256 } => ServerFrame::Complete(CompleteFrame {
-            response,
-            session_id: subject.conversation_id,
-            metadata,
-            turn_id: subject.turn_id,
-            message_id: *message_id,
-            seq: i64::from(count) - 1,
-            finish_reason: *finish_reason,
-            sha256,
-        })
-        .encode(),
+        TurnEnd::Complete { message_id, finish_reason, metadata, sha256 } => {
+            Outgoing::from(ServerFrame::Complete(CompleteFrame {
+                response,
+                session_id: subject.conversation_id,
+                metadata,
+                turn_id: subject.turn_id,
+                message_id: *message_id,
+                seq: i64::from(count) - 1,
+                finish_reason: *finish_reason,
+                sha256,
+            }))
+        }
         TurnEnd::Failed(error) => {
             let about = ErrorSubject {
                 turn_id: Some(subject.turn_id),
                 session_id: Some(subject.conversation_id),
                 client_message_id: None,
             };
-            ServerFrame::Error(ErrorFrame::new(error, &about)).encode()
+            Outgoing::from(ServerFrame::Error(ErrorFrame::new(error, &about)))
         }
     }
 }
@@ -190,7 +207,7 @@ mod tests {
     use crate::{
         domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, TurnId, UserId},
         protocol::{ApiError, ErrorCode, Step},
-        turn::ChannelSink,
+        turn::Mailbox,
     };
     use proptest::prelude::*;
     use serde_json::Value;
@@ -207,7 +224,7 @@ mod tests {
         fn new(turn: &Arc<TurnLog>, dialect: Dialect, room: usize, cursor: Cursor) -> Self {
             let (sender, mailbox) = mpsc::channel(room);
             let mut frames = Vec::new();
-            let follower = Follower::new(Arc::new(ChannelSink(sender)));
+            let follower = Mailbox::new(sender).follower();
             let following = Following::start(Arc::clone(turn), follower, dialect, cursor, &mut |outgoing| {
                 frames.push(parsed(&outgoing));
             });

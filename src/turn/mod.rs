@@ -8,6 +8,6 @@ mod follower;
 mod following;
 mod log;
 
-pub use follower::{ChannelSink, Follower, TurnEvent, TurnEventKind, TurnSink};
+pub use follower::{Follower, Mailbox, TurnEvent, TurnEventKind, TurnSink};
 pub use following::{Cursor, Following, Outgoing};
 pub use log::{Missed, Progress, Tokens, TurnEnd, TurnLog, TurnSubject};

@@ -167,11 +167,11 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
         let known = turns::table
             .filter(turns::user_id.eq(turn.user_id.to_string()))
             .filter(turns::client_message_id.eq(client_message_id))
-            .select((turns::id, turns::conversation_id))
-            .first::<(String, String)>(connection)
+            .select(turns::id)
+            .first::<String>(connection)
             .optional()?;
-        if let Some((turn_id, conversation_id)) = known {
-            return Ok(BegunTurn::Duplicate { turn_id: parse(&turn_id)?, conversation_id: parse(&conversation_id)? });
+        if let Some(turn_id) = known {
+            return Ok(BegunTurn::Duplicate { turn_id: parse(&turn_id)? });
         }
     }
     let conversation_id = turn.conversation_id.to_string();

@@ -4,7 +4,9 @@
 //! (`synchronous = FULL`). Readers never wait for the writer.
 
 mod conversations;
+mod documents;
 mod schema;
+mod users;
 mod writer;
 
 use super::StoreError;

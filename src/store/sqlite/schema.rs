@@ -1,4 +1,5 @@
 //! The tables, as the migrations in `migrations/sqlite/` leave them.
+
 diesel::table! {
     conversations (id) {
         id -> Text,
@@ -39,3 +40,49 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(conversations, turns, messages);
+
+diesel::table! {
+    users (id) {
+        id -> Text,
+        email -> Text,
+        name -> Text,
+        role -> Text,
+        password_hash -> Text,
+        created_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    refresh_families (id) {
+        id -> Text,
+        user_id -> Text,
+        current_jti -> Text,
+        expires_at_ms -> BigInt,
+    }
+}
+
+diesel::joinable!(refresh_families -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(users, refresh_families);
+
+diesel::table! {
+    documents (id) {
+        id -> Text,
+        source -> Text,
+        collection -> Text,
+        media_type -> Text,
+        bytes -> BigInt,
+        chunks -> BigInt,
+        created_at_ms -> BigInt,
+        updated_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    chunks (id) {
+        id -> BigInt,
+        document_id -> Text,
+        position -> BigInt,
+        title -> Text,
+        text -> Text,
+    }
+}

@@ -1,0 +1,3 @@
+DROP TABLE chunks_fts;
+DROP TABLE chunks;
+DROP TABLE documents;

@@ -1,0 +1,201 @@
+//! What can be done with an account: make one, sign in, stay signed in, sign out; and what operators do from the command
+//! line. The rules are here; hashing, signing and keeping are done by [`Passwords`], [`Tokens`] and a [`UserStore`].
+
+use super::{Identity, IssuedToken, Passwords, RefreshGrant, Tokens, token};
+use crate::{
+    domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
+    protocol::{ApiError, ErrorCode},
+    store::{RefreshFamily, Rotation, StoreError, UserStore},
+};
+use secrecy::SecretString;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The accounts of the server.
+pub struct Accounts {
+    store: Arc<dyn UserStore>,
+    passwords: Passwords,
+    tokens: Arc<Tokens>,
+}
+
+/// Somebody who has just signed in, or has renewed that.
+pub struct SignIn {
+    pub user: User,
+    pub access: IssuedToken,
+    pub refresh: IssuedToken,
+    /// When the tokens were issued.
+    pub at: UnixMillis,
+}
+
+impl Accounts {
+    pub fn new(store: Arc<dyn UserStore>, passwords: Passwords, tokens: Arc<Tokens>) -> Self {
+        Self { store, passwords, tokens }
+    }
+
+    /// Makes an account, with the role `user`, and signs it in.
+    ///
+    /// # Errors
+    /// As [`Self::add_user`].
+    pub async fn register(
+        &self,
+        email: Email,
+        password: SecretString,
+        name: Option<DisplayName>,
+    ) -> Result<SignIn, ApiError> {
+        let user = self.add_user(email, password, name, Role::User).await?;
+        self.start_session(user).await
+    }
+
+    /// Makes an account. Without a name it is called by the local part of its address.
+    ///
+    /// # Errors
+    /// `EMAIL_TAKEN`, `WEAK_PASSWORD`, `OVERLOADED`.
+    pub async fn add_user(
+        &self,
+        email: Email,
+        password: SecretString,
+        name: Option<DisplayName>,
+        role: Role,
+    ) -> Result<User, ApiError> {
+        let name = name.map_or_else(|| name_of(&email), Ok)?;
+        // The store would notice too, but only after the price of a hash.
+        match self.store.credentials(email.clone()).await {
+            Ok(_) => return Err(email_taken()),
+            Err(StoreError::NotFound(_)) => {}
+            Err(error) => return Err(ApiError::internal(&error)),
+        }
+        let password_hash = self.passwords.hash_new(password, email.clone(), name.clone()).await?;
+        let user = User { id: UserId::new(), email, name, role, created_at: UnixMillis::now() };
+        self.store.add_user(user.clone(), password_hash).await.map_err(|error| match error {
+            StoreError::Conflict(_) => email_taken(),
+            other => ApiError::internal(&other),
+        })?;
+        log::info!(user_id:% = user.id, role:% = user.role; "an account was made");
+        Ok(user)
+    }
+
+    /// Signs in. That there is no such account takes as long to find out as that the password is wrong.
+    ///
+    /// # Errors
+    /// `INVALID_CREDENTIALS`, `OVERLOADED`.
+    pub async fn login(&self, email: Email, password: SecretString) -> Result<SignIn, ApiError> {
+        let (user, hash) = match self.store.credentials(email).await {
+            Ok(credentials) => (Some(credentials.user), Some(credentials.password_hash)),
+            Err(StoreError::NotFound(_)) => (None, None),
+            Err(error) => return Err(ApiError::internal(&error)),
+        };
+        let fits = self.passwords.verify(password, hash).await?;
+        match user {
+            Some(user) if fits => self.start_session(user).await,
+            _ => Err(ApiError::new(ErrorCode::InvalidCredentials, "The e-mail or the password is wrong.")),
+        }
+    }
+
+    /// Changes a refresh token for new tokens; each is good once. One that comes a second time was stolen, from the one who
+    /// used it first or by them: its whole family ends.
+    ///
+    /// # Errors
+    /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<SignIn, ApiError> {
+        let at = UnixMillis::now();
+        let used = self.tokens.verify_refresh(refresh_token, at)?;
+        let next = RefreshGrant { jti: Uuid::new_v4(), ..used };
+        let refresh = self.tokens.issue_refresh(next, at)?;
+        match self.store.rotate_family(used.jti, family(next, &refresh)).await {
+            Ok(Rotation::Rotated(user)) => {
+                Ok(SignIn { access: self.tokens.issue_access(&user, at)?, user, refresh, at })
+            }
+            Ok(Rotation::Reused) => {
+                log::warn!(user_id:% = used.user_id; "a refresh token was used twice; its family is revoked");
+                Err(token::invalid())
+            }
+            Ok(Rotation::Unknown) => Err(token::invalid()),
+            Err(error) => Err(ApiError::internal(&error)),
+        }
+    }
+
+    /// Signs out: the refresh token and all of its family are good no more. Doing it twice does no harm. Access tokens stay
+    /// good until their time is over.
+    ///
+    /// # Errors
+    /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
+    pub async fn logout(&self, refresh_token: &str) -> Result<(), ApiError> {
+        let grant = self.tokens.verify_refresh(refresh_token, UnixMillis::now())?;
+        self.store.end_family(grant.family_id).await.map_err(|error| ApiError::internal(&error))
+    }
+
+    /// The account as it is now, which may be other than the token says.
+    ///
+    /// # Errors
+    /// `INVALID_TOKEN` when the account is gone.
+    pub async fn me(&self, identity: &Identity) -> Result<User, ApiError> {
+        self.store.user(identity.user_id).await.map_err(|error| match error {
+            StoreError::NotFound(_) => token::invalid(),
+            other => ApiError::internal(&other),
+        })
+    }
+
+    /// At most `limit` accounts in the order of their registration, those after `after`.
+    ///
+    /// # Errors
+    /// `PROCESSING_ERROR` when the database does not answer.
+    pub async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, ApiError> {
+        self.store.users(after, limit).await.map_err(|error| ApiError::internal(&error))
+    }
+
+    /// Takes effect with the user's next access token.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn set_role(&self, email: Email, role: Role) -> Result<(), ApiError> {
+        self.store.set_role(email, role).await.map_err(no_such_user)?;
+        log::info!(role:%; "a role was set");
+        Ok(())
+    }
+
+    /// Also signs the user out everywhere.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `WEAK_PASSWORD`, `OVERLOADED`.
+    pub async fn set_password(&self, email: Email, password: SecretString) -> Result<(), ApiError> {
+        let user = self.store.credentials(email.clone()).await.map_err(no_such_user)?.user;
+        let hash = self.passwords.hash_new(password, email.clone(), user.name).await?;
+        self.store.set_password(email, hash).await.map_err(no_such_user)?;
+        log::info!(user_id:% = user.id; "a password was set");
+        Ok(())
+    }
+
+    async fn start_session(&self, user: User) -> Result<SignIn, ApiError> {
+        let at = UnixMillis::now();
+        let grant = RefreshGrant { user_id: user.id, family_id: Uuid::new_v4(), jti: Uuid::new_v4() };
+        let refresh = self.tokens.issue_refresh(grant, at)?;
+        let access = self.tokens.issue_access(&user, at)?;
+        self.store.start_family(family(grant, &refresh), at).await.map_err(|error| ApiError::internal(&error))?;
+        Ok(SignIn { user, access, refresh, at })
+    }
+}
+
+fn family(grant: RefreshGrant, token: &IssuedToken) -> RefreshFamily {
+    RefreshFamily {
+        id: grant.family_id,
+        user_id: grant.user_id,
+        current_jti: grant.jti,
+        expires_at: UnixMillis(token.expires_at.saturating_mul(1_000)),
+    }
+}
+
+fn name_of(email: &Email) -> Result<DisplayName, ApiError> {
+    let local = email.as_str().split('@').next().unwrap_or_default();
+    Ok(DisplayName::parse(&local.chars().take(DisplayName::MAX_CHARS).collect::<String>())?)
+}
+
+fn email_taken() -> ApiError {
+    ApiError::new(ErrorCode::EmailTaken, "An account with this e-mail exists already.")
+}
+
+fn no_such_user(error: StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound(_) => ApiError::new(ErrorCode::NotFound, "No account has this e-mail."),
+        other => ApiError::internal(&other),
+    }
+}

@@ -1,0 +1,175 @@
+//! Threads for work that is slow on purpose, and a queue before them that has an end.
+//!
+//! A password hash takes tens of milliseconds and 19 MiB. An actor's thread would stand still meanwhile, and the runtime's
+//! blocking pool would run hundreds at once; so they have threads of their own, and who finds the queue full is told to
+//! come back later. Knows nothing of passwords.
+
+use crate::protocol::ApiError;
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+};
+use tokio::sync::oneshot;
+
+/// About what one job takes on a busy core, in milliseconds; only for telling a client when to come back.
+const JOB_MS: u64 = 50;
+const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=5_000;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+pub(super) struct HashPool {
+    queue: SyncSender<Job>,
+    retry_after_ms: u64,
+}
+
+impl HashPool {
+    /// Starts `threads` threads (0: one per core) that end when the pool is dropped and its queue is empty. `waiting` jobs
+    /// may wait; with 0 a job is taken only by a thread that is idle.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub(super) fn start(threads: usize, waiting: usize) -> io::Result<Self> {
+        let threads = match threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let (queue, jobs) = sync_channel::<Job>(waiting);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for index in 0..threads {
+            let jobs = Arc::clone(&jobs);
+            thread::Builder::new().name(format!("hash-{index}")).spawn(move || work(&jobs))?;
+        }
+        let rounds = u64::try_from(waiting / threads).unwrap_or(u64::MAX).saturating_add(1);
+        let retry_after_ms = rounds.saturating_mul(JOB_MS).clamp(*RETRY_AFTER_MS.start(), *RETRY_AFTER_MS.end());
+        Ok(Self { queue, retry_after_ms })
+    }
+
+    /// Runs `work` on one of the threads. Not at all, when the caller has gone away before its turn came.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when the queue is full, `PROCESSING_ERROR` when `work` panics.
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(move || {
+            if !reply.is_closed() {
+                // Nobody may be waiting any more by now.
+                let _ = reply.send(work());
+            }
+        });
+        match self.queue.try_send(job) {
+            Ok(()) => answer.await.map_err(|_| ApiError::internal(&"a job of the hash pool panicked")),
+            Err(TrySendError::Full(_)) => {
+                Err(ApiError::overloaded("Too many people are signing in. Please try again.", self.retry_after_ms))
+            }
+            Err(TrySendError::Disconnected(_)) => Err(ApiError::internal(&"the hash pool has stopped")),
+        }
+    }
+}
+
+fn work(jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        // One thread waits for a job, the others for their turn to wait.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        // The caller sees its reply dropped; the thread lives on for the next one.
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ErrorCode;
+    use futures_util::future::{join_all, poll_immediate};
+    use std::sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    };
+    use tokio::sync::oneshot;
+
+    /// Occupies a thread of the pool until the sender says so (or is dropped).
+    async fn occupy(pool: &Arc<HashPool>) -> (oneshot::Sender<()>, tokio::task::JoinHandle<Result<(), ApiError>>) {
+        let (started, has_started) = oneshot::channel();
+        let (release, released) = oneshot::channel::<()>();
+        let pool = Arc::clone(pool);
+        let task = tokio::spawn(async move {
+            pool.run(move || {
+                let _ = started.send(());
+                let _ = released.blocking_recv();
+            })
+            .await
+        });
+        has_started.await.unwrap();
+        (release, task)
+    }
+
+    #[tokio::test]
+    async fn past_the_queue_a_job_is_refused_with_a_time_to_come_back() {
+        let pool = Arc::new(HashPool::start(1, 2).unwrap());
+        let (release, running) = occupy(&pool).await;
+        let mut waiting: Vec<_> = (0..2).map(|n| Box::pin(pool.run(move || n))).collect();
+        for job in &mut waiting {
+            assert!(poll_immediate(job).await.is_none());
+        }
+
+        let error = pool.run(|| ()).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Overloaded);
+        assert!(error.retry_after_ms.is_some_and(|wait| wait >= 100));
+
+        release.send(()).unwrap();
+        running.await.unwrap().unwrap();
+        assert_eq!(join_all(waiting).await, [Ok(0), Ok(1)]);
+        assert_eq!(pool.run(|| 3).await, Ok(3));
+    }
+
+    #[tokio::test]
+    async fn jobs_run_side_by_side_on_all_threads_and_on_no_more() {
+        let pool = HashPool::start(3, 16).unwrap();
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let barrier = Arc::new(Barrier::new(3));
+        // The barrier lets nobody pass unless three run at once; 12 jobs are four rounds of it.
+        let jobs = (0..12).map(|_| {
+            let (running, most, barrier) = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&barrier));
+            pool.run(move || {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                barrier.wait();
+                running.fetch_sub(1, Ordering::SeqCst);
+            })
+        });
+        assert!(join_all(jobs).await.into_iter().all(|outcome| outcome.is_ok()));
+        assert_eq!(most.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_job_whose_caller_is_gone_does_not_run() {
+        let pool = Arc::new(HashPool::start(1, 4).unwrap());
+        let (release, running) = occupy(&pool).await;
+        let ran = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&ran);
+        let mut given_up = Box::pin(pool.run(move || count.fetch_add(1, Ordering::SeqCst)));
+        assert!(poll_immediate(&mut given_up).await.is_none());
+        drop(given_up);
+
+        release.send(()).unwrap();
+        running.await.unwrap().unwrap();
+        pool.run(|| ()).await.unwrap();
+        assert_eq!(ran.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_the_callers_alone() {
+        let pool = HashPool::start(1, 4).unwrap();
+        let error = pool.run(|| -> () { panic!("on purpose") }).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::ProcessingError);
+        assert_eq!(pool.run(|| 7).await, Ok(7));
+    }
+}

@@ -1,0 +1,229 @@
+//! Passwords: whether one is good enough, its argon2id hash, and whether one fits a hash. All that is slow runs on the
+//! [`HashPool`].
+
+use super::hash_pool::HashPool;
+use crate::{
+    config::AuthConfig,
+    domain::{DisplayName, Email},
+    protocol::{ApiError, ErrorCode},
+    store::PasswordHash,
+};
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
+    password_hash::{Error as HashError, phc},
+};
+use secrecy::{ExposeSecret, SecretString};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use zxcvbn::{Score, zxcvbn};
+
+/// OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+const MIN_CHARS: usize = 8;
+/// What zxcvbn takes grows faster than the length; nobody types more.
+const MAX_BYTES: usize = 128;
+/// "Safely unguessable": protects even when the hashes leak.
+const MIN_SCORE: Score = Score::Three;
+
+/// Stands in for the hash of an account that does not exist, so that its absence takes as long as a wrong password. It is
+/// random, not the hash of anything known; that something fits it would not let anybody in.
+const NOBODYS_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$tq7IWb1S4cm1jQZCPcsVVA$kCkVAEXTP1o9fgxS4iCspRG/x7JwQFnDvNVt9f/Ag90";
+
+/// Hashes and checks passwords. One for the whole server: it holds the threads.
+pub struct Passwords {
+    pool: HashPool,
+    hashes: Arc<AtomicU64>,
+}
+
+impl Passwords {
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(config: &AuthConfig) -> io::Result<Self> {
+        Ok(Self { pool: HashPool::start(config.hash_threads, config.hash_queue)?, hashes: Arc::default() })
+    }
+
+    /// The hash of a new password, if it is good enough for this person.
+    ///
+    /// # Errors
+    /// `WEAK_PASSWORD` with the reason, `OVERLOADED`.
+    pub async fn hash_new(
+        &self,
+        password: SecretString,
+        email: Email,
+        name: DisplayName,
+    ) -> Result<PasswordHash, ApiError> {
+        check_length(password.expose_secret())?;
+        let hashes = Arc::clone(&self.hashes);
+        self.pool
+            .run(move || {
+                check_strength(password.expose_secret(), &email, &name)?;
+                hashes.fetch_add(1, Ordering::Relaxed);
+                let phc: phc::PasswordHash = hasher()?
+                    .hash_password(password.expose_secret().as_bytes())
+                    .map_err(|error| ApiError::internal(&error))?;
+                Ok(PasswordHash::new(phc.to_string()))
+            })
+            .await?
+    }
+
+    /// Whether the password fits; never, without a hash. Takes the same time either way.
+    ///
+    /// # Errors
+    /// `OVERLOADED`; `PROCESSING_ERROR` when the hash is not one.
+    pub async fn verify(&self, password: SecretString, hash: Option<PasswordHash>) -> Result<bool, ApiError> {
+        let hashes = Arc::clone(&self.hashes);
+        self.pool
+            .run(move || {
+                let phc = phc::PasswordHash::new(hash.as_ref().map_or(NOBODYS_HASH, PasswordHash::as_str))
+                    .map_err(|error| ApiError::internal(&error))?;
+                hashes.fetch_add(1, Ordering::Relaxed);
+                match hasher()?.verify_password(password.expose_secret().as_bytes(), &phc) {
+                    Ok(()) => Ok(hash.is_some()),
+                    Err(HashError::PasswordInvalid) => Ok(false),
+                    Err(error) => Err(ApiError::internal(&error)),
+                }
+            })
+            .await?
+    }
+
+    /// Hashes computed since the start, to check a password or to keep one.
+    pub fn hashes(&self) -> u64 {
+        self.hashes.load(Ordering::Relaxed)
+    }
+}
+
+fn hasher() -> Result<Argon2<'static>, ApiError> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| ApiError::internal(&error))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn check_length(password: &str) -> Result<(), ApiError> {
+    if password.chars().count() < MIN_CHARS {
+        Err(weak(format!("The password needs at least {MIN_CHARS} characters.")))
+    } else if password.len() > MAX_BYTES {
+        Err(weak(format!("The password must not be over {MAX_BYTES} bytes.")))
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes milliseconds: for the pool. The length must have been checked.
+fn check_strength(password: &str, email: &Email, name: &DisplayName) -> Result<(), ApiError> {
+    let entropy = zxcvbn(password, &easy_guesses(email, name));
+    if entropy.score() >= MIN_SCORE {
+        return Ok(());
+    }
+    let advice = entropy.feedback().map(ToString::to_string).unwrap_or_default();
+    Err(weak(format!("The password is too easy to guess. {advice}").trim_end().to_owned()))
+}
+
+/// What somebody who knows the person tries first.
+fn easy_guesses<'a>(email: &'a Email, name: &'a DisplayName) -> Vec<&'a str> {
+    let words = |text: &'a str| text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() > 2);
+    let mut guesses = vec![email.as_str(), name.as_str()];
+    guesses.extend(email.as_str().split('@'));
+    guesses.extend(words(email.as_str()));
+    guesses.extend(words(name.as_str()));
+    guesses
+}
+
+fn weak(reason: String) -> ApiError {
+    ApiError::new(ErrorCode::WeakPassword, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "quiet-otter-paints-thursday";
+
+    fn passwords() -> Passwords {
+        Passwords::start(&AuthConfig { hash_threads: 2, ..AuthConfig::default() }).unwrap()
+    }
+
+    fn ada() -> (Email, DisplayName) {
+        (Email::parse("augusta.lovelace@example.org").unwrap(), DisplayName::parse("Ada Lovelace").unwrap())
+    }
+
+    async fn hashed(password: &str) -> Result<PasswordHash, ApiError> {
+        let (email, name) = ada();
+        passwords().hash_new(password.into(), email, name).await
+    }
+
+    #[tokio::test]
+    async fn a_password_fits_its_own_hash_only() {
+        let passwords = passwords();
+        let hash = hashed(GOOD).await.unwrap();
+        assert_eq!(passwords.verify(GOOD.into(), Some(hash.clone())).await, Ok(true));
+        assert_eq!(passwords.verify("quiet-otter-paints-Thursday".into(), Some(hash)).await, Ok(false));
+        assert_eq!(passwords.verify(GOOD.into(), None).await, Ok(false));
+        assert_eq!(passwords.hashes(), 3);
+    }
+
+    #[tokio::test]
+    async fn hashes_are_argon2id_with_our_parameters_and_a_salt_of_their_own() {
+        let (one, other) = (hashed(GOOD).await.unwrap(), hashed(GOOD).await.unwrap());
+        assert!(one.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", one.as_str());
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn nobodys_hash_costs_what_a_real_one_costs() {
+        let nobodys = phc::PasswordHash::new(NOBODYS_HASH).unwrap();
+        let real: phc::PasswordHash = hasher().unwrap().hash_password(GOOD.as_bytes()).unwrap();
+        assert_eq!((nobodys.algorithm, nobodys.version), (real.algorithm, real.version));
+        assert_eq!(nobodys.params.to_string(), real.params.to_string());
+        assert_eq!(nobodys.salt.unwrap().len(), real.salt.unwrap().len());
+        assert_eq!(nobodys.hash.unwrap().len(), real.hash.unwrap().len());
+    }
+
+    #[tokio::test]
+    async fn weak_passwords_are_refused_with_the_reason() {
+        for (password, reason) in [
+            ("Tr0ub4d", "at least 8 characters"),
+            (&"long ".repeat(26), "128 bytes"),
+            ("password123", "common"),
+            ("aaaaaaaaaaaa", "Repeats"),
+            ("qwertyuiop", "common"),
+            ("augusta.lovelace", "too easy"),
+            ("lovelace1815", "too easy"),
+            ("example.org", "too easy"),
+        ] {
+            let error = hashed(password).await.unwrap_err();
+            assert_eq!(error.code, ErrorCode::WeakPassword, "{password}");
+            assert!(error.message.contains(reason), "{password}: {}", error.message);
+            assert!(!error.message.contains(password), "{password} is in the message");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_good_for_one_person_may_be_weak_for_another() {
+        let password = "zbigniewkowalczykowski";
+        assert!(hashed(password).await.is_ok());
+        let (email, _) = ada();
+        let name = DisplayName::parse("Zbigniew Kowalczykowski").unwrap();
+        let error = passwords().hash_new(password.into(), email, name).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::WeakPassword);
+    }
+
+    #[tokio::test]
+    async fn a_password_of_the_greatest_length_is_taken() {
+        let password: String = (0..MAX_BYTES).map(|n| char::from(b'!' + u8::try_from(n * 37 % 90).unwrap())).collect();
+        assert!(hashed(&password).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_is_none_is_our_failure() {
+        let outcome = passwords().verify(GOOD.into(), Some(PasswordHash::new("$md5$x".to_owned()))).await;
+        assert_eq!(outcome.unwrap_err().code, ErrorCode::ProcessingError);
+    }
+}

@@ -1,0 +1,269 @@
+//! One-time tickets for opening a WebSocket: what a browser puts into a URL instead of its token.
+//!
+//! In memory only: a ticket lives for seconds, and a restart closes the sockets anyway.
+
+use super::Identity;
+use crate::{
+    domain::{UnixMillis, UserId},
+    protocol::{ApiError, ErrorCode},
+};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt::Write,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// 256 random bits.
+const SECRET_BYTES: usize = 32;
+/// Tickets of one user at once; one more takes the place of the oldest.
+const MAX_PER_USER: usize = 16;
+/// Tickets of all users at once; one more is answered `OVERLOADED`.
+const MAX_TICKETS: usize = 100_000;
+const _: () = assert!(MAX_PER_USER < MAX_TICKETS);
+
+type Secret = [u8; SECRET_BYTES];
+
+/// The tickets that wait to be used. One for the whole server.
+pub struct Tickets {
+    ttl: Duration,
+    max_tickets: usize,
+    waiting: Mutex<Waiting>,
+}
+
+impl Tickets {
+    /// `ttl_s`: how long a ticket is good, in seconds.
+    pub fn new(ttl_s: u64) -> Self {
+        Self::with_limit(ttl_s, MAX_TICKETS)
+    }
+
+    fn with_limit(ttl_s: u64, max_tickets: usize) -> Self {
+        Self { ttl: Duration::from_secs(ttl_s), max_tickets, waiting: Mutex::default() }
+    }
+
+    /// How long a new ticket is good, in seconds.
+    pub const fn ttl_s(&self) -> u64 {
+        self.ttl.as_secs()
+    }
+
+    /// A new ticket that stands for `identity` once.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when too many wait to be used; `PROCESSING_ERROR` when the system has no random bytes.
+    pub fn issue(&self, identity: Identity) -> Result<String, ApiError> {
+        self.issue_at(identity, Instant::now())
+    }
+
+    fn issue_at(&self, identity: Identity, now: Instant) -> Result<String, ApiError> {
+        let mut secret = Secret::default();
+        getrandom::fill(&mut secret).map_err(|error| ApiError::internal(&error))?;
+        let mut waiting = self.lock();
+        waiting.remove_expired(now);
+        waiting.make_room_for(identity.user_id);
+        if waiting.by_secret.len() >= self.max_tickets {
+            return Err(ApiError::overloaded("Too many tickets wait to be used. Please try again.", 1_000));
+        }
+        waiting.add(secret, identity, now + self.ttl);
+        Ok(to_hex(&secret))
+    }
+
+    /// Who the ticket stands for. It is used up by that.
+    ///
+    /// # Errors
+    /// `INVALID_TOKEN` when it is none, was used, or is over; `EXPIRED_TOKEN` when the sign-in behind it is over.
+    pub fn redeem(&self, ticket: &str) -> Result<Identity, ApiError> {
+        self.redeem_at(ticket, Instant::now(), UnixMillis::now())
+    }
+
+    fn redeem_at(&self, ticket: &str, now: Instant, wall_clock: UnixMillis) -> Result<Identity, ApiError> {
+        let taken = from_hex(ticket).and_then(|secret| self.lock().take(&secret));
+        match taken {
+            Some(ticket) if ticket.good_until > now => {
+                if ticket.identity.expires_at <= wall_clock.seconds() {
+                    return Err(ApiError::new(ErrorCode::ExpiredToken, "The sign-in behind this ticket is over."));
+                }
+                Ok(ticket.identity)
+            }
+            _ => Err(ApiError::new(ErrorCode::InvalidToken, "The ticket is not valid, was used, or is over.")),
+        }
+    }
+
+    /// Every change leaves the tickets whole, so a panic elsewhere under the lock takes nothing from them.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Ticket {
+    number: u64,
+    identity: Identity,
+    good_until: Instant,
+}
+
+/// The same tickets three times over: to find one, the oldest of all, and the oldest of a user.
+#[derive(Default)]
+struct Waiting {
+    by_secret: HashMap<Secret, Ticket>,
+    /// Numbers rise, and all tickets live equally long: the first is the first to be over.
+    by_number: BTreeMap<u64, Secret>,
+    by_user: HashMap<UserId, VecDeque<u64>>,
+    next_number: u64,
+}
+
+impl Waiting {
+    fn add(&mut self, secret: Secret, identity: Identity, good_until: Instant) {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.by_number.insert(number, secret);
+        self.by_user.entry(identity.user_id).or_default().push_back(number);
+        self.by_secret.insert(secret, Ticket { number, identity, good_until });
+    }
+
+    fn take(&mut self, secret: &Secret) -> Option<Ticket> {
+        let ticket = self.by_secret.remove(secret)?;
+        self.by_number.remove(&ticket.number);
+        if let Some(numbers) = self.by_user.get_mut(&ticket.identity.user_id) {
+            numbers.retain(|number| *number != ticket.number);
+            if numbers.is_empty() {
+                self.by_user.remove(&ticket.identity.user_id);
+            }
+        }
+        Some(ticket)
+    }
+
+    fn remove_expired(&mut self, now: Instant) {
+        while let Some((_, &secret)) = self.by_number.first_key_value() {
+            if self.by_secret.get(&secret).is_some_and(|ticket| ticket.good_until > now) {
+                return;
+            }
+            self.take(&secret);
+        }
+    }
+
+    fn make_room_for(&mut self, user_id: UserId) {
+        let oldest = self.by_user.get(&user_id).filter(|numbers| numbers.len() >= MAX_PER_USER);
+        if let Some(secret) = oldest.and_then(VecDeque::front).and_then(|number| self.by_number.get(number)).copied() {
+            self.take(&secret);
+        }
+    }
+}
+
+fn to_hex(secret: &Secret) -> String {
+    secret.iter().fold(String::with_capacity(2 * SECRET_BYTES), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn from_hex(text: &str) -> Option<Secret> {
+    if text.len() != 2 * SECRET_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut secret = Secret::default();
+    for (index, byte) in secret.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::test_support::{tokens, user},
+        domain::Role,
+    };
+    use std::sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    fn identity() -> Identity {
+        let token = tokens().issue_access(&user("ada@example.org", Role::User), UnixMillis::now()).unwrap();
+        tokens().verify_access(&token.token).unwrap()
+    }
+
+    fn code(outcome: Result<Identity, ApiError>) -> ErrorCode {
+        outcome.unwrap_err().code
+    }
+
+    #[test]
+    fn a_ticket_is_good_once() {
+        let (tickets, ada) = (Tickets::new(30), identity());
+        let ticket = tickets.issue(ada.clone()).unwrap();
+        assert_eq!(tickets.redeem(&ticket), Ok(ada));
+        assert_eq!(code(tickets.redeem(&ticket)), ErrorCode::InvalidToken);
+        assert!(tickets.lock().by_number.is_empty() && tickets.lock().by_user.is_empty());
+    }
+
+    #[test]
+    fn of_many_at_once_one_gets_in() {
+        let (tickets, ada) = (Tickets::new(30), identity());
+        for _ in 0..200 {
+            let ticket = tickets.issue(ada.clone()).unwrap();
+            let (barrier, winners) = (Barrier::new(4), AtomicUsize::new(0));
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        winners.fetch_add(usize::from(tickets.redeem(&ticket).is_ok()), Ordering::SeqCst);
+                    });
+                }
+            });
+            assert_eq!(winners.load(Ordering::SeqCst), 1);
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_over_in_time_and_leaves_no_trace() {
+        let (tickets, ada, start) = (Tickets::new(30), identity(), Instant::now());
+        let wall_clock = UnixMillis::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (early, late) = (tickets.issue_at(ada.clone(), start).unwrap(), tickets.issue_at(ada, start).unwrap());
+        assert!(tickets.redeem_at(&early, at(29), wall_clock).is_ok());
+        assert_eq!(code(tickets.redeem_at(&late, at(30), wall_clock)), ErrorCode::InvalidToken);
+
+        tickets.issue_at(identity(), start).unwrap();
+        tickets.issue_at(identity(), at(31)).unwrap();
+        let waiting = tickets.lock();
+        assert_eq!((waiting.by_secret.len(), waiting.by_number.len(), waiting.by_user.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_ticket_does_not_outlive_its_sign_in() {
+        let (tickets, ada) = (Tickets::new(30), identity());
+        let ticket = tickets.issue(ada.clone()).unwrap();
+        let over = UnixMillis(ada.expires_at * 1_000);
+        assert_eq!(code(tickets.redeem_at(&ticket, Instant::now(), over)), ErrorCode::ExpiredToken);
+    }
+
+    #[test]
+    fn what_is_no_ticket_lets_nobody_in() {
+        let tickets = Tickets::new(30);
+        tickets.issue(identity()).unwrap();
+        for text in ["", "0", &"0".repeat(64), &"+".repeat(64), &"é".repeat(32), &"0".repeat(10_000)] {
+            assert_eq!(code(tickets.redeem(text)), ErrorCode::InvalidToken, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_has_few_and_the_oldest_goes() {
+        let (tickets, ada) = (Tickets::new(30), identity());
+        let issued: Vec<_> = (0..=MAX_PER_USER).map(|_| tickets.issue(ada.clone()).unwrap()).collect();
+        assert_eq!(tickets.lock().by_secret.len(), MAX_PER_USER);
+        assert_eq!(code(tickets.redeem(&issued[0])), ErrorCode::InvalidToken);
+        assert!(issued[1..].iter().all(|ticket| tickets.redeem(ticket).is_ok()));
+    }
+
+    #[test]
+    fn past_the_limit_of_all_users_there_are_none_until_some_are_over() {
+        let (tickets, start) = (Tickets::with_limit(30, 3), Instant::now());
+        for _ in 0..3 {
+            tickets.issue_at(identity(), start).unwrap();
+        }
+        let refused = tickets.issue_at(identity(), start).unwrap_err();
+        assert_eq!((refused.code, refused.retry_after_ms), (ErrorCode::Overloaded, Some(1_000)));
+        assert!(tickets.issue_at(identity(), start + Duration::from_secs(30)).is_ok());
+    }
+}

@@ -1,0 +1,187 @@
+//! The body of a request as JSON, for every handler.
+//!
+//! Unlike `web::Json`, what is wrong is answered in our own error body, with the name of the field or the place.
+
+use crate::protocol::{ApiError, ErrorCode};
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    dev::Payload,
+    web::{BufMut, BytesMut},
+};
+use futures_util::{StreamExt, future::LocalBoxFuture};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+/// The body of a request, which must be one JSON object of at most [`JsonLimit`] bytes.
+pub struct Json<T>(pub T);
+
+/// The largest JSON body, in bytes. As `app_data` of a resource or a scope it holds there; without, the default does.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonLimit(pub usize);
+
+impl Default for JsonLimit {
+    fn default() -> Self {
+        Self(64 * 1024)
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limit = request.app_data::<JsonLimit>().copied().unwrap_or_default();
+        let is_json = accepts_content_type(request);
+        let payload = payload.take();
+        Box::pin(async move {
+            if !is_json {
+                return Err(ApiError::new(ErrorCode::InvalidJson, "The body must be application/json."));
+            }
+            let body = read(payload, limit).await?;
+            parse(&body).map(Self)
+        })
+    }
+}
+
+/// `application/json`, or anything that ends in `+json`; a request that names no type is taken at its word.
+fn accepts_content_type(request: &HttpRequest) -> bool {
+    match request.mime_type() {
+        Ok(Some(mime)) => mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json"),
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
+async fn read(mut payload: Payload, JsonLimit(limit): JsonLimit) -> Result<BytesMut, ApiError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk =
+            chunk.map_err(|_| ApiError::new(ErrorCode::InvalidJson, "The body ended before it was complete."))?;
+        if body.len() + chunk.len() > limit {
+            return Err(ApiError::new(
+                ErrorCode::MessageTooLong,
+                format!("The body is over the limit of {limit} bytes."),
+            ));
+        }
+        body.put(chunk);
+    }
+    Ok(body)
+}
+
+/// Reads one JSON object.
+///
+/// # Errors
+/// `INVALID_JSON` with the place when it is not JSON or not an object, `INVALID_FIELD` with the field's name when a field
+/// is missing or not of its type.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // serde takes an array for a struct, field by field; this protocol does not.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte != b'{') {
+        return Err(ApiError::new(ErrorCode::InvalidJson, "The body must be one JSON object."));
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        refusal(&path, error.inner())
+    })?;
+    json.end().map_err(|error| refusal(".", &error))?;
+    Ok(value)
+}
+
+fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
+    match error.classify() {
+        Category::Data if path != "." => ApiError::invalid_field(path, error),
+        // The error itself names a field that is missing from the outermost object.
+        Category::Data => ApiError::new(ErrorCode::InvalidField, error.to_string()),
+        Category::Syntax | Category::Eof | Category::Io => {
+            ApiError::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {error}."))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::{
+        App, HttpResponse,
+        http::{StatusCode, header::CONTENT_TYPE},
+        test::{TestRequest, call_service, init_service, read_body_json},
+        web,
+    };
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    struct Outer {
+        name: String,
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Inner {
+        count: u8,
+    }
+
+    fn refused(body: &str) -> ApiError {
+        parse::<Outer>(body.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn an_object_is_read() {
+        let outer: Outer = parse(br#" {"name":"x","inner":{"count":3},"unknown":[]} "#).unwrap();
+        assert_eq!((outer.name.as_str(), outer.inner.unwrap().count), ("x", 3));
+    }
+
+    #[test]
+    fn what_is_not_one_json_object_is_invalid_json() {
+        for body in ["", "{", "{\"name\":}", "[\"x\",null]", "\"x\"", "{\"name\":\"x\"} {}", "{\"name\":\"\u{1}\"}"] {
+            assert_eq!(refused(body).code, ErrorCode::InvalidJson, "{body:?}");
+        }
+        assert!(refused("{\n\"name\":}").message.contains("line 2"));
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_by_its_path() {
+        for (body, name) in [
+            ("{}", "`name`"),
+            ("{\"name\":5}", "`name`"),
+            ("{\"name\":\"x\",\"inner\":{\"count\":-1}}", "`inner.count`"),
+            ("{\"name\":\"x\",\"inner\":{}}", "`count`"),
+        ] {
+            let error = refused(body);
+            assert_eq!(error.code, ErrorCode::InvalidField, "{body}");
+            assert!(error.message.contains(name), "{body}: {}", error.message);
+        }
+    }
+
+    async fn post(content_type: Option<&str>, body: String) -> (StatusCode, serde_json::Value) {
+        let app =
+            init_service(App::new().service(
+                web::resource("/").app_data(JsonLimit(32)).route(
+                    web::post().to(|Json(outer): Json<Outer>| async move { HttpResponse::Ok().json(outer.name) }),
+                ),
+            ))
+            .await;
+        let mut request = TestRequest::post().set_payload(body);
+        if let Some(value) = content_type {
+            request = request.insert_header((CONTENT_TYPE, value));
+        }
+        let response = call_service(&app, request.to_request()).await;
+        (response.status(), read_body_json(response).await)
+    }
+
+    #[actix_web::test]
+    async fn a_body_over_the_limit_is_refused() {
+        assert_eq!(post(None, format!("{{\"name\":\"{}\"}}", "x".repeat(21))).await.0, StatusCode::OK);
+        let (status, body) = post(None, format!("{{\"name\":\"{}\"}}", "x".repeat(22))).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(body["code"], "MESSAGE_TOO_LONG");
+    }
+
+    #[actix_web::test]
+    async fn only_json_types_are_read() {
+        for content_type in [None, Some("application/json; charset=utf-8"), Some("application/problem+json")] {
+            assert_eq!(post(content_type, "{\"name\":\"x\"}".to_owned()).await.0, StatusCode::OK, "{content_type:?}");
+        }
+        let (status, body) = post(Some("text/plain"), "{\"name\":\"x\"}".to_owned()).await;
+        assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &"INVALID_JSON".into()));
+    }
+}

@@ -1,0 +1,304 @@
+//! The knowledge base on a real database.
+
+use super::*;
+use crate::{
+    config::DatabaseConfig,
+    knowledge::{GOOD_SCORE, docx::tests::docx, pdf::tests::pdf_of_lines},
+    store::sqlite::SqliteStore,
+};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+struct TestBase {
+    base: KnowledgeBase,
+    _folder: TempDir,
+}
+
+impl std::ops::Deref for TestBase {
+    type Target = KnowledgeBase;
+
+    fn deref(&self) -> &KnowledgeBase {
+        &self.base
+    }
+}
+
+fn empty_base_with(config: KnowledgeConfig) -> TestBase {
+    let folder = TempDir::new().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("test.db").display());
+    let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
+    TestBase { base: KnowledgeBase::new(Arc::new(store), config), _folder: folder }
+}
+
+fn empty_base() -> TestBase {
+    empty_base_with(KnowledgeConfig::default())
+}
+
+async fn seeded_base() -> TestBase {
+    let base = empty_base();
+    assert_eq!(base.seed().await.unwrap(), seed::DOCUMENTS.len());
+    base
+}
+
+fn document(source: &str, collection: &str, text: &str) -> NewDocument {
+    NewDocument {
+        source: source.to_owned(),
+        collection: Some(collection.to_owned()),
+        bytes: text.as_bytes().to_vec(),
+        media_type: None,
+    }
+}
+
+async fn titles(base: &KnowledgeBase, query: &str, scope: &[&str]) -> Vec<String> {
+    let scope: Vec<_> = scope.iter().map(|&collection| collection.to_owned()).collect();
+    base.search(query, &scope, 10).await.unwrap().into_iter().map(|passage| passage.title).collect()
+}
+
+#[tokio::test]
+async fn the_built_in_documents_answer_everyday_questions() {
+    let base = seeded_base().await;
+    let expectations = [
+        ("What is the engine power?", "Engine and performance › Engine power and torque"),
+        ("How much horsepower does it have?", "Engine and performance › Engine power and torque"),
+        ("How fast does it go from 0 to 100?", "Engine and performance › Acceleration and top speed"),
+        ("what's the fuel consumption of the hybrid", "Engine and performance › Fuel consumption and emissions"),
+        ("Which fuel should I put in, 95 or 98 RON?", "Engine and performance › Fuel grade"),
+        ("Can it tow a trailer?", "Engine and performance › Towing"),
+        ("How wide is the car with its mirrors?", "Dimensions and capacities › Exterior dimensions"),
+        (
+            "Which engine oil grade do I need and what quantity?",
+            "Dimensions and capacities › Engine oil: grade and quantity",
+        ),
+        ("How big is the boot?", "Dimensions and capacities › Boot, luggage space and interior"),
+        ("How often is an oil change due?", "Maintenance schedule › Oil change"),
+        ("How do I check the oil level?", "Maintenance schedule › Checking the oil level"),
+        ("When must the brake fluid be replaced?", "Maintenance schedule › Brake fluid and coolant"),
+        ("What are the right tyre pressures?", "Brakes and tyres › Tyre pressure"),
+        ("I have a puncture, what now?", "Brakes and tyres › Puncture"),
+        ("What does the check engine light mean?", "Warning lights › Amber: engine (check engine light)"),
+        ("A red oil can is lit", "Warning lights › Red: engine oil pressure"),
+        ("My engine is overheating!", "Troubleshooting › The engine is overheating"),
+        ("The engine idles roughly", "Troubleshooting › Rough idle or misfiring"),
+        ("The brakes make a grinding noise", "Troubleshooting › Brake noise: squealing or grinding"),
+        ("My battery is flat, how do I jump start it?", "Troubleshooting › Jump-starting a flat battery"),
+        ("How do I pair my phone?", "Infotainment and driver assistance › Pairing a phone by Bluetooth"),
+        ("How many airbags does the car have?", "Safety › Airbags"),
+    ];
+    let mut misses = Vec::new();
+    for (question, expected) in expectations {
+        let passages = base.search(question, &[], 3).await.unwrap();
+        let best = passages.first().map(|best| (best.title.as_str(), best.score >= GOOD_SCORE));
+        if best != Some((expected, true)) {
+            let found: Vec<_> = passages.iter().map(|p| format!("{} {:.2}", p.title, p.score)).collect();
+            misses.push(format!("{question} → {found:?}"));
+        }
+    }
+    assert!(misses.is_empty(), "{misses:#?}");
+}
+
+#[tokio::test]
+async fn starting_trouble_is_found_by_the_words_people_use() {
+    let base = seeded_base().await;
+    for question in ["My car won't start", "The engine doesn't start any more"] {
+        let titles = titles(&base, question, &[]).await;
+        assert!(titles[0].starts_with("Troubleshooting › The engine won't start"), "{question}: {titles:?}");
+    }
+}
+
+#[tokio::test]
+async fn questions_on_other_things_find_nothing_good() {
+    let base = seeded_base().await;
+    for question in [
+        "What is the capital of France?",
+        "Who won the football world cup?",
+        "Write me a poem about autumn leaves",
+        "How do I bake sourdough bread with rye flour?",
+        "asdf qwertz yxcv",
+        "",
+        "???",
+        "the and of",
+    ] {
+        let passages = base.search(question, &[], 3).await.unwrap();
+        assert!(passages.iter().all(|passage| passage.score < GOOD_SCORE), "{question}: {passages:?}");
+    }
+}
+
+#[tokio::test]
+async fn scores_are_between_0_and_1_and_fall() {
+    let base = seeded_base().await;
+    let scores: Vec<_> = base.search("engine oil", &[], 10).await.unwrap().iter().map(|p| p.score).collect();
+    assert_eq!(scores.len(), 10);
+    assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|score| (0.0..=1.0).contains(score)), "{scores:?}");
+}
+
+#[tokio::test]
+async fn a_scope_is_its_collections_and_what_belongs_to_all() {
+    let base = empty_base();
+    for (source, collection) in [("a.md", "specs"), ("b.md", "maintenance"), ("c.md", "")] {
+        base.ingest(document(source, collection, &format!("# {source}\nThe gasket is blue."))).await.unwrap();
+    }
+    assert_eq!(titles(&base, "gasket", &[]).await.len(), 3);
+    let mut scoped = titles(&base, "gasket", &["specs"]).await;
+    scoped.sort();
+    assert_eq!(scoped, ["a.md", "c.md"]);
+    assert_eq!(titles(&base, "gasket", &["specs", "maintenance"]).await.len(), 3);
+    assert_eq!(titles(&base, "gasket", &["\"] OR 1=1 --"]).await, ["c.md"]);
+}
+
+#[tokio::test]
+async fn the_same_source_again_replaces_the_document() {
+    let base = empty_base();
+    let first = base.ingest(document("notes.md", "specs", "# Old\nThe flywheel is red.")).await.unwrap();
+    let second = base.ingest(document("notes.md", "", "# New\nThe sprocket is green.\n# More\nText.")).await.unwrap();
+    assert_eq!((second.id, second.created_at_ms), (first.id, first.created_at_ms));
+    assert_eq!((second.chunks, second.collection.as_str()), (2, ""));
+    assert_eq!(base.list(None, 10).await.unwrap(), std::slice::from_ref(&second));
+    assert_eq!(base.get(first.id).await.unwrap(), second);
+    assert!(titles(&base, "flywheel", &[]).await.is_empty());
+    assert_eq!(titles(&base, "sprocket", &[]).await, ["New"]);
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_read_leaves_the_old_one() {
+    let base = empty_base();
+    base.ingest(document("notes.md", "", "# Old\nThe flywheel is red.")).await.unwrap();
+    assert!(matches!(base.ingest(document("notes.md", "", " \n")).await, Err(IngestError::Empty)));
+    assert_eq!(titles(&base, "flywheel", &[]).await, ["Old"]);
+}
+
+#[tokio::test]
+async fn a_deleted_document_is_found_no_more() {
+    let base = empty_base();
+    let gone = base.ingest(document("a.md", "", "# A\nThe flywheel is red.")).await.unwrap();
+    base.ingest(document("b.md", "", "# B\nThe flywheel is green.")).await.unwrap();
+    base.delete(gone.id).await.unwrap();
+    assert_eq!(titles(&base, "flywheel", &[]).await, ["B"]);
+    assert!(matches!(base.get(gone.id).await, Err(StoreError::NotFound(_))));
+    assert!(matches!(base.delete(gone.id).await, Err(StoreError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn documents_are_listed_in_pages() {
+    let base = seeded_base().await;
+    let mut sources = Vec::new();
+    let mut after = None;
+    loop {
+        let page = base.list(after, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        sources.extend(page.into_iter().map(|document| document.source));
+    }
+    assert_eq!(sources, seed::DOCUMENTS.iter().map(|(source, _)| *source).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn seeding_leaves_a_base_with_documents_alone() {
+    let base = empty_base();
+    base.ingest(document("mine.md", "", "Mine.")).await.unwrap();
+    assert_eq!(base.seed().await.unwrap(), 0);
+    let unwanted = empty_base_with(KnowledgeConfig { seed: false, ..KnowledgeConfig::default() });
+    assert_eq!(unwanted.seed().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_looks_like_query_syntax_is_words() {
+    let base = seeded_base().await;
+    for query in [
+        "\"",
+        "\"\"\"",
+        "engine\" OR \"power",
+        "NEAR(engine power, 2)",
+        "title:engine",
+        "engine*",
+        "^engine",
+        "-engine",
+        "engine AND",
+        "NOT engine",
+        "(engine",
+        "{title text}:engine",
+        "engine + power",
+        "'; DROP TABLE chunks; --",
+        "\0engine\0",
+        "\u{202e}engine",
+        "💥",
+        "engine\\",
+        "NEAR",
+        "AND OR NOT",
+    ] {
+        base.search(query, &[], 3).await.unwrap_or_else(|error| panic!("{query:?}: {error}"));
+    }
+    assert!(!titles(&base, "NEAR(engine power, 2)", &[]).await.is_empty());
+    assert!(titles(&base, "eng*", &[]).await.is_empty(), "a star is no prefix search");
+}
+
+#[tokio::test]
+async fn a_pdf_and_a_word_document_are_found_by_their_words() {
+    let base = empty_base();
+    for (source, bytes, media_type) in [
+        ("towbar.pdf", pdf_of_lines(&["The towbar weighs 23 kg.", "Tighten it to 110 Nm."]), MediaType::Pdf),
+        ("roofbox.docx", docx(), MediaType::Docx),
+    ] {
+        let new = NewDocument { source: source.to_owned(), collection: None, bytes, media_type: None };
+        assert_eq!(base.ingest(new).await.unwrap().media_type, media_type.as_str());
+    }
+    let towbar = &base.search("How heavy is the towbar?", &[], 1).await.unwrap()[0];
+    assert_eq!((towbar.source.as_str(), towbar.title.as_str()), ("towbar.pdf", "towbar"));
+    assert!(towbar.text.contains("23 kg"));
+    let clamp = &base.search("bar clamp torque", &[], 1).await.unwrap()[0];
+    assert_eq!((clamp.source.as_str(), clamp.title.as_str()), ("roofbox.docx", "Roof box › Fitting"));
+}
+
+#[tokio::test]
+async fn documents_over_the_limits_are_refused() {
+    let base = empty_base_with(KnowledgeConfig { max_document_bytes: 10, ..KnowledgeConfig::default() });
+    let refused = base.ingest(document("a.md", "", "12345678901")).await;
+    assert!(matches!(refused, Err(IngestError::TooLarge { limit_bytes: 10 })));
+    for (source, collection) in [("", ""), ("a\nb", ""), ("a", "b\0"), (&*"x".repeat(201), "")] {
+        let refused = base.ingest(document(source, collection, "1")).await;
+        assert!(matches!(refused, Err(IngestError::InvalidName { .. })), "{source:?} {collection:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_taken_in_file_by_file() {
+    let base = empty_base();
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    write("a.md", b"---\ncollection: specs\n---\n# A\nThe flywheel is red.");
+    write("sub/b.txt", b"The sprocket is green.");
+    write("broken.pdf", b"%PDF-1.4 and then nothing");
+    write(".hidden.md", b"Hidden.");
+    let reports = base.ingest_path(folder.path(), None).await;
+    let outcomes: Vec<_> = reports
+        .iter()
+        .map(|report| {
+            let name = report.path.strip_prefix(folder.path()).unwrap().to_str().unwrap();
+            (
+                name,
+                report.outcome.as_ref().ok().map(|document| (document.source.as_str(), document.collection.as_str())),
+            )
+        })
+        .collect();
+    assert_eq!(
+        outcomes,
+        [("a.md", Some(("a.md", "specs"))), ("broken.pdf", None), ("sub/b.txt", Some(("sub/b.txt", "")))]
+    );
+    let single = base.ingest_path(&folder.path().join("a.md"), Some("other")).await;
+    assert_eq!(single[0].outcome.as_ref().unwrap().collection, "other");
+    let missing = base.ingest_path(&folder.path().join("missing"), None).await;
+    assert!(matches!(missing[0].outcome, Err(IngestError::File(_))));
+}
+
+#[test]
+fn any_search_is_answered() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let base = runtime.block_on(seeded_base());
+    proptest!(ProptestConfig::with_cases(100), |(query in "(\\PC|[\"*():^+-]|engine|NEAR|AND ){0,40}")| {
+        let found = runtime.block_on(base.search(&query, &[], 3));
+        prop_assert!(found.is_ok(), "{query:?}: {found:?}");
+    });
+}

@@ -1,0 +1,101 @@
+//! How well a passage fits a question, as a number from 0 to 1. Pure: the store has counted, this judges.
+//!
+//! Each term of the question weighs as much as it tells: its inverse document frequency,
+//! `idf = ln(1 + (N - n + 0.5) / (n + 0.5))` for `n` of `N` chunks that hold it. A term that no chunk holds weighs
+//! like one that a single chunk holds: that much of the question stays unanswered.
+//!
+//! - *coverage* is the share of the question's weight that the passage holds;
+//! - *rank* is its BM25 over that of the best passage found.
+//!
+//! `score = coverage × (0.6 + 0.4 × rank)`. So a question about something else scores low even where its best passage
+//! is the best by far, and among passages that hold the same words the one that is more about them wins.
+
+use super::Passage;
+use crate::store::SearchHits;
+
+/// A passage below this says nothing on the question.
+pub const MIN_SCORE: f64 = 0.2;
+/// From here on a passage can be taken for an answer; below, it shares a word or two with the question.
+pub const GOOD_SCORE: f64 = 0.45;
+
+/// The share of the score that BM25 decides.
+const RANK_SHARE: f64 = 0.4;
+
+/// The passages worth showing, best first, at most `limit`.
+pub fn rank(found: SearchHits, limit: usize) -> Vec<Passage> {
+    let weights: Vec<f64> = found.frequencies.iter().map(|&frequency| idf(found.chunks, frequency)).collect();
+    let whole: f64 = weights.iter().sum();
+    let best = found.hits.iter().map(|hit| hit.bm25).fold(f64::MIN_POSITIVE, f64::max);
+    let mut passages: Vec<Passage> = found
+        .hits
+        .into_iter()
+        .map(|hit| {
+            let held: f64 =
+                weights.iter().zip(&hit.matched).filter(|(_, matched)| **matched).map(|(weight, _)| weight).sum();
+            let coverage = if whole > 0.0 { held / whole } else { 0.0 };
+            let rank = (hit.bm25 / best).clamp(0.0, 1.0);
+            let score = coverage * (1.0 - RANK_SHARE + RANK_SHARE * rank);
+            Passage { document_id: hit.document_id, source: hit.source, title: hit.title, text: hit.text, score }
+        })
+        .filter(|passage| passage.score >= MIN_SCORE)
+        .collect();
+    passages.sort_by(|a, b| b.score.total_cmp(&a.score));
+    passages.truncate(limit);
+    passages
+}
+
+fn idf(chunks: u64, frequency: u64) -> f64 {
+    let (all, holding) = (chunks as f64, frequency.max(1) as f64);
+    (1.0 + (all - holding + 0.5).max(0.5) / (holding + 0.5)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::DocumentId, store::SearchHit};
+
+    fn hit(title: &str, bm25: f64, matched: &[bool]) -> SearchHit {
+        SearchHit {
+            document_id: DocumentId::new(),
+            source: "a.md".to_owned(),
+            title: title.to_owned(),
+            text: "text".to_owned(),
+            bm25,
+            matched: matched.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_passage_that_holds_all_and_ranks_best_scores_one() {
+        let found = SearchHits { chunks: 50, frequencies: vec![10, 3], hits: vec![hit("best", 4.0, &[true, true])] };
+        let passages = rank(found, 4);
+        assert!((passages[0].score - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_telling_word_counts_for_more_than_the_common_one() {
+        let found = SearchHits {
+            chunks: 50,
+            frequencies: vec![40, 2],
+            hits: vec![hit("common", 1.0, &[true, false]), hit("telling", 1.0, &[false, true])],
+        };
+        let passages = rank(found, 4);
+        assert_eq!(passages.iter().map(|p| p.title.as_str()).collect::<Vec<_>>(), ["telling"]);
+    }
+
+    #[test]
+    fn words_that_nobody_wrote_of_pull_the_score_down() {
+        let found = SearchHits {
+            chunks: 50,
+            frequencies: vec![12, 0, 0],
+            hits: vec![hit("chance", 1.0, &[true, false, false])],
+        };
+        assert!(rank(found, 4).iter().all(|passage| passage.score < GOOD_SCORE));
+    }
+
+    #[test]
+    fn a_base_of_one_chunk_can_be_searched() {
+        let found = SearchHits { chunks: 1, frequencies: vec![1], hits: vec![hit("only", 1e-6, &[true])] };
+        assert_eq!(rank(found, 4).len(), 1);
+    }
+}

@@ -1,0 +1,307 @@
+//! Lets the model choose a label: constrained output, and how sure the model was of it.
+//!
+//! The answer is held to `{"label": one of the labels}` by a JSON schema. Confidence comes from the token probabilities:
+//! at each token of the label where labels part ways, the share of the probability that goes to the chosen one. A server
+//! without `logprobs` is asked three times, with the labels in another order each time, and confidence is the share of
+//! answers that agree, with one further answer for each label added (so that three of three are not certainty).
+
+use super::{
+    OpenAi,
+    failure::{Failure, Retry},
+    read_bounded,
+    request::{ChatBody, system, user},
+};
+use crate::provider::{Classification, ClassifyRequest, ProviderErrorKind};
+use futures_util::future::try_join_all;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
+
+/// Enough for `{"label": "…"}`.
+const MAX_LABEL_TOKENS: u32 = 64;
+/// Alternatives to ask for at each token: the most that OpenAI and vLLM give.
+const TOP_LOGPROBS: u32 = 20;
+/// Answers to compare where there are no probabilities.
+const ASKS: usize = 3;
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Option<Vec<Choice>>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Message,
+    logprobs: Option<Logprobs>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Logprobs {
+    content: Option<Vec<TokenLogprob>>,
+}
+
+#[derive(Deserialize)]
+struct TokenLogprob {
+    token: String,
+    logprob: f64,
+    #[serde(default)]
+    top_logprobs: Vec<Alternative>,
+}
+
+#[derive(Deserialize)]
+struct Alternative {
+    token: String,
+    logprob: f64,
+}
+
+#[derive(Deserialize)]
+struct Labelled {
+    label: String,
+}
+
+impl OpenAi {
+    /// Asks for a label.
+    pub(super) async fn choose(&self, request: &ClassifyRequest) -> Result<Classification, Failure> {
+        let deadline = Instant::now() + self.first_token_timeout.min(self.total_timeout);
+        if !self.without_logprobs.load(Ordering::Relaxed) {
+            match self.ask(request, 0, true, deadline).await {
+                Ok((label, Some(confidence))) => return Ok(Classification { label, confidence }),
+                Ok((_, None)) => self.without_logprobs.store(true, Ordering::Relaxed),
+                // Some servers refuse what they do not have. Others refuse the request as such; the next try shows.
+                Err(failure) if failure.error.kind == ProviderErrorKind::Rejected => {
+                    let chosen = self.agree(request, deadline).await?;
+                    self.without_logprobs.store(true, Ordering::Relaxed);
+                    return Ok(chosen);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.agree(request, deadline).await
+    }
+
+    /// The label that most answers agree on.
+    async fn agree(&self, request: &ClassifyRequest, deadline: Instant) -> Result<Classification, Failure> {
+        let asks = (0..ASKS).map(|rotation| self.ask(request, rotation, false, deadline));
+        let answers: Vec<String> = try_join_all(asks).await?.into_iter().map(|(label, _)| label).collect();
+        Ok(majority(&answers, request.labels.len()))
+    }
+
+    /// One question; the label, and the confidence when the answer has probabilities.
+    async fn ask(
+        &self,
+        request: &ClassifyRequest,
+        rotation: usize,
+        logprobs: bool,
+        deadline: Instant,
+    ) -> Result<(String, Option<f64>), Failure> {
+        let mut labels: Vec<_> = request.labels.iter().collect();
+        if labels.is_empty() {
+            return Err(Failure::broken("there is no label to choose", Retry::Never));
+        }
+        let rotation = rotation % labels.len();
+        labels.rotate_left(rotation);
+        let mut instructions = format!("{}\n\nThe labels:\n", request.instructions);
+        for (label, meaning) in &labels {
+            instructions.push_str(&format!("- {label}: {meaning}\n"));
+        }
+        instructions.push_str("\nAnswer with JSON: {\"label\": \"…\"}");
+        let names: Vec<&str> = labels.iter().map(|(label, _)| label.as_str()).collect();
+        let body = ChatBody {
+            model: &self.model,
+            messages: &[system(&instructions), user(&request.question)],
+            stream: false,
+            stream_options: None,
+            temperature: 0.0,
+            max_tokens: Some(MAX_LABEL_TOKENS),
+            response_format: Some(json!({
+                "type": "json_schema",
+                "json_schema": { "name": "choice", "strict": true, "schema": {
+                    "type": "object",
+                    "properties": { "label": { "type": "string", "enum": names } },
+                    "required": ["label"],
+                    "additionalProperties": false,
+                }},
+            })),
+            logprobs: logprobs.then_some(true),
+            top_logprobs: logprobs.then_some(TOP_LOGPROBS),
+        };
+        let response = self.post(&body, "application/json", deadline).await?;
+        let body = read_bounded(response, deadline).await?;
+        read_choice(&body, &names)
+    }
+}
+
+/// The label that an answer holds, and how sure the model was of it.
+fn read_choice(body: &[u8], labels: &[&str]) -> Result<(String, Option<f64>), Failure> {
+    let unreadable = || Failure::broken("the answer is not a choice of one of the labels", Retry::Never);
+    let completion: Completion = serde_json::from_slice(body).map_err(|_| unreadable())?;
+    if let Some(error) = completion.error {
+        return Err(Failure::from_error_member(&error));
+    }
+    let choice = completion.choices.into_iter().flatten().next().ok_or_else(unreadable)?;
+    let content = choice.message.content.ok_or_else(unreadable)?;
+    // Servers that do not know the schema put the object into a fence, or into a sentence.
+    let object = content.find('{').zip(content.rfind('}')).and_then(|(start, end)| content.get(start..=end));
+    let Labelled { label } = object.and_then(|text| serde_json::from_str(text).ok()).ok_or_else(unreadable)?;
+    if !labels.contains(&label.as_str()) {
+        return Err(unreadable());
+    }
+    let tokens = choice.logprobs.and_then(|logprobs| logprobs.content).unwrap_or_default();
+    let confidence = confidence(&tokens, &label, labels);
+    Ok((label, confidence))
+}
+
+/// How sure the model was: at each token where labels part ways, the share of the probability of those tokens that lead
+/// to a label which goes to those that lead to `label`; all shares multiplied. A label that none of the listed tokens
+/// leads to counts with the probability of the least likely listed one, which is the most it can have.
+fn confidence(tokens: &[TokenLogprob], label: &str, labels: &[&str]) -> Option<f64> {
+    let text: String = tokens.iter().map(|token| token.token.as_str()).collect();
+    let key_end = text.find("\"label\"")? + "\"label\"".len();
+    let start = key_end + text[key_end..].find('"')? + 1;
+    let mut share = 1.0;
+    let mut at = 0;
+    for token in tokens {
+        let span = at..at + token.token.len();
+        at = span.end;
+        if span.end <= start {
+            continue;
+        }
+        // What of the label was written before this token, and what of the token stands before the label.
+        let written = text.get(start..span.start.max(start))?;
+        let lead = token.token.get(..start.saturating_sub(span.start))?;
+        let open: Vec<&str> = labels.iter().filter_map(|label| label.strip_prefix(written)).collect();
+        let wanted = label.strip_prefix(written).filter(|rest| !rest.is_empty());
+        let Some(wanted) = wanted.filter(|_| open.len() > 1) else { break };
+        share *= share_of(token, lead, wanted, &open);
+    }
+    // No token at all within the label means that these are not the tokens of this answer.
+    (at > start).then_some(share)
+}
+
+/// The share of one token's probability that goes to `wanted`, one of the rests of labels still `open`.
+fn share_of(token: &TokenLogprob, lead: &str, wanted: &str, open: &[&str]) -> f64 {
+    let leads_to = |token: &str, rest: &str| {
+        let text = token.strip_prefix(lead).filter(|text| !text.is_empty());
+        text.is_some_and(|text| {
+            rest.starts_with(text) || text.strip_prefix(rest).is_some_and(|end| end.starts_with('"'))
+        })
+    };
+    let mut listed: Vec<(&str, f64)> =
+        token.top_logprobs.iter().map(|other| (other.token.as_str(), other.logprob.exp())).collect();
+    if !listed.iter().any(|(text, _)| *text == token.token) {
+        listed.push((&token.token, token.logprob.exp()));
+    }
+    let least = listed.iter().map(|(_, probability)| *probability).fold(1.0, f64::min);
+    let sum = |leads: &dyn Fn(&str) -> bool| -> f64 {
+        listed.iter().filter(|(text, _)| leads(text)).map(|(_, probability)| probability).sum()
+    };
+    let for_it = sum(&|text| leads_to(text, wanted));
+    let against = sum(&|text| !leads_to(text, wanted) && open.iter().any(|rest| leads_to(text, rest)));
+    let unseen = open.iter().filter(|rest| !listed.iter().any(|(text, _)| leads_to(text, rest))).count();
+    let all = for_it + against + unseen as f64 * least;
+    if all > 0.0 { (for_it / all).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+/// The label most answers name, the first of equals. `answers` is not empty.
+fn majority(answers: &[String], labels: usize) -> Classification {
+    let votes = |label: &String| answers.iter().filter(|answer| *answer == label).count();
+    let mut best = (answers[0].clone(), votes(&answers[0]));
+    for label in answers {
+        if votes(label) > best.1 {
+            best = (label.clone(), votes(label));
+        }
+    }
+    let confidence = (best.1 + 1) as f64 / (answers.len() + labels) as f64;
+    Classification { label: best.0, confidence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABELS: &[&str] = &["specs", "maintenance", "troubleshoot"];
+
+    fn token(token: &str, probability: f64, others: &[(&str, f64)]) -> Value {
+        let top: Vec<_> = [(token, probability)]
+            .iter()
+            .chain(others)
+            .map(|(token, probability)| json!({"token": token, "logprob": probability.ln()}))
+            .collect();
+        json!({"token": token, "logprob": probability.ln(), "top_logprobs": top})
+    }
+
+    fn completion(tokens: &[Value]) -> Vec<u8> {
+        let content: String = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
+        json!({"choices": [{"message": {"content": content}, "logprobs": {"content": tokens}}]})
+            .to_string()
+            .into_bytes()
+    }
+
+    fn chosen(tokens: &[Value], labels: &[&str]) -> (String, f64) {
+        let (label, confidence) = read_choice(&completion(tokens), labels).unwrap();
+        (label, confidence.unwrap())
+    }
+
+    #[test]
+    fn confidence_is_the_share_of_the_tokens_that_part_the_labels() {
+        let others = [("main", 0.2), ("trouble", 0.1), ("banana", 0.3)];
+        let tokens = [
+            token("{\"label\": \"", 1.0, &[]),
+            token("spec", 0.4, &others),
+            token("s", 0.5, &[("x", 0.5)]),
+            token("\"}", 1.0, &[]),
+        ];
+        let (label, confidence) = chosen(&tokens, LABELS);
+        assert_eq!(label, "specs");
+        assert!((confidence - 0.4 / 0.7).abs() < 1e-9, "{confidence}");
+    }
+
+    #[test]
+    fn a_token_may_begin_before_the_label_and_end_behind_it() {
+        let others = [("\"maintenance\"", 0.25), ("\"", 0.2)];
+        let tokens = [token("{\"label\":", 1.0, &[]), token("\"specs\"}", 0.5, &others)];
+        // `troubleshoot` is not listed: it counts with the least listed probability.
+        let (_, confidence) = chosen(&tokens, LABELS);
+        assert!((confidence - 0.5 / (0.5 + 0.25 + 0.2)).abs() < 1e-9, "{confidence}");
+    }
+
+    #[test]
+    fn labels_with_a_common_start_part_later() {
+        let tokens = [
+            token("{\"label\":\"", 1.0, &[]),
+            token("car", 0.9, &[("bus", 0.1)]),
+            token("-old", 0.6, &[("-new", 0.2)]),
+            token("\"}", 1.0, &[]),
+        ];
+        let (_, confidence) = chosen(&tokens, &["car-new", "car-old", "bus"]);
+        assert!((confidence - 0.9 * 0.75).abs() < 1e-9, "{confidence}");
+    }
+
+    #[test]
+    fn without_probabilities_there_is_no_confidence_yet() {
+        let plain = |content: &str| json!({"choices": [{"message": {"content": content}}]}).to_string().into_bytes();
+        let fenced = "```json\n{\"label\": \"specs\"}\n```";
+        assert_eq!(read_choice(&plain(fenced), LABELS).unwrap(), ("specs".to_owned(), None));
+        for wrong in ["{\"label\": \"banana\"}", "specs", "}{", ""] {
+            let failure = read_choice(&plain(wrong), LABELS).unwrap_err();
+            assert_eq!(failure.error.kind, ProviderErrorKind::Broken, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn agreement_counts() {
+        let vote = |labels: [&str; 3]| majority(&labels.map(str::to_owned), 3);
+        let all = vote(["specs", "specs", "specs"]);
+        let two = vote(["maintenance", "specs", "specs"]);
+        let none = vote(["maintenance", "specs", "troubleshoot"]);
+        assert_eq!((all.label.as_str(), two.label.as_str(), none.label.as_str()), ("specs", "specs", "maintenance"));
+        assert_eq!([all.confidence, two.confidence, none.confidence], [4.0 / 6.0, 3.0 / 6.0, 2.0 / 6.0]);
+    }
+}

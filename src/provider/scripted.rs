@@ -1,0 +1,307 @@
+//! Deterministic text, for tests and load.
+//!
+//! Each token says which one it is: `w0012 ` is number 12 (counted from 0) of six bytes. Nothing here depends on the
+//! question, and a token costs one small allocation: load tests run thousands of these side by side.
+
+use super::{
+    AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, ModelProvider, ProviderError,
+    ProviderErrorKind, estimate_tokens,
+};
+use crate::{
+    config::ScriptedConfig,
+    domain::{FinishReason, Usage},
+    protocol::ApiError,
+};
+use futures_util::Stream;
+use serde::Deserialize;
+use std::{
+    fmt::Write as _,
+    future::Future,
+    ops::RangeInclusive,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+const TOKENS: RangeInclusive<u64> = 0..=100_000;
+/// In milliseconds.
+const INTERVAL_MS: RangeInclusive<u64> = 0..=60_000;
+/// In bytes.
+const TOKEN_BYTES: RangeInclusive<u64> = 1..=1_024;
+/// Tokens without a wait before others get their turn.
+const BURST: u32 = 32;
+
+/// A field of a script that is out of range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` is {value}; from {} to {} is allowed", allowed.start(), allowed.end())]
+pub struct InvalidScript {
+    pub field: &'static str,
+    pub value: u64,
+    pub allowed: RangeInclusive<u64>,
+}
+
+impl ScriptedConfig {
+    /// Whether every field is in range.
+    ///
+    /// # Errors
+    /// Names the first field that is not.
+    pub fn check(&self) -> Result<(), InvalidScript> {
+        for (field, value, allowed) in [
+            ("tokens", u64::from(self.tokens), TOKENS),
+            ("interval_ms", self.interval_ms, INTERVAL_MS),
+            ("token_bytes", u64::from(self.token_bytes), TOKEN_BYTES),
+            ("fail_after", self.fail_after.map_or(0, u64::from), TOKENS),
+        ] {
+            if !allowed.contains(&value) {
+                return Err(InvalidScript { field, value, allowed });
+            }
+        }
+        Ok(())
+    }
+
+    /// This script with what `metadata.script` of a message changes in it.
+    ///
+    /// # Errors
+    /// `INVALID_FIELD`, naming the field, when it is unknown, of another type or out of range.
+    pub fn with_metadata(self, script: &serde_json::Value) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Changes {
+            tokens: Option<u32>,
+            interval_ms: Option<u64>,
+            token_bytes: Option<u32>,
+            fail_after: Option<u32>,
+        }
+        let changes: Changes = serde_path_to_error::deserialize(script).map_err(|err| {
+            let field = match err.path().to_string().as_str() {
+                "." => "metadata.script".to_owned(),
+                path => format!("metadata.script.{path}"),
+            };
+            ApiError::invalid_field(&field, format_args!("is wrong: {}", err.inner()))
+        })?;
+        let script = Self {
+            tokens: changes.tokens.unwrap_or(self.tokens),
+            interval_ms: changes.interval_ms.unwrap_or(self.interval_ms),
+            token_bytes: changes.token_bytes.unwrap_or(self.token_bytes),
+            fail_after: changes.fail_after.or(self.fail_after),
+        };
+        script.check().map_err(|invalid| {
+            let InvalidScript { field, value, allowed } = invalid;
+            let reason = format_args!("is {value}; from {} to {} is allowed", allowed.start(), allowed.end());
+            ApiError::invalid_field(&format!("metadata.script.{field}"), reason)
+        })?;
+        Ok(script)
+    }
+}
+
+/// Says what its script says.
+#[derive(Clone, Debug)]
+pub struct Scripted {
+    script: ScriptedConfig,
+}
+
+impl Scripted {
+    /// A provider with `script` for every turn that does not bring its own.
+    ///
+    /// # Errors
+    /// When a field of the script is out of range.
+    pub fn new(script: ScriptedConfig) -> Result<Self, InvalidScript> {
+        script.check()?;
+        Ok(Self { script })
+    }
+}
+
+#[async_trait::async_trait]
+impl ModelProvider for Scripted {
+    fn model(&self) -> &str {
+        "scripted"
+    }
+
+    async fn generate(&self, request: GenerateRequest) -> Result<AnswerStream, ProviderError> {
+        let script = request.script.unwrap_or(self.script);
+        script.check().map_err(|invalid| ProviderError::new(ProviderErrorKind::Rejected, invalid))?;
+        if script.fail_after == Some(0) {
+            return Err(broken(0));
+        }
+        let said = request.history.iter().map(|message| message.content.len());
+        let passages = request.passages.iter().map(|passage| passage.text.len());
+        let prompt_bytes = request.system_prompt.len() + request.question.len() + said.chain(passages).sum::<usize>();
+        let timer = (script.interval_ms > 0 && script.tokens > 1).then(|| Box::pin(sleep_until(Instant::now())));
+        let prompt_tokens = estimate_tokens(prompt_bytes);
+        Ok(Box::pin(Performance { script, prompt_tokens, said: 0, timer, burst: 0, ended: false }))
+    }
+
+    async fn classify(&self, _: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
+        Ok(None)
+    }
+}
+
+fn broken(after: u32) -> ProviderError {
+    ProviderError::new(ProviderErrorKind::Broken, format_args!("the script fails after {after} tokens"))
+}
+
+/// Token `index` of a script whose tokens have `bytes` bytes: `w`, the number, a space; without `w` and space where
+/// there is no room for them. The number loses its highest digits when it has more than fit.
+fn token(index: u32, bytes: u32) -> String {
+    let bytes = bytes as usize;
+    let (head, tail) = (if bytes > 2 { "w" } else { "" }, if bytes > 1 { " " } else { "" });
+    let digits = bytes - head.len() - tail.len();
+    let number = if digits < 10 { index % 10_u32.pow(digits as u32) } else { index };
+    let mut token = String::with_capacity(bytes);
+    token.push_str(head);
+    // Writing to a string cannot fail.
+    let _ = write!(token, "{number:0digits$}");
+    token.push_str(tail);
+    token
+}
+
+/// A script on its way. Token n is due n intervals after the first, whatever delayed those before it.
+struct Performance {
+    script: ScriptedConfig,
+    prompt_tokens: u32,
+    said: u32,
+    /// Due at the next token; none when the script does not wait.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Tokens since others had their turn.
+    burst: u32,
+    ended: bool,
+}
+
+impl Stream for Performance {
+    type Item = Result<AnswerPart, ProviderError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.script.fail_after == Some(this.said) {
+            this.ended = true;
+            return Poll::Ready(Some(Err(broken(this.said))));
+        }
+        if this.said == this.script.tokens {
+            this.ended = true;
+            let usage = Usage { prompt_tokens: this.prompt_tokens, completion_tokens: this.said };
+            return Poll::Ready(Some(Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage })));
+        }
+        match &mut this.timer {
+            Some(timer) => {
+                std::task::ready!(timer.as_mut().poll(cx));
+                let next = timer.deadline() + Duration::from_millis(this.script.interval_ms);
+                timer.as_mut().reset(next);
+            }
+            None if this.burst == BURST => {
+                this.burst = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            None => this.burst += 1,
+        }
+        let token = token(this.said, this.script.token_bytes);
+        this.said += 1;
+        Poll::Ready(Some(Ok(AnswerPart::Token(token))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{FutureExt, StreamExt};
+    use serde_json::json;
+
+    fn request(script: ScriptedConfig) -> GenerateRequest {
+        GenerateRequest {
+            system_prompt: "1234".to_owned(),
+            passages: vec![],
+            history: vec![],
+            question: "1234".to_owned(),
+            script: Some(script),
+        }
+    }
+
+    async fn perform(script: ScriptedConfig) -> Vec<Result<AnswerPart, ProviderErrorKind>> {
+        let provider = Scripted::new(ScriptedConfig::default()).unwrap();
+        match provider.generate(request(script)).await {
+            Ok(parts) => parts.map(|part| part.map_err(|err| err.kind)).collect().await,
+            Err(err) => vec![Err(err.kind)],
+        }
+    }
+
+    fn script(tokens: u32, fail_after: Option<u32>) -> ScriptedConfig {
+        ScriptedConfig { tokens, interval_ms: 0, token_bytes: 8, fail_after }
+    }
+
+    #[test]
+    fn a_token_says_which_one_it_is_in_exactly_its_bytes() {
+        assert_eq!(token(12, 8), "w000012 ");
+        assert_eq!(token(12, 6), "w0012 ");
+        assert_eq!([token(7, 1), token(7, 2), token(7, 3), token(12, 1)], ["7", "7 ", "w7 ", "2"]);
+        for bytes in 1..=1_024 {
+            for index in [0, 9, 10, 99_999] {
+                assert_eq!(token(index, bytes).len(), bytes as usize, "{index} in {bytes}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_text_is_what_the_script_says() {
+        let usage = Usage { prompt_tokens: 2, completion_tokens: 2 };
+        let word = |text: &str| Ok(AnswerPart::Token(text.to_owned()));
+        let end = Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage });
+        assert_eq!(perform(script(2, None)).await, [word("w000000 "), word("w000001 "), end.clone()]);
+        assert_eq!(perform(script(2, Some(3))).await.last(), Some(&end));
+        let broken = Err(ProviderErrorKind::Broken);
+        assert_eq!(perform(script(2, Some(1))).await, [word("w000000 "), broken.clone()]);
+        assert_eq!(perform(script(2, Some(2))).await.last(), Some(&broken));
+        assert_eq!(perform(script(2, Some(0))).await, [broken]);
+        assert_eq!(perform(script(0, None)).await.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_token_does_not_delay_the_ones_behind_it() {
+        let start = Instant::now();
+        let provider = Scripted::new(ScriptedConfig::default()).unwrap();
+        let script = ScriptedConfig { tokens: 11, interval_ms: 100, ..script(0, None) };
+        let mut parts = provider.generate(request(script)).await.unwrap();
+        parts.next().await;
+        assert_eq!(start.elapsed(), Duration::ZERO, "the first token does not wait");
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        assert_eq!(parts.count().await, 11);
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(1_000) && took < Duration::from_millis(1_010), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn without_waits_others_still_get_their_turn() {
+        let provider = Scripted::new(ScriptedConfig::default()).unwrap();
+        let mut parts = provider.generate(request(script(1_000, None))).await.unwrap();
+        let burst = std::iter::from_fn(|| parts.next().now_or_never()).count();
+        assert_eq!(burst, BURST as usize);
+        assert_eq!(parts.count().await, 1_000 - burst + 1);
+    }
+
+    #[test]
+    fn a_message_changes_its_own_script_within_bounds() {
+        let base = ScriptedConfig::default();
+        let changed = base.with_metadata(&json!({"tokens": 3, "fail_after": 2})).unwrap();
+        assert_eq!(changed, ScriptedConfig { tokens: 3, fail_after: Some(2), ..base });
+        assert_eq!(base.with_metadata(&json!({})).unwrap(), base);
+        for (script, field) in [
+            (json!({"tokens": 100_001}), "`metadata.script.tokens`"),
+            (json!({"token_bytes": 0}), "`metadata.script.token_bytes`"),
+            (json!({"token_bytes": 1_025}), "`metadata.script.token_bytes`"),
+            (json!({"interval_ms": 60_001}), "`metadata.script.interval_ms`"),
+            (json!({"fail_after": 100_001}), "`metadata.script.fail_after`"),
+            (json!({"tokens": -1}), "`metadata.script.tokens`"),
+            (json!({"tokens": "many"}), "`metadata.script.tokens`"),
+            (json!({"tokenz": 1}), "`metadata.script.tokenz`"),
+            (json!([]), "`metadata.script`"),
+            (json!("fast"), "`metadata.script`"),
+        ] {
+            let error = base.with_metadata(&script).unwrap_err();
+            assert_eq!(error.code, crate::protocol::ErrorCode::InvalidField);
+            assert!(error.message.starts_with(field), "{script}: {error}");
+        }
+    }
+}

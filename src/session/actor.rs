@@ -1,0 +1,328 @@
+//! The `ChatSession` actor: one WebSocket. It carries out what [`SessionState`] decides.
+//!
+//! It is polled only as the body of its response. A peer that stops reading stops the actor, too: then nothing here runs,
+//! and what happens meanwhile waits in the turns' logs.
+
+use super::{
+    fragments::Fragments,
+    state::{Effect, NewTurn, Now, SessionState, Verifier},
+};
+use crate::{
+    auth::{Identity, Tokens},
+    config::SessionConfig,
+    domain::{SessionId, TurnId, UserId},
+    protocol::{ApiError, CloseReason, Offer, ResumeFrame},
+    registry::{ConnectionManager, Registration, SessionCommand, Vitals},
+    turn::{Mailbox, TurnEvent},
+    workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, Workflow},
+};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, SpawnHandle, StreamHandler,
+    WrapFuture,
+};
+use actix_http::ws::Codec;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Payload},
+};
+use actix_web_actors::ws;
+use bytestring::ByteString;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What all sessions of a worker share.
+#[derive(Clone)]
+pub struct SessionContext {
+    pub config: Arc<SessionConfig>,
+    pub tokens: Data<Tokens>,
+    pub rules: QuestionRules,
+    pub registry: Addr<ConnectionManager>,
+    /// The workflow of this worker thread, so that a turn runs where its session is.
+    pub workflow: Addr<Workflow>,
+}
+
+impl Verifier for SessionContext {
+    fn verify(&self, token: &str) -> Result<Identity, ApiError> {
+        self.tokens.verify_access(token)
+    }
+}
+
+/// Who opens a socket, and from where.
+pub struct Opening {
+    pub offer: Offer,
+    /// What became of the proof in the request, when there was one.
+    pub auth: Option<Result<Identity, ApiError>>,
+    /// The peer's IP address.
+    pub address: String,
+    pub user_agent: String,
+}
+
+pub struct ChatSession {
+    context: SessionContext,
+    vitals: Arc<Vitals>,
+    /// From the start of the actor on, which knows its address.
+    running: Option<Running>,
+    auth: Option<Result<Identity, ApiError>>,
+    fragments: Fragments,
+    /// Empty between events; kept for its memory.
+    effects: Vec<Effect>,
+}
+
+struct Running {
+    state: SessionState,
+    registration: Registration,
+    alarm: SpawnHandle,
+    alarm_at: Instant,
+}
+
+/// Answers an upgrade request with a session.
+///
+/// # Errors
+/// When the request is no WebSocket handshake.
+pub fn upgrade(
+    request: &HttpRequest,
+    payload: Payload,
+    context: SessionContext,
+    opening: Opening,
+) -> Result<HttpResponse, actix_web::Error> {
+    let Opening { offer, auth, address, user_agent } = opening;
+    let max_message_bytes = context.config.max_message_bytes;
+    let session = ChatSession {
+        vitals: Vitals::new(SessionId::new(), offer.dialect, address, user_agent),
+        context,
+        running: None,
+        auth,
+        fragments: Fragments::default(),
+        effects: Vec::new(),
+    };
+    let echo: Vec<&str> = offer.echo.into_iter().collect();
+    ws::WsResponseBuilder::new(session, request, payload)
+        .codec(Codec::new().max_size(max_message_bytes))
+        .protocols(&echo)
+        .start()
+}
+
+type Context = ws::WebsocketContext<ChatSession>;
+
+impl Actor for ChatSession {
+    type Context = Context;
+
+    fn started(&mut self, ctx: &mut Context) {
+        let now = Now::read();
+        let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>());
+        let state =
+            SessionState::new(Arc::clone(&self.context.config), self.context.rules, self.vitals.dialect, mailbox, now);
+        let alarm_at = state.next_alarm();
+        self.running = Some(Running {
+            registration: Registration::new(
+                self.context.registry.clone(),
+                Arc::clone(&self.vitals),
+                ctx.address().recipient::<SessionCommand>(),
+            ),
+            state,
+            alarm: set_alarm(ctx, now.instant, alarm_at),
+            alarm_at,
+        });
+        log::info!(connection_id:% = self.vitals.session_id, address = self.vitals.address; "a session opened");
+        if let Some(outcome) = self.auth.take() {
+            self.decide(ctx, |state, _, now, effects| state.on_auth(outcome, now, effects));
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Context) {
+        log::info!(connection_id:% = self.vitals.session_id; "a session closed");
+    }
+}
+
+impl ChatSession {
+    /// Lets the state decide, and carries out what it decided.
+    fn decide(
+        &mut self,
+        ctx: &mut Context,
+        decision: impl FnOnce(&mut SessionState, &SessionContext, Now, &mut Vec<Effect>),
+    ) {
+        let Some(running) = &mut self.running else { return };
+        let now = Now::read();
+        let mut effects = std::mem::take(&mut self.effects);
+        decision(&mut running.state, &self.context, now, &mut effects);
+        // An alarm that rings too early sets itself anew; only one that would ring too late has to be moved.
+        let wanted = running.state.next_alarm();
+        if wanted < running.alarm_at {
+            ctx.cancel_future(running.alarm);
+            running.alarm = set_alarm(ctx, now.instant, wanted);
+            running.alarm_at = wanted;
+        }
+        for effect in effects.drain(..) {
+            self.carry_out(effect, ctx);
+            if self.running.is_none() {
+                break;
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn carry_out(&mut self, effect: Effect, ctx: &mut Context) {
+        match effect {
+            Effect::Send(outgoing) => {
+                self.vitals.sent_frame(outgoing.frame.len(), outgoing.tokens);
+                ctx.text(outgoing.frame);
+            }
+            Effect::Ping => ctx.ping(b""),
+            Effect::Close(reason) => self.close(reason, ctx),
+            Effect::Identified(user_id) => {
+                self.vitals.set_user(user_id);
+                log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
+            }
+            Effect::Start(new) => self.start_turn(new, ctx),
+            Effect::Resume { user_id, resume } => self.resume_turn(user_id, resume, ctx),
+            Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
+            Effect::Followed(turn) => self.vitals.add_turn(turn),
+            Effect::Unfollowed(turn) => self.vitals.remove_turn(&turn),
+            Effect::FollowConversation(id) => {
+                if let Some(running) = &self.running {
+                    running.registration.follow(id);
+                }
+            }
+        }
+    }
+
+    fn start_turn(&self, NewTurn { turn, question }: NewTurn, ctx: &mut Context) {
+        let turn_id = turn.subject.turn_id;
+        let by = Some(self.vitals.session_id);
+        let answer = self.context.workflow.send(StartTurn { turn, question, by });
+        let decided = answer.into_actor(self).map(move |answer, session, ctx| {
+            let outcome = received(answer);
+            session.decide(ctx, |state, _, _, effects| state.on_started(turn_id, outcome, effects));
+        });
+        ctx.spawn(decided);
+    }
+
+    fn resume_turn(&self, user_id: UserId, resume: ResumeFrame, ctx: &mut Context) {
+        let answer = self.context.workflow.send(ResumeTurn {
+            user_id,
+            conversation_id: Some(resume.session_id),
+            turn_id: resume.turn_id,
+        });
+        let decided = answer.into_actor(self).map(move |answer, session, ctx| {
+            let outcome = received(answer);
+            session.decide(ctx, |state, _, _, effects| state.on_resumed(&resume, outcome, effects));
+        });
+        ctx.spawn(decided);
+    }
+
+    fn cancel_turn(&self, user_id: UserId, turn_id: TurnId, ctx: &mut Context) {
+        let answer = self.context.workflow.send(CancelTurn { user_id, turn_id });
+        let decided = answer.into_actor(self).map(move |answer, session, ctx| {
+            if let Err(error) = received(answer) {
+                session.decide(ctx, |state, _, _, effects| state.on_cancel_failed(turn_id, &error, effects));
+            }
+        });
+        ctx.spawn(decided);
+    }
+
+    fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
+        self.decide(ctx, |state, context, now, effects| state.on_text(text, now, context, effects));
+    }
+
+    /// Says goodbye and ends the actor; what was queued before still goes out, and nothing after it.
+    fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
+        if self.running.take().is_none() {
+            return;
+        }
+        log::info!(connection_id:% = self.vitals.session_id, code = reason.code(); "closing a session: {}", reason.text());
+        ctx.close(Some(ws::CloseReason { code: reason.code().into(), description: Some(reason.text().to_owned()) }));
+        ctx.stop();
+    }
+}
+
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for ChatSession {
+    fn handle(&mut self, item: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
+        if let Some(running) = &mut self.running {
+            running.state.on_received(Now::read());
+        }
+        match item {
+            Ok(ws::Message::Text(_)) if self.fragments.is_open() => self.close(CloseReason::ProtocolError, ctx),
+            Ok(ws::Message::Text(text)) => {
+                self.vitals.received_frame(text.len());
+                self.on_text(&text, ctx);
+            }
+            Ok(ws::Message::Continuation(item)) => {
+                match self.fragments.push(item, self.context.config.max_message_bytes) {
+                    Ok(None) => {}
+                    Ok(Some(text)) => {
+                        self.vitals.received_frame(text.len());
+                        self.on_text(&text, ctx);
+                    }
+                    Err(reason) => self.close(reason, ctx),
+                }
+            }
+            Ok(ws::Message::Binary(_)) => self.close(CloseReason::UnsupportedData, ctx),
+            Ok(ws::Message::Ping(payload)) => ctx.pong(&payload),
+            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
+            Ok(ws::Message::Close(reason)) => {
+                // An answer carries the same code (RFC 6455, 5.5.1), unless nobody may send that one.
+                match reason.filter(|reason| !may_be_sent(u16::from(reason.code))) {
+                    Some(_) => self.close(CloseReason::ProtocolError, ctx),
+                    None => self.close(CloseReason::Normal, ctx),
+                }
+            }
+            Err(error) => self.close(close_reason(&error), ctx),
+        }
+    }
+}
+
+/// Close codes that may stand in a frame (RFC 6455, 7.4).
+const fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// Reserved bits and invalid UTF-8 both come as I/O errors; the first as `InvalidData`, the second as `Other`.
+fn close_reason(error: &ws::ProtocolError) -> CloseReason {
+    match error {
+        ws::ProtocolError::Overflow => CloseReason::MessageTooBig,
+        ws::ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::Other => CloseReason::InvalidUtf8,
+        _ => CloseReason::ProtocolError,
+    }
+}
+
+fn set_alarm(ctx: &mut Context, now: Instant, at: Instant) -> SpawnHandle {
+    // A little late is better than a little early: an alarm that rings early rings twice.
+    let delay = at.saturating_duration_since(now) + Duration::from_millis(1);
+    ctx.run_later(delay, |session, ctx| session.on_alarm(ctx))
+}
+
+impl ChatSession {
+    fn on_alarm(&mut self, ctx: &mut Context) {
+        self.decide(ctx, |state, _, now, effects| state.on_alarm(now, effects));
+        if let Some(running) = &mut self.running {
+            running.alarm_at = running.state.next_alarm();
+            running.alarm = set_alarm(ctx, Instant::now(), running.alarm_at);
+        }
+    }
+}
+
+impl Handler<TurnEvent> for ChatSession {
+    type Result = ();
+
+    fn handle(&mut self, event: TurnEvent, ctx: &mut Context) {
+        self.decide(ctx, |state, _, now, effects| state.on_turn_event(event, now, effects));
+    }
+}
+
+impl Handler<SessionCommand> for ChatSession {
+    type Result = ();
+
+    fn handle(&mut self, command: SessionCommand, ctx: &mut Context) {
+        match command {
+            SessionCommand::Follow(turn) => self.decide(ctx, |state, _, _, effects| state.on_follow(turn, effects)),
+            SessionCommand::Close(reason) => self.close(reason, ctx),
+        }
+    }
+}
+
+/// An answer through a mailbox: a workflow that is gone is our failure.
+fn received<T>(answer: Result<Result<T, ApiError>, MailboxError>) -> Result<T, ApiError> {
+    answer.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+}

@@ -1,0 +1,10 @@
+//! One WebSocket: what it has proved, what it follows, when it ends.
+//!
+//! `state` decides, without sockets; `actor` carries out. This is the only module that knows actix-web-actors: the crate is
+//! deprecated upstream, and one module holds it.
+
+mod actor;
+mod fragments;
+mod state;
+
+pub use actor::{ChatSession, Opening, SessionContext, upgrade};

@@ -1,0 +1,192 @@
+//! Accounts in SQLite.
+
+use super::{
+    SqliteStore,
+    schema::{refresh_families, users},
+};
+use crate::{
+    domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
+    store::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Rotation, StoreError, UserStore},
+};
+use async_trait::async_trait;
+use diesel::prelude::*;
+use uuid::Uuid;
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct UserRow {
+    id: String,
+    email: String,
+    name: String,
+    role: String,
+    created_at_ms: i64,
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = StoreError;
+
+    fn try_from(row: UserRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id.parse().map_err(|_| corrupt("id"))?,
+            email: Email::parse(&row.email).map_err(|_| corrupt("email"))?,
+            name: DisplayName::parse(&row.name).map_err(|_| corrupt("name"))?,
+            role: row.role.parse().map_err(|_| corrupt("role"))?,
+            created_at: UnixMillis(row.created_at_ms),
+        })
+    }
+}
+
+fn corrupt(column: &str) -> StoreError {
+    StoreError::Corrupt(format!("users.{column}"))
+}
+
+fn found(row: Option<UserRow>) -> Result<User, StoreError> {
+    row.ok_or(StoreError::NotFound("user"))?.try_into()
+}
+
+#[async_trait]
+impl UserStore for SqliteStore {
+    async fn add_user(&self, user: User, password_hash: PasswordHash) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            let added = diesel::insert_into(users::table)
+                .values((
+                    users::id.eq(user.id.to_string()),
+                    users::email.eq(user.email.as_str()),
+                    users::name.eq(user.name.as_str()),
+                    users::role.eq(user.role.as_str()),
+                    users::password_hash.eq(password_hash.as_str()),
+                    users::created_at_ms.eq(user.created_at.0),
+                ))
+                .on_conflict(users::email)
+                .do_nothing()
+                .execute(conn)?;
+            if added == 0 { Err(StoreError::Conflict("e-mail")) } else { Ok(()) }
+        })
+        .await
+    }
+
+    async fn user(&self, id: UserId) -> Result<User, StoreError> {
+        self.read(move |conn| {
+            found(users::table.find(id.to_string()).select(UserRow::as_select()).first(conn).optional()?)
+        })
+        .await
+    }
+
+    async fn credentials(&self, email: Email) -> Result<Credentials, StoreError> {
+        self.read(move |conn| {
+            let (row, phc) = users::table
+                .filter(users::email.eq(email.as_str()))
+                .select((UserRow::as_select(), users::password_hash))
+                .first::<(UserRow, String)>(conn)
+                .optional()?
+                .ok_or(StoreError::NotFound("user"))?;
+            Ok(Credentials { user: row.try_into()?, password_hash: PasswordHash::new(phc) })
+        })
+        .await
+    }
+
+    async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
+        self.read(move |conn| {
+            // Ids sort by the time they were made; every id sorts after the empty text.
+            let after = after.map(|id| id.to_string()).unwrap_or_default();
+            users::table
+                .filter(users::id.gt(after))
+                .order(users::id)
+                .limit(i64::from(limit))
+                .select(UserRow::as_select())
+                .load(conn)?
+                .into_iter()
+                .map(User::try_from)
+                .collect()
+        })
+        .await
+    }
+
+    async fn set_role(&self, email: Email, role: Role) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            let changed = diesel::update(users::table.filter(users::email.eq(email.as_str())))
+                .set(users::role.eq(role.as_str()))
+                .execute(conn)?;
+            if changed == 0 { Err(StoreError::NotFound("user")) } else { Ok(()) }
+        })
+        .await
+    }
+
+    async fn set_password(&self, email: Email, password_hash: PasswordHash) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            let user_id = users::table
+                .filter(users::email.eq(email.as_str()))
+                .select(users::id)
+                .first::<String>(conn)
+                .optional()?
+                .ok_or(StoreError::NotFound("user"))?;
+            diesel::update(users::table.find(&user_id))
+                .set(users::password_hash.eq(password_hash.as_str()))
+                .execute(conn)?;
+            diesel::delete(refresh_families::table.filter(refresh_families::user_id.eq(&user_id))).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            diesel::delete(refresh_families::table.filter(refresh_families::expires_at_ms.le(now.0))).execute(conn)?;
+            let user_id = family.user_id.to_string();
+            let idle_longest = refresh_families::table
+                .filter(refresh_families::user_id.eq(&user_id))
+                // Each use moves the end of a family on.
+                .order(refresh_families::expires_at_ms.desc())
+                .offset(i64::try_from(MAX_FAMILIES_PER_USER - 1).unwrap_or(i64::MAX))
+                .limit(i64::MAX)
+                .select(refresh_families::id)
+                .load::<String>(conn)?;
+            diesel::delete(refresh_families::table.filter(refresh_families::id.eq_any(idle_longest))).execute(conn)?;
+            diesel::insert_into(refresh_families::table)
+                .values((
+                    refresh_families::id.eq(family.id.to_string()),
+                    refresh_families::user_id.eq(user_id),
+                    refresh_families::current_jti.eq(family.current_jti.to_string()),
+                    refresh_families::expires_at_ms.eq(family.expires_at.0),
+                ))
+                .execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily) -> Result<Rotation, StoreError> {
+        self.write(move |conn| {
+            let family_id = next.id.to_string();
+            let found = refresh_families::table
+                .inner_join(users::table)
+                .filter(refresh_families::id.eq(&family_id))
+                .filter(refresh_families::user_id.eq(next.user_id.to_string()))
+                .select((refresh_families::current_jti, UserRow::as_select()))
+                .first::<(String, UserRow)>(conn)
+                .optional()?;
+            let Some((current_jti, user)) = found else { return Ok(Rotation::Unknown) };
+            let family = refresh_families::table.find(&family_id);
+            if current_jti != used_jti.to_string() {
+                diesel::delete(family).execute(conn)?;
+                return Ok(Rotation::Reused);
+            }
+            diesel::update(family)
+                .set((
+                    refresh_families::current_jti.eq(next.current_jti.to_string()),
+                    refresh_families::expires_at_ms.eq(next.expires_at.0),
+                ))
+                .execute(conn)?;
+            Ok(Rotation::Rotated(user.try_into()?))
+        })
+        .await
+    }
+
+    async fn end_family(&self, id: Uuid) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            diesel::delete(refresh_families::table.find(id.to_string())).execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+}

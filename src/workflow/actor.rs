@@ -1,0 +1,218 @@
+//! The `Workflow` actor. There is one for each worker thread, and its turns run there; what they share is the [`Engine`].
+
+use super::{Question, Turns, agents::Agents, router::Router, run::TurnRun};
+use crate::{
+    config::WorkflowConfig,
+    domain::{ConversationId, SessionId, TurnId, UserId},
+    knowledge::KnowledgeBase,
+    protocol::{ApiError, ErrorCode},
+    provider::ModelProvider,
+    registry::{ConnectionManager, TurnStarted},
+    store::{ConversationStore, StoreError, StoredTurn, StoredTurnState},
+    turn::{Tokens, TurnEnd, TurnLog, TurnSubject},
+};
+use actix::{Actor, Addr, Context, Handler, ResponseFuture};
+use std::sync::Arc;
+
+/// What turns work with.
+pub struct Engine {
+    pub config: WorkflowConfig,
+    /// Passages that go to the model.
+    pub max_passages: usize,
+    pub agents: Arc<Agents>,
+    pub router: Router,
+    pub provider: Arc<dyn ModelProvider>,
+    pub knowledge: Arc<KnowledgeBase>,
+    pub store: Arc<dyn ConversationStore>,
+    pub turns: Arc<Turns>,
+    pub registry: Addr<ConnectionManager>,
+}
+
+pub struct Workflow {
+    engine: Arc<Engine>,
+}
+
+impl Workflow {
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+impl Actor for Workflow {
+    type Context = Context<Self>;
+}
+
+/// Starts a turn. Its log is the caller's, who may follow it from before the first word.
+#[derive(actix::Message)]
+#[rtype(result = "Result<StartedTurn, ApiError>")]
+pub struct StartTurn {
+    pub turn: Arc<TurnLog>,
+    pub question: Question,
+    /// The session that starts it.
+    pub by: Option<SessionId>,
+}
+
+/// What became of a [`StartTurn`].
+pub enum StartedTurn {
+    /// The question is on disk, and the turn runs.
+    New,
+    /// This `client_message_id` started that turn before; the log that came with the request stays empty.
+    Duplicate(Arc<TurnLog>),
+}
+
+/// Finds a turn's log, in memory or in the store.
+#[derive(actix::Message)]
+#[rtype(result = "Result<Arc<TurnLog>, ApiError>")]
+pub struct ResumeTurn {
+    pub user_id: UserId,
+    /// Where the turn belongs, when the caller knows.
+    pub conversation_id: Option<ConversationId>,
+    /// The conversation's latest turn without.
+    pub turn_id: Option<TurnId>,
+}
+
+/// Asks a running turn to stop. It ends in `complete` with what there was; a turn that has ended stays as it is.
+#[derive(actix::Message)]
+#[rtype(result = "Result<(), ApiError>")]
+pub struct CancelTurn {
+    pub user_id: UserId,
+    pub turn_id: TurnId,
+}
+
+impl Handler<StartTurn> for Workflow {
+    type Result = ResponseFuture<Result<StartedTurn, ApiError>>;
+
+    fn handle(&mut self, StartTurn { turn, question, by }: StartTurn, _: &mut Self::Context) -> Self::Result {
+        let engine = Arc::clone(&self.engine);
+        Box::pin(async move {
+            match TurnRun::begin(Arc::clone(&engine), Arc::clone(&turn), question).await? {
+                Ok(run) => {
+                    let session_id = turn.subject.conversation_id;
+                    log::info!(turn_id:% = turn.subject.turn_id, session_id:%; "a turn began");
+                    engine.registry.do_send(TurnStarted { turn, by });
+                    // A task of the runtime, not of this actor: an actor's context polls all it has spawned at each
+                    // wake-up, so that a token would cost more the more turns run.
+                    actix::spawn(run.to_end());
+                    Ok(StartedTurn::New)
+                }
+                Err(BegunBefore { turn_id }) => {
+                    let subject = turn.subject;
+                    let first = engine.find(subject.user_id, None, Some(turn_id)).await?;
+                    Ok(StartedTurn::Duplicate(first))
+                }
+            }
+        })
+    }
+}
+
+impl Handler<ResumeTurn> for Workflow {
+    type Result = ResponseFuture<Result<Arc<TurnLog>, ApiError>>;
+
+    fn handle(&mut self, message: ResumeTurn, _: &mut Self::Context) -> Self::Result {
+        let engine = Arc::clone(&self.engine);
+        Box::pin(async move { engine.find(message.user_id, message.conversation_id, message.turn_id).await })
+    }
+}
+
+impl Handler<CancelTurn> for Workflow {
+    type Result = ResponseFuture<Result<(), ApiError>>;
+
+    fn handle(&mut self, CancelTurn { user_id, turn_id }: CancelTurn, _: &mut Self::Context) -> Self::Result {
+        let engine = Arc::clone(&self.engine);
+        Box::pin(async move {
+            engine.find(user_id, None, Some(turn_id)).await?;
+            engine.turns.cancel(turn_id);
+            Ok(())
+        })
+    }
+}
+
+/// A turn whose `client_message_id` was here before.
+pub(super) struct BegunBefore {
+    pub turn_id: TurnId,
+}
+
+impl Engine {
+    /// A turn of this user.
+    async fn find(
+        &self,
+        user_id: UserId,
+        conversation_id: Option<ConversationId>,
+        turn_id: Option<TurnId>,
+    ) -> Result<Arc<TurnLog>, ApiError> {
+        let in_memory = match (turn_id, conversation_id) {
+            (Some(turn_id), _) => self.turns.find(turn_id),
+            (None, Some(conversation_id)) => self.turns.running_in(conversation_id),
+            (None, None) => None,
+        };
+        let turn = match in_memory {
+            Some(turn) => turn,
+            None => {
+                let turn_id = match (turn_id, conversation_id) {
+                    (Some(turn_id), _) => Some(turn_id),
+                    (None, Some(conversation_id)) => {
+                        self.store.latest_turn(conversation_id).await.map_err(|error| store_failure(&error))?
+                    }
+                    (None, None) => None,
+                };
+                self.from_store(turn_id.ok_or_else(unknown_turn)?).await?
+            }
+        };
+        let subject = turn.subject;
+        if subject.user_id != user_id {
+            return Err(ApiError::new(ErrorCode::Forbidden, "This conversation is somebody else's."));
+        }
+        if conversation_id.is_some_and(|id| id != subject.conversation_id) {
+            return Err(unknown_turn());
+        }
+        Ok(turn)
+    }
+
+    async fn from_store(&self, turn_id: TurnId) -> Result<Arc<TurnLog>, ApiError> {
+        if let Some(turn) = self.turns.find(turn_id) {
+            return Ok(turn);
+        }
+        let stored = self.store.turn(turn_id).await.map_err(|error| store_failure(&error))?;
+        stored.and_then(restore).ok_or_else(unknown_turn)
+    }
+}
+
+/// The log of a turn that ended before; `None` for one that cannot be replayed token by token.
+fn restore(stored: StoredTurn) -> Option<Arc<TurnLog>> {
+    let subject =
+        TurnSubject { turn_id: stored.turn_id, conversation_id: stored.conversation_id, user_id: stored.user_id };
+    let (tokens, answer) = match stored.answer {
+        Some(mut answer) => {
+            let tokens = Tokens::restore(std::mem::take(&mut answer.text), std::mem::take(&mut answer.token_ends))?;
+            (tokens, Some(answer))
+        }
+        None => (Tokens::default(), None),
+    };
+    let end = match (stored.state, answer) {
+        (StoredTurnState::Complete, Some(answer)) => TurnEnd::Complete {
+            message_id: answer.message_id,
+            finish_reason: answer.finish_reason,
+            metadata: Box::new(answer.metadata),
+            sha256: tokens.sha256(),
+        },
+        (StoredTurnState::Failed { code, message }, _) => {
+            let code = ErrorCode::ALL.iter().find(|known| known.as_str() == code).copied();
+            TurnEnd::Failed(ApiError::new(code.unwrap_or(ErrorCode::TurnInterrupted), message))
+        }
+        (StoredTurnState::Running | StoredTurnState::Complete, _) => return None,
+    };
+    Some(TurnLog::restore(subject, tokens, end))
+}
+
+fn unknown_turn() -> ApiError {
+    ApiError::new(ErrorCode::ResumeUnavailable, "This turn is unknown or too old; the history has its answer.")
+}
+
+/// What a client is told when the store refused.
+pub(super) fn store_failure(error: &StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound(what) => ApiError::new(ErrorCode::NotFound, format!("There is no such {what}.")),
+        StoreError::Forbidden(what) => ApiError::new(ErrorCode::Forbidden, format!("This {what} is somebody else's.")),
+        StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::Corrupt(_) => ApiError::internal(error),
+    }
+}

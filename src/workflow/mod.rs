@@ -1,0 +1,18 @@
+//! How a question becomes an answer: `classify → retrieve → generate → record`.
+//!
+//! The `Workflow` actor admits turns and owns them while they run; each turn is a task of its own, on the thread of the
+//! session that started it. It holds no sockets and no wire frames: what a turn says goes into its log.
+
+mod actor;
+pub mod agents;
+mod history;
+mod question;
+pub mod router;
+mod run;
+mod similarity;
+mod turns;
+mod words;
+
+pub use actor::{CancelTurn, Engine, ResumeTurn, StartTurn, StartedTurn, Workflow};
+pub use question::{Question, QuestionRules, is_client_id};
+pub use turns::{Turns, TurnsStats};

@@ -1,0 +1,291 @@
+//! One turn, from its question to its end. Each step takes what the step before it found and adds its own:
+//! `Asked → Routed → Retrieved → Generated`, and then it is recorded.
+
+use super::{
+    Question,
+    actor::{BegunBefore, Engine, store_failure},
+    agents::Agent,
+    history,
+    router::Route,
+    turns::Acceptance,
+};
+use crate::{
+    domain::{AnswerMetadata, FinishReason, Latency, MessageId, Source, UnixMillis, Usage},
+    knowledge::{Passage, retrieval_query},
+    limits::MAX_HISTORY_MESSAGES,
+    protocol::{ApiError, ErrorCode, Step},
+    provider::{AnswerPart, GenerateRequest, HistoryMessage, ProviderError, ProviderErrorKind},
+    store::{Answer, BegunTurn, EndedTurn, NewTurn},
+    turn::{Progress, TurnEnd, TurnLog},
+};
+use futures_util::StreamExt;
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A turn that was accepted and has yet to run.
+pub struct TurnRun {
+    engine: Arc<Engine>,
+    log: Arc<TurnLog>,
+    acceptance: Acceptance,
+    asked: Asked,
+    began: Instant,
+}
+
+/// What a turn starts with.
+struct Asked {
+    question: Question,
+    history: Vec<HistoryMessage>,
+}
+
+/// After `classify`: who answers.
+struct Routed {
+    asked: Asked,
+    agent: Arc<Agent>,
+    confidence: f64,
+    /// No specialist fits well: the default one answers.
+    fell_back: bool,
+    took: Duration,
+}
+
+/// After `retrieve`: what the knowledge base has.
+struct Retrieved {
+    routed: Routed,
+    passages: Vec<Passage>,
+    sources: Vec<Source>,
+    took: Duration,
+}
+
+/// After `generate`: how the answer ended. Its text is in the log.
+struct Generated {
+    metadata: AnswerMetadata,
+    ending: Result<FinishReason, ApiError>,
+}
+
+/// The user stopped the turn.
+struct Cancelled;
+
+impl TurnRun {
+    /// Admits a turn and puts its question on disk.
+    ///
+    /// # Errors
+    /// Why the turn cannot begin; or, inside, that it began before.
+    pub async fn begin(
+        engine: Arc<Engine>,
+        log: Arc<TurnLog>,
+        question: Question,
+    ) -> Result<Result<Self, BegunBefore>, ApiError> {
+        let began = Instant::now();
+        let admission = engine.turns.admit(&log)?;
+        let begun = engine.store.begin_turn(NewTurn {
+            turn_id: log.subject.turn_id,
+            user_id: log.subject.user_id,
+            conversation_id: log.subject.conversation_id,
+            is_new_conversation: question.conversation_id.is_none(),
+            message_id: MessageId::new(),
+            text: question.text.clone(),
+            client_message_id: question.client_message_id.clone(),
+            customer_id: question.customer_id.clone(),
+            at: UnixMillis::now(),
+            history_messages: MAX_HISTORY_MESSAGES,
+        });
+        match begun.await.map_err(|error| store_failure(&error))? {
+            BegunTurn::Started { history } => {
+                let history = history::within_budget(history, engine.config.context_token_budget);
+                let acceptance = admission.accept();
+                Ok(Ok(Self { engine, log, acceptance, asked: Asked { question, history }, began }))
+            }
+            BegunTurn::Duplicate { turn_id } => Ok(Err(BegunBefore { turn_id })),
+        }
+    }
+
+    /// Runs the turn to its end. Never fails: every end is in the log.
+    pub async fn to_end(self) {
+        let Self { engine, log, acceptance, asked, began } = self;
+        let steps = Steps { engine: &engine, log: &log, acceptance: &acceptance, began };
+        let generated = match steps.up_to_answer(asked).await {
+            Ok(generated) => generated,
+            // Cancelled before the first token: an answer without words.
+            Err(Cancelled) => {
+                let metadata =
+                    AnswerMetadata { model: engine.provider.model().to_owned(), ..AnswerMetadata::default() };
+                Generated { metadata, ending: Ok(FinishReason::Cancelled) }
+            }
+        };
+        steps.record(generated).await;
+    }
+}
+
+struct Steps<'a> {
+    engine: &'a Engine,
+    log: &'a Arc<TurnLog>,
+    acceptance: &'a Acceptance,
+    began: Instant,
+}
+
+impl Steps<'_> {
+    async fn up_to_answer(&self, asked: Asked) -> Result<Generated, Cancelled> {
+        self.announce(Step::Starting, "Starting…", None, None);
+        let routed = self.classify(asked).await?;
+        let retrieved = self.retrieve(routed).await?;
+        Ok(self.generate(retrieved).await)
+    }
+
+    async fn classify(&self, asked: Asked) -> Result<Routed, Cancelled> {
+        self.announce(Step::AgentRouting, "Choosing a specialist…", None, None);
+        let began = Instant::now();
+        let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
+        let route = self.unless_cancelled(route).await?;
+        let Route { agent, confidence, fell_back, .. } = route;
+        Ok(Routed { asked, agent, confidence, fell_back, took: began.elapsed() })
+    }
+
+    async fn retrieve(&self, routed: Routed) -> Result<Retrieved, Cancelled> {
+        let message = match (&routed.agent.name, routed.fell_back) {
+            (agent, false) => format!("Searching the knowledge base for {agent}…"),
+            (agent, true) => format!("No specialist fits well, so {agent} answers; searching the knowledge base…"),
+        };
+        self.announce(Step::RagRetrieval, &message, Some(&routed), None);
+        let began = Instant::now();
+        let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
+        let search = self.engine.knowledge.search(&query, &routed.agent.collections, self.engine.max_passages);
+        let passages = self.unless_cancelled(search).await?.unwrap_or_else(|error| {
+            // An answer without sources is better than none.
+            log::error!(turn_id:% = self.log.subject.turn_id; "the knowledge base cannot be searched: {error}");
+            Vec::new()
+        });
+        let sources = passages.iter().map(Source::from).collect();
+        Ok(Retrieved { routed, passages, sources, took: began.elapsed() })
+    }
+
+    async fn generate(&self, retrieved: Retrieved) -> Generated {
+        let Retrieved { routed, passages, sources, took: retrieval } = retrieved;
+        self.announce(Step::Generating, "Writing the answer…", Some(&routed), Some(&sources));
+        let mut metadata = AnswerMetadata {
+            agent: routed.agent.name.clone(),
+            confidence: routed.confidence,
+            fallback: routed.fell_back,
+            sources,
+            model: self.engine.provider.model().to_owned(),
+            usage: Usage::default(),
+            latency_ms: Latency { routing: millis(routed.took), retrieval: millis(retrieval), ..Latency::default() },
+        };
+        if let Some(warning) = self.engine.agents.safety_warning(&routed.asked.question.text) {
+            self.append(format!("{warning}\n\n"), &mut metadata);
+        }
+        let request = GenerateRequest {
+            system_prompt: routed.agent.system_prompt.clone(),
+            passages,
+            history: routed.asked.history,
+            question: routed.asked.question.text,
+            script: routed.asked.question.script,
+        };
+        let ending = match self.unless_cancelled(self.stream_answer(request, &mut metadata)).await {
+            Ok(Ok(reason)) => Ok(reason),
+            Ok(Err(error)) => Err(self.upstream_failure(&error)),
+            Err(Cancelled) => Ok(FinishReason::Cancelled),
+        };
+        Generated { metadata, ending }
+    }
+
+    /// Moves the model's answer into the log, token by token.
+    async fn stream_answer(
+        &self,
+        request: GenerateRequest,
+        metadata: &mut AnswerMetadata,
+    ) -> Result<FinishReason, ProviderError> {
+        let mut answer = self.engine.provider.generate(request).await?;
+        while let Some(part) = answer.next().await {
+            match part? {
+                AnswerPart::Token(token) => self.append(token, metadata),
+                AnswerPart::Finished { reason, usage } => {
+                    metadata.usage = usage;
+                    return Ok(reason);
+                }
+            }
+        }
+        Err(ProviderError {
+            kind: ProviderErrorKind::Broken,
+            detail: "the stream ended without a last part".to_owned(),
+            retry_after_ms: None,
+        })
+    }
+
+    fn append(&self, token: String, metadata: &mut AnswerMetadata) {
+        if metadata.latency_ms.first_token == 0 {
+            metadata.latency_ms.first_token = millis(self.began.elapsed());
+        }
+        self.log.append(token);
+    }
+
+    /// Keeps the answer, then ends the turn: who sees the end finds it in the history.
+    async fn record(&self, generated: Generated) {
+        let Generated { mut metadata, ending } = generated;
+        metadata.latency_ms.total = millis(self.began.elapsed());
+        let subject = self.log.subject;
+        let (text, token_ends, sha256) =
+            self.log.with_tokens(|tokens| (tokens.text().to_owned(), tokens.ends().to_vec(), tokens.sha256()));
+        let message_id = MessageId::new();
+        let finish_reason = ending.as_ref().map_or(FinishReason::Error, |reason| *reason);
+        log::info!(
+            turn_id:% = subject.turn_id, session_id:% = subject.conversation_id, agent = metadata.agent,
+            finish_reason = finish_reason.as_str(), tokens = token_ends.len(), total_ms = metadata.latency_ms.total;
+            "a turn ended"
+        );
+        let kept = self.engine.store.end_turn(EndedTurn {
+            turn_id: subject.turn_id,
+            conversation_id: subject.conversation_id,
+            answer: Answer { message_id, text, token_ends, finish_reason, metadata: metadata.clone() },
+            error: ending.as_ref().err().map(|error| (error.code.to_string(), error.message.to_string())),
+            at: UnixMillis::now(),
+        });
+        if let Err(error) = kept.await {
+            log::error!(turn_id:% = subject.turn_id; "an answer could not be stored: {error}");
+        }
+        self.log.end(match ending {
+            Ok(finish_reason) => TurnEnd::Complete { message_id, finish_reason, metadata: Box::new(metadata), sha256 },
+            Err(error) => TurnEnd::Failed(error),
+        });
+    }
+
+    fn announce(&self, step: Step, message: &str, routed: Option<&Routed>, sources: Option<&[Source]>) {
+        self.log.announce(Progress {
+            step,
+            message: message.to_owned(),
+            agent: routed.map(|routed| routed.agent.name.clone()),
+            confidence: routed.map(|routed| routed.confidence),
+            sources: sources.map(<[Source]>::to_vec),
+        });
+    }
+
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, Cancelled> {
+        self.acceptance.cancelled().run_until_cancelled(work).await.ok_or(Cancelled)
+    }
+
+    fn upstream_failure(&self, error: &ProviderError) -> ApiError {
+        let turn_id = self.log.subject.turn_id;
+        log::warn!(turn_id:%, kind:? = error.kind; "the model did not answer: {}", error.detail);
+        let has_begun = self.log.position().1 > 0;
+        let (code, message) = match error.kind {
+            ProviderErrorKind::Timeout => {
+                (ErrorCode::UpstreamTimeout, "The model was silent for too long. Please try again.")
+            }
+            ProviderErrorKind::Broken if has_begun => {
+                (ErrorCode::TurnInterrupted, "The model broke off. What there was of the answer is kept.")
+            }
+            ProviderErrorKind::Unavailable
+            | ProviderErrorKind::RateLimited
+            | ProviderErrorKind::Rejected
+            | ProviderErrorKind::Broken => {
+                (ErrorCode::UpstreamUnavailable, "The model is not available. Please try again later.")
+            }
+        };
+        ApiError { retry_after_ms: error.retry_after_ms, ..ApiError::new(code, message) }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,151 @@
+//! How similar a text is to each of a few topics: TF-IDF over words and their parts. Pure, and a matter of microseconds.
+//!
+//! A topic is a description and examples. Parts of words (runs of three to five characters) make "changing" similar to
+//! "change" in any language, and forgive a typing error. A topic's similarity is that of the closest example and that of
+//! everything said about the topic, in equal parts; each is a cosine, 0 to 1.
+
+use super::words::words;
+use std::collections::{HashMap, HashSet};
+
+/// Lengths of the parts of a word, in characters.
+const PART_CHARS: std::ops::RangeInclusive<usize> = 3..=5;
+/// What all parts of a word weigh together; the word itself weighs 1.
+const PARTS_WEIGHT: f64 = 0.6;
+/// What a word or part that no topic has weighs, against a rare one that some topic has.
+const UNKNOWN_WEIGHT: f64 = 0.5;
+/// The most words of a question that are looked at.
+const MAX_WORDS: usize = 400;
+/// Words that say nothing about a topic.
+const STOP_WORDS: &[&str] = &[
+    "a", "an", "and", "any", "are", "as", "at", "be", "but", "by", "can", "could", "did", "do", "does", "for", "from",
+    "had", "has", "have", "he", "hello", "hi", "how", "i", "i'm", "if", "in", "is", "it", "its", "me", "my", "of",
+    "on", "or", "our", "please", "shall", "she", "should", "so", "tell", "than", "that", "the", "their", "them",
+    "then", "there", "these", "they", "this", "those", "to", "us", "was", "we", "were", "what", "when", "where",
+    "which", "who", "why", "will", "with", "would", "you", "your",
+];
+
+/// Features, each with its weight, of length 1; none at all for a text without words.
+type Vector = HashMap<u32, f64>;
+
+/// Topics to compare texts with.
+#[derive(Debug)]
+pub(super) struct Topics {
+    features: HashMap<String, Feature>,
+    topics: Vec<Topic>,
+    /// Weight of a feature that one text has.
+    rarest: f64,
+}
+
+#[derive(Debug)]
+struct Feature {
+    id: u32,
+    /// How rare it is among all descriptions and examples.
+    idf: f64,
+}
+
+#[derive(Debug)]
+struct Topic {
+    examples: Vec<Vector>,
+    whole: Vector,
+}
+
+impl Topics {
+    /// Topics of a description and examples each.
+    pub fn new<'a>(topics: impl IntoIterator<Item = (&'a str, &'a [String])>) -> Self {
+        let topics: Vec<(&str, &[String])> = topics.into_iter().collect();
+        let mut seen_in: HashMap<String, usize> = HashMap::new();
+        let mut texts = 0;
+        for (description, examples) in &topics {
+            for text in examples.iter().map(String::as_str).chain([*description]) {
+                texts += 1;
+                let names: HashSet<String> = features(text).into_iter().map(|(name, _)| name).collect();
+                for name in names {
+                    *seen_in.entry(name).or_default() += 1;
+                }
+            }
+        }
+        let idf = |count: usize| ((1 + texts) as f64 / (1 + count) as f64).ln() + 0.1;
+        let features = seen_in.into_iter().zip(0..).map(|((name, count), id)| (name, Feature { id, idf: idf(count) }));
+        let mut index = Self { features: features.collect(), topics: Vec::new(), rarest: idf(1) };
+        for (description, examples) in topics {
+            let examples: Vec<Vector> = examples.iter().map(|example| index.vector(example)).collect();
+            let mut whole = index.vector(description);
+            for (id, weight) in examples.iter().flatten() {
+                *whole.entry(*id).or_default() += weight;
+            }
+            // What is said often about a topic says more, but not in proportion.
+            whole.values_mut().for_each(|weight| *weight = weight.sqrt());
+            let length = length(&whole);
+            whole.values_mut().for_each(|weight| *weight /= length.max(f64::MIN_POSITIVE));
+            index.topics.push(Topic { examples, whole });
+        }
+        index
+    }
+
+    /// The similarity of `text` to each topic, 0 to 1, in the order of the topics.
+    pub fn similarities(&self, text: &str) -> Vec<f64> {
+        let vector = self.vector(text);
+        let of = |topic: &Topic| {
+            let closest = topic.examples.iter().map(|example| cosine(&vector, example)).fold(0.0, f64::max);
+            0.5 * closest + 0.5 * cosine(&vector, &topic.whole)
+        };
+        self.topics.iter().map(of).collect()
+    }
+
+    fn vector(&self, text: &str) -> Vector {
+        let mut vector = Vector::new();
+        let mut unknown = 0.0;
+        for (name, weight) in features(text) {
+            match self.features.get(&name) {
+                Some(feature) => *vector.entry(feature.id).or_default() += weight * feature.idf,
+                None => unknown += (weight * self.rarest * UNKNOWN_WEIGHT).powi(2),
+            }
+        }
+        let length = (length(&vector).powi(2) + unknown).sqrt();
+        vector.values_mut().for_each(|weight| *weight /= length.max(f64::MIN_POSITIVE));
+        vector
+    }
+}
+
+/// The best of `similarities`, and how sure that is: its share of all similarity, times how far it is from none at all.
+/// `None` when nothing is similar.
+pub(super) fn best(similarities: &[f64]) -> Option<(usize, f64)> {
+    let (index, best) = similarities.iter().copied().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    if best <= 0.0 {
+        return None;
+    }
+    // Squared, a topic that is twice as similar as another is clearly the one that is meant.
+    let all: f64 = similarities.iter().map(|similarity| similarity.powi(2)).sum();
+    Some((index, best.powi(2) / all * evidence(best)))
+}
+
+/// 0 for no similarity, 1/2 at `HALF`, towards 1 above.
+fn evidence(similarity: f64) -> f64 {
+    const HALF: f64 = 0.1;
+    similarity / (similarity + HALF)
+}
+
+/// The words of a text and their parts, with what each weighs.
+fn features(text: &str) -> Vec<(String, f64)> {
+    let mut features = Vec::new();
+    for word in words(text).into_iter().filter(|word| !STOP_WORDS.contains(&word.as_str())).take(MAX_WORDS) {
+        let marked: Vec<char> = std::iter::once('^').chain(word.chars()).chain(['$']).collect();
+        let parts: Vec<String> =
+            PART_CHARS.flat_map(|length| marked.windows(length).map(|part| part.iter().collect())).collect();
+        let weight = PARTS_WEIGHT / (parts.len().max(1) as f64).sqrt();
+        features.extend(parts.into_iter().map(|part| (part, weight)));
+        // A word is marked on both sides, so that it is not the same feature as a part.
+        features.push((format!("^{word}$ "), 1.0));
+    }
+    features
+}
+
+fn length(vector: &Vector) -> f64 {
+    vector.values().map(|weight| weight.powi(2)).sum::<f64>().sqrt()
+}
+
+/// Of two vectors of length 1 or less.
+fn cosine(a: &Vector, b: &Vector) -> f64 {
+    let (few, many) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    few.iter().filter_map(|(id, weight)| many.get(id).map(|other| weight * other)).sum()
+}

@@ -1,0 +1,22 @@
+//! The words of a text, in a form that can be compared. Not a tokenizer of models.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// The words of `text`: compatibility forms and case folded away, a possessive `'s` cut off.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let text: String = text.nfkc().collect::<String>().to_lowercase().replace('’', "'");
+    text.unicode_words().map(|word| word.strip_suffix("'s").unwrap_or(word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_compare_whatever_way_they_are_written() {
+        assert_eq!(words("The BRAKES' brake's, brake’s air-bag!"), ["the", "brakes", "brake", "brake", "air", "bag"]);
+        assert_eq!(words("Fru\u{308}hstu\u{308}ck ＦＩＲＥ"), ["frühstück", "fire"]);
+        assert_eq!(words("won't ... 👍"), ["won't"]);
+    }
+}
