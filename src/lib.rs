@@ -1,6 +1,8 @@
 //! Switchboard: an actor-based connection server for real-time AI chat.
 
+pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;

@@ -9,10 +9,7 @@ use log::{
     Record,
     kv::{Key, Value, VisitSource},
 };
-use std::{
-    fmt,
-    io::{self, Write as _},
-};
+use std::{fmt, io::Write as _};
 
 /// The fields that each JSON line has; a key-value of the same name gets an underscore behind it.
 const RESERVED: [&str; 4] = ["ts", "level", "target", "message"];

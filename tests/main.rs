@@ -1,1 +1,3 @@
 //! Black-box tests: each starts the real server on a free port and talks to it as a client does.
+
+mod cli;

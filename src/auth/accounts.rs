@@ -199,3 +199,6 @@ fn no_such_user(error: StoreError) -> ApiError {
         other => ApiError::internal(&other),
     }
 }
+
+#[cfg(test)]
+mod tests;

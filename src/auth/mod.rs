@@ -26,17 +26,33 @@ pub struct Identity {
 
 #[cfg(test)]
 pub(crate) mod test_support {
-    use super::Tokens;
+    use super::{Accounts, Passwords, Tokens};
     use crate::{
-        config::AuthConfig,
+        config::{AuthConfig, DatabaseConfig},
         domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
+        store::sqlite::SqliteStore,
     };
+    use std::sync::Arc;
+    use tempfile::TempDir;
 
     pub(crate) const SECRET: &str = "a secret of the tests, 32 bytes or more";
 
     /// All that are made here accept each other's tokens.
     pub(crate) fn tokens() -> Tokens {
         Tokens::new(&AuthConfig::default(), &SECRET.into())
+    }
+
+    /// Accounts on a database of their own, which goes with the folder.
+    pub(crate) fn service() -> (Accounts, TempDir) {
+        service_with(&AuthConfig::default())
+    }
+
+    pub(crate) fn service_with(config: &AuthConfig) -> (Accounts, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/test.db", folder.path().display());
+        let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
+        let passwords = Passwords::start(config).unwrap();
+        (Accounts::new(Arc::new(store), passwords, Arc::new(tokens())), folder)
     }
 
     pub(crate) fn user(email: &str, role: Role) -> User {

@@ -212,3 +212,6 @@ fn check_times(iat: i64, exp: i64, now: UnixMillis) -> Result<(), ApiError> {
 pub(super) fn invalid() -> ApiError {
     ApiError::new(ErrorCode::InvalidToken, "The token is not valid. Please sign in again.")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The secret that signs tokens while nobody has set one: made once, kept in the data folder. Only for development; in
 //! production the check refuses to start without a secret of its own.
 
-use super::JWT_SECRET_MIN_BYTES;
+use super::{Config, Environment, JWT_SECRET_MIN_BYTES};
 use secrecy::SecretString;
 use std::{
     fmt::Write as _,
@@ -11,6 +11,22 @@ use std::{
 };
 
 const FILE: &str = "jwt_secret";
+
+impl Config {
+    /// The secret that signs tokens: what is configured or else, in development, [`development_secret`].
+    ///
+    /// # Errors
+    /// When there is none in production, or the kept one cannot be made or read.
+    pub fn signing_secret(&self) -> io::Result<SecretString> {
+        match (&self.auth.jwt_secret, self.env) {
+            (Some(secret), _) => Ok(secret.clone()),
+            (None, Environment::Development) => development_secret(&self.data_dir),
+            (None, Environment::Production) => {
+                Err(io::Error::new(io::ErrorKind::NotFound, "`auth.jwt_secret` must be set in production"))
+            }
+        }
+    }
+}
 
 /// Reads `<data_dir>/jwt_secret`, or makes it: 32 random bytes in hex, readable by its owner only. Servers that start at
 /// the same time get the same secret.
@@ -96,6 +112,17 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(secrets.len(), 1);
+    }
+
+    #[test]
+    fn what_is_configured_wins_and_production_makes_none() {
+        let folder = TempDir::new().unwrap();
+        let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
+        config.env = Environment::Production;
+        assert!(config.signing_secret().is_err());
+        config.auth.jwt_secret = Some(SecretString::from("configured"));
+        assert_eq!(config.signing_secret().unwrap().expose_secret(), "configured");
+        assert!(!config.data_dir.exists());
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Each layer is held against the table of settings before it is merged, so that a wrong key or value is named together
 //! with the file, variable or flag it came from. Nothing here reads the process's environment: it is passed in.
 
-use super::{Config, ConfigError, Environment, Problem, SETTINGS, Setting};
+use super::{
+    Config, ConfigError, Environment, Problem, Setting,
+    inspect::{inspect, unknown},
+};
 use figment::{
     Error, Figment, Metadata, Profile, Provider,
     value::{Dict, Map, Value},
@@ -50,7 +53,7 @@ impl Config {
         let mut problems = Vec::new();
         let mut figment = Figment::new();
         for layer in layers(sources, &mut problems)? {
-            inspect(&layer, "", &layer.values, &mut problems);
+            inspect(&layer.origin, "", &layer.values, &mut problems);
             figment = figment.merge(layer);
         }
         match figment.extract::<Self>() {
@@ -183,55 +186,6 @@ fn nested(key: &str, value: Value) -> Dict {
         Some((section, rest)) => Dict::from([(section.to_owned(), Value::from(nested(rest, value)))]),
         None => Dict::from([(key.to_owned(), value)]),
     }
-}
-
-/// Holds the part of a layer under `path` against the table of settings.
-fn inspect(layer: &Layer, path: &str, values: &Dict, problems: &mut Vec<Problem>) {
-    for (name, value) in values {
-        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        match (Setting::find(&key), value) {
-            (Some(setting), value) if setting.allows(value) => {}
-            (Some(setting), value) => problems.push(Problem {
-                value: setting.shown(value),
-                key,
-                origin: Some(layer.origin.clone()),
-                allowed: format!("must be {}", setting.kind),
-            }),
-            (None, Value::Dict(_, values)) if is_section(&key) => inspect(layer, &key, values, problems),
-            (None, _) => problems.push(unknown(&layer.origin, &key)),
-        }
-    }
-}
-
-fn is_section(key: &str) -> bool {
-    SETTINGS.iter().any(|setting| setting.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
-}
-
-/// That there is no such setting. Its value is not shown: it may be a secret under a mistyped key.
-fn unknown(origin: &str, key: &str) -> Problem {
-    let allowed = if is_section(key) {
-        format!("is a section, not a setting; it has {}", names_in(key))
-    } else {
-        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
-        let section = if is_section(section) { section } else { "" };
-        let place = if section.is_empty() { "at the top".to_owned() } else { format!("in `{section}`") };
-        format!("is not a setting; {place} there are {}", names_in(section))
-    };
-    Problem { key: key.to_owned(), value: None, origin: Some(origin.to_owned()), allowed }
-}
-
-/// The settings and sections right under `section`, in the order of the table.
-fn names_in(section: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for setting in SETTINGS {
-        let rest = match section {
-            "" => Some(setting.key),
-            section => setting.key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
-        };
-        let name = rest.map(|rest| rest.split('.').next().unwrap_or(rest));
-        names.extend(name.filter(|name| !names.contains(name)));
-    }
-    names.join(", ")
 }
 
 #[cfg(test)]

@@ -2,10 +2,14 @@
 //!
 //! Layers, later ones win: the defaults here, `config/default.toml`, `config/<env>.toml`, `SWITCHBOARD__SECTION__KEY`
 //! from the environment, flags. `docs/CONFIGURATION.md` is the published form.
+//!
+//! A new setting is a field with its default here, a row of [`SETTINGS`], a line of `config/default.toml` and a row of
+//! `docs/CONFIGURATION.md`; tests name what is missing.
 
 mod check;
 mod development_secret;
 mod error;
+mod inspect;
 mod load;
 #[cfg(test)]
 mod published;
@@ -49,6 +53,8 @@ pub enum Environment {
 }
 
 impl Environment {
+    pub const ALL: [Self; 2] = [Self::Development, Self::Production];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Development => "development",

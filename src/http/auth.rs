@@ -214,3 +214,6 @@ pub async fn me(accounts: web::Data<Accounts>, identity: Identity) -> Result<Htt
     let user = accounts.me(&identity).await?;
     Ok(secret(StatusCode::OK, UserBody::from(user)))
 }
+
+#[cfg(test)]
+mod tests;

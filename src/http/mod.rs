@@ -1,10 +1,36 @@
-//! HTTP: routes, extractors, and how an error looks in an answer.
+//! HTTP: routes, extractors, pages, and how an error looks in an answer. A file for each noun of the API.
 
-pub mod auth;
-pub mod error;
+mod auth;
+mod chat;
+mod connections;
+mod conversations;
+
+mod error;
+mod headers;
+mod health;
 mod identity;
 mod json;
+mod openapi;
+mod pages;
+mod ws;
 
-pub use error::ErrorBody;
+pub use error::{ErrorBody, error_bodies};
+pub use headers::security_headers;
 pub use identity::require_operator;
 pub use json::{Json, JsonLimit};
+pub use openapi::openapi;
+
+use actix_web::web;
+
+/// Mounts every route. The services that the handlers name come as `web::Data`.
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.configure(ws::routes)
+        .configure(chat::routes)
+        .configure(conversations::routes)
+        .configure(auth::routes)
+        .configure(connections::routes)
+        .configure(health::routes)
+        .configure(openapi::routes)
+        .configure(pages::routes)
+        .configure(error::configure);
+}

@@ -2,7 +2,7 @@
 //!
 //! Each term of the question weighs as much as it tells: its inverse document frequency,
 //! `idf = ln(1 + (N - n + 0.5) / (n + 0.5))` for `n` of `N` chunks that hold it. A term that no chunk holds weighs
-//! like one that a single chunk holds: that much of the question stays unanswered.
+//! most of all: that much of the question stays unanswered.
 //!
 //! - *coverage* is the share of the question's weight that the passage holds;
 //! - *rank* is its BM25 over that of the best passage found.
@@ -16,7 +16,7 @@ use crate::store::SearchHits;
 /// A passage below this says nothing on the question.
 pub const MIN_SCORE: f64 = 0.2;
 /// From here on a passage can be taken for an answer; below, it shares a word or two with the question.
-pub const GOOD_SCORE: f64 = 0.45;
+pub const GOOD_SCORE: f64 = 0.5;
 
 /// The share of the score that BM25 decides.
 const RANK_SHARE: f64 = 0.4;
@@ -45,7 +45,7 @@ pub fn rank(found: SearchHits, limit: usize) -> Vec<Passage> {
 }
 
 fn idf(chunks: u64, frequency: u64) -> f64 {
-    let (all, holding) = (chunks as f64, frequency.max(1) as f64);
+    let (all, holding) = (chunks as f64, frequency as f64);
     (1.0 + (all - holding + 0.5).max(0.5) / (holding + 0.5)).ln()
 }
 

@@ -50,6 +50,7 @@ error_codes! {
     InvalidJson = "INVALID_JSON", 400, false, "not one JSON object; the error says where";
     InvalidField = "INVALID_FIELD", 422, false, "a field is missing or wrong; the error names it";
     UnknownType = "UNKNOWN_TYPE", 400, false, "a frame whose `type` is not in this protocol";
+    UnknownSubprotocol = "UNKNOWN_SUBPROTOCOL", 400, false, "none of the subprotocols that the upgrade offers is ours";
     NotFound = "NOT_FOUND", 404, false, "no such thing, or not for this user";
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, false, "the address does not take this HTTP method";
     EmailTaken = "EMAIL_TAKEN", 409, false, "an account has this e-mail already";

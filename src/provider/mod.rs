@@ -3,15 +3,17 @@
 //! A provider knows nothing of conversations, sessions or the store; it gets a request and streams an answer.
 //! Dropping an [`AnswerStream`] stops the work, upstream too.
 
+pub mod extractive;
 pub mod openai;
 pub mod scripted;
 
 use crate::{
-    config::ScriptedConfig,
+    config::{ProviderConfig, ProviderKind, ScriptedConfig},
     domain::{FinishReason, MessageRole, Usage},
     knowledge::Passage,
 };
 use futures_util::stream::BoxStream;
+use std::{error::Error, sync::Arc};
 
 /// What the model is asked.
 #[derive(Clone, Debug)]
@@ -129,4 +131,16 @@ pub trait ModelProvider: Send + Sync {
     /// # Errors
     /// When the model cannot be asked, or its answer is none of the labels.
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError>;
+}
+
+/// The provider that the configuration names. `topics` is what it can help with, for one that has no answer.
+///
+/// # Errors
+/// When it cannot work with its settings; the error names the setting.
+pub fn build(config: &ProviderConfig, topics: Vec<String>) -> Result<Arc<dyn ModelProvider>, Box<dyn Error>> {
+    Ok(match config.kind {
+        ProviderKind::Extractive => Arc::new(extractive::ExtractiveProvider::new(topics)),
+        ProviderKind::Openai => Arc::new(openai::OpenAi::new(config)?),
+        ProviderKind::Scripted => Arc::new(scripted::Scripted::new(config.scripted)?),
+    })
 }

@@ -81,8 +81,14 @@ pub struct SessionState {
     last_received_at: Instant,
     next_heartbeat: Instant,
     following: HashMap<TurnId, Following>,
-    /// Turns that this session started and nobody has accepted yet, with what an error about them names.
-    starting: HashMap<TurnId, ErrorSubject>,
+    /// Turns that this session started and nobody has accepted yet.
+    starting: HashMap<TurnId, Starting>,
+}
+
+struct Starting {
+    conversation_id: ConversationId,
+    /// What an error about it names.
+    subject: ErrorSubject,
 }
 
 enum Auth {
@@ -164,7 +170,8 @@ impl SessionState {
         };
         match self.check_message(message, now) {
             Ok(new) => {
-                self.starting.insert(new.turn.subject.turn_id, subject);
+                let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
+                self.starting.insert(turn_id, Starting { conversation_id, subject });
                 self.follow(Arc::clone(&new.turn), Cursor::default(), effects);
                 effects.push(Effect::Start(new));
             }
@@ -209,12 +216,9 @@ impl SessionState {
 
     /// The workflow took a turn that this session started, or did not.
     pub fn on_started(&mut self, turn_id: TurnId, outcome: Result<StartedTurn, ApiError>, effects: &mut Vec<Effect>) {
-        let subject = self.starting.remove(&turn_id).unwrap_or_default();
+        let Some(Starting { conversation_id, subject }) = self.starting.remove(&turn_id) else { return };
         match outcome {
-            Ok(StartedTurn::New) => {
-                let followed = self.following.get(&turn_id).map(|following| following.turn().subject.conversation_id);
-                effects.extend(followed.map(Effect::FollowConversation));
-            }
+            Ok(StartedTurn::New) => effects.push(Effect::FollowConversation(conversation_id)),
             Ok(StartedTurn::Duplicate(first)) => {
                 self.unfollow(turn_id, effects);
                 self.resume_from(first, Cursor::default(), effects);

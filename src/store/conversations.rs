@@ -114,6 +114,9 @@ pub trait ConversationStore: Send + Sync {
         page: Page<MessageId>,
     ) -> Result<Vec<Message>, StoreError>;
 
+    /// Whether the store can write now.
+    async fn check(&self) -> Result<(), StoreError>;
+
     /// # Errors
     /// `NotFound` or `Forbidden` when the conversation is not there, or not this user's.
     async fn delete_conversation(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError>;

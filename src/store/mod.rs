@@ -7,10 +7,11 @@ mod documents;
 pub mod sqlite;
 mod users;
 
-pub use users::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Rotation, UserStore};
-
 pub use conversations::{Answer, BegunTurn, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState};
 pub use documents::{DocumentStore, SearchHit, SearchHits};
+pub use users::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Rotation, UserStore};
+
+use crate::protocol::{ApiError, ErrorCode};
 
 /// Why the store could not do it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -29,4 +30,15 @@ pub enum StoreError {
     /// What is stored cannot be read as what it should be.
     #[error("stored data cannot be read: {0}")]
     Corrupt(String),
+}
+
+/// What a client is told when the store refused.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(what) => Self::new(ErrorCode::NotFound, format!("There is no such {what}.")),
+            StoreError::Forbidden(what) => Self::new(ErrorCode::Forbidden, format!("This {what} is somebody else's.")),
+            StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::internal(&error),
+        }
+    }
 }

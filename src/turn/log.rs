@@ -187,6 +187,11 @@ impl TurnLog {
         self.lock().end.is_some()
     }
 
+    /// How it ended, when it has.
+    pub fn outcome(&self) -> Option<Arc<TurnEnd>> {
+        self.lock().end.clone()
+    }
+
     pub fn state(&self) -> TurnState {
         match self.lock().end.as_deref() {
             None => TurnState::Streaming,

@@ -7,7 +7,9 @@
 mod follower;
 mod following;
 mod log;
+mod reader;
 
 pub use follower::{Follower, Mailbox, TurnEvent, TurnEventKind, TurnSink};
 pub use following::{Cursor, Following, Outgoing};
 pub use log::{Missed, Progress, Tokens, TurnEnd, TurnLog, TurnSubject};
+pub use reader::TurnReader;

@@ -8,7 +8,7 @@ use crate::{
     protocol::{ApiError, ErrorCode},
     provider::ModelProvider,
     registry::{ConnectionManager, TurnStarted},
-    store::{ConversationStore, StoreError, StoredTurn, StoredTurnState},
+    store::{ConversationStore, StoredTurn, StoredTurnState},
     turn::{Tokens, TurnEnd, TurnLog, TurnSubject},
 };
 use actix::{Actor, Addr, Context, Handler, ResponseFuture};
@@ -71,9 +71,10 @@ pub struct ResumeTurn {
     pub turn_id: Option<TurnId>,
 }
 
-/// Asks a running turn to stop. It ends in `complete` with what there was; a turn that has ended stays as it is.
+/// Asks a running turn to stop. It ends in `complete` with what there was; a turn that has ended stays as it is, and the
+/// answer is `false`.
 #[derive(actix::Message)]
-#[rtype(result = "Result<(), ApiError>")]
+#[rtype(result = "Result<bool, ApiError>")]
 pub struct CancelTurn {
     pub user_id: UserId,
     pub turn_id: TurnId,
@@ -115,14 +116,13 @@ impl Handler<ResumeTurn> for Workflow {
 }
 
 impl Handler<CancelTurn> for Workflow {
-    type Result = ResponseFuture<Result<(), ApiError>>;
+    type Result = ResponseFuture<Result<bool, ApiError>>;
 
     fn handle(&mut self, CancelTurn { user_id, turn_id }: CancelTurn, _: &mut Self::Context) -> Self::Result {
         let engine = Arc::clone(&self.engine);
         Box::pin(async move {
             engine.find(user_id, None, Some(turn_id)).await?;
-            engine.turns.cancel(turn_id);
-            Ok(())
+            Ok(engine.turns.cancel(turn_id))
         })
     }
 }
@@ -150,9 +150,7 @@ impl Engine {
             None => {
                 let turn_id = match (turn_id, conversation_id) {
                     (Some(turn_id), _) => Some(turn_id),
-                    (None, Some(conversation_id)) => {
-                        self.store.latest_turn(conversation_id).await.map_err(|error| store_failure(&error))?
-                    }
+                    (None, Some(conversation_id)) => self.store.latest_turn(conversation_id).await?,
                     (None, None) => None,
                 };
                 self.from_store(turn_id.ok_or_else(unknown_turn)?).await?
@@ -172,7 +170,7 @@ impl Engine {
         if let Some(turn) = self.turns.find(turn_id) {
             return Ok(turn);
         }
-        let stored = self.store.turn(turn_id).await.map_err(|error| store_failure(&error))?;
+        let stored = self.store.turn(turn_id).await?;
         stored.and_then(restore).ok_or_else(unknown_turn)
     }
 }
@@ -206,13 +204,4 @@ fn restore(stored: StoredTurn) -> Option<Arc<TurnLog>> {
 
 fn unknown_turn() -> ApiError {
     ApiError::new(ErrorCode::ResumeUnavailable, "This turn is unknown or too old; the history has its answer.")
-}
-
-/// What a client is told when the store refused.
-pub(super) fn store_failure(error: &StoreError) -> ApiError {
-    match error {
-        StoreError::NotFound(what) => ApiError::new(ErrorCode::NotFound, format!("There is no such {what}.")),
-        StoreError::Forbidden(what) => ApiError::new(ErrorCode::Forbidden, format!("This {what} is somebody else's.")),
-        StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::Corrupt(_) => ApiError::internal(error),
-    }
 }

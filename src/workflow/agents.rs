@@ -22,6 +22,8 @@ const MAX_NAME_BYTES: usize = 64;
 pub struct Agent {
     /// Lower-case letters, digits, `-` and `_`; on the wire as `metadata.agent`.
     pub name: String,
+    /// Its field in a few words, for people: "care and service".
+    pub topic: String,
     /// What it knows. The router and the model choose by this.
     pub description: String,
     /// Instructions for the model.
@@ -130,6 +132,11 @@ impl Agents {
         &self.default
     }
 
+    /// What can be asked about.
+    pub fn topics(&self) -> Vec<String> {
+        self.agents.iter().map(|agent| agent.topic.clone()).collect()
+    }
+
     /// What to say before the answer when `question` is about safety. Whole words count: "fired" is not "fire".
     pub fn safety_warning(&self, question: &str) -> Option<&str> {
         let safety = self.safety.as_ref()?;
@@ -149,7 +156,9 @@ impl Agent {
             return Err(format!("`name` must be 1 to {MAX_NAME_BYTES} of a-z, 0-9, `-` and `_`"));
         }
         let is_blank = |text: &String| text.trim().is_empty();
-        for (key, value) in [("description", &self.description), ("system_prompt", &self.system_prompt)] {
+        for (key, value) in
+            [("topic", &self.topic), ("description", &self.description), ("system_prompt", &self.system_prompt)]
+        {
             if is_blank(value) {
                 return Err(format!("`{key}` is empty"));
             }

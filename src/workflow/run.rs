@@ -3,7 +3,7 @@
 
 use super::{
     Question,
-    actor::{BegunBefore, Engine, store_failure},
+    actor::{BegunBefore, Engine},
     agents::Agent,
     history,
     router::Route,
@@ -91,7 +91,7 @@ impl TurnRun {
             at: UnixMillis::now(),
             history_messages: MAX_HISTORY_MESSAGES,
         });
-        match begun.await.map_err(|error| store_failure(&error))? {
+        match begun.await? {
             BegunTurn::Started { history } => {
                 let history = history::within_budget(history, engine.config.context_token_budget);
                 let acceptance = admission.accept();
@@ -143,9 +143,9 @@ impl Steps<'_> {
     }
 
     async fn retrieve(&self, routed: Routed) -> Result<Retrieved, Cancelled> {
-        let message = match (&routed.agent.name, routed.fell_back) {
-            (agent, false) => format!("Searching the knowledge base for {agent}…"),
-            (agent, true) => format!("No specialist fits well, so {agent} answers; searching the knowledge base…"),
+        let message = match (&routed.agent.topic, routed.fell_back) {
+            (topic, false) => format!("Looking things up in {topic}…"),
+            (topic, true) => format!("No specialist fits well; looking things up in {topic}…"),
         };
         self.announce(Step::RagRetrieval, &message, Some(&routed), None);
         let began = Instant::now();
@@ -173,7 +173,7 @@ impl Steps<'_> {
             latency_ms: Latency { routing: millis(routed.took), retrieval: millis(retrieval), ..Latency::default() },
         };
         if let Some(warning) = self.engine.agents.safety_warning(&routed.asked.question.text) {
-            self.append(format!("{warning}\n\n"), &mut metadata);
+            self.append(warning.to_owned(), &mut metadata);
         }
         let request = GenerateRequest {
             system_prompt: routed.agent.system_prompt.clone(),

@@ -152,6 +152,10 @@ impl ConversationStore for SqliteStore {
         .await
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        self.write(|_| Ok(())).await
+    }
+
     async fn delete_conversation(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError> {
         self.write(move |connection| {
             owned_conversation(connection, user, conversation)?;

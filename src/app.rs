@@ -1,0 +1,181 @@
+//! The composition root: the one place that picks backends, starts actors and puts the server together. Tests start the
+//! same one, on a free port.
+
+use crate::{
+    auth::{Accounts, Passwords, Tickets, Tokens},
+    config::{Config, ProviderKind},
+    http,
+    knowledge::KnowledgeBase,
+    protocol::{CloseReason, ErrorCode},
+    provider,
+    registry::{CloseSessions, ConnectionManager},
+    session::SessionContext,
+    store::{ConversationStore, DocumentStore, UserStore, sqlite::SqliteStore},
+    workflow::{Engine, QuestionRules, Turns, Workflow, agents::Agents, router::Router},
+};
+use actix::{Actor, Addr};
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    web::{self, Data},
+};
+use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
+
+/// How often turns that ended are looked at, to let go of the old ones.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// How long requests that are being answered may take once the server stops, in seconds.
+const SHUTDOWN_TIMEOUT_S: u64 = 5;
+
+/// A server that listens, and runs once [`Application::run`] is awaited.
+pub struct Application {
+    server: Server,
+    address: SocketAddr,
+    registry: Addr<ConnectionManager>,
+    turns: Arc<Turns>,
+}
+
+/// Stops a server, and looks at it from outside.
+#[derive(Clone)]
+pub struct ApplicationHandle {
+    server: ServerHandle,
+    pub registry: Addr<ConnectionManager>,
+    pub turns: Arc<Turns>,
+}
+
+impl Application {
+    /// Builds the server: opens the database, loads the knowledge base, starts the actors, and listens. Needs a running
+    /// actix system.
+    ///
+    /// # Errors
+    /// When the database, the specialists, the provider or the address cannot be used; the error says which.
+    pub async fn build(config: Config) -> Result<Self, Box<dyn Error>> {
+        let secret = config.signing_secret()?;
+        let agents = Arc::new(Agents::load(config.workflow.agents_file.as_deref())?);
+        let provider = provider::build(&config.provider, agents.topics())?;
+        let store = Arc::new(SqliteStore::open(&config.database)?);
+
+        let interrupted = store.interrupt_running_turns(
+            ErrorCode::TurnInterrupted.as_str(),
+            "The server stopped before the answer was finished. Please ask again.",
+        );
+        match interrupted.await? {
+            0 => {}
+            turns => log::warn!(turns; "turns were running when the server stopped last; they are ended"),
+        }
+        let knowledge =
+            Arc::new(KnowledgeBase::new(Arc::clone(&store) as Arc<dyn DocumentStore>, config.knowledge.clone()));
+        if config.knowledge.seed {
+            knowledge.seed().await?;
+        }
+
+        let tokens = Arc::new(Tokens::new(&config.auth, &secret));
+        let users = Arc::clone(&store) as Arc<dyn UserStore>;
+        let accounts = Data::new(Accounts::new(users, Passwords::start(&config.auth)?, Arc::clone(&tokens)));
+        let tokens = Data::from(tokens);
+        let tickets = Data::new(Tickets::new(config.auth.ws_ticket_ttl_s));
+        let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
+        let registry = ConnectionManager::default().start();
+        let turns =
+            Turns::new(config.workflow.max_running_turns, Duration::from_secs(config.workflow.turn_retention_s));
+        let engine = Arc::new(Engine {
+            max_passages: config.knowledge.max_passages,
+            router: Router::new(Arc::clone(&agents), config.workflow.confidence_threshold),
+            config: config.workflow,
+            agents,
+            provider,
+            knowledge: Arc::clone(&knowledge),
+            store: Arc::clone(&conversations),
+            turns: Arc::clone(&turns),
+            registry: registry.clone(),
+        });
+        let rules = QuestionRules {
+            max_message_chars: config.session.max_message_chars,
+            script: (config.provider.kind == ProviderKind::Scripted).then_some(config.provider.scripted),
+        };
+        let session_config = Arc::new(config.session);
+
+        let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
+        let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
+        let factory = move || {
+            // A workflow for each worker thread: a turn then runs on the thread of its session, and a token need not
+            // wake another core.
+            let workflow = Workflow::new(Arc::clone(&engine)).start();
+            let session = SessionContext {
+                config: Arc::clone(&session_config),
+                tokens: tokens.clone(),
+                rules,
+                registry: data_of_registry.get_ref().clone(),
+                workflow: workflow.clone(),
+            };
+            App::new()
+                .wrap(http::error_bodies())
+                .wrap(http::security_headers())
+                .app_data(tokens.clone())
+                .app_data(accounts.clone())
+                .app_data(tickets.clone())
+                .app_data(conversations.clone())
+                .app_data(knowledge.clone())
+                .app_data(data_of_registry.clone())
+                .app_data(data_of_turns.clone())
+                .app_data(Data::new(rules))
+                .app_data(Data::new(workflow))
+                .app_data(Data::new(session))
+                .app_data(web::PayloadConfig::new(session_config.max_message_bytes))
+                .configure(http::routes)
+        };
+        let mut server = HttpServer::new(factory).disable_signals().shutdown_timeout(SHUTDOWN_TIMEOUT_S);
+        if config.server.workers > 0 {
+            server = server.workers(config.server.workers);
+        }
+        let (host, port) = (config.server.host.as_str(), config.server.port);
+        let server = server.bind((host, port)).map_err(|error| format!("cannot listen at {host}:{port}: {error}"))?;
+        let address = server.addrs().first().copied().ok_or("no address to listen at")?;
+        Ok(Self { server: server.run(), address, registry, turns })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn handle(&self) -> ApplicationHandle {
+        ApplicationHandle {
+            server: self.server.handle(),
+            registry: self.registry.clone(),
+            turns: Arc::clone(&self.turns),
+        }
+    }
+
+    /// Serves until the server is stopped.
+    ///
+    /// # Errors
+    /// When the sockets cannot be served any more.
+    pub async fn run(self) -> std::io::Result<()> {
+        let turns = Arc::downgrade(&self.turns);
+        actix::spawn(async move {
+            let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+            loop {
+                ticks.tick().await;
+                let Some(turns) = turns.upgrade() else { return };
+                turns.sweep();
+            }
+        });
+        self.server.await
+    }
+}
+
+impl ApplicationHandle {
+    /// Closes every session with 1001, then stops. actix-web counts a WebSocket as a request that is being answered, and
+    /// would wait for sockets that nobody closes.
+    pub async fn stop(&self) {
+        if let Ok(sessions) = self.registry.send(CloseSessions(CloseReason::GoingAway)).await {
+            log::info!(sessions; "stopping");
+        }
+        self.server.stop(true).await;
+    }
+
+    /// Stops at once.
+    pub async fn abort(&self) {
+        self.server.stop(false).await;
+    }
+}

@@ -1,0 +1,226 @@
+//! Against a real database in a folder of its own.
+
+use super::*;
+use crate::{
+    auth::test_support::{service, tokens},
+    store::MAX_FAMILIES_PER_USER,
+};
+use futures_util::future::join_all;
+
+const PASSWORD: &str = "quiet-otter-paints-thursday";
+const OTHER_PASSWORD: &str = "seven-lamps-beside-a-canal";
+
+fn ada() -> Email {
+    Email::parse("ada@example.org").unwrap()
+}
+
+async fn registered(accounts: &Accounts) -> SignIn {
+    accounts.register(ada(), PASSWORD.into(), None).await.unwrap()
+}
+
+fn code<T>(outcome: Result<T, ApiError>) -> ErrorCode {
+    match outcome {
+        Ok(_) => panic!("this should have been refused"),
+        Err(error) => error.code,
+    }
+}
+
+fn identity(sign_in: &SignIn) -> Identity {
+    tokens().verify_access(&sign_in.access.token).unwrap()
+}
+
+#[tokio::test]
+async fn who_registers_is_signed_in_and_can_sign_in_again() {
+    let (accounts, _folder) = service();
+    let name = DisplayName::parse("Ada Lovelace").unwrap();
+    let first = accounts.register(ada(), PASSWORD.into(), Some(name.clone())).await.unwrap();
+    let again = accounts.login(ada(), PASSWORD.into()).await.unwrap();
+    for sign_in in [&first, &again] {
+        let identity = identity(sign_in);
+        assert_eq!((identity.user_id, identity.role), (first.user.id, Role::User));
+        assert_eq!((&identity.email, &identity.name), (&ada(), &name));
+    }
+    assert_eq!(accounts.me(&identity(&again)).await.unwrap(), first.user);
+}
+
+#[tokio::test]
+async fn without_a_name_the_address_gives_one() {
+    let (accounts, _folder) = service();
+    assert_eq!(registered(&accounts).await.user.name.as_str(), "ada");
+    let long = Email::parse(&format!("{}@example.org", "x".repeat(200))).unwrap();
+    let user = accounts.add_user(long, PASSWORD.into(), None, Role::User).await.unwrap();
+    assert_eq!(user.name.as_str().len(), DisplayName::MAX_CHARS);
+}
+
+#[tokio::test]
+async fn an_address_has_one_account_even_when_two_ask_at_once() {
+    let (accounts, _folder) = service();
+    let outcomes = join_all((0..4).map(|_| accounts.register(ada(), PASSWORD.into(), None))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    for outcome in outcomes {
+        assert!(outcome.is_ok() || code(outcome) == ErrorCode::EmailTaken);
+    }
+    assert_eq!(code(accounts.register(ada(), PASSWORD.into(), None).await), ErrorCode::EmailTaken);
+    assert_eq!(accounts.users(None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_weak_password_makes_no_account() {
+    let (accounts, _folder) = service();
+    assert_eq!(code(accounts.register(ada(), "password1".into(), None).await), ErrorCode::WeakPassword);
+    assert!(accounts.users(None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_address_costs_what_a_wrong_password_costs() {
+    let (accounts, _folder) = service();
+    registered(&accounts).await;
+    let cost = async |email: &str| {
+        let before = accounts.passwords.hashes();
+        let outcome = accounts.login(Email::parse(email).unwrap(), "not the password".into()).await;
+        let error = outcome.err().unwrap();
+        (error.code, error.message, accounts.passwords.hashes() - before)
+    };
+    let wrong_password = cost("ada@example.org").await;
+    assert_eq!((wrong_password.0, wrong_password.2), (ErrorCode::InvalidCredentials, 1));
+    assert_eq!(cost("nobody@example.org").await, wrong_password);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_family() {
+    let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    let elsewhere = accounts.login(ada(), PASSWORD.into()).await.unwrap();
+    let second = accounts.refresh(&first.refresh.token).await.unwrap();
+    let third = accounts.refresh(&second.refresh.token).await.unwrap();
+    assert_eq!(identity(&third).user_id, first.user.id);
+
+    assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::InvalidToken);
+    assert_eq!(code(accounts.refresh(&third.refresh.token).await), ErrorCode::InvalidToken);
+    assert!(accounts.refresh(&elsewhere.refresh.token).await.is_ok(), "another sign-in ended with it");
+}
+
+#[tokio::test]
+async fn of_concurrent_refreshes_one_wins() {
+    let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    let outcomes = join_all((0..8).map(|_| accounts.refresh(&first.refresh.token))).await;
+    let mut winners = outcomes.into_iter().filter_map(Result::ok);
+    let winner = winners.next().expect("nobody won");
+    assert_eq!(winners.count(), 0);
+    // The others were a reuse.
+    assert_eq!(code(accounts.refresh(&winner.refresh.token).await), ErrorCode::InvalidToken);
+}
+
+#[tokio::test]
+async fn an_access_token_does_not_refresh() {
+    let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    assert_eq!(code(accounts.refresh(&first.access.token).await), ErrorCode::InvalidToken);
+    assert!(accounts.refresh(&first.refresh.token).await.is_ok());
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_family_and_may_be_repeated() {
+    let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    let second = accounts.refresh(&first.refresh.token).await.unwrap();
+    // Even a token that was already used signs out.
+    accounts.logout(&first.refresh.token).await.unwrap();
+    accounts.logout(&second.refresh.token).await.unwrap();
+    assert_eq!(code(accounts.refresh(&second.refresh.token).await), ErrorCode::InvalidToken);
+    assert_eq!(code(accounts.logout(&first.access.token).await), ErrorCode::InvalidToken);
+}
+
+#[tokio::test]
+async fn a_new_role_shows_at_once_in_me_and_in_the_next_token() {
+    let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    accounts.set_role(ada(), Role::Operator).await.unwrap();
+    assert_eq!(accounts.me(&identity(&first)).await.unwrap().role, Role::Operator);
+    assert_eq!(identity(&first).role, Role::User);
+    assert_eq!(identity(&accounts.refresh(&first.refresh.token).await.unwrap()).role, Role::Operator);
+}
+
+#[tokio::test]
+async fn a_new_password_takes_the_place_of_the_old_and_signs_out_everywhere() {
+    let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    let second = accounts.login(ada(), PASSWORD.into()).await.unwrap();
+    assert_eq!(code(accounts.set_password(ada(), "short".into()).await), ErrorCode::WeakPassword);
+    accounts.set_password(ada(), OTHER_PASSWORD.into()).await.unwrap();
+    for sign_in in [first, second] {
+        assert_eq!(code(accounts.refresh(&sign_in.refresh.token).await), ErrorCode::InvalidToken);
+    }
+    assert_eq!(code(accounts.login(ada(), PASSWORD.into()).await), ErrorCode::InvalidCredentials);
+    assert!(accounts.login(ada(), OTHER_PASSWORD.into()).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_for_an_account_needs_one() {
+    let (accounts, _folder) = service();
+    assert_eq!(code(accounts.set_role(ada(), Role::Agent).await), ErrorCode::NotFound);
+    assert_eq!(code(accounts.set_password(ada(), PASSWORD.into()).await), ErrorCode::NotFound);
+    let stranger = crate::auth::test_support::user("eve@example.org", Role::User);
+    let token = tokens().issue_access(&stranger, UnixMillis::now()).unwrap().token;
+    let eve = tokens().verify_access(&token).unwrap();
+    assert_eq!(code(accounts.me(&eve).await), ErrorCode::InvalidToken);
+}
+
+#[tokio::test]
+async fn accounts_are_listed_in_pages() {
+    let (accounts, _folder) = service();
+    let mut made = Vec::new();
+    for (name, role) in [("zoe", Role::Operator), ("ada", Role::User), ("mia", Role::Agent)] {
+        let email = Email::parse(&format!("{name}@example.org")).unwrap();
+        made.push(accounts.add_user(email, PASSWORD.into(), None, role).await.unwrap());
+    }
+    let first_page = accounts.users(None, 2).await.unwrap();
+    assert_eq!(first_page, made[..2]);
+    assert_eq!(accounts.users(Some(first_page[1].id), 2).await.unwrap(), made[2..]);
+}
+
+#[tokio::test]
+async fn one_user_has_so_many_sign_ins_and_the_longest_idle_one_goes() {
+    let (accounts, _folder) = service();
+    let user = accounts.add_user(ada(), PASSWORD.into(), None, Role::User).await.unwrap();
+    let now = UnixMillis::now();
+    // Each was used a second after the one before, which moved its end on.
+    let mut families = Vec::new();
+    for second in 0..=i64::try_from(MAX_FAMILIES_PER_USER).unwrap() {
+        let expires_at = UnixMillis(now.0 + 60_000 + 1_000 * second);
+        let family = RefreshFamily { id: Uuid::new_v4(), user_id: user.id, current_jti: Uuid::new_v4(), expires_at };
+        accounts.store.start_family(family, now).await.unwrap();
+        families.push(family);
+    }
+    let rotate = async |family: RefreshFamily| accounts.store.rotate_family(family.current_jti, family).await.unwrap();
+    assert_eq!(rotate(families[0]).await, Rotation::Unknown);
+    assert_eq!(rotate(families[1]).await, Rotation::Rotated(user.clone()));
+    assert_eq!(rotate(families[MAX_FAMILIES_PER_USER]).await, Rotation::Rotated(user));
+}
+
+#[tokio::test]
+async fn families_whose_time_is_over_are_removed_with_the_next_sign_in() {
+    let (accounts, _folder) = service();
+    let user = registered(&accounts).await.user;
+    let now = UnixMillis::now();
+    let over = RefreshFamily { id: Uuid::new_v4(), user_id: user.id, current_jti: Uuid::new_v4(), expires_at: now };
+    accounts.store.start_family(over, UnixMillis(now.0 - 1)).await.unwrap();
+    accounts.login(ada(), PASSWORD.into()).await.unwrap();
+    assert_eq!(accounts.store.rotate_family(over.current_jti, over).await.unwrap(), Rotation::Unknown);
+}
+
+#[tokio::test]
+async fn a_family_is_of_one_user() {
+    let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    let grant = tokens().verify_refresh(&first.refresh.token, first.at).unwrap();
+    let stolen = RefreshFamily {
+        id: grant.family_id,
+        user_id: UserId::new(),
+        current_jti: Uuid::new_v4(),
+        expires_at: UnixMillis(first.refresh.expires_at * 1_000),
+    };
+    assert_eq!(accounts.store.rotate_family(grant.jti, stolen).await.unwrap(), Rotation::Unknown);
+    assert!(accounts.refresh(&first.refresh.token).await.is_ok());
+}

@@ -1,0 +1,68 @@
+//! `switchboard config`: what the settings are, and whether they can be started with.
+
+use super::CliError;
+use crate::config::Config;
+use clap::Subcommand;
+use std::io;
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(super) enum Command {
+    /// Say what is wrong with it; exit code 2 when something is
+    Check,
+    /// Show the settings in effect as TOML, without secrets
+    Print,
+}
+
+impl Command {
+    /// `config` has passed all checks: a refused one never gets here.
+    pub(super) fn run(self, config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
+        match self {
+            Self::Check => writeln!(out, "The configuration is fine (env = {:?}).", config.env.as_str())?,
+            Self::Print => out.write_all(toml::to_string(config).map_err(io::Error::other)?.as_bytes())?,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{SETTINGS, Sources};
+    use secrecy::SecretString;
+
+    fn printed(config: &Config) -> String {
+        let mut out = Vec::new();
+        Command::Print.run(config, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_printed_can_be_loaded_again() {
+        let mut config = Config::default();
+        config.server.port = 4711;
+        config.provider.scripted.fail_after = Some(3);
+        let first = printed(&config);
+        let folder = tempfile::TempDir::new().unwrap();
+        std::fs::write(folder.path().join("default.toml"), &first).unwrap();
+        let sources = Sources { config_dir: Some(folder.path().to_owned()), ..Sources::default() };
+        assert_eq!(printed(&Config::load(&sources).unwrap()), first);
+        assert!(first.contains("port = 4711") && first.contains("fail_after = 3"), "{first}");
+    }
+
+    #[test]
+    fn every_setting_is_printed_and_no_secret_is() {
+        let mut config = Config::default();
+        config.auth.jwt_secret = Some(SecretString::from("hunter2"));
+        config.provider.api_key = Some(SecretString::from("hunter2"));
+        config.workflow.agents_file = Some("agents.toml".into());
+        config.provider.scripted.fail_after = Some(0);
+        let printed = printed(&config);
+        assert!(!printed.contains("hunter2"), "{printed}");
+        assert!(printed.contains("jwt_secret = \"[redacted]\"") && printed.contains("api_key = \"[redacted]\""));
+        let table: toml::Table = toml::from_str(&printed).unwrap();
+        let values = figment::value::Value::serialize(table).unwrap();
+        for setting in SETTINGS {
+            assert!(values.find_ref(setting.key).is_some(), "{} is not printed", setting.key);
+        }
+    }
+}

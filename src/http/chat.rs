@@ -1,0 +1,187 @@
+//! `POST /api/v1/chat`: a turn without a WebSocket, whole or as server-sent events.
+
+use super::ErrorBody;
+use crate::{
+    auth::Identity,
+    domain::{ConversationId, TurnId},
+    protocol::{ApiError, CompleteFrame, ErrorCode, MessageFrame, ServerFrame},
+    turn::{Cursor, Outgoing, TurnEnd, TurnLog, TurnReader, TurnSubject},
+    workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, StartedTurn, Workflow},
+};
+use actix::{Addr, MailboxError};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{ACCEPT, CACHE_CONTROL},
+    web::{self, Bytes},
+};
+use futures_util::{Stream, stream};
+use serde::Serialize;
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+/// Proxies drop what is silent for a minute or so.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.route("/api/v1/chat", web::post().to(chat)).route("/api/v1/chat/{turn_id}/cancel", web::post().to(cancel));
+}
+
+/// Asks a question.
+///
+/// Answers with the whole answer, or, with `Accept: text/event-stream`, with the frames of `chat.v2` as events. An event
+/// stream that broke goes on with the header `Last-Event-ID`; the body is then ignored.
+#[utoipa::path(
+    post, path = "/api/v1/chat", tag = "chat", request_body = ChatRequest,
+    params(("Last-Event-ID" = Option<String>, Header, description = "the id of the last event that arrived")),
+    responses(
+        (status = 200, description = "the answer", content(
+            (CompleteFrame<'_> = "application/json"), (ServerFrame<'_> = "text/event-stream"),
+        )),
+        (status = "4XX", description = "see `code`", body = ErrorBody),
+        (status = "5XX", description = "see `code`", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn chat(
+    request: HttpRequest,
+    identity: Identity,
+    workflow: web::Data<Addr<Workflow>>,
+    rules: web::Data<QuestionRules>,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let (turn, cursor) = match header(&request, "last-event-id") {
+        Some(id) => {
+            let (turn_id, cursor) = parse_event_id(id)?;
+            let user_id = identity.user_id;
+            let resume = ResumeTurn { user_id, conversation_id: None, turn_id: Some(turn_id) };
+            (received(workflow.send(resume).await)?, cursor)
+        }
+        None => {
+            let message: MessageFrame = super::json::parse(&body)?;
+            (start(&workflow, &rules, &identity, message).await?, Cursor::default())
+        }
+    };
+    let reader = TurnReader::new(turn, cursor);
+    let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
+    if wants_events { Ok(events(reader)) } else { whole(reader).await }
+}
+
+/// What `POST /api/v1/chat` takes: a `message` frame without its `type`.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "only describes `MessageFrame` in the OpenAPI document")]
+pub struct ChatRequest {
+    /// The question: 1 to 8,000 characters.
+    message: String,
+    /// The conversation to go on with; a new one without.
+    session_id: Option<ConversationId>,
+    /// Your own name for the person who asks.
+    customer_id: Option<String>,
+    /// The same id again never starts a second turn.
+    client_message_id: Option<String>,
+    metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+async fn start(
+    workflow: &Addr<Workflow>,
+    rules: &QuestionRules,
+    identity: &Identity,
+    message: MessageFrame,
+) -> Result<Arc<TurnLog>, ApiError> {
+    let question = rules.parse(message)?;
+    let turn = TurnLog::new(TurnSubject {
+        turn_id: TurnId::new(),
+        conversation_id: question.conversation_id.unwrap_or_else(ConversationId::new),
+        user_id: identity.user_id,
+    });
+    match received(workflow.send(StartTurn { turn: Arc::clone(&turn), question, by: None }).await)? {
+        StartedTurn::New => Ok(turn),
+        StartedTurn::Duplicate(first) => Ok(first),
+    }
+}
+
+async fn whole(mut reader: TurnReader) -> Result<HttpResponse, ApiError> {
+    let mut last = None;
+    while let Some(outgoing) = reader.next().await {
+        last = Some(outgoing.frame);
+    }
+    match (reader.turn().outcome().as_deref(), last) {
+        (Some(TurnEnd::Complete { .. }), Some(frame)) => {
+            Ok(HttpResponse::Ok().content_type("application/json").body(frame.into_bytes()))
+        }
+        (Some(TurnEnd::Failed(error)), _) => Err(error.clone()),
+        _ => Err(ApiError::new(ErrorCode::TurnInterrupted, "The server stopped working on this answer.")),
+    }
+}
+
+fn events(reader: TurnReader) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        // nginx would collect the tokens otherwise.
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(event_stream(reader))
+}
+
+fn event_stream(reader: TurnReader) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold(reader, |mut reader| async move {
+        let event = match tokio::time::timeout(KEEP_ALIVE, reader.next()).await {
+            Ok(Some(outgoing)) => encode_event(reader.turn().subject.turn_id, &outgoing),
+            Ok(None) => return None,
+            Err(_) => ": still here\n\n".to_owned(),
+        };
+        Some((Ok(Bytes::from(event)), reader))
+    })
+}
+
+/// The id of an event is `<turn_id>:<seq>`, with -1 before the first token. A frame is one line of JSON.
+fn encode_event(turn_id: TurnId, outgoing: &Outgoing) -> String {
+    let frame = &outgoing.frame;
+    match outgoing.seq {
+        Some(seq) => format!("id: {turn_id}:{seq}\ndata: {frame}\n\n"),
+        None => format!("data: {frame}\n\n"),
+    }
+}
+
+fn parse_event_id(id: &str) -> Result<(TurnId, Cursor), ApiError> {
+    let parsed = id.split_once(':').and_then(|(turn_id, seq)| {
+        let next_seq = seq.parse::<u32>().ok()?.checked_add(1)?;
+        Some((turn_id.parse().ok()?, Cursor { progress: usize::MAX, next_seq, ended: false }))
+    });
+    parsed.ok_or_else(|| ApiError::invalid_field("Last-Event-ID", "must be the id of an event of this server"))
+}
+
+fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+    request.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+/// What became of a request to stop a turn.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct CancelResponse {
+    turn_id: TurnId,
+    /// `false` when the turn had ended before.
+    cancelled: bool,
+}
+
+/// Stops a turn. What there was of its answer is kept, and ends in `complete` with `finish_reason` `cancelled`.
+#[utoipa::path(
+    post, path = "/api/v1/chat/{turn_id}/cancel", tag = "chat",
+    params(("turn_id" = TurnId, Path)),
+    responses(
+        (status = 200, body = CancelResponse),
+        (status = 403, description = "somebody else's turn", body = ErrorBody),
+        (status = 410, description = "no such turn", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn cancel(
+    identity: Identity,
+    turn_id: web::Path<TurnId>,
+    workflow: web::Data<Addr<Workflow>>,
+) -> Result<HttpResponse, ApiError> {
+    let turn_id = turn_id.into_inner();
+    let cancelled = received(workflow.send(CancelTurn { user_id: identity.user_id, turn_id }).await)?;
+    Ok(HttpResponse::Ok().json(CancelResponse { turn_id, cancelled }))
+}
+
+fn received<T>(answer: Result<Result<T, ApiError>, MailboxError>) -> Result<T, ApiError> {
+    answer.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+}

@@ -1,0 +1,182 @@
+//! `/api/v1/conversations`: what was said before.
+
+use super::ErrorBody;
+use crate::{
+    auth::Identity,
+    domain::{
+        AnswerMetadata, Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis,
+    },
+    limits::MAX_PAGE,
+    protocol::{ApiError, ErrorCode},
+    store::{ConversationStore, Page},
+    workflow::Turns,
+};
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.route("/api/v1/conversations", web::get().to(list))
+        .route("/api/v1/conversations/{session_id}", web::delete().to(delete))
+        .route("/api/v1/conversations/{session_id}/messages", web::get().to(messages));
+}
+
+/// Which part of a list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PageQuery<Id: ToSchema> {
+    /// Only what is older than this one: the `next` of the page before.
+    before: Option<Id>,
+    /// 1 to 200.
+    #[serde(default = "default_limit")]
+    limit: i64,
+}
+
+const fn default_limit() -> i64 {
+    50
+}
+
+impl<Id: ToSchema> PageQuery<Id> {
+    /// Asks for one more than the page holds, to see whether there is another page.
+    fn page(self) -> Result<(Page<Id>, usize), ApiError> {
+        if !(1..=MAX_PAGE).contains(&self.limit) {
+            return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
+        }
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        Ok((Page { before: self.before, limit: self.limit + 1 }, limit))
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ConversationsPage {
+    /// Those with the latest messages first.
+    conversations: Vec<ConversationView>,
+    /// Pass it as `before` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<ConversationId>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ConversationView {
+    session_id: ConversationId,
+    /// The start of its first message.
+    title: String,
+    created_at_ms: UnixMillis,
+    updated_at_ms: UnixMillis,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct MessagesPage {
+    /// Oldest first; a page without `before` holds the latest.
+    messages: Vec<MessageView>,
+    /// Pass it as `before` for the messages before these; absent on the first page of the conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<MessageId>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct MessageView {
+    message_id: MessageId,
+    turn_id: TurnId,
+    role: MessageRole,
+    content: String,
+    created_at_ms: UnixMillis,
+    /// Only of answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finish_reason: Option<FinishReason>,
+    /// Only of answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<AnswerMetadata>,
+}
+
+impl From<Conversation> for ConversationView {
+    fn from(conversation: Conversation) -> Self {
+        Self {
+            session_id: conversation.id,
+            title: conversation.title,
+            created_at_ms: conversation.created_at,
+            updated_at_ms: conversation.updated_at,
+        }
+    }
+}
+
+impl From<Message> for MessageView {
+    fn from(message: Message) -> Self {
+        Self {
+            message_id: message.id,
+            turn_id: message.turn_id,
+            role: message.role,
+            content: message.content,
+            created_at_ms: message.created_at,
+            finish_reason: message.finish_reason,
+            metadata: message.metadata,
+        }
+    }
+}
+
+/// The caller's conversations.
+#[utoipa::path(
+    get, path = "/api/v1/conversations", tag = "conversations", params(PageQuery<ConversationId>),
+    responses((status = 200, body = ConversationsPage), (status = "4XX", body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn list(
+    identity: Identity,
+    query: web::Query<PageQuery<ConversationId>>,
+    store: web::Data<dyn ConversationStore>,
+) -> Result<HttpResponse, ApiError> {
+    let (page, limit) = query.into_inner().page()?;
+    let mut found = store.conversations(identity.user_id, page).await?;
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| has_more).map(|conversation| conversation.id);
+    let conversations = found.into_iter().map(ConversationView::from).collect();
+    Ok(HttpResponse::Ok().json(ConversationsPage { conversations, next }))
+}
+
+/// The messages of a conversation.
+#[utoipa::path(
+    get, path = "/api/v1/conversations/{session_id}/messages", tag = "conversations",
+    params(("session_id" = ConversationId, Path), PageQuery<MessageId>),
+    responses((status = 200, body = MessagesPage), (status = "4XX", body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn messages(
+    identity: Identity,
+    conversation: web::Path<ConversationId>,
+    query: web::Query<PageQuery<MessageId>>,
+    store: web::Data<dyn ConversationStore>,
+) -> Result<HttpResponse, ApiError> {
+    let (page, limit) = query.into_inner().page()?;
+    let found = store.messages(identity.user_id, *conversation, page).await?;
+    let surplus = found.len().saturating_sub(limit);
+    let messages: Vec<_> = found.into_iter().skip(surplus).map(MessageView::from).collect();
+    let next = messages.first().filter(|_| surplus > 0).map(|message| message.message_id);
+    Ok(HttpResponse::Ok().json(MessagesPage { messages, next }))
+}
+
+/// Deletes a conversation with all its messages.
+#[utoipa::path(
+    delete, path = "/api/v1/conversations/{session_id}", tag = "conversations",
+    params(("session_id" = ConversationId, Path)),
+    responses(
+        (status = 204, description = "deleted"),
+        (status = 409, description = "an answer is being written there", body = ErrorBody),
+        (status = "4XX", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn delete(
+    identity: Identity,
+    conversation: web::Path<ConversationId>,
+    store: web::Data<dyn ConversationStore>,
+    turns: web::Data<Turns>,
+) -> Result<HttpResponse, ApiError> {
+    let running = turns.running_in(*conversation);
+    if running.is_some_and(|turn| turn.subject.user_id == identity.user_id) {
+        let reason = "An answer is being written in this conversation; cancel it first.";
+        return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
+    }
+    store.delete_conversation(identity.user_id, *conversation).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,17 @@
+//! Headers that every answer carries, unless it has its own.
+
+use actix_web::{
+    http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
+    middleware::DefaultHeaders,
+};
+
+/// Nothing is sniffed, framed, or told where a visitor came from; an answer that is no page of ours may load nothing.
+pub fn security_headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .add((X_FRAME_OPTIONS, "DENY"))
+        // An access token may stand in the URL of `/ws/chat`: no URL of ours goes to others.
+        .add((REFERRER_POLICY, "no-referrer"))
+        .add(("Cross-Origin-Opener-Policy", "same-origin"))
+        .add((CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+}

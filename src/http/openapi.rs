@@ -1,0 +1,52 @@
+//! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
+
+use super::{ErrorBody, auth, chat, connections, conversations, health};
+use crate::protocol::ServerFrame;
+use actix_web::{HttpResponse, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+/// Swagger UI sets styles on its elements.
+const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.route("/api/openapi.json", web::get().to(|| async { HttpResponse::Ok().json(openapi()) })).service(
+        web::scope("/api/docs")
+            .wrap(DefaultHeaders::new().add((CONTENT_SECURITY_POLICY, DOCS_POLICY)))
+            .service(SwaggerUi::new("/{_:.*}").config(Config::from("/api/openapi.json"))),
+    );
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Switchboard", description = "The REST twins of the WebSocket protocol."),
+    modifiers(&Bearer),
+    paths(
+        auth::register, auth::login, auth::refresh, auth::logout, auth::ws_ticket, auth::me,
+        chat::chat, chat::cancel,
+        conversations::list, conversations::messages, conversations::delete,
+        connections::stats, connections::list,
+        health::health, health::ready,
+    ),
+    components(schemas(ErrorBody, ServerFrame<'_>)),
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Every route of the API, with its schemas.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}

@@ -1,0 +1,62 @@
+//! `GET /ws/chat`: the upgrade to a session.
+
+use crate::{
+    auth::{Identity, Tickets, Tokens},
+    limits::MAX_USER_AGENT_CHARS,
+    protocol::{ApiError, ErrorCode, Offer},
+    session::{self, Opening, SessionContext},
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
+    web,
+};
+use serde::Deserialize;
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.route("/ws/chat", web::get().to(chat));
+}
+
+#[derive(Deserialize)]
+struct Proof {
+    token: Option<String>,
+    ticket: Option<String>,
+}
+
+async fn chat(
+    request: HttpRequest,
+    payload: web::Payload,
+    web::Query(proof): web::Query<Proof>,
+    context: web::Data<SessionContext>,
+    tickets: web::Data<Tickets>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+    let offer = Offer::parse(offered).ok_or_else(|| {
+        ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `chat.v1` or `chat.v2`, or none.")
+    })?;
+    let auth = authenticate(&request, proof, offer.token.as_deref(), &context.tokens, &tickets);
+    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let opening = Opening {
+        offer,
+        auth,
+        address: request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default(),
+        user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARS).collect(),
+    };
+    session::upgrade(&request, payload, context.as_ref().clone(), opening)
+}
+
+/// The first proof that the request holds. A proof that fails leaves the socket open for another try.
+fn authenticate(
+    request: &HttpRequest,
+    proof: Proof,
+    subprotocol_token: Option<&str>,
+    tokens: &Tokens,
+    tickets: &Tickets,
+) -> Option<Result<Identity, ApiError>> {
+    if let Some(ticket) = proof.ticket {
+        return Some(tickets.redeem(&ticket));
+    }
+    let header = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let token = proof.token.as_deref().or(header).or(subprotocol_token)?;
+    Some(tokens.verify_access(token))
+}

@@ -1,0 +1,136 @@
+//! Answers from the built-in documents, and from passages made to be difficult.
+
+use super::*;
+use crate::{
+    config::{DatabaseConfig, KnowledgeConfig},
+    domain::{DocumentId, MessageRole},
+    knowledge::KnowledgeBase,
+    provider::HistoryMessage,
+    store::sqlite::SqliteStore,
+};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+async fn seeded_base() -> (KnowledgeBase, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("test.db").display());
+    let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
+    let base = KnowledgeBase::new(Arc::new(store), KnowledgeConfig::default());
+    base.seed().await.unwrap();
+    (base, folder)
+}
+
+fn request(question: &str, passages: Vec<Passage>, history: Vec<HistoryMessage>) -> GenerateRequest {
+    GenerateRequest { system_prompt: String::new(), passages, history, question: question.to_owned(), script: None }
+}
+
+async fn ask(base: &KnowledgeBase, question: &str, history: &[HistoryMessage]) -> String {
+    let passages = base.search(&retrieval_query(question, history), &[], 4).await.unwrap();
+    write(&request(question, passages, history.to_vec()), &[])
+}
+
+fn passage(title: &str, text: &str, score: f64) -> Passage {
+    Passage {
+        document_id: DocumentId::new(),
+        source: "notes.md".to_owned(),
+        title: title.to_owned(),
+        text: text.to_owned(),
+        score,
+    }
+}
+
+#[tokio::test]
+async fn everyday_questions_get_the_facts_and_their_source() {
+    let (base, _folder) = seeded_base().await;
+    for (question, facts, source) in [
+        ("What is the engine power?", &["180 kW", "140 kW", "150 kW"][..], "engine-and-performance.md"),
+        ("How much horsepower does it have?", &["245 hp", "190 hp", "204 hp"], "engine-and-performance.md"),
+        ("How wide is it?", &["1,842 mm"], "dimensions-and-capacities.md"),
+        ("What are the tyre pressures?", &["2.4 bar", "2.9 bar"], "brakes-and-tyres.md"),
+        ("How often is an oil change due?", &["15,000 km or 12 months"], "maintenance-schedule.md"),
+        ("When should I replace the brake fluid?", &["every 24 months"], "maintenance-schedule.md"),
+        ("What does the check engine light mean?", &["Steady", "Flashing"], "warning-lights.md"),
+        ("The brakes make a grinding noise", &["metal on metal"], "troubleshooting.md"),
+        ("How many airbags are there?", &["seven airbags"], "safety.md"),
+    ] {
+        let answer = ask(&base, question, &[]).await;
+        assert!(answer.starts_with("According to **"), "{answer}");
+        assert!(answer.contains(&format!("({source})")), "{answer}");
+        for fact in facts {
+            assert!(answer.contains(fact), "{question}: {fact} is not in\n{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn steps_come_whole_and_in_order() {
+    let (base, _folder) = seeded_base().await;
+    let answer = ask(&base, "My engine is overheating, what should I do?", &[]).await;
+    let steps: Vec<_> = (1..=5).map(|step| answer.find(&format!("\n{step}. ")).expect("a step")).collect();
+    assert!(steps.is_sorted(), "{answer}");
+}
+
+#[tokio::test]
+async fn a_table_answers_with_the_row_and_the_column_that_were_asked_for() {
+    let (base, _folder) = seeded_base().await;
+    let answer = ask(&base, "What's the torque of the hybrid?", &[]).await;
+    assert!(answer.contains("- **Veyra Hybrid**: Maximum torque 320 Nm system torque"), "{answer}");
+    assert!(!answer.contains("370 Nm") && !answer.contains("204 hp"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_follow_up_goes_on_from_the_question_before() {
+    let (base, _folder) = seeded_base().await;
+    let message = |role, content: &str| HistoryMessage { role, content: content.to_owned() };
+    let history = [
+        message(MessageRole::User, "What is the engine power?"),
+        message(MessageRole::Assistant, "180 kW, 140 kW or 150 kW."),
+    ];
+    let answer = ask(&base, "And the diesel?", &history).await;
+    assert!(answer.contains("**Veyra 2.2D (diesel)**: Maximum power 140 kW at 3,750 rpm"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_it_does_not_know_it_says() {
+    let (base, _folder) = seeded_base().await;
+    for question in ["What is the capital of France?", "hello", "Will it rain in Lisbon tomorrow?"] {
+        let answer = ask(&base, question, &[]).await;
+        assert!(answer.starts_with("I found no"), "{question}: {answer}");
+    }
+    let topics = ["specifications".to_owned(), "service".to_owned(), "faults".to_owned()];
+    let answer = write(&request("hello", Vec::new(), Vec::new()), &topics);
+    assert!(answer.ends_with("ask me about specifications, service or faults."), "{answer}");
+}
+
+#[test]
+fn a_poor_passage_is_named_but_not_quoted() {
+    let answer = write(&request("gasket colour", vec![passage("Bolts", "A gasket secret.", 0.3)], Vec::new()), &[]);
+    assert!(answer.contains("**Bolts** (notes.md)") && !answer.contains("secret"), "{answer}");
+}
+
+#[test]
+fn nothing_is_said_twice() {
+    let text = "The gasket is blue.";
+    let passages = vec![passage("Gasket", text, 0.9), passage("Gasket", text, 0.9)];
+    let answer = write(&request("Which colour has the gasket?", passages, Vec::new()), &[]);
+    assert_eq!(answer.matches(text).count(), 1, "{answer}");
+    assert!(!answer.contains("[2]"), "{answer}");
+}
+
+#[test]
+fn markup_of_a_document_is_shown_and_not_obeyed() {
+    let text = "The gasket `<img src=x>` is ![blue](http://tracker.example/) and \\[odd\\](javascript:x).";
+    let answer = write(&request("gasket", vec![passage("Gasket <b>", text, 0.9)], Vec::new()), &[]);
+    assert!(answer.contains("Gasket \\<b\\>") && answer.contains("\\<img src=x\\>"), "{answer}");
+    assert!(!answer.contains("tracker.example") && answer.contains("\\[odd\\]("), "{answer}");
+}
+
+#[tokio::test]
+async fn the_same_request_gives_the_same_answer() {
+    let (base, _folder) = seeded_base().await;
+    let question = "How do I check the engine oil level of the hybrid?";
+    let first = ask(&base, question, &[]).await;
+    for _ in 0..5 {
+        assert_eq!(ask(&base, question, &[]).await, first);
+    }
+}

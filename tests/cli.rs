@@ -1,0 +1,261 @@
+//! The program as a shell sees it: what it prints where, and how it ends.
+
+use assert_cmd::Command;
+use std::{path::Path, sync::Arc};
+use switchboard::{
+    auth::{Accounts, Passwords, Tokens},
+    config::Config,
+    domain::Email,
+    store::sqlite::SqliteStore,
+};
+use tempfile::TempDir;
+
+/// The program in a folder of its own, in an environment without any setting.
+fn switchboard(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.current_dir(folder).env_remove("RUST_LOG");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SWITCHBOARD__") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn it_needs_no_configuration() {
+    let folder = TempDir::new().unwrap();
+    let output = switchboard(folder.path()).args(["config", "check"]).assert().success().get_output().clone();
+    assert_eq!(text(&output.stdout), "The configuration is fine (env = \"development\").\n");
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a check leaves something behind");
+}
+
+#[test]
+fn a_refused_configuration_ends_with_2_and_one_message() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("config")).unwrap();
+    std::fs::write(folder.path().join("config/default.toml"), "[server]\nprot = 1\n").unwrap();
+    for command in [["config", "check"].as_slice(), &["config", "print"], &["migrate"]] {
+        let mut program = switchboard(folder.path());
+        program.args(command).env("SWITCHBOARD__SERVER__PORT", "70000");
+        let output = program.assert().code(2).get_output().clone();
+        assert_eq!(text(&output.stdout), "");
+        assert_eq!(
+            text(&output.stderr),
+            "error: the configuration is refused:\
+             \n  server.prot (from config/default.toml): is not a setting; in `server` there are host, port, workers\
+             \n  server.port = 70000 (from SWITCHBOARD__SERVER__PORT): must be a whole number from 0 to 65535\n"
+        );
+    }
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let folder = TempDir::new().unwrap();
+    let secret = "correct horse battery staple, twice";
+    let mut print = switchboard(folder.path());
+    print.args(["config", "print"]).env("SWITCHBOARD__AUTH__JWT_SECRET", secret);
+    let output = print.assert().success().get_output().clone();
+    assert!(text(&output.stdout).contains("jwt_secret = \"[redacted]\""));
+    assert!(!text(&output.stdout).contains(secret) && !text(&output.stderr).contains(secret));
+
+    let mut refused = switchboard(folder.path());
+    refused.args(["config", "check"]).env("SWITCHBOARD__AUTH__JWT_SECRET", "hunter2");
+    let output = refused.assert().code(2).get_output().clone();
+    assert!(text(&output.stderr).contains("auth.jwt_secret (from SWITCHBOARD__AUTH__JWT_SECRET)"));
+    assert!(!text(&output.stderr).contains("hunter2"));
+}
+
+#[test]
+fn production_without_a_secret_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let output =
+        switchboard(folder.path()).args(["--env", "production", "migrate"]).assert().code(2).get_output().clone();
+    assert!(text(&output.stderr).contains("auth.jwt_secret"), "{}", text(&output.stderr));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it began before it refused");
+}
+
+#[test]
+fn migrate_makes_the_database_once() {
+    let folder = TempDir::new().unwrap();
+    let migrate = || {
+        let output = switchboard(folder.path()).arg("migrate").assert().success().get_output().clone();
+        text(&output.stdout)
+    };
+    assert!(migrate().starts_with("Ran "));
+    assert!(folder.path().join("data/switchboard.db").is_file());
+    assert_eq!(migrate(), "The database is up to date.\n");
+}
+
+#[test]
+fn a_database_that_cannot_be_made_ends_with_1() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("data"), "not a folder").unwrap();
+    let output = switchboard(folder.path()).arg("migrate").assert().code(1).get_output().clone();
+    assert!(text(&output.stderr).starts_with("error: the database is unavailable"), "{}", text(&output.stderr));
+}
+
+/// Makes an account and returns its line in the list, cut at the tabs.
+fn add_user(folder: &Path, email: &str, more: &[&str]) -> Vec<String> {
+    let mut add = switchboard(folder);
+    add.args(["user", "add", "--email", email, "--password-stdin"]).args(more).write_stdin("violet mammoth ladder\n");
+    fields(&text(&add.assert().success().get_output().stdout))
+}
+
+fn fields(line: &str) -> Vec<String> {
+    line.trim_end().split('\t').map(str::to_owned).collect()
+}
+
+#[test]
+fn an_operator_is_made_on_the_command_line() {
+    let folder = TempDir::new().unwrap();
+    let ada = add_user(folder.path(), "Ada@example.org", &["--name", "Ada Lovelace", "--role", "operator"]);
+    assert_eq!(ada[1..], ["operator", "ada@example.org", "Ada Lovelace"]);
+    let bob = add_user(folder.path(), "bob@example.org", &[]);
+    assert_eq!(bob[1..3], ["user", "bob@example.org"]);
+
+    switchboard(folder.path()).args(["user", "set-role", "bob@example.org", "agent"]).assert().success();
+    let list = switchboard(folder.path()).args(["user", "list"]).assert().success().get_output().clone();
+    let list: Vec<Vec<String>> = text(&list.stdout).lines().map(fields).collect();
+    assert_eq!(list.len(), 2);
+    assert_eq!(list[0], ada);
+    assert_eq!((&list[1][0], list[1][1].as_str()), (&bob[0], "agent"));
+}
+
+#[test]
+fn what_the_accounts_refuse_ends_with_1() {
+    let folder = TempDir::new().unwrap();
+    add_user(folder.path(), "ada@example.org", &[]);
+    let refused = |arguments: &[&str], password: &str| {
+        let mut command = switchboard(folder.path());
+        let output = command.args(arguments).write_stdin(password).assert().code(1).get_output().clone();
+        assert_eq!(text(&output.stdout), "");
+        text(&output.stderr)
+    };
+    let again = refused(&["user", "add", "--email", "ADA@example.org", "--password-stdin"], "violet mammoth ladder");
+    assert!(again.contains("exists already"), "{again}");
+    let weak = refused(&["user", "set-password", "ada@example.org", "--password-stdin"], "password");
+    assert!(weak.starts_with("error: ") && !weak.contains("password\n"), "{weak}");
+    let nobody = refused(&["user", "set-role", "nobody@example.org", "operator"], "");
+    assert!(nobody.contains("No account"), "{nobody}");
+}
+
+#[tokio::test]
+async fn a_new_password_replaces_the_old_one() {
+    let folder = TempDir::new().unwrap();
+    add_user(folder.path(), "ada@example.org", &[]);
+    let mut set = switchboard(folder.path());
+    set.args(["user", "set-password", "ada@example.org", "--password-stdin"]).write_stdin("orchid tractor winter\n");
+    set.assert().success();
+
+    let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
+    config.database.url = format!("sqlite://{}", folder.path().join("data/switchboard.db").display());
+    let accounts = Accounts::new(
+        Arc::new(SqliteStore::open(&config.database).unwrap()),
+        Passwords::start(&config.auth).unwrap(),
+        Arc::new(Tokens::new(&config.auth, &config.signing_secret().unwrap())),
+    );
+    let login = |password: &str| accounts.login(Email::parse("ada@example.org").unwrap(), password.into());
+    assert!(login("violet mammoth ladder").await.is_err());
+    assert!(login("orchid tractor winter").await.is_ok());
+}
+
+#[test]
+fn a_password_is_taken_from_stdin_only() {
+    let folder = TempDir::new().unwrap();
+    let add = ["user", "add", "--email", "ada@example.org"];
+    switchboard(folder.path()).args(add).args(["--password", "violet mammoth ladder"]).assert().code(2);
+    switchboard(folder.path()).args(add).arg("--password-stdin").write_stdin("").assert().code(2);
+    switchboard(folder.path()).args(["user", "add", "--email", "ada", "--password-stdin"]).assert().code(2);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it began before it refused");
+}
+
+#[test]
+fn documents_are_taken_in_and_what_cannot_be_is_named() {
+    let folder = TempDir::new().unwrap();
+    let documents = folder.path().join("documents");
+    std::fs::create_dir_all(documents.join("engine")).unwrap();
+    std::fs::write(documents.join("engine/power.md"), "# Engine\n\nThe engine has a power of 150 kW.\n").unwrap();
+    let ingest = || {
+        let mut command = switchboard(folder.path());
+        command.args(["ingest", "documents", "--collection", "specs"]);
+        command
+    };
+    let output = ingest().assert().success().get_output().clone();
+    assert_eq!(text(&output.stdout), "\"documents/engine/power.md\" is \"engine/power.md\" now, 1 chunks\n");
+
+    std::fs::write(documents.join("picture.md"), [0xff, 0xfe, 0x00, 0x01]).unwrap();
+    let output = ingest().assert().code(1).get_output().clone();
+    let error = text(&output.stderr);
+    assert!(error.contains("error: 1 of 2 documents were not taken in:\n  \"documents/picture.md\": "), "{error}");
+    assert!(text(&output.stdout).contains("\"engine/power.md\" now"), "one bad file kept another out");
+}
+
+#[test]
+fn there_must_be_something_to_take_in() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    switchboard(folder.path()).args(["ingest", "empty"]).assert().code(1);
+    switchboard(folder.path()).args(["ingest", "nowhere"]).assert().code(1);
+    switchboard(folder.path()).arg("ingest").assert().code(2);
+}
+
+#[test]
+fn wrong_use_ends_with_2() {
+    let folder = TempDir::new().unwrap();
+    switchboard(folder.path()).arg("frobnicate").assert().code(2);
+    switchboard(folder.path()).args(["config", "check", "--port", "http"]).assert().code(2);
+    switchboard(folder.path()).args(["config", "check", "--config-dir", "nowhere"]).assert().code(2);
+    switchboard(folder.path()).arg("migrate").env("RUST_LOG", "info,x=loud").assert().code(2);
+}
+
+#[test]
+fn neither_passwords_nor_addresses_get_into_the_log() {
+    let folder = TempDir::new().unwrap();
+    let mut add = switchboard(folder.path());
+    add.args(["user", "add", "--email", "ada@example.org", "--name", "Lovelace", "--password-stdin"]);
+    add.env("RUST_LOG", "trace").write_stdin("violet mammoth ladder\n");
+    let log = text(&add.assert().success().get_output().stderr);
+    assert!(log.contains("an account was made"), "{log}");
+    let secret = std::fs::read_to_string(folder.path().join("data/jwt_secret")).unwrap();
+    for private in ["violet mammoth ladder", "ada@example.org", "Lovelace", "$argon2id$", secret.as_str()] {
+        assert!(!log.contains(private), "{private} is in the log:\n{log}");
+    }
+}
+
+#[test]
+fn the_log_is_json_when_that_is_configured() {
+    let folder = TempDir::new().unwrap();
+    let mut add = switchboard(folder.path());
+    add.args(["user", "add", "--email", "ada@example.org", "--password-stdin"]);
+    add.env("SWITCHBOARD__LOG__FORMAT", "json").write_stdin("violet mammoth ladder\n");
+    let output = add.assert().success().get_output().clone();
+    let lines: Vec<serde_json::Value> =
+        text(&output.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let made = lines.iter().find(|line| line["message"] == "an account was made").expect("no such line");
+    assert_eq!(made["user_id"], fields(&text(&output.stdout))[0].as_str());
+    assert_eq!((made["level"].as_str(), made["role"].as_str()), (Some("info"), Some("user")));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = TempDir::new().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut print = std::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    let output = print.args(["config", "print"]).current_dir(folder.path()).stdout(writer).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn it_tells_its_version() {
+    let folder = TempDir::new().unwrap();
+    let output = switchboard(folder.path()).arg("--version").assert().success().get_output().clone();
+    assert_eq!(text(&output.stdout), format!("switchboard {}\n", env!("CARGO_PKG_VERSION")));
+}
