@@ -1,3 +1,6 @@
 //! Black-box tests: each starts the real server on a free port and talks to it as a client does.
 
 mod cli;
+mod harness;
+mod provider;
+mod session;

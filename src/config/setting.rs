@@ -85,10 +85,10 @@ pub const SETTINGS: &[Setting] = &[
     whole("provider.first_token_timeout_ms", 1, HOUR_MS),
     whole("provider.idle_timeout_ms", 1, HOUR_MS),
     whole("provider.total_timeout_ms", 1, 24 * HOUR_MS),
-    whole("provider.scripted.tokens", 0, 1_000_000),
-    whole("provider.scripted.interval_ms", 0, HOUR_MS),
-    whole("provider.scripted.token_bytes", 1, 65_536),
-    optional("provider.scripted.fail_after", Kind::Whole { min: 0, max: 1_000_000 }),
+    whole("provider.scripted.tokens", 0, 100_000),
+    whole("provider.scripted.interval_ms", 0, 60_000),
+    whole("provider.scripted.token_bytes", 1, 1_024),
+    optional("provider.scripted.fail_after", Kind::Whole { min: 0, max: 100_000 }),
 ];
 
 const fn setting(key: &'static str, kind: Kind) -> Setting {

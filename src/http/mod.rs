@@ -5,6 +5,7 @@ mod chat;
 mod connections;
 mod conversations;
 
+mod documents;
 mod error;
 mod headers;
 mod health;
@@ -28,6 +29,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(chat::routes)
         .configure(conversations::routes)
         .configure(auth::routes)
+        .configure(documents::routes)
         .configure(connections::routes)
         .configure(health::routes)
         .configure(openapi::routes)

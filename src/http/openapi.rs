@@ -1,6 +1,6 @@
 //! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
 
-use super::{ErrorBody, auth, chat, connections, conversations, health};
+use super::{ErrorBody, auth, chat, connections, conversations, documents, health};
 use crate::protocol::ServerFrame;
 use actix_web::{HttpResponse, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
 use utoipa::{
@@ -29,6 +29,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         auth::register, auth::login, auth::refresh, auth::logout, auth::ws_ticket, auth::me,
         chat::chat, chat::cancel,
         conversations::list, conversations::messages, conversations::delete,
+        documents::create, documents::list, documents::get, documents::delete, documents::search,
         connections::stats, connections::list,
         health::health, health::ready,
     ),

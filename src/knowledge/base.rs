@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::KnowledgeConfig,
     domain::{DocumentId, UnixMillis},
-    store::{DocumentStore, StoreError},
+    store::{DocumentStore, Page, StoreError},
 };
 use std::{
     path::Path,
@@ -147,12 +147,12 @@ impl KnowledgeBase {
         self.ingest(NewDocument { source, collection, bytes, media_type: None }).await
     }
 
-    /// Documents in the order they first came, those after the document `after`, at most `limit`.
+    /// Documents, those that came last first.
     ///
     /// # Errors
     /// When the store is unavailable.
-    pub async fn list(&self, after: Option<DocumentId>, limit: u32) -> Result<Vec<Document>, StoreError> {
-        self.store.list_documents(after, limit).await
+    pub async fn list(&self, page: Page<DocumentId>) -> Result<Vec<Document>, StoreError> {
+        self.store.list_documents(page).await
     }
 
     /// # Errors

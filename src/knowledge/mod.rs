@@ -15,6 +15,7 @@ mod seed;
 pub mod terms;
 
 pub use base::KnowledgeBase;
+pub use extract::ExtractError;
 pub use ingest::{IngestError, IngestReport, NewDocument};
 pub use query::retrieval_query;
 pub use rank::{GOOD_SCORE, MIN_SCORE};

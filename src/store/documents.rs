@@ -2,7 +2,7 @@
 //!
 //! Not the ranking: a database counts, `knowledge::rank` judges.
 
-use super::StoreError;
+use super::{Page, StoreError};
 use crate::{
     domain::DocumentId,
     knowledge::{Chunk, Document},
@@ -42,11 +42,11 @@ pub trait DocumentStore: Send + Sync {
     /// When the database is unavailable.
     async fn put_document(&self, document: Document, chunks: Vec<Chunk>) -> Result<Document, StoreError>;
 
-    /// Documents in the order they first came, those after the document `after`, at most `limit`.
+    /// Documents, those that came last first.
     ///
     /// # Errors
     /// When the database is unavailable.
-    async fn list_documents(&self, after: Option<DocumentId>, limit: u32) -> Result<Vec<Document>, StoreError>;
+    async fn list_documents(&self, page: Page<DocumentId>) -> Result<Vec<Document>, StoreError>;
 
     /// # Errors
     /// `NotFound`, or when the database is unavailable.

@@ -121,8 +121,8 @@ pub(super) fn best(similarities: &[f64]) -> Option<(usize, f64)> {
 
 /// 0 for no similarity, 1/2 at `HALF`, towards 1 above.
 fn evidence(similarity: f64) -> f64 {
-    const HALF: f64 = 0.1;
-    similarity / (similarity + HALF)
+    const HALF: f64 = 0.12;
+    similarity.powi(2) / (similarity.powi(2) + HALF.powi(2))
 }
 
 /// The words of a text and their parts, with what each weighs.
@@ -148,4 +148,50 @@ fn length(vector: &Vector) -> f64 {
 fn cosine(a: &Vector, b: &Vector) -> f64 {
     let (few, many) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     few.iter().filter_map(|(id, weight)| many.get(id).map(|other| weight * other)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics() -> Topics {
+        let animals = ["Which dog barks the loudest?".to_owned(), "What do cats eat?".to_owned()];
+        let tools = ["How do I sharpen a saw?".to_owned(), "Which hammer should I buy?".to_owned()];
+        Topics::new([("Animals: dogs, cats", animals.as_slice()), ("Tools: saws, hammers", tools.as_slice())])
+    }
+
+    #[test]
+    fn an_example_is_most_similar_to_its_own_topic() {
+        let similarities = topics().similarities("What do cats eat?");
+        assert!(similarities[0] > 0.7 && similarities[1] < 0.05, "{similarities:?}");
+        let (index, confidence) = best(&similarities).unwrap();
+        assert!(index == 0 && confidence > 0.9, "{confidence}");
+    }
+
+    #[test]
+    fn other_forms_and_typing_errors_are_still_similar() {
+        for text in ["sharpening", "SHARPEN!", "sharpn my saws"] {
+            let similarities = topics().similarities(text);
+            assert!(similarities[1] > 0.1 && similarities[1] > 3.0 * similarities[0], "{text}: {similarities:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_topic_knows_makes_a_text_less_similar() {
+        let similarity = |text| topics().similarities(text)[0];
+        assert!(similarity("cats") > similarity("cats quarrel loudly behind wooden garages"));
+        assert_eq!(topics().similarities("zzz"), [0.0, 0.0]);
+        assert_eq!(topics().similarities("the of and"), [0.0, 0.0]);
+        assert_eq!(best(&[0.0, 0.0]), None);
+        assert_eq!(best(&[]), None);
+    }
+
+    #[test]
+    fn confidence_falls_with_a_rival_and_with_little_evidence() {
+        let confidence = |similarities: &[f64]| best(similarities).unwrap().1;
+        assert!(confidence(&[0.5, 0.1]) > confidence(&[0.5, 0.4]));
+        assert!(confidence(&[0.5, 0.0]) > confidence(&[0.05, 0.0]));
+        assert!(confidence(&[0.5, 0.5]) <= 0.5);
+        assert!(confidence(&[1.0, 0.0]) < 1.0);
+    }
 }

@@ -152,7 +152,7 @@ async fn the_same_source_again_replaces_the_document() {
     let second = base.ingest(document("notes.md", "", "# New\nThe sprocket is green.\n# More\nText.")).await.unwrap();
     assert_eq!((second.id, second.created_at_ms), (first.id, first.created_at_ms));
     assert_eq!((second.chunks, second.collection.as_str()), (2, ""));
-    assert_eq!(base.list(None, 10).await.unwrap(), std::slice::from_ref(&second));
+    assert_eq!(base.list(Page { before: None, limit: 10 }).await.unwrap(), std::slice::from_ref(&second));
     assert_eq!(base.get(first.id).await.unwrap(), second);
     assert!(titles(&base, "flywheel", &[]).await.is_empty());
     assert_eq!(titles(&base, "sprocket", &[]).await, ["New"]);
@@ -181,14 +181,15 @@ async fn a_deleted_document_is_found_no_more() {
 async fn documents_are_listed_in_pages() {
     let base = seeded_base().await;
     let mut sources = Vec::new();
-    let mut after = None;
+    let mut before = None;
     loop {
-        let page = base.list(after, 3).await.unwrap();
+        let page = base.list(Page { before, limit: 3 }).await.unwrap();
         assert!(page.len() <= 3);
         let Some(last) = page.last() else { break };
-        after = Some(last.id);
+        before = Some(last.id);
         sources.extend(page.into_iter().map(|document| document.source));
     }
+    sources.reverse();
     assert_eq!(sources, seed::DOCUMENTS.iter().map(|(source, _)| *source).collect::<Vec<_>>());
 }
 

@@ -12,12 +12,14 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// The longest answer, in bytes. It ends there as one that reached its limit of tokens does.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// How long to wait for the usage once the answer's text is over.
 const TRAILER_WAIT: Duration = Duration::from_secs(2);
+/// How long to wait for the end of the body behind `[DONE]`.
+const END_WAIT: Duration = Duration::from_millis(20);
 
 /// When to give up.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +104,8 @@ impl Answer {
                 None => return Err(Failure::timeout("no token for provider.idle_timeout_ms")),
             };
             if data.trim() == "[DONE]" {
+                // Only a body read to its end leaves a connection that the next request can use.
+                let _ = timeout(END_WAIT, self.events.next()).await;
                 return Ok(self.finished());
             }
             if let Some(token) = self.read(&data)? {

@@ -2,8 +2,11 @@
 //!
 //! The answer is held to `{"label": one of the labels}` by a JSON schema. Confidence comes from the token probabilities:
 //! at each token of the label where labels part ways, the share of the probability that goes to the chosen one. A server
-//! without `logprobs` is asked three times, with the labels in another order each time, and confidence is the share of
+//! without `logprobs` is asked three times, with the labels in another order each time, and the share is that of the
 //! answers that agree, with one further answer for each label added (so that three of three are not certainty).
+//!
+//! Either share is rescaled from 1/n (n labels; what a guess gets) to 1, to a confidence from 0 to 1: a model that merely
+//! guesses is not sure at all.
 
 use super::{
     OpenAi,
@@ -154,14 +157,23 @@ fn read_choice(body: &[u8], labels: &[&str]) -> Result<(String, Option<f64>), Fa
         return Err(unreadable());
     }
     let tokens = choice.logprobs.and_then(|logprobs| logprobs.content).unwrap_or_default();
-    let confidence = confidence(&tokens, &label, labels);
+    let confidence = share(&tokens, &label, labels).map(|share| above_chance(share, labels.len()));
     Ok((label, confidence))
 }
 
-/// How sure the model was: at each token where labels part ways, the share of the probability of those tokens that lead
+/// A share of 1/`labels` becomes 0, one of 1 stays 1.
+fn above_chance(share: f64, labels: usize) -> f64 {
+    if labels < 2 {
+        return 1.0;
+    }
+    let chance = 1.0 / labels as f64;
+    ((share - chance) / (1.0 - chance)).clamp(0.0, 1.0)
+}
+
+/// How likely the label was: at each token where labels part ways, the share of the probability of those tokens that lead
 /// to a label which goes to those that lead to `label`; all shares multiplied. A label that none of the listed tokens
 /// leads to counts with the probability of the least likely listed one, which is the most it can have.
-fn confidence(tokens: &[TokenLogprob], label: &str, labels: &[&str]) -> Option<f64> {
+fn share(tokens: &[TokenLogprob], label: &str, labels: &[&str]) -> Option<f64> {
     let text: String = tokens.iter().map(|token| token.token.as_str()).collect();
     let key_end = text.find("\"label\"")? + "\"label\"".len();
     let start = key_end + text[key_end..].find('"')? + 1;
@@ -218,8 +230,8 @@ fn majority(answers: &[String], labels: usize) -> Classification {
             best = (label.clone(), votes(label));
         }
     }
-    let confidence = (best.1 + 1) as f64 / (answers.len() + labels) as f64;
-    Classification { label: best.0, confidence }
+    let share = (best.1 + 1) as f64 / (answers.len() + labels) as f64;
+    Classification { label: best.0, confidence: above_chance(share, labels) }
 }
 
 #[cfg(test)]
@@ -244,9 +256,11 @@ mod tests {
             .into_bytes()
     }
 
+    /// The label, and the share that its confidence stands for.
     fn chosen(tokens: &[Value], labels: &[&str]) -> (String, f64) {
         let (label, confidence) = read_choice(&completion(tokens), labels).unwrap();
-        (label, confidence.unwrap())
+        let chance = 1.0 / labels.len() as f64;
+        (label, chance + confidence.unwrap() * (1.0 - chance))
     }
 
     #[test]
@@ -258,9 +272,9 @@ mod tests {
             token("s", 0.5, &[("x", 0.5)]),
             token("\"}", 1.0, &[]),
         ];
-        let (label, confidence) = chosen(&tokens, LABELS);
+        let (label, share) = chosen(&tokens, LABELS);
         assert_eq!(label, "specs");
-        assert!((confidence - 0.4 / 0.7).abs() < 1e-9, "{confidence}");
+        assert!((share - 0.4 / 0.7).abs() < 1e-9, "{share}");
     }
 
     #[test]
@@ -268,8 +282,8 @@ mod tests {
         let others = [("\"maintenance\"", 0.25), ("\"", 0.2)];
         let tokens = [token("{\"label\":", 1.0, &[]), token("\"specs\"}", 0.5, &others)];
         // `troubleshoot` is not listed: it counts with the least listed probability.
-        let (_, confidence) = chosen(&tokens, LABELS);
-        assert!((confidence - 0.5 / (0.5 + 0.25 + 0.2)).abs() < 1e-9, "{confidence}");
+        let (_, share) = chosen(&tokens, LABELS);
+        assert!((share - 0.5 / (0.5 + 0.25 + 0.2)).abs() < 1e-9, "{share}");
     }
 
     #[test]
@@ -280,8 +294,16 @@ mod tests {
             token("-old", 0.6, &[("-new", 0.2)]),
             token("\"}", 1.0, &[]),
         ];
-        let (_, confidence) = chosen(&tokens, &["car-new", "car-old", "bus"]);
-        assert!((confidence - 0.9 * 0.75).abs() < 1e-9, "{confidence}");
+        let (_, share) = chosen(&tokens, &["car-new", "car-old", "bus"]);
+        assert!((share - 0.9 * 0.75).abs() < 1e-9, "{share}");
+    }
+
+    #[test]
+    fn a_guess_is_no_confidence() {
+        assert_eq!([above_chance(1.0 / 3.0, 3), above_chance(0.1, 3), above_chance(1.0, 3)], [0.0, 0.0, 1.0]);
+        assert_eq!(above_chance(1.0, 1), 1.0);
+        let tokens = [token("{\"label\":\"", 1.0, &[]), token("specs\"}", 0.001, &[("banana", 0.9)])];
+        assert!((chosen(&tokens, LABELS).1 - 1.0 / 3.0).abs() < 1e-9, "nothing else is listed: it may be as likely");
     }
 
     #[test]
@@ -302,6 +324,8 @@ mod tests {
         let two = vote(["maintenance", "specs", "specs"]);
         let none = vote(["maintenance", "specs", "troubleshoot"]);
         assert_eq!((all.label.as_str(), two.label.as_str(), none.label.as_str()), ("specs", "specs", "maintenance"));
-        assert_eq!([all.confidence, two.confidence, none.confidence], [4.0 / 6.0, 3.0 / 6.0, 2.0 / 6.0]);
+        for (chosen, want) in [(all, 0.5), (two, 0.25), (none, 0.0)] {
+            assert!((chosen.confidence - want).abs() < 1e-9, "{chosen:?}");
+        }
     }
 }

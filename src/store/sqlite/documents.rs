@@ -7,7 +7,7 @@ use super::{
 use crate::{
     domain::{DocumentId, UnixMillis},
     knowledge::{Chunk, Document},
-    store::{DocumentStore, SearchHit, SearchHits, StoreError},
+    store::{DocumentStore, Page, SearchHit, SearchHits, StoreError},
 };
 use diesel::{
     prelude::*,
@@ -83,13 +83,15 @@ impl DocumentStore for SqliteStore {
         self.write(move |connection| put(connection, document, &chunks)).await
     }
 
-    async fn list_documents(&self, after: Option<DocumentId>, limit: u32) -> Result<Vec<Document>, StoreError> {
+    async fn list_documents(&self, page: Page<DocumentId>) -> Result<Vec<Document>, StoreError> {
         self.read(move |connection| {
-            let after = after.map(|id| id.to_string()).unwrap_or_default();
-            documents::table
-                .filter(documents::id.gt(after))
-                .order(documents::id)
-                .limit(i64::from(limit))
+            let mut rows = documents::table.into_boxed();
+            if let Some(before) = page.before {
+                rows = rows.filter(documents::id.lt(before.to_string()));
+            }
+            // Ids sort by the time they were made.
+            rows.order(documents::id.desc())
+                .limit(page.limit)
                 .select(DocumentRow::as_select())
                 .load(connection)?
                 .into_iter()

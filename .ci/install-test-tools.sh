@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside Rust: Chromium, a Python with `websockets` (target/tools/venv), the browser tests'
+# packages (tests/browser/node_modules). What is there already is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+need() {
+  command -v "$1" >/dev/null || { echo "error: $1 is needed: $2" >&2; exit 1; }
+}
+
+need node "install Node.js 20 or newer"
+need npm "it comes with Node.js"
+need python3 "install Python 3.11 or newer, with venv"
+
+chromium="${CHROMIUM:-/usr/bin/chromium}"
+if [ ! -x "$chromium" ]; then
+  command -v apt-get >/dev/null || { echo "error: no Chromium at $chromium, and no apt-get to install it: set CHROMIUM" >&2; exit 1; }
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+fi
+"$chromium" --version
+
+# Each tool is stamped with the sum of the file that pins it, so that a second run costs nothing.
+stamped() {
+  [ -f "$2" ] && [ "$(cat "$2")" = "$(sha256sum <"$1")" ]
+}
+
+venv=target/tools/venv
+if ! stamped tests/clients/requirements.txt "$venv/.stamp"; then
+  mkdir -p target/tools
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+  sha256sum <tests/clients/requirements.txt >"$venv/.stamp"
+fi
+
+modules=tests/browser/node_modules
+if ! stamped tests/browser/package-lock.json "$modules/.stamp"; then
+  (cd tests/browser && npm ci --no-audit --no-fund --loglevel=error)
+  sha256sum <tests/browser/package-lock.json >"$modules/.stamp"
+fi

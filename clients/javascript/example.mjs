@@ -1,0 +1,21 @@
+// node example.mjs [http://localhost:8000] [question]
+// Registers a throw-away user, or uses the access token in SWITCHBOARD_TOKEN.
+
+import { register, SwitchboardClient } from "./switchboard-client.mjs";
+
+const [base = "http://localhost:8000", question = "What is the engine power?"] = process.argv.slice(2);
+const account = process.env.SWITCHBOARD_TOKEN
+  ? { access_token: process.env.SWITCHBOARD_TOKEN }
+  : await register(base, { name: "Example", email: `${crypto.randomUUID()}@example.org`, password: crypto.randomUUID() });
+
+const client = new SwitchboardClient(base, account);
+for await (const frame of client.ask(question)) {
+  if (frame.type === "progress") console.error(`· ${frame.message}`);
+  if (frame.type === "token") process.stdout.write(frame.token);
+  if (frame.type === "complete") {
+    const { agent, confidence, sources } = frame.metadata;
+    console.log(`\n\n${agent} (${Math.round(confidence * 100)} % sure), SHA-256 verified`);
+    for (const source of sources) console.log(`- ${source.source}: ${source.title}`);
+  }
+}
+client.close();

@@ -1,0 +1,262 @@
+//! `/api/v1/documents`: the knowledge base. Operators write, everybody signed in reads and searches.
+
+mod form;
+
+use super::{ErrorBody, Json, json, require_operator};
+use crate::{
+    auth::Identity,
+    domain::DocumentId,
+    knowledge::{Document, ExtractError, IngestError, KnowledgeBase, NewDocument, Passage},
+    limits::MAX_PAGE,
+    protocol::{ApiError, ErrorCode},
+    store::Page,
+};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+/// Passages of one search.
+const MAX_PASSAGES: usize = 50;
+/// A document as JSON may be so much larger than its text: each of its bytes can be escaped in six.
+const JSON_ESCAPE: usize = 6;
+/// The fields of a body besides its text, in bytes.
+const OTHER_FIELDS_BYTES: usize = 4 * 1024;
+/// How long a client waits before it tries again while other documents are being read, in milliseconds.
+const BUSY_RETRY_MS: u64 = 5_000;
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/api/v1/documents").route(web::post().to(create)).route(web::get().to(list)))
+        .service(web::resource("/api/v1/documents/search").route(web::post().to(search)))
+        .service(web::resource("/api/v1/documents/{id}").route(web::get().to(get)).route(web::delete().to(delete)));
+}
+
+/// A document as JSON: its text is Markdown when the name of the source ends in `.md`.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub struct TextDocument {
+    /// Its name; an older document of this name is replaced.
+    #[schema(example = "towing.md")]
+    source: String,
+    #[schema(example = "# Towing\n\nFit the towing eye first.")]
+    text: String,
+    /// What it is about; an agent's knowledge scope names collections. Absent: what its front matter says, or for all.
+    #[schema(example = "specs")]
+    collection: Option<String>,
+}
+
+/// A document as a file.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "only its schema is used: the parts are read as they come")]
+pub struct FileDocument {
+    /// Markdown, plain text in UTF-8, PDF or DOCX.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+    /// Its name; absent: that of the file.
+    source: Option<String>,
+    /// What it is about. Absent: what its front matter says, or for all.
+    collection: Option<String>,
+}
+
+/// Which part of the list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// Only what came before this one: the `next` of the page before.
+    before: Option<DocumentId>,
+    /// 1 to 200; 50 when absent.
+    limit: Option<i64>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct DocumentsPage {
+    /// Those that came last first.
+    documents: Vec<Document>,
+    /// Pass it as `before` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<DocumentId>,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+pub struct SearchRequest {
+    #[schema(example = "What is the engine power?")]
+    query: String,
+    /// 1 to 50; 5 when absent.
+    limit: Option<usize>,
+    /// Only documents of these, and those for all. Absent or empty: every document.
+    #[serde(default)]
+    collections: Vec<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct SearchAnswer {
+    /// Best first.
+    passages: Vec<Passage>,
+}
+
+/// Take a document in, in place of the one of the same name.
+#[utoipa::path(
+    post, path = "/api/v1/documents", tag = "documents", operation_id = "create_document",
+    request_body(content((TextDocument = "application/json"), (FileDocument = "multipart/form-data"))),
+    responses(
+        (status = 200, description = "It has replaced an older one.", body = Document),
+        (status = 201, description = "It is new.", body = Document),
+        (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
+        (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
+        (status = 403, description = "`FORBIDDEN`: only operators may", body = ErrorBody),
+        (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
+        (status = 422, description = "`INVALID_FIELD`: also a file that cannot be read", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: other documents are being read", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn create(
+    identity: Identity,
+    request: HttpRequest,
+    body: web::Payload,
+    knowledge: web::Data<KnowledgeBase>,
+) -> Result<HttpResponse, ApiError> {
+    require_operator(&identity)?;
+    let limit_bytes = knowledge.max_document_bytes();
+    let new = if request.content_type() == "multipart/form-data" {
+        form::read(request.headers(), body, limit_bytes).await?
+    } else {
+        read_json(body, limit_bytes).await?
+    };
+    let document = knowledge.ingest(new).await?;
+    let is_new = document.created_at_ms == document.updated_at_ms;
+    Ok(if is_new { HttpResponse::Created() } else { HttpResponse::Ok() }.json(document))
+}
+
+async fn read_json(body: web::Payload, limit_bytes: usize) -> Result<NewDocument, ApiError> {
+    let body_limit = limit_bytes.saturating_mul(JSON_ESCAPE).saturating_add(OTHER_FIELDS_BYTES);
+    let body = body
+        .to_bytes_limited(body_limit)
+        .await
+        .map_err(|_| too_large(limit_bytes))?
+        .map_err(|_| ApiError::new(ErrorCode::InvalidJson, "The body ended before it was complete."))?;
+    let TextDocument { source, text, collection } = json::parse(&body)?;
+    Ok(NewDocument { source, collection, bytes: text.into_bytes(), media_type: None })
+}
+
+/// The documents of the knowledge base.
+#[utoipa::path(
+    get, path = "/api/v1/documents", tag = "documents", operation_id = "list_documents", params(ListQuery),
+    responses(
+        (status = 200, description = "A page of them.", body = DocumentsPage),
+        (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
+        (status = 422, description = "`INVALID_FIELD`", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn list(
+    _identity: Identity,
+    query: web::Query<ListQuery>,
+    knowledge: web::Data<KnowledgeBase>,
+) -> Result<HttpResponse, ApiError> {
+    let limit = query.limit.unwrap_or(50);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
+    }
+    // One more than the page holds, to see whether there is another page.
+    let mut documents = knowledge.list(Page { before: query.before, limit: limit + 1 }).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = documents.len() > limit;
+    documents.truncate(limit);
+    let next = documents.last().filter(|_| has_more).map(|document| document.id);
+    Ok(HttpResponse::Ok().json(DocumentsPage { documents, next }))
+}
+
+/// One document, without its text.
+#[utoipa::path(
+    get, path = "/api/v1/documents/{id}", tag = "documents", operation_id = "get_document",
+    params(("id" = DocumentId, Path)),
+    responses(
+        (status = 200, description = "The document.", body = Document),
+        (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn get(
+    _identity: Identity,
+    id: web::Path<DocumentId>,
+    knowledge: web::Data<KnowledgeBase>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(knowledge.get(*id).await?))
+}
+
+/// Take a document out of the knowledge base.
+#[utoipa::path(
+    delete, path = "/api/v1/documents/{id}", tag = "documents", operation_id = "delete_document",
+    params(("id" = DocumentId, Path)),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
+        (status = 403, description = "`FORBIDDEN`: only operators may", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn delete(
+    identity: Identity,
+    id: web::Path<DocumentId>,
+    knowledge: web::Data<KnowledgeBase>,
+) -> Result<HttpResponse, ApiError> {
+    require_operator(&identity)?;
+    knowledge.delete(*id).await?;
+    log::info!(document_id:% = *id, user_id:% = identity.user_id; "a document was deleted");
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Find the passages that fit a question.
+#[utoipa::path(
+    post, path = "/api/v1/documents/search", tag = "documents", operation_id = "search_documents",
+    request_body = SearchRequest,
+    responses(
+        (status = 200, description = "What there is; nothing for a question on something else.", body = SearchAnswer),
+        (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
+        (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
+        (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
+        (status = 422, description = "`INVALID_FIELD`", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn search(
+    _identity: Identity,
+    knowledge: web::Data<KnowledgeBase>,
+    Json(request): Json<SearchRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let limit = request.limit.unwrap_or(5);
+    if !(1..=MAX_PASSAGES).contains(&limit) {
+        return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PASSAGES}")));
+    }
+    if request.query.trim().is_empty() {
+        return Err(ApiError::invalid_field("query", "must not be empty"));
+    }
+    let passages = knowledge.search(&request.query, &request.collections, limit).await?;
+    Ok(HttpResponse::Ok().json(SearchAnswer { passages }))
+}
+
+fn too_large(limit_bytes: usize) -> ApiError {
+    ApiError::new(ErrorCode::MessageTooLong, format!("The document is over the limit of {limit_bytes} bytes."))
+}
+
+/// What a client is told of a document that was not taken in.
+impl From<IngestError> for ApiError {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::InvalidName { field, reason } => Self::invalid_field(field, reason),
+            IngestError::TooLarge { limit_bytes } => too_large(limit_bytes),
+            IngestError::Extract(ExtractError::TooLarge { .. }) => {
+                Self::new(ErrorCode::MessageTooLong, error.to_string())
+            }
+            IngestError::Extract(_) | IngestError::Empty | IngestError::TooManyChunks { .. } => {
+                Self::new(ErrorCode::InvalidField, error.to_string())
+            }
+            IngestError::Busy => Self::overloaded("Other documents are being read.", BUSY_RETRY_MS),
+            IngestError::File(_) => Self::internal(&error),
+            IngestError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

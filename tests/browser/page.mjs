@@ -1,0 +1,297 @@
+// node page.mjs http://localhost:8000 [folder for screenshots]
+//
+// Drives /ws/test in a real Chromium (CHROMIUM, or /usr/bin/chromium) against a running server. Exits 1 when a scenario
+// fails. The server's provider must stream an answer of at least five tokens, with sources.
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { resolve } from "node:path";
+import { chromium } from "playwright-core";
+import { CuttingProxy } from "./cutting_proxy.mjs";
+
+const base = new URL(process.argv[2] ?? "http://localhost:8000");
+const screenshots = resolve(process.argv[3] ?? new URL("../../target/screenshots", import.meta.url).pathname);
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const QUESTION = "What is the engine power?";
+const DESKTOP = { width: 1280, height: 800 };
+const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+const WAIT_MS = 20_000;
+
+mkdirSync(screenshots, { recursive: true });
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync"],
+});
+
+/** A new visitor: an own context, whose complaints and frames are collected. */
+async function visit({ url = base.href, ...options } = {}) {
+  const context = await browser.newContext({ viewport: DESKTOP, reducedMotion: "reduce", ...options });
+  context.setDefaultTimeout(WAIT_MS);
+  const visitor = { context, complaints: [], frames: [], email: `${randomUUID()}@example.org`, password: randomUUID() };
+  await context.exposeBinding("reportComplaint", (_, text) => visitor.complaints.push(text));
+  await context.addInitScript(() => {
+    addEventListener("securitypolicyviolation", (event) => {
+      window.reportComplaint(`CSP ${event.violatedDirective}: ${event.blockedURI} ${event.sample}`);
+    });
+    // What a person sees of an answer before its end, one entry for each change.
+    window.seenAnswers = [];
+    document.addEventListener("DOMContentLoaded", () => {
+      new MutationObserver(() => {
+        const text = document.querySelector(".turn:last-child.streaming .answer")?.textContent;
+        if (text && text !== window.seenAnswers.at(-1)) window.seenAnswers.push(text);
+      }).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+    });
+  });
+  visitor.page = await context.newPage();
+  visitor.page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) visitor.complaints.push(`console: ${message.text()}`);
+  });
+  visitor.page.on("pageerror", (error) => visitor.complaints.push(`uncaught: ${error.message}`));
+  visitor.page.on("dialog", (dialog) => { visitor.complaints.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+  visitor.page.on("websocket", (ws) => ws.on("framereceived", ({ payload }) => visitor.frames.push(JSON.parse(payload))));
+  visitor.shot = (name) => visitor.page.screenshot({ path: `${screenshots}/${name}.png` });
+  await visitor.page.goto(new URL("/ws/test", url).href);
+  return visitor;
+}
+
+async function register({ page, email, password }, name = "Ada Lovelace") {
+  await page.fill("#form-register [name=name]", name);
+  await page.fill("#form-register [name=email]", email);
+  await page.fill("#form-register [name=password]", password);
+  await page.click("#form-register .primary");
+  await page.waitForSelector("#status[data-state=online]");
+}
+
+async function ask({ page }, text) {
+  await page.fill("#question", text);
+  await page.press("#question", "Enter");
+}
+
+const turn = (page, n) => page.locator(".turn").nth(n);
+
+/** Waits for the end of the n-th turn; returns its answer's text. */
+async function answered({ page }, n = 0) {
+  await turn(page, n).locator(".meta").waitFor();
+  return turn(page, n).locator(".answer").innerText();
+}
+
+async function axe(page, where) {
+  await page.evaluate(axeSource);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));
+  const found = violations.map((v) => `${v.id} (${v.help}): ${v.nodes.map((n) => `${n.target} ${n.any[0]?.message ?? ""}`).join("; ")}`);
+  assert.deepEqual(found, [], `accessibility: ${where}`);
+}
+
+const scenarios = {
+  async "a new user registers, asks, and watches the answer arrive"() {
+    const visitor = await visit();
+    const { page, frames } = visitor;
+    assert.equal(await page.title(), "WebSocket Chat Test");
+    await visitor.shot("desktop-light-sign-in");
+    await register(visitor);
+    await visitor.shot("desktop-light-welcome");
+    await page.click(`[data-ask="${QUESTION}"]`);
+    await page.waitForSelector(".turn.streaming").then(() => visitor.shot("desktop-light-streaming"), () => {});
+    const answer = await answered(visitor);
+    assert.ok(answer.length > 20, `an answer: ${answer}`);
+    assert.equal(await turn(page, 0).locator(".question").innerText(), QUESTION);
+
+    const types = frames.map((frame) => frame.type);
+    const steps = frames.filter((frame) => frame.type === "progress").map((frame) => frame.step);
+    assert.deepEqual(steps, ["starting", "agent_routing", "rag_retrieval", "generating"]);
+    const beforeEnd = types.slice(0, types.indexOf("complete"));
+    assert.ok(beforeEnd.filter((type) => type === "token").length >= 5, `token frames before the end: ${beforeEnd}`);
+    const seen = await page.evaluate(() => window.seenAnswers);
+    assert.ok(seen.length >= 3, `the page showed the answer growing, before its end: ${JSON.stringify(seen)}`);
+
+    await turn(page, 0).locator(".sources summary").click();
+    assert.ok(await turn(page, 0).locator(".sources li").count() >= 1, "sources");
+    assert.ok(await turn(page, 0).getByText("verified").isVisible(), "the SHA-256 was checked");
+    await page.click("#toggle-log");
+    assert.ok((await page.locator("#frames li").count()) >= beforeEnd.length, "the raw frames");
+    assert.ok(!(await page.locator("#frames").innerText()).includes("bearer.e"), "no token in the log");
+    await visitor.shot("desktop-light-answer");
+    await page.click("#toggle-log");
+
+    await ask(visitor, "And how often should I change the oil?");
+    await answered(visitor, 1);
+    assert.equal(await page.locator("#conversations .pick").count(), 1, "both turns are one conversation");
+
+    await page.reload();
+    await page.locator(".turn").nth(1).waitFor();
+    assert.equal(await turn(page, 0).locator(".answer").innerText(), answer, "the history has the same answer");
+    await page.click("#new");
+    assert.equal(await page.locator(".turn").count(), 0);
+    await page.locator("#conversations .pick").first().click();
+    await page.locator(".turn").nth(1).waitFor();
+    await page.emulateMedia({ colorScheme: "dark" });
+    await visitor.shot("desktop-dark-history");
+    return visitor;
+  },
+
+  async "the page is accessible, light and dark"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await axe(page, `sign-in, ${colorScheme}`);
+    }
+    await register(visitor);
+    await ask(visitor, QUESTION);
+    await answered(visitor);
+    await turn(page, 0).locator(".sources summary").click();
+    await page.click("#toggle-log");
+    await page.click(".settings summary");
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await axe(page, `an answer, ${colorScheme}`);
+    }
+    return visitor;
+  },
+
+  async "it works on a phone"() {
+    const visitor = await visit({ ...PHONE, colorScheme: "dark" });
+    const { page } = visitor;
+    const fits = async (where) => {
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(width <= PHONE.viewport.width, `${where} is ${width} px wide`);
+    };
+    await fits("the sign-in");
+    await visitor.shot("phone-dark-sign-in");
+    await register(visitor);
+    await page.tap(`[data-ask="${QUESTION}"]`);
+    await answered(visitor);
+    await fits("the chat");
+    await visitor.shot("phone-dark-answer");
+    await page.tap("#menu");
+    await page.locator("#conversations .pick").first().waitFor();
+    await visitor.shot("phone-dark-menu");
+    await page.tap("#new");
+    assert.ok(await page.locator("#welcome").isVisible());
+    assert.ok(!(await page.locator("#side").isVisible()), "the menu closes");
+    return visitor;
+  },
+
+  async "it works with the keyboard alone"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    const tabTo = async (selector) => {
+      for (let i = 0; i < 30; i += 1) {
+        await page.keyboard.press("Tab");
+        if (await page.evaluate((s) => document.activeElement?.matches(s), selector)) return;
+      }
+      assert.fail(`Tab does not reach ${selector}`);
+    };
+    await tabTo("#tab-register");
+    await page.keyboard.press("ArrowRight");
+    assert.ok(await page.locator("#form-login").isVisible(), "arrows change the tab");
+    await page.keyboard.press("ArrowLeft");
+    await tabTo("#form-register [name=name]");
+    await page.keyboard.type("Grace Hopper");
+    await tabTo("#form-register [name=email]");
+    await page.keyboard.type(visitor.email);
+    await tabTo("#form-register [name=password]");
+    await page.keyboard.type(visitor.password);
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#status[data-state=online]");
+    assert.ok(await page.evaluate(() => document.activeElement.id === "question"), "the question has the focus");
+    await page.keyboard.type(QUESTION);
+    await page.keyboard.press("Enter");
+    await answered(visitor);
+    await page.keyboard.press("Shift+Tab");
+    await tabTo("#question");
+    return visitor;
+  },
+
+  async "a cut in the middle of an answer is healed"() {
+    const proxy = await CuttingProxy.start(base);
+    try {
+      const visitor = await visit({ url: proxy.url });
+      const { page, frames } = visitor;
+      await register(visitor);
+      proxy.cutAfterTokenFrames(3);
+      await ask(visitor, QUESTION);
+      await answered(visitor);
+      assert.equal(proxy.cuts, 1, "the connection was cut");
+      const resumed = frames.find((frame) => frame.type === "resumed");
+      assert.equal(resumed?.from_seq, 2, "resumed after the two tokens that arrived whole");
+      const { response } = frames.find((frame) => frame.type === "complete");
+      const joined = frames.filter((frame) => frame.type === "token").map((frame) => frame.token).join("");
+      assert.equal(joined, response, "every token once");
+      await turn(page, 0).getByText("verified").waitFor();
+      await turn(page, 0).getByText("resumed 1×").waitFor();
+      await visitor.shot("desktop-light-resumed");
+      visitor.complaints = visitor.complaints.filter((text) => !text.includes("WebSocket connection to"));
+      return visitor;
+    } finally {
+      proxy.stop();
+    }
+  },
+
+  async "markup in a name and in a message stays text"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    const name = `<img src=x onerror="alert('name')">`;
+    const message = `<script>alert("message")</script><img src=x onerror=alert(1)> **bold** [x](javascript:alert(2))`;
+    await register(visitor, name);
+    assert.equal(await page.locator("#who").innerText(), name);
+    await ask(visitor, message);
+    await answered(visitor);
+    assert.equal(await turn(page, 0).locator(".question").innerText(), message);
+    await page.reload();
+    await page.locator(".turn .meta").waitFor();
+    assert.equal(await page.locator("#turns img, #turns script, #turns a, #conversations img, #who img").count(), 0, "no markup came to life");
+    return visitor;
+  },
+
+  async "errors are shown with their code"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    await page.click("#tab-login");
+    await page.fill("#form-login [name=email]", visitor.email);
+    await page.fill("#form-login [name=password]", visitor.password);
+    await page.click("#form-login .primary");
+    await page.locator("#gate-error").getByText("INVALID_CREDENTIALS").waitFor();
+    await visitor.shot("desktop-light-error");
+    await page.click("#tab-token");
+    await page.fill("#form-token [name=token]", "eyJhbGciOiJub25lIn0.e30.");
+    await page.click("#form-token .primary");
+    await page.locator("#gate-error").getByText("INVALID_TOKEN").waitFor();
+    visitor.complaints = visitor.complaints.filter((text) => !text.includes("status of 401"));
+    return visitor;
+  },
+
+  async "tabs share a sign-in, and signing out ends it in all"() {
+    const visitor = await visit();
+    await register(visitor);
+    const second = await visitor.context.newPage();
+    await second.goto(new URL("/ws/test", base).href);
+    await second.waitForSelector("#status[data-state=online]");
+    await second.click("#sign-out");
+    await visitor.page.locator("#gate").waitFor();
+    assert.equal(await visitor.page.evaluate(() => localStorage.getItem("switchboard.account")), null);
+    return visitor;
+  },
+};
+
+let failed = 0;
+for (const [name, run] of Object.entries(scenarios)) {
+  try {
+    const visitor = await run();
+    assert.deepEqual(visitor.complaints, [], "the browser complained");
+    await visitor.context.close();
+    console.log(`ok   ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAIL ${name}\n     ${String(error.message ?? error).replaceAll("\n", "\n     ")}`);
+    const [context] = browser.contexts();
+    await context?.pages()[0]?.screenshot({ path: `${screenshots}/failed-${failed}.png` }).catch(() => {});
+    for (const left of browser.contexts()) await left.close();
+  }
+}
+await browser.close();
+console.log(`${Object.keys(scenarios).length - failed} passed, ${failed} failed`);
+process.exitCode = failed ? 1 : 0;

@@ -1,0 +1,171 @@
+//! The real server, as `switchboard serve` composes it, in a folder of its own.
+
+use super::socket::SocketBuilder;
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+use switchboard::{
+    app::{Application, ApplicationHandle},
+    config::{Config, ProviderKind, ScriptedConfig},
+    registry::GetStats,
+};
+use tempfile::TempDir;
+
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// How long something may take that is not measured.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server. End a test with [`TestApp::finish`], which looks for what was left behind.
+pub struct TestApp {
+    /// `http://127.0.0.1:<port>`
+    pub url: String,
+    /// Its working folder.
+    pub folder: TempDir,
+    pub http: reqwest::Client,
+    handle: ApplicationHandle,
+    database_url: String,
+}
+
+/// Somebody with an account.
+#[derive(Clone, Debug)]
+pub struct TestUser {
+    pub id: String,
+    pub email: String,
+    pub access_token: String,
+    pub refresh_token: String,
+}
+
+impl TestApp {
+    /// A server whose model says twenty tokens at once.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A server whose model says `tokens` tokens, one each `interval_ms`.
+    pub async fn scripted(tokens: u32, interval_ms: u64) -> Self {
+        Self::with(|config| {
+            config.provider.scripted = ScriptedConfig { tokens, interval_ms, ..ScriptedConfig::default() };
+        })
+        .await
+    }
+
+    /// A server with other settings.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut config = Config::default();
+        config.server.port = 0;
+        config.server.workers = 1;
+        config.data_dir = folder.path().join("data");
+        config.database.url = format!("sqlite://{}", folder.path().join("data/switchboard.db").display());
+        config.provider.kind = ProviderKind::Scripted;
+        config.provider.scripted.interval_ms = 0;
+        // Loading the documents takes longer than most tests; those that need them switch it on.
+        config.knowledge.seed = false;
+        change(&mut config);
+        let database_url = config.database.url.clone();
+        let application = Application::build(config).await.unwrap();
+        let (url, handle) = (format!("http://{}", application.address()), application.handle());
+        actix::spawn(application.run());
+        Self { url, folder, http: reqwest::Client::new(), handle, database_url }
+    }
+
+    /// Stops the server when all clients have gone, and looks for what they left behind: a session in the registry, a
+    /// turn that still runs.
+    pub async fn finish(self) {
+        let started = Instant::now();
+        loop {
+            let sessions = self.handle.registry.send(GetStats).await.unwrap().sessions;
+            let turns = self.handle.turns.stats().running_turns;
+            if sessions == 0 && turns == 0 {
+                break;
+            }
+            assert!(started.elapsed() < PATIENCE, "{sessions} sessions and {turns} turns were left behind");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.handle.stop().await;
+    }
+
+    /// Stops the server with whatever is running, as a signal does.
+    pub async fn stop(&self) {
+        self.handle.stop().await;
+    }
+
+    /// A new account, signed in.
+    pub async fn user(&self) -> TestUser {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let email = format!("user{}@example.org", COUNT.fetch_add(1, Ordering::Relaxed));
+        let body = json!({"email": email, "password": PASSWORD, "name": "Ada"});
+        let (status, answer) = self.post("/api/v1/auth/register", None, &body).await;
+        assert_eq!(status, 201, "{answer}");
+        TestUser::from_answer(&answer)
+    }
+
+    /// A new account with the role `operator`, given by the program itself, as on a shell.
+    pub async fn operator(&self) -> TestUser {
+        let user = self.user().await;
+        Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .current_dir(self.folder.path())
+            .args(["user", "set-role", &user.email, "operator", "--database-url", &self.database_url])
+            .assert()
+            .success();
+        let body = json!({"email": user.email, "password": PASSWORD});
+        let (status, answer) = self.post("/api/v1/auth/login", None, &body).await;
+        assert_eq!(status, 200, "{answer}");
+        TestUser::from_answer(&answer)
+    }
+
+    pub async fn get(&self, path: &str, user: Option<&TestUser>) -> (u16, Value) {
+        self.request(reqwest::Method::GET, path, user, None).await
+    }
+
+    pub async fn post(&self, path: &str, user: Option<&TestUser>, body: &Value) -> (u16, Value) {
+        self.request(reqwest::Method::POST, path, user, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, user: Option<&TestUser>) -> (u16, Value) {
+        self.request(reqwest::Method::DELETE, path, user, None).await
+    }
+
+    async fn request(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        user: Option<&TestUser>,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(user) = user {
+            request = request.bearer_auth(&user.access_token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        let value =
+            if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        (status, value)
+    }
+
+    /// A socket that is yet to connect.
+    pub fn socket(&self) -> SocketBuilder {
+        SocketBuilder::new(&self.url)
+    }
+}
+
+impl TestUser {
+    fn from_answer(answer: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self {
+            id: text(&answer["user"]["id"]),
+            email: text(&answer["user"]["email"]),
+            access_token: text(&answer["access_token"]),
+            refresh_token: text(&answer["refresh_token"]),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A WebSocket client that reads like the protocol.
+
+use super::TestUser;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{
+        self, Message,
+        client::IntoClientRequest,
+        handshake::client::Request,
+        http::{HeaderName, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+    },
+};
+
+/// How long a frame may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How to connect.
+pub struct SocketBuilder {
+    request: Request,
+}
+
+pub struct TestSocket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The subprotocol that the server chose.
+    pub subprotocol: Option<String>,
+}
+
+/// All frames of one turn, held against the rules of a turn.
+#[derive(Debug)]
+pub struct Transcript {
+    pub turn_id: String,
+    /// Of the conversation.
+    pub session_id: String,
+    pub steps: Vec<String>,
+    pub progress: Vec<Value>,
+    pub tokens: Vec<Value>,
+    /// The tokens, joined.
+    pub text: String,
+    /// `complete` or `error`.
+    pub terminal: Value,
+}
+
+impl SocketBuilder {
+    pub(super) fn new(url: &str) -> Self {
+        let url = format!("{}/ws/chat", url.replacen("http", "ws", 1));
+        Self { request: url.into_client_request().unwrap() }
+    }
+
+    /// Adds to the URL, such as `token=…`.
+    pub fn query(mut self, query: &str) -> Self {
+        *self.request.uri_mut() = format!("{}?{query}", self.request.uri()).parse().unwrap();
+        self
+    }
+
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        self
+    }
+
+    pub fn subprotocols(mut self, offer: &str) -> Self {
+        self.request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(offer).unwrap());
+        self
+    }
+
+    pub async fn connect(self) -> TestSocket {
+        self.try_connect().await.unwrap()
+    }
+
+    /// # Errors
+    /// The status and the body of a refused upgrade.
+    pub async fn try_connect(self) -> Result<TestSocket, (u16, Value)> {
+        match connect_async(self.request).await {
+            Ok((stream, response)) => {
+                let subprotocol = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
+                let subprotocol = subprotocol.map(|value| value.to_str().unwrap().to_owned());
+                Ok(TestSocket { stream, subprotocol })
+            }
+            Err(tungstenite::Error::Http(response)) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                Err((response.status().as_u16(), serde_json::from_slice(body).unwrap_or(Value::Null)))
+            }
+            Err(error) => panic!("no connection: {error}"),
+        }
+    }
+
+    /// Connects in the classic dialect and signs in with a message.
+    pub async fn signed_in(self, user: &TestUser) -> TestSocket {
+        let mut socket = self.connect().await;
+        socket.sign_in(user).await;
+        socket
+    }
+}
+
+impl TestSocket {
+    pub async fn send(&mut self, frame: Value) {
+        self.send_message(Message::text(frame.to_string())).await;
+    }
+
+    pub async fn send_message(&mut self, message: Message) {
+        self.stream.send(message).await.unwrap();
+    }
+
+    /// The next frame, whatever it is.
+    pub async fn next(&mut self) -> Value {
+        loop {
+            match self.next_message().await {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("a frame was expected, not {other:?}"),
+            }
+        }
+    }
+
+    /// The next WebSocket message, control frames among them.
+    pub async fn next_message(&mut self) -> Message {
+        let message = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("no message came in time");
+        message.expect("the socket ended").unwrap()
+    }
+
+    /// The next frame, which must be of this type.
+    pub async fn expect(&mut self, frame_type: &str) -> Value {
+        let frame = self.next().await;
+        assert_eq!(frame["type"], frame_type, "{frame}");
+        frame
+    }
+
+    /// The next frame, which must be an error of this code.
+    pub async fn expect_error(&mut self, code: &str) -> Value {
+        let frame = self.expect("error").await;
+        assert_eq!(frame["code"], code, "{frame}");
+        frame
+    }
+
+    /// The code of the close frame; frames before it are passed over.
+    pub async fn expect_close(&mut self) -> u16 {
+        loop {
+            if let Message::Close(reason) = self.next_message().await {
+                return reason.map_or(1005, |reason| reason.code.into());
+            }
+        }
+    }
+
+    pub async fn sign_in(&mut self, user: &TestUser) {
+        self.send(json!({"type": "auth", "token": user.access_token})).await;
+        let frame = self.expect("auth_success").await;
+        assert_eq!(frame["user"]["id"], user.id);
+    }
+
+    /// Asks in a new conversation, and reads the answer to its end.
+    pub async fn ask(&mut self, text: &str) -> Transcript {
+        self.turn(json!({"type": "message", "message": text})).await
+    }
+
+    /// Sends a frame that starts a turn, and reads the turn to its end.
+    pub async fn turn(&mut self, frame: Value) -> Transcript {
+        self.send(frame).await;
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next().await;
+            let is_terminal = frame["type"] == "complete" || frame["type"] == "error";
+            frames.push(frame);
+            if is_terminal {
+                return Transcript::check(frames);
+            }
+        }
+    }
+
+    /// Says goodbye, and waits for the answer.
+    pub async fn close(mut self) {
+        self.stream.close(None).await.unwrap();
+        while let Some(Ok(_)) = self.stream.next().await {}
+    }
+}
+
+impl Transcript {
+    /// Holds the frames of one turn against the rules: one terminal frame at the end, one turn, seqs without gaps, and
+    /// tokens that are the response.
+    pub fn check(mut frames: Vec<Value>) -> Self {
+        let terminal = frames.pop().expect("a turn has frames");
+        let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (progress, tokens): (Vec<_>, Vec<_>) = frames.into_iter().partition(|frame| frame["type"] == "progress");
+        let mut next_seq = 0;
+        let mut text = String::new();
+        for frame in &tokens {
+            assert_eq!(frame["type"], "token", "{frame}");
+            assert_eq!(frame["turn_id"], terminal["turn_id"], "{frame}");
+            let seq = frame["seq"].as_u64().unwrap();
+            assert_eq!(frame["first_seq"].as_u64().unwrap_or(seq), next_seq, "{frame}");
+            next_seq = seq + 1;
+            text.push_str(frame["token"].as_str().unwrap());
+            if let Some(partial) = frame["partial_response"].as_str() {
+                assert_eq!(partial, text);
+            }
+        }
+        if terminal["type"] == "complete" {
+            assert_eq!(terminal["response"], text);
+            assert_eq!(terminal["seq"].as_i64().unwrap(), i64::try_from(next_seq).unwrap() - 1);
+            let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(terminal["sha256"], hash);
+        }
+        Self {
+            turn_id: text_of(&terminal["turn_id"]),
+            session_id: text_of(&terminal["session_id"]),
+            steps: progress.iter().map(|frame| text_of(&frame["step"])).collect(),
+            progress,
+            tokens,
+            text,
+            terminal,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Model providers against real servers.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
+
+mod choice;
+mod openai;
+mod real_model;
+mod upstream;

@@ -1,0 +1,4 @@
+//! `/ws/chat`, as a client meets it.
+
+mod auth;
+mod messages;
