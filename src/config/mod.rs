@@ -203,7 +203,16 @@ pub struct ProviderConfig {
     pub idle_timeout_ms: u64,
     /// A whole answer, in milliseconds.
     pub total_timeout_ms: u64,
+    pub extractive: ExtractiveConfig,
     pub scripted: ScriptedConfig,
+}
+
+/// How `extractive` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExtractiveConfig {
+    /// Between two words, in milliseconds: a pace to read at. 0 does not wait.
+    pub interval_ms: u64,
 }
 
 /// What `scripted` says. A message may change it for its own turn with `metadata.script`.
@@ -326,8 +335,15 @@ impl Default for ProviderConfig {
             first_token_timeout_ms: 30_000,
             idle_timeout_ms: 15_000,
             total_timeout_ms: 300_000,
+            extractive: ExtractiveConfig::default(),
             scripted: ScriptedConfig::default(),
         }
+    }
+}
+
+impl Default for ExtractiveConfig {
+    fn default() -> Self {
+        Self { interval_ms: 15 }
     }
 }
 

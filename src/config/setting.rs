@@ -85,6 +85,7 @@ pub const SETTINGS: &[Setting] = &[
     whole("provider.first_token_timeout_ms", 1, HOUR_MS),
     whole("provider.idle_timeout_ms", 1, HOUR_MS),
     whole("provider.total_timeout_ms", 1, 24 * HOUR_MS),
+    whole("provider.extractive.interval_ms", 0, 1_000),
     whole("provider.scripted.tokens", 0, 100_000),
     whole("provider.scripted.interval_ms", 0, 60_000),
     whole("provider.scripted.token_bytes", 1, 1_024),

@@ -139,7 +139,7 @@ pub trait ModelProvider: Send + Sync {
 /// When it cannot work with its settings; the error names the setting.
 pub fn build(config: &ProviderConfig, topics: Vec<String>) -> Result<Arc<dyn ModelProvider>, Box<dyn Error>> {
     Ok(match config.kind {
-        ProviderKind::Extractive => Arc::new(extractive::ExtractiveProvider::new(topics)),
+        ProviderKind::Extractive => Arc::new(extractive::ExtractiveProvider::new(topics, config.extractive)),
         ProviderKind::Openai => Arc::new(openai::OpenAi::new(config)?),
         ProviderKind::Scripted => Arc::new(scripted::Scripted::new(config.scripted)?),
     })

@@ -10,20 +10,26 @@ mod answer;
 mod blocks;
 
 use super::{AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, ModelProvider, ProviderError};
-use crate::domain::{FinishReason, Usage};
+use crate::{
+    config::ExtractiveConfig,
+    domain::{FinishReason, Usage},
+};
 use futures_util::{StreamExt, stream};
+use std::time::Duration;
 
 /// Answers from passages.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ExtractiveProvider {
     /// What it can help with, named when it has no answer.
     topics: Vec<String>,
+    /// Between two words.
+    interval: Duration,
 }
 
 impl ExtractiveProvider {
     /// `topics` are what the knowledge base is about, as they read behind "ask me about": "engine and performance".
-    pub fn new(topics: Vec<String>) -> Self {
-        Self { topics }
+    pub fn new(topics: Vec<String>, config: ExtractiveConfig) -> Self {
+        Self { topics, interval: Duration::from_millis(config.interval_ms) }
     }
 }
 
@@ -40,9 +46,14 @@ impl ModelProvider for ExtractiveProvider {
             .map(|token| AnswerPart::Token(token.to_owned()))
             .chain([AnswerPart::Finished { reason: FinishReason::Stop, usage }])
             .collect();
-        let stream = stream::iter(parts).then(|part| async move {
+        let interval = self.interval;
+        let stream = stream::iter(parts).then(move |part| async move {
             // The whole answer is there at once; without a pause it would hold its thread from the first word to the last.
-            tokio::task::yield_now().await;
+            if interval.is_zero() {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(interval).await;
+            }
             Ok(part)
         });
         Ok(stream.boxed())
@@ -104,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_answer_streams_word_by_word_and_ends_once() {
-        let parts = parts(&ExtractiveProvider::default()).await;
+        let parts = parts(&ExtractiveProvider::new(Vec::new(), ExtractiveConfig { interval_ms: 0 })).await;
         let (last, tokens) = parts.split_last().unwrap();
         let answer: String = tokens
             .iter()
@@ -122,7 +133,10 @@ mod tests {
     #[tokio::test]
     async fn it_leaves_classification_to_others() {
         let request = ClassifyRequest { instructions: String::new(), question: "q".to_owned(), labels: Vec::new() };
-        assert_eq!(ExtractiveProvider::default().classify(request).await.unwrap(), None);
+        assert_eq!(
+            ExtractiveProvider::new(Vec::new(), ExtractiveConfig { interval_ms: 0 }).classify(request).await.unwrap(),
+            None
+        );
     }
 
     proptest! {

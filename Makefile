@@ -1,0 +1,32 @@
+# `make run` serves a chat at http://localhost:8000/; `make test` runs every test. `make check` is what CI runs.
+
+CARGO ?= cargo
+
+.PHONY: help run run-llm test tools fmt clippy check
+
+help: ## Show this help
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## Build the server and serve http://localhost:8000/
+	$(CARGO) run --release --locked -- serve
+
+run-llm: ## The same with a small real model beside it (SmolLM2 behind llama.cpp's server)
+	.ci/run-llm.sh --release --locked -- serve
+
+tools: ## Install what the tests need beside Rust: Chromium, Python and Node packages, the small model
+	.ci/install-test-tools.sh
+	.ci/install-model.sh
+
+test: tools ## Run every test
+	$(CARGO) test --locked
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+clippy: ## Lint
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+check: ## What CI runs: formatting, lints, every test
+	$(CARGO) fmt --check
+	$(MAKE) clippy
+	$(MAKE) test
