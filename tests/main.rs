@@ -4,3 +4,4 @@ mod cli;
 mod harness;
 mod provider;
 mod session;
+mod tidy;

@@ -1,0 +1,116 @@
+//! The house rules, as far as a test can hold them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A file of code is one thing; one that is longer than this is probably two. Tests at its end do not count.
+const MAX_LINES: usize = 420;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below `folder` with this ending, as its path from the top and its text.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == ending) {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no .{ending} below {folder}");
+    found
+}
+
+/// The code of a file, without its tests and comments.
+fn code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\n").next().unwrap();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn parts_import_only_what_they_may() {
+    // Who may name what; everything else in `src` may not.
+    let rules = [
+        ("actix_web_actors", &["src/session/actor.rs"] as &[_]),
+        ("diesel", &["src/store/sqlite"]),
+        ("reqwest", &["src/provider", "src/config/check.rs"]),
+        ("argon2", &["src/auth"]),
+        ("jsonwebtoken", &["src/auth"]),
+        ("SqliteStore", &["src/store/sqlite", "src/app.rs", "src/cli"]),
+        ("HttpServer", &["src/app.rs"]),
+        ("crate::app", &["src/cli"]),
+        ("crate::http", &[]),
+        ("crate::session", &["src/http"]),
+        ("crate::registry", &["src/session", "src/workflow", "src/http"]),
+        ("crate::workflow", &["src/session", "src/http"]),
+        ("crate::turn", &["src/session", "src/workflow", "src/registry", "src/http"]),
+        ("crate::provider", &["src/workflow"]),
+    ];
+    for (name, text) in files("src", "rs").into_iter().filter(|(name, _)| !name.ends_with("tests.rs")) {
+        let code = code(&text);
+        for (import, homes) in rules {
+            let own = import.strip_prefix("crate::").map(|part| format!("src/{part}"));
+            let is_home =
+                homes.iter().any(|home| name.starts_with(home)) || own.is_some_and(|own| name.starts_with(&own));
+            let is_named = code.match_indices(import).any(|(at, _)| {
+                let bytes = code.as_bytes();
+                let is_word = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+                !is_word(at.checked_sub(1).and_then(|at| bytes.get(at))) && !is_word(bytes.get(at + import.len()))
+            });
+            assert!(is_home || !is_named, "{name} names `{import}`, which is for {homes:?}");
+        }
+    }
+}
+
+#[test]
+fn files_say_what_they_are_and_stay_short() {
+    for (name, text) in files("src", "rs").into_iter().chain(files("tests", "rs")) {
+        assert!(text.starts_with("//!"), "{name} does not begin with what it is");
+        let lines = text.split("#[cfg(test)]\n").next().unwrap().lines().count();
+        assert!(name.starts_with("tests/") || lines <= MAX_LINES, "{name} has {lines} lines: is it one thing?");
+        let stem = Path::new(&name).file_stem().unwrap();
+        assert!(
+            !["utils", "util", "helpers", "common", "misc"].iter().any(|vague| stem == *vague),
+            "{name}: a vague name"
+        );
+    }
+    let main = fs::read_to_string(root().join("src/main.rs")).unwrap();
+    assert!(main.lines().count() < 60, "main.rs does more than start");
+}
+
+#[test]
+fn links_between_the_docs_lead_somewhere() {
+    let mut pages = files("docs", "md");
+    pages.push(("README.md".to_owned(), fs::read_to_string(root().join("README.md")).unwrap()));
+    for (name, text) in pages {
+        let folder = PathBuf::from(&name).parent().unwrap().to_owned();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, _) = target.split_once('#').unwrap_or((target, ""));
+            if !file.is_empty() && !file.contains("://") {
+                assert!(root().join(&folder).join(file).exists(), "{name} links to {file}, which is not there");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_makefile_has_what_the_readme_promises() {
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for target in
+        readme.split("make ").skip(1).filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '-').next())
+    {
+        let is_command = ["run", "run-llm", "test", "check"].contains(&target);
+        assert!(!is_command || makefile.contains(&format!("\n{target}:")), "there is no `make {target}`");
+    }
+}
