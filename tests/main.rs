@@ -2,5 +2,6 @@
 
 mod cli;
 mod harness;
+mod knowledge;
 mod provider;
 mod session;
