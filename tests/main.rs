@@ -2,6 +2,7 @@
 
 mod cli;
 mod harness;
+mod knowledge;
 mod provider;
 mod session;
 mod tidy;

@@ -239,6 +239,14 @@ fn too_large(limit_bytes: usize) -> ApiError {
     ApiError::new(ErrorCode::MessageTooLong, format!("The document is over the limit of {limit_bytes} bytes."))
 }
 
+/// An error as a sentence of its own.
+fn sentence(error: &IngestError) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
 /// What a client is told of a document that was not taken in.
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
@@ -246,10 +254,10 @@ impl From<IngestError> for ApiError {
             IngestError::InvalidName { field, reason } => Self::invalid_field(field, reason),
             IngestError::TooLarge { limit_bytes } => too_large(limit_bytes),
             IngestError::Extract(ExtractError::TooLarge { .. }) => {
-                Self::new(ErrorCode::MessageTooLong, error.to_string())
+                Self::new(ErrorCode::MessageTooLong, sentence(&error))
             }
             IngestError::Extract(_) | IngestError::Empty | IngestError::TooManyChunks { .. } => {
-                Self::new(ErrorCode::InvalidField, error.to_string())
+                Self::new(ErrorCode::InvalidField, sentence(&error))
             }
             IngestError::Busy => Self::overloaded("Other documents are being read.", BUSY_RETRY_MS),
             IngestError::File(_) => Self::internal(&error),

@@ -5,7 +5,7 @@ use super::{
     chunk::{MAX_CHUNKS, chunk},
     extract::{ExtractError, Extracted, Limits, MediaType, extract, media_type, split_front_matter},
     ingest::{checked_name, files_below},
-    rank::rank,
+    rank::{GOOD_SCORE, rank},
     seed,
     terms::query_terms,
 };
@@ -73,6 +73,19 @@ impl KnowledgeBase {
         }
         let candidates = CANDIDATES.max(limit.try_into().unwrap_or(u32::MAX));
         Ok(rank(self.store.search_chunks(terms, scope.to_vec(), candidates).await?, limit))
+    }
+
+    /// Finds the passages to answer a question from: those in `scope`, or, when none of them could be taken for an
+    /// answer, those anywhere. A router that chose the wrong specialist costs a moment then, and not the answer.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
+        let found = self.search(query, scope, limit).await?;
+        if scope.is_empty() || found.first().is_some_and(|best| best.score >= GOOD_SCORE) {
+            return Ok(found);
+        }
+        self.search(query, &[], limit).await
     }
 
     /// Takes a document in, in place of the one of the same name.

@@ -61,9 +61,12 @@ pub(super) fn checked_name(field: &'static str, name: &str) -> Result<String, In
     Ok(name.to_owned())
 }
 
+/// A file and its name as a document, or a path that cannot be looked at and why.
+type Found = Result<(PathBuf, String), (PathBuf, io::Error)>;
+
 /// The files below `root`, or `root` itself, each with its name as a document: the path below `root`, with `/` between
 /// folders. Hidden files and links to folders are left out, what cannot be listed is reported.
-pub(super) fn files_below(root: &Path) -> Vec<Result<(PathBuf, String), (PathBuf, io::Error)>> {
+pub(super) fn files_below(root: &Path) -> Vec<Found> {
     let mut files = Vec::new();
     if root.is_dir() {
         walk(root, root, MAX_FOLDER_DEPTH, &mut files);
@@ -74,7 +77,7 @@ pub(super) fn files_below(root: &Path) -> Vec<Result<(PathBuf, String), (PathBuf
     files
 }
 
-fn walk(root: &Path, folder: &Path, levels: usize, files: &mut Vec<Result<(PathBuf, String), (PathBuf, io::Error)>>) {
+fn walk(root: &Path, folder: &Path, levels: usize, files: &mut Vec<Found>) {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut entries = match entries {
         Ok(entries) => entries,

@@ -203,7 +203,7 @@ pub(super) mod tests {
         let mut offsets = Vec::new();
         let mut object = |file: &mut Vec<u8>, body: &[u8]| {
             offsets.push(file.len());
-            write!(file, "{} 0 obj\n", offsets.len()).unwrap();
+            writeln!(file, "{} 0 obj", offsets.len()).unwrap();
             file.extend_from_slice(body);
             file.extend_from_slice(b"\nendobj\n");
         };
@@ -223,11 +223,11 @@ pub(super) mod tests {
             object(&mut file, extra.as_bytes());
         }
         let start = file.len();
-        write!(file, "xref\n0 {}\n0000000000 65535 f \n", offsets.len() + 1).unwrap();
+        writeln!(file, "xref\n0 {}\n0000000000 65535 f ", offsets.len() + 1).unwrap();
         for offset in &offsets {
-            write!(file, "{offset:010} 00000 n \n").unwrap();
+            writeln!(file, "{offset:010} 00000 n ").unwrap();
         }
-        write!(file, "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", offsets.len() + 1).unwrap();
+        writeln!(file, "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF", offsets.len() + 1).unwrap();
         file
     }
 

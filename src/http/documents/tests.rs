@@ -111,7 +111,7 @@ async fn a_document_lives_from_post_to_delete() {
 async fn a_file_comes_as_a_form() {
     let (base, _folder) = base();
     let app = app!(base);
-    let (status, made) = answer(&app, Some(Role::Operator), upload("file", "C:\\docs\\a.md", b"# A\n\nBlue.")).await;
+    let (status, made) = answer(&app, Some(Role::Operator), upload("file", "docs/a.md", b"# A\n\nBlue.")).await;
     assert_eq!((status, &made["source"], &made["media_type"]), (201, &json!("a.md"), &json!("text/markdown")));
     let (status, body) = answer(&app, Some(Role::Operator), upload("other", "a.md", b"# A\n\nBlue.")).await;
     assert_eq!((status, &body["code"]), (422, &json!("INVALID_FIELD")));

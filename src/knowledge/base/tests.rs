@@ -146,6 +146,44 @@ async fn a_scope_is_its_collections_and_what_belongs_to_all() {
 }
 
 #[tokio::test]
+async fn what_the_scope_does_not_answer_is_looked_for_everywhere() {
+    let base = seeded_base().await;
+    let scope = ["maintenance".to_owned()];
+    let sources = |passages: Vec<Passage>| passages.into_iter().map(|passage| passage.source).collect::<Vec<_>>();
+    let within = sources(base.retrieve("When is an oil change due?", &scope, 3).await.unwrap());
+    assert!(within.iter().all(|source| source != "dimensions-and-capacities.md"), "{within:?}");
+    let beyond = sources(base.retrieve("How do I pair my phone?", &scope, 3).await.unwrap());
+    assert_eq!(beyond[0], "infotainment-and-assistance.md");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    /// Whatever happened to a file on its way: it is read, or it is refused.
+    #[test]
+    fn a_damaged_file_is_read_or_refused(
+        word in any::<bool>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        end in any::<prop::sample::Index>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = if word { docx() } else { pdf_of_lines(&["The towbar weighs 23 kg."]) };
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if cut {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        let limits = Limits { max_text_bytes: 100_000, deadline: Instant::now() + Duration::from_secs(5) };
+        let read = std::panic::catch_unwind(|| read_document("file", &bytes, None, 1_000, &limits));
+        if let Ok(Ok(read)) = read {
+            prop_assert!(!read.chunks.is_empty());
+        }
+        prop_assert!(!limits.is_over());
+    }
+}
+
+#[tokio::test]
 async fn the_same_source_again_replaces_the_document() {
     let base = empty_base();
     let first = base.ingest(document("notes.md", "specs", "# Old\nThe flywheel is red.")).await.unwrap();
