@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 .ci/install-model.sh
 # The model's server ends when its standard input does, which is held open by this shell alone.
-coproc MODEL { exec target/real-model/venv/bin/python tests/real_model/serve.py --threads "${MODEL_THREADS:-2}"; }
+coproc MODEL { exec target/real-model/venv/bin/python tests/real_model/serve.py --threads "${MODEL_THREADS:-1}"; }
 if ! read -r ready base_url <&"${MODEL[0]}" || [ "$ready" != ready ]; then
     echo "The model did not start; to install it again: rm -r target/real-model" >&2
     exit 1
@@ -15,4 +15,6 @@ echo "The model answers at $base_url"
 export SWITCHBOARD__PROVIDER__KIND=openai
 export SWITCHBOARD__PROVIDER__BASE_URL="$base_url"
 export SWITCHBOARD__PROVIDER__MODEL=smollm2-135m-instruct
+# What so small a model has to say is said by then.
+export SWITCHBOARD__PROVIDER__MAX_ANSWER_TOKENS="${SWITCHBOARD__PROVIDER__MAX_ANSWER_TOKENS:-256}"
 cargo run "$@"

@@ -249,7 +249,7 @@ mod tests {
 
     fn agent(name: &str, rest: &str) -> String {
         format!(
-            "[[agent]]\nname = \"{name}\"\ndescription = \"d\"\nsystem_prompt = \"s\"\nexamples = [\"e\"]\n{rest}\n"
+            "[[agent]]\nname = \"{name}\"\ntopic = \"t\"\ndescription = \"d\"\nsystem_prompt = \"s\"\nexamples = [\"e\"]\n{rest}\n"
         )
     }
 
@@ -264,13 +264,14 @@ mod tests {
             (agent("A b", "default = true"), "agent 1 (\"A b\"): `name`"),
             (one.replace("\"e\"", ""), "`examples`"),
             (one.replace("\"e\"", "\" \""), "`examples`"),
+            (one.replace("\"t\"", "\" \""), "`topic`"),
             (one.replace("\"d\"", "\"\""), "`description`"),
             (one.replace("\"s\"", "\"\""), "`system_prompt`"),
             (format!("{one}[safety]\nwords = []\nwarning = \"w\""), "safety: `words`"),
             (format!("{one}[safety]\nwords = [\"!\"]\nwarning = \"w\""), "safety: `words`"),
             (format!("{one}[safety]\nwords = [\"w\"]\nwarning = \"\""), "safety: `warning`"),
             (agent("a", "default = true\ntemprature = 1"), "temprature"),
-            (agent("a", "default = 1"), "line 6"),
+            (agent("a", "default = 1"), "line 7"),
             ("agent = [".to_owned(), "line 1"),
         ] {
             let error = Agents::parse(&text, "my.toml").unwrap_err().to_string();

@@ -290,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn one_specialist_needs_no_choice() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let only = "[[agent]]\nname='a'\ndescription='d'\nsystem_prompt='s'\nexamples=['e']\ndefault=true";
+        let only = "[[agent]]\nname='a'\ntopic='t'\ndescription='d'\nsystem_prompt='s'\nexamples=['e']\ndefault=true";
         std::fs::write(file.path(), only).unwrap();
         let router = Router::new(Arc::new(Agents::load(Some(file.path())).unwrap()), THRESHOLD);
         let model = classifier("a", 0.5);

@@ -1,8 +1,11 @@
 //! The openai provider choosing a label, against a server that has probabilities, refuses them, or answers nonsense.
 
-use super::upstream::{Step, Upstream, answers, provider};
+use super::upstream::{Step, Upstream, answers, config, provider};
 use serde_json::json;
-use switchboard::provider::{Classification, ClassifyRequest, ModelProvider, ProviderErrorKind as Kind};
+use switchboard::{
+    config::ProviderConfig,
+    provider::{Classification, ClassifyRequest, ModelProvider, ProviderErrorKind as Kind, openai::OpenAi},
+};
 
 fn choice_request() -> ClassifyRequest {
     ClassifyRequest {
@@ -83,4 +86,15 @@ async fn a_choice_that_is_none_is_an_error() {
         let upstream = Upstream::start(script).await;
         assert_eq!(provider(&upstream).classify(choice_request()).await.map_err(|err| err.kind), Err(kind));
     }
+}
+
+#[actix_web::test]
+async fn a_choice_leaves_time_for_the_answer() {
+    let upstream = Upstream::start([vec![Step::Stall]]).await;
+    let config = ProviderConfig { first_token_timeout_ms: 600, ..config(&upstream) };
+    let start = std::time::Instant::now();
+    let chosen = OpenAi::new(&config).unwrap().classify(choice_request()).await;
+    assert_eq!(chosen.map_err(|err| err.kind), Err(Kind::Timeout));
+    assert!(start.elapsed().as_millis() < 600, "{:?}", start.elapsed());
+    upstream.all_closed().await;
 }

@@ -70,9 +70,10 @@ struct Labelled {
 }
 
 impl OpenAi {
-    /// Asks for a label.
+    /// Asks for a label, for a third of the time that the first token may take.
     pub(super) async fn choose(&self, request: &ClassifyRequest) -> Result<Classification, Failure> {
-        let deadline = Instant::now() + self.first_token_timeout.min(self.total_timeout);
+        // The answer itself needs the rest; without a choice, the caller has other ways to find one.
+        let deadline = Instant::now() + self.first_token_timeout.min(self.total_timeout) / 3;
         if !self.without_logprobs.load(Ordering::Relaxed) {
             match self.ask(request, 0, true, deadline).await {
                 Ok((label, Some(confidence))) => return Ok(Classification { label, confidence }),
