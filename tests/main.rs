@@ -1,6 +1,9 @@
 //! Black-box tests: each starts the real server on a free port and talks to it as a client does.
 
+mod browser;
 mod cli;
+mod clients;
 mod harness;
 mod provider;
 mod session;
+mod websocket_doc;
