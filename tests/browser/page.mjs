@@ -1,18 +1,20 @@
-// node page.mjs http://localhost:8000 [folder for screenshots]
+// node page.mjs http://localhost:8000 [answers | slow]
 //
 // Drives /ws/test in a real Chromium (CHROMIUM, or /usr/bin/chromium) against a running server. Exits 1 when a scenario
-// fails. The server's provider must stream an answer of at least five tokens, with sources.
+// fails. `answers`, the default, wants a server that answers from its documents, with sources; `slow` one whose answers
+// take some seconds. Screenshots are left in target/screenshots.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { CuttingProxy } from "./cutting_proxy.mjs";
 
 const base = new URL(process.argv[2] ?? "http://localhost:8000");
-const screenshots = resolve(process.argv[3] ?? new URL("../../target/screenshots", import.meta.url).pathname);
+const suite = process.argv[3] ?? "answers";
+const screenshots = fileURLToPath(new URL("../../target/screenshots", import.meta.url));
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const QUESTION = "What is the engine power?";
 const DESKTOP = { width: 1280, height: 800 };
@@ -85,7 +87,7 @@ async function axe(page, where) {
   assert.deepEqual(found, [], `accessibility: ${where}`);
 }
 
-const scenarios = {
+const answers = {
   async "a new user registers, asks, and watches the answer arrive"() {
     const visitor = await visit();
     const { page, frames } = visitor;
@@ -94,7 +96,6 @@ const scenarios = {
     await register(visitor);
     await visitor.shot("desktop-light-welcome");
     await page.click(`[data-ask="${QUESTION}"]`);
-    await page.waitForSelector(".turn.streaming").then(() => visitor.shot("desktop-light-streaming"), () => {});
     const answer = await answered(visitor);
     assert.ok(answer.length > 20, `an answer: ${answer}`);
     assert.equal(await turn(page, 0).locator(".question").innerText(), QUESTION);
@@ -277,6 +278,78 @@ const scenarios = {
   },
 };
 
+const slow = {
+  async "Stop ends an answer, and what there was stays"() {
+    const visitor = await visit();
+    const { page, frames } = visitor;
+    await register(visitor);
+    await ask(visitor, QUESTION);
+    await page.waitForSelector(".turn.streaming");
+    assert.ok(await page.locator("#stop").isVisible(), "Stop takes the place of Send");
+    await visitor.shot("desktop-light-streaming");
+    await page.press("#question", "Escape");
+    const answer = await answered(visitor);
+    const complete = frames.find((frame) => frame.type === "complete");
+    assert.equal(complete.finish_reason, "cancelled");
+    assert.ok(answer.length > 0 && await turn(page, 0).getByText("stopped").isVisible());
+    await turn(page, 0).getByText("verified").waitFor();
+    assert.ok(await page.locator("#send").isVisible(), "the next question may come");
+    return visitor;
+  },
+
+  async "an answer goes on over a reload of the page"() {
+    const visitor = await visit();
+    const { page, frames } = visitor;
+    await register(visitor);
+    await ask(visitor, QUESTION);
+    await page.waitForSelector(".turn.streaming");
+    await page.reload();
+    await page.waitForSelector(".turn.streaming");
+    assert.ok(frames.some((frame) => frame.type === "resumed" && frame.state === "streaming"));
+    await answered(visitor);
+    assert.equal(await turn(page, 0).locator(".question").innerText(), QUESTION);
+    await turn(page, 0).getByText("verified").waitFor();
+    return visitor;
+  },
+
+  async "a second tab sees the same answer arrive"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    await register(visitor);
+    await ask(visitor, QUESTION);
+    await answered(visitor);
+    const second = await visitor.context.newPage();
+    await second.goto(page.url());
+    await second.locator("#conversations .pick").first().click();
+    await turn(second, 0).locator(".meta").waitFor();
+    await second.fill("#question", "And the torque?");
+    await second.press("#question", "Enter");
+    await turn(second, 1).locator(".meta").waitFor();
+    assert.equal(await turn(second, 1).locator(".question").innerText(), "And the torque?");
+    return visitor;
+  },
+
+  async "two conversations are answered side by side"() {
+    const visitor = await visit();
+    const { page, frames } = visitor;
+    await register(visitor);
+    await ask(visitor, QUESTION);
+    await page.waitForSelector(".turn.streaming");
+    await page.click("#new");
+    await ask(visitor, "My car won't start");
+    await answered(visitor);
+    assert.equal(await turn(page, 0).locator(".question").innerText(), "My car won't start");
+    await page.locator("#conversations .pick", { hasText: QUESTION }).click();
+    await page.locator(".turn .question", { hasText: QUESTION }).waitFor();
+    await answered(visitor);
+    await turn(page, 0).getByText("verified").waitFor();
+    assert.equal(new Set(frames.filter((frame) => frame.type === "token").map((frame) => frame.session_id)).size, 2);
+    return visitor;
+  },
+};
+
+const scenarios = { answers, slow }[suite];
+assert.ok(scenarios, `there is no suite ${suite}`);
 let failed = 0;
 for (const [name, run] of Object.entries(scenarios)) {
   try {

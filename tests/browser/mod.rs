@@ -1,0 +1,36 @@
+//! The page `/ws/test` in a real browser: `page.mjs` drives Chromium. Screenshots are left in `target/screenshots`.
+
+use crate::{
+    clients::{app, repository},
+    harness::TestApp,
+};
+use std::time::Duration;
+use tokio::{process::Command, time::timeout};
+
+/// How long all scenarios of a suite together may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Runs a suite of `page.mjs`.
+async fn run_suite(app: &TestApp, suite: &str) {
+    let packages = repository("tests/browser/node_modules/playwright-core");
+    assert!(packages.exists(), "{} is missing: run .ci/install-test-tools.sh", packages.display());
+    let mut command = Command::new("node");
+    command.arg(repository("tests/browser/page.mjs")).args([&app.url, suite]).kill_on_drop(true);
+    let output = timeout(PATIENCE, command.output()).await.expect("it ends in time").expect("node starts");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[actix_web::test]
+async fn the_page_shows_answers_in_a_real_browser() {
+    let app = app().await;
+    run_suite(&app, "answers").await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_page_keeps_hold_of_slow_answers() {
+    let app = TestApp::scripted(120, 25).await;
+    run_suite(&app, "slow").await;
+    app.finish().await;
+}

@@ -1,0 +1,114 @@
+//! Clients that were not written in Rust: the programs of `docs/WEBSOCKET.md` and the clients in `clients/`, each run as
+//! its reader would, against the server with its documents and without a model.
+
+use crate::{harness::TestApp, websocket_doc::examples};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Output,
+    time::Duration,
+};
+use switchboard::config::ProviderKind;
+use tempfile::TempDir;
+use tokio::{process::Command, time::timeout};
+
+/// How long a program may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What the server's documents say of the engine.
+const ENGINE_POWER: &str = "180 kW";
+
+/// A path in the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The Python of `.ci/install-test-tools.sh`.
+fn python() -> PathBuf {
+    let python = repository("target/tools/venv/bin/python");
+    assert!(python.exists(), "{} is missing: run .ci/install-test-tools.sh", python.display());
+    python
+}
+
+/// A server that answers from its documents.
+pub async fn app() -> TestApp {
+    TestApp::with(|config| {
+        config.provider.kind = ProviderKind::Extractive;
+        config.knowledge.seed = true;
+    })
+    .await
+}
+
+/// Runs a program to its end and returns what it printed.
+///
+/// # Panics
+/// When it fails, or takes too long.
+pub async fn run(command: &mut Command) -> String {
+    command.kill_on_drop(true);
+    let Output { status, stdout, stderr } =
+        timeout(PATIENCE, command.output()).await.expect("it ends in time").expect("it starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{command:?}: {status}\n{stdout}\n{stderr}");
+    stdout.into_owned()
+}
+
+/// Node, with a WebSocket also where it is version 20.
+fn node(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut command = Command::new("node");
+    command.arg("--experimental-websocket").args(arguments);
+    command
+}
+
+#[actix_web::test]
+async fn the_programs_of_the_document_work() {
+    let app = app().await;
+    let folder = TempDir::new().unwrap();
+    for example in examples() {
+        let file = folder.path().join(example.name).with_extension(if example.language == "js" { "mjs" } else { "py" });
+        std::fs::write(&file, example.code).unwrap();
+        let mut command = if example.language == "js" { node([&file]) } else { Command::new(python()) };
+        if example.language == "python" {
+            command.arg(&file);
+        }
+        let printed = run(command.env("SWITCHBOARD_URL", &app.url)).await;
+        assert!(printed.contains(ENGINE_POWER), "{}: {printed}", example.name);
+        let verdict = if example.name.ends_with("resume") { "sha256 matches: true" } else { "whole: true" };
+        assert!(printed.to_lowercase().contains(verdict), "{}: {printed}", example.name);
+        assert_eq!(printed.contains("resumed at 1"), example.name.ends_with("resume"), "{}: {printed}", example.name);
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_javascript_client_works_also_through_a_cut() {
+    let app = app().await;
+    let client = repository("clients/javascript/example.mjs");
+    let direct = run(node([&client]).arg(&app.url)).await;
+    let cut = run(node([repository("tests/clients/through_a_cut.mjs")])
+        .args([&app.url, "node", "--experimental-websocket"])
+        .arg(&client)
+        .arg("{url}"))
+    .await;
+    for printed in [&direct, &cut] {
+        assert!(printed.contains(ENGINE_POWER) && printed.contains("SHA-256 verified"), "{printed}");
+    }
+    assert_eq!(direct, cut);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_python_client_works_also_through_a_cut() {
+    let app = app().await;
+    let client = repository("clients/python/example.py");
+    let direct = run(Command::new(python()).arg(&client).arg(&app.url)).await;
+    let cut = run(node([repository("tests/clients/through_a_cut.mjs")])
+        .arg(&app.url)
+        .arg(python())
+        .arg(&client)
+        .arg("{url}"))
+    .await;
+    for printed in [&direct, &cut] {
+        assert!(printed.contains(ENGINE_POWER) && printed.contains("SHA-256 verified"), "{printed}");
+    }
+    assert_eq!(direct, cut);
+    app.finish().await;
+}
