@@ -150,7 +150,7 @@ impl Steps<'_> {
         self.announce(Step::RagRetrieval, &message, Some(&routed), None);
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
-        let search = self.engine.knowledge.search(&query, &routed.agent.collections, self.engine.max_passages);
+        let search = self.engine.knowledge.retrieve(&query, &routed.agent.collections, self.engine.max_passages);
         let passages = self.unless_cancelled(search).await?.unwrap_or_else(|error| {
             // An answer without sources is better than none.
             log::error!(turn_id:% = self.log.subject.turn_id; "the knowledge base cannot be searched: {error}");

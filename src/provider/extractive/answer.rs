@@ -24,6 +24,8 @@ const FURTHER_HEADING_SHARE: f64 = 0.5;
 const EQUAL_SHARE: f64 = 0.9;
 /// The paragraphs of a section that is the answer are quoted whole up to this, in characters; sentence by sentence above.
 const WHOLE_PARAGRAPHS_CHARS: usize = 600;
+/// In a follow-up the words of the question before count too; its own count so many times more.
+const OWN_WORDS: f64 = 3.0;
 /// Rows of a table, and items of a list, in one answer.
 const MAX_LINES: usize = 12;
 
@@ -34,7 +36,7 @@ pub(super) fn write(request: &GenerateRequest, topics: &[String]) -> String {
     if best.score < GOOD_SCORE {
         return nothing_good(&request.passages, topics);
     }
-    let question = Question::new(&query, &request.passages);
+    let question = Question::new(&request.question, &query, &request.passages);
     let mut answer = String::new();
     let mut sources: Vec<&Passage> = Vec::new();
     let mut said = HashSet::new();
@@ -97,7 +99,9 @@ struct Question {
 }
 
 impl Question {
-    fn new(query: &str, passages: &[Passage]) -> Self {
+    /// `query` is what was searched for: the question as it was asked, `own`, and what it goes on from.
+    fn new(own: &str, query: &str, passages: &[Passage]) -> Self {
+        let own = if own == query { HashSet::new() } else { terms::stems(own).into_iter().collect() };
         let units: Vec<HashSet<String>> = passages
             .iter()
             .flat_map(|passage| blocks(&passage.text))
@@ -112,6 +116,7 @@ impl Question {
             .map(|term| {
                 let holding = units.iter().filter(|unit| unit.contains(&term)).count() as f64;
                 let weight = (1.0 + (units.len() as f64 + 1.0) / (holding + 0.5)).ln();
+                let weight = if own.contains(&term) { weight * OWN_WORDS } else { weight };
                 (term, weight)
             })
             .collect();
@@ -204,13 +209,15 @@ impl Question {
             })
             .collect();
         let named = names.iter().copied().fold(0.0, f64::max);
-        let columns: Vec<usize> = (1..header.len()).filter(|&column| self.weight(&header[column]) > 0.0).collect();
-        let columns = if columns.is_empty() { (1..header.len()).collect() } else { columns };
+        let heads: Vec<f64> = header.iter().skip(1).map(|head| self.weight(head)).collect();
+        let most = heads.iter().copied().fold(0.0, f64::max);
+        let columns: Vec<usize> =
+            (1..).zip(heads).filter(|(_, weight)| *weight >= most * UNIT_SHARE).map(|(column, _)| column).collect();
         rows.iter()
             .zip(names)
             .filter(|(row, name)| {
                 if named > 0.0 && about_it {
-                    *name >= named
+                    *name >= named * UNIT_SHARE
                 } else {
                     about_it || self.weight(&row.join(" ")) >= best * UNIT_SHARE
                 }

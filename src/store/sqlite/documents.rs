@@ -117,7 +117,7 @@ impl DocumentStore for SqliteStore {
     async fn delete_document(&self, id: DocumentId) -> Result<(), StoreError> {
         self.write(move |connection| {
             let id = id.to_string();
-            // Not left to the foreign key: with `recursive_triggers` off a cascade still fires them, but this says it.
+            // The chunks first: their triggers keep the index in step.
             diesel::delete(chunks::table.filter(chunks::document_id.eq(&id))).execute(connection)?;
             match diesel::delete(documents::table.find(&id)).execute(connection)? {
                 0 => Err(StoreError::NotFound("document")),
