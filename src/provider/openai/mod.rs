@@ -172,18 +172,14 @@ impl ModelProvider for OpenAi {
             sleep(wait).await;
             tried = true;
         };
-        let api_key = self.api_key.clone();
-        let parts = stream::unfold(Some((Some(first), answer)), move |state| {
-            let api_key = api_key.clone();
-            async move {
-                let (first, mut answer) = state?;
-                let part = match first {
-                    Some(part) => Ok(part),
-                    None => answer.next().await.map_err(|failure| Self::seal(api_key.as_ref(), failure)),
-                };
-                let ended = !matches!(part, Ok(AnswerPart::Token(_)));
-                Some((part, (!ended).then_some((None, answer))))
-            }
+        let parts = stream::unfold(Some((Some(first), answer, self.api_key.clone())), |state| async move {
+            let (first, mut answer, api_key) = state?;
+            let part = match first {
+                Some(part) => Ok(part),
+                None => answer.next().await.map_err(|failure| Self::seal(api_key.as_ref(), failure)),
+            };
+            let ended = !matches!(part, Ok(AnswerPart::Token(_)));
+            Some((part, (!ended).then_some((None, answer, api_key))))
         });
         Ok(Box::pin(parts))
     }
