@@ -26,17 +26,22 @@ fn fences(text: &str) -> Vec<Fence<'_>> {
     fences
 }
 
-/// A program of the document.
-pub struct Example {
-    pub name: &'static str,
+/// A program of a document.
+pub struct Example<'a> {
+    pub name: &'a str,
     /// `js` or `python`.
-    pub language: &'static str,
-    pub code: &'static str,
+    pub language: &'a str,
+    pub code: &'a str,
 }
 
-/// The programs, marked with `<!-- example: name -->`. They find the server through `SWITCHBOARD_URL`.
-pub fn examples() -> Vec<Example> {
-    fences(DOC)
+/// The programs of this document.
+pub fn examples() -> Vec<Example<'static>> {
+    examples_in(DOC)
+}
+
+/// The programs of a text, marked with `<!-- example: name -->`. They find the server through `SWITCHBOARD_URL`.
+pub fn examples_in(text: &str) -> Vec<Example<'_>> {
+    fences(text)
         .into_iter()
         .filter_map(|fence| {
             let name = fence.before.strip_prefix("<!-- example: ")?.strip_suffix(" -->")?;

@@ -93,7 +93,7 @@ impl Handler<StartTurn> for Workflow {
                     engine.registry.do_send(TurnStarted { turn, by });
                     // A task of the runtime, not of this actor: an actor's context polls all it has spawned at each
                     // wake-up, so that a token would cost more the more turns run.
-                    actix::spawn(run.to_end());
+                    actix::spawn(run.finish());
                     Ok(StartedTurn::New)
                 }
                 Err(BegunBefore { turn_id }) => {
@@ -153,7 +153,7 @@ impl Engine {
                     (None, Some(conversation_id)) => self.store.latest_turn(conversation_id).await?,
                     (None, None) => None,
                 };
-                self.from_store(turn_id.ok_or_else(unknown_turn)?).await?
+                self.stored(turn_id.ok_or_else(unknown_turn)?).await?
             }
         };
         let subject = turn.subject;
@@ -166,7 +166,7 @@ impl Engine {
         Ok(turn)
     }
 
-    async fn from_store(&self, turn_id: TurnId) -> Result<Arc<TurnLog>, ApiError> {
+    async fn stored(&self, turn_id: TurnId) -> Result<Arc<TurnLog>, ApiError> {
         if let Some(turn) = self.turns.find(turn_id) {
             return Ok(turn);
         }

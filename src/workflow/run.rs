@@ -102,7 +102,7 @@ impl TurnRun {
     }
 
     /// Runs the turn to its end. Never fails: every end is in the log.
-    pub async fn to_end(self) {
+    pub async fn finish(self) {
         let Self { engine, log, acceptance, asked, began } = self;
         let steps = Steps { engine: &engine, log: &log, acceptance: &acceptance, began };
         let generated = match steps.up_to_answer(asked).await {

@@ -1,7 +1,10 @@
 //! Clients that were not written in Rust: the programs of `docs/WEBSOCKET.md` and the clients in `clients/`, each run as
 //! its reader would, against the server with its documents and without a model.
 
-use crate::{harness::TestApp, websocket_doc::examples};
+use crate::{
+    harness::TestApp,
+    websocket_doc::{examples, examples_in},
+};
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -74,6 +77,23 @@ async fn the_programs_of_the_document_work() {
         let verdict = if example.name.ends_with("resume") { "sha256 matches: true" } else { "whole: true" };
         assert!(printed.to_lowercase().contains(verdict), "{}: {printed}", example.name);
         assert_eq!(printed.contains("resumed at 1"), example.name.ends_with("resume"), "{}: {printed}", example.name);
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_programs_of_the_readme_work() {
+    let app = app().await;
+    let folder = TempDir::new().unwrap();
+    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
+    let examples = examples_in(&readme);
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let file = folder.path().join(example.name).with_extension(if example.language == "js" { "mjs" } else { "py" });
+        std::fs::write(&file, example.code).unwrap();
+        let mut command = if example.language == "js" { node([] as [&str; 0]) } else { Command::new(python()) };
+        let printed = run(command.arg(&file).env("SWITCHBOARD_URL", &app.url)).await;
+        assert!(printed.contains(ENGINE_POWER), "{}: {printed}", example.name);
     }
     app.finish().await;
 }
