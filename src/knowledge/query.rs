@@ -7,7 +7,7 @@ use crate::{domain::MessageRole, provider::HistoryMessage};
 const FOLLOW_UP_STARTS: &[&str] =
     &["and ", "and,", "also ", "but ", "or ", "what about", "how about", "same for", "why"];
 /// A follow-up is short: with more telling words it stands on its own.
-const MAX_FOLLOW_UP_TERMS: usize = 3;
+const MAX_FOLLOW_UP_TERMS: usize = 2;
 
 /// What to search for: the question, and behind it the user's question before when this one only goes on from it ("and
 /// the hybrid?") or has no telling word of its own ("how much is it?").
@@ -49,7 +49,11 @@ mod tests {
 
     #[test]
     fn a_question_of_its_own_is_left_alone() {
-        for question in ["How much horsepower does it have?", "And which tyre pressure fits a fully loaded car?"] {
+        for question in [
+            "How much horsepower does it have?",
+            "And how often should I change the oil?",
+            "And which tyre pressure fits a fully loaded car?",
+        ] {
             assert_eq!(retrieval_query(question, &history()), question);
         }
         assert_eq!(retrieval_query("And the hybrid?", &[]), "And the hybrid?");

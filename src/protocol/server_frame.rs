@@ -81,6 +81,9 @@ pub struct ProgressFrame<'a> {
     /// What the knowledge base has; known from `generating` on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<&'a [Source]>,
+    /// That of the message which started the turn; only with `starting`, so that a client knows which turn is its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<&'a str>,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]

@@ -228,12 +228,19 @@ impl ChatSession {
 
     /// Says goodbye and ends the actor; what was queued before still goes out, and nothing after it.
     fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
-        if self.running.take().is_none() {
-            return;
+        if self.running.is_some() {
+            let code = reason.code();
+            log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
+            let description = Some(reason.text().to_owned());
+            self.end(Some(ws::CloseReason { code: code.into(), description }), ctx);
         }
-        log::info!(connection_id:% = self.vitals.session_id, code = reason.code(); "closing a session: {}", reason.text());
-        ctx.close(Some(ws::CloseReason { code: reason.code().into(), description: Some(reason.text().to_owned()) }));
-        ctx.stop();
+    }
+
+    fn end(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context) {
+        if self.running.take().is_some() {
+            ctx.close(reason);
+            ctx.stop();
+        }
     }
 }
 
@@ -263,9 +270,9 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for ChatSession {
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(reason)) => {
                 // An answer carries the same code (RFC 6455, 5.5.1), unless nobody may send that one.
-                match reason.filter(|reason| !may_be_sent(u16::from(reason.code))) {
-                    Some(_) => self.close(CloseReason::ProtocolError, ctx),
-                    None => self.close(CloseReason::Normal, ctx),
+                match reason.map(|reason| reason.code) {
+                    Some(code) if !may_be_sent(u16::from(code)) => self.close(CloseReason::ProtocolError, ctx),
+                    code => self.end(code.map(ws::CloseReason::from), ctx),
                 }
             }
             Err(error) => self.close(close_reason(&error), ctx),

@@ -135,6 +135,7 @@ impl Following {
             agent: progress.agent.as_deref(),
             confidence: progress.confidence,
             sources: progress.sources.as_deref(),
+            client_message_id: progress.client_message_id.as_deref(),
         })));
     }
 
@@ -266,7 +267,14 @@ mod tests {
     }
 
     fn starting() -> Progress {
-        Progress { step: Step::Starting, message: "…".to_owned(), agent: None, confidence: None, sources: None }
+        Progress {
+            step: Step::Starting,
+            message: "…".to_owned(),
+            agent: None,
+            confidence: None,
+            sources: None,
+            client_message_id: None,
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Progress {
     pub agent: Option<String>,
     pub confidence: Option<f64>,
     pub sources: Option<Vec<Source>>,
+    /// Of the message that started the turn; only on the first step.
+    pub client_message_id: Option<String>,
 }
 
 /// How a turn ended.

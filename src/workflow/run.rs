@@ -127,14 +127,17 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     async fn up_to_answer(&self, asked: Asked) -> Result<Generated, Cancelled> {
-        self.announce(Step::Starting, "Starting…", None, None);
+        self.log.announce(Progress {
+            client_message_id: asked.question.client_message_id.clone(),
+            ..progress(Step::Starting, "Starting…")
+        });
         let routed = self.classify(asked).await?;
         let retrieved = self.retrieve(routed).await?;
         Ok(self.generate(retrieved).await)
     }
 
     async fn classify(&self, asked: Asked) -> Result<Routed, Cancelled> {
-        self.announce(Step::AgentRouting, "Choosing a specialist…", None, None);
+        self.log.announce(progress(Step::AgentRouting, "Choosing a specialist…"));
         let began = Instant::now();
         let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
         let route = self.unless_cancelled(route).await?;
@@ -147,7 +150,7 @@ impl Steps<'_> {
             (topic, false) => format!("Looking things up in {topic}…"),
             (topic, true) => format!("No specialist fits well; looking things up in {topic}…"),
         };
-        self.announce(Step::RagRetrieval, &message, Some(&routed), None);
+        self.log.announce(routed.progress(Step::RagRetrieval, &message));
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
         let search = self.engine.knowledge.retrieve(&query, &routed.agent.collections, self.engine.max_passages);
@@ -162,7 +165,10 @@ impl Steps<'_> {
 
     async fn generate(&self, retrieved: Retrieved) -> Generated {
         let Retrieved { routed, passages, sources, took: retrieval } = retrieved;
-        self.announce(Step::Generating, "Writing the answer…", Some(&routed), Some(&sources));
+        self.log.announce(Progress {
+            sources: Some(sources.clone()),
+            ..routed.progress(Step::Generating, "Writing the answer…")
+        });
         let mut metadata = AnswerMetadata {
             agent: routed.agent.name.clone(),
             confidence: routed.confidence,
@@ -250,16 +256,6 @@ impl Steps<'_> {
         });
     }
 
-    fn announce(&self, step: Step, message: &str, routed: Option<&Routed>, sources: Option<&[Source]>) {
-        self.log.announce(Progress {
-            step,
-            message: message.to_owned(),
-            agent: routed.map(|routed| routed.agent.name.clone()),
-            confidence: routed.map(|routed| routed.confidence),
-            sources: sources.map(<[Source]>::to_vec),
-        });
-    }
-
     async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, Cancelled> {
         self.acceptance.cancelled().run_until_cancelled(work).await.ok_or(Cancelled)
     }
@@ -284,6 +280,19 @@ impl Steps<'_> {
         };
         ApiError { retry_after_ms: error.retry_after_ms, ..ApiError::new(code, message) }
     }
+}
+
+impl Routed {
+    /// A step that knows who answers.
+    fn progress(&self, step: Step, message: &str) -> Progress {
+        Progress { agent: Some(self.agent.name.clone()), confidence: Some(self.confidence), ..progress(step, message) }
+    }
+}
+
+/// A step that knows nothing yet.
+fn progress(step: Step, message: &str) -> Progress {
+    let message = message.to_owned();
+    Progress { step, message, agent: None, confidence: None, sources: None, client_message_id: None }
 }
 
 fn millis(duration: Duration) -> u64 {
