@@ -23,6 +23,18 @@ pub enum LoggingError {
     Twice(#[from] log::SetLoggerError),
 }
 
+/// The fields of whatever a task works on, by name.
+pub type Fields = Vec<(&'static str, String)>;
+
+tokio::task_local! {
+    static FIELDS: Fields;
+}
+
+/// Does `work`; every line it logs, however deep inside, carries these fields, unless it has its own of that name.
+pub async fn with_fields<T>(fields: Fields, work: impl Future<Output = T>) -> T {
+    FIELDS.scope(fields, work).await
+}
+
 /// Starts logging to stderr. `rust_log`, the variable `RUST_LOG`, replaces `log.level` when it is not empty: it is what
 /// people reach for to look at one run, so it wins over what is configured.
 ///
@@ -83,7 +95,7 @@ fn json(time: &dyn fmt::Display, record: &Record<'_>) -> String {
     format!("{}\n", serde_json::Value::Object(fields))
 }
 
-/// Calls `each` with every key-value of the record.
+/// Calls `each` with every key-value of the record, and with the fields of the task that logs it.
 fn visit(record: &Record<'_>, each: &mut dyn FnMut(&str, &Value<'_>)) {
     struct Visitor<'a>(&'a mut dyn FnMut(&str, &Value<'_>));
 
@@ -96,6 +108,14 @@ fn visit(record: &Record<'_>, each: &mut dyn FnMut(&str, &Value<'_>)) {
 
     // The visitor never fails, and a source that does has given what it could.
     let _ = record.key_values().visit(&mut Visitor(each));
+    // Outside of such a task there are none.
+    let _ = FIELDS.try_with(|fields| {
+        for (key, value) in fields {
+            if record.key_values().get(Key::from(*key)).is_none() {
+                each(key, &Value::from(value.as_str()));
+            }
+        }
+    });
 }
 
 /// Writes a value so that one can see where it ends: in quotes unless it is one plain word.
@@ -191,6 +211,16 @@ mod tests {
                 "turn_id": "0192", "tokens": 7, "ok": true,
             })
         );
+    }
+
+    #[tokio::test]
+    async fn a_line_carries_what_its_task_works_on() {
+        let line = with_fields(vec![("turn_id", "0192".to_owned()), ("agent", "task's".to_owned())], async {
+            record(LogFormat::Human, "x", &[("agent", Value::from("own"))])
+        })
+        .await;
+        assert!(line.ends_with(" x agent=own turn_id=0192\n"), "{line:?}");
+        assert!(!record(LogFormat::Human, "x", &[]).contains("turn_id"));
     }
 
     #[test]

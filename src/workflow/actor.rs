@@ -5,6 +5,7 @@ use crate::{
     config::WorkflowConfig,
     domain::{ConversationId, SessionId, TurnId, UserId},
     knowledge::KnowledgeBase,
+    logging,
     protocol::{ApiError, ErrorCode},
     provider::ModelProvider,
     registry::{ConnectionManager, TurnStarted},
@@ -85,15 +86,16 @@ impl Handler<StartTurn> for Workflow {
 
     fn handle(&mut self, StartTurn { turn, question, by }: StartTurn, _: &mut Self::Context) -> Self::Result {
         let engine = Arc::clone(&self.engine);
-        Box::pin(async move {
+        let TurnSubject { turn_id, conversation_id, .. } = turn.subject;
+        let fields = vec![("turn_id", turn_id.to_string()), ("session_id", conversation_id.to_string())];
+        Box::pin(logging::with_fields(fields.clone(), async move {
             match TurnRun::begin(Arc::clone(&engine), Arc::clone(&turn), question).await? {
                 Ok(run) => {
-                    let session_id = turn.subject.conversation_id;
-                    log::info!(turn_id:% = turn.subject.turn_id, session_id:%; "a turn began");
+                    log::info!("a turn began");
                     engine.registry.do_send(TurnStarted { turn, by });
                     // A task of the runtime, not of this actor: an actor's context polls all it has spawned at each
                     // wake-up, so that a token would cost more the more turns run.
-                    actix::spawn(run.finish());
+                    actix::spawn(logging::with_fields(fields, run.finish()));
                     Ok(StartedTurn::New)
                 }
                 Err(BegunBefore { turn_id }) => {
@@ -102,7 +104,7 @@ impl Handler<StartTurn> for Workflow {
                     Ok(StartedTurn::Duplicate(first))
                 }
             }
-        })
+        }))
     }
 }
 

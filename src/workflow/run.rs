@@ -156,7 +156,7 @@ impl Steps<'_> {
         let search = self.engine.knowledge.retrieve(&query, &routed.agent.collections, self.engine.max_passages);
         let passages = self.unless_cancelled(search).await?.unwrap_or_else(|error| {
             // An answer without sources is better than none.
-            log::error!(turn_id:% = self.log.subject.turn_id; "the knowledge base cannot be searched: {error}");
+            log::error!("the knowledge base cannot be searched: {error}");
             Vec::new()
         });
         let sources = passages.iter().map(Source::from).collect();
@@ -236,8 +236,7 @@ impl Steps<'_> {
         let message_id = MessageId::new();
         let finish_reason = ending.as_ref().map_or(FinishReason::Error, |reason| *reason);
         log::info!(
-            turn_id:% = subject.turn_id, session_id:% = subject.conversation_id, agent = metadata.agent,
-            finish_reason = finish_reason.as_str(), tokens = token_ends.len(), total_ms = metadata.latency_ms.total;
+            agent = metadata.agent, finish_reason = finish_reason.as_str(), tokens = token_ends.len(), total_ms = metadata.latency_ms.total;
             "a turn ended"
         );
         let kept = self.engine.store.end_turn(EndedTurn {
@@ -248,7 +247,7 @@ impl Steps<'_> {
             at: UnixMillis::now(),
         });
         if let Err(error) = kept.await {
-            log::error!(turn_id:% = subject.turn_id; "an answer could not be stored: {error}");
+            log::error!("an answer could not be stored: {error}");
         }
         self.log.end(match ending {
             Ok(finish_reason) => TurnEnd::Complete { message_id, finish_reason, metadata: Box::new(metadata), sha256 },
@@ -261,8 +260,7 @@ impl Steps<'_> {
     }
 
     fn upstream_failure(&self, error: &ProviderError) -> ApiError {
-        let turn_id = self.log.subject.turn_id;
-        log::warn!(turn_id:%, kind:? = error.kind; "the model did not answer: {}", error.detail);
+        log::warn!(kind:? = error.kind; "the model did not answer: {}", error.detail);
         let has_begun = self.log.position().1 > 0;
         let (code, message) = match error.kind {
             ProviderErrorKind::Timeout => {
