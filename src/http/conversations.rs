@@ -1,50 +1,23 @@
 //! `/api/v1/conversations`: what was said before.
 
-use super::ErrorBody;
+use super::{ErrorBody, PageQuery};
 use crate::{
     auth::Identity,
     domain::{
         AnswerMetadata, Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis,
     },
-    limits::MAX_PAGE,
     protocol::{ApiError, ErrorCode},
-    store::{ConversationStore, Page},
+    store::ConversationStore,
     workflow::Turns,
 };
 use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.route("/api/v1/conversations", web::get().to(list))
         .route("/api/v1/conversations/{session_id}", web::delete().to(delete))
         .route("/api/v1/conversations/{session_id}/messages", web::get().to(messages));
-}
-
-/// Which part of a list.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct PageQuery<Id: ToSchema> {
-    /// Only what is older than this one: the `next` of the page before.
-    before: Option<Id>,
-    /// 1 to 200.
-    #[serde(default = "default_limit")]
-    limit: i64,
-}
-
-const fn default_limit() -> i64 {
-    50
-}
-
-impl<Id: ToSchema> PageQuery<Id> {
-    /// Asks for one more than the page holds, to see whether there is another page.
-    fn page(self) -> Result<(Page<Id>, usize), ApiError> {
-        if !(1..=MAX_PAGE).contains(&self.limit) {
-            return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
-        }
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        Ok((Page { before: self.before, limit: self.limit + 1 }, limit))
-    }
 }
 
 #[derive(Serialize, ToSchema)]

@@ -2,14 +2,12 @@
 
 mod form;
 
-use super::{ErrorBody, Json, json, require_operator};
+use super::{ErrorBody, Json, PageQuery, json, require_operator};
 use crate::{
     auth::Identity,
     domain::DocumentId,
     knowledge::{Document, ExtractError, IngestError, KnowledgeBase, NewDocument, Passage},
-    limits::MAX_PAGE,
     protocol::{ApiError, ErrorCode},
-    store::Page,
 };
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -53,16 +51,6 @@ pub struct FileDocument {
     source: Option<String>,
     /// What it is about. Absent: what its front matter says, or for all.
     collection: Option<String>,
-}
-
-/// Which part of the list.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// Only what came before this one: the `next` of the page before.
-    before: Option<DocumentId>,
-    /// 1 to 200; 50 when absent.
-    limit: Option<i64>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -138,7 +126,7 @@ async fn read_json(body: web::Payload, limit_bytes: usize) -> Result<NewDocument
 
 /// The documents of the knowledge base.
 #[utoipa::path(
-    get, path = "/api/v1/documents", tag = "documents", operation_id = "list_documents", params(ListQuery),
+    get, path = "/api/v1/documents", tag = "documents", operation_id = "list_documents", params(PageQuery<DocumentId>),
     responses(
         (status = 200, description = "A page of them.", body = DocumentsPage),
         (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
@@ -148,16 +136,11 @@ async fn read_json(body: web::Payload, limit_bytes: usize) -> Result<NewDocument
 )]
 async fn list(
     _identity: Identity,
-    query: web::Query<ListQuery>,
+    query: web::Query<PageQuery<DocumentId>>,
     knowledge: web::Data<KnowledgeBase>,
 ) -> Result<HttpResponse, ApiError> {
-    let limit = query.limit.unwrap_or(50);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
-    }
-    // One more than the page holds, to see whether there is another page.
-    let mut documents = knowledge.list(Page { before: query.before, limit: limit + 1 }).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (page, limit) = query.into_inner().page()?;
+    let mut documents = knowledge.list(page).await?;
     let has_more = documents.len() > limit;
     documents.truncate(limit);
     let next = documents.last().filter(|_| has_more).map(|document| document.id);

@@ -4,7 +4,6 @@ mod auth;
 mod chat;
 mod connections;
 mod conversations;
-
 mod documents;
 mod error;
 mod headers;
@@ -12,6 +11,7 @@ mod health;
 mod identity;
 mod json;
 mod openapi;
+mod page;
 mod pages;
 mod ws;
 
@@ -20,6 +20,7 @@ pub use headers::security_headers;
 pub use identity::require_operator;
 pub use json::{Json, JsonLimit};
 pub use openapi::openapi;
+pub use page::PageQuery;
 
 use actix_web::web;
 
