@@ -2,7 +2,7 @@
 
 mod form;
 
-use super::{ErrorBody, Json, json, require_operator};
+use super::{ErrorBody, Json, Query, json, require_operator};
 use crate::{
     auth::Identity,
     domain::DocumentId,
@@ -148,7 +148,7 @@ async fn read_json(body: web::Payload, limit_bytes: usize) -> Result<NewDocument
 )]
 async fn list(
     _identity: Identity,
-    query: web::Query<ListQuery>,
+    Query(query): Query<ListQuery>,
     knowledge: web::Data<KnowledgeBase>,
 ) -> Result<HttpResponse, ApiError> {
     let limit = query.limit.unwrap_or(50);

@@ -4,7 +4,6 @@ mod auth;
 mod chat;
 mod connections;
 mod conversations;
-
 mod documents;
 mod error;
 mod headers;
@@ -13,6 +12,7 @@ mod identity;
 mod json;
 mod openapi;
 mod pages;
+mod query;
 mod ws;
 
 pub use error::{ErrorBody, error_bodies};
@@ -20,6 +20,7 @@ pub use headers::security_headers;
 pub use identity::require_operator;
 pub use json::{Json, JsonLimit};
 pub use openapi::openapi;
+pub use query::Query;
 
 use actix_web::web;
 
