@@ -9,6 +9,7 @@ pub mod http;
 pub mod knowledge;
 pub mod limits;
 pub mod logging;
+mod private;
 pub mod protocol;
 pub mod provider;
 pub mod registry;

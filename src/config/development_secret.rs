@@ -2,6 +2,7 @@
 //! production the check refuses to start without a secret of its own.
 
 use super::{Config, Environment, JWT_SECRET_MIN_BYTES};
+use crate::private;
 use secrecy::SecretString;
 use std::{
     fmt::Write as _,
@@ -58,7 +59,7 @@ fn make(data_dir: &Path, path: &Path) -> io::Result<String> {
         write!(secret, "{byte:02x}").map_err(io::Error::other)?;
     }
 
-    fs::create_dir_all(data_dir)?;
+    private::create_folder(data_dir)?;
     // Written beside its place (mode 0600) and moved there whole, so that nobody ever reads half a secret.
     let mut file = tempfile::Builder::new().prefix(".jwt_secret").tempfile_in(data_dir)?;
     file.write_all(secret.as_bytes())?;

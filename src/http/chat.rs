@@ -56,13 +56,17 @@ async fn chat(
             (received(workflow.send(resume).await)?, cursor)
         }
         None => {
+            super::json::check_content_type(&request)?;
             let message: MessageFrame = super::json::parse(&body)?;
             (start(&workflow, &rules, &identity, message).await?, Cursor::default())
         }
     };
+    // A token that was never sent is none to go on behind.
+    let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
+    let next_seq = cursor.next_seq;
     let reader = TurnReader::new(turn, cursor);
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
-    if wants_events { Ok(events(reader)) } else { whole(reader).await }
+    if wants_events { Ok(events(reader, next_seq)) } else { whole(reader).await }
 }
 
 /// What `POST /api/v1/chat` takes: a `message` frame without its `type`.
@@ -112,39 +116,42 @@ async fn whole(mut reader: TurnReader) -> Result<HttpResponse, ApiError> {
     }
 }
 
-fn events(reader: TurnReader) -> HttpResponse {
+fn events(reader: TurnReader, next_seq: u32) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-store"))
         // nginx would collect the tokens otherwise.
         .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(event_stream(reader))
+        .streaming(event_stream(reader, next_seq))
 }
 
-fn event_stream(reader: TurnReader) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold(reader, |mut reader| async move {
+fn event_stream(reader: TurnReader, next_seq: u32) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let last_seq = i64::from(next_seq) - 1;
+    stream::unfold((reader, last_seq), |(mut reader, mut last_seq)| async move {
         let event = match tokio::time::timeout(KEEP_ALIVE, reader.next()).await {
-            Ok(Some(outgoing)) => encode_event(reader.turn().subject.turn_id, &outgoing),
+            Ok(Some(Outgoing { frame, seq, .. })) => {
+                last_seq = seq.map_or(last_seq, i64::from);
+                encode_event(reader.turn().subject.turn_id, last_seq, &frame)
+            }
             Ok(None) => return None,
             Err(_) => ": still here\n\n".to_owned(),
         };
-        Some((Ok(Bytes::from(event)), reader))
+        Some((Ok(Bytes::from(event)), (reader, last_seq)))
     })
 }
 
-/// The id of an event is `<turn_id>:<seq>`, with -1 before the first token. A frame is one line of JSON.
-fn encode_event(turn_id: TurnId, outgoing: &Outgoing) -> String {
-    let frame = &outgoing.frame;
-    match outgoing.seq {
-        Some(seq) => format!("id: {turn_id}:{seq}\ndata: {frame}\n\n"),
-        None => format!("data: {frame}\n\n"),
-    }
+/// The id of an event is `<turn_id>:<seq>`, with the seq of the last token so far, -1 before the first: whatever event
+/// was the last to arrive, the stream can go on behind it. A frame is one line of JSON.
+fn encode_event(turn_id: TurnId, last_seq: i64, frame: &str) -> String {
+    format!("id: {turn_id}:{last_seq}\ndata: {frame}\n\n")
 }
 
 fn parse_event_id(id: &str) -> Result<(TurnId, Cursor), ApiError> {
     let parsed = id.split_once(':').and_then(|(turn_id, seq)| {
-        let next_seq = seq.parse::<u32>().ok()?.checked_add(1)?;
-        Some((turn_id.parse().ok()?, Cursor { progress: usize::MAX, next_seq, ended: false }))
+        let next_seq = u32::try_from(seq.parse::<i64>().ok()?.checked_add(1)?).ok()?;
+        // All steps come before the first token: who has a token has seen the steps.
+        let progress = if next_seq == 0 { 0 } else { usize::MAX };
+        Some((turn_id.parse().ok()?, Cursor { progress, next_seq, ended: false }))
     });
     parsed.ok_or_else(|| ApiError::invalid_field("Last-Event-ID", "must be the id of an event of this server"))
 }

@@ -1,6 +1,6 @@
 //! `/api/v1/connections`: the live connections, for operators.
 
-use super::{ErrorBody, require_operator};
+use super::{ErrorBody, Query, require_operator};
 use crate::{
     auth::Identity,
     domain::SessionId,
@@ -63,11 +63,11 @@ const fn default_limit() -> usize {
 )]
 async fn list(
     identity: Identity,
-    query: web::Query<ListQuery>,
+    Query(query): Query<ListQuery>,
     registry: web::Data<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, ApiError> {
     require_operator(&identity)?;
-    let ListQuery { after, limit } = query.into_inner();
+    let ListQuery { after, limit } = query;
     if !(1..=MAX_PAGE).contains(&i64::try_from(limit).unwrap_or(i64::MAX)) {
         return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
     }

@@ -1,6 +1,6 @@
 //! `/api/v1/conversations`: what was said before.
 
-use super::{ErrorBody, PageQuery};
+use super::{ErrorBody, PageQuery, Query};
 use crate::{
     auth::Identity,
     domain::{
@@ -95,10 +95,10 @@ impl From<Message> for MessageView {
 )]
 async fn list(
     identity: Identity,
-    query: web::Query<PageQuery<ConversationId>>,
+    Query(query): Query<PageQuery<ConversationId>>,
     store: web::Data<dyn ConversationStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let (page, limit) = query.into_inner().page()?;
+    let (page, limit) = query.page()?;
     let mut found = store.conversations(identity.user_id, page).await?;
     let has_more = found.len() > limit;
     found.truncate(limit);
@@ -117,10 +117,10 @@ async fn list(
 async fn messages(
     identity: Identity,
     conversation: web::Path<ConversationId>,
-    query: web::Query<PageQuery<MessageId>>,
+    Query(query): Query<PageQuery<MessageId>>,
     store: web::Data<dyn ConversationStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let (page, limit) = query.into_inner().page()?;
+    let (page, limit) = query.page()?;
     let found = store.messages(identity.user_id, *conversation, page).await?;
     let surplus = found.len().saturating_sub(limit);
     let messages: Vec<_> = found.into_iter().skip(surplus).map(MessageView::from).collect();

@@ -2,7 +2,7 @@
 
 mod form;
 
-use super::{ErrorBody, Json, PageQuery, json, require_operator};
+use super::{ErrorBody, Json, PageQuery, Query, json, require_operator};
 use crate::{
     auth::Identity,
     domain::DocumentId,
@@ -136,10 +136,10 @@ async fn read_json(body: web::Payload, limit_bytes: usize) -> Result<NewDocument
 )]
 async fn list(
     _identity: Identity,
-    query: web::Query<PageQuery<DocumentId>>,
+    Query(query): Query<PageQuery<DocumentId>>,
     knowledge: web::Data<KnowledgeBase>,
 ) -> Result<HttpResponse, ApiError> {
-    let (page, limit) = query.into_inner().page()?;
+    let (page, limit) = query.page()?;
     let mut documents = knowledge.list(page).await?;
     let has_more = documents.len() > limit;
     documents.truncate(limit);

@@ -31,25 +31,27 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let limit = request.app_data::<JsonLimit>().copied().unwrap_or_default();
-        let is_json = accepts_content_type(request);
+        let checked = check_content_type(request);
         let payload = payload.take();
         Box::pin(async move {
-            if !is_json {
-                return Err(ApiError::new(ErrorCode::InvalidJson, "The body must be application/json."));
-            }
+            checked?;
             let body = read(payload, limit).await?;
             parse(&body).map(Self)
         })
     }
 }
 
-/// `application/json`, or anything that ends in `+json`; a request that names no type is taken at its word.
-fn accepts_content_type(request: &HttpRequest) -> bool {
-    match request.mime_type() {
+/// Takes `application/json`, or anything that ends in `+json`; a request that names no type is taken at its word.
+///
+/// # Errors
+/// `INVALID_JSON` for every other type.
+pub fn check_content_type(request: &HttpRequest) -> Result<(), ApiError> {
+    let is_json = match request.mime_type() {
         Ok(Some(mime)) => mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json"),
         Ok(None) => true,
         Err(_) => false,
-    }
+    };
+    if is_json { Ok(()) } else { Err(ApiError::new(ErrorCode::InvalidJson, "The body must be application/json.")) }
 }
 
 async fn read(mut payload: Payload, JsonLimit(limit): JsonLimit) -> Result<BytesMut, ApiError> {

@@ -13,6 +13,7 @@ mod json;
 mod openapi;
 mod page;
 mod pages;
+mod query;
 mod ws;
 
 pub use error::{ErrorBody, error_bodies};
@@ -21,6 +22,7 @@ pub use identity::require_operator;
 pub use json::{Json, JsonLimit};
 pub use openapi::openapi;
 pub use page::PageQuery;
+pub use query::Query;
 
 use actix_web::web;
 

@@ -98,6 +98,9 @@ pub trait ConversationStore: Send + Sync {
 
     async fn turn(&self, id: TurnId) -> Result<Option<StoredTurn>, StoreError>;
 
+    /// The turn that the user's message with this `client_message_id` started.
+    async fn turn_of_message(&self, user: UserId, client_message_id: String) -> Result<Option<TurnId>, StoreError>;
+
     /// The latest turn of a conversation.
     async fn latest_turn(&self, conversation: ConversationId) -> Result<Option<TurnId>, StoreError>;
 

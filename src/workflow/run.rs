@@ -15,7 +15,7 @@ use crate::{
     limits::MAX_HISTORY_MESSAGES,
     protocol::{ApiError, ErrorCode, Step},
     provider::{AnswerPart, GenerateRequest, HistoryMessage, ProviderError, ProviderErrorKind},
-    store::{Answer, BegunTurn, EndedTurn, NewTurn},
+    store::{Answer, BegunTurn, EndedTurn, NewTurn, Page},
     turn::{Progress, TurnEnd, TurnLog},
 };
 use futures_util::StreamExt;
@@ -78,7 +78,22 @@ impl TurnRun {
         question: Question,
     ) -> Result<Result<Self, BegunBefore>, ApiError> {
         let began = Instant::now();
-        let admission = engine.turns.admit(&log)?;
+        let admission = match engine.turns.admit(&log) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                // What runs there may be this very message, sent again after a cut.
+                if let Some(id) = question.client_message_id
+                    && let Some(turn_id) = engine.store.turn_of_message(log.subject.user_id, id).await?
+                {
+                    return Ok(Err(BegunBefore { turn_id }));
+                }
+                // Who may not know the conversation learns nothing of what happens in it.
+                if let Some(conversation) = question.conversation_id {
+                    engine.store.messages(log.subject.user_id, conversation, Page { before: None, limit: 0 }).await?;
+                }
+                return Err(refusal);
+            }
+        };
         let begun = engine.store.begin_turn(NewTurn {
             turn_id: log.subject.turn_id,
             user_id: log.subject.user_id,

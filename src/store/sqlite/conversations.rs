@@ -95,6 +95,10 @@ impl ConversationStore for SqliteStore {
         .await
     }
 
+    async fn turn_of_message(&self, user: UserId, client_message_id: String) -> Result<Option<TurnId>, StoreError> {
+        self.read(move |connection| turn_of_message(connection, user, &client_message_id)).await
+    }
+
     async fn latest_turn(&self, conversation: ConversationId) -> Result<Option<TurnId>, StoreError> {
         self.read(move |connection| {
             turns::table
@@ -167,16 +171,10 @@ impl ConversationStore for SqliteStore {
 }
 
 fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunTurn, StoreError> {
-    if let Some(client_message_id) = &turn.client_message_id {
-        let known = turns::table
-            .filter(turns::user_id.eq(turn.user_id.to_string()))
-            .filter(turns::client_message_id.eq(client_message_id))
-            .select(turns::id)
-            .first::<String>(connection)
-            .optional()?;
-        if let Some(turn_id) = known {
-            return Ok(BegunTurn::Duplicate { turn_id: parse(&turn_id)? });
-        }
+    if let Some(client_message_id) = &turn.client_message_id
+        && let Some(turn_id) = turn_of_message(connection, turn.user_id, client_message_id)?
+    {
+        return Ok(BegunTurn::Duplicate { turn_id });
     }
     let conversation_id = turn.conversation_id.to_string();
     let mut history = Vec::new();
@@ -231,6 +229,21 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
         })
         .execute(connection)?;
     Ok(BegunTurn::Started { history })
+}
+
+fn turn_of_message(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    client_message_id: &str,
+) -> Result<Option<TurnId>, StoreError> {
+    turns::table
+        .filter(turns::user_id.eq(user.to_string()))
+        .filter(turns::client_message_id.eq(client_message_id))
+        .select(turns::id)
+        .first::<String>(connection)
+        .optional()?
+        .map(|id| parse(&id))
+        .transpose()
 }
 
 fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ mod users;
 mod writer;
 
 use super::StoreError;
-use crate::config::DatabaseConfig;
+use crate::{config::DatabaseConfig, private};
 use diesel::{
     Connection, SqliteConnection,
     connection::SimpleConnection,
@@ -82,15 +82,22 @@ impl SqliteStore {
 /// When the address is not `sqlite://path`, the file cannot be opened, or a migration fails.
 pub fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, StoreError> {
     let path = path_of(&config.url)?;
-    if let Some(folder) = Path::new(path).parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", folder.display())))?;
-    }
+    make_file(Path::new(path))?;
     let mut connection = connect(path, config.busy_timeout_ms)?;
     let ran = connection
         .run_pending_migrations(MIGRATIONS)
         .map_err(|error| StoreError::Unavailable(format!("migrating {path}: {error}")))?;
     Ok(ran.iter().map(ToString::to_string).collect())
+}
+
+/// Makes the file and its folder when absent, for their owner only: SQLite would let everybody read it, and it holds
+/// messages and the hashes of passwords. What SQLite writes beside it gets the rights of the file.
+fn make_file(path: &Path) -> Result<(), StoreError> {
+    let unavailable = |path: &Path, error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+    if let Some(folder) = path.parent() {
+        private::create_folder(folder).map_err(|error| unavailable(folder, error))?;
+    }
+    private::create_file(path).map_err(|error| unavailable(path, error))
 }
 
 /// The file that a database address names.
@@ -141,6 +148,28 @@ impl From<diesel::result::Error> for StoreError {
             Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Conflict("row"),
             Error::DeserializationError(cause) => Self::Corrupt(cause.to_string()),
             other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn nobody_else_can_read_what_is_stored() {
+        let root = tempfile::TempDir::new().unwrap();
+        let folder = root.path().join("data");
+        let url = format!("sqlite://{}", folder.join("switchboard.db").display());
+        let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
+        store.write(|_| Ok(())).await.unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(files.len() >= 2, "no write-ahead log in {files:?}");
+        for file in files {
+            assert_eq!(mode(&file), 0o600, "{}", file.display());
         }
     }
 }
