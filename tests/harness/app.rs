@@ -1,6 +1,6 @@
 //! The real server, as `switchboard serve` composes it, in a folder of its own.
 
-use super::socket::SocketBuilder;
+use super::{raw_socket::RawSocket, socket::SocketBuilder};
 use assert_cmd::Command;
 use serde_json::{Value, json};
 use std::{
@@ -14,6 +14,8 @@ use switchboard::{
 };
 use tempfile::TempDir;
 
+/// What the server signs its tokens with.
+pub const JWT_SECRET: &str = "the secret of the black-box tests";
 pub const PASSWORD: &str = "correct horse battery staple";
 
 /// How long something may take that is not measured.
@@ -60,6 +62,7 @@ impl TestApp {
         config.server.port = 0;
         config.server.workers = 1;
         config.data_dir = folder.path().join("data");
+        config.auth.jwt_secret = Some(JWT_SECRET.into());
         config.database.url = format!("sqlite://{}", folder.path().join("data/switchboard.db").display());
         config.provider.kind = ProviderKind::Scripted;
         config.provider.scripted.interval_ms = 0;
@@ -150,6 +153,37 @@ impl TestApp {
         let value =
             if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
         (status, value)
+    }
+
+    /// What operators see of the live connections, as soon as it is as it should be.
+    pub async fn stats_when(&self, operator: &TestUser, is_right: impl Fn(&Value) -> bool) -> Value {
+        self.get_when("/api/v1/connections/stats", operator, is_right).await
+    }
+
+    /// Asks for something until the answer is right.
+    pub async fn get_when(&self, path: &str, user: &TestUser, is_right: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let (status, answer) = self.get(path, Some(user)).await;
+            assert_eq!(status, 200, "{answer}");
+            if is_right(&answer) {
+                return answer;
+            }
+            assert!(started.elapsed() < PATIENCE, "still wrong: {answer}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The messages of a conversation, as its owner reads them.
+    pub async fn history(&self, user: &TestUser, session_id: &str) -> Vec<Value> {
+        let (status, answer) = self.get(&format!("/api/v1/conversations/{session_id}/messages"), Some(user)).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["messages"].as_array().unwrap().clone()
+    }
+
+    /// A connection that writes its own frames.
+    pub async fn raw_socket(&self) -> RawSocket {
+        RawSocket::connect(&self.url).await
     }
 
     /// A socket that is yet to connect.

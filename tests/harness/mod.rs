@@ -1,7 +1,10 @@
 //! What the black-box tests stand on: the real server on a free port, and clients that read like the protocol.
 
 mod app;
+mod raw_socket;
 mod socket;
+pub mod token;
 
-pub use app::{PASSWORD, TestApp, TestUser};
+pub use app::{JWT_SECRET, PASSWORD, TestApp, TestUser};
+pub use raw_socket::{RawSocket, first};
 pub use socket::{TestSocket, Transcript};

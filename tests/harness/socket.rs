@@ -13,6 +13,7 @@ use tokio_tungstenite::{
         client::IntoClientRequest,
         handshake::client::Request,
         http::{HeaderName, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+        protocol::CloseFrame,
     },
 };
 
@@ -101,6 +102,11 @@ impl TestSocket {
         self.send_message(Message::text(frame.to_string())).await;
     }
 
+    /// Sends a text that need not be a frame.
+    pub async fn send_text(&mut self, text: String) {
+        self.send_message(Message::text(text)).await;
+    }
+
     pub async fn send_message(&mut self, message: Message) {
         self.stream.send(message).await.unwrap();
     }
@@ -151,6 +157,47 @@ impl TestSocket {
         assert_eq!(frame["user"]["id"], user.id);
     }
 
+    /// Sends a frame that starts a turn; returns the first frame of the turn.
+    pub async fn start(&mut self, frame: Value) -> Value {
+        self.send(frame).await;
+        let first = self.expect("progress").await;
+        assert_eq!(first["step"], "starting", "{first}");
+        first
+    }
+
+    /// Reads until so many tokens of a turn that has begun are there; returns all the frames, `first` before them.
+    pub async fn read_tokens(&mut self, first: Value, count: usize) -> Vec<Value> {
+        let mut frames = vec![first];
+        while frames.iter().filter(|frame| frame["type"] == "token").count() < count {
+            frames.push(self.next().await);
+        }
+        frames
+    }
+
+    /// Reads on to the end of a turn of which some frames are there.
+    pub async fn rest_of_turn(&mut self, mut frames: Vec<Value>) -> Transcript {
+        while !frames.last().is_some_and(is_terminal) {
+            frames.push(self.next().await);
+        }
+        Transcript::check(frames)
+    }
+
+    /// All frames up to the end of so many turns.
+    pub async fn frames_of_turns(&mut self, turns: usize) -> Vec<Value> {
+        let mut frames = Vec::new();
+        while frames.iter().filter(|frame| is_terminal(frame)).count() < turns {
+            frames.push(self.next().await);
+        }
+        frames
+    }
+
+    /// Makes sure that nothing but what has been read was sent: whatever else there is comes before this pong.
+    pub async fn expect_nothing(&mut self) {
+        self.send(json!({"type": "ping", "id": "nothing before this"})).await;
+        let pong = self.expect("pong").await;
+        assert_eq!(pong["id"], "nothing before this");
+    }
+
     /// Asks in a new conversation, and reads the answer to its end.
     pub async fn ask(&mut self, text: &str) -> Transcript {
         self.turn(json!({"type": "message", "message": text})).await
@@ -159,15 +206,14 @@ impl TestSocket {
     /// Sends a frame that starts a turn, and reads the turn to its end.
     pub async fn turn(&mut self, frame: Value) -> Transcript {
         self.send(frame).await;
-        let mut frames = Vec::new();
-        loop {
-            let frame = self.next().await;
-            let is_terminal = frame["type"] == "complete" || frame["type"] == "error";
-            frames.push(frame);
-            if is_terminal {
-                return Transcript::check(frames);
-            }
-        }
+        self.rest_of_turn(Vec::new()).await
+    }
+
+    /// Says goodbye with a code, and returns the code of the answer.
+    pub async fn close_with(mut self, code: u16) -> u16 {
+        let reason = CloseFrame { code: code.into(), reason: "".into() };
+        self.stream.send(Message::Close(Some(reason))).await.unwrap();
+        self.expect_close().await
     }
 
     /// Says goodbye, and waits for the answer.
@@ -177,7 +223,17 @@ impl TestSocket {
     }
 }
 
+/// Whether a frame ends a turn.
+pub fn is_terminal(frame: &Value) -> bool {
+    frame["type"] == "complete" || frame["type"] == "error"
+}
+
 impl Transcript {
+    /// The frames of one turn among those of several.
+    pub fn of_turn(frames: &[Value], turn_id: &Value) -> Self {
+        Self::check(frames.iter().filter(|frame| frame["turn_id"] == *turn_id).cloned().collect())
+    }
+
     /// Holds the frames of one turn against the rules: one terminal frame at the end, one turn, seqs without gaps, and
     /// tokens that are the response.
     pub fn check(mut frames: Vec<Value>) -> Self {

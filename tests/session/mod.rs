@@ -1,4 +1,13 @@
 //! `/ws/chat`, as a client meets it.
 
 mod auth;
+mod cancel;
+mod connections;
+mod dialect;
+mod expiry;
+mod frames;
+mod heartbeat;
+mod limits;
 mod messages;
+mod resume;
+mod tabs;

@@ -1,0 +1,61 @@
+//! The end of a token's time, while its socket is open.
+
+use crate::harness::{TestApp, token};
+use serde_json::json;
+
+#[actix_web::test]
+async fn a_turn_outlives_the_token_and_new_ones_need_another() {
+    let app = TestApp::scripted(40, 50).await;
+    let user = app.user().await;
+    let mut socket = app.socket().connect().await;
+    socket.send(json!({"type": "auth", "token": token::access_token(&user, 1, |_| {})})).await;
+    let success = socket.expect("auth_success").await;
+    let notice = socket.expect("auth_expiring").await;
+    assert!((0..=1).contains(&notice["expires_in"].as_i64().unwrap()), "{notice}");
+
+    let turn = socket.ask("A long story").await;
+    assert_eq!(turn.terminal["finish_reason"], "stop");
+    assert_eq!(turn.tokens.len(), 40);
+    assert!(token::unix_now() >= success["expires_at"].as_i64().unwrap(), "the turn was to last longer than the token");
+
+    let (session_id, turn_id) = (&turn.session_id, &turn.turn_id);
+    for frame in [
+        json!({"type": "message", "message": "Another one", "session_id": session_id}),
+        json!({"type": "resume", "session_id": session_id, "turn_id": turn_id}),
+        json!({"type": "cancel", "turn_id": turn_id}),
+    ] {
+        socket.send(frame).await;
+        let error = socket.expect_error("AUTH_EXPIRED").await;
+        assert_eq!(error["retryable"], true);
+    }
+
+    // Within the grace, a new token makes everything as it was.
+    socket.sign_in(&user).await;
+    let turn = socket
+        .turn(json!({"type": "message", "message": "Another one", "session_id": session_id,
+        "metadata": {"script": {"tokens": 2}}}))
+        .await;
+    assert_eq!(&turn.session_id, session_id);
+    socket.close().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn an_expired_session_gets_no_turns_of_others() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    let mut expiring = app.socket().connect().await;
+    expiring.send(json!({"type": "auth", "token": token::access_token(&user, 1, |_| {})})).await;
+    let expires_at = expiring.expect("auth_success").await["expires_at"].as_i64().unwrap();
+    expiring.expect("auth_expiring").await;
+    let first = expiring.ask("Begin").await;
+    let mut fresh = app.socket().signed_in(&user).await;
+    while token::unix_now() < expires_at {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    fresh.turn(json!({"type": "message", "message": "Go on", "session_id": first.session_id})).await;
+    expiring.expect_nothing().await;
+    expiring.close().await;
+    fresh.close().await;
+    app.finish().await;
+}

@@ -1,0 +1,128 @@
+//! WebSocket itself (RFC 6455): fragments, sizes, and what breaks its rules.
+
+use crate::harness::{RawSocket, TestApp, first};
+
+const PING: &[u8] = br#"{"type":"ping","id":"as one"}"#;
+const PONG: &[u8] = br#"{"type":"pong","id":"as one"}"#;
+
+async fn app() -> TestApp {
+    TestApp::with(|config| {
+        config.session.max_message_bytes = 1_000;
+        config.session.max_message_chars = 500;
+    })
+    .await
+}
+
+async fn expect_pong(socket: &mut RawSocket) {
+    let frame = socket.next().await;
+    assert_eq!((frame.first, &frame.payload[..]), (first::TEXT, PONG), "{}", String::from_utf8_lossy(&frame.payload));
+}
+
+#[actix_web::test]
+async fn fragments_are_joined() {
+    let app = app().await;
+    let mut socket = app.raw_socket().await;
+    for pieces in [1, 2, 5, PING.len()] {
+        let mut left = PING.chunks(PING.len().div_ceil(pieces)).peekable();
+        socket.send(first::TEXT_UNFINISHED, left.next().unwrap()).await;
+        while let Some(piece) = left.next() {
+            // Control frames may come between.
+            socket.send(first::PING, b"between").await;
+            assert_eq!(socket.next().await.payload, b"between");
+            let first = if left.peek().is_none() { first::CONTINUED_LAST } else { first::CONTINUED };
+            socket.send(first, piece).await;
+        }
+        if pieces == 1 {
+            socket.send(first::CONTINUED_LAST, b"").await;
+        }
+        expect_pong(&mut socket).await;
+    }
+    drop(socket);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_message_may_be_as_long_as_the_limit() {
+    let app = app().await;
+    let mut socket = app.raw_socket().await;
+    let whole = [PING, &b" ".repeat(1_000 - PING.len())].concat();
+    socket.send(first::TEXT, &whole).await;
+    expect_pong(&mut socket).await;
+    socket.send(first::TEXT_UNFINISHED, &whole[..600]).await;
+    socket.send(first::CONTINUED_LAST, &whole[600..]).await;
+    expect_pong(&mut socket).await;
+    drop(socket);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn what_breaks_the_rules_closes_the_socket_with_its_code() {
+    let app = app().await;
+    let long = b" ".repeat(1_001);
+    let frames: [(&str, &[(u8, &[u8])], u16); _] = [
+        ("a frame too big", &[(first::TEXT, &long)], 1009),
+        ("a fragment too big", &[(first::TEXT_UNFINISHED, &long)], 1009),
+        (
+            "fragments too big together",
+            &[(first::TEXT_UNFINISHED, &long[..600]), (first::CONTINUED, &long[..401])],
+            1009,
+        ),
+        ("binary", &[(first::BINARY, b"\x00")], 1003),
+        ("binary in fragments", &[(first::BINARY_UNFINISHED, b"\x00")], 1003),
+        ("not UTF-8", &[(first::TEXT, b"\xff\xfe")], 1007),
+        ("not UTF-8 in the end", &[(first::TEXT_UNFINISHED, b"\xe2\x82"), (first::CONTINUED_LAST, b"")], 1007),
+        ("a surrogate", &[(first::TEXT, b"\xed\xa0\x80")], 1007),
+        ("a reserved bit", &[(first::TEXT_RESERVED_BIT, PING)], 1002),
+        ("an unknown opcode", &[(first::UNKNOWN, PING)], 1002),
+        ("an unknown control opcode", &[(first::UNKNOWN_CONTROL, b"")], 1002),
+        ("a continuation of nothing", &[(first::CONTINUED, b"x")], 1002),
+        ("a last continuation of nothing", &[(first::CONTINUED_LAST, b"x")], 1002),
+        ("text amid fragments", &[(first::TEXT_UNFINISHED, b"x"), (first::TEXT, PING)], 1002),
+        ("another start amid fragments", &[(first::TEXT_UNFINISHED, b"x"), (first::TEXT_UNFINISHED, b"x")], 1002),
+        ("a fragmented ping", &[(first::PING_UNFINISHED, b"x")], 1002),
+        ("a ping too long", &[(first::PING, &long[..126])], 1002),
+        ("a close of one byte", &[(first::CLOSE, b"\x03")], 1002),
+        ("a close code that nobody may send", &[(first::CLOSE, &1005_u16.to_be_bytes())], 1002),
+        ("a close code that does not exist", &[(first::CLOSE, &999_u16.to_be_bytes())], 1002),
+    ];
+    for (what, frames, code) in frames {
+        let mut socket = app.raw_socket().await;
+        for (first, payload) in frames {
+            socket.send(*first, payload).await;
+        }
+        assert_eq!(socket.expect_close().await, code, "{what}");
+    }
+    let mut socket = app.raw_socket().await;
+    socket.send_unmasked(first::TEXT, PING).await;
+    assert_eq!(socket.expect_close().await, 1002, "unmasked");
+    // Its size is known before its bytes come.
+    let mut socket = app.raw_socket().await;
+    socket.announce(first::TEXT, 1 << 40).await;
+    assert_eq!(socket.expect_close().await, 1009, "announced");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_goodbye_is_answered_with_its_code() {
+    let app = app().await;
+    for code in [1000, 1001, 3000, 4000, 4999] {
+        let mut socket = app.raw_socket().await;
+        socket.send(first::CLOSE, &[&u16::to_be_bytes(code)[..], b"bye"].concat()).await;
+        assert_eq!(socket.expect_close().await, code);
+    }
+    let mut socket = app.raw_socket().await;
+    socket.send(first::CLOSE, b"").await;
+    assert_eq!(socket.expect_close().await, 1005);
+    assert_eq!(app.socket().connect().await.close_with(1000).await, 1000);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn what_comes_behind_a_goodbye_is_not_answered() {
+    let app = app().await;
+    let mut socket = app.raw_socket().await;
+    // In one segment, so that the server has both at once; masked with zeros.
+    socket.send_bytes(&[first::CLOSE, 0x82, 0, 0, 0, 0, 3, 232, first::PING, 0x80, 0, 0, 0, 0]).await;
+    assert_eq!(socket.expect_close().await, 1000);
+    app.finish().await;
+}
