@@ -4,6 +4,7 @@ mod browser;
 mod cli;
 mod clients;
 mod harness;
+mod http;
 mod knowledge;
 mod provider;
 mod session;

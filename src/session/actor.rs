@@ -5,6 +5,7 @@
 
 use super::{
     fragments::Fragments,
+    frame_guard::{FrameGuard, Refusal},
     state::{Effect, NewTurn, Now, SessionState, Verifier},
 };
 use crate::{
@@ -66,6 +67,7 @@ pub struct ChatSession {
     running: Option<Running>,
     auth: Option<Result<Identity, ApiError>>,
     fragments: Fragments,
+    too_large: Refusal,
     /// Empty between events; kept for its memory.
     effects: Vec<Effect>,
 }
@@ -89,16 +91,19 @@ pub fn upgrade(
 ) -> Result<HttpResponse, actix_web::Error> {
     let Opening { offer, auth, address, user_agent } = opening;
     let max_message_bytes = context.config.max_message_bytes;
+    let too_large = Refusal::default();
+    let frames = FrameGuard::new(payload, max_message_bytes, too_large.clone());
     let session = ChatSession {
         vitals: Vitals::new(SessionId::new(), offer.dialect, address, user_agent),
         context,
         running: None,
         auth,
         fragments: Fragments::default(),
+        too_large,
         effects: Vec::new(),
     };
     let echo: Vec<&str> = offer.echo.into_iter().collect();
-    ws::WsResponseBuilder::new(session, request, payload)
+    ws::WsResponseBuilder::new(session, request, frames)
         .codec(Codec::new().max_size(max_message_bytes))
         .protocols(&echo)
         .start()
@@ -275,6 +280,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for ChatSession {
                     code => self.end(code.map(ws::CloseReason::from), ctx),
                 }
             }
+            Err(_) if self.too_large.happened() => self.close(CloseReason::MessageTooBig, ctx),
             Err(error) => self.close(close_reason(&error), ctx),
         }
     }
@@ -323,7 +329,9 @@ impl Handler<SessionCommand> for ChatSession {
 
     fn handle(&mut self, command: SessionCommand, ctx: &mut Context) {
         match command {
-            SessionCommand::Follow(turn) => self.decide(ctx, |state, _, _, effects| state.on_follow(turn, effects)),
+            SessionCommand::Follow(turn) => {
+                self.decide(ctx, |state, _, now, effects| state.on_follow(turn, now, effects));
+            }
             SessionCommand::Close(reason) => self.close(reason, ctx),
         }
     }

@@ -5,6 +5,7 @@
 
 mod actor;
 mod fragments;
+mod frame_guard;
 mod state;
 
 pub use actor::{ChatSession, Opening, SessionContext, upgrade};

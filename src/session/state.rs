@@ -263,9 +263,9 @@ impl SessionState {
     }
 
     /// Another session of this user started a turn in a conversation that this one follows.
-    pub fn on_follow(&mut self, turn: Arc<TurnLog>, effects: &mut Vec<Effect>) {
-        let same_user = self.identity().is_some_and(|identity| identity.user_id == turn.subject.user_id);
-        if same_user && !self.following.contains_key(&turn.subject.turn_id) {
+    pub fn on_follow(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
+        let may_follow = self.authorised(now).is_ok_and(|user_id| user_id == turn.subject.user_id);
+        if may_follow && !self.following.contains_key(&turn.subject.turn_id) {
             self.follow(turn, Cursor::default(), effects);
         }
     }

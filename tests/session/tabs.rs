@@ -9,7 +9,7 @@ async fn all_sockets_of_a_user_that_follow_a_conversation_get_every_frame() {
     let (user, stranger) = (app.user().await, app.user().await);
     let mut one = app.socket().signed_in(&user).await;
     let mut two = app.socket().subprotocols("chat.v2").signed_in(&user).await;
-    let mut elsewhere = app.socket().signed_in(&user).await;
+    let elsewhere = app.socket().signed_in(&user).await;
     let mut other = app.socket().signed_in(&stranger).await;
     let first = one.ask("One").await;
     // The second tab opens the conversation; the stranger tries to.
