@@ -110,15 +110,20 @@ impl TestApp {
     /// A new account with the role `operator`, given by the program itself, as on a shell.
     pub async fn operator(&self) -> TestUser {
         let user = self.user().await;
-        Command::new(env!("CARGO_BIN_EXE_switchboard"))
-            .current_dir(self.folder.path())
-            .args(["user", "set-role", &user.email, "operator", "--database-url", &self.database_url])
-            .assert()
-            .success();
+        self.set_role(&user, "operator");
         let body = json!({"email": user.email, "password": PASSWORD});
         let (status, answer) = self.post("/api/v1/auth/login", None, &body).await;
         assert_eq!(status, 200, "{answer}");
         TestUser::from_answer(&answer)
+    }
+
+    /// Changes what somebody may do, by the program itself, as on a shell.
+    pub fn set_role(&self, user: &TestUser, role: &str) {
+        Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .current_dir(self.folder.path())
+            .args(["user", "set-role", &user.email, role, "--database-url", &self.database_url])
+            .assert()
+            .success();
     }
 
     pub async fn get(&self, path: &str, user: Option<&TestUser>) -> (u16, Value) {

@@ -1,10 +1,12 @@
 //! What the black-box tests stand on: the real server on a free port, and clients that read like the protocol.
 
 mod app;
+mod events;
 mod raw_socket;
 mod socket;
 pub mod token;
 
 pub use app::{JWT_SECRET, PASSWORD, TestApp, TestUser};
+pub use events::Event;
 pub use raw_socket::{RawSocket, first};
-pub use socket::{TestSocket, Transcript};
+pub use socket::{SocketBuilder, TestSocket, Transcript};
