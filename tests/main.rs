@@ -6,7 +6,6 @@ mod clients;
 mod harness;
 mod http;
 mod knowledge;
-mod program;
 mod provider;
 mod session;
 mod tidy;

@@ -4,11 +4,8 @@
 
 mod auth;
 mod chat;
-mod context;
 mod conversations;
 mod events;
-mod headers;
-mod knowledge;
 mod openapi;
 
 use crate::harness::{TestApp, TestUser};
