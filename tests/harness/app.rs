@@ -203,7 +203,7 @@ impl TestApp {
 }
 
 impl TestUser {
-    fn from_answer(answer: &Value) -> Self {
+    pub fn from_answer(answer: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Self {
             id: text(&answer["user"]["id"]),
