@@ -6,6 +6,7 @@ mod clients;
 mod harness;
 mod http;
 mod knowledge;
+mod program;
 mod provider;
 mod session;
 mod tidy;

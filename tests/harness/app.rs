@@ -79,6 +79,12 @@ impl TestApp {
     /// Stops the server when all clients have gone, and looks for what they left behind: a session in the registry, a
     /// turn that still runs.
     pub async fn finish(self) {
+        self.idle().await;
+        self.handle.stop().await;
+    }
+
+    /// Waits until nobody is connected by WebSocket and no turn runs.
+    pub async fn idle(&self) {
         let started = Instant::now();
         loop {
             let sessions = self.handle.registry.send(GetStats).await.unwrap().sessions;
@@ -89,7 +95,6 @@ impl TestApp {
             assert!(started.elapsed() < PATIENCE, "{sessions} sessions and {turns} turns were left behind");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        self.handle.stop().await;
     }
 
     /// Stops the server with whatever is running, as a signal does.
@@ -198,7 +203,7 @@ impl TestApp {
 }
 
 impl TestUser {
-    fn from_answer(answer: &Value) -> Self {
+    pub fn from_answer(answer: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Self {
             id: text(&answer["user"]["id"]),

@@ -7,6 +7,6 @@ mod socket;
 pub mod token;
 
 pub use app::{JWT_SECRET, PASSWORD, TestApp, TestUser};
-pub use events::{Event, EventStream};
+pub use events::Event;
 pub use raw_socket::{RawSocket, first};
-pub use socket::{TestSocket, Transcript};
+pub use socket::{SocketBuilder, TestSocket, Transcript};
