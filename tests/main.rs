@@ -3,6 +3,7 @@
 mod browser;
 mod cli;
 mod clients;
+mod conformance;
 mod harness;
 mod knowledge;
 mod provider;
