@@ -1,8 +1,11 @@
 //! Black-box tests: each starts the real server on a free port and talks to it as a client does.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod browser;
 mod cli;
 mod clients;
+mod conformance;
 mod harness;
 mod http;
 mod knowledge;
