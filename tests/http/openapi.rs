@@ -92,6 +92,10 @@ async fn every_answer_carries_the_security_headers_and_none_of_cors() {
         (Method::GET, "/api/v1/auth/me", 401),
         (Method::GET, "/api/v1/conversations?limit=0", 401),
         (Method::OPTIONS, "/api/v1/chat", 405),
+        (Method::POST, "/api/v1/conversations", 405),
+        (Method::POST, "/api/openapi.json", 405),
+        (Method::POST, "/ws/chat", 405),
+        (Method::POST, "/", 405),
     ] {
         let request = app.http.request(method.clone(), format!("{}{path}", app.url));
         let answer = Answer::of(request.header("origin", "https://evil.example")).await;

@@ -64,10 +64,8 @@ async fn a_log_for_people_holds_ids_and_no_secrets() {
 #[tokio::test]
 async fn a_log_for_machines_holds_ids_and_no_secrets() {
     let (log, [turn_id, session_id, _]) = log("json").await;
-    let lines: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
     let find = |message: &str| {
         let found = lines.iter().find(|line| line["message"] == message && line["level"] == "info");
         found.unwrap_or_else(|| panic!("{message:?} is not in\n{log}"))
