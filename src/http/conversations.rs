@@ -15,9 +15,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/api/v1/conversations", web::get().to(list))
-        .route("/api/v1/conversations/{session_id}", web::delete().to(delete))
-        .route("/api/v1/conversations/{session_id}/messages", web::get().to(messages));
+    cfg.service(web::resource("/api/v1/conversations").route(web::get().to(list)))
+        .service(web::resource("/api/v1/conversations/{session_id}").route(web::delete().to(delete)))
+        .service(web::resource("/api/v1/conversations/{session_id}/messages").route(web::get().to(messages)));
 }
 
 #[derive(Serialize, ToSchema)]

@@ -14,7 +14,10 @@ const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/api/openapi.json", web::get().to(|| async { HttpResponse::Ok().json(openapi()) })).service(
+    cfg.service(
+        web::resource("/api/openapi.json").route(web::get().to(|| async { HttpResponse::Ok().json(openapi()) })),
+    )
+    .service(
         web::scope("/api/docs")
             .wrap(DefaultHeaders::new().add((CONTENT_SECURITY_POLICY, DOCS_POLICY)))
             .service(SwaggerUi::new("/{_:.*}").config(Config::from("/api/openapi.json"))),

@@ -1,5 +1,7 @@
 //! What the black-box tests stand on: the real server on a free port, and clients that read like the protocol.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
+
 mod app;
 mod events;
 mod raw_socket;
