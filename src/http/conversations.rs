@@ -151,5 +151,6 @@ async fn delete(
         return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
     }
     store.delete_conversation(identity.user_id, *conversation).await?;
+    turns.forget_conversation(*conversation);
     Ok(HttpResponse::NoContent().finish())
 }

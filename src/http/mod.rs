@@ -20,7 +20,6 @@ pub use error::{ErrorBody, error_bodies};
 pub use headers::security_headers;
 pub use identity::require_operator;
 pub use json::{Json, JsonLimit};
-pub use openapi::openapi;
 pub use page::PageQuery;
 pub use query::Query;
 

@@ -102,6 +102,11 @@ impl Turns {
         }
     }
 
+    /// Lets go of the ended turns of a conversation that is no more.
+    pub fn forget_conversation(&self, conversation: ConversationId) {
+        self.lock().ended.retain(|_, log| log.subject.conversation_id != conversation);
+    }
+
     /// Lets go of what ended too long ago.
     pub fn sweep(&self) {
         self.lock().forget_old(self.retention);
