@@ -396,3 +396,6 @@ fn send_error(error: &ApiError, about: &ErrorSubject, effects: &mut Vec<Effect>)
 fn send(frame: ServerFrame<'_>) -> Effect {
     Effect::Send(Outgoing::from(frame))
 }
+
+#[cfg(test)]
+mod tests;
