@@ -1,5 +1,7 @@
 //! Black-box tests: each starts the real server on a free port and talks to it as a client does.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod browser;
 mod cli;
 mod clients;
