@@ -148,6 +148,7 @@ impl SessionState {
                 effects.push(Effect::Identified(identity.user_id));
                 let life_ms = identity.expires_at.saturating_mul(1000).saturating_sub(now.unix.0);
                 let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
+                self.auth_failures = 0;
                 self.auth = Auth::Somebody { identity, expires_at, told_of_expiry: false };
                 self.check_expiry(now, effects);
             }

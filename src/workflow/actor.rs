@@ -144,7 +144,7 @@ impl Engine {
     ) -> Result<Arc<TurnLog>, ApiError> {
         let in_memory = match (turn_id, conversation_id) {
             (Some(turn_id), _) => self.turns.find(turn_id),
-            (None, Some(conversation_id)) => self.turns.running_in(conversation_id),
+            (None, Some(conversation_id)) => self.turns.running_in(user_id, conversation_id),
             (None, None) => None,
         };
         let turn = match in_memory {

@@ -3,7 +3,7 @@
 //! Every worker's workflow shares this table, so that a turn can be resumed and cancelled from any thread.
 
 use crate::{
-    domain::{ConversationId, TurnId},
+    domain::{ConversationId, TurnId, UserId},
     limits::{MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
     protocol::{ApiError, ErrorCode},
     turn::{TurnEnd, TurnLog},
@@ -25,8 +25,9 @@ pub struct Turns {
 #[derive(Default)]
 struct Table {
     running: HashMap<TurnId, Running>,
-    /// The running turn of a conversation.
-    by_conversation: HashMap<ConversationId, TurnId>,
+    /// The running turn of a conversation. The user is part of the key, because a turn is admitted before the store says
+    /// whose the conversation is: a stranger who knows its id holds up nobody.
+    by_conversation: HashMap<(UserId, ConversationId), TurnId>,
     ended: HashMap<TurnId, Arc<TurnLog>>,
     /// In the order in which they ended.
     ended_at: VecDeque<(Instant, TurnId)>,
@@ -62,7 +63,8 @@ impl Turns {
     pub fn admit(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
         let mut table = self.lock();
         let subject = log.subject;
-        if table.by_conversation.contains_key(&subject.conversation_id) {
+        let place = (subject.user_id, subject.conversation_id);
+        if table.by_conversation.contains_key(&place) {
             let reason = "The last answer in this conversation is still being written.";
             return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
         }
@@ -71,7 +73,7 @@ impl Turns {
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
         let cancel = CancellationToken::new();
-        table.by_conversation.insert(subject.conversation_id, subject.turn_id);
+        table.by_conversation.insert(place, subject.turn_id);
         table.running.insert(subject.turn_id, Running { log: Arc::clone(log), cancel: cancel.clone() });
         table.started += 1;
         Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), cancel })
@@ -83,9 +85,14 @@ impl Turns {
         table.running.get(&id).map(|running| &running.log).or_else(|| table.ended.get(&id)).map(Arc::clone)
     }
 
-    pub fn running_in(&self, conversation: ConversationId) -> Option<Arc<TurnLog>> {
+    /// The running turn of a user's conversation.
+    pub fn running_in(&self, user: UserId, conversation: ConversationId) -> Option<Arc<TurnLog>> {
         let table = self.lock();
-        table.by_conversation.get(&conversation).and_then(|id| table.running.get(id)).map(|run| Arc::clone(&run.log))
+        table
+            .by_conversation
+            .get(&(user, conversation))
+            .and_then(|id| table.running.get(id))
+            .map(|run| Arc::clone(&run.log))
     }
 
     /// Asks a running turn to stop; `false` when there is none of this id.
@@ -112,15 +119,13 @@ impl Turns {
         self.lock().forget_old(self.retention);
     }
 
-    fn release(&self, log: &Arc<TurnLog>) {
+    /// Ends a turn and gives its place back, as one step: whoever sees the end can go on in the conversation.
+    fn end(&self, log: &Arc<TurnLog>, end: TurnEnd) {
         let mut table = self.lock();
-        let subject = log.subject;
-        table.running.remove(&subject.turn_id);
-        table.by_conversation.remove(&subject.conversation_id);
-        if log.has_ended() {
-            table.ended.insert(subject.turn_id, Arc::clone(log));
-            table.ended_at.push_back((Instant::now(), subject.turn_id));
-        }
+        log.end(end);
+        table.remove(log);
+        table.ended.insert(log.subject.turn_id, Arc::clone(log));
+        table.ended_at.push_back((Instant::now(), log.subject.turn_id));
         table.forget_old(self.retention);
     }
 
@@ -131,6 +136,16 @@ impl Turns {
 }
 
 impl Table {
+    fn remove(&mut self, log: &TurnLog) {
+        let subject = log.subject;
+        self.running.remove(&subject.turn_id);
+        // A turn that was rejected must not give back the place of the one that has it.
+        let place = (subject.user_id, subject.conversation_id);
+        if self.by_conversation.get(&place) == Some(&subject.turn_id) {
+            self.by_conversation.remove(&place);
+        }
+    }
+
     fn forget_old(&mut self, retention: Duration) {
         while let Some((ended_at, id)) = self.ended_at.front()
             && (ended_at.elapsed() >= retention || self.ended_at.len() > MAX_RETAINED_TURNS)
@@ -165,7 +180,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.turns.release(&self.log);
+        self.turns.lock().remove(&self.log);
     }
 }
 
@@ -176,6 +191,11 @@ impl Acceptance {
     pub fn cancelled(&self) -> &CancellationToken {
         self.0.cancelled()
     }
+
+    /// Ends the turn and gives its place back.
+    pub fn end(self, end: TurnEnd) {
+        self.0.turns.end(&self.0.log, end);
+    }
 }
 
 impl Drop for Acceptance {
@@ -183,7 +203,8 @@ impl Drop for Acceptance {
         if !self.0.log.has_ended() {
             log::error!(turn_id:% = self.0.log.subject.turn_id; "a turn's task ended before the turn did");
             let reason = "The server stopped working on this answer.";
-            self.0.log.end(TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, reason)));
+            let end = TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, reason));
+            self.0.turns.end(&self.0.log, end);
         }
     }
 }
@@ -191,32 +212,38 @@ impl Drop for Acceptance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::UserId, turn::TurnSubject};
+    use crate::turn::TurnSubject;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn log(conversation_id: ConversationId) -> Arc<TurnLog> {
-        TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id: UserId::new() })
+    fn log_of(user_id: UserId, conversation_id: ConversationId) -> Arc<TurnLog> {
+        TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id })
     }
 
-    fn refusal(turns: &Arc<Turns>, conversation: ConversationId) -> Option<ErrorCode> {
-        turns.admit(&log(conversation)).err().map(|error| error.code)
+    fn log(conversation_id: ConversationId) -> Arc<TurnLog> {
+        log_of(UserId::new(), conversation_id)
+    }
+
+    fn refusal(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Option<ErrorCode> {
+        turns.admit(log).err().map(|error| error.code)
     }
 
     #[test]
     fn a_conversation_has_one_running_turn() {
-        let (turns, conversation) = (Turns::new(9, LONG), ConversationId::new());
-        let admission = turns.admit(&log(conversation)).unwrap();
-        assert_eq!(refusal(&turns, conversation), Some(ErrorCode::TurnInProgress));
+        let (turns, user, conversation) = (Turns::new(9, LONG), UserId::new(), ConversationId::new());
+        let admission = turns.admit(&log_of(user, conversation)).unwrap();
+        assert_eq!(refusal(&turns, &log_of(user, conversation)), Some(ErrorCode::TurnInProgress));
+        assert_eq!(refusal(&turns, &log_of(user, conversation)), Some(ErrorCode::TurnInProgress));
+        assert_eq!(refusal(&turns, &log(conversation)), None, "a stranger is held up, and holds up");
         drop(admission);
-        assert_eq!(refusal(&turns, conversation), None);
+        assert_eq!(refusal(&turns, &log_of(user, conversation)), None);
     }
 
     #[test]
     fn places_are_limited_and_given_back() {
         let turns = Turns::new(1, LONG);
         let admission = turns.admit(&log(ConversationId::new())).unwrap();
-        assert_eq!(refusal(&turns, ConversationId::new()), Some(ErrorCode::Overloaded));
+        assert_eq!(refusal(&turns, &log(ConversationId::new())), Some(ErrorCode::Overloaded));
         admission.reject();
         assert_eq!(turns.stats().running_turns, 0);
         assert_eq!(turns.stats().retained_turns, 0);

@@ -354,7 +354,9 @@ fn a_mailbox_that_others_filled_is_no_loss() {
     let mut session = Session::signed_in(900);
     let (loud, quiet) = (session.start("loud"), session.start("quiet"));
     session.frames();
-    (0..4).for_each(|n| loud.append(n.to_string()));
+    for n in 0..4 {
+        loud.append(n.to_string());
+    }
     quiet.append("once".to_owned());
     complete(&quiet);
     // What waits there is of another turn alone.
