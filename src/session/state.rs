@@ -405,4 +405,6 @@ fn send(frame: ServerFrame<'_>) -> Effect {
 }
 
 #[cfg(test)]
+mod random_tests;
+#[cfg(test)]
 mod tests;
