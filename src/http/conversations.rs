@@ -145,8 +145,7 @@ async fn delete(
     store: web::Data<dyn ConversationStore>,
     turns: web::Data<Turns>,
 ) -> Result<HttpResponse, ApiError> {
-    let running = turns.running_in(*conversation);
-    if running.is_some_and(|turn| turn.subject.user_id == identity.user_id) {
+    if turns.running_in(identity.user_id, *conversation).await.is_some() {
         let reason = "An answer is being written in this conversation; cancel it first.";
         return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
     }

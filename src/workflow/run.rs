@@ -264,7 +264,7 @@ impl Steps<'_> {
         if let Err(error) = kept.await {
             log::error!("an answer could not be stored: {error}");
         }
-        self.log.end(match ending {
+        self.acceptance.end(match ending {
             Ok(finish_reason) => TurnEnd::Complete { message_id, finish_reason, metadata: Box::new(metadata), sha256 },
             Err(error) => TurnEnd::Failed(error),
         });

@@ -268,7 +268,7 @@ impl Client {
             ("pong", _) => {}
             ("progress" | "resumed", Some(turn_id)) => {
                 if !self.turns.contains_key(&turn_id) {
-                    let log = self.table.find(turn_id.parse().unwrap());
+                    let log = self.table.find(turn_id.parse().unwrap()).await;
                     self.logs.extend(log.iter().map(Arc::downgrade));
                 }
                 self.turns.entry(turn_id).or_insert_with(|| Turn {
