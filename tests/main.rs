@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod browser;
+mod chaos;
 mod cli;
 mod clients;
 mod conformance;

@@ -145,7 +145,7 @@ async fn delete(
     store: web::Data<dyn ConversationStore>,
     turns: web::Data<Turns>,
 ) -> Result<HttpResponse, ApiError> {
-    if turns.running_in(identity.user_id, *conversation).is_some() {
+    if turns.running_in(identity.user_id, *conversation).await.is_some() {
         let reason = "An answer is being written in this conversation; cancel it first.";
         return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
     }

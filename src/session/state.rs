@@ -222,7 +222,7 @@ impl SessionState {
             Ok(StartedTurn::New) => effects.push(Effect::FollowConversation(conversation_id)),
             Ok(StartedTurn::Duplicate(first)) => {
                 self.unfollow(turn_id, effects);
-                self.resume_from(first, Cursor::default(), effects);
+                self.resume_from(first, Cursor::default(), subject.client_message_id.as_deref(), effects);
             }
             Err(error) => {
                 self.unfollow(turn_id, effects);
@@ -243,19 +243,26 @@ impl SessionState {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
                 // All steps come before the first token: who has a token has seen the steps.
                 let progress = if next_seq == 0 { 0 } else { usize::MAX };
-                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, effects);
+                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, None, effects);
             }
             Err(error) => send_error(&error, &subject_of(resume), effects),
         }
     }
 
-    fn resume_from(&mut self, turn: Arc<TurnLog>, cursor: Cursor, effects: &mut Vec<Effect>) {
+    fn resume_from(
+        &mut self,
+        turn: Arc<TurnLog>,
+        cursor: Cursor,
+        client_message_id: Option<&str>,
+        effects: &mut Vec<Effect>,
+    ) {
         let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
         let frame = ServerFrame::Resumed(Resumed {
             session_id: turn.subject.conversation_id,
             turn_id: turn.subject.turn_id,
             from_seq: cursor.next_seq,
             state: turn.state(),
+            client_message_id,
         });
         effects.push(send(frame));
         effects.push(Effect::FollowConversation(turn.subject.conversation_id));
@@ -398,5 +405,7 @@ fn send(frame: ServerFrame<'_>) -> Effect {
     Effect::Send(Outgoing::from(frame))
 }
 
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 mod tests;

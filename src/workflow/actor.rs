@@ -143,8 +143,8 @@ impl Engine {
         turn_id: Option<TurnId>,
     ) -> Result<Arc<TurnLog>, ApiError> {
         let in_memory = match (turn_id, conversation_id) {
-            (Some(turn_id), _) => self.turns.find(turn_id),
-            (None, Some(conversation_id)) => self.turns.running_in(user_id, conversation_id),
+            (Some(turn_id), _) => self.turns.find(turn_id).await,
+            (None, Some(conversation_id)) => self.turns.running_in(user_id, conversation_id).await,
             (None, None) => None,
         };
         let turn = match in_memory {
@@ -169,7 +169,7 @@ impl Engine {
     }
 
     async fn stored(&self, turn_id: TurnId) -> Result<Arc<TurnLog>, ApiError> {
-        if let Some(turn) = self.turns.find(turn_id) {
+        if let Some(turn) = self.turns.find(turn_id).await {
             return Ok(turn);
         }
         let stored = self.store.turn(turn_id).await?;

@@ -6,7 +6,7 @@ use crate::{
     domain::{ConversationId, TurnId, UserId},
     limits::{MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
     protocol::{ApiError, ErrorCode},
-    turn::{TurnEnd, TurnLog},
+    turn::{TurnEnd, TurnLog, TurnSubject},
 };
 use serde::Serialize;
 use std::{
@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub struct Turns {
     table: Mutex<Table>,
@@ -25,8 +25,8 @@ pub struct Turns {
 #[derive(Default)]
 struct Table {
     running: HashMap<TurnId, Running>,
-    /// The running turn of a conversation. The user is part of the key, because a turn is admitted before the store says
-    /// whose the conversation is: a stranger who knows its id holds up nobody.
+    /// The running turn of a conversation. The user is part of the key: whoever names a conversation of somebody else's
+    /// takes nothing from its owner until the store has refused.
     by_conversation: HashMap<(UserId, ConversationId), TurnId>,
     ended: HashMap<TurnId, Arc<TurnLog>>,
     /// In the order in which they ended.
@@ -38,6 +38,8 @@ struct Table {
 struct Running {
     log: Arc<TurnLog>,
     cancel: CancellationToken,
+    /// Cancelled once the turn is accepted, or will never be.
+    decided: CancellationToken,
 }
 
 /// The turns in numbers.
@@ -63,8 +65,7 @@ impl Turns {
     pub fn admit(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
         let mut table = self.lock();
         let subject = log.subject;
-        let place = (subject.user_id, subject.conversation_id);
-        if table.by_conversation.contains_key(&place) {
+        if table.by_conversation.contains_key(&place(&subject)) {
             let reason = "The last answer in this conversation is still being written.";
             return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
         }
@@ -73,26 +74,44 @@ impl Turns {
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
         let cancel = CancellationToken::new();
-        table.by_conversation.insert(place, subject.turn_id);
-        table.running.insert(subject.turn_id, Running { log: Arc::clone(log), cancel: cancel.clone() });
+        table.by_conversation.insert(place(&subject), subject.turn_id);
+        let decided = CancellationToken::new();
+        let running = Running { log: Arc::clone(log), cancel: cancel.clone(), decided: decided.clone() };
+        table.running.insert(subject.turn_id, running);
         table.started += 1;
-        Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), cancel })
+        Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), cancel, decided: decided.drop_guard() })
     }
 
-    /// A turn that runs, or ended a short while ago.
-    pub fn find(&self, id: TurnId) -> Option<Arc<TurnLog>> {
-        let table = self.lock();
-        table.running.get(&id).map(|running| &running.log).or_else(|| table.ended.get(&id)).map(Arc::clone)
+    /// A turn that runs, or ended a short while ago. Of one that is about to begin the answer waits until it has: one
+    /// that never does must not be followed, since it would never end.
+    pub async fn find(&self, id: TurnId) -> Option<Arc<TurnLog>> {
+        self.decided(|table| match table.running.get(&id) {
+            Some(running) => Some(running.when_decided()),
+            None => table.ended.get(&id).map(|log| Ok(Arc::clone(log))),
+        })
+        .await
     }
 
-    /// The running turn of a user's conversation.
-    pub fn running_in(&self, user: UserId, conversation: ConversationId) -> Option<Arc<TurnLog>> {
-        let table = self.lock();
-        table
-            .by_conversation
-            .get(&(user, conversation))
-            .and_then(|id| table.running.get(id))
-            .map(|run| Arc::clone(&run.log))
+    /// The running turn of this user in a conversation.
+    pub async fn running_in(&self, user: UserId, conversation: ConversationId) -> Option<Arc<TurnLog>> {
+        self.decided(|table| {
+            let id = table.by_conversation.get(&(user, conversation))?;
+            table.running.get(id).map(Running::when_decided)
+        })
+        .await
+    }
+
+    async fn decided(
+        &self,
+        look: impl Fn(&Table) -> Option<Result<Arc<TurnLog>, CancellationToken>>,
+    ) -> Option<Arc<TurnLog>> {
+        loop {
+            let found = look(&self.lock());
+            match found? {
+                Ok(log) => return Some(log),
+                Err(decided) => decided.cancelled().await,
+            }
+        }
     }
 
     /// Asks a running turn to stop; `false` when there is none of this id.
@@ -119,13 +138,21 @@ impl Turns {
         self.lock().forget_old(self.retention);
     }
 
-    /// Ends a turn and gives its place back, as one step: whoever sees the end can go on in the conversation.
-    fn end(&self, log: &Arc<TurnLog>, end: TurnEnd) {
+    /// Takes a turn out of the running ones, once. Its end is told under the table's lock: who goes on talking as soon as
+    /// they see it finds the conversation free, on whatever thread.
+    fn release(&self, log: &Arc<TurnLog>, end: Option<TurnEnd>) {
         let mut table = self.lock();
-        log.end(end);
-        table.remove(log);
-        table.ended.insert(log.subject.turn_id, Arc::clone(log));
-        table.ended_at.push_back((Instant::now(), log.subject.turn_id));
+        let subject = log.subject;
+        if table.running.remove(&subject.turn_id).is_some() {
+            table.by_conversation.remove(&place(&subject));
+            if let Some(end) = end {
+                log.end(end);
+            }
+            if log.has_ended() {
+                table.ended.insert(subject.turn_id, Arc::clone(log));
+                table.ended_at.push_back((Instant::now(), subject.turn_id));
+            }
+        }
         table.forget_old(self.retention);
     }
 
@@ -135,17 +162,18 @@ impl Turns {
     }
 }
 
-impl Table {
-    fn remove(&mut self, log: &TurnLog) {
-        let subject = log.subject;
-        self.running.remove(&subject.turn_id);
-        // A turn that was rejected must not give back the place of the one that has it.
-        let place = (subject.user_id, subject.conversation_id);
-        if self.by_conversation.get(&place) == Some(&subject.turn_id) {
-            self.by_conversation.remove(&place);
-        }
+impl Running {
+    /// Its log once it is accepted; until then, what to wait for.
+    fn when_decided(&self) -> Result<Arc<TurnLog>, CancellationToken> {
+        if self.decided.is_cancelled() { Ok(Arc::clone(&self.log)) } else { Err(self.decided.clone()) }
     }
+}
 
+fn place(subject: &TurnSubject) -> (UserId, ConversationId) {
+    (subject.user_id, subject.conversation_id)
+}
+
+impl Table {
     fn forget_old(&mut self, retention: Duration) {
         while let Some((ended_at, id)) = self.ended_at.front()
             && (ended_at.elapsed() >= retention || self.ended_at.len() > MAX_RETAINED_TURNS)
@@ -161,6 +189,8 @@ pub struct Admission {
     turns: Arc<Turns>,
     log: Arc<TurnLog>,
     cancel: CancellationToken,
+    /// Dropped with the admission, behind its release: who waited then finds nothing.
+    decided: DropGuard,
 }
 
 impl Admission {
@@ -174,13 +204,14 @@ impl Admission {
 
     /// The turn begins: from now on it ends in a terminal frame, whatever happens to its task.
     pub fn accept(self) -> Acceptance {
+        self.decided.token().cancel();
         Acceptance(self)
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.turns.lock().remove(&self.log);
+        self.turns.release(&self.log, None);
     }
 }
 
@@ -192,9 +223,9 @@ impl Acceptance {
         self.0.cancelled()
     }
 
-    /// Ends the turn and gives its place back.
-    pub fn end(self, end: TurnEnd) {
-        self.0.turns.end(&self.0.log, end);
+    /// Ends the turn, and gives its place back.
+    pub fn end(&self, end: TurnEnd) {
+        self.0.turns.release(&self.0.log, Some(end));
     }
 }
 
@@ -203,8 +234,7 @@ impl Drop for Acceptance {
         if !self.0.log.has_ended() {
             log::error!(turn_id:% = self.0.log.subject.turn_id; "a turn's task ended before the turn did");
             let reason = "The server stopped working on this answer.";
-            let end = TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, reason));
-            self.0.turns.end(&self.0.log, end);
+            self.end(TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, reason)));
         }
     }
 }
@@ -212,31 +242,94 @@ impl Drop for Acceptance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turn::TurnSubject;
+    use crate::turn::{Mailbox, TurnEvent, TurnSink};
+    use futures_util::FutureExt;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn log_of(user_id: UserId, conversation_id: ConversationId) -> Arc<TurnLog> {
-        TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id })
+    fn log(conversation_id: ConversationId) -> Arc<TurnLog> {
+        TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id: UserId::new() })
     }
 
-    fn log(conversation_id: ConversationId) -> Arc<TurnLog> {
-        log_of(UserId::new(), conversation_id)
+    /// Another turn of the same user in the same conversation.
+    fn next(log: &TurnLog) -> Arc<TurnLog> {
+        TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..log.subject })
     }
 
     fn refusal(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Option<ErrorCode> {
         turns.admit(log).err().map(|error| error.code)
     }
 
+    fn interrupted() -> TurnEnd {
+        TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, "gone"))
+    }
+
     #[test]
     fn a_conversation_has_one_running_turn() {
-        let (turns, user, conversation) = (Turns::new(9, LONG), UserId::new(), ConversationId::new());
-        let admission = turns.admit(&log_of(user, conversation)).unwrap();
-        assert_eq!(refusal(&turns, &log_of(user, conversation)), Some(ErrorCode::TurnInProgress));
-        assert_eq!(refusal(&turns, &log_of(user, conversation)), Some(ErrorCode::TurnInProgress));
-        assert_eq!(refusal(&turns, &log(conversation)), None, "a stranger is held up, and holds up");
+        let (turns, log) = (Turns::new(9, LONG), log(ConversationId::new()));
+        let admission = turns.admit(&log).unwrap();
+        assert_eq!(refusal(&turns, &next(&log)), Some(ErrorCode::TurnInProgress));
         drop(admission);
-        assert_eq!(refusal(&turns, &log_of(user, conversation)), None);
+        assert_eq!(refusal(&turns, &next(&log)), None);
+    }
+
+    #[test]
+    fn a_stranger_who_names_a_conversation_takes_nothing_from_its_owner() {
+        let (turns, conversation) = (Turns::new(9, LONG), ConversationId::new());
+        let (own, strange) = (log(conversation), log(conversation));
+        let _attempt = turns.admit(&strange).unwrap().accept();
+        let found = |log: &TurnLog| turns.running_in(log.subject.user_id, conversation).now_or_never().unwrap();
+        assert!(found(&own).is_none());
+        let _acceptance = turns.admit(&own).unwrap().accept();
+        assert!(Arc::ptr_eq(&found(&own).unwrap(), &own));
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_has_yet_to_begin_is_waited_for() {
+        let turns = Turns::new(9, LONG);
+        for accepted in [true, false] {
+            let log = log(ConversationId::new());
+            let TurnSubject { turn_id, conversation_id, user_id } = log.subject;
+            let admission = turns.admit(&log).unwrap();
+            let mut by_id = Box::pin(turns.find(turn_id));
+            let mut latest = Box::pin(turns.running_in(user_id, conversation_id));
+            assert!((&mut by_id).now_or_never().is_none() && (&mut latest).now_or_never().is_none());
+            let _acceptance = if accepted {
+                Some(admission.accept())
+            } else {
+                admission.reject();
+                None
+            };
+            assert_eq!((by_id.await.is_some(), latest.await.is_some()), (accepted, accepted));
+        }
+    }
+
+    #[test]
+    fn who_sees_the_end_may_go_on_at_once() {
+        struct NextTurn(Arc<Turns>, Mutex<Option<std::thread::JoinHandle<Option<ErrorCode>>>>);
+
+        /// Sends the next message from another thread, as soon as the end is told.
+        impl TurnSink for Arc<NextTurn> {
+            fn try_deliver(&self, event: TurnEvent) -> Result<(), TurnEvent> {
+                let turns = Arc::clone(&self.0);
+                let attempt = std::thread::spawn(move || refusal(&turns, &next(&event.turn)));
+                // Long enough for the attempt, were nothing in its way.
+                std::thread::sleep(Duration::from_millis(20));
+                *self.1.lock().unwrap() = Some(attempt);
+                Ok(())
+            }
+        }
+
+        let turns = Turns::new(9, LONG);
+        let log = log(ConversationId::new());
+        let acceptance = turns.admit(&log).unwrap().accept();
+        let reader = Arc::new(NextTurn(Arc::clone(&turns), Mutex::default()));
+        log.follow(&crate::turn::Cursor::default(), &Mailbox::new(Arc::clone(&reader)).follower(), |_| {});
+        acceptance.end(interrupted());
+        let attempt = reader.1.lock().unwrap().take().unwrap();
+        assert_eq!(attempt.join().unwrap(), None);
+        drop(acceptance);
+        assert_eq!((turns.stats().running_turns, turns.stats().retained_turns), (0, 1));
     }
 
     #[test]
@@ -255,7 +348,7 @@ mod tests {
         let log = log(ConversationId::new());
         drop(turns.admit(&log).unwrap().accept());
         assert!(log.has_ended());
-        assert!(turns.find(log.subject.turn_id).is_some());
+        assert!(turns.find(log.subject.turn_id).now_or_never().unwrap().is_some());
         assert_eq!(turns.stats().running_turns, 0);
     }
 
@@ -265,6 +358,6 @@ mod tests {
         let log = log(ConversationId::new());
         drop(turns.admit(&log).unwrap().accept());
         turns.sweep();
-        assert!(turns.find(log.subject.turn_id).is_none());
+        assert!(turns.find(log.subject.turn_id).now_or_never().unwrap().is_none());
     }
 }

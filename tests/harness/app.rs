@@ -4,13 +4,17 @@ use super::{raw_socket::RawSocket, socket::SocketBuilder};
 use assert_cmd::Command;
 use serde_json::{Value, json};
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use switchboard::{
     app::{Application, ApplicationHandle},
     config::{Config, ProviderKind, ScriptedConfig},
     registry::GetStats,
+    workflow::Turns,
 };
 use tempfile::TempDir;
 
@@ -30,6 +34,14 @@ pub struct TestApp {
     pub http: reqwest::Client,
     handle: ApplicationHandle,
     database_url: String,
+}
+
+/// What a server holds that is to be gone when all clients are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leftovers {
+    pub sessions: usize,
+    pub running: usize,
+    pub retained: usize,
 }
 
 /// Somebody with an account.
@@ -189,6 +201,19 @@ impl TestApp {
         let (status, answer) = self.get(&format!("/api/v1/conversations/{session_id}/messages"), Some(user)).await;
         assert_eq!(status, 200, "{answer}");
         answer["messages"].as_array().unwrap().clone()
+    }
+
+    /// Lets go of the logs that are older than their retention, and tells what is left of everything.
+    pub async fn sweep(&self) -> Leftovers {
+        self.handle.turns.sweep();
+        let turns = self.handle.turns.stats();
+        let sessions = self.handle.registry.send(GetStats).await.unwrap().sessions;
+        Leftovers { sessions, running: turns.running_turns, retained: turns.retained_turns }
+    }
+
+    /// The server's own table of turns.
+    pub fn turns(&self) -> Arc<Turns> {
+        Arc::clone(&self.handle.turns)
     }
 
     /// A connection that writes its own frames.

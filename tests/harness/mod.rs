@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
 
 mod app;
+mod chaos_proxy;
 mod events;
 mod raw_socket;
 mod socket;
 pub mod token;
 
-pub use app::{JWT_SECRET, PASSWORD, TestApp, TestUser};
+pub use app::{JWT_SECRET, Leftovers, PASSWORD, TestApp, TestUser};
+pub use chaos_proxy::ChaosProxy;
 pub use events::Event;
 pub use raw_socket::{RawSocket, first};
-pub use socket::{SocketBuilder, TestSocket, Transcript};
+pub use socket::{SocketBuilder, TestSocket, Transcript, is_terminal};
