@@ -250,7 +250,9 @@ impl World {
             }
             Event::Append { turn, tokens } => {
                 let Some(turn) = self.turn(turn).filter(|turn| !turn.has_ended()) else { return };
-                (0..tokens).for_each(|n| turn.append(format!("{n}é ")));
+                for n in 0..tokens {
+                    turn.append(format!("{n}é "));
+                }
             }
             Event::End { turn, failed } => {
                 if let Some(turn) = self.turn(turn) {
