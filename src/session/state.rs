@@ -199,7 +199,11 @@ impl SessionState {
             _ => Err(ApiError::invalid_field("last_seq", "must be -1 or the seq of a token")),
         });
         match checked {
-            Ok(user_id) => effects.push(Effect::Resume { user_id, resume }),
+            Ok(user_id) => {
+                // First, so that a turn which begins while the latest one is looked for is told to this session, too.
+                effects.push(Effect::FollowConversation(resume.session_id));
+                effects.push(Effect::Resume { user_id, resume });
+            }
             Err(error) => send_error(&error, &subject, effects),
         }
     }
@@ -243,7 +247,10 @@ impl SessionState {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
                 // All steps come before the first token: who has a token has seen the steps.
                 let progress = if next_seq == 0 { 0 } else { usize::MAX };
-                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, None, effects);
+                let known = self.following.get(&turn.subject.turn_id).map(Following::cursor);
+                // Who asks for the latest turn has not missed what this socket carries already.
+                let known = known.filter(|known| resume.turn_id.is_none() && known.next_seq >= next_seq);
+                self.resume_from(turn, known.unwrap_or(Cursor { progress, next_seq, ended: false }), None, effects);
             }
             Err(error) => send_error(&error, &subject_of(resume), effects),
         }
@@ -276,6 +283,7 @@ impl SessionState {
         if may_follow && !self.following.contains_key(&turn.subject.turn_id) {
             self.follow(turn, Cursor::default(), effects);
         }
+        self.catch_up(false, now, effects);
     }
 
     fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, effects: &mut Vec<Effect>) {
@@ -301,6 +309,12 @@ impl SessionState {
             following.on_event(event, &mut |outgoing| effects.push(Effect::Send(outgoing)));
             any_ended = following.has_ended();
         }
+        self.catch_up(any_ended, now, effects);
+    }
+
+    /// Behind everything that comes through the mailbox: what found no room there is read from the logs. No news need
+    /// be among what waits when a mailbox is full.
+    fn catch_up(&mut self, mut any_ended: bool, now: Now, effects: &mut Vec<Effect>) {
         if self.mailbox.take_overflowed() {
             for following in self.following.values_mut().filter(|following| following.is_behind()) {
                 following.catch_up(&mut |outgoing| effects.push(Effect::Send(outgoing)));
