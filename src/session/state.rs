@@ -2,13 +2,14 @@
 
 use crate::{
     auth::Identity,
-    config::SessionConfig,
+    config::{LimitsConfig, SessionConfig},
     domain::{ConversationId, TurnId, UnixMillis, UserId},
+    limiter::{FrameBudget, FrameVerdict, Limit, UserPlace},
     limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, MAX_PING_ID_BYTES, OVERLOADED_RETRY_MS},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
         ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong, ResumeFrame, Resumed, ServerFrame,
-        UserView,
+        UserView, check_json_depth,
     },
     turn::{Cursor, Following, Mailbox, Outgoing, TurnEvent, TurnLog, TurnSubject},
     workflow::{Question, QuestionRules, StartedTurn, is_client_id},
@@ -38,6 +39,8 @@ pub enum Effect {
     /// A WebSocket ping.
     Ping,
     Close(CloseReason),
+    /// A limit said no.
+    Hit(Limit),
     /// The user is known from now on.
     Identified(UserId),
     Start(NewTurn),
@@ -63,11 +66,15 @@ pub struct NewTurn {
     pub question: Question,
 }
 
-/// Tells who a token stands for.
-pub trait Verifier {
+/// Tells who a token stands for, and whether they may have one more socket.
+pub trait Doorkeeper {
     /// # Errors
     /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
     fn verify(&self, token: &str) -> Result<Identity, ApiError>;
+
+    /// # Errors
+    /// `TOO_MANY_CONNECTIONS`.
+    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError>;
 }
 
 pub struct SessionState {
@@ -76,7 +83,11 @@ pub struct SessionState {
     dialect: Dialect,
     mailbox: Mailbox,
     auth: Auth,
+    /// From the first sign-in on, or from the upgrade.
+    user_place: Option<UserPlace>,
     auth_failures: u32,
+    budget: FrameBudget,
+    max_json_depth: usize,
     opened_at: Instant,
     last_received_at: Instant,
     next_heartbeat: Instant,
@@ -97,7 +108,14 @@ enum Auth {
 }
 
 impl SessionState {
-    pub fn new(config: Arc<SessionConfig>, rules: QuestionRules, dialect: Dialect, mailbox: Mailbox, now: Now) -> Self {
+    pub fn new(
+        config: Arc<SessionConfig>,
+        limits: &LimitsConfig,
+        rules: QuestionRules,
+        dialect: Dialect,
+        mailbox: Mailbox,
+        now: Now,
+    ) -> Self {
         Self {
             next_heartbeat: now.instant + Duration::from_secs(config.heartbeat_interval_s),
             config,
@@ -105,7 +123,10 @@ impl SessionState {
             dialect,
             mailbox,
             auth: Auth::Nobody,
+            user_place: None,
             auth_failures: 0,
+            budget: FrameBudget::new(limits),
+            max_json_depth: limits.json_depth,
             opened_at: now.instant,
             last_received_at: now.instant,
             following: HashMap::new(),
@@ -118,9 +139,40 @@ impl SessionState {
         self.last_received_at = now.instant;
     }
 
-    pub fn on_text(&mut self, text: &str, now: Now, verifier: &impl Verifier, effects: &mut Vec<Effect>) {
-        match ClientFrame::parse(text) {
-            Ok(ClientFrame::Auth(AuthFrame { token })) => self.on_auth(verifier.verify(&token), now, effects),
+    /// A frame that is no text, or not the whole of one. Whether it has to be answered.
+    pub fn on_other_frame(&mut self, effects: &mut Vec<Effect>) -> bool {
+        match self.budget.charge() {
+            FrameVerdict::Allowed => true,
+            FrameVerdict::Refused(_) => {
+                effects.push(Effect::Hit(Limit::Frames));
+                false
+            }
+            FrameVerdict::Close => {
+                too_many_violations(effects);
+                false
+            }
+        }
+    }
+
+    pub fn on_text(&mut self, text: &str, now: Now, doorkeeper: &impl Doorkeeper, effects: &mut Vec<Effect>) {
+        let verdict = self.budget.charge();
+        if verdict == FrameVerdict::Close {
+            return too_many_violations(effects);
+        }
+        if let Err(error) = check_json_depth(text.as_bytes(), self.max_json_depth) {
+            effects.push(Effect::Hit(Limit::JsonDepth));
+            return send_error(&error, &ErrorSubject::default(), effects);
+        }
+        let frame = ClientFrame::parse(text);
+        if let FrameVerdict::Refused(wait) = verdict {
+            effects.push(Effect::Hit(Limit::Frames));
+            let error = ApiError::rate_limited("You are sending too much. Please wait a moment.", wait);
+            return send_error(&error, &frame.map(|frame| subject_of_frame(&frame)).unwrap_or_default(), effects);
+        }
+        match frame {
+            Ok(ClientFrame::Auth(AuthFrame { token })) => {
+                self.on_auth(doorkeeper.verify(&token), doorkeeper, now, effects);
+            }
             Ok(ClientFrame::Message(message)) => self.on_message(message, now, effects),
             Ok(ClientFrame::Resume(resume)) => self.on_resume(resume, now, effects),
             Ok(ClientFrame::Cancel(cancel)) => self.on_cancel(&cancel, now, effects),
@@ -130,7 +182,13 @@ impl SessionState {
     }
 
     /// A try to authenticate, by a frame or by the upgrade request, came to this.
-    pub fn on_auth(&mut self, outcome: Result<Identity, ApiError>, now: Now, effects: &mut Vec<Effect>) {
+    pub fn on_auth(
+        &mut self,
+        outcome: Result<Identity, ApiError>,
+        doorkeeper: &impl Doorkeeper,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let outcome = outcome.and_then(|identity| match self.identity() {
             Some(known) if known.user_id != identity.user_id => {
                 Err(ApiError::new(ErrorCode::InvalidToken, "this socket belongs to another user"))
@@ -139,6 +197,15 @@ impl SessionState {
         });
         match outcome {
             Ok(identity) => {
+                if self.user_place.is_none() {
+                    match doorkeeper.admit(identity.user_id) {
+                        Ok(place) => self.user_place = Some(place),
+                        Err(error) => {
+                            send_error(&error, &ErrorSubject::default(), effects);
+                            return effects.push(Effect::Close(CloseReason::TooManyConnections));
+                        }
+                    }
+                }
                 let frame = ServerFrame::AuthSuccess(AuthSuccess {
                     message: "Authenticated",
                     user: UserView { id: identity.user_id, email: &identity.email, name: &identity.name },
@@ -163,12 +230,13 @@ impl SessionState {
         }
     }
 
+    /// The upgrade request took a place for the user already.
+    pub fn on_place(&mut self, place: UserPlace) {
+        self.user_place = Some(place);
+    }
+
     fn on_message(&mut self, message: MessageFrame, now: Now, effects: &mut Vec<Effect>) {
-        let subject = ErrorSubject {
-            turn_id: None,
-            session_id: message.session_id,
-            client_message_id: message.client_message_id.clone().filter(|id| is_client_id(id)),
-        };
+        let subject = subject_of_message(&message);
         match self.check_message(message, now) {
             Ok(new) => {
                 let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
@@ -176,7 +244,14 @@ impl SessionState {
                 self.follow(Arc::clone(&new.turn), Cursor::default(), effects);
                 effects.push(Effect::Start(new));
             }
-            Err(error) => send_error(&error, &subject, effects),
+            Err(error) => {
+                match error.code {
+                    ErrorCode::Overloaded => effects.push(Effect::Hit(Limit::TurnsPerSession)),
+                    ErrorCode::MessageTooLong => effects.push(Effect::Hit(Limit::MessageSize)),
+                    _ => {}
+                }
+                send_error(&error, &subject, effects);
+            }
         }
     }
 
@@ -405,6 +480,27 @@ fn on_ping(ping: PingFrame, effects: &mut Vec<Effect>) {
 fn notice_at(expires_at: Instant) -> Instant {
     let notice = Duration::from_secs(AUTH_EXPIRING_NOTICE_S.unsigned_abs());
     expires_at.checked_sub(notice).unwrap_or(expires_at)
+}
+
+fn too_many_violations(effects: &mut Vec<Effect>) {
+    effects.extend([Effect::Hit(Limit::Violations), Effect::Close(CloseReason::TooManyViolations)]);
+}
+
+fn subject_of_frame(frame: &ClientFrame) -> ErrorSubject {
+    match frame {
+        ClientFrame::Message(message) => subject_of_message(message),
+        ClientFrame::Resume(resume) => subject_of(resume),
+        ClientFrame::Cancel(cancel) => ErrorSubject { turn_id: Some(cancel.turn_id), ..ErrorSubject::default() },
+        ClientFrame::Auth(_) | ClientFrame::Ping(_) => ErrorSubject::default(),
+    }
+}
+
+fn subject_of_message(message: &MessageFrame) -> ErrorSubject {
+    ErrorSubject {
+        turn_id: None,
+        session_id: message.session_id,
+        client_message_id: message.client_message_id.clone().filter(|id| is_client_id(id)),
+    }
 }
 
 fn subject_of(resume: &ResumeFrame) -> ErrorSubject {
