@@ -4,9 +4,10 @@
 //! and what happens meanwhile waits in the turns' logs.
 
 use super::{
+    effect::{Effect, NewTurn},
     fragments::Fragments,
     socket::{self, Received, SocketContext, SocketHandler},
-    state::{Doorkeeper, Effect, NewTurn, Now, SessionState},
+    state::{Doorkeeper, Now, SessionState},
 };
 use crate::{
     auth::{Identity, Tokens},

@@ -1,18 +1,20 @@
 //! What a session knows and decides: frames, results and the clock go in, effects come out.
 
+use super::effect::{
+    Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_frame, subject_of_message, too_many_violations,
+};
 use crate::{
     auth::Identity,
     config::{LimitsConfig, SessionConfig},
     domain::{ConversationId, TurnId, UnixMillis, UserId},
     limiter::{FrameBudget, FrameVerdict, Limit, UserPlace},
-    limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, MAX_PING_ID_BYTES, OVERLOADED_RETRY_MS},
+    limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
-        ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong, ResumeFrame, Resumed, ServerFrame,
-        UserView, check_json_depth,
+        ErrorCode, ErrorSubject, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView, check_json_depth,
     },
-    turn::{Cursor, Following, Mailbox, Outgoing, TurnEvent, TurnLog, TurnSubject},
-    workflow::{Question, QuestionRules, StartedTurn, is_client_id},
+    turn::{Cursor, Following, Mailbox, TurnEvent, TurnLog, TurnSubject},
+    workflow::{QuestionRules, StartedTurn},
 };
 use std::{
     collections::HashMap,
@@ -31,39 +33,6 @@ impl Now {
     pub fn read() -> Self {
         Self { instant: Instant::now(), unix: UnixMillis::now() }
     }
-}
-
-/// What the actor has to do.
-pub enum Effect {
-    Send(Outgoing),
-    /// A WebSocket ping.
-    Ping,
-    Close(CloseReason),
-    /// A limit said no.
-    Hit(Limit),
-    /// The user is known from now on.
-    Identified(UserId),
-    Start(NewTurn),
-    Resume {
-        user_id: UserId,
-        resume: ResumeFrame,
-    },
-    Cancel {
-        user_id: UserId,
-        turn_id: TurnId,
-    },
-    /// A turn is followed from now on.
-    Followed(Arc<TurnLog>),
-    /// It ended, or is not followed any more.
-    Unfollowed(Arc<TurnLog>),
-    /// The session wants the turns that other sessions of this user start there, too.
-    FollowConversation(ConversationId),
-}
-
-/// A question that passed all that can be checked here, and the log that its answer will fill.
-pub struct NewTurn {
-    pub turn: Arc<TurnLog>,
-    pub question: Question,
 }
 
 /// Tells who a token stands for, and whether they may have one more socket.
@@ -467,52 +436,9 @@ impl SessionState {
     }
 }
 
-fn on_ping(ping: PingFrame, effects: &mut Vec<Effect>) {
-    let too_long = ping.id.as_ref().is_some_and(|id| id.to_string().len() > MAX_PING_ID_BYTES);
-    if too_long {
-        let error = ApiError::invalid_field("id", format_args!("must be at most {MAX_PING_ID_BYTES} bytes of JSON"));
-        send_error(&error, &ErrorSubject::default(), effects);
-    } else {
-        effects.push(send(ServerFrame::Pong(Pong { id: ping.id })));
-    }
-}
-
 fn notice_at(expires_at: Instant) -> Instant {
     let notice = Duration::from_secs(AUTH_EXPIRING_NOTICE_S.unsigned_abs());
     expires_at.checked_sub(notice).unwrap_or(expires_at)
-}
-
-fn too_many_violations(effects: &mut Vec<Effect>) {
-    effects.extend([Effect::Hit(Limit::Violations), Effect::Close(CloseReason::TooManyViolations)]);
-}
-
-fn subject_of_frame(frame: &ClientFrame) -> ErrorSubject {
-    match frame {
-        ClientFrame::Message(message) => subject_of_message(message),
-        ClientFrame::Resume(resume) => subject_of(resume),
-        ClientFrame::Cancel(cancel) => ErrorSubject { turn_id: Some(cancel.turn_id), ..ErrorSubject::default() },
-        ClientFrame::Auth(_) | ClientFrame::Ping(_) => ErrorSubject::default(),
-    }
-}
-
-fn subject_of_message(message: &MessageFrame) -> ErrorSubject {
-    ErrorSubject {
-        turn_id: None,
-        session_id: message.session_id,
-        client_message_id: message.client_message_id.clone().filter(|id| is_client_id(id)),
-    }
-}
-
-fn subject_of(resume: &ResumeFrame) -> ErrorSubject {
-    ErrorSubject { turn_id: resume.turn_id, session_id: Some(resume.session_id), client_message_id: None }
-}
-
-fn send_error(error: &ApiError, about: &ErrorSubject, effects: &mut Vec<Effect>) {
-    effects.push(send(ServerFrame::Error(ErrorFrame::new(error, about))));
-}
-
-fn send(frame: ServerFrame<'_>) -> Effect {
-    Effect::Send(Outgoing::from(frame))
 }
 
 #[cfg(test)]

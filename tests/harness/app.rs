@@ -83,6 +83,7 @@ impl TestApp {
         // Tests come from one address, and faster than people.
         config.limits = LimitsConfig {
             logins_per_minute_per_address: 0,
+            logins_per_minute_per_account: 0,
             registrations_per_minute_per_address: 0,
             frames_per_s: 0,
             ..LimitsConfig::default()

@@ -1,0 +1,1 @@
+//! Those who want in, want what is others', or want to harm.
