@@ -123,9 +123,9 @@ impl Application {
                 workflow: workflow.clone(),
             };
             App::new()
+                .wrap(http::cors(origins.clone()))
                 .wrap(http::error_bodies())
                 .wrap(http::security_headers())
-                .wrap(http::cors(origins.clone()))
                 .app_data(tokens.clone())
                 .app_data(accounts.clone())
                 .app_data(tickets.clone())

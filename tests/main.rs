@@ -11,6 +11,7 @@ mod conformance;
 mod harness;
 mod http;
 mod knowledge;
+mod licences;
 mod limits;
 mod program;
 mod provider;

@@ -4,7 +4,7 @@ use crate::limiter::Origins;
 use actix_cors::Cors;
 use actix_web::http::{
     Method,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, RETRY_AFTER},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName},
 };
 
 /// How long a browser may remember what it was allowed, in seconds.
@@ -19,6 +19,5 @@ pub fn cors(origins: Origins) -> Cors {
         })
         .allowed_methods([Method::GET, Method::POST, Method::DELETE])
         .allowed_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("last-event-id")])
-        .expose_headers([RETRY_AFTER])
         .max_age(MAX_AGE_S)
 }

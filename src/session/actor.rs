@@ -4,10 +4,11 @@
 //! and what happens meanwhile waits in the turns' logs.
 
 use super::{
+    door::Door,
     effect::{Effect, NewTurn},
     fragments::Fragments,
     socket::{self, Received, SocketContext, SocketHandler},
-    state::{Doorkeeper, Now, SessionState},
+    state::{Now, SessionState},
 };
 use crate::{
     auth::{Identity, Tokens},
@@ -46,22 +47,6 @@ pub struct SessionContext {
     pub registry: Addr<ConnectionManager>,
     /// The workflow of this worker thread, so that a turn runs where its session is.
     pub workflow: Addr<Workflow>,
-}
-
-/// The door of one session: its context, and where it comes from.
-struct Door<'a> {
-    context: &'a SessionContext,
-    address: IpAddr,
-}
-
-impl Doorkeeper for Door<'_> {
-    fn verify(&self, token: &str) -> Result<Identity, ApiError> {
-        self.context.tokens.verify_access(token)
-    }
-
-    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError> {
-        self.context.limiter.sign_in_socket(user, self.address)
-    }
 }
 
 /// Who opens a socket, and from where.

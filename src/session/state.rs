@@ -1,7 +1,11 @@
 //! What a session knows and decides: frames, results and the clock go in, effects come out.
 
-use super::effect::{
-    Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_frame, subject_of_message, too_many_violations,
+use super::{
+    door::Doorkeeper,
+    effect::{
+        Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_frame, subject_of_message,
+        too_many_violations,
+    },
 };
 use crate::{
     auth::Identity,
@@ -33,17 +37,6 @@ impl Now {
     pub fn read() -> Self {
         Self { instant: Instant::now(), unix: UnixMillis::now() }
     }
-}
-
-/// Tells who a token stands for, and whether they may have one more socket.
-pub trait Doorkeeper {
-    /// # Errors
-    /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
-    fn verify(&self, token: &str) -> Result<Identity, ApiError>;
-
-    /// # Errors
-    /// `TOO_MANY_CONNECTIONS`.
-    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError>;
 }
 
 pub struct SessionState {
