@@ -4,8 +4,9 @@
 use crate::{
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
-    http,
+    http::{self, JsonLimit},
     knowledge::KnowledgeBase,
+    limiter::{self, Limiter, Origins},
     protocol::{CloseReason, ErrorCode},
     provider,
     registry::{CloseSessions, ConnectionManager},
@@ -17,7 +18,7 @@ use actix::{Actor, Addr};
 use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
-    web::{self, Data},
+    web::Data,
 };
 use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ pub struct Application {
     address: SocketAddr,
     registry: Addr<ConnectionManager>,
     turns: Arc<Turns>,
+    limiter: Arc<Limiter>,
 }
 
 /// Stops a server, and looks at it from outside.
@@ -75,8 +77,8 @@ impl Application {
         let tickets = Data::new(Tickets::new(config.auth.ws_ticket_ttl_s));
         let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
         let registry = ConnectionManager::default().start();
-        let turns =
-            Turns::new(config.workflow.max_running_turns, Duration::from_secs(config.workflow.turn_retention_s));
+        let limiter = Arc::new(Limiter::new(&config.limits));
+        let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&agents), config.workflow.confidence_threshold),
@@ -93,6 +95,17 @@ impl Application {
             script: (config.provider.kind == ProviderKind::Scripted).then_some(config.provider.scripted),
         };
         let session_config = Arc::new(config.session);
+        let limits = Arc::new(config.limits);
+        let json_limit = JsonLimit {
+            max_bytes: session_config.max_message_bytes,
+            max_depth: limits.json_depth,
+            timeout: Duration::from_millis(config.server.request_body_timeout_ms),
+        };
+        let origins = Origins::new(&config.server.allowed_origins);
+        let data_of_origins = Data::new(origins.clone());
+        let client_addresses = Data::new(limiter::client_addresses(&config.server));
+        let data_of_limiter = Data::from(Arc::clone(&limiter));
+        let limiter_to_sweep = Arc::clone(&limiter);
 
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
@@ -102,12 +115,15 @@ impl Application {
             let workflow = Workflow::new(Arc::clone(&engine)).start();
             let session = SessionContext {
                 config: Arc::clone(&session_config),
+                limits: Arc::clone(&limits),
+                limiter: Arc::clone(&limiter),
                 tokens: tokens.clone(),
                 rules,
                 registry: data_of_registry.get_ref().clone(),
                 workflow: workflow.clone(),
             };
             App::new()
+                .wrap(http::cors(origins.clone()))
                 .wrap(http::error_bodies())
                 .wrap(http::security_headers())
                 .app_data(tokens.clone())
@@ -120,17 +136,26 @@ impl Application {
                 .app_data(Data::new(rules))
                 .app_data(Data::new(workflow))
                 .app_data(Data::new(session))
-                .app_data(web::PayloadConfig::new(session_config.max_message_bytes))
+                .app_data(data_of_limiter.clone())
+                .app_data(data_of_origins.clone())
+                .app_data(client_addresses.clone())
+                .app_data(json_limit)
                 .configure(http::routes)
         };
-        let mut server = HttpServer::new(factory).disable_signals().shutdown_timeout(SHUTDOWN_TIMEOUT_S);
-        if config.server.workers > 0 {
-            server = server.workers(config.server.workers);
-        }
+        let workers = match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let server = HttpServer::new(factory)
+            .disable_signals()
+            .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
+            .workers(workers)
+            .max_connections(config.server.max_connections.div_ceil(workers))
+            .client_request_timeout(Duration::from_millis(config.server.request_head_timeout_ms));
         let (host, port) = (config.server.host.as_str(), config.server.port);
         let server = server.bind((host, port)).map_err(|error| format!("cannot listen at {host}:{port}: {error}"))?;
         let address = server.addrs().first().copied().ok_or("no address to listen at")?;
-        Ok(Self { server: server.run(), address, registry, turns })
+        Ok(Self { server: server.run(), address, registry, turns, limiter: limiter_to_sweep })
     }
 
     /// Where it listens.
@@ -151,13 +176,14 @@ impl Application {
     /// # Errors
     /// When the sockets cannot be served any more.
     pub async fn run(self) -> std::io::Result<()> {
-        let turns = Arc::downgrade(&self.turns);
+        let (turns, limiter) = (Arc::downgrade(&self.turns), Arc::downgrade(&self.limiter));
         actix::spawn(async move {
             let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
             loop {
                 ticks.tick().await;
-                let Some(turns) = turns.upgrade() else { return };
+                let (Some(turns), Some(limiter)) = (turns.upgrade(), limiter.upgrade()) else { return };
                 turns.sweep();
+                limiter.sweep();
             }
         });
         self.server.await

@@ -7,6 +7,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod knowledge;
+pub mod limiter;
 pub mod limits;
 pub mod logging;
 mod private;

@@ -2,8 +2,10 @@
 
 mod auth;
 mod chat;
+mod client_address;
 mod connections;
 mod conversations;
+mod cors;
 mod documents;
 mod error;
 mod headers;
@@ -16,10 +18,12 @@ mod pages;
 mod query;
 mod ws;
 
+pub use client_address::client_address;
+pub use cors::cors;
 pub use error::{ErrorBody, error_bodies};
 pub use headers::security_headers;
 pub use identity::require_operator;
-pub use json::{Json, JsonLimit};
+pub use json::{Body, Json, JsonLimit};
 pub use page::PageQuery;
 pub use query::Query;
 

@@ -19,6 +19,8 @@ pub enum CloseReason {
     TooManyAuthFailures,
     AuthExpired,
     HeartbeatTimeout,
+    TooManyViolations,
+    TooManyConnections,
 }
 
 impl CloseReason {
@@ -34,6 +36,8 @@ impl CloseReason {
             Self::Internal => 1011,
             Self::AuthDeadline | Self::TooManyAuthFailures | Self::AuthExpired => 4401,
             Self::HeartbeatTimeout => 4408,
+            Self::TooManyViolations => 4429,
+            Self::TooManyConnections => 1013,
         }
     }
 
@@ -51,6 +55,8 @@ impl CloseReason {
             Self::TooManyAuthFailures => "too many failed attempts to authenticate",
             Self::AuthExpired => "the token has expired",
             Self::HeartbeatTimeout => "no sign of life in time",
+            Self::TooManyViolations => "too many frames over the limit",
+            Self::TooManyConnections => "too many connections; try again later",
         }
     }
 }
