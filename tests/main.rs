@@ -9,6 +9,7 @@ mod conformance;
 mod harness;
 mod http;
 mod knowledge;
+mod load;
 mod program;
 mod provider;
 mod session;
