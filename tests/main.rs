@@ -13,6 +13,7 @@ mod http;
 mod knowledge;
 mod licences;
 mod limits;
+mod load;
 mod program;
 mod provider;
 mod session;
