@@ -11,7 +11,7 @@ use crate::{
     registry::{CloseSessions, ConnectionManager},
     session::SessionContext,
     store::{ConversationStore, DocumentStore, UserStore, sqlite::SqliteStore},
-    workflow::{Engine, QuestionRules, Turns, Workflow, agents::Agents, router::Router},
+    workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, agents::Agents, router::Router},
 };
 use actix::{Actor, Addr};
 use actix_web::{
@@ -32,6 +32,7 @@ pub struct Application {
     address: SocketAddr,
     registry: Addr<ConnectionManager>,
     turns: Arc<Turns>,
+    recorder: Arc<Recorder>,
 }
 
 /// Stops a server, and looks at it from outside.
@@ -77,6 +78,7 @@ impl Application {
         let registry = ConnectionManager::default().start();
         let turns =
             Turns::new(config.workflow.max_running_turns, Duration::from_secs(config.workflow.turn_retention_s));
+        let recorder = Recorder::new(Arc::clone(&conversations));
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&agents), config.workflow.confidence_threshold),
@@ -85,6 +87,7 @@ impl Application {
             provider,
             knowledge: Arc::clone(&knowledge),
             store: Arc::clone(&conversations),
+            recorder: Arc::clone(&recorder),
             turns: Arc::clone(&turns),
             registry: registry.clone(),
         });
@@ -130,7 +133,7 @@ impl Application {
         let (host, port) = (config.server.host.as_str(), config.server.port);
         let server = server.bind((host, port)).map_err(|error| format!("cannot listen at {host}:{port}: {error}"))?;
         let address = server.addrs().first().copied().ok_or("no address to listen at")?;
-        Ok(Self { server: server.run(), address, registry, turns })
+        Ok(Self { server: server.run(), address, registry, turns, recorder })
     }
 
     /// Where it listens.
@@ -160,7 +163,12 @@ impl Application {
                 turns.sweep();
             }
         });
-        self.server.await
+        actix::spawn(Arc::clone(&self.recorder).run());
+        actix::spawn(Arc::clone(&self.recorder).maintain());
+        let served = self.server.await;
+        // The turns that were running ended with the worker threads.
+        self.recorder.store_again().await;
+        served
     }
 }
 

@@ -31,7 +31,7 @@ pub const CHECKPOINT_BATCH: usize = 2_048;
 /// Answers that have ended and wait for a store that cannot take them, in bytes of text.
 pub const MAX_UNSTORED_BYTES: usize = 64 * 1024 * 1024;
 /// Between two tries to store what the store could not take, in milliseconds.
-pub const STORE_AGAIN_INTERVAL_MS: u64 = 1_000;
+pub const STORE_AGAIN_INTERVAL_MS: u64 = 500;
 /// How long a `client_message_id` is known at least, in milliseconds.
 pub const CLIENT_MESSAGE_ID_LIFE_MS: i64 = 24 * 3_600 * 1_000;
 /// Entries of one page of a list.

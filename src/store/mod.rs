@@ -2,12 +2,16 @@
 //!
 //! The only place that knows SQL is the module of a backend (`sqlite`). Callers hold `Arc<dyn …Store>`.
 
+#[cfg(test)]
+mod conformance;
 mod conversations;
 mod documents;
 pub mod sqlite;
 mod users;
 
-pub use conversations::{Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState};
+pub use conversations::{
+    Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState,
+};
 pub use documents::{DocumentStore, SearchHit, SearchHits};
 pub use users::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Rotation, UserStore};
 

@@ -35,7 +35,8 @@ pub(super) fn keep(connection: &mut SqliteConnection, checkpoints: Vec<Checkpoin
             checkpoint.text.into_sql::<Text>(),
             bytes_of(&checkpoint.token_ends).into_sql::<Binary>(),
         ));
-        diesel::insert_into(turn_checkpoints::table)
+        // A checkpoint whose fate was unknown comes again, with more in it.
+        diesel::replace_into(turn_checkpoints::table)
             .values(row)
             .into_columns((
                 turn_checkpoints::turn_id,

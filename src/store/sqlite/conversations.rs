@@ -8,7 +8,10 @@ use crate::{
     domain::{
         AnswerMetadata, Conversation, ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId,
     },
-    store::{Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoreError, StoredTurn, StoredTurnState},
+    store::{
+        Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoreError, StoredTurn,
+        StoredTurnState,
+    },
 };
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, RunQueryDsl,

@@ -57,7 +57,8 @@ impl ManageConnection for Readers {
     type Error = Error;
 
     fn connect(&self) -> Result<FileConnection, Error> {
-        let failed = |error: StoreError| Error::ConnectionError(diesel::ConnectionError::BadConnection(error.to_string()));
+        let failed =
+            |error: StoreError| Error::ConnectionError(diesel::ConnectionError::BadConnection(error.to_string()));
         let mut reader = FileConnection::open(&self.path, self.busy_timeout_ms).map_err(failed)?;
         reader.connection.batch_execute("PRAGMA query_only = ON").map_err(Error::QueryError)?;
         Ok(reader)

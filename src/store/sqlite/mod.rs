@@ -13,9 +13,7 @@ mod writer;
 
 use super::StoreError;
 use crate::{config::DatabaseConfig, domain::UnixMillis, private};
-use diesel::{
-    Connection, ExpressionMethods, RunQueryDsl, SqliteConnection, connection::SimpleConnection, r2d2::Pool,
-};
+use diesel::{Connection, ExpressionMethods, RunQueryDsl, SqliteConnection, connection::SimpleConnection, r2d2::Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use file::{FileConnection, Readers};
 use schema::store_checks;
@@ -176,23 +174,4 @@ impl From<diesel::result::Error> for StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[tokio::test]
-    async fn nobody_else_can_read_what_is_stored() {
-        let root = tempfile::TempDir::new().unwrap();
-        let folder = root.path().join("data");
-        let url = format!("sqlite://{}", folder.join("switchboard.db").display());
-        let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
-        store.write(|_| Ok(())).await.unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&folder), 0o700);
-        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(files.len() >= 2, "no write-ahead log in {files:?}");
-        for file in files {
-            assert_eq!(mode(&file), 0o600, "{}", file.display());
-        }
-    }
-}
+mod tests;

@@ -63,9 +63,7 @@ impl Writer {
         let waiting = Waiting { job: Box::new(job), deadline: Instant::now() + self.patience };
         match self.jobs.send_timeout(waiting, self.patience).await {
             Ok(()) => answer.await.map_err(|_| gone())?,
-            Err(SendTimeoutError::Timeout(_)) => {
-                Err(StoreError::Unavailable(format!("{QUEUE} changes wait already")))
-            }
+            Err(SendTimeoutError::Timeout(_)) => Err(StoreError::Unavailable(format!("{QUEUE} changes wait already"))),
             Err(SendTimeoutError::Closed(_)) => Err(gone()),
         }
     }
