@@ -12,5 +12,6 @@ mod knowledge;
 mod program;
 mod provider;
 mod session;
+mod survival;
 mod tidy;
 mod websocket_doc;
