@@ -12,7 +12,7 @@ use crate::{
     registry::{CloseSessions, ConnectionManager},
     session::SessionContext,
     store::{ConversationStore, DocumentStore, UserStore, sqlite::SqliteStore},
-    workflow::{Engine, QuestionRules, Turns, Workflow, agents::Agents, router::Router},
+    workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, agents::Agents, router::Router},
 };
 use actix::{Actor, Addr};
 use actix_web::{
@@ -34,6 +34,7 @@ pub struct Application {
     registry: Addr<ConnectionManager>,
     turns: Arc<Turns>,
     limiter: Arc<Limiter>,
+    recorder: Arc<Recorder>,
 }
 
 /// Stops a server, and looks at it from outside.
@@ -79,6 +80,7 @@ impl Application {
         let registry = ConnectionManager::default().start();
         let limiter = Arc::new(Limiter::new(&config.limits));
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
+        let recorder = Recorder::new(Arc::clone(&conversations));
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&agents), config.workflow.confidence_threshold),
@@ -87,6 +89,7 @@ impl Application {
             provider,
             knowledge: Arc::clone(&knowledge),
             store: Arc::clone(&conversations),
+            recorder: Arc::clone(&recorder),
             turns: Arc::clone(&turns),
             registry: registry.clone(),
         });
@@ -155,7 +158,7 @@ impl Application {
         let (host, port) = (config.server.host.as_str(), config.server.port);
         let server = server.bind((host, port)).map_err(|error| format!("cannot listen at {host}:{port}: {error}"))?;
         let address = server.addrs().first().copied().ok_or("no address to listen at")?;
-        Ok(Self { server: server.run(), address, registry, turns, limiter: limiter_to_sweep })
+        Ok(Self { server: server.run(), address, registry, turns, limiter: limiter_to_sweep, recorder })
     }
 
     /// Where it listens.
@@ -186,7 +189,12 @@ impl Application {
                 limiter.sweep();
             }
         });
-        self.server.await
+        actix::spawn(Arc::clone(&self.recorder).run());
+        actix::spawn(Arc::clone(&self.recorder).maintain());
+        let served = self.server.await;
+        // The turns that were running ended with the worker threads.
+        self.recorder.store_again().await;
+        served
     }
 }
 

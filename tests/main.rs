@@ -17,5 +17,6 @@ mod load;
 mod program;
 mod provider;
 mod session;
+mod survival;
 mod tidy;
 mod websocket_doc;
