@@ -116,8 +116,7 @@ impl Turns {
         let (cancel, decided) = (CancellationToken::new(), CancellationToken::new());
         table.by_conversation.insert(place(&subject), subject.turn_id);
         table.by_user.insert(subject.user_id, of_user + 1);
-        let running =
-            Running { log: Arc::clone(log), cancel: cancel.clone(), place: None, decided: decided.clone() };
+        let running = Running { log: Arc::clone(log), cancel: cancel.clone(), place: None, decided: decided.clone() };
         table.running.insert(subject.turn_id, running);
         Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), cancel, decided: decided.drop_guard() })
     }
@@ -476,9 +475,8 @@ mod tests {
     fn a_user_has_so_many_turns_at_once() {
         let turns = turns(|config| config.max_running_turns_per_user = 2);
         let user_id = UserId::new();
-        let of_user = || {
-            TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id })
-        };
+        let of_user =
+            || TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id });
         let admissions = [admit(&turns, &of_user()), admit(&turns, &of_user())];
         assert!(admissions.iter().all(Result::is_ok));
         assert_eq!(refusal(&turns, &of_user()), Some(ErrorCode::Overloaded));
