@@ -8,6 +8,7 @@ mod door;
 mod effect;
 mod fragments;
 mod frame_guard;
+mod intake;
 pub mod socket;
 mod state;
 
