@@ -3,12 +3,16 @@
 use super::*;
 use crate::{
     domain::{AnswerMetadata, DisplayName, Email, FinishReason, MessageId, Role},
+    limiter::Limiter,
     protocol::Step,
     turn::{Progress, TurnEnd},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::Ipv4Addr,
+};
 use tokio::sync::mpsc;
 
 /// The life of a token, in seconds.
@@ -96,7 +100,11 @@ struct Doorman {
     identities: HashMap<&'static str, Identity>,
 }
 
-impl Verifier for Doorman {
+impl Doorkeeper for Doorman {
+    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError> {
+        Limiter::new(&LimitsConfig::default()).sign_in_socket(user, Ipv4Addr::LOCALHOST.into())
+    }
+
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         let known = self.identities.get(token).cloned();
         known.ok_or_else(|| ApiError::new(ErrorCode::InvalidToken, "not one of ours"))
@@ -142,7 +150,14 @@ impl World {
             expires_at: now.unix.seconds() + TOKEN_LIFE_S,
         };
         Self {
-            state: SessionState::new(Arc::new(config), rules, dialect, Mailbox::new(sender), now),
+            state: SessionState::new(
+                Arc::new(config),
+                &LimitsConfig::default(),
+                rules,
+                dialect,
+                Mailbox::new(sender),
+                now,
+            ),
             now,
             doorman: Doorman {
                 identities: [("ada", identity("ada@example.org")), ("eve", identity("eve@example.org"))].into(),
@@ -327,7 +342,7 @@ impl World {
                     self.is_closed = true;
                     return;
                 }
-                Effect::Ping | Effect::Unfollowed(_) => {}
+                Effect::Ping | Effect::Unfollowed(_) | Effect::Hit(_) => {}
             }
         }
     }
