@@ -256,10 +256,7 @@ impl SessionState {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
                 // All steps come before the first token: who has a token has seen the steps.
                 let progress = if next_seq == 0 { 0 } else { usize::MAX };
-                let known = self.following.get(&turn.subject.turn_id).map(Following::cursor);
-                // Who asks for the latest turn has not missed what this socket carries already.
-                let known = known.filter(|known| resume.turn_id.is_none() && known.next_seq >= next_seq);
-                self.resume_from(turn, known.unwrap_or(Cursor { progress, next_seq, ended: false }), None, effects);
+                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, None, effects);
             }
             Err(error) => send_error(&error, &subject_of(resume), effects),
         }

@@ -141,7 +141,6 @@ impl World {
         let now = Now::read();
         let (sender, mailbox) = mpsc::channel(room);
         let config = SessionConfig { max_running_turns: 4, heartbeat_timeout_s: 60, ..SessionConfig::default() };
-        let limits = LimitsConfig { frames_per_s: 0, ..LimitsConfig::default() };
         let rules = QuestionRules { max_message_chars: 4, script: None };
         let identity = |email: &str| Identity {
             user_id: UserId::new(),
@@ -151,7 +150,14 @@ impl World {
             expires_at: now.unix.seconds() + TOKEN_LIFE_S,
         };
         Self {
-            state: SessionState::new(Arc::new(config), &limits, rules, dialect, Mailbox::new(sender), now),
+            state: SessionState::new(
+                Arc::new(config),
+                &LimitsConfig::default(),
+                rules,
+                dialect,
+                Mailbox::new(sender),
+                now,
+            ),
             now,
             doorman: Doorman {
                 identities: [("ada", identity("ada@example.org")), ("eve", identity("eve@example.org"))].into(),
@@ -336,7 +342,7 @@ impl World {
                     self.is_closed = true;
                     return;
                 }
-                Effect::Ping | Effect::Hit(_) | Effect::Unfollowed(_) => {}
+                Effect::Ping | Effect::Unfollowed(_) | Effect::Hit(_) => {}
             }
         }
     }
