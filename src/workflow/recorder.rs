@@ -11,7 +11,7 @@ use crate::{
     },
     protocol::{ApiError, ErrorCode},
     store::{Answer, Checkpoint, ConversationStore, EndedTurn, StoreError},
-    turn::{TurnEnd, TurnLog},
+    turn::TurnLog,
 };
 use std::{
     collections::VecDeque,
@@ -58,7 +58,7 @@ struct Recorded {
     metadata_kept: AtomicBool,
 }
 
-/// One turn's way to the store. Dropped before [`Recording::end`], it ends the turn as interrupted.
+/// One turn's way to the store. Dropped before [`Recording::end`], it ends the stored turn as interrupted.
 pub struct Recording {
     recorder: Arc<Recorder>,
     turn: Arc<Recorded>,
@@ -247,7 +247,7 @@ fn size_of_end(end: &EndedTurn) -> usize {
 }
 
 impl Recording {
-    /// Appends a token to the log, sees to it that it comes to disk, and returns its seq.
+    /// Appends a token to the log, and sees to it that it comes to disk. Returns its seq.
     pub fn append(&self, token: String) -> u32 {
         let seq = self.turn.log.append(token);
         self.recorder.look_at(&self.turn);
@@ -289,14 +289,13 @@ impl Recording {
     }
 }
 
-/// The task of the turn is gone, by a panic or with its thread.
+/// The task of the turn is gone, by a panic or with its thread. Its `Acceptance` ends the log.
 impl Drop for Recording {
     fn drop(&mut self) {
         if self.has_ended.load(Ordering::SeqCst) {
             return;
         }
         let log = &self.turn.log;
-        log::error!(turn_id:% = log.subject.turn_id; "a turn's task ended before the turn did");
         let error = interrupted();
         let (text, token_ends) = log.with_tokens(|tokens| (tokens.text().to_owned(), tokens.ends().to_vec()));
         self.recorder.keep(EndedTurn {
@@ -312,11 +311,11 @@ impl Drop for Recording {
             error: Some((error.code.to_string(), error.message.to_string())),
             at: UnixMillis::now(),
         });
-        log.end(TurnEnd::Failed(error));
     }
 }
 
-fn interrupted() -> ApiError {
+/// What a turn ends in whose task is gone.
+pub(super) fn interrupted() -> ApiError {
     ApiError::new(ErrorCode::TurnInterrupted, "The server stopped working on this answer.")
 }
 

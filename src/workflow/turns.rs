@@ -2,6 +2,7 @@
 //!
 //! Every worker's workflow shares this table, so that a turn can be resumed and cancelled from any thread.
 
+use super::recorder::interrupted;
 use crate::{
     config::WorkflowConfig,
     domain::{ConversationId, TurnId, UserId},
@@ -319,8 +320,7 @@ impl Drop for Acceptance {
     fn drop(&mut self) {
         if !self.0.log.has_ended() {
             log::error!(turn_id:% = self.0.log.subject.turn_id; "a turn's task ended before the turn did");
-            let reason = "The server stopped working on this answer.";
-            self.end(TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, reason)));
+            self.end(TurnEnd::Failed(interrupted()));
         }
     }
 }

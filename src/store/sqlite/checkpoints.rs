@@ -4,7 +4,7 @@
 //! not its square. The rows of a turn are put together once, when it ends without its server.
 
 use super::{
-    conversations::{RUNNING, bytes_of, end_turn, ends_of, json_of, metadata},
+    conversations::{RUNNING, end_turn, json_of, metadata},
     parse,
     schema::{turn_checkpoints, turns},
 };
@@ -90,4 +90,17 @@ pub(super) fn interrupt_running(
         )?;
     }
     Ok(running.len())
+}
+
+/// The ends of tokens as they are stored.
+pub(super) fn bytes_of(ends: &[u32]) -> Vec<u8> {
+    ends.iter().flat_map(|end| end.to_le_bytes()).collect()
+}
+
+pub(super) fn ends_of(bytes: &[u8]) -> Result<Vec<u32>, StoreError> {
+    let (ends, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(StoreError::Corrupt("token ends that are no multiple of four bytes".to_owned()));
+    }
+    Ok(ends.iter().map(|end| u32::from_le_bytes(*end)).collect())
 }

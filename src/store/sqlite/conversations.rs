@@ -266,7 +266,7 @@ pub(super) fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Re
             turns::state.eq(state),
             turns::error_code.eq(error_code),
             turns::error_message.eq(error_message),
-            turns::token_ends.eq(bytes_of(&turn.answer.token_ends)),
+            turns::token_ends.eq(checkpoints::bytes_of(&turn.answer.token_ends)),
             turns::ended_at_ms.eq(turn.at.0),
             turns::metadata.eq(None::<String>),
         ))
@@ -341,24 +341,11 @@ fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<Store
 fn answer(message: MessageRow, token_ends: &[u8]) -> Result<Answer, StoreError> {
     Ok(Answer {
         message_id: parse(&message.id)?,
-        token_ends: ends_of(token_ends)?,
+        token_ends: checkpoints::ends_of(token_ends)?,
         finish_reason: parse(message.finish_reason.as_deref().unwrap_or_default())?,
         metadata: metadata(message.metadata.as_deref())?.unwrap_or_default(),
         text: message.content,
     })
-}
-
-/// The ends of tokens as they are stored.
-pub(super) fn bytes_of(ends: &[u32]) -> Vec<u8> {
-    ends.iter().flat_map(|end| end.to_le_bytes()).collect()
-}
-
-pub(super) fn ends_of(bytes: &[u8]) -> Result<Vec<u32>, StoreError> {
-    let (ends, rest) = bytes.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(StoreError::Corrupt("token ends that are no multiple of four bytes".to_owned()));
-    }
-    Ok(ends.iter().map(|end| u32::from_le_bytes(*end)).collect())
 }
 
 fn conversation(row: &ConversationRow) -> Result<Conversation, StoreError> {
