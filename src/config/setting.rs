@@ -74,7 +74,7 @@ pub const SETTINGS: &[Setting] = &[
     whole("workflow.turn_retention_s", 0, 7 * DAY_S),
     whole("workflow.stall_timeout_s", 1, HOUR_S),
     whole("workflow.turn_timeout_s", 1, DAY_S),
-    whole("workflow.abandon_after_s", 0, DAY_S),
+    whole("workflow.abandon_after_s", 1, DAY_S),
     one_of("workflow.abandoned", &["continue", "stop"]),
     boolean("knowledge.seed"),
     whole("knowledge.max_passages", 1, 100),

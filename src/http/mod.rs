@@ -1,14 +1,17 @@
 //! HTTP: routes, extractors, pages, and how an error looks in an answer. A file for each noun of the API.
 
+mod accepted;
 mod auth;
 mod chat;
 mod connections;
 mod conversations;
 mod documents;
+mod drain;
 mod error;
 mod headers;
 mod health;
 mod identity;
+mod in_flight;
 mod json;
 mod openapi;
 mod page;
@@ -16,9 +19,12 @@ mod pages;
 mod query;
 mod ws;
 
+pub use accepted::set_options;
+pub use drain::StopRequest;
 pub use error::{ErrorBody, error_bodies};
 pub use headers::security_headers;
 pub use identity::require_operator;
+pub use in_flight::{InFlight, count_requests};
 pub use json::{Json, JsonLimit};
 pub use openapi::openapi;
 pub use page::PageQuery;
@@ -34,6 +40,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(auth::routes)
         .configure(documents::routes)
         .configure(connections::routes)
+        .configure(drain::routes)
         .configure(health::routes)
         .configure(openapi::routes)
         .configure(pages::routes)

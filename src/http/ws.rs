@@ -5,6 +5,7 @@ use crate::{
     limits::MAX_USER_AGENT_CHARS,
     protocol::{ApiError, ErrorCode, Offer},
     session::{self, Opening, SessionContext},
+    workflow::Turns,
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -29,7 +30,9 @@ async fn chat(
     web::Query(proof): web::Query<Proof>,
     context: web::Data<SessionContext>,
     tickets: web::Data<Tickets>,
+    turns: web::Data<Turns>,
 ) -> Result<HttpResponse, actix_web::Error> {
+    turns.check_open()?;
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
     let offer = Offer::parse(offered).ok_or_else(|| {
         ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `chat.v1` or `chat.v2`, or none.")

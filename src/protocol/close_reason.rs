@@ -19,6 +19,8 @@ pub enum CloseReason {
     TooManyAuthFailures,
     AuthExpired,
     HeartbeatTimeout,
+    /// The peer took nothing of what waited for it.
+    SlowReader,
 }
 
 impl CloseReason {
@@ -33,6 +35,7 @@ impl CloseReason {
             Self::MessageTooBig => 1009,
             Self::Internal => 1011,
             Self::AuthDeadline | Self::TooManyAuthFailures | Self::AuthExpired => 4401,
+            Self::SlowReader => 4009,
             Self::HeartbeatTimeout => 4408,
         }
     }
@@ -51,6 +54,7 @@ impl CloseReason {
             Self::TooManyAuthFailures => "too many failed attempts to authenticate",
             Self::AuthExpired => "the token has expired",
             Self::HeartbeatTimeout => "no sign of life in time",
+            Self::SlowReader => "what waits for you was not taken in time; reconnect, then resume",
         }
     }
 }

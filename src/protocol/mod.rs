@@ -15,6 +15,6 @@ pub use close_reason::CloseReason;
 pub use dialect::{Dialect, Offer};
 pub use error_code::ErrorCode;
 pub use server_frame::{
-    AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, Pong, ProgressFrame, Resumed,
-    ServerFrame, Step, TokenFrame, TurnState, UserView,
+    AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, GoingAway, HeadOfTurn, Heartbeat,
+    Pong, ProgressFrame, Resumed, ServerFrame, Step, TokenFrame, TurnState, UserView,
 };

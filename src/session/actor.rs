@@ -6,6 +6,7 @@
 use super::{
     fragments::Fragments,
     frame_guard::{FrameGuard, Refusal},
+    outlet::{Flow, Outlet},
     state::{Effect, NewTurn, Now, SessionState, Verifier},
 };
 use crate::{
@@ -29,6 +30,7 @@ use actix_web::{
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use std::{
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -63,6 +65,7 @@ pub struct Opening {
 pub struct ChatSession {
     context: SessionContext,
     vitals: Arc<Vitals>,
+    flow: Rc<Flow>,
     /// From the start of the actor on, which knows its address.
     running: Option<Running>,
     auth: Option<Result<Identity, ApiError>>,
@@ -93,8 +96,11 @@ pub fn upgrade(
     let max_message_bytes = context.config.max_message_bytes;
     let too_large = Refusal::default();
     let frames = FrameGuard::new(payload, max_message_bytes, too_large.clone());
+    let vitals = Vitals::new(SessionId::new(), offer.dialect, address, user_agent);
+    let flow = Rc::<Flow>::default();
     let session = ChatSession {
-        vitals: Vitals::new(SessionId::new(), offer.dialect, address, user_agent),
+        vitals: Arc::clone(&vitals),
+        flow: Rc::clone(&flow),
         context,
         running: None,
         auth,
@@ -103,10 +109,10 @@ pub fn upgrade(
         effects: Vec::new(),
     };
     let echo: Vec<&str> = offer.echo.into_iter().collect();
-    ws::WsResponseBuilder::new(session, request, frames)
-        .codec(Codec::new().max_size(max_message_bytes))
-        .protocols(&echo)
-        .start()
+    let mut response = ws::handshake_with_protocols(request, &echo)?;
+    let codec = Codec::new().max_size(max_message_bytes);
+    let outlet = Outlet::new(ws::WebsocketContext::with_codec(session, frames, codec), flow, vitals);
+    Ok(response.streaming(outlet))
 }
 
 type Context = ws::WebsocketContext<ChatSession>;
@@ -116,6 +122,7 @@ impl Actor for ChatSession {
 
     fn started(&mut self, ctx: &mut Context) {
         let now = Now::read();
+        self.flow.connect(ctx.address().recipient::<SendMore>());
         let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>());
         let state =
             SessionState::new(Arc::clone(&self.context.config), self.context.rules, self.vitals.dialect, mailbox, now);
@@ -151,7 +158,11 @@ impl ChatSession {
         let Some(running) = &mut self.running else { return };
         let now = Now::read();
         let mut effects = std::mem::take(&mut self.effects);
+        if self.flow.take_asked() {
+            running.state.make_room();
+        }
         decision(&mut running.state, &self.context, now, &mut effects);
+        self.vitals.set_holds_back(running.state.holds_back());
         // An alarm that rings too early sets itself anew; only one that would ring too late has to be moved.
         let wanted = running.state.next_alarm();
         if wanted < running.alarm_at {
@@ -183,7 +194,7 @@ impl ChatSession {
             Effect::Start(new) => self.start_turn(new, ctx),
             Effect::Resume { user_id, resume } => self.resume_turn(user_id, resume, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
-            Effect::Followed(turn) => self.vitals.add_turn(turn),
+            Effect::Followed(followed) => self.vitals.add_turn(followed),
             Effect::Unfollowed(turn) => self.vitals.remove_turn(&turn),
             Effect::FollowConversation(id) => {
                 if let Some(running) = &self.running {
@@ -199,7 +210,7 @@ impl ChatSession {
         let answer = self.context.workflow.send(StartTurn { turn, question, by });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
-            session.decide(ctx, |state, _, _, effects| state.on_started(turn_id, outcome, effects));
+            session.decide(ctx, |state, _, now, effects| state.on_started(turn_id, outcome, now, effects));
         });
         ctx.spawn(decided);
     }
@@ -212,7 +223,7 @@ impl ChatSession {
         });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
-            session.decide(ctx, |state, _, _, effects| state.on_resumed(&resume, outcome, effects));
+            session.decide(ctx, |state, _, now, effects| state.on_resumed(&resume, outcome, now, effects));
         });
         ctx.spawn(decided);
     }
@@ -324,6 +335,19 @@ impl Handler<TurnEvent> for ChatSession {
     }
 }
 
+/// The connection asks for what was held back.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct SendMore;
+
+impl Handler<SendMore> for ChatSession {
+    type Result = ();
+
+    fn handle(&mut self, _: SendMore, ctx: &mut Context) {
+        self.decide(ctx, |state, _, now, effects| state.send_more(now, effects));
+    }
+}
+
 impl Handler<SessionCommand> for ChatSession {
     type Result = ();
 
@@ -333,6 +357,9 @@ impl Handler<SessionCommand> for ChatSession {
                 self.decide(ctx, |state, _, now, effects| state.on_follow(turn, now, effects));
             }
             SessionCommand::Close(reason) => self.close(reason, ctx),
+            SessionCommand::GoAway { reconnect_after_ms } => {
+                self.decide(ctx, |state, _, _, effects| state.on_going_away(reconnect_after_ms, effects));
+            }
         }
     }
 }

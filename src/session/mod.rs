@@ -6,6 +6,7 @@
 mod actor;
 mod fragments;
 mod frame_guard;
+mod outlet;
 mod state;
 
 pub use actor::{ChatSession, Opening, SessionContext, upgrade};

@@ -4,13 +4,16 @@ use crate::{
     auth::Identity,
     config::SessionConfig,
     domain::{ConversationId, TurnId, UnixMillis, UserId},
-    limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, MAX_PING_ID_BYTES, OVERLOADED_RETRY_MS},
+    limits::{
+        AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, MAX_PING_ID_BYTES, OVERLOADED_RETRY_MS,
+        SESSION_ROOM_BYTES,
+    },
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
-        ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong, ResumeFrame, Resumed, ServerFrame,
-        UserView,
+        ErrorCode, ErrorFrame, ErrorSubject, GoingAway, HeadOfTurn, Heartbeat, MessageFrame, PingFrame, Pong,
+        ResumeFrame, Resumed, ServerFrame, UserView,
     },
-    turn::{Cursor, Following, Mailbox, Outgoing, TurnEvent, TurnLog, TurnSubject},
+    turn::{Cursor, Followed, Following, Mailbox, Outbox, Outgoing, Style, TurnEvent, TurnLog, TurnSubject},
     workflow::{Question, QuestionRules, StartedTurn, is_client_id},
 };
 use std::{
@@ -50,7 +53,7 @@ pub enum Effect {
         turn_id: TurnId,
     },
     /// A turn is followed from now on.
-    Followed(Arc<TurnLog>),
+    Followed(Followed),
     /// It ended, or is not followed any more.
     Unfollowed(Arc<TurnLog>),
     /// The session wants the turns that other sessions of this user start there, too.
@@ -73,13 +76,17 @@ pub trait Verifier {
 pub struct SessionState {
     config: Arc<SessionConfig>,
     rules: QuestionRules,
-    dialect: Dialect,
+    style: Style,
     mailbox: Mailbox,
     auth: Auth,
     auth_failures: u32,
     opened_at: Instant,
     last_received_at: Instant,
     next_heartbeat: Instant,
+    /// When tokens that are being collected have to go out.
+    next_flush: Option<Instant>,
+    /// Bytes of turns that may still go out before the connection asks for more.
+    room: usize,
     following: HashMap<TurnId, Following>,
     /// Turns that this session started and nobody has accepted yet.
     starting: HashMap<TurnId, Starting>,
@@ -100,9 +107,11 @@ impl SessionState {
     pub fn new(config: Arc<SessionConfig>, rules: QuestionRules, dialect: Dialect, mailbox: Mailbox, now: Now) -> Self {
         Self {
             next_heartbeat: now.instant + Duration::from_secs(config.heartbeat_interval_s),
+            style: Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) },
+            next_flush: None,
+            room: SESSION_ROOM_BYTES,
             config,
             rules,
-            dialect,
             mailbox,
             auth: Auth::Nobody,
             auth_failures: 0,
@@ -172,7 +181,7 @@ impl SessionState {
             Ok(new) => {
                 let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
                 self.starting.insert(turn_id, Starting { conversation_id, subject });
-                self.follow(Arc::clone(&new.turn), Cursor::default(), effects);
+                self.follow(Arc::clone(&new.turn), Cursor::default(), now, effects);
                 effects.push(Effect::Start(new));
             }
             Err(error) => send_error(&error, &subject, effects),
@@ -215,13 +224,19 @@ impl SessionState {
     }
 
     /// The workflow took a turn that this session started, or did not.
-    pub fn on_started(&mut self, turn_id: TurnId, outcome: Result<StartedTurn, ApiError>, effects: &mut Vec<Effect>) {
+    pub fn on_started(
+        &mut self,
+        turn_id: TurnId,
+        outcome: Result<StartedTurn, ApiError>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(Starting { conversation_id, subject }) = self.starting.remove(&turn_id) else { return };
         match outcome {
             Ok(StartedTurn::New) => effects.push(Effect::FollowConversation(conversation_id)),
             Ok(StartedTurn::Duplicate(first)) => {
                 self.unfollow(turn_id, effects);
-                self.resume_from(first, Cursor::default(), effects);
+                self.resume_from(first, Cursor::default(), now, effects);
             }
             Err(error) => {
                 self.unfollow(turn_id, effects);
@@ -235,6 +250,7 @@ impl SessionState {
         &mut self,
         resume: &ResumeFrame,
         outcome: Result<Arc<TurnLog>, ApiError>,
+        now: Now,
         effects: &mut Vec<Effect>,
     ) {
         match outcome {
@@ -242,13 +258,13 @@ impl SessionState {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
                 // All steps come before the first token: who has a token has seen the steps.
                 let progress = if next_seq == 0 { 0 } else { usize::MAX };
-                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, effects);
+                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, now, effects);
             }
             Err(error) => send_error(&error, &subject_of(resume), effects),
         }
     }
 
-    fn resume_from(&mut self, turn: Arc<TurnLog>, cursor: Cursor, effects: &mut Vec<Effect>) {
+    fn resume_from(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
         let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
         let frame = ServerFrame::Resumed(Resumed {
             session_id: turn.subject.conversation_id,
@@ -259,23 +275,24 @@ impl SessionState {
         effects.push(send(frame));
         effects.push(Effect::FollowConversation(turn.subject.conversation_id));
         self.unfollow(turn.subject.turn_id, effects);
-        self.follow(turn, cursor, effects);
+        self.follow(turn, cursor, now, effects);
     }
 
     /// Another session of this user started a turn in a conversation that this one follows.
     pub fn on_follow(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
         let may_follow = self.authorised(now).is_ok_and(|user_id| user_id == turn.subject.user_id);
         if may_follow && !self.following.contains_key(&turn.subject.turn_id) {
-            self.follow(turn, Cursor::default(), effects);
+            self.follow(turn, Cursor::default(), now, effects);
         }
     }
 
-    fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, effects: &mut Vec<Effect>) {
-        let out = &mut |outgoing| effects.push(Effect::Send(outgoing));
-        let following = Following::start(Arc::clone(&turn), self.mailbox.follower(), self.dialect, cursor, out);
+    fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
+        let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
+        let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
+        let following = Following::start(turn, self.mailbox.follower(), self.style, cursor, &mut outbox);
         if !following.has_ended() {
-            self.following.insert(turn.subject.turn_id, following);
-            effects.push(Effect::Followed(turn));
+            effects.push(Effect::Followed(following.followed()));
+            self.following.insert(following.turn().subject.turn_id, following);
         }
     }
 
@@ -287,22 +304,75 @@ impl SessionState {
 
     /// News of a turn. What comes late, of a turn that is not followed any more, says nothing.
     pub fn on_turn_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) {
-        let turn_id = event.turn.subject.turn_id;
         let mut any_ended = false;
-        if let Some(following) = self.following.get_mut(&turn_id) {
-            following.on_event(event, &mut |outgoing| effects.push(Effect::Send(outgoing)));
+        if let Some(following) = self.following.get_mut(&event.turn.subject.turn_id) {
+            let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
+            following.on_event(event, &mut Outbox { now: now.instant, room: &mut self.room, put });
             any_ended = following.has_ended();
+            self.next_flush = earliest(self.next_flush, following.hold_until());
         }
         if self.mailbox.take_overflowed() {
-            for following in self.following.values_mut().filter(|following| following.is_behind()) {
-                following.catch_up(&mut |outgoing| effects.push(Effect::Send(outgoing)));
-                any_ended |= following.has_ended();
-            }
+            self.catch_up(now, effects, Following::is_behind);
         }
         if any_ended {
-            let ended = self.following.extract_if(|_, following| following.has_ended());
-            effects.extend(ended.map(|(_, following)| Effect::Unfollowed(Arc::clone(following.turn()))));
-            self.check_expiry(now, effects);
+            self.forget_ended(now, effects);
+        }
+    }
+
+    /// The connection took what there was.
+    pub fn make_room(&mut self) {
+        self.room = SESSION_ROOM_BYTES;
+    }
+
+    /// Whether something waits for the connection to ask for more.
+    pub fn holds_back(&self) -> bool {
+        self.room == 0 && self.following.values().any(Following::is_behind)
+    }
+
+    /// Goes on where there was no room.
+    pub fn send_more(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.catch_up(now, effects, Following::is_behind);
+    }
+
+    fn catch_up(&mut self, now: Now, effects: &mut Vec<Effect>, which: impl Fn(&Following) -> bool) {
+        let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
+        let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
+        let mut any_ended = false;
+        for following in self.following.values_mut().filter(|following| which(following)) {
+            following.catch_up(&mut outbox);
+            any_ended |= following.has_ended();
+            self.next_flush = earliest(self.next_flush, following.hold_until());
+        }
+        if any_ended {
+            self.forget_ended(now, effects);
+        }
+    }
+
+    fn forget_ended(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let ended = self.following.extract_if(|_, following| following.has_ended());
+        effects.extend(ended.map(|(_, following)| Effect::Unfollowed(Arc::clone(following.turn()))));
+        self.check_expiry(now, effects);
+    }
+
+    /// The server is going away, and this session has to.
+    pub fn on_going_away(&mut self, reconnect_after_ms: u64, effects: &mut Vec<Effect>) {
+        effects.push(send(ServerFrame::GoingAway(GoingAway { reconnect_after_ms })));
+        effects.push(Effect::Close(CloseReason::GoingAway));
+    }
+
+    /// Tells how far each running turn has come, so that who has less knows that something was lost.
+    fn send_heads(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.catch_up(now, effects, |_| true);
+        let running = self.following.values().filter(|following| following.cursor().progress > 0);
+        let turns: Vec<_> = running
+            .map(|following| HeadOfTurn {
+                turn_id: following.turn().subject.turn_id,
+                session_id: following.turn().subject.conversation_id,
+                seq: i64::from(following.cursor().next_seq) - 1,
+            })
+            .collect();
+        if !turns.is_empty() {
+            effects.push(send(ServerFrame::Heartbeat(Heartbeat { turns })));
         }
     }
 
@@ -315,10 +385,19 @@ impl SessionState {
                 return;
             }
             effects.push(Effect::Ping);
+            if self.style.dialect == Dialect::V2 {
+                self.send_heads(now, effects);
+            }
             self.next_heartbeat = now.instant + Duration::from_secs(self.config.heartbeat_interval_s);
         }
         if matches!(self.auth, Auth::Nobody) && self.auth_deadline() <= now.instant {
             effects.push(Effect::Close(CloseReason::AuthDeadline));
+        }
+        if self.next_flush.is_some_and(|at| at <= now.instant) {
+            let is_due = |following: &Following| following.hold_until().is_some_and(|until| until <= now.instant);
+            self.next_flush = None;
+            self.catch_up(now, effects, is_due);
+            self.next_flush = self.following.values().filter_map(Following::hold_until).min();
         }
         self.check_expiry(now, effects);
     }
@@ -332,7 +411,8 @@ impl SessionState {
             Auth::Somebody { .. } if !self.following.is_empty() => None,
             Auth::Somebody { expires_at, .. } => Some(*expires_at + Duration::from_secs(AUTH_GRACE_S)),
         };
-        auth.map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat))
+        let next = auth.map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat));
+        self.next_flush.map_or(next, |at| at.min(next))
     }
 
     fn auth_deadline(&self) -> Instant {
@@ -368,6 +448,10 @@ impl SessionState {
             Auth::Somebody { identity, .. } => Ok(identity.user_id),
         }
     }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    [one, other].into_iter().flatten().min()
 }
 
 fn on_ping(ping: PingFrame, effects: &mut Vec<Effect>) {

@@ -142,6 +142,7 @@ impl Engine {
         conversation_id: Option<ConversationId>,
         turn_id: Option<TurnId>,
     ) -> Result<Arc<TurnLog>, ApiError> {
+        self.turns.decided(turn_id, conversation_id).await;
         let in_memory = match (turn_id, conversation_id) {
             (Some(turn_id), _) => self.turns.find(turn_id),
             (None, Some(conversation_id)) => self.turns.running_in(conversation_id),

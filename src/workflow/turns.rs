@@ -2,9 +2,10 @@
 //!
 //! Every worker's workflow shares this table, so that a turn can be resumed and cancelled from any thread.
 
+use super::watch::{Stop, StopReason};
 use crate::{
     domain::{ConversationId, TurnId},
-    limits::{MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
+    limits::{DRAIN_RETRY_MS, MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
     protocol::{ApiError, ErrorCode},
     turn::{TurnEnd, TurnLog},
 };
@@ -32,11 +33,16 @@ struct Table {
     ended_at: VecDeque<(Instant, TurnId)>,
     /// Since the start of the server.
     started: u64,
+    /// The server stops: it takes no more turns.
+    draining: bool,
 }
 
 struct Running {
     log: Arc<TurnLog>,
-    cancel: CancellationToken,
+    stop: Stop,
+    accepted: bool,
+    /// Cancelled once the turn is accepted or rejected.
+    decided: CancellationToken,
 }
 
 /// The turns in numbers.
@@ -58,7 +64,8 @@ impl Turns {
     /// Takes a place for a turn, and its conversation for itself.
     ///
     /// # Errors
-    /// `TURN_IN_PROGRESS` when the conversation has a running turn, `OVERLOADED` when all places are taken.
+    /// `TURN_IN_PROGRESS` when the conversation has a running turn, `OVERLOADED` when all places are taken, or when the
+    /// server stops.
     pub fn admit(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
         let mut table = self.lock();
         let subject = log.subject;
@@ -66,15 +73,58 @@ impl Turns {
             let reason = "The last answer in this conversation is still being written.";
             return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
         }
+        if table.draining {
+            return Err(going_away());
+        }
         if table.running.len() >= self.max_running {
             let reason = "The server is busy with other answers. Please try again in a moment.";
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
-        let cancel = CancellationToken::new();
+        let stop = Stop::default();
         table.by_conversation.insert(subject.conversation_id, subject.turn_id);
-        table.running.insert(subject.turn_id, Running { log: Arc::clone(log), cancel: cancel.clone() });
+        table.running.insert(
+            subject.turn_id,
+            Running { log: Arc::clone(log), stop: stop.clone(), accepted: false, decided: CancellationToken::new() },
+        );
         table.started += 1;
-        Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), cancel })
+        Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), stop })
+    }
+
+    /// Takes no more turns. Those that run go on.
+    pub fn drain(&self) {
+        self.lock().draining = true;
+    }
+
+    /// Whether the server stops.
+    ///
+    /// # Errors
+    /// `OVERLOADED`, for new work.
+    pub fn check_open(&self) -> Result<(), ApiError> {
+        if self.lock().draining { Err(going_away()) } else { Ok(()) }
+    }
+
+    /// Ends all running turns as `TURN_INTERRUPTED`, with what there is of their answers; returns how many there are.
+    pub fn interrupt_all(&self) -> usize {
+        let table = self.lock();
+        for running in table.running.values() {
+            running.stop.because(StopReason::ServerStops);
+        }
+        table.running.len()
+    }
+
+    /// Ready when a turn that asked for admission, by its own id or by its conversation's, was accepted or rejected: before
+    /// that it is no turn that one could follow.
+    pub async fn decided(&self, id: Option<TurnId>, conversation: Option<ConversationId>) {
+        while let Some(decided) = self.undecided(id, conversation) {
+            decided.cancelled().await;
+        }
+    }
+
+    fn undecided(&self, id: Option<TurnId>, conversation: Option<ConversationId>) -> Option<CancellationToken> {
+        let table = self.lock();
+        let id = id.or_else(|| table.by_conversation.get(&conversation?).copied())?;
+        let running = table.running.get(&id).filter(|running| !running.accepted)?;
+        Some(running.decided.clone())
     }
 
     /// A turn that runs, or ended a short while ago.
@@ -90,7 +140,7 @@ impl Turns {
 
     /// Asks a running turn to stop; `false` when there is none of this id.
     pub fn cancel(&self, id: TurnId) -> bool {
-        self.lock().running.get(&id).map(|running| running.cancel.cancel()).is_some()
+        self.lock().running.get(&id).map(|running| running.stop.because(StopReason::Cancelled)).is_some()
     }
 
     pub fn stats(&self) -> TurnsStats {
@@ -110,7 +160,9 @@ impl Turns {
     fn release(&self, log: &Arc<TurnLog>) {
         let mut table = self.lock();
         let subject = log.subject;
-        table.running.remove(&subject.turn_id);
+        if let Some(running) = table.running.remove(&subject.turn_id) {
+            running.decided.cancel();
+        }
         table.by_conversation.remove(&subject.conversation_id);
         if log.has_ended() {
             table.ended.insert(subject.turn_id, Arc::clone(log));
@@ -136,24 +188,27 @@ impl Table {
     }
 }
 
+fn going_away() -> ApiError {
+    ApiError::overloaded("The server is going away. Please try again in a moment.", DRAIN_RETRY_MS)
+}
+
 /// A turn's place among the running ones; dropping it gives the place back.
 pub struct Admission {
     turns: Arc<Turns>,
     log: Arc<TurnLog>,
-    cancel: CancellationToken,
+    stop: Stop,
 }
 
 impl Admission {
-    /// Ready when somebody asks the turn to stop.
-    pub fn cancelled(&self) -> &CancellationToken {
-        &self.cancel
-    }
-
     /// The turn did not begin: it leaves no trace.
     pub fn reject(self) {}
 
     /// The turn begins: from now on it ends in a terminal frame, whatever happens to its task.
     pub fn accept(self) -> Acceptance {
+        if let Some(running) = self.turns.lock().running.get_mut(&self.log.subject.turn_id) {
+            running.accepted = true;
+            running.decided.cancel();
+        }
         Acceptance(self)
     }
 }
@@ -168,8 +223,8 @@ impl Drop for Admission {
 pub struct Acceptance(Admission);
 
 impl Acceptance {
-    pub fn cancelled(&self) -> &CancellationToken {
-        self.0.cancelled()
+    pub fn stop(&self) -> &Stop {
+        &self.0.stop
     }
 }
 
@@ -225,6 +280,35 @@ mod tests {
         assert!(log.has_ended());
         assert!(turns.find(log.subject.turn_id).is_some());
         assert_eq!(turns.stats().running_turns, 0);
+    }
+
+    #[test]
+    fn a_server_that_stops_takes_no_more_turns() {
+        let (turns, log) = (Turns::new(9, LONG), log(ConversationId::new()));
+        let running = turns.admit(&log).unwrap().accept();
+        turns.drain();
+        assert_eq!(refusal(&turns, ConversationId::new()), Some(ErrorCode::Overloaded));
+        assert_eq!(turns.check_open().unwrap_err().code, ErrorCode::Overloaded);
+        assert_eq!(running.stop().reason(), None);
+        assert_eq!(turns.interrupt_all(), 1);
+        assert_eq!(running.stop().reason(), Some(StopReason::ServerStops));
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_a_turn_too_early_waits_until_it_is_one() {
+        use futures_util::FutureExt;
+        let (turns, log) = (Turns::new(9, LONG), log(ConversationId::new()));
+        let conversation = Some(log.subject.conversation_id);
+        let admission = turns.admit(&log).unwrap();
+        assert!(turns.decided(None, conversation).now_or_never().is_none());
+        let _running = admission.accept();
+        assert!(turns.decided(None, conversation).now_or_never().is_some());
+        assert!(turns.decided(Some(log.subject.turn_id), None).now_or_never().is_some());
+        let rejected = self::log(ConversationId::new());
+        let admission = turns.admit(&rejected).unwrap();
+        let waiting = turns.decided(Some(rejected.subject.turn_id), None);
+        admission.reject();
+        assert!(waiting.now_or_never().is_some());
     }
 
     #[test]
