@@ -7,6 +7,7 @@ mod harness;
 mod http;
 mod knowledge;
 mod provider;
+mod reliability;
 mod session;
 mod tidy;
 mod websocket_doc;

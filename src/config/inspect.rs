@@ -73,7 +73,7 @@ mod tests {
     fn what_is_allowed_is_said_for_a_key_that_nobody_knows() {
         assert_eq!(
             unknown("x.toml", "server.prot").to_string(),
-            "server.prot (from x.toml): is not a setting; in `server` there are host, port, workers"
+            "server.prot (from x.toml): is not a setting; in `server` there are host, port, workers, drain_timeout_s"
         );
         let nowhere = unknown("x.toml", "sevrer.port").to_string();
         assert!(nowhere.contains("at the top there are env, data_dir"), "{nowhere}");
