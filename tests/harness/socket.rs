@@ -258,8 +258,9 @@ impl Transcript {
     }
 
     /// Holds the frames of one turn against the rules: one terminal frame at the end, one turn, seqs without gaps, and
-    /// tokens that are the response.
+    /// tokens that are the response. Heartbeats may come between.
     pub fn check(mut frames: Vec<Value>) -> Self {
+        frames.retain(|frame| frame["type"] != "heartbeat");
         let terminal = frames.pop().expect("a turn has frames");
         let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (progress, tokens): (Vec<_>, Vec<_>) = frames.into_iter().partition(|frame| frame["type"] == "progress");

@@ -58,7 +58,6 @@ async fn five_hundred_running_turns_end_or_are_interrupted_once() {
         let goodbye = frames.pop().unwrap();
         assert_eq!(goodbye["type"], "going_away", "{goodbye}");
         assert!((500..5_000).contains(&goodbye["reconnect_after_ms"].as_u64().unwrap()), "{goodbye}");
-        frames.retain(|frame| frame["type"] != "heartbeat");
         let ends: Vec<_> = frames.iter().filter(|frame| is_terminal(frame)).cloned().collect();
         assert_eq!(ends.len(), TURNS, "each turn ends once");
         for end in ends {

@@ -90,7 +90,7 @@ async fn a_turn_can_be_resumed_while_it_starts() {
     let mut socket = app.socket().subprotocols("chat.v2").signed_in(&user).await;
     let mut before = socket.ask("Hi").await;
     let mut caught = 0;
-    for _ in 0..30 {
+    for _ in 0..15 {
         let mut other = app.socket().subprotocols("chat.v2").signed_in(&user).await;
         socket.send(json!({"type": "message", "message": "Go on", "session_id": before.session_id})).await;
         other.send(json!({"type": "resume", "session_id": before.session_id})).await;

@@ -44,6 +44,7 @@ async fn forty_peers_that_do_not_read_cost_little_and_get_everything_when_they_g
     let turn = owner.turn(long(&session_id)).await;
     assert_eq!(turn.text.len(), TOKENS as usize * 100);
     let grown = program.resident_bytes().saturating_sub(before);
+    println!("GROWN {grown}");
     // The answer is 1 MB; kept for each of them it would be 40, and as much again for its `complete`.
     assert!(grown < 20 * MIB, "{grown} bytes more");
 
@@ -85,4 +86,25 @@ async fn a_peer_that_never_reads_again_is_freed_from_outside() {
     owner.close().await;
     stuck.expect_end().await;
     app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_connection_of_a_peer_that_never_reads_ends() {
+    let program = Program::start(&[("session.write_stall_timeout_s", "1")]);
+    let user = program.user().await;
+    let mut owner = program.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let session_id = owner.turn(small()).await.session_id;
+    // What the program opens for itself by and by is open then.
+    owner.turn(long(&session_id)).await;
+    let before = program.open_files();
+    let stuck = follower(program.socket(), &user, &session_id).await;
+    assert_eq!(program.open_files(), before + 1);
+    owner.turn(long(&session_id)).await;
+    let asked = Instant::now();
+    while program.open_files() > before {
+        assert!(asked.elapsed() < Duration::from_secs(10), "the connection is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(stuck);
+    owner.turn(small()).await;
 }
