@@ -33,7 +33,7 @@ venv=target/tools/venv
 if ! stamped tests/clients/requirements.txt "$venv/.stamp"; then
   mkdir -p target/tools
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
   sha256sum <tests/clients/requirements.txt >"$venv/.stamp"
 fi
 

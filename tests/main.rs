@@ -1,11 +1,16 @@
 //! Black-box tests: each starts the real server on a free port and talks to it as a client does.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod browser;
+mod chaos;
 mod cli;
 mod clients;
+mod conformance;
 mod harness;
 mod http;
 mod knowledge;
+mod program;
 mod provider;
 mod reliability;
 mod session;

@@ -22,7 +22,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/api/v1/chat", web::post().to(chat)).route("/api/v1/chat/{turn_id}/cancel", web::post().to(cancel));
+    cfg.service(web::resource("/api/v1/chat").route(web::post().to(chat)))
+        .service(web::resource("/api/v1/chat/{turn_id}/cancel").route(web::post().to(cancel)));
 }
 
 /// Asks a question.

@@ -14,7 +14,8 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/api/v1/connections", web::get().to(list)).route("/api/v1/connections/stats", web::get().to(stats));
+    cfg.service(web::resource("/api/v1/connections").route(web::get().to(list)))
+        .service(web::resource("/api/v1/connections/stats").route(web::get().to(stats)));
 }
 
 /// The live connections and turns in numbers.

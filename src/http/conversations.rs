@@ -15,9 +15,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/api/v1/conversations", web::get().to(list))
-        .route("/api/v1/conversations/{session_id}", web::delete().to(delete))
-        .route("/api/v1/conversations/{session_id}/messages", web::get().to(messages));
+    cfg.service(web::resource("/api/v1/conversations").route(web::get().to(list)))
+        .service(web::resource("/api/v1/conversations/{session_id}").route(web::delete().to(delete)))
+        .service(web::resource("/api/v1/conversations/{session_id}/messages").route(web::get().to(messages)));
 }
 
 #[derive(Serialize, ToSchema)]
@@ -145,11 +145,11 @@ async fn delete(
     store: web::Data<dyn ConversationStore>,
     turns: web::Data<Turns>,
 ) -> Result<HttpResponse, ApiError> {
-    let running = turns.running_in(*conversation);
-    if running.is_some_and(|turn| turn.subject.user_id == identity.user_id) {
+    if turns.running_in(identity.user_id, *conversation).await.is_some() {
         let reason = "An answer is being written in this conversation; cancel it first.";
         return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
     }
     store.delete_conversation(identity.user_id, *conversation).await?;
+    turns.forget_conversation(*conversation);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -5,7 +5,8 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/health", web::get().to(health)).route("/health/ready", web::get().to(ready));
+    cfg.service(web::resource("/health").route(web::get().to(health)))
+        .service(web::resource("/health/ready").route(web::get().to(ready)));
 }
 
 #[derive(Serialize, utoipa::ToSchema)]

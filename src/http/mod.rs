@@ -26,7 +26,6 @@ pub use headers::security_headers;
 pub use identity::require_operator;
 pub use in_flight::{InFlight, count_requests};
 pub use json::{Json, JsonLimit};
-pub use openapi::openapi;
 pub use page::PageQuery;
 pub use query::Query;
 

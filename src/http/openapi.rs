@@ -1,8 +1,9 @@
 //! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
 
 use super::{ErrorBody, auth, chat, connections, conversations, documents, drain, health};
-use crate::protocol::ServerFrame;
-use actix_web::{HttpResponse, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
+use crate::protocol::{ApiError, ServerFrame};
+use actix_web::{HttpResponse, ResponseError, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
+use std::sync::LazyLock;
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
@@ -14,7 +15,7 @@ const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/api/openapi.json", web::get().to(|| async { HttpResponse::Ok().json(openapi()) })).service(
+    cfg.service(web::resource("/api/openapi.json").route(web::get().to(|| async { document() }))).service(
         web::scope("/api/docs")
             .wrap(DefaultHeaders::new().add((CONTENT_SECURITY_POLICY, DOCS_POLICY)))
             .service(SwaggerUi::new("/{_:.*}").config(Config::from("/api/openapi.json"))),
@@ -47,7 +48,12 @@ impl Modify for Bearer {
     }
 }
 
-/// Every route of the API, with its schemas.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+/// Every route of the API, with its schemas. It never changes while the program runs.
+fn document() -> HttpResponse {
+    static JSON: LazyLock<Result<String, String>> =
+        LazyLock::new(|| Document::openapi().to_json().map_err(|error| error.to_string()));
+    match JSON.as_ref() {
+        Ok(json) => HttpResponse::Ok().content_type("application/json").body(json.as_str()),
+        Err(error) => ApiError::internal(error).error_response(),
+    }
 }

@@ -10,7 +10,8 @@ use askama::Template;
 use uuid::Uuid;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/", web::get().to(home)).route("/ws/test", web::get().to(test_page));
+    cfg.service(web::resource("/").route(web::get().to(home)))
+        .service(web::resource("/ws/test").route(web::get().to(test_page)));
 }
 
 /// Everything is inside the page, and a policy lets only that run.

@@ -15,7 +15,7 @@ use actix_web::{
 use serde::Deserialize;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/ws/chat", web::get().to(chat));
+    cfg.service(web::resource("/ws/chat").route(web::get().to(chat)));
 }
 
 #[derive(Deserialize)]

@@ -20,7 +20,7 @@ pub enum ServerFrame<'a> {
     Progress(ProgressFrame<'a>),
     Token(TokenFrame<'a>),
     Complete(CompleteFrame<'a>),
-    Resumed(Resumed),
+    Resumed(Resumed<'a>),
     Error(ErrorFrame<'a>),
     Pong(Pong),
     Heartbeat(Heartbeat),
@@ -127,13 +127,16 @@ pub enum TurnState {
     Interrupted,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
-pub struct Resumed {
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Resumed<'a> {
     pub session_id: ConversationId,
     pub turn_id: TurnId,
     /// The seq of the first token that follows.
     pub from_seq: u32,
     pub state: TurnState,
+    /// That of the message which was sent again; none when a `resume` is answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<&'a str>,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]

@@ -29,6 +29,8 @@ const TOKENS: RangeInclusive<u64> = 0..=100_000;
 const INTERVAL_MS: RangeInclusive<u64> = 0..=60_000;
 /// In bytes.
 const TOKEN_BYTES: RangeInclusive<u64> = 1..=1_024;
+/// The longest answer, in bytes.
+const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 /// Tokens without a wait before others get their turn.
 const BURST: u32 = 32;
 
@@ -56,6 +58,11 @@ impl ScriptedConfig {
             if !allowed.contains(&value) {
                 return Err(InvalidScript { field, value, allowed });
             }
+        }
+        let bytes = u64::from(self.tokens) * u64::from(self.token_bytes);
+        if bytes > MAX_ANSWER_BYTES {
+            let allowed = 0..=MAX_ANSWER_BYTES / u64::from(self.token_bytes);
+            return Err(InvalidScript { field: "tokens", value: u64::from(self.tokens), allowed });
         }
         Ok(())
     }

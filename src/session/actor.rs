@@ -5,8 +5,8 @@
 
 use super::{
     fragments::Fragments,
-    frame_guard::{FrameGuard, Refusal},
     outlet::{Flow, Outlet},
+    socket::{self, Received, SocketContext, SocketHandler},
     state::{Effect, NewTurn, Now, SessionState, Verifier},
 };
 use crate::{
@@ -22,10 +22,9 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, SpawnHandle, StreamHandler,
     WrapFuture,
 };
-use actix_http::ws::Codec;
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Payload},
+    web::{Bytes, Data, Payload},
 };
 use actix_web_actors::ws;
 use bytestring::ByteString;
@@ -70,7 +69,6 @@ pub struct ChatSession {
     running: Option<Running>,
     auth: Option<Result<Identity, ApiError>>,
     fragments: Fragments,
-    too_large: Refusal,
     /// Empty between events; kept for its memory.
     effects: Vec<Effect>,
 }
@@ -94,8 +92,6 @@ pub fn upgrade(
 ) -> Result<HttpResponse, actix_web::Error> {
     let Opening { offer, auth, address, user_agent } = opening;
     let max_message_bytes = context.config.max_message_bytes;
-    let too_large = Refusal::default();
-    let frames = FrameGuard::new(payload, max_message_bytes, too_large.clone());
     let vitals = Vitals::new(SessionId::new(), offer.dialect, address, user_agent);
     let flow = Rc::<Flow>::default();
     let session = ChatSession {
@@ -104,18 +100,14 @@ pub fn upgrade(
         context,
         running: None,
         auth,
-        fragments: Fragments::default(),
-        too_large,
+        fragments: Fragments::of_text(max_message_bytes),
         effects: Vec::new(),
     };
     let echo: Vec<&str> = offer.echo.into_iter().collect();
-    let mut response = ws::handshake_with_protocols(request, &echo)?;
-    let codec = Codec::new().max_size(max_message_bytes);
-    let outlet = Outlet::new(ws::WebsocketContext::with_codec(session, frames, codec), flow, vitals);
-    Ok(response.streaming(outlet))
+    socket::start(session, request, payload, &echo, |frames| Outlet::new(frames, flow, vitals))
 }
 
-type Context = ws::WebsocketContext<ChatSession>;
+type Context = SocketContext<ChatSession>;
 
 impl Actor for ChatSession {
     type Context = Context;
@@ -238,11 +230,29 @@ impl ChatSession {
         ctx.spawn(decided);
     }
 
+    /// Says goodbye and ends the actor; what was queued before still goes out, and nothing after it.
+    fn end(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context) {
+        if self.running.take().is_some() {
+            ctx.close(reason);
+            ctx.stop();
+        }
+    }
+}
+
+impl SocketHandler for ChatSession {
+    fn fragments(&mut self) -> &mut Fragments {
+        &mut self.fragments
+    }
+
     fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
+        self.vitals.received_frame(text.len());
         self.decide(ctx, |state, context, now, effects| state.on_text(text, now, context, effects));
     }
 
-    /// Says goodbye and ends the actor; what was queued before still goes out, and nothing after it.
+    fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {
+        self.close(CloseReason::UnsupportedData, ctx);
+    }
+
     fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
         if self.running.is_some() {
             let code = reason.code();
@@ -252,62 +262,17 @@ impl ChatSession {
         }
     }
 
-    fn end(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context) {
-        if self.running.take().is_some() {
-            ctx.close(reason);
-            ctx.stop();
-        }
+    fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
+        self.end(code.map(ws::CloseReason::from), ctx);
     }
 }
 
-impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for ChatSession {
-    fn handle(&mut self, item: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
+impl StreamHandler<Received> for ChatSession {
+    fn handle(&mut self, received: Received, ctx: &mut Context) {
         if let Some(running) = &mut self.running {
             running.state.on_received(Now::read());
         }
-        match item {
-            Ok(ws::Message::Text(_)) if self.fragments.is_open() => self.close(CloseReason::ProtocolError, ctx),
-            Ok(ws::Message::Text(text)) => {
-                self.vitals.received_frame(text.len());
-                self.on_text(&text, ctx);
-            }
-            Ok(ws::Message::Continuation(item)) => {
-                match self.fragments.push(item, self.context.config.max_message_bytes) {
-                    Ok(None) => {}
-                    Ok(Some(text)) => {
-                        self.vitals.received_frame(text.len());
-                        self.on_text(&text, ctx);
-                    }
-                    Err(reason) => self.close(reason, ctx),
-                }
-            }
-            Ok(ws::Message::Binary(_)) => self.close(CloseReason::UnsupportedData, ctx),
-            Ok(ws::Message::Ping(payload)) => ctx.pong(&payload),
-            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
-            Ok(ws::Message::Close(reason)) => {
-                // An answer carries the same code (RFC 6455, 5.5.1), unless nobody may send that one.
-                match reason.map(|reason| reason.code) {
-                    Some(code) if !may_be_sent(u16::from(code)) => self.close(CloseReason::ProtocolError, ctx),
-                    code => self.end(code.map(ws::CloseReason::from), ctx),
-                }
-            }
-            Err(_) if self.too_large.happened() => self.close(CloseReason::MessageTooBig, ctx),
-            Err(error) => self.close(close_reason(&error), ctx),
-        }
-    }
-}
-
-/// Close codes that may stand in a frame (RFC 6455, 7.4).
-const fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-}
-
-/// Reserved bits and invalid UTF-8 both come as I/O errors; the first as `InvalidData`, the second as `Other`.
-fn close_reason(error: &ws::ProtocolError) -> CloseReason {
-    match error {
-        ws::ProtocolError::Overflow => CloseReason::MessageTooBig,
-        ws::ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::Other => CloseReason::InvalidUtf8,
-        _ => CloseReason::ProtocolError,
+        socket::receive(self, received, ctx);
     }
 }
 

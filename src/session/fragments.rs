@@ -1,47 +1,116 @@
 //! Messages that come in fragments (RFC 6455, 5.4), joined under one limit.
 
+use super::frame_guard::{FrameGuard, Refusal};
 use crate::protocol::CloseReason;
 use actix_http::ws::Item;
-use actix_web::web::{Bytes, BytesMut};
+use actix_web::web::{Bytes, BytesMut, Payload};
 use bytestring::ByteString;
 
 /// The message that is being put together.
-#[derive(Default)]
 pub struct Fragments {
-    text: Option<BytesMut>,
+    max_bytes: usize,
+    takes_binary: bool,
+    open: Option<Open>,
+    refusal: Refusal,
+}
+
+struct Open {
+    is_text: bool,
+    bytes: BytesMut,
+}
+
+/// A message with all its fragments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whole {
+    Text(ByteString),
+    Binary(Bytes),
 }
 
 impl Fragments {
+    /// Takes messages of text, of at most `max_bytes`.
+    pub fn of_text(max_bytes: usize) -> Self {
+        Self { max_bytes, takes_binary: false, open: None, refusal: Refusal::default() }
+    }
+
+    /// Takes messages of text and of bytes, of at most `max_bytes`.
+    pub fn of_any(max_bytes: usize) -> Self {
+        Self { takes_binary: true, ..Self::of_text(max_bytes) }
+    }
+
+    /// The bytes of a socket, up to the first frame that is over the limit by itself.
+    pub fn guard(&self, payload: Payload) -> FrameGuard<Payload> {
+        FrameGuard::new(payload, self.max_bytes, self.refusal.clone())
+    }
+
+    /// Whether the guard has refused a frame.
+    pub fn has_refused(&self) -> bool {
+        self.refusal.happened()
+    }
+
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// Takes a fragment; returns the message that it completes.
     ///
     /// # Errors
-    /// Why the socket has to close: too much, out of order, binary, or not UTF-8.
-    pub fn push(&mut self, item: Item, max_bytes: usize) -> Result<Option<ByteString>, CloseReason> {
-        let (piece, is_last) = match (item, self.text.is_some()) {
-            (Item::FirstText(piece), false) => {
-                self.text = Some(BytesMut::new());
+    /// Why the socket has to close: too much, out of order, bytes where only text is taken, or not UTF-8.
+    pub fn push(&mut self, item: Item) -> Result<Option<Whole>, CloseReason> {
+        let (piece, is_last) = match item {
+            Item::FirstText(piece) => {
+                self.begin(true)?;
                 (piece, false)
             }
-            (Item::FirstBinary(_), false) => return Err(CloseReason::UnsupportedData),
-            (Item::Continue(piece), true) => (piece, false),
-            (Item::Last(piece), true) => (piece, true),
-            _ => return Err(CloseReason::ProtocolError),
+            Item::FirstBinary(piece) => {
+                self.begin(false)?;
+                (piece, false)
+            }
+            Item::Continue(piece) => (piece, false),
+            Item::Last(piece) => (piece, true),
         };
-        let text = self.text.as_mut().ok_or(CloseReason::ProtocolError)?;
-        if text.len() + piece.len() > max_bytes {
+        let open = self.open.as_mut().ok_or(CloseReason::ProtocolError)?;
+        if open.bytes.len() + piece.len() > self.max_bytes {
             return Err(CloseReason::MessageTooBig);
         }
-        text.extend_from_slice(&piece);
-        if !is_last {
-            return Ok(None);
+        open.bytes.extend_from_slice(&piece);
+        match self.open.take_if(|_| is_last) {
+            None => Ok(None),
+            Some(Open { is_text: true, bytes }) => {
+                let text = ByteString::try_from(bytes.freeze()).map_err(|_| CloseReason::InvalidUtf8)?;
+                Ok(Some(Whole::Text(text)))
+            }
+            Some(Open { is_text: false, bytes }) => Ok(Some(Whole::Binary(bytes.freeze()))),
         }
-        let whole: Bytes = self.text.take().unwrap_or_default().freeze();
-        ByteString::try_from(whole).map(Some).map_err(|_| CloseReason::InvalidUtf8)
     }
 
-    /// Whether a message has begun and not ended; only control frames may come between its fragments.
-    pub fn is_open(&self) -> bool {
-        self.text.is_some()
+    /// Takes a message that came in one piece.
+    ///
+    /// # Errors
+    /// When another one has begun: only control frames may come between its fragments.
+    pub fn push_text(&mut self, text: ByteString) -> Result<Whole, CloseReason> {
+        self.may_begin(true).map(|()| Whole::Text(text))
+    }
+
+    /// Takes a message that came in one piece.
+    ///
+    /// # Errors
+    /// When another one has begun, or only text is taken.
+    pub fn push_binary(&mut self, bytes: Bytes) -> Result<Whole, CloseReason> {
+        self.may_begin(false).map(|()| Whole::Binary(bytes))
+    }
+
+    fn begin(&mut self, is_text: bool) -> Result<(), CloseReason> {
+        self.may_begin(is_text)?;
+        self.open = Some(Open { is_text, bytes: BytesMut::new() });
+        Ok(())
+    }
+
+    fn may_begin(&self, is_text: bool) -> Result<(), CloseReason> {
+        match (&self.open, is_text || self.takes_binary) {
+            (Some(_), _) => Err(CloseReason::ProtocolError),
+            (None, false) => Err(CloseReason::UnsupportedData),
+            (None, true) => Ok(()),
+        }
     }
 }
 
@@ -53,32 +122,48 @@ mod tests {
         Bytes::from_static(text)
     }
 
+    fn text(text: &str) -> Whole {
+        Whole::Text(ByteString::from(text))
+    }
+
     #[test]
     fn pieces_become_one_message() {
-        let mut fragments = Fragments::default();
-        assert_eq!(fragments.push(Item::FirstText(bytes(b"a\xc3")), 10), Ok(None));
-        assert!(fragments.is_open());
-        assert_eq!(fragments.push(Item::Continue(bytes(b"\xa9")), 10), Ok(None));
-        assert_eq!(fragments.push(Item::Last(bytes(b"b")), 10), Ok(Some(ByteString::from("aéb"))));
-        assert!(!fragments.is_open());
+        let mut fragments = Fragments::of_text(10);
+        assert_eq!(fragments.push(Item::FirstText(bytes(b"a\xc3"))), Ok(None));
+        assert_eq!(fragments.push(Item::Continue(bytes(b"\xa9"))), Ok(None));
+        assert_eq!(fragments.push(Item::Last(bytes(b"b"))), Ok(Some(text("aéb"))));
+        assert_eq!(fragments.push_text("c".into()), Ok(text("c")));
+    }
+
+    #[test]
+    fn bytes_are_for_those_who_take_them() {
+        let mut fragments = Fragments::of_any(10);
+        assert_eq!(fragments.push(Item::FirstBinary(bytes(b"\xff"))), Ok(None));
+        assert_eq!(fragments.push(Item::Last(bytes(b"\xfe"))), Ok(Some(Whole::Binary(bytes(b"\xff\xfe")))));
+        assert_eq!(fragments.push_binary(bytes(b"x")), Ok(Whole::Binary(bytes(b"x"))));
+        let mut fragments = Fragments::of_text(10);
+        assert_eq!(fragments.push(Item::FirstBinary(bytes(b"x"))), Err(CloseReason::UnsupportedData));
+        assert_eq!(fragments.push_binary(bytes(b"x")), Err(CloseReason::UnsupportedData));
     }
 
     #[test]
     fn the_limit_counts_all_pieces() {
-        let mut fragments = Fragments::default();
-        assert_eq!(fragments.push(Item::FirstText(bytes(b"12345")), 8), Ok(None));
-        assert_eq!(fragments.push(Item::Last(bytes(b"6789")), 8), Err(CloseReason::MessageTooBig));
+        let mut fragments = Fragments::of_text(8);
+        assert_eq!(fragments.push(Item::FirstText(bytes(b"12345"))), Ok(None));
+        assert_eq!(fragments.push(Item::Last(bytes(b"6789"))), Err(CloseReason::MessageTooBig));
     }
 
     #[test]
     fn what_the_protocol_forbids_closes_the_socket() {
-        assert_eq!(Fragments::default().push(Item::Last(bytes(b"x")), 8), Err(CloseReason::ProtocolError));
-        assert_eq!(Fragments::default().push(Item::FirstBinary(bytes(b"x")), 8), Err(CloseReason::UnsupportedData));
-        let mut fragments = Fragments::default();
-        assert_eq!(fragments.push(Item::FirstText(bytes(b"x")), 8), Ok(None));
-        assert_eq!(fragments.push(Item::FirstText(bytes(b"x")), 8), Err(CloseReason::ProtocolError));
-        let mut fragments = Fragments::default();
-        assert_eq!(fragments.push(Item::FirstText(bytes(b"\xff")), 8), Ok(None));
-        assert_eq!(fragments.push(Item::Last(bytes(b"")), 8), Err(CloseReason::InvalidUtf8));
+        let begun = || {
+            let mut fragments = Fragments::of_any(8);
+            assert_eq!(fragments.push(Item::FirstText(bytes(b"\xff"))), Ok(None));
+            fragments
+        };
+        assert_eq!(Fragments::of_any(8).push(Item::Last(bytes(b"x"))), Err(CloseReason::ProtocolError));
+        assert_eq!(begun().push(Item::FirstText(bytes(b"x"))), Err(CloseReason::ProtocolError));
+        assert_eq!(begun().push_text("x".into()), Err(CloseReason::ProtocolError));
+        assert_eq!(begun().push_binary(bytes(b"x")), Err(CloseReason::ProtocolError));
+        assert_eq!(begun().push(Item::Last(bytes(b""))), Err(CloseReason::InvalidUtf8));
     }
 }

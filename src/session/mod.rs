@@ -1,12 +1,14 @@
 //! One WebSocket: what it has proved, what it follows, when it ends.
 //!
-//! `state` decides, without sockets; `actor` carries out. This is the only module that knows actix-web-actors: the crate is
-//! deprecated upstream, and one module holds it.
+//! `state` decides, without sockets; `actor` carries out, above the WebSocket of `socket`. This is the only module that knows
+//! actix-web-actors: the crate is deprecated upstream, and one module holds it.
 
 mod actor;
 mod fragments;
 mod frame_guard;
 mod outlet;
+pub mod socket;
 mod state;
 
 pub use actor::{ChatSession, Opening, SessionContext, upgrade};
+pub use fragments::{Fragments, Whole};

@@ -157,6 +157,7 @@ impl SessionState {
                 effects.push(Effect::Identified(identity.user_id));
                 let life_ms = identity.expires_at.saturating_mul(1000).saturating_sub(now.unix.0);
                 let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
+                self.auth_failures = 0;
                 self.auth = Auth::Somebody { identity, expires_at, told_of_expiry: false };
                 self.check_expiry(now, effects);
             }
@@ -236,7 +237,7 @@ impl SessionState {
             Ok(StartedTurn::New) => effects.push(Effect::FollowConversation(conversation_id)),
             Ok(StartedTurn::Duplicate(first)) => {
                 self.unfollow(turn_id, effects);
-                self.resume_from(first, Cursor::default(), now, effects);
+                self.resume_from(first, Cursor::default(), subject.client_message_id.as_deref(), now, effects);
             }
             Err(error) => {
                 self.unfollow(turn_id, effects);
@@ -258,19 +259,27 @@ impl SessionState {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
                 // All steps come before the first token: who has a token has seen the steps.
                 let progress = if next_seq == 0 { 0 } else { usize::MAX };
-                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, now, effects);
+                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, None, now, effects);
             }
             Err(error) => send_error(&error, &subject_of(resume), effects),
         }
     }
 
-    fn resume_from(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
+    fn resume_from(
+        &mut self,
+        turn: Arc<TurnLog>,
+        cursor: Cursor,
+        client_message_id: Option<&str>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
         let frame = ServerFrame::Resumed(Resumed {
             session_id: turn.subject.conversation_id,
             turn_id: turn.subject.turn_id,
             from_seq: cursor.next_seq,
             state: turn.state(),
+            client_message_id,
         });
         effects.push(send(frame));
         effects.push(Effect::FollowConversation(turn.subject.conversation_id));
@@ -480,3 +489,8 @@ fn send_error(error: &ApiError, about: &ErrorSubject, effects: &mut Vec<Effect>)
 fn send(frame: ServerFrame<'_>) -> Effect {
     Effect::Send(Outgoing::from(frame))
 }
+
+#[cfg(test)]
+mod random_tests;
+#[cfg(test)]
+mod tests;

@@ -146,11 +146,12 @@ impl TurnLog {
         self.tell(&entries, TurnEventKind::Progress { index, progress });
     }
 
-    /// Appends a token.
-    pub fn append(self: &Arc<Self>, token: String) {
+    /// Appends a token, and returns its seq.
+    pub fn append(self: &Arc<Self>, token: String) -> u32 {
         let mut entries = self.lock();
         let seq = entries.tokens.push(&token);
         self.tell(&entries, TurnEventKind::Token { seq, text: ByteString::from(token) });
+        seq
     }
 
     /// Ends the turn. Only the first end counts.

@@ -142,10 +142,9 @@ impl Engine {
         conversation_id: Option<ConversationId>,
         turn_id: Option<TurnId>,
     ) -> Result<Arc<TurnLog>, ApiError> {
-        self.turns.decided(turn_id, conversation_id).await;
         let in_memory = match (turn_id, conversation_id) {
-            (Some(turn_id), _) => self.turns.find(turn_id),
-            (None, Some(conversation_id)) => self.turns.running_in(conversation_id),
+            (Some(turn_id), _) => self.turns.find(turn_id).await,
+            (None, Some(conversation_id)) => self.turns.running_in(user_id, conversation_id).await,
             (None, None) => None,
         };
         let turn = match in_memory {
@@ -170,7 +169,7 @@ impl Engine {
     }
 
     async fn stored(&self, turn_id: TurnId) -> Result<Arc<TurnLog>, ApiError> {
-        if let Some(turn) = self.turns.find(turn_id) {
+        if let Some(turn) = self.turns.find(turn_id).await {
             return Ok(turn);
         }
         let stored = self.store.turn(turn_id).await?;

@@ -137,7 +137,8 @@ impl TurnRun {
                 Generated { metadata, ending: steps.stopped() }
             }
         };
-        steps.record(generated).await;
+        let end = steps.record(generated).await;
+        acceptance.end(end);
     }
 }
 
@@ -267,15 +268,14 @@ impl Steps<'_> {
     }
 
     fn append(&self, token: String, metadata: &mut AnswerMetadata) {
-        if metadata.latency_ms.first_token == 0 {
+        if self.log.append(token) == 0 {
             metadata.latency_ms.first_token = millis(self.began.elapsed());
         }
         self.watch.news();
-        self.log.append(token);
     }
 
-    /// Keeps the answer, then ends the turn: who sees the end finds it in the history.
-    async fn record(&self, generated: Generated) {
+    /// Keeps the answer, and says how the turn ends: who sees the end finds the answer in the history.
+    async fn record(&self, generated: Generated) -> TurnEnd {
         let Generated { mut metadata, ending } = generated;
         metadata.latency_ms.total = millis(self.began.elapsed());
         let subject = self.log.subject;
@@ -284,7 +284,8 @@ impl Steps<'_> {
         let message_id = MessageId::new();
         let finish_reason = ending.as_ref().map_or(FinishReason::Error, |reason| *reason);
         log::info!(
-            agent = metadata.agent, finish_reason = finish_reason.as_str(), tokens = token_ends.len(), total_ms = metadata.latency_ms.total;
+            agent = metadata.agent, finish_reason = finish_reason.as_str(), tokens = token_ends.len(),
+            total_ms = metadata.latency_ms.total;
             "a turn ended"
         );
         let kept = self.engine.store.end_turn(EndedTurn {
@@ -297,10 +298,10 @@ impl Steps<'_> {
         if let Err(error) = kept.await {
             log::error!("an answer could not be stored: {error}");
         }
-        self.log.end(match ending {
+        match ending {
             Ok(finish_reason) => TurnEnd::Complete { message_id, finish_reason, metadata: Box::new(metadata), sha256 },
             Err(error) => TurnEnd::Failed(error),
-        });
+        }
     }
 
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {

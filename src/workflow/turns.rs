@@ -4,10 +4,10 @@
 
 use super::watch::{Stop, StopReason};
 use crate::{
-    domain::{ConversationId, TurnId},
+    domain::{ConversationId, TurnId, UserId},
     limits::{DRAIN_RETRY_MS, MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
     protocol::{ApiError, ErrorCode},
-    turn::{TurnEnd, TurnLog},
+    turn::{TurnEnd, TurnLog, TurnSubject},
 };
 use serde::Serialize;
 use std::{
@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub struct Turns {
     table: Mutex<Table>,
@@ -26,8 +26,9 @@ pub struct Turns {
 #[derive(Default)]
 struct Table {
     running: HashMap<TurnId, Running>,
-    /// The running turn of a conversation.
-    by_conversation: HashMap<ConversationId, TurnId>,
+    /// The running turn of a conversation. The user is part of the key: whoever names a conversation of somebody else's
+    /// takes nothing from its owner until the store has refused.
+    by_conversation: HashMap<(UserId, ConversationId), TurnId>,
     ended: HashMap<TurnId, Arc<TurnLog>>,
     /// In the order in which they ended.
     ended_at: VecDeque<(Instant, TurnId)>,
@@ -40,8 +41,7 @@ struct Table {
 struct Running {
     log: Arc<TurnLog>,
     stop: Stop,
-    accepted: bool,
-    /// Cancelled once the turn is accepted or rejected.
+    /// Cancelled once the turn is accepted, or will never be.
     decided: CancellationToken,
 }
 
@@ -69,7 +69,7 @@ impl Turns {
     pub fn admit(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
         let mut table = self.lock();
         let subject = log.subject;
-        if table.by_conversation.contains_key(&subject.conversation_id) {
+        if table.by_conversation.contains_key(&place(&subject)) {
             let reason = "The last answer in this conversation is still being written.";
             return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
         }
@@ -81,13 +81,12 @@ impl Turns {
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
         let stop = Stop::default();
-        table.by_conversation.insert(subject.conversation_id, subject.turn_id);
-        table.running.insert(
-            subject.turn_id,
-            Running { log: Arc::clone(log), stop: stop.clone(), accepted: false, decided: CancellationToken::new() },
-        );
+        table.by_conversation.insert(place(&subject), subject.turn_id);
+        let decided = CancellationToken::new();
+        let running = Running { log: Arc::clone(log), stop: stop.clone(), decided: decided.clone() };
+        table.running.insert(subject.turn_id, running);
         table.started += 1;
-        Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), stop })
+        Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), stop, decided: decided.drop_guard() })
     }
 
     /// Takes no more turns. Those that run go on.
@@ -95,10 +94,10 @@ impl Turns {
         self.lock().draining = true;
     }
 
-    /// Whether the server stops.
+    /// Whether the server takes new work.
     ///
     /// # Errors
-    /// `OVERLOADED`, for new work.
+    /// `OVERLOADED` when it stops.
     pub fn check_open(&self) -> Result<(), ApiError> {
         if self.lock().draining { Err(going_away()) } else { Ok(()) }
     }
@@ -112,30 +111,36 @@ impl Turns {
         table.running.len()
     }
 
-    /// Ready when a turn that asked for admission, by its own id or by its conversation's, was accepted or rejected: before
-    /// that it is no turn that one could follow.
-    pub async fn decided(&self, id: Option<TurnId>, conversation: Option<ConversationId>) {
-        while let Some(decided) = self.undecided(id, conversation) {
-            decided.cancelled().await;
+    /// A turn that runs, or ended a short while ago. Of one that is about to begin the answer waits until it has: one
+    /// that never does must not be followed, since it would never end.
+    pub async fn find(&self, id: TurnId) -> Option<Arc<TurnLog>> {
+        self.decided(|table| match table.running.get(&id) {
+            Some(running) => Some(running.when_decided()),
+            None => table.ended.get(&id).map(|log| Ok(Arc::clone(log))),
+        })
+        .await
+    }
+
+    /// The running turn of this user in a conversation.
+    pub async fn running_in(&self, user: UserId, conversation: ConversationId) -> Option<Arc<TurnLog>> {
+        self.decided(|table| {
+            let id = table.by_conversation.get(&(user, conversation))?;
+            table.running.get(id).map(Running::when_decided)
+        })
+        .await
+    }
+
+    async fn decided(
+        &self,
+        look: impl Fn(&Table) -> Option<Result<Arc<TurnLog>, CancellationToken>>,
+    ) -> Option<Arc<TurnLog>> {
+        loop {
+            let found = look(&self.lock());
+            match found? {
+                Ok(log) => return Some(log),
+                Err(decided) => decided.cancelled().await,
+            }
         }
-    }
-
-    fn undecided(&self, id: Option<TurnId>, conversation: Option<ConversationId>) -> Option<CancellationToken> {
-        let table = self.lock();
-        let id = id.or_else(|| table.by_conversation.get(&conversation?).copied())?;
-        let running = table.running.get(&id).filter(|running| !running.accepted)?;
-        Some(running.decided.clone())
-    }
-
-    /// A turn that runs, or ended a short while ago.
-    pub fn find(&self, id: TurnId) -> Option<Arc<TurnLog>> {
-        let table = self.lock();
-        table.running.get(&id).map(|running| &running.log).or_else(|| table.ended.get(&id)).map(Arc::clone)
-    }
-
-    pub fn running_in(&self, conversation: ConversationId) -> Option<Arc<TurnLog>> {
-        let table = self.lock();
-        table.by_conversation.get(&conversation).and_then(|id| table.running.get(id)).map(|run| Arc::clone(&run.log))
     }
 
     /// Asks a running turn to stop; `false` when there is none of this id.
@@ -152,21 +157,30 @@ impl Turns {
         }
     }
 
+    /// Lets go of the ended turns of a conversation that is no more.
+    pub fn forget_conversation(&self, conversation: ConversationId) {
+        self.lock().ended.retain(|_, log| log.subject.conversation_id != conversation);
+    }
+
     /// Lets go of what ended too long ago.
     pub fn sweep(&self) {
         self.lock().forget_old(self.retention);
     }
 
-    fn release(&self, log: &Arc<TurnLog>) {
+    /// Takes a turn out of the running ones, once. Its end is told under the table's lock: who goes on talking as soon as
+    /// they see it finds the conversation free, on whatever thread.
+    fn release(&self, log: &Arc<TurnLog>, end: Option<TurnEnd>) {
         let mut table = self.lock();
         let subject = log.subject;
-        if let Some(running) = table.running.remove(&subject.turn_id) {
-            running.decided.cancel();
-        }
-        table.by_conversation.remove(&subject.conversation_id);
-        if log.has_ended() {
-            table.ended.insert(subject.turn_id, Arc::clone(log));
-            table.ended_at.push_back((Instant::now(), subject.turn_id));
+        if table.running.remove(&subject.turn_id).is_some() {
+            table.by_conversation.remove(&place(&subject));
+            if let Some(end) = end {
+                log.end(end);
+            }
+            if log.has_ended() {
+                table.ended.insert(subject.turn_id, Arc::clone(log));
+                table.ended_at.push_back((Instant::now(), subject.turn_id));
+            }
         }
         table.forget_old(self.retention);
     }
@@ -175,6 +189,17 @@ impl Turns {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Running {
+    /// Its log once it is accepted; until then, what to wait for.
+    fn when_decided(&self) -> Result<Arc<TurnLog>, CancellationToken> {
+        if self.decided.is_cancelled() { Ok(Arc::clone(&self.log)) } else { Err(self.decided.clone()) }
+    }
+}
+
+fn place(subject: &TurnSubject) -> (UserId, ConversationId) {
+    (subject.user_id, subject.conversation_id)
 }
 
 impl Table {
@@ -197,6 +222,8 @@ pub struct Admission {
     turns: Arc<Turns>,
     log: Arc<TurnLog>,
     stop: Stop,
+    /// Dropped with the admission, behind its release: who waited then finds nothing.
+    decided: DropGuard,
 }
 
 impl Admission {
@@ -205,17 +232,14 @@ impl Admission {
 
     /// The turn begins: from now on it ends in a terminal frame, whatever happens to its task.
     pub fn accept(self) -> Acceptance {
-        if let Some(running) = self.turns.lock().running.get_mut(&self.log.subject.turn_id) {
-            running.accepted = true;
-            running.decided.cancel();
-        }
+        self.decided.token().cancel();
         Acceptance(self)
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.turns.release(&self.log);
+        self.turns.release(&self.log, None);
     }
 }
 
@@ -226,6 +250,11 @@ impl Acceptance {
     pub fn stop(&self) -> &Stop {
         &self.0.stop
     }
+
+    /// Ends the turn, and gives its place back.
+    pub fn end(&self, end: TurnEnd) {
+        self.0.turns.release(&self.0.log, Some(end));
+    }
 }
 
 impl Drop for Acceptance {
@@ -233,7 +262,7 @@ impl Drop for Acceptance {
         if !self.0.log.has_ended() {
             log::error!(turn_id:% = self.0.log.subject.turn_id; "a turn's task ended before the turn did");
             let reason = "The server stopped working on this answer.";
-            self.0.log.end(TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, reason)));
+            self.end(TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, reason)));
         }
     }
 }
@@ -241,7 +270,8 @@ impl Drop for Acceptance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::UserId, turn::TurnSubject};
+    use crate::turn::{Mailbox, TurnEvent, TurnSink};
+    use futures_util::FutureExt;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -249,24 +279,92 @@ mod tests {
         TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id: UserId::new() })
     }
 
-    fn refusal(turns: &Arc<Turns>, conversation: ConversationId) -> Option<ErrorCode> {
-        turns.admit(&log(conversation)).err().map(|error| error.code)
+    /// Another turn of the same user in the same conversation.
+    fn next(log: &TurnLog) -> Arc<TurnLog> {
+        TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..log.subject })
+    }
+
+    fn refusal(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Option<ErrorCode> {
+        turns.admit(log).err().map(|error| error.code)
+    }
+
+    fn interrupted() -> TurnEnd {
+        TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, "gone"))
     }
 
     #[test]
     fn a_conversation_has_one_running_turn() {
-        let (turns, conversation) = (Turns::new(9, LONG), ConversationId::new());
-        let admission = turns.admit(&log(conversation)).unwrap();
-        assert_eq!(refusal(&turns, conversation), Some(ErrorCode::TurnInProgress));
+        let (turns, log) = (Turns::new(9, LONG), log(ConversationId::new()));
+        let admission = turns.admit(&log).unwrap();
+        assert_eq!(refusal(&turns, &next(&log)), Some(ErrorCode::TurnInProgress));
         drop(admission);
-        assert_eq!(refusal(&turns, conversation), None);
+        assert_eq!(refusal(&turns, &next(&log)), None);
+    }
+
+    #[test]
+    fn a_stranger_who_names_a_conversation_takes_nothing_from_its_owner() {
+        let (turns, conversation) = (Turns::new(9, LONG), ConversationId::new());
+        let (own, strange) = (log(conversation), log(conversation));
+        let _attempt = turns.admit(&strange).unwrap().accept();
+        let found = |log: &TurnLog| turns.running_in(log.subject.user_id, conversation).now_or_never().unwrap();
+        assert!(found(&own).is_none());
+        let _acceptance = turns.admit(&own).unwrap().accept();
+        assert!(Arc::ptr_eq(&found(&own).unwrap(), &own));
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_has_yet_to_begin_is_waited_for() {
+        let turns = Turns::new(9, LONG);
+        for accepted in [true, false] {
+            let log = log(ConversationId::new());
+            let TurnSubject { turn_id, conversation_id, user_id } = log.subject;
+            let admission = turns.admit(&log).unwrap();
+            let mut by_id = Box::pin(turns.find(turn_id));
+            let mut latest = Box::pin(turns.running_in(user_id, conversation_id));
+            assert!((&mut by_id).now_or_never().is_none() && (&mut latest).now_or_never().is_none());
+            let _acceptance = if accepted {
+                Some(admission.accept())
+            } else {
+                admission.reject();
+                None
+            };
+            assert_eq!((by_id.await.is_some(), latest.await.is_some()), (accepted, accepted));
+        }
+    }
+
+    #[test]
+    fn who_sees_the_end_may_go_on_at_once() {
+        struct NextTurn(Arc<Turns>, Mutex<Option<std::thread::JoinHandle<Option<ErrorCode>>>>);
+
+        /// Sends the next message from another thread, as soon as the end is told.
+        impl TurnSink for Arc<NextTurn> {
+            fn try_deliver(&self, event: TurnEvent) -> Result<(), TurnEvent> {
+                let turns = Arc::clone(&self.0);
+                let attempt = std::thread::spawn(move || refusal(&turns, &next(&event.turn)));
+                // Long enough for the attempt, were nothing in its way.
+                std::thread::sleep(Duration::from_millis(20));
+                *self.1.lock().unwrap() = Some(attempt);
+                Ok(())
+            }
+        }
+
+        let turns = Turns::new(9, LONG);
+        let log = log(ConversationId::new());
+        let acceptance = turns.admit(&log).unwrap().accept();
+        let reader = Arc::new(NextTurn(Arc::clone(&turns), Mutex::default()));
+        log.follow(&crate::turn::Cursor::default(), &Mailbox::new(Arc::clone(&reader)).follower(), |_| true);
+        acceptance.end(interrupted());
+        let attempt = reader.1.lock().unwrap().take().unwrap();
+        assert_eq!(attempt.join().unwrap(), None);
+        drop(acceptance);
+        assert_eq!((turns.stats().running_turns, turns.stats().retained_turns), (0, 1));
     }
 
     #[test]
     fn places_are_limited_and_given_back() {
         let turns = Turns::new(1, LONG);
         let admission = turns.admit(&log(ConversationId::new())).unwrap();
-        assert_eq!(refusal(&turns, ConversationId::new()), Some(ErrorCode::Overloaded));
+        assert_eq!(refusal(&turns, &log(ConversationId::new())), Some(ErrorCode::Overloaded));
         admission.reject();
         assert_eq!(turns.stats().running_turns, 0);
         assert_eq!(turns.stats().retained_turns, 0);
@@ -278,7 +376,7 @@ mod tests {
         let log = log(ConversationId::new());
         drop(turns.admit(&log).unwrap().accept());
         assert!(log.has_ended());
-        assert!(turns.find(log.subject.turn_id).is_some());
+        assert!(turns.find(log.subject.turn_id).now_or_never().unwrap().is_some());
         assert_eq!(turns.stats().running_turns, 0);
     }
 
@@ -287,28 +385,11 @@ mod tests {
         let (turns, log) = (Turns::new(9, LONG), log(ConversationId::new()));
         let running = turns.admit(&log).unwrap().accept();
         turns.drain();
-        assert_eq!(refusal(&turns, ConversationId::new()), Some(ErrorCode::Overloaded));
+        assert_eq!(refusal(&turns, &self::log(ConversationId::new())), Some(ErrorCode::Overloaded));
         assert_eq!(turns.check_open().unwrap_err().code, ErrorCode::Overloaded);
         assert_eq!(running.stop().reason(), None);
         assert_eq!(turns.interrupt_all(), 1);
         assert_eq!(running.stop().reason(), Some(StopReason::ServerStops));
-    }
-
-    #[tokio::test]
-    async fn who_asks_for_a_turn_too_early_waits_until_it_is_one() {
-        use futures_util::FutureExt;
-        let (turns, log) = (Turns::new(9, LONG), log(ConversationId::new()));
-        let conversation = Some(log.subject.conversation_id);
-        let admission = turns.admit(&log).unwrap();
-        assert!(turns.decided(None, conversation).now_or_never().is_none());
-        let _running = admission.accept();
-        assert!(turns.decided(None, conversation).now_or_never().is_some());
-        assert!(turns.decided(Some(log.subject.turn_id), None).now_or_never().is_some());
-        let rejected = self::log(ConversationId::new());
-        let admission = turns.admit(&rejected).unwrap();
-        let waiting = turns.decided(Some(rejected.subject.turn_id), None);
-        admission.reject();
-        assert!(waiting.now_or_never().is_some());
     }
 
     #[test]
@@ -317,6 +398,6 @@ mod tests {
         let log = log(ConversationId::new());
         drop(turns.admit(&log).unwrap().accept());
         turns.sweep();
-        assert!(turns.find(log.subject.turn_id).is_none());
+        assert!(turns.find(log.subject.turn_id).now_or_never().unwrap().is_none());
     }
 }

@@ -4,13 +4,17 @@ use super::{raw_socket::RawSocket, socket::SocketBuilder};
 use assert_cmd::Command;
 use serde_json::{Value, json};
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use switchboard::{
     app::{Application, ApplicationHandle},
     config::{Config, ProviderKind, ScriptedConfig},
     registry::GetStats,
+    workflow::Turns,
 };
 use tempfile::TempDir;
 
@@ -30,6 +34,14 @@ pub struct TestApp {
     pub http: reqwest::Client,
     handle: ApplicationHandle,
     database_url: String,
+}
+
+/// What a server holds that is to be gone when all clients are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leftovers {
+    pub sessions: usize,
+    pub running: usize,
+    pub retained: usize,
 }
 
 /// Somebody with an account.
@@ -79,6 +91,12 @@ impl TestApp {
     /// Stops the server when all clients have gone, and looks for what they left behind: a session in the registry, a
     /// turn that still runs.
     pub async fn finish(self) {
+        self.idle().await;
+        self.handle.stop().await;
+    }
+
+    /// Waits until nobody is connected by WebSocket and no turn runs.
+    pub async fn idle(&self) {
         let started = Instant::now();
         loop {
             let sessions = self.handle.registry.send(GetStats).await.unwrap().sessions;
@@ -89,7 +107,6 @@ impl TestApp {
             assert!(started.elapsed() < PATIENCE, "{sessions} sessions and {turns} turns were left behind");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        self.handle.stop().await;
     }
 
     /// Stops the server with whatever is running, as a signal does.
@@ -199,6 +216,19 @@ impl TestApp {
         answer["messages"].as_array().unwrap().clone()
     }
 
+    /// Lets go of the logs that are older than their retention, and tells what is left of everything.
+    pub async fn sweep(&self) -> Leftovers {
+        self.handle.turns.sweep();
+        let turns = self.handle.turns.stats();
+        let sessions = self.handle.registry.send(GetStats).await.unwrap().sessions;
+        Leftovers { sessions, running: turns.running_turns, retained: turns.retained_turns }
+    }
+
+    /// The server's own table of turns.
+    pub fn turns(&self) -> Arc<Turns> {
+        Arc::clone(&self.handle.turns)
+    }
+
     /// A connection that writes its own frames.
     pub async fn raw_socket(&self) -> RawSocket {
         RawSocket::connect(&self.url).await
@@ -211,7 +241,7 @@ impl TestApp {
 }
 
 impl TestUser {
-    pub(super) fn from_answer(answer: &Value) -> Self {
+    pub fn from_answer(answer: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Self {
             id: text(&answer["user"]["id"]),

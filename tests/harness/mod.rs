@@ -1,14 +1,18 @@
 //! What the black-box tests stand on: the real server on a free port, and clients that read like the protocol.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
+
 mod app;
+mod chaos_proxy;
 mod events;
 mod program;
 mod raw_socket;
 mod socket;
 pub mod token;
 
-pub use app::{JWT_SECRET, PASSWORD, TestApp, TestUser};
-pub use events::{Event, EventStream};
+pub use app::{JWT_SECRET, Leftovers, PASSWORD, TestApp, TestUser};
+pub use chaos_proxy::ChaosProxy;
+pub use events::Event;
 pub use program::Program;
 pub use raw_socket::{RawSocket, first};
 pub use socket::{SocketBuilder, TestSocket, Transcript, is_terminal};

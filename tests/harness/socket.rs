@@ -48,7 +48,7 @@ pub struct Transcript {
 }
 
 impl SocketBuilder {
-    pub(super) fn new(url: &str) -> Self {
+    pub fn new(url: &str) -> Self {
         let url = format!("{}/ws/chat", url.replacen("http", "ws", 1));
         Self { request: url.into_client_request().unwrap(), receive_buffer: None }
     }

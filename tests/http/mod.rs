@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
 
 mod auth;
+mod chat;
+mod conversations;
+mod events;
+mod openapi;
 
 use crate::harness::{TestApp, TestUser};
 use reqwest::{Method, header::HeaderMap};

@@ -2,6 +2,9 @@
 
 use crate::harness::{RawSocket, TestApp, first};
 
+/// A name, what is sent (the first byte and the payload of each frame), and the code that it is closed with.
+type Wrong<'a> = (&'a str, &'a [(u8, &'a [u8])], u16);
+
 const PING: &[u8] = br#"{"type":"ping","id":"as one"}"#;
 const PONG: &[u8] = br#"{"type":"pong","id":"as one"}"#;
 
@@ -59,7 +62,7 @@ async fn a_message_may_be_as_long_as_the_limit() {
 async fn what_breaks_the_rules_closes_the_socket_with_its_code() {
     let app = app().await;
     let long = b" ".repeat(1_001);
-    let frames: [(&str, &[(u8, &[u8])], u16); _] = [
+    let frames: [Wrong<'_>; _] = [
         ("a frame too big", &[(first::TEXT, &long)], 1009),
         ("a fragment too big", &[(first::TEXT_UNFINISHED, &long)], 1009),
         (

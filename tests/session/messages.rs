@@ -10,6 +10,10 @@ async fn a_question_is_answered_step_by_step_and_token_by_token() {
     let mut socket = app.socket().signed_in(&user).await;
     let turn = socket.ask("What is the engine power?").await;
     assert_eq!(turn.steps, ["starting", "agent_routing", "rag_retrieval", "generating"]);
+    // Later steps add what the earlier ones found.
+    let found: Vec<_> =
+        turn.progress.iter().map(|frame| (frame["agent"].as_str(), frame["sources"].is_array())).collect();
+    assert_eq!(found, [(None, false), (None, false), (Some("specs"), false), (Some("specs"), true)]);
     assert_eq!(turn.tokens.len(), 20);
     assert_eq!(turn.terminal["finish_reason"], "stop");
     assert_eq!(turn.terminal["metadata"]["agent"], "specs");

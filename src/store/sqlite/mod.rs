@@ -103,7 +103,7 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
 /// The file that a database address names.
 fn path_of(url: &str) -> Result<&str, StoreError> {
     match url.strip_prefix("sqlite://") {
-        Some(path) if !path.is_empty() && !path.contains(":memory:") => Ok(path),
+        Some(path) if !path.is_empty() && !path.contains(":memory:") && !path.starts_with("file:") => Ok(path),
         _ => Err(StoreError::Unavailable(format!("`database.url` must be sqlite://path, not {url:?}"))),
     }
 }

@@ -1,0 +1,383 @@
+//! The decisions of a session, with a clock that the tests turn.
+
+use super::*;
+use crate::{
+    auth::test_support::user,
+    domain::{AnswerMetadata, FinishReason, MessageId, Role, User},
+    turn::{TurnEnd, TurnSink},
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// The unix time at which the tests begin, in seconds.
+const START_S: i64 = 1_800_000_000;
+
+/// Tokens of the tests are the seconds of their life, with the user they stand for.
+struct TestVerifier<'a>(&'a User, Now);
+
+impl Verifier for TestVerifier<'_> {
+    fn verify(&self, token: &str) -> Result<Identity, ApiError> {
+        let life_s: i64 = token.parse().map_err(|_| ApiError::new(ErrorCode::InvalidToken, "not a number"))?;
+        Ok(identity(self.0, self.1.unix.seconds() + life_s))
+    }
+}
+
+fn identity(user: &User, expires_at: i64) -> Identity {
+    Identity { user_id: user.id, email: user.email.clone(), name: user.name.clone(), role: user.role, expires_at }
+}
+
+struct Session {
+    state: SessionState,
+    mail: mpsc::Receiver<TurnEvent>,
+    sink: mpsc::Sender<TurnEvent>,
+    now: Now,
+    user: User,
+    effects: Vec<Effect>,
+}
+
+impl Session {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A session whose mailbox takes four events.
+    fn with(change: impl FnOnce(&mut SessionConfig)) -> Self {
+        let mut config = SessionConfig {
+            auth_deadline_s: 30,
+            heartbeat_interval_s: 20,
+            heartbeat_timeout_s: 60,
+            max_running_turns: 4,
+            ..SessionConfig::default()
+        };
+        change(&mut config);
+        let (sink, mail) = mpsc::channel(4);
+        let now = Now { instant: Instant::now(), unix: UnixMillis(START_S * 1000) };
+        let rules = QuestionRules { max_message_chars: 100, script: None };
+        let state = SessionState::new(Arc::new(config), rules, Dialect::V2, Mailbox::new(sink.clone()), now);
+        Self { state, mail, sink, now, user: user("ada@example.org", Role::User), effects: Vec::new() }
+    }
+
+    /// One that has signed in, for so many seconds.
+    fn signed_in(life_s: i64) -> Self {
+        let mut session = Self::new();
+        session.say(&json!({"type": "auth", "token": life_s.to_string()}));
+        session.effects.clear();
+        session
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now.instant += Duration::from_secs(seconds);
+        self.now.unix.0 += i64::try_from(seconds).unwrap() * 1000;
+    }
+
+    /// The peer gives a sign of life, and the alarm rings if its time has come.
+    fn ring(&mut self) {
+        self.state.on_received(self.now);
+        self.state.on_alarm(self.now, &mut self.effects);
+    }
+
+    fn say(&mut self, frame: &Value) {
+        let verifier = TestVerifier(&self.user, self.now);
+        self.state.on_text(&frame.to_string(), self.now, &verifier, &mut self.effects);
+    }
+
+    /// Starts a turn that the workflow accepts.
+    fn start(&mut self, text: &str) -> Arc<TurnLog> {
+        self.say(&json!({"type": "message", "message": text, "client_message_id": text}));
+        let turn = self.started();
+        self.state.on_started(turn.subject.turn_id, Ok(StartedTurn::New), self.now, &mut self.effects);
+        turn
+    }
+
+    fn started(&self) -> Arc<TurnLog> {
+        let started = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Start(new) => Some(Arc::clone(&new.turn)),
+            _ => None,
+        });
+        started.expect("a turn starts")
+    }
+
+    fn read_mail(&mut self) {
+        while let Ok(event) = self.mail.try_recv() {
+            self.state.on_turn_event(event, self.now, &mut self.effects);
+        }
+    }
+
+    /// The frames sent since the last look; other effects stay out of it.
+    fn frames(&mut self) -> Vec<Value> {
+        let sent = self.effects.drain(..).filter_map(|effect| match effect {
+            Effect::Send(outgoing) => Some(serde_json::from_str(&outgoing.frame).unwrap()),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    fn closed(&self) -> Option<CloseReason> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Close(reason) => Some(*reason),
+            _ => None,
+        })
+    }
+
+    /// Seconds until the alarm has to ring.
+    fn alarm_s(&self) -> u64 {
+        self.state.next_alarm().duration_since(self.now.instant).as_secs()
+    }
+}
+
+fn complete(turn: &Arc<TurnLog>) {
+    turn.end(TurnEnd::Complete {
+        message_id: MessageId::new(),
+        finish_reason: FinishReason::Stop,
+        metadata: Box::new(AnswerMetadata::default()),
+        sha256: turn.with_tokens(crate::turn::Tokens::sha256),
+    });
+}
+
+fn text_of(frames: &[Value], turn: &TurnLog) -> String {
+    let id = json!(turn.subject.turn_id);
+    frames.iter().filter(|frame| frame["turn_id"] == id).filter_map(|frame| frame["token"].as_str()).collect()
+}
+
+#[test]
+fn a_sign_in_says_who_and_until_when() {
+    let mut session = Session::new();
+    session.say(&json!({"type": "auth", "token": "900"}));
+    assert!(session.effects.iter().any(|effect| matches!(effect, Effect::Identified(id) if *id == session.user.id)));
+    let frames = session.frames();
+    assert_eq!(frames.len(), 1);
+    assert_eq!((&frames[0]["type"], &frames[0]["expires_at"]), (&json!("auth_success"), &json!(START_S + 900)));
+}
+
+#[test]
+fn the_fifth_failure_closes() {
+    let mut session = Session::new();
+    for _ in 0..4 {
+        session.say(&json!({"type": "auth", "token": "wrong"}));
+        assert_eq!(session.closed(), None);
+    }
+    session.say(&json!({"type": "auth", "token": "wrong"}));
+    assert_eq!(session.closed(), Some(CloseReason::TooManyAuthFailures));
+    assert!(session.frames().iter().all(|frame| frame["code"] == "INVALID_TOKEN"));
+}
+
+#[test]
+fn another_user_cannot_take_a_session_over() {
+    let mut session = Session::signed_in(900);
+    let owner = std::mem::replace(&mut session.user, user("eve@example.org", Role::User));
+    session.say(&json!({"type": "auth", "token": "900"}));
+    assert_eq!(session.frames()[0]["code"], "INVALID_TOKEN");
+    assert_eq!(session.state.authorised(session.now), Ok(owner.id));
+}
+
+#[test]
+fn the_deadline_is_for_those_who_did_not_sign_in() {
+    let mut session = Session::new();
+    assert_eq!(session.alarm_s(), 20);
+    session.wait(20);
+    session.ring();
+    assert_eq!(session.alarm_s(), 10);
+    session.wait(10);
+    session.ring();
+    assert_eq!(session.closed(), Some(CloseReason::AuthDeadline));
+
+    let mut session = Session::signed_in(900);
+    session.wait(30);
+    session.ring();
+    assert_eq!(session.closed(), None);
+}
+
+#[test]
+fn silence_is_asked_and_then_closed() {
+    let mut session = Session::signed_in(900);
+    for _ in 0..2 {
+        session.wait(20);
+        session.state.on_alarm(session.now, &mut session.effects);
+        assert!(matches!(session.effects.pop(), Some(Effect::Ping)));
+        assert_eq!(session.alarm_s(), 20);
+    }
+    session.wait(20);
+    session.state.on_alarm(session.now, &mut session.effects);
+    assert_eq!(session.closed(), Some(CloseReason::HeartbeatTimeout));
+}
+
+#[test]
+fn an_alarm_that_rings_early_does_nothing() {
+    let mut session = Session::signed_in(900);
+    session.wait(19);
+    session.ring();
+    assert!(session.effects.is_empty());
+}
+
+#[test]
+fn expiry_is_announced_once_then_refuses_then_closes() {
+    let mut session = Session::signed_in(100);
+    session.wait(40);
+    session.ring();
+    let expiring = json!({"type": "auth_expiring", "expires_in": 60});
+    assert_eq!(session.frames(), std::slice::from_ref(&expiring));
+    session.wait(59);
+    session.ring();
+    assert!(session.frames().is_empty(), "told once");
+    session.start("just in time");
+    let turn = session.started();
+    session.frames();
+
+    session.wait(1);
+    session.ring();
+    session.say(&json!({"type": "message", "message": "too late"}));
+    assert_eq!(session.frames()[0]["code"], "AUTH_EXPIRED");
+    // The turn goes on, past the grace, and its end is the end.
+    session.wait(31);
+    session.ring();
+    assert_eq!(session.closed(), None);
+    turn.append("still here".to_owned());
+    complete(&turn);
+    session.read_mail();
+    assert_eq!(session.closed(), Some(CloseReason::AuthExpired));
+    assert_eq!(session.frames().last().unwrap()["response"], "still here");
+}
+
+#[test]
+fn with_nothing_running_the_grace_is_the_end() {
+    let mut session = Session::signed_in(100);
+    session.wait(129);
+    session.ring();
+    assert_eq!((session.closed(), session.alarm_s()), (None, 1));
+    session.wait(1);
+    session.ring();
+    assert_eq!(session.closed(), Some(CloseReason::AuthExpired));
+}
+
+#[test]
+fn a_new_token_within_the_grace_makes_everything_as_it_was() {
+    let mut session = Session::signed_in(100);
+    session.wait(110);
+    session.ring();
+    session.say(&json!({"type": "auth", "token": "900"}));
+    session.frames();
+    session.wait(30);
+    session.ring();
+    assert_eq!(session.closed(), None);
+    session.start("go on");
+}
+
+#[test]
+fn an_expired_session_follows_no_turn_of_another() {
+    let mut session = Session::signed_in(100);
+    let subject =
+        TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id: session.user.id };
+    session.state.on_follow(TurnLog::new(subject), session.now, &mut session.effects);
+    assert!(matches!(session.effects.pop(), Some(Effect::Followed(_))));
+    session.wait(100);
+    session.state.on_follow(
+        TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..subject }),
+        session.now,
+        &mut session.effects,
+    );
+    assert!(session.effects.is_empty());
+    // Nor does anybody follow a stranger's.
+    let mut session = Session::signed_in(100);
+    session.state.on_follow(TurnLog::new(subject), session.now, &mut session.effects);
+    assert!(session.effects.is_empty());
+}
+
+#[test]
+fn a_turn_that_was_refused_leaves_one_error_and_its_place() {
+    let mut session = Session::with(|config| config.max_running_turns = 1);
+    session.say(&json!({"type": "auth", "token": "900"}));
+    session.say(&json!({"type": "message", "message": "Hi", "client_message_id": "m1"}));
+    let turn_id = session.started().subject.turn_id;
+    session.frames();
+    session.say(&json!({"type": "message", "message": "Hi", "client_message_id": "m2"}));
+    let refusal = session.frames().remove(0);
+    assert_eq!((&refusal["code"], &refusal["client_message_id"]), (&json!("OVERLOADED"), &json!("m2")));
+
+    let error = ApiError::new(ErrorCode::TurnInProgress, "one at a time");
+    session.state.on_started(turn_id, Err(error.clone()), session.now, &mut session.effects);
+    assert!(session.effects.iter().any(|effect| matches!(effect, Effect::Unfollowed(_))));
+    let frames = session.frames();
+    assert_eq!(frames.len(), 1);
+    assert_eq!((&frames[0]["code"], &frames[0]["client_message_id"]), (&json!("TURN_IN_PROGRESS"), &json!("m1")));
+    assert_eq!(frames[0].get("turn_id"), None, "the turn never was");
+    // A second answer about it says nothing.
+    session.state.on_started(turn_id, Err(error), session.now, &mut session.effects);
+    assert!(session.effects.is_empty());
+    session.start("there is room again");
+}
+
+#[test]
+fn a_message_sent_again_goes_on_with_its_first_turn() {
+    let mut session = Session::signed_in(900);
+    let first = session.start("m1");
+    first.append("one ".to_owned());
+    session.read_mail();
+    session.frames();
+    session.say(&json!({"type": "message", "message": "m1", "client_message_id": "m1"}));
+    let second = session.started().subject.turn_id;
+    let outcome = Ok(StartedTurn::Duplicate(Arc::clone(&first)));
+    session.state.on_started(second, outcome, session.now, &mut session.effects);
+    first.append("two".to_owned());
+    complete(&first);
+    session.read_mail();
+    let frames = session.frames();
+    assert_eq!(frames[0]["type"], "resumed");
+    assert_eq!(text_of(&frames[1..], &first), "one two");
+    assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 1);
+    assert!(session.state.following.is_empty() && session.state.starting.is_empty());
+}
+
+#[test]
+fn turns_that_share_an_overflowing_mailbox_all_arrive_whole() {
+    let mut session = Session::signed_in(900);
+    let turns = ["a", "b", "c"].map(|text| session.start(text));
+    session.frames();
+    for n in 0..50 {
+        for turn in &turns {
+            turn.append(format!("{n} "));
+        }
+    }
+    // The last turn's end finds no room either; only the mail of the others tells of it.
+    turns.iter().for_each(complete);
+    session.read_mail();
+    let frames = session.frames();
+    let wanted: String = (0..50).map(|n| format!("{n} ")).collect();
+    for turn in &turns {
+        assert_eq!(text_of(&frames, turn), wanted);
+    }
+    assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 3);
+    assert!(session.state.following.is_empty());
+}
+
+#[test]
+fn a_mailbox_that_others_filled_is_no_loss() {
+    let mut session = Session::signed_in(900);
+    let (loud, quiet) = (session.start("loud"), session.start("quiet"));
+    session.frames();
+    for n in 0..4 {
+        loud.append(n.to_string());
+    }
+    quiet.append("once".to_owned());
+    complete(&quiet);
+    // What waits there is of another turn alone.
+    let waiting = session.mail.len();
+    assert_eq!(waiting, 4);
+    session.read_mail();
+    let frames = session.frames();
+    assert_eq!((text_of(&frames, &quiet), text_of(&frames, &loud)), ("once".to_owned(), "0123".to_owned()));
+    assert!(frames.iter().any(|frame| frame["type"] == "complete"));
+}
+
+#[test]
+fn late_news_of_a_turn_that_is_not_followed_says_nothing() {
+    let mut session = Session::signed_in(900);
+    let turn = session.start("m1");
+    turn.append("x".to_owned());
+    complete(&turn);
+    session.read_mail();
+    session.frames();
+    let late = TurnEvent { turn, kind: crate::turn::TurnEventKind::Ended };
+    assert!(session.sink.try_deliver(late).is_ok());
+    session.read_mail();
+    assert!(session.effects.is_empty());
+}

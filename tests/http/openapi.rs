@@ -1,0 +1,128 @@
+//! The OpenAPI document, the page that shows it, and the headers that every answer has.
+
+use super::{Answer, get, send};
+use crate::harness::TestApp;
+use reqwest::Method;
+use serde_json::Value;
+
+/// Every `$ref` in a document.
+fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    ("$ref", Value::String(target)) => found.push(target),
+                    _ => references(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+#[actix_web::test]
+async fn every_reference_leads_somewhere() {
+    let app = TestApp::start().await;
+    let document = get(&app, "/api/openapi.json", None).await.body;
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{document}");
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for target in found {
+        assert!(document.pointer(target.strip_prefix('#').unwrap()).is_some(), "{target} leads nowhere");
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn every_documented_route_is_there() {
+    let app = TestApp::start().await;
+    let document = get(&app, "/api/openapi.json", None).await.body;
+    let mut routes = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        // No answer for an id would be a 404 too, but who is not signed in is not told.
+        let path = path.replace(['{', '}'], "").replace("session_id", "01890a5d-ac96-774b-bcce-b302099a8057");
+        for method in methods.as_object().unwrap().keys() {
+            routes += 1;
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let answer = send(&app, method.clone(), &path, None, None).await;
+            assert!(![404, 405].contains(&answer.status), "{method} {path}: {answer:?}");
+        }
+    }
+    assert!(routes >= 20, "{routes} routes");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_page_of_the_document_loads_with_what_it_needs() {
+    let app = TestApp::start().await;
+    let page = get(&app, "/api/docs/", None).await;
+    assert_eq!(page.status, 200);
+    let html = page.body.as_str().unwrap().to_owned();
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'self'") && !policy.contains("script-src"), "{policy}");
+    // Inline scripts would not run under this policy.
+    assert_eq!(html.matches("<script").count(), html.matches("<script src=").count(), "{html}");
+    let assets: Vec<_> = html
+        .split(['"', '\''])
+        .filter(|text| text.ends_with(".js") || text.ends_with(".css"))
+        .map(|text| text.trim_start_matches("./").to_owned())
+        .collect();
+    assert!(assets.len() >= 3, "{html}");
+    for asset in assets {
+        let answer = get(&app, &format!("/api/docs/{asset}"), None).await;
+        assert_eq!(answer.status, 200, "{asset}");
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn every_answer_carries_the_security_headers_and_none_of_cors() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    for (method, path, status) in [
+        (Method::GET, "/health", 200),
+        (Method::GET, "/health/ready", 200),
+        (Method::GET, "/ws/test", 200),
+        (Method::GET, "/api/docs/", 200),
+        (Method::GET, "/nowhere", 404),
+        (Method::DELETE, "/health", 405),
+        (Method::GET, "/ws/chat", 400),
+        (Method::GET, "/api/v1/auth/me", 401),
+        (Method::GET, "/api/v1/conversations?limit=0", 401),
+        (Method::OPTIONS, "/api/v1/chat", 405),
+        (Method::POST, "/api/v1/conversations", 405),
+        (Method::POST, "/api/openapi.json", 405),
+        (Method::POST, "/ws/chat", 405),
+        (Method::POST, "/", 405),
+    ] {
+        let request = app.http.request(method.clone(), format!("{}{path}", app.url));
+        let answer = Answer::of(request.header("origin", "https://evil.example")).await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        for (name, value) in
+            [("x-content-type-options", "nosniff"), ("x-frame-options", "DENY"), ("referrer-policy", "no-referrer")]
+        {
+            assert_eq!(answer.header(name), value, "{name} of {method} {path}");
+        }
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src") && policy.contains("frame-ancestors 'none'"), "{path}: {policy:?}");
+        let cors = answer.headers.keys().find(|name| name.as_str().starts_with("access-control-"));
+        assert_eq!(cors, None, "{method} {path}");
+    }
+    let refused = send(&app, Method::DELETE, "/health", Some(&user), None).await;
+    refused.assert_error(405, "METHOD_NOT_ALLOWED");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_front_door_leads_to_the_page_and_each_page_has_a_nonce_of_its_own() {
+    let app = TestApp::start().await;
+    let home = get(&app, "/", None).await;
+    assert!(home.status == 200 && home.body.as_str().unwrap().contains("/ws/chat"), "the redirect was not followed");
+    let again = get(&app, "/ws/test", None).await;
+    let (first, second) = (home.header("content-security-policy"), again.header("content-security-policy"));
+    assert!(first.contains("script-src 'nonce-") && !first.contains("unsafe"), "{first}");
+    assert_ne!(first, second);
+    app.finish().await;
+}

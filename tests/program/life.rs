@@ -1,0 +1,72 @@
+//! How the program ends, begins again, and why it does not begin.
+
+use super::{Program, refused};
+use serde_json::json;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const SCRIPTED: (&str, &str) = ("SWITCHBOARD__PROVIDER__KIND", "scripted");
+const NO_SEED: (&str, &str) = ("SWITCHBOARD__KNOWLEDGE__SEED", "false");
+
+#[tokio::test]
+async fn it_says_goodbye_and_ends_with_0() {
+    let folder = TempDir::new().unwrap();
+    let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
+    let user = program.sign_in("register", "ada@example.org").await;
+    let mut socket = program.socket().signed_in(&user).await;
+    let asked = Instant::now();
+    program.terminate().await;
+    assert_eq!(socket.expect_close().await, 1001);
+    drop(socket);
+    assert_eq!(program.exit_code().await, Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_restart_keeps_all_and_ends_what_was_cut_off() {
+    let folder = TempDir::new().unwrap();
+    let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
+    let user = program.sign_in("register", "ada@example.org").await;
+    let mut socket = program.socket().signed_in(&user).await;
+    let slow = json!({"type": "message", "message": "Hi", "metadata": {"script": {"tokens": 100_000}}});
+    socket.send(slow).await;
+    let mut frame = socket.next().await;
+    while frame["type"] != "token" {
+        frame = socket.next().await;
+    }
+    program.child.kill().await.unwrap();
+    drop(socket);
+
+    let program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
+    // The token of before: the signing secret was kept.
+    let mut socket = program.socket().signed_in(&user).await;
+    let resume = json!({"type": "resume", "session_id": frame["session_id"], "turn_id": frame["turn_id"]});
+    socket.send(resume).await;
+    assert_eq!(socket.expect("resumed").await["state"], "interrupted");
+    let error = socket.expect_error("TURN_INTERRUPTED").await;
+    assert_eq!((&error["turn_id"], &error["retryable"]), (&frame["turn_id"], &json!(true)));
+    let again = json!({"type": "message", "message": "Again", "session_id": frame["session_id"]});
+    assert_eq!(socket.turn(again).await.terminal["type"], "complete");
+    assert_eq!(program.sign_in("login", "ada@example.org").await.id, user.id);
+}
+
+#[tokio::test]
+async fn why_it_does_not_start_is_said_in_one_message() {
+    let folder = TempDir::new().unwrap();
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = occupied.local_addr().unwrap().port().to_string();
+    let (code, text) = refused(folder.path(), &["serve", "--port", &port], &[NO_SEED]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("error: ") && line.contains(&port)), "{text}");
+
+    let agents = ("SWITCHBOARD__WORKFLOW__AGENTS_FILE", "no-such-agents.toml");
+    let (code, text) = refused(folder.path(), &["serve", "--port", "0"], &[NO_SEED, agents]).await;
+    assert!(code == Some(1) || code == Some(2), "{code:?} {text}");
+    assert!(text.contains("no-such-agents.toml"), "{text}");
+
+    std::fs::write(folder.path().join("broken.db"), "this is no database, however long one reads".repeat(100)).unwrap();
+    let (code, text) =
+        refused(folder.path(), &["serve", "--port", "0", "--database-url", "sqlite://broken.db"], &[NO_SEED]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("not a database"), "{text}");
+}

@@ -1,0 +1,89 @@
+//! `switchboard serve` as a process: where it says it is, what it logs, and how it ends and begins again.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
+
+mod life;
+mod logs;
+
+use crate::harness::{PASSWORD, SocketBuilder, TestUser};
+use serde_json::{Value, json};
+use std::{path::Path, process::Stdio, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `switchboard serve`; it is killed with the test.
+struct Program {
+    url: String,
+    child: Child,
+}
+
+fn command(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.current_dir(folder).args(arguments).env_remove("RUST_LOG").kill_on_drop(true);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SWITCHBOARD__") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(settings.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Program {
+    async fn serve(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        let mut child = command(folder, &["serve", "--port", "0"], settings).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        timeout(PATIENCE, out.read_line(&mut line)).await.expect("it does not say where it is").unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_else(|| {
+            panic!("no address in {line:?}: {}", std::fs::read_to_string(folder.join("log")).unwrap())
+        });
+        Self { url: url.trim_end_matches('/').to_owned(), child }
+    }
+
+    /// Asks it to stop, as a service manager does.
+    async fn terminate(&mut self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    }
+
+    /// Its exit code.
+    async fn exit_code(&mut self) -> Option<i32> {
+        timeout(PATIENCE, self.child.wait()).await.expect("it does not end").unwrap().code()
+    }
+
+    async fn post(&self, path: &str, user: Option<&TestUser>, body: &Value) -> (u16, Value) {
+        let mut request = reqwest::Client::new().post(format!("{}{path}", self.url)).json(body);
+        if let Some(user) = user {
+            request = request.bearer_auth(&user.access_token);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    async fn sign_in(&self, how: &str, email: &str) -> TestUser {
+        let (status, answer) =
+            self.post(&format!("/api/v1/auth/{how}"), None, &json!({"email": email, "password": PASSWORD})).await;
+        assert!(status < 300, "{answer}");
+        TestUser::from_answer(&answer)
+    }
+
+    fn socket(&self) -> SocketBuilder {
+        SocketBuilder::new(&self.url)
+    }
+}
+
+/// The exit code and the error output of a start that must fail.
+async fn refused(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut child = command(folder, arguments, settings).spawn().unwrap();
+    let mut text = String::new();
+    timeout(PATIENCE, child.stderr.take().unwrap().read_to_string(&mut text)).await.expect("it goes on").unwrap();
+    (child.wait().await.unwrap().code(), text)
+}
