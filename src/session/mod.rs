@@ -4,6 +4,7 @@
 //! actix-web-actors: the crate is deprecated upstream, and one module holds it.
 
 mod actor;
+mod follows;
 mod fragments;
 mod frame_guard;
 mod outlet;

@@ -1,5 +1,6 @@
 //! What a session knows and decides: frames, results and the clock go in, effects come out.
 
+use super::follows::{AnyEnded, Follows};
 use crate::{
     auth::Identity,
     config::SessionConfig,
@@ -10,10 +11,10 @@ use crate::{
     },
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
-        ErrorCode, ErrorFrame, ErrorSubject, GoingAway, HeadOfTurn, Heartbeat, MessageFrame, PingFrame, Pong,
-        ResumeFrame, Resumed, ServerFrame, UserView,
+        ErrorCode, ErrorFrame, ErrorSubject, GoingAway, MessageFrame, PingFrame, Pong, ResumeFrame, Resumed,
+        ServerFrame, UserView,
     },
-    turn::{Cursor, Followed, Following, Mailbox, Outbox, Outgoing, Style, TurnEvent, TurnLog, TurnSubject},
+    turn::{Cursor, Followed, Mailbox, Outgoing, Style, TurnEvent, TurnLog, TurnSubject},
     workflow::{Question, QuestionRules, StartedTurn, is_client_id},
 };
 use std::{
@@ -76,18 +77,12 @@ pub trait Verifier {
 pub struct SessionState {
     config: Arc<SessionConfig>,
     rules: QuestionRules,
-    style: Style,
-    mailbox: Mailbox,
     auth: Auth,
     auth_failures: u32,
     opened_at: Instant,
     last_received_at: Instant,
     next_heartbeat: Instant,
-    /// When tokens that are being collected have to go out.
-    next_flush: Option<Instant>,
-    /// Bytes of turns that may still go out before the connection asks for more.
-    room: usize,
-    following: HashMap<TurnId, Following>,
+    follows: Follows,
     /// Turns that this session started and nobody has accepted yet.
     starting: HashMap<TurnId, Starting>,
 }
@@ -107,17 +102,13 @@ impl SessionState {
     pub fn new(config: Arc<SessionConfig>, rules: QuestionRules, dialect: Dialect, mailbox: Mailbox, now: Now) -> Self {
         Self {
             next_heartbeat: now.instant + Duration::from_secs(config.heartbeat_interval_s),
-            style: Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) },
-            next_flush: None,
-            room: SESSION_ROOM_BYTES,
+            follows: Follows::new(Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) }, mailbox),
             config,
             rules,
-            mailbox,
             auth: Auth::Nobody,
             auth_failures: 0,
             opened_at: now.instant,
             last_received_at: now.instant,
-            following: HashMap::new(),
             starting: HashMap::new(),
         }
     }
@@ -182,7 +173,7 @@ impl SessionState {
             Ok(new) => {
                 let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
                 self.starting.insert(turn_id, Starting { conversation_id, subject });
-                self.follow(Arc::clone(&new.turn), Cursor::default(), now, effects);
+                self.follows.follow(Arc::clone(&new.turn), Cursor::default(), now, effects);
                 effects.push(Effect::Start(new));
             }
             Err(error) => send_error(&error, &subject, effects),
@@ -192,7 +183,7 @@ impl SessionState {
     fn check_message(&self, message: MessageFrame, now: Now) -> Result<NewTurn, ApiError> {
         let user_id = self.authorised(now)?;
         let question = self.rules.parse(message)?;
-        if self.following.len() >= self.config.max_running_turns {
+        if self.follows.len() >= self.config.max_running_turns {
             let reason = "Too many answers are being written on this connection.";
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
@@ -236,11 +227,11 @@ impl SessionState {
         match outcome {
             Ok(StartedTurn::New) => effects.push(Effect::FollowConversation(conversation_id)),
             Ok(StartedTurn::Duplicate(first)) => {
-                self.unfollow(turn_id, effects);
+                self.follows.unfollow(turn_id, effects);
                 self.resume_from(first, Cursor::default(), subject.client_message_id.as_deref(), now, effects);
             }
             Err(error) => {
-                self.unfollow(turn_id, effects);
+                self.follows.unfollow(turn_id, effects);
                 send_error(&error, &subject, effects);
             }
         }
@@ -283,106 +274,51 @@ impl SessionState {
         });
         effects.push(send(frame));
         effects.push(Effect::FollowConversation(turn.subject.conversation_id));
-        self.unfollow(turn.subject.turn_id, effects);
-        self.follow(turn, cursor, now, effects);
+        self.follows.unfollow(turn.subject.turn_id, effects);
+        self.follows.follow(turn, cursor, now, effects);
     }
 
     /// Another session of this user started a turn in a conversation that this one follows.
     pub fn on_follow(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
         let may_follow = self.authorised(now).is_ok_and(|user_id| user_id == turn.subject.user_id);
-        if may_follow && !self.following.contains_key(&turn.subject.turn_id) {
-            self.follow(turn, Cursor::default(), now, effects);
+        if may_follow && !self.follows.has(turn.subject.turn_id) {
+            self.follows.follow(turn, Cursor::default(), now, effects);
         }
     }
 
-    fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
-        let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
-        let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
-        let following = Following::start(turn, self.mailbox.follower(), self.style, cursor, &mut outbox);
-        if !following.has_ended() {
-            effects.push(Effect::Followed(following.followed()));
-            self.following.insert(following.turn().subject.turn_id, following);
-        }
-    }
-
-    fn unfollow(&mut self, turn_id: TurnId, effects: &mut Vec<Effect>) {
-        if let Some(following) = self.following.remove(&turn_id) {
-            effects.push(Effect::Unfollowed(Arc::clone(following.turn())));
-        }
-    }
-
-    /// News of a turn. What comes late, of a turn that is not followed any more, says nothing.
+    /// News of a turn.
     pub fn on_turn_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) {
-        let mut any_ended = false;
-        if let Some(following) = self.following.get_mut(&event.turn.subject.turn_id) {
-            let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
-            following.on_event(event, &mut Outbox { now: now.instant, room: &mut self.room, put });
-            any_ended = following.has_ended();
-            self.next_flush = earliest(self.next_flush, following.hold_until());
-        }
-        if self.mailbox.take_overflowed() {
-            self.catch_up(now, effects, Following::is_behind);
-        }
-        if any_ended {
-            self.forget_ended(now, effects);
-        }
+        let any_ended = self.follows.on_event(event, now, effects);
+        self.after(any_ended, now, effects);
     }
 
     /// The connection took what there was.
     pub fn make_room(&mut self) {
-        self.room = SESSION_ROOM_BYTES;
+        self.follows.make_room(SESSION_ROOM_BYTES);
     }
 
     /// Whether something waits for the connection to ask for more.
     pub fn holds_back(&self) -> bool {
-        self.room == 0 && self.following.values().any(Following::is_behind)
+        self.follows.holds_back()
     }
 
     /// Goes on where there was no room.
     pub fn send_more(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.catch_up(now, effects, Following::is_behind);
+        let any_ended = self.follows.send_more(now, effects);
+        self.after(any_ended, now, effects);
     }
 
-    fn catch_up(&mut self, now: Now, effects: &mut Vec<Effect>, which: impl Fn(&Following) -> bool) {
-        let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
-        let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
-        let mut any_ended = false;
-        for following in self.following.values_mut().filter(|following| which(following)) {
-            following.catch_up(&mut outbox);
-            any_ended |= following.has_ended();
-            self.next_flush = earliest(self.next_flush, following.hold_until());
-        }
+    /// The end of the last turn may be the end of a session whose token is over.
+    fn after(&mut self, AnyEnded(any_ended): AnyEnded, now: Now, effects: &mut Vec<Effect>) {
         if any_ended {
-            self.forget_ended(now, effects);
+            self.check_expiry(now, effects);
         }
-    }
-
-    fn forget_ended(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let ended = self.following.extract_if(|_, following| following.has_ended());
-        effects.extend(ended.map(|(_, following)| Effect::Unfollowed(Arc::clone(following.turn()))));
-        self.check_expiry(now, effects);
     }
 
     /// The server is going away, and this session has to.
     pub fn on_going_away(&mut self, reconnect_after_ms: u64, effects: &mut Vec<Effect>) {
         effects.push(send(ServerFrame::GoingAway(GoingAway { reconnect_after_ms })));
         effects.push(Effect::Close(CloseReason::GoingAway));
-    }
-
-    /// Tells how far each running turn has come, so that who has less knows that something was lost.
-    fn send_heads(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.catch_up(now, effects, |_| true);
-        let running = self.following.values().filter(|following| following.cursor().progress > 0);
-        let turns: Vec<_> = running
-            .map(|following| HeadOfTurn {
-                turn_id: following.turn().subject.turn_id,
-                session_id: following.turn().subject.conversation_id,
-                seq: i64::from(following.cursor().next_seq) - 1,
-            })
-            .collect();
-        if !turns.is_empty() {
-            effects.push(send(ServerFrame::Heartbeat(Heartbeat { turns })));
-        }
     }
 
     /// The time that [`SessionState::next_alarm`] named has come.
@@ -394,20 +330,17 @@ impl SessionState {
                 return;
             }
             effects.push(Effect::Ping);
-            if self.style.dialect == Dialect::V2 {
-                self.send_heads(now, effects);
+            if self.follows.style().dialect == Dialect::V2 {
+                let any_ended = self.follows.send_heads(now, effects);
+                self.after(any_ended, now, effects);
             }
             self.next_heartbeat = now.instant + Duration::from_secs(self.config.heartbeat_interval_s);
         }
         if matches!(self.auth, Auth::Nobody) && self.auth_deadline() <= now.instant {
             effects.push(Effect::Close(CloseReason::AuthDeadline));
         }
-        if self.next_flush.is_some_and(|at| at <= now.instant) {
-            let is_due = |following: &Following| following.hold_until().is_some_and(|until| until <= now.instant);
-            self.next_flush = None;
-            self.catch_up(now, effects, is_due);
-            self.next_flush = self.following.values().filter_map(Following::hold_until).min();
-        }
+        let any_ended = self.follows.flush(now, effects);
+        self.after(any_ended, now, effects);
         self.check_expiry(now, effects);
     }
 
@@ -417,11 +350,11 @@ impl SessionState {
             Auth::Nobody => Some(self.auth_deadline()),
             Auth::Somebody { expires_at, told_of_expiry: false, .. } => Some(notice_at(*expires_at)),
             // With a turn still running, its end is the next occasion.
-            Auth::Somebody { .. } if !self.following.is_empty() => None,
+            Auth::Somebody { .. } if !self.follows.is_empty() => None,
             Auth::Somebody { expires_at, .. } => Some(*expires_at + Duration::from_secs(AUTH_GRACE_S)),
         };
         let next = auth.map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat));
-        self.next_flush.map_or(next, |at| at.min(next))
+        self.follows.next_flush().map_or(next, |at| at.min(next))
     }
 
     fn auth_deadline(&self) -> Instant {
@@ -436,7 +369,7 @@ impl SessionState {
             let expires_in = (identity.expires_at - now.unix.seconds()).max(0);
             effects.push(send(ServerFrame::AuthExpiring(AuthExpiring { expires_in })));
         }
-        if *expires_at + Duration::from_secs(AUTH_GRACE_S) <= now.instant && self.following.is_empty() {
+        if *expires_at + Duration::from_secs(AUTH_GRACE_S) <= now.instant && self.follows.is_empty() {
             effects.push(Effect::Close(CloseReason::AuthExpired));
         }
     }
@@ -457,10 +390,6 @@ impl SessionState {
             Auth::Somebody { identity, .. } => Ok(identity.user_id),
         }
     }
-}
-
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    [one, other].into_iter().flatten().min()
 }
 
 fn on_ping(ping: PingFrame, effects: &mut Vec<Effect>) {

@@ -281,7 +281,7 @@ impl World {
             }
             Event::Wait { seconds } => self.wait(seconds, &mut effects),
             Event::Ask { bytes } => {
-                self.state.room = bytes;
+                self.state.follows.make_room(bytes);
                 self.state.send_more(self.now, &mut effects);
             }
         }
@@ -384,7 +384,7 @@ impl World {
             self.happen(Event::Ask { bytes: 1 });
         }
         if !self.is_closed {
-            assert!(self.state.following.is_empty(), "{} turns are followed for ever", self.state.following.len());
+            assert!(self.state.follows.is_empty(), "{} turns are followed for ever", self.state.follows.len());
             for turn_id in &self.accepted {
                 assert!(self.readings[&turn_id.to_string()].ends > 0, "{turn_id} has no end");
             }

@@ -324,7 +324,7 @@ fn a_message_sent_again_goes_on_with_its_first_turn() {
     assert_eq!(frames[0]["type"], "resumed");
     assert_eq!(text_of(&frames[1..], &first), "one two");
     assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 1);
-    assert!(session.state.following.is_empty() && session.state.starting.is_empty());
+    assert!(session.state.follows.is_empty() && session.state.starting.is_empty());
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn turns_that_share_an_overflowing_mailbox_all_arrive_whole() {
         assert_eq!(text_of(&frames, turn), wanted);
     }
     assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 3);
-    assert!(session.state.following.is_empty());
+    assert!(session.state.follows.is_empty());
 }
 
 #[test]
