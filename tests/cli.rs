@@ -48,7 +48,7 @@ fn a_refused_configuration_ends_with_2_and_one_message() {
         assert_eq!(
             text(&output.stderr),
             "error: the configuration is refused:\
-             \n  server.prot (from config/default.toml): is not a setting; in `server` there are host, port, workers\
+             \n  server.prot (from config/default.toml): is not a setting; in `server` there are host, port, workers, drain_timeout_s\
              \n  server.port = 70000 (from SWITCHBOARD__SERVER__PORT): must be a whole number from 0 to 65535\n"
         );
     }

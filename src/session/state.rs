@@ -100,9 +100,10 @@ enum Auth {
 
 impl SessionState {
     pub fn new(config: Arc<SessionConfig>, rules: QuestionRules, dialect: Dialect, mailbox: Mailbox, now: Now) -> Self {
+        let style = Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) };
         Self {
             next_heartbeat: now.instant + Duration::from_secs(config.heartbeat_interval_s),
-            follows: Follows::new(Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) }, mailbox),
+            follows: Follows::new(style, mailbox),
             config,
             rules,
             auth: Auth::Nobody,
@@ -331,16 +332,14 @@ impl SessionState {
             }
             effects.push(Effect::Ping);
             if self.follows.style().dialect == Dialect::V2 {
-                let any_ended = self.follows.send_heads(now, effects);
-                self.after(any_ended, now, effects);
+                let AnyEnded(_) = self.follows.send_heads(now, effects);
             }
             self.next_heartbeat = now.instant + Duration::from_secs(self.config.heartbeat_interval_s);
         }
         if matches!(self.auth, Auth::Nobody) && self.auth_deadline() <= now.instant {
             effects.push(Effect::Close(CloseReason::AuthDeadline));
         }
-        let any_ended = self.follows.flush(now, effects);
-        self.after(any_ended, now, effects);
+        let AnyEnded(_) = self.follows.flush(now, effects);
         self.check_expiry(now, effects);
     }
 
@@ -393,8 +392,7 @@ impl SessionState {
 }
 
 fn on_ping(ping: PingFrame, effects: &mut Vec<Effect>) {
-    let too_long = ping.id.as_ref().is_some_and(|id| id.to_string().len() > MAX_PING_ID_BYTES);
-    if too_long {
+    if ping.id.as_ref().is_some_and(|id| id.to_string().len() > MAX_PING_ID_BYTES) {
         let error = ApiError::invalid_field("id", format_args!("must be at most {MAX_PING_ID_BYTES} bytes of JSON"));
         send_error(&error, &ErrorSubject::default(), effects);
     } else {
