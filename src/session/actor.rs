@@ -13,6 +13,7 @@ use crate::{
     auth::{Identity, Tokens},
     config::SessionConfig,
     domain::{SessionId, TurnId, UserId},
+    limits::SESSION_ROOM_BYTES,
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionManager, Registration, SessionCommand, Vitals},
     turn::{Mailbox, TurnEvent},
@@ -151,10 +152,10 @@ impl ChatSession {
         let now = Now::read();
         let mut effects = std::mem::take(&mut self.effects);
         if self.flow.take_asked() {
-            running.state.make_room();
+            running.state.follows().make_room(SESSION_ROOM_BYTES);
         }
         decision(&mut running.state, &self.context, now, &mut effects);
-        self.vitals.set_holds_back(running.state.holds_back());
+        self.vitals.set_holds_back(running.state.follows().holds_back());
         // An alarm that rings too early sets itself anew; only one that would ring too late has to be moved.
         let wanted = running.state.next_alarm();
         if wanted < running.alarm_at {

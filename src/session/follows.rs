@@ -45,6 +45,11 @@ impl Follows {
         self.turns.contains_key(&turn_id)
     }
 
+    /// How far a turn is that is followed.
+    pub fn cursor(&self, turn_id: TurnId) -> Option<Cursor> {
+        self.turns.get(&turn_id).map(Following::cursor)
+    }
+
     pub fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
         let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
         let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
@@ -70,9 +75,14 @@ impl Follows {
             any_ended = following.has_ended();
             self.next_flush = earliest(self.next_flush, following.hold_until());
         }
-        if self.mailbox.take_overflowed() {
-            any_ended |= self.write(now, effects, Following::is_behind);
-        }
+        let AnyEnded(others) = self.read_overflowed(now, effects);
+        self.forget_ended(any_ended || others, effects)
+    }
+
+    /// Behind everything that comes through the mailbox: what found no room there is read from the logs. No news need be
+    /// among what waits when a mailbox is full.
+    pub fn read_overflowed(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
+        let any_ended = self.mailbox.take_overflowed() && self.write(now, effects, Following::is_behind);
         self.forget_ended(any_ended, effects)
     }
 

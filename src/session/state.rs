@@ -5,10 +5,7 @@ use crate::{
     auth::Identity,
     config::SessionConfig,
     domain::{ConversationId, TurnId, UnixMillis, UserId},
-    limits::{
-        AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, MAX_PING_ID_BYTES, OVERLOADED_RETRY_MS,
-        SESSION_ROOM_BYTES,
-    },
+    limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, MAX_PING_ID_BYTES, OVERLOADED_RETRY_MS},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
         ErrorCode, ErrorFrame, ErrorSubject, GoingAway, MessageFrame, PingFrame, Pong, ResumeFrame, Resumed,
@@ -200,7 +197,11 @@ impl SessionState {
             _ => Err(ApiError::invalid_field("last_seq", "must be -1 or the seq of a token")),
         });
         match checked {
-            Ok(user_id) => effects.push(Effect::Resume { user_id, resume }),
+            Ok(user_id) => {
+                // First, so that a turn which begins while the latest one is looked for is told to this session, too.
+                effects.push(Effect::FollowConversation(resume.session_id));
+                effects.push(Effect::Resume { user_id, resume });
+            }
             Err(error) => send_error(&error, &subject, effects),
         }
     }
@@ -251,7 +252,11 @@ impl SessionState {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
                 // All steps come before the first token: who has a token has seen the steps.
                 let progress = if next_seq == 0 { 0 } else { usize::MAX };
-                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, None, now, effects);
+                let known = self.follows.cursor(turn.subject.turn_id);
+                // Who asks for the latest turn has not missed what this socket carries already.
+                let known = known.filter(|known| resume.turn_id.is_none() && known.next_seq >= next_seq);
+                let cursor = known.unwrap_or(Cursor { progress, next_seq, ended: false });
+                self.resume_from(turn, cursor, None, now, effects);
             }
             Err(error) => send_error(&error, &subject_of(resume), effects),
         }
@@ -285,6 +290,8 @@ impl SessionState {
         if may_follow && !self.follows.has(turn.subject.turn_id) {
             self.follows.follow(turn, Cursor::default(), now, effects);
         }
+        let any_ended = self.follows.read_overflowed(now, effects);
+        self.after(any_ended, now, effects);
     }
 
     /// News of a turn.
@@ -293,14 +300,8 @@ impl SessionState {
         self.after(any_ended, now, effects);
     }
 
-    /// The connection took what there was.
-    pub fn make_room(&mut self) {
-        self.follows.make_room(SESSION_ROOM_BYTES);
-    }
-
-    /// Whether something waits for the connection to ask for more.
-    pub fn holds_back(&self) -> bool {
-        self.follows.holds_back()
+    pub fn follows(&mut self) -> &mut Follows {
+        &mut self.follows
     }
 
     /// Goes on where there was no room.

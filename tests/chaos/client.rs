@@ -94,6 +94,8 @@ pub struct Turn {
     pub terminal: Option<Value>,
     /// Replays that were asked for though the end was known: each brings the terminal frame once more.
     replays: u32,
+    /// A tab that looks on asked for a conversation's latest turn, and was told of this one at the same time.
+    is_replayed: bool,
 }
 
 type Socket = WebSocketStream<TcpStream>;
@@ -221,18 +223,11 @@ impl Client {
             }
             opened.push(session_id.clone());
             // The latest it knows: a turn that runs is resumed already, and its conversation followed.
-            let latest = self
-                .turns
-                .iter_mut()
-                .filter(|(_, turn)| turn.session_id == session_id)
-                .max_by_key(|(id, _)| (*id).clone());
+            let latest =
+                self.turns.iter().filter(|(_, turn)| turn.session_id == session_id).max_by_key(|(id, _)| (*id).clone());
             match latest {
                 Some((_, turn)) if turn.terminal.is_none() => {}
-                Some((turn_id, turn)) => {
-                    turn.replays += 1;
-                    let frame = resume(turn_id, turn);
-                    send(socket, frame).await?;
-                }
+                Some((turn_id, turn)) => send(socket, resume(turn_id, turn)).await?,
                 None => send(socket, json!({"type": "resume", "session_id": session_id})).await?,
             }
         }
@@ -271,16 +266,29 @@ impl Client {
                     let log = self.table.find(turn_id.parse().unwrap()).await;
                     self.logs.extend(log.iter().map(Arc::downgrade));
                 }
-                self.turns.entry(turn_id).or_insert_with(|| Turn {
+                let is_new = !self.turns.contains_key(&turn_id);
+                let turn = self.turns.entry(turn_id).or_insert_with(|| Turn {
                     session_id: session_id.unwrap(),
                     last_seq: -1,
                     text: String::new(),
                     terminal: None,
                     replays: 0,
+                    is_replayed: false,
                 });
+                if self.looks_on && frame["type"] == "resumed" && !is_new {
+                    turn.is_replayed = frame["from_seq"].as_i64().unwrap() <= turn.last_seq;
+                    turn.replays += u32::from(turn.terminal.is_some());
+                }
             }
             ("token", Some(turn_id)) => {
                 let turn = self.turns.get_mut(&turn_id).expect("a turn begins with progress or resumed");
+                if turn.is_replayed && first_seq(&frame) <= turn.last_seq {
+                    // Rule 5: nothing new, or not only new.
+                    if frame["seq"].as_i64() > Some(turn.last_seq) {
+                        send(socket, resume(&turn_id, turn)).await?;
+                    }
+                    return Ok(());
+                }
                 if let Some(gap) = turn.append(&frame) {
                     panic!("{gap}: {frame}, after {}", turn.last_seq);
                 }
@@ -344,7 +352,7 @@ impl Turn {
     /// Rule 5; returns what is wrong.
     fn append(&mut self, frame: &Value) -> Option<&'static str> {
         let seq = frame["seq"].as_i64().unwrap();
-        let first_seq = frame["first_seq"].as_i64().unwrap_or(seq);
+        let first_seq = first_seq(frame);
         if first_seq <= self.last_seq {
             return Some("a duplicate");
         }
@@ -371,6 +379,10 @@ impl Turn {
             assert!(["TURN_INTERRUPTED", "UPSTREAM_UNAVAILABLE"].contains(&code), "{terminal}");
         }
     }
+}
+
+fn first_seq(frame: &Value) -> i64 {
+    frame["first_seq"].as_i64().or(frame["seq"].as_i64()).unwrap()
 }
 
 fn resume(turn_id: &str, turn: &Turn) -> Value {

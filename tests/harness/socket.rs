@@ -17,8 +17,8 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long a frame may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a frame may take: a real model on a busy machine thinks for a while.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How to connect.
 pub struct SocketBuilder {

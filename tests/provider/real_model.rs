@@ -1,6 +1,8 @@
 //! The openai provider against a real model: SmolLM2 behind llama.cpp's server, both from packages.
 
+use crate::harness::TestApp;
 use futures_util::StreamExt;
+use serde_json::json;
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -9,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use switchboard::{
-    config::ProviderConfig,
+    config::{ProviderConfig, ProviderKind},
     domain::{DocumentId, FinishReason, MessageRole},
     knowledge::Passage,
     provider::{
@@ -45,8 +47,9 @@ fn real_model() -> &'static RealModel {
     })
 }
 
-fn provider(change: impl FnOnce(&mut ProviderConfig)) -> OpenAi {
-    let mut config = ProviderConfig {
+fn config() -> ProviderConfig {
+    ProviderConfig {
+        kind: ProviderKind::Openai,
         base_url: real_model().base_url.clone(),
         model: "smollm2-135m-instruct".to_owned(),
         temperature: 0.0,
@@ -55,9 +58,33 @@ fn provider(change: impl FnOnce(&mut ProviderConfig)) -> OpenAi {
         first_token_timeout_ms: 120_000,
         idle_timeout_ms: 60_000,
         ..ProviderConfig::default()
-    };
+    }
+}
+
+fn provider(change: impl FnOnce(&mut ProviderConfig)) -> OpenAi {
+    let mut config = config();
     change(&mut config);
     OpenAi::new(&config).unwrap()
+}
+
+#[actix_web::test]
+async fn a_question_goes_from_a_websocket_to_the_model_and_back() {
+    let app = TestApp::with(|settings| {
+        settings.provider = config();
+        settings.knowledge.seed = true;
+    })
+    .await;
+    let user = app.user().await;
+    let mut socket = app.socket().signed_in(&user).await;
+    let turn = socket.ask("What is the engine power?").await;
+    let metadata = &turn.terminal["metadata"];
+    assert_eq!((&turn.terminal["type"], &metadata["model"]), (&json!("complete"), &json!("smollm2-135m-instruct")));
+    assert!(turn.tokens.len() > 3 && !turn.text.trim().is_empty(), "{turn:?}");
+    assert!(metadata["usage"]["prompt_tokens"].as_u64() > Some(100), "no passages reached the model: {metadata}");
+    assert!(metadata["usage"]["completion_tokens"].as_u64() > Some(3), "{metadata}");
+    assert_eq!(metadata["sources"][0]["source"], "engine-and-performance.md");
+    socket.close().await;
+    app.finish().await;
 }
 
 fn ask(question: &str) -> GenerateRequest {

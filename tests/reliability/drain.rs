@@ -144,7 +144,7 @@ async fn a_second_signal_does_not_wait_for_turns() {
     program.terminate();
     // The first signal has been heard when there are no new sockets any more.
     while program.socket().try_connect().await.is_ok() {}
-    assert_eq!(socket.next().await["turn_id"].is_string(), true, "the turn goes on");
+    assert!(socket.next().await["turn_id"].is_string(), "the turn goes on");
     let began = Instant::now();
     program.terminate();
     program.ended().await;

@@ -52,7 +52,8 @@ async fn several_resumes_of_one_turn_on_one_socket_each_go_on_from_where_they_sa
     let started = socket.start(json!({"type": "message", "message": "Hi"})).await;
     let frames = socket.read_tokens(started.clone(), 10).await;
     for last_seq in [3, 9, -1] {
-        let frame = json!({"type": "resume", "session_id": started["session_id"], "last_seq": last_seq});
+        let (session_id, turn_id) = (&started["session_id"], &started["turn_id"]);
+        let frame = json!({"type": "resume", "session_id": session_id, "turn_id": turn_id, "last_seq": last_seq});
         socket.send(frame).await;
     }
     let rest = socket.frames_of_turns(1).await;

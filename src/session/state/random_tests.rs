@@ -380,7 +380,7 @@ impl World {
             self.happen(Event::Started { oldest: true, outcome: Outcome::Refused });
         }
         self.happen(Event::Mail { most: usize::MAX });
-        while self.state.holds_back() && !self.is_closed {
+        while self.state.follows.holds_back() && !self.is_closed {
             self.happen(Event::Ask { bytes: 1 });
         }
         if !self.is_closed {

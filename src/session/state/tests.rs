@@ -369,6 +369,34 @@ fn a_mailbox_that_others_filled_is_no_loss() {
 }
 
 #[test]
+fn a_mailbox_that_commands_filled_is_no_loss() {
+    let mut session = Session::signed_in(900);
+    let turn = session.start("m1");
+    session.frames();
+    // What stands for commands: it takes the room, and is no news of a turn when it is handled.
+    let junk = TurnEvent { turn: Arc::clone(&turn), kind: crate::turn::TurnEventKind::Ended };
+    while session.sink.try_deliver(junk.clone()).is_ok() {}
+    turn.append("once".to_owned());
+    complete(&turn);
+    while session.mail.try_recv().is_ok() {}
+    let elsewhere = TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..turn.subject });
+    complete(&elsewhere);
+    session.state.on_follow(elsewhere, session.now, &mut session.effects);
+    let frames = session.frames();
+    assert_eq!(text_of(&frames, &turn), "once");
+    assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 2);
+    assert!(session.state.follows.is_empty());
+}
+
+#[test]
+fn a_conversation_is_followed_before_its_latest_turn_is_looked_for() {
+    let mut session = Session::signed_in(900);
+    session.say(&json!({"type": "resume", "session_id": ConversationId::new()}));
+    // The other way round, a turn that another tab starts in between would not be told to this one.
+    assert!(matches!(session.effects[..], [Effect::FollowConversation(_), Effect::Resume { .. }]));
+}
+
+#[test]
 fn late_news_of_a_turn_that_is_not_followed_says_nothing() {
     let mut session = Session::signed_in(900);
     let turn = session.start("m1");
