@@ -97,8 +97,17 @@ async fn a_turn_can_be_resumed_while_it_starts() {
         other.send(json!({"type": "resume", "session_id": before.session_id})).await;
         let turn = Transcript::check(socket.frames_of_turns(1).await);
         // Not yet on its way, on its way to the disk, or running: it is this turn or the one before it, whole in any case.
-        let resumed_id = other.expect("resumed").await["turn_id"].clone();
-        let resumed = Transcript::of_turn(&other.frames_of_turns(1).await, &resumed_id);
+        // Its first frames may come before `resumed`, which then goes on behind them.
+        let (mut frames, mut resumed_id) = (Vec::new(), Value::Null);
+        while !frames.iter().any(|frame| is_terminal(frame) && frame["turn_id"] == resumed_id) {
+            let frame = other.next().await;
+            if frame["type"] == "resumed" {
+                resumed_id = frame["turn_id"].clone();
+            } else {
+                frames.push(frame);
+            }
+        }
+        let resumed = Transcript::of_turn(&frames, &resumed_id);
         let wanted = if resumed_id == turn.turn_id { &turn } else { &before };
         caught += u32::from(resumed_id == turn.turn_id);
         assert_eq!((&resumed.text, &resumed.terminal), (&wanted.text, &wanted.terminal));
