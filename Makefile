@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test tools fmt clippy check
+.PHONY: help run run-llm test tools fmt clippy audit check
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,11 @@ fmt: ## Format the code
 
 clippy: ## Lint
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+audit: ## Hold the dependencies against deny.toml with cargo-deny, which is installed first when it is not there
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --offline check licenses bans sources
+	$(CARGO) deny check advisories
 
 check: ## What CI runs: formatting, lints, every test
 	$(CARGO) fmt --check

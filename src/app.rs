@@ -4,8 +4,9 @@
 use crate::{
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
-    http,
+    http::{self, JsonLimit},
     knowledge::KnowledgeBase,
+    limiter::{self, Limiter, Origins},
     limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK},
     protocol::ErrorCode,
     provider,
@@ -19,7 +20,7 @@ use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
     middleware::from_fn,
-    web::{self, Data},
+    web::Data,
 };
 use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -35,6 +36,7 @@ pub struct Application {
     requests: Data<http::InFlight>,
     stop_asked: Data<http::StopRequest>,
     drain_timeout: Duration,
+    limiter: Arc<Limiter>,
 }
 
 /// Stops a server, and looks at it from outside.
@@ -85,8 +87,8 @@ impl Application {
             idle: Duration::from_secs(config.session.heartbeat_interval_s) + stall_timeout,
         })
         .start();
-        let turns =
-            Turns::new(config.workflow.max_running_turns, Duration::from_secs(config.workflow.turn_retention_s));
+        let limiter = Arc::new(Limiter::new(&config.limits));
+        let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&agents), config.workflow.confidence_threshold),
@@ -103,6 +105,17 @@ impl Application {
             script: (config.provider.kind == ProviderKind::Scripted).then_some(config.provider.scripted),
         };
         let session_config = Arc::new(config.session);
+        let limits = Arc::new(config.limits);
+        let json_limit = JsonLimit {
+            max_bytes: session_config.max_message_bytes,
+            max_depth: limits.json_depth,
+            timeout: Duration::from_millis(config.server.request_body_timeout_ms),
+        };
+        let origins = Origins::new(&config.server.allowed_origins);
+        let data_of_origins = Data::new(origins.clone());
+        let client_addresses = Data::new(limiter::client_addresses(&config.server));
+        let data_of_limiter = Data::from(Arc::clone(&limiter));
+        let limiter_to_sweep = Arc::clone(&limiter);
 
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
@@ -114,6 +127,8 @@ impl Application {
             let workflow = Workflow::new(Arc::clone(&engine)).start();
             let session = SessionContext {
                 config: Arc::clone(&session_config),
+                limits: Arc::clone(&limits),
+                limiter: Arc::clone(&limiter),
                 tokens: tokens.clone(),
                 rules,
                 registry: data_of_registry.get_ref().clone(),
@@ -121,6 +136,7 @@ impl Application {
             };
             App::new()
                 .wrap(from_fn(http::count_requests))
+                .wrap(http::cors(origins.clone()))
                 .wrap(http::error_bodies())
                 .wrap(http::security_headers())
                 .app_data(tokens.clone())
@@ -135,20 +151,28 @@ impl Application {
                 .app_data(Data::new(rules))
                 .app_data(Data::new(workflow))
                 .app_data(Data::new(session))
-                .app_data(web::PayloadConfig::new(session_config.max_message_bytes))
+                .app_data(data_of_limiter.clone())
+                .app_data(data_of_origins.clone())
+                .app_data(client_addresses.clone())
+                .app_data(json_limit)
                 .configure(http::routes)
         };
-        let mut server = HttpServer::new(factory).disable_signals().on_connect(move |connection, _| {
-            http::set_options(connection, stall_timeout);
-        });
-        if config.server.workers > 0 {
-            server = server.workers(config.server.workers);
-        }
+        let workers = match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let server = HttpServer::new(factory)
+            .disable_signals()
+            .on_connect(move |connection, _| http::set_options(connection, stall_timeout))
+            .workers(workers)
+            .max_connections(config.server.max_connections.div_ceil(workers))
+            .client_request_timeout(Duration::from_millis(config.server.request_head_timeout_ms));
         let (host, port) = (config.server.host.as_str(), config.server.port);
         let server = server.bind((host, port)).map_err(|error| format!("cannot listen at {host}:{port}: {error}"))?;
         let address = server.addrs().first().copied().ok_or("no address to listen at")?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
-        Ok(Self { server: server.run(), address, registry, turns, requests, stop_asked, drain_timeout })
+        let (server, limiter) = (server.run(), limiter_to_sweep);
+        Ok(Self { server, address, registry, turns, limiter, requests, stop_asked, drain_timeout })
     }
 
     /// Where it listens.
@@ -176,13 +200,14 @@ impl Application {
             stop_asked.asked().await;
             handle.stop().await;
         });
-        let turns = Arc::downgrade(&self.turns);
+        let (turns, limiter) = (Arc::downgrade(&self.turns), Arc::downgrade(&self.limiter));
         actix::spawn(async move {
             let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
             loop {
                 ticks.tick().await;
-                let Some(turns) = turns.upgrade() else { return };
+                let (Some(turns), Some(limiter)) = (turns.upgrade(), limiter.upgrade()) else { return };
                 turns.sweep();
+                limiter.sweep();
             }
         });
         self.server.await

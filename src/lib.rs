@@ -3,11 +3,14 @@
 pub mod app;
 pub mod auth;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod domain;
 pub mod http;
 pub mod knowledge;
+pub mod limiter;
 pub mod limits;
+pub mod load;
 pub mod logging;
 mod private;
 pub mod protocol;

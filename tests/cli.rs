@@ -39,7 +39,7 @@ fn it_needs_no_configuration() {
 fn a_refused_configuration_ends_with_2_and_one_message() {
     let folder = TempDir::new().unwrap();
     std::fs::create_dir(folder.path().join("config")).unwrap();
-    std::fs::write(folder.path().join("config/default.toml"), "[server]\nprot = 1\n").unwrap();
+    std::fs::write(folder.path().join("config/default.toml"), "[log]\nlevl = 1\n").unwrap();
     for command in [["config", "check"].as_slice(), &["config", "print"], &["migrate"]] {
         let mut program = switchboard(folder.path());
         program.args(command).env("SWITCHBOARD__SERVER__PORT", "70000");
@@ -48,7 +48,7 @@ fn a_refused_configuration_ends_with_2_and_one_message() {
         assert_eq!(
             text(&output.stderr),
             "error: the configuration is refused:\
-             \n  server.prot (from config/default.toml): is not a setting; in `server` there are host, port, workers, drain_timeout_s\
+             \n  log.levl (from config/default.toml): is not a setting; in `log` there are format, level\
              \n  server.port = 70000 (from SWITCHBOARD__SERVER__PORT): must be a whole number from 0 to 65535\n"
         );
     }

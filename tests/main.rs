@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attackers;
 mod browser;
 mod chaos;
 mod cli;
@@ -10,6 +11,9 @@ mod conformance;
 mod harness;
 mod http;
 mod knowledge;
+mod licences;
+mod limits;
+mod load;
 mod program;
 mod provider;
 mod reliability;

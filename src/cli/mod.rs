@@ -5,6 +5,7 @@
 
 mod config;
 mod ingest;
+mod load;
 mod migrate;
 mod password;
 mod serve;
@@ -67,6 +68,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Put load on a running server, and measure what comes of it
+    Load(Box<load::Command>),
 }
 
 /// Why a command did not do what it was asked for.
@@ -123,6 +126,7 @@ impl Cli {
             Some(Command::Ingest(command)) => block_on(command.run(&config, out)),
             Some(Command::User(command)) => block_on(command.run(&config, out)),
             Some(Command::Config(command)) => command.run(&config, out),
+            Some(Command::Load(command)) => block_on(command.run(out)),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What a configuration must fulfil as a whole: the range of each setting, and settings that contradict each other.
 //! Pure: whether a file or a server exists is found out by who uses it.
 
-use super::{Config, Environment, Problem, ProviderKind, SETTINGS};
+use super::{
+    Config, Environment, Problem, ProviderKind, SETTINGS,
+    peer::{is_origin, parse_network},
+};
 use figment::value::Value;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::IpAddr;
@@ -29,6 +32,19 @@ impl Config {
         found.require(is_host(&self.server.host), "server.host", || {
             "must be an IP address or a host name, without a port".to_owned()
         });
+        for (key, networks) in [
+            ("server.trusted_proxies", &self.server.trusted_proxies),
+            ("limits.exempt_addresses", &self.limits.exempt_addresses),
+        ] {
+            found.require(networks.iter().all(|network| parse_network(network).is_some()), key, || {
+                "must be networks or addresses, such as [\"10.0.0.0/8\", \"::1\"]".to_owned()
+            });
+        }
+        found.require(
+            self.server.allowed_origins.iter().all(|origin| is_origin(origin)),
+            "server.allowed_origins",
+            || "must be origins without a path, such as [\"https://app.example.org\"], or [\"*\"]".to_owned(),
+        );
         let path = self.database.url.strip_prefix("sqlite://");
         found.require(path.is_some_and(|path| !path.is_empty()), "database.url", || {
             "must be sqlite://path, such as sqlite://data/switchboard.db".to_owned()

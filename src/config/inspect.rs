@@ -72,8 +72,8 @@ mod tests {
     #[test]
     fn what_is_allowed_is_said_for_a_key_that_nobody_knows() {
         assert_eq!(
-            unknown("x.toml", "server.prot").to_string(),
-            "server.prot (from x.toml): is not a setting; in `server` there are host, port, workers, drain_timeout_s"
+            unknown("x.toml", "log.levl").to_string(),
+            "log.levl (from x.toml): is not a setting; in `log` there are format, level"
         );
         let nowhere = unknown("x.toml", "sevrer.port").to_string();
         assert!(nowhere.contains("at the top there are env, data_dir"), "{nowhere}");

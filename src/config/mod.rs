@@ -11,6 +11,7 @@ mod development_secret;
 mod error;
 mod inspect;
 mod load;
+mod peer;
 #[cfg(test)]
 mod published;
 mod setting;
@@ -19,6 +20,7 @@ pub use check::JWT_SECRET_MIN_BYTES;
 pub use development_secret::development_secret;
 pub use error::{ConfigError, Problem};
 pub use load::{ENV_PREFIX, Flags, Sources};
+pub use peer::parse_network;
 pub use setting::{Kind, SETTINGS, Setting};
 
 use secrecy::SecretString;
@@ -38,6 +40,7 @@ pub struct Config {
     pub log: LogConfig,
     pub database: DatabaseConfig,
     pub auth: AuthConfig,
+    pub limits: LimitsConfig,
     pub session: SessionConfig,
     pub workflow: WorkflowConfig,
     pub knowledge: KnowledgeConfig,
@@ -73,6 +76,42 @@ pub struct ServerConfig {
     pub workers: usize,
     /// How long running turns may go on once the server was asked to stop, in seconds.
     pub drain_timeout_s: u64,
+    /// Web pages that may talk to the server beside its own, such as `https://app.example.org`; `*` is every page.
+    pub allowed_origins: Vec<String>,
+    /// Proxies in front, as networks; what they say in `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+    /// TCP connections at once; more wait until one ends.
+    pub max_connections: usize,
+    /// The head of a request must have come within so long, in milliseconds.
+    pub request_head_timeout_ms: u64,
+    /// The JSON body of a request must have come within so long, in milliseconds.
+    pub request_body_timeout_ms: u64,
+}
+
+/// How much one client may do. 0 is no limit.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// WebSockets at once from one address; an IPv6 /64 counts as one.
+    pub connections_per_address: usize,
+    /// WebSockets at once of one user.
+    pub connections_per_user: usize,
+    /// Tries to sign in, also failed ones.
+    pub logins_per_minute_per_address: u32,
+    /// Tries to sign in, also failed ones.
+    pub logins_per_minute_per_account: u32,
+    /// Tries to make an account, also failed ones.
+    pub registrations_per_minute_per_address: u32,
+    /// Frames of every kind that one socket may send; more are answered `RATE_LIMITED`.
+    pub frames_per_s: u32,
+    /// Frames that one socket may send at once after a pause.
+    pub frame_burst: u32,
+    /// Refused frames after which a socket is closed with 4429; 0 never closes.
+    pub violations_per_minute: u32,
+    /// How deep JSON may be nested.
+    pub json_depth: usize,
+    /// Networks that are held to no limit of addresses, nor to `connections_per_user`.
+    pub exempt_addresses: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -151,6 +190,12 @@ pub struct WorkflowConfig {
     pub agents_file: Option<PathBuf>,
     /// Turns running at once in the whole server; one more is answered `OVERLOADED`.
     pub max_running_turns: usize,
+    /// Of these, turns of one user; one more is answered `OVERLOADED`. 0 is no limit.
+    pub max_running_turns_per_user: usize,
+    /// Turns that may wait for a free place, in the order in which they came.
+    pub max_waiting_turns: usize,
+    /// How long a turn waits for a free place, in milliseconds; then it is answered `OVERLOADED`.
+    pub admission_wait_ms: u64,
     /// Below this confidence (0 to 1) the default specialist answers.
     pub confidence_threshold: f64,
     /// Earlier messages go to the model up to so many tokens (four bytes are counted as one).
@@ -267,6 +312,7 @@ impl Default for Config {
             log: LogConfig::default(),
             database: DatabaseConfig::default(),
             auth: AuthConfig::default(),
+            limits: LimitsConfig::default(),
             session: SessionConfig::default(),
             workflow: WorkflowConfig::default(),
             knowledge: KnowledgeConfig::default(),
@@ -277,7 +323,34 @@ impl Default for Config {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { host: "127.0.0.1".to_owned(), port: 8000, workers: 0, drain_timeout_s: 30 }
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 8000,
+            workers: 0,
+            drain_timeout_s: 30,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            max_connections: 100_000,
+            request_head_timeout_ms: 5_000,
+            request_body_timeout_ms: 10_000,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections_per_address: 1_000,
+            connections_per_user: 100,
+            logins_per_minute_per_address: 60,
+            logins_per_minute_per_account: 10,
+            registrations_per_minute_per_address: 60,
+            frames_per_s: 20,
+            frame_burst: 100,
+            violations_per_minute: 60,
+            json_depth: 32,
+            exempt_addresses: Vec::new(),
+        }
     }
 }
 
@@ -328,6 +401,9 @@ impl Default for WorkflowConfig {
         Self {
             agents_file: None,
             max_running_turns: 20_000,
+            max_running_turns_per_user: 100,
+            max_waiting_turns: 1_000,
+            admission_wait_ms: 2_000,
             confidence_threshold: 0.2,
             context_token_budget: 2_000,
             turn_retention_s: 300,

@@ -90,6 +90,7 @@ fn row(setting: &Setting) -> String {
         Kind::OneOf(choices) => choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", "),
         Kind::Whole { min, max } => format!("{min} to {max}"),
         Kind::Number { min, max } => format!("{min} to {max}, may have a fraction"),
+        Kind::List => "list of texts".to_owned(),
         Kind::Bool => "`true`, `false`".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Secret => "secret text".to_owned(),

@@ -32,6 +32,8 @@ pub enum Kind {
         max: f64,
     },
     OneOf(&'static [&'static str]),
+    /// Texts, none of them empty; in a variable they have commas between them.
+    List,
 }
 
 const HOUR_S: u64 = 3_600;
@@ -46,6 +48,11 @@ pub const SETTINGS: &[Setting] = &[
     whole("server.port", 0, 65_535),
     whole("server.workers", 0, 1_024),
     whole("server.drain_timeout_s", 0, HOUR_S),
+    list("server.allowed_origins"),
+    list("server.trusted_proxies"),
+    whole("server.max_connections", 1, 10_000_000),
+    whole("server.request_head_timeout_ms", 1, HOUR_MS),
+    whole("server.request_body_timeout_ms", 1, HOUR_MS),
     one_of("log.format", &["human", "json"]),
     text("log.level"),
     text("database.url"),
@@ -59,6 +66,16 @@ pub const SETTINGS: &[Setting] = &[
     whole("auth.ws_ticket_ttl_s", 1, 600),
     whole("auth.hash_threads", 0, 256),
     whole("auth.hash_queue", 1, 65_536),
+    whole("limits.connections_per_address", 0, 10_000_000),
+    whole("limits.connections_per_user", 0, 10_000_000),
+    whole("limits.logins_per_minute_per_address", 0, 1_000_000),
+    whole("limits.logins_per_minute_per_account", 0, 1_000_000),
+    whole("limits.registrations_per_minute_per_address", 0, 1_000_000),
+    whole("limits.frames_per_s", 0, 1_000_000),
+    whole("limits.frame_burst", 1, 1_000_000),
+    whole("limits.violations_per_minute", 0, 1_000_000),
+    whole("limits.json_depth", 1, 100),
+    list("limits.exempt_addresses"),
     whole("session.auth_deadline_s", 1, HOUR_S),
     whole("session.heartbeat_interval_s", 1, HOUR_S),
     whole("session.heartbeat_timeout_s", 1, DAY_S),
@@ -69,6 +86,9 @@ pub const SETTINGS: &[Setting] = &[
     whole("session.coalesce_ms", 0, 10_000),
     optional("workflow.agents_file", Kind::Text),
     whole("workflow.max_running_turns", 1, 10_000_000),
+    whole("workflow.max_running_turns_per_user", 0, 10_000_000),
+    whole("workflow.max_waiting_turns", 0, 10_000_000),
+    whole("workflow.admission_wait_ms", 0, 600_000),
     number("workflow.confidence_threshold", 0.0, 1.0),
     whole("workflow.context_token_budget", 0, 10_000_000),
     whole("workflow.turn_retention_s", 0, 7 * DAY_S),
@@ -123,6 +143,10 @@ const fn number(key: &'static str, min: f64, max: f64) -> Setting {
     setting(key, Kind::Number { min, max })
 }
 
+const fn list(key: &'static str) -> Setting {
+    setting(key, Kind::List)
+}
+
 const fn one_of(key: &'static str, choices: &'static [&'static str]) -> Setting {
     setting(key, Kind::OneOf(choices))
 }
@@ -145,6 +169,9 @@ impl Setting {
                 number_of(*num).is_some_and(|number| (min..=max).contains(&number))
             }
             (Kind::OneOf(choices), Value::String(_, text)) => choices.contains(&text.as_str()),
+            (Kind::List, Value::Array(_, values)) => {
+                values.iter().all(|value| matches!(value, Value::String(_, text) if !text.trim().is_empty()))
+            }
             _ => false,
         }
     }
@@ -157,6 +184,11 @@ impl Setting {
         }
         let parsed = match self.kind {
             Kind::Text | Kind::Secret | Kind::OneOf(_) => None,
+            // The empty variable is the empty list.
+            Kind::List => {
+                let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+                Some(Value::from(texts.collect::<Vec<_>>()))
+            }
             Kind::Bool => text.parse::<bool>().ok().map(Value::from),
             Kind::Whole { .. } => text.parse::<u64>().ok().map(Value::from),
             Kind::Number { .. } => text.parse::<f64>().ok().map(Value::from),
@@ -169,6 +201,10 @@ impl Setting {
         match (self.kind, value) {
             (Kind::Secret, _) => None,
             (_, Value::String(_, text)) => Some(format!("{:?}", without_password(text))),
+            (_, Value::Array(_, values)) => {
+                let shown: Vec<_> = values.iter().filter_map(|value| self.shown(value)).collect();
+                Some(format!("[{}]", shown.join(", ")))
+            }
             (_, Value::Bool(_, bool)) => Some(bool.to_string()),
             (_, Value::Num(_, num)) => match whole_of(*num) {
                 Some(whole) => Some(whole.to_string()),
@@ -199,6 +235,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text | Self::Secret => f.write_str("a text that is not empty"),
+            Self::List => f.write_str("a list of texts that are not empty"),
             Self::Bool => f.write_str("true or false"),
             Self::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Number { min, max } => write!(f, "a number from {min} to {max}"),
@@ -284,6 +321,9 @@ mod tests {
             assert_eq!(setting(key).parse(digits), Value::from(digits), "{key}");
         }
         assert!(!setting("server.port").allows(&setting("server.port").parse("http")));
+        let proxies = setting("server.trusted_proxies");
+        assert_eq!(proxies.parse("10.0.0.0/8, ::1"), Value::from(vec!["10.0.0.0/8", "::1"]));
+        assert!(proxies.allows(&proxies.parse("")) && !proxies.allows(&Value::from("10.0.0.0/8")));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The REST routes of accounts: register, sign in, renew, sign out, who am I, and a ticket for a WebSocket.
 
-use super::{ErrorBody, Json};
+use super::{ErrorBody, Json, client_address};
 use crate::{
     auth::{Accounts, Identity, SignIn, Tickets},
     domain::{DisplayName, Email, Role, User, UserId},
-    protocol::ApiError,
+    limiter::{Limit, Limiter},
+    protocol::{ApiError, ErrorCode},
 };
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::{
         StatusCode,
         header::{CACHE_CONTROL, HeaderValue},
@@ -118,16 +119,20 @@ fn secret(status: StatusCode, body: impl Serialize) -> HttpResponse {
         (status = 409, description = "`EMAIL_TAKEN`", body = ErrorBody),
         (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
         (status = 422, description = "`WEAK_PASSWORD`, `INVALID_FIELD`", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED`", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`", body = ErrorBody),
     ),
 )]
 pub async fn register(
+    request: HttpRequest,
     accounts: web::Data<Accounts>,
+    limiter: web::Data<Limiter>,
     Json(body): Json<RegisterRequest>,
 ) -> Result<HttpResponse, ApiError> {
+    limiter.register(client_address(&request))?;
     let email = Email::parse(&body.email)?;
     let name = body.name.as_deref().map(DisplayName::parse).transpose()?;
-    let sign_in = accounts.register(email, body.password, name).await?;
+    let sign_in = accounts.register(email, body.password, name).await.inspect_err(|error| count(error, &limiter))?;
     Ok(secret(StatusCode::CREATED, TokenAnswer::from(sign_in)))
 }
 
@@ -141,12 +146,27 @@ pub async fn register(
         (status = 401, description = "`INVALID_CREDENTIALS`", body = ErrorBody),
         (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
         (status = 422, description = "`INVALID_FIELD`", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED`", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`", body = ErrorBody),
     ),
 )]
-pub async fn login(accounts: web::Data<Accounts>, Json(body): Json<LoginRequest>) -> Result<HttpResponse, ApiError> {
-    let sign_in = accounts.login(Email::parse(&body.email)?, body.password).await?;
+pub async fn login(
+    request: HttpRequest,
+    accounts: web::Data<Accounts>,
+    limiter: web::Data<Limiter>,
+    Json(body): Json<LoginRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let email = Email::parse(&body.email)?;
+    limiter.login(client_address(&request), &email)?;
+    let sign_in = accounts.login(email, body.password).await.inspect_err(|error| count(error, &limiter))?;
     Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
+}
+
+/// Only the hash pool is ever full here.
+fn count(error: &ApiError, limiter: &Limiter) {
+    if error.code == ErrorCode::Overloaded {
+        limiter.hit(Limit::PasswordHashes);
+    }
 }
 
 /// Change a refresh token for new tokens. Each is good once: one that comes twice signs its whole family out.

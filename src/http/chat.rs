@@ -1,6 +1,6 @@
 //! `POST /api/v1/chat`: a turn without a WebSocket, whole or as server-sent events.
 
-use super::ErrorBody;
+use super::{Body, ErrorBody};
 use crate::{
     auth::Identity,
     domain::{ConversationId, TurnId},
@@ -47,7 +47,7 @@ async fn chat(
     identity: Identity,
     workflow: web::Data<Addr<Workflow>>,
     rules: web::Data<QuestionRules>,
-    body: web::Bytes,
+    Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     let (turn, cursor) = match header(&request, "last-event-id") {
         Some(id) => {

@@ -4,6 +4,7 @@ use super::{ErrorBody, Query, require_operator};
 use crate::{
     auth::Identity,
     domain::SessionId,
+    limiter::{LimitHits, Limiter},
     limits::MAX_PAGE,
     protocol::ApiError,
     registry::{ConnectionManager, GetStats, ListSessions, RegistryStats, SessionsPage},
@@ -25,6 +26,8 @@ pub struct ConnectionStats {
     connections: RegistryStats,
     #[serde(flatten)]
     turns: TurnsStats,
+    /// How often each limit said no, since the start of the server.
+    limits: LimitHits,
 }
 
 #[utoipa::path(
@@ -36,10 +39,11 @@ async fn stats(
     identity: Identity,
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
+    limiter: web::Data<Limiter>,
 ) -> Result<HttpResponse, ApiError> {
     require_operator(&identity)?;
     let connections = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
-    Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns: turns.stats() }))
+    Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns: turns.stats(), limits: limiter.hits() }))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

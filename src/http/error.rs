@@ -1,7 +1,10 @@
 //! [`ApiError`] as an HTTP answer: `{"error","code","retryable","correlation_id",…}`, and the framework's own refusals
 //! (a path, a query, a method, a missing route) brought into the same form.
 
-use crate::protocol::{ApiError, ErrorCode};
+use crate::{
+    limiter::{Limit, Limiter},
+    protocol::{ApiError, ErrorCode},
+};
 use actix_web::{
     HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
@@ -89,6 +92,11 @@ fn invalid_query(error: &QueryPayloadError) -> ApiError {
 /// upgrade. Their status and headers stay; answers that are JSON or a page already stay as they are.
 pub fn error_bodies<B: MessageBody + 'static>() -> ErrorHandlers<B> {
     ErrorHandlers::new().default_handler(|response: ServiceResponse<B>| {
+        if let Some(limiter) = response.request().app_data::<web::Data<Limiter>>()
+            && response.status() == StatusCode::PAYLOAD_TOO_LARGE
+        {
+            limiter.hit(Limit::MessageSize);
+        }
         if has_body_of_its_own(&response) {
             return Ok(ErrorHandlerResponse::Response(response.map_into_left_body()));
         }

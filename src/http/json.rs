@@ -2,26 +2,60 @@
 //!
 //! Unlike `web::Json`, what is wrong is answered in our own error body, with the name of the field or the place.
 
-use crate::protocol::{ApiError, ErrorCode};
+use crate::{
+    limiter::{Limit, Limiter},
+    protocol::{ApiError, ErrorCode, check_json_depth},
+};
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
-    web::{BufMut, BytesMut},
+    web::{self, BufMut, BytesMut},
 };
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use std::time::Duration;
 
 /// The body of a request, which must be one JSON object of at most [`JsonLimit`] bytes.
 pub struct Json<T>(pub T);
 
-/// The largest JSON body, in bytes. As `app_data` of a resource or a scope it holds there; without, the default does.
+/// The body of a request as it is, within [`JsonLimit`].
+pub struct Body(pub BytesMut);
+
+/// What a JSON body may be. As `app_data` of the app, a resource or a scope it holds there; without, the default does.
 #[derive(Clone, Copy, Debug)]
-pub struct JsonLimit(pub usize);
+pub struct JsonLimit {
+    pub max_bytes: usize,
+    /// How deep it may be nested.
+    pub max_depth: usize,
+    /// How long it may take to come.
+    pub timeout: Duration,
+}
 
 impl Default for JsonLimit {
     fn default() -> Self {
-        Self(64 * 1024)
+        Self { max_bytes: 64 * 1024, max_depth: 32, timeout: Duration::from_secs(10) }
+    }
+}
+
+impl FromRequest for Body {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limit = request.app_data::<JsonLimit>().copied().unwrap_or_default();
+        let limiter = request.app_data::<web::Data<Limiter>>().cloned();
+        let payload = payload.take();
+        Box::pin(async move {
+            let hit = |limit| limiter.iter().for_each(|limiter| limiter.hit(limit));
+            let Ok(body) = tokio::time::timeout(limit.timeout, read(payload, limit.max_bytes)).await else {
+                hit(Limit::RequestBodyTime);
+                return Err(ApiError::new(ErrorCode::RequestTimeout, "The body did not come in time."));
+            };
+            let body = body?;
+            check_json_depth(&body, limit.max_depth).inspect_err(|_| hit(Limit::JsonDepth))?;
+            Ok(Self(body))
+        })
     }
 }
 
@@ -30,12 +64,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = request.app_data::<JsonLimit>().copied().unwrap_or_default();
         let checked = check_content_type(request);
-        let payload = payload.take();
+        let body = Body::from_request(request, payload);
         Box::pin(async move {
             checked?;
-            let body = read(payload, limit).await?;
+            let Body(body) = body.await?;
             parse(&body).map(Self)
         })
     }
@@ -54,7 +87,7 @@ pub fn check_content_type(request: &HttpRequest) -> Result<(), ApiError> {
     if is_json { Ok(()) } else { Err(ApiError::new(ErrorCode::InvalidJson, "The body must be application/json.")) }
 }
 
-async fn read(mut payload: Payload, JsonLimit(limit): JsonLimit) -> Result<BytesMut, ApiError> {
+async fn read(mut payload: Payload, limit: usize) -> Result<BytesMut, ApiError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk =
@@ -157,7 +190,7 @@ mod tests {
     async fn post(content_type: Option<&str>, body: String) -> (StatusCode, serde_json::Value) {
         let app =
             init_service(App::new().service(
-                web::resource("/").app_data(JsonLimit(32)).route(
+                web::resource("/").app_data(JsonLimit { max_bytes: 32, ..JsonLimit::default() }).route(
                     web::post().to(|Json(outer): Json<Outer>| async move { HttpResponse::Ok().json(outer.name) }),
                 ),
             ))

@@ -3,8 +3,10 @@
 mod accepted;
 mod auth;
 mod chat;
+mod client_address;
 mod connections;
 mod conversations;
+mod cors;
 mod documents;
 mod drain;
 mod error;
@@ -20,12 +22,14 @@ mod query;
 mod ws;
 
 pub use accepted::set_options;
+pub use client_address::client_address;
+pub use cors::cors;
 pub use drain::StopRequest;
 pub use error::{ErrorBody, error_bodies};
 pub use headers::security_headers;
 pub use identity::require_operator;
 pub use in_flight::{InFlight, count_requests};
-pub use json::{Json, JsonLimit};
+pub use json::{Body, Json, JsonLimit};
 pub use page::PageQuery;
 pub use query::Query;
 

@@ -1,7 +1,9 @@
 //! `GET /ws/chat`: the upgrade to a session.
 
+use super::client_address;
 use crate::{
     auth::{Identity, Tickets, Tokens},
+    limiter::{Limit, Origins},
     limits::MAX_USER_AGENT_CHARS,
     protocol::{ApiError, ErrorCode, Offer},
     session::{self, Opening, SessionContext},
@@ -9,7 +11,7 @@ use crate::{
 };
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
+    http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
     web,
 };
 use serde::Deserialize;
@@ -31,21 +33,44 @@ async fn chat(
     context: web::Data<SessionContext>,
     tickets: web::Data<Tickets>,
     turns: web::Data<Turns>,
+    origins: web::Data<Origins>,
 ) -> Result<HttpResponse, actix_web::Error> {
     turns.check_open()?;
+    check_origin(&request, &origins).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
+    let address = client_address(&request);
+    let address_place = context.limiter.connect(address)?;
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
     let offer = Offer::parse(offered).ok_or_else(|| {
         ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `chat.v1` or `chat.v2`, or none.")
     })?;
     let auth = authenticate(&request, proof, offer.token.as_deref(), &context.tokens, &tickets);
+    let user_place = match &auth {
+        Some(Ok(identity)) => Some(context.limiter.sign_in_socket(identity.user_id, address)?),
+        _ => None,
+    };
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let opening = Opening {
         offer,
         auth,
-        address: request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default(),
+        address,
+        address_place,
+        user_place,
         user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARS).collect(),
     };
     session::upgrade(&request, payload, context.as_ref().clone(), opening)
+}
+
+/// Refuses pages of other origins: a browser would open the socket for them, with whatever the visitor's network allows.
+/// Who sends no `Origin` is no browser.
+fn check_origin(request: &HttpRequest, origins: &Origins) -> Result<(), ApiError> {
+    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    match header(ORIGIN) {
+        Some(origin) if !origins.allows(origin, header(HOST)) => Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "Pages of this origin may not connect: see `server.allowed_origins`.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The first proof that the request holds. A proof that fails leaves the socket open for another try.

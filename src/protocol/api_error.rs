@@ -1,7 +1,7 @@
 //! A failure on its way to a client.
 
 use super::ErrorCode;
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 use uuid::Uuid;
 
 /// An error that a client is told of: the same in an `error` frame and in the body of a REST answer.
@@ -30,6 +30,13 @@ impl ApiError {
 
     pub fn overloaded(message: &'static str, retry_after_ms: u64) -> Self {
         Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ErrorCode::Overloaded, message) }
+    }
+
+    /// More than a limit allows within its time.
+    pub fn rate_limited(message: &'static str, wait: Duration) -> Self {
+        // Rounded up: who comes back a little early is refused again.
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        Self { retry_after_ms: Some(wait_ms), ..Self::new(ErrorCode::RateLimited, message) }
     }
 
     /// A failure that is nobody's business but ours: the cause goes to the log, the client gets a correlation id.

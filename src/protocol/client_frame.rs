@@ -8,6 +8,9 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
+/// What an error says of a field that is wrong, at most; in bytes.
+const MAX_REASON_BYTES: usize = 200;
+
 /// A frame of a client. Unknown fields are ignored, an unknown `type` is an error.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientFrame {
@@ -126,7 +129,9 @@ fn invalid_json(error: &serde_json::Error) -> ApiError {
 
 fn fields_of<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let reason = error.inner().to_string();
+        // It may repeat the value that is wrong.
+        let mut reason = error.inner().to_string();
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         match error.path().to_string() {
             // A missing field is an error of the object around it, so that its name is only in the message.
             path if path == "." => ApiError::new(ErrorCode::InvalidField, reason),
@@ -174,6 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn errors_are_short_whatever_the_frame_holds() {
+        let long = "ä".repeat(5_000);
+        for text in [
+            format!(r#"{{"type":"message","message":"x","attachments":"{long}"}}"#),
+            format!(r#"{{"type":"message","message":"x","session_id":"{long}"}}"#),
+            format!(r#"{{"type":"{long}"}}"#),
+        ] {
+            let (_, message) = error_of(&text);
+            assert!(message.len() < 1_000, "{message}");
+        }
+    }
+
+    #[test]
     fn tokens_stay_out_of_debug_output() {
         let frame = ClientFrame::parse(r#"{"type":"auth","token":"s3cret"}"#).unwrap();
         assert!(!format!("{frame:?}").contains("s3cret"));
@@ -184,10 +202,76 @@ mod tests {
         assert_eq!(error_of(&"[".repeat(100_000)).0, ErrorCode::InvalidJson);
     }
 
+    /// A value of JSON, up to a few levels deep.
+    fn json() -> impl Strategy<Value = Value> {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,40}".prop_map(Value::from),
+            Just(Value::from("x".repeat(3_000))),
+            Just(Value::from(id)),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((".{0,20}", inner), 0..4)
+                    .prop_map(|fields| fields.into_iter().collect::<Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    fn frame() -> impl Strategy<Value = Value> {
+        let types = ["auth", "message", "resume", "cancel", "ping", "typing", "", "Auth"];
+        let fields = [
+            "token",
+            "message",
+            "session_id",
+            "customer_id",
+            "client_message_id",
+            "attachments",
+            "metadata",
+            "turn_id",
+            "last_seq",
+            "id",
+            "other",
+        ];
+        let fields = prop::collection::vec((prop::sample::select(fields.to_vec()), json()), 0..8);
+        (prop::sample::select(types.to_vec()), fields).prop_map(|(frame_type, fields)| {
+            let named = [("type", Value::from(frame_type))].into_iter().chain(fields);
+            named.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
+        })
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".*") {
             let _ = ClientFrame::parse(&text);
+        }
+
+        #[test]
+        fn a_frame_is_read_or_refused_in_few_words(frame in frame()) {
+            match ClientFrame::parse(&frame.to_string()) {
+                Ok(ClientFrame::Message(message)) => prop_assert_eq!(&frame["message"], &Value::from(message.message)),
+                Ok(ClientFrame::Resume(resume)) => {
+                    prop_assert_eq!(frame["last_seq"].as_i64().unwrap_or(-1), resume.last_seq);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    prop_assert!(matches!(error.code, ErrorCode::InvalidField | ErrorCode::UnknownType));
+                    prop_assert!(error.message.len() <= 1_000, "{}", error.message);
+                }
+            }
+        }
+
+        /// What a network leaves of a frame.
+        #[test]
+        fn a_frame_that_is_cut_is_no_json(frame in frame(), share in 0.0..1.0) {
+            let text = frame.to_string();
+            let at = text.floor_char_boundary((text.len() as f64 * share) as usize);
+            prop_assert_eq!(ClientFrame::parse(&text[..at]).unwrap_err().code, ErrorCode::InvalidJson);
         }
     }
 }

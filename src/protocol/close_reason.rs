@@ -21,6 +21,8 @@ pub enum CloseReason {
     HeartbeatTimeout,
     /// The peer took nothing of what waited for it.
     SlowReader,
+    TooManyViolations,
+    TooManyConnections,
 }
 
 impl CloseReason {
@@ -37,6 +39,8 @@ impl CloseReason {
             Self::AuthDeadline | Self::TooManyAuthFailures | Self::AuthExpired => 4401,
             Self::SlowReader => 4009,
             Self::HeartbeatTimeout => 4408,
+            Self::TooManyViolations => 4429,
+            Self::TooManyConnections => 1013,
         }
     }
 
@@ -55,6 +59,8 @@ impl CloseReason {
             Self::AuthExpired => "the token has expired",
             Self::HeartbeatTimeout => "no sign of life in time",
             Self::SlowReader => "what waits for you was not taken in time; reconnect, then resume",
+            Self::TooManyViolations => "too many frames over the limit",
+            Self::TooManyConnections => "too many connections; try again later",
         }
     }
 }

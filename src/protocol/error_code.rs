@@ -53,6 +53,7 @@ error_codes! {
     UnknownSubprotocol = "UNKNOWN_SUBPROTOCOL", 400, false, "none of the subprotocols that the upgrade offers is ours";
     NotFound = "NOT_FOUND", 404, false, "no such thing, or not for this user";
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, false, "the address does not take this HTTP method";
+    RequestTimeout = "REQUEST_TIMEOUT", 408, true, "the request did not come in time";
     EmailTaken = "EMAIL_TAKEN", 409, false, "an account has this e-mail already";
     WeakPassword = "WEAK_PASSWORD", 422, false, "too easy to guess; the error says why";
     TurnInProgress = "TURN_IN_PROGRESS", 409, true, "the conversation's turn is still running";

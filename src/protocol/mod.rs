@@ -7,6 +7,7 @@ mod client_frame;
 mod close_reason;
 mod dialect;
 mod error_code;
+mod json_depth;
 mod server_frame;
 
 pub use api_error::ApiError;
@@ -14,6 +15,7 @@ pub use client_frame::{AuthFrame, CancelFrame, ClientFrame, MessageFrame, PingFr
 pub use close_reason::CloseReason;
 pub use dialect::{Dialect, Offer};
 pub use error_code::ErrorCode;
+pub use json_depth::check_json_depth;
 pub use server_frame::{
     AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, GoingAway, HeadOfTurn, Heartbeat,
     Pong, ProgressFrame, Resumed, ServerFrame, Step, TokenFrame, TurnState, UserView,

@@ -4,15 +4,18 @@
 //! and what happens meanwhile waits in the turns' logs.
 
 use super::{
+    door::Door,
+    effect::{Effect, NewTurn},
     fragments::Fragments,
     outlet::{Flow, Outlet},
     socket::{self, Received, SocketContext, SocketHandler},
-    state::{Effect, NewTurn, Now, SessionState, Verifier},
+    state::{Now, SessionState},
 };
 use crate::{
     auth::{Identity, Tokens},
-    config::SessionConfig,
+    config::{LimitsConfig, SessionConfig},
     domain::{SessionId, TurnId, UserId},
+    limiter::{AddressPlace, Limit, Limiter, UserPlace},
     limits::SESSION_ROOM_BYTES,
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionManager, Registration, SessionCommand, Vitals},
@@ -30,6 +33,7 @@ use actix_web::{
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use std::{
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -39,6 +43,8 @@ use std::{
 #[derive(Clone)]
 pub struct SessionContext {
     pub config: Arc<SessionConfig>,
+    pub limits: Arc<LimitsConfig>,
+    pub limiter: Arc<Limiter>,
     pub tokens: Data<Tokens>,
     pub rules: QuestionRules,
     pub registry: Addr<ConnectionManager>,
@@ -46,19 +52,16 @@ pub struct SessionContext {
     pub workflow: Addr<Workflow>,
 }
 
-impl Verifier for SessionContext {
-    fn verify(&self, token: &str) -> Result<Identity, ApiError> {
-        self.tokens.verify_access(token)
-    }
-}
-
 /// Who opens a socket, and from where.
 pub struct Opening {
     pub offer: Offer,
     /// What became of the proof in the request, when there was one.
     pub auth: Option<Result<Identity, ApiError>>,
-    /// The peer's IP address.
-    pub address: String,
+    /// The client's, as far as proxies can be trusted.
+    pub address: IpAddr,
+    pub address_place: AddressPlace,
+    /// When `auth` says who it is.
+    pub user_place: Option<UserPlace>,
     pub user_agent: String,
 }
 
@@ -68,6 +71,10 @@ pub struct ChatSession {
     flow: Rc<Flow>,
     /// From the start of the actor on, which knows its address.
     running: Option<Running>,
+    address: IpAddr,
+    /// Held as long as the socket.
+    _address_place: AddressPlace,
+    user_place: Option<UserPlace>,
     auth: Option<Result<Identity, ApiError>>,
     fragments: Fragments,
     /// Empty between events; kept for its memory.
@@ -91,13 +98,16 @@ pub fn upgrade(
     context: SessionContext,
     opening: Opening,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let Opening { offer, auth, address, user_agent } = opening;
+    let Opening { offer, auth, address, address_place, user_place, user_agent } = opening;
     let max_message_bytes = context.config.max_message_bytes;
-    let vitals = Vitals::new(SessionId::new(), offer.dialect, address, user_agent);
+    let vitals = Vitals::new(SessionId::new(), offer.dialect, address.to_string(), user_agent);
     let flow = Rc::<Flow>::default();
     let session = ChatSession {
         vitals: Arc::clone(&vitals),
         flow: Rc::clone(&flow),
+        address,
+        _address_place: address_place,
+        user_place,
         context,
         running: None,
         auth,
@@ -117,8 +127,17 @@ impl Actor for ChatSession {
         let now = Now::read();
         self.flow.connect(ctx.address().recipient::<SendMore>());
         let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>());
-        let state =
-            SessionState::new(Arc::clone(&self.context.config), self.context.rules, self.vitals.dialect, mailbox, now);
+        let mut state = SessionState::new(
+            Arc::clone(&self.context.config),
+            &self.context.limits,
+            self.context.rules,
+            self.vitals.dialect,
+            mailbox,
+            now,
+        );
+        if let Some(place) = self.user_place.take() {
+            state.on_place(place);
+        }
         let alarm_at = state.next_alarm();
         self.running = Some(Running {
             registration: Registration::new(
@@ -132,7 +151,7 @@ impl Actor for ChatSession {
         });
         log::info!(connection_id:% = self.vitals.session_id, address = self.vitals.address; "a session opened");
         if let Some(outcome) = self.auth.take() {
-            self.decide(ctx, |state, _, now, effects| state.on_auth(outcome, now, effects));
+            self.decide(ctx, |state, door, now, effects| state.on_auth(outcome, door, now, effects));
         }
     }
 
@@ -146,7 +165,7 @@ impl ChatSession {
     fn decide(
         &mut self,
         ctx: &mut Context,
-        decision: impl FnOnce(&mut SessionState, &SessionContext, Now, &mut Vec<Effect>),
+        decision: impl FnOnce(&mut SessionState, &Door<'_>, Now, &mut Vec<Effect>),
     ) {
         let Some(running) = &mut self.running else { return };
         let now = Now::read();
@@ -154,7 +173,8 @@ impl ChatSession {
         if self.flow.take_asked() {
             running.state.follows().make_room(SESSION_ROOM_BYTES);
         }
-        decision(&mut running.state, &self.context, now, &mut effects);
+        let door = Door { context: &self.context, address: self.address };
+        decision(&mut running.state, &door, now, &mut effects);
         self.vitals.set_holds_back(running.state.follows().holds_back());
         // An alarm that rings too early sets itself anew; only one that would ring too late has to be moved.
         let wanted = running.state.next_alarm();
@@ -180,6 +200,7 @@ impl ChatSession {
             }
             Effect::Ping => ctx.ping(b""),
             Effect::Close(reason) => self.close(reason, ctx),
+            Effect::Hit(limit) => self.context.limiter.hit(limit),
             Effect::Identified(user_id) => {
                 self.vitals.set_user(user_id);
                 log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
@@ -247,7 +268,13 @@ impl SocketHandler for ChatSession {
 
     fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
         self.vitals.received_frame(text.len());
-        self.decide(ctx, |state, context, now, effects| state.on_text(text, now, context, effects));
+        self.decide(ctx, |state, door, now, effects| state.on_text(text, now, door, effects));
+    }
+
+    fn on_other_frame(&mut self, ctx: &mut Context) -> bool {
+        let mut answer = false;
+        self.decide(ctx, |state, _, _, effects| answer = state.on_other_frame(effects));
+        answer
     }
 
     fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {
@@ -256,6 +283,9 @@ impl SocketHandler for ChatSession {
 
     fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
         if self.running.is_some() {
+            if reason == CloseReason::MessageTooBig {
+                self.context.limiter.hit(Limit::MessageSize);
+            }
             let code = reason.code();
             log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
             let description = Some(reason.text().to_owned());

@@ -1,6 +1,6 @@
 //! The turns that a session follows, and how much of them may go out now.
 
-use super::state::{Effect, Now};
+use super::{effect::Effect, state::Now};
 use crate::{
     domain::TurnId,
     limits::SESSION_ROOM_BYTES,

@@ -16,7 +16,7 @@ use std::{
 /// Two bytes, a length of up to eight more, and a mask of four (RFC 6455, 5.2).
 const MAX_HEADER_BYTES: usize = 14;
 
-/// The bytes of a WebSocket, up to the first frame that is too large; then an error.
+/// The bytes of a WebSocket, up to the first frame that is too large; then an error. A failure of the network is an end.
 pub struct FrameGuard<S> {
     stream: S,
     frames: Frames,
@@ -50,7 +50,8 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for FrameGuar
             self.refused.0.set(true);
             return Poll::Ready(Some(Err(PayloadError::Overflow)));
         }
-        polled
+        // A network that failed says no more: the codec would pass it on like a text that is not UTF-8.
+        polled.map(|item| item.filter(Result::is_ok))
     }
 }
 
@@ -139,6 +140,15 @@ mod tests {
         header.extend((1_u64 << 40).to_be_bytes());
         header.extend([0; 4]);
         assert!(Frames::new(1_000).read(&header).is_err());
+    }
+
+    #[test]
+    fn a_failure_of_the_network_is_an_end() {
+        use futures_util::{FutureExt, StreamExt, stream};
+        let failed = stream::iter([Ok(Bytes::from(frame(5, true))), Err(PayloadError::Incomplete(None))]);
+        let mut guard = FrameGuard::new(failed, 10, Refusal::default());
+        assert!(guard.next().now_or_never().unwrap().is_some_and(|bytes| bytes.is_ok()));
+        assert!(guard.next().now_or_never().unwrap().is_none());
     }
 
     proptest! {

@@ -4,6 +4,8 @@
 //! actix-web-actors: the crate is deprecated upstream, and one module holds it.
 
 mod actor;
+mod door;
+mod effect;
 mod follows;
 mod fragments;
 mod frame_guard;

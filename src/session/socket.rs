@@ -28,6 +28,11 @@ pub trait SocketHandler: Actor<Context = SocketContext<Self>> {
     /// A whole message of bytes; never called when the fragments are for text only.
     fn on_binary(&mut self, bytes: Bytes, ctx: &mut Self::Context);
 
+    /// A ping, a pong or a fragment that is not the last one. Whether a ping is to be answered.
+    fn on_other_frame(&mut self, _: &mut Self::Context) -> bool {
+        true
+    }
+
     /// The socket has to end, and the peer to be told why.
     fn close(&mut self, reason: CloseReason, ctx: &mut Self::Context);
 
@@ -67,17 +72,25 @@ pub fn receive<A: SocketHandler>(actor: &mut A, received: Received, ctx: &mut A:
         Ok(ws::Message::Binary(bytes)) => actor.fragments().push_binary(bytes).map(Some),
         Ok(ws::Message::Continuation(item)) => actor.fragments().push(item),
         Ok(ws::Message::Ping(payload)) => {
-            ctx.pong(&payload);
-            Ok(None)
+            if actor.on_other_frame(ctx) {
+                ctx.pong(&payload);
+            }
+            return;
         }
-        Ok(ws::Message::Pong(_) | ws::Message::Nop) => Ok(None),
+        Ok(ws::Message::Pong(_)) => {
+            actor.on_other_frame(ctx);
+            return;
+        }
+        Ok(ws::Message::Nop) => return,
         // The codec has checked the code (RFC 6455, 7.4).
         Ok(ws::Message::Close(reason)) => return actor.on_goodbye(reason.map(|reason| reason.code), ctx),
         Err(_) if actor.fragments().has_refused() => Err(CloseReason::MessageTooBig),
         Err(error) => Err(close_reason(&error)),
     };
     match whole {
-        Ok(None) => {}
+        Ok(None) => {
+            actor.on_other_frame(ctx);
+        }
         Ok(Some(Whole::Text(text))) => actor.on_text(&text, ctx),
         Ok(Some(Whole::Binary(bytes))) => actor.on_binary(bytes, ctx),
         Err(reason) => actor.close(reason, ctx),

@@ -1,18 +1,26 @@
 //! What a session knows and decides: frames, results and the clock go in, effects come out.
 
-use super::follows::{AnyEnded, Follows};
+use super::{
+    door::Doorkeeper,
+    effect::{
+        Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_frame, subject_of_message,
+        too_many_violations,
+    },
+    follows::{AnyEnded, Follows},
+};
 use crate::{
     auth::Identity,
-    config::SessionConfig,
+    config::{LimitsConfig, SessionConfig},
     domain::{ConversationId, TurnId, UnixMillis, UserId},
-    limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, MAX_PING_ID_BYTES, OVERLOADED_RETRY_MS},
+    limiter::{FrameBudget, FrameVerdict, Limit, UserPlace},
+    limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
-        ErrorCode, ErrorFrame, ErrorSubject, GoingAway, MessageFrame, PingFrame, Pong, ResumeFrame, Resumed,
-        ServerFrame, UserView,
+        ErrorCode, ErrorSubject, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
+        check_json_depth,
     },
-    turn::{Cursor, Followed, Mailbox, Outgoing, Style, TurnEvent, TurnLog, TurnSubject},
-    workflow::{Question, QuestionRules, StartedTurn, is_client_id},
+    turn::{Cursor, Mailbox, Style, TurnEvent, TurnLog, TurnSubject},
+    workflow::{QuestionRules, StartedTurn},
 };
 use std::{
     collections::HashMap,
@@ -33,49 +41,15 @@ impl Now {
     }
 }
 
-/// What the actor has to do.
-pub enum Effect {
-    Send(Outgoing),
-    /// A WebSocket ping.
-    Ping,
-    Close(CloseReason),
-    /// The user is known from now on.
-    Identified(UserId),
-    Start(NewTurn),
-    Resume {
-        user_id: UserId,
-        resume: ResumeFrame,
-    },
-    Cancel {
-        user_id: UserId,
-        turn_id: TurnId,
-    },
-    /// A turn is followed from now on.
-    Followed(Followed),
-    /// It ended, or is not followed any more.
-    Unfollowed(Arc<TurnLog>),
-    /// The session wants the turns that other sessions of this user start there, too.
-    FollowConversation(ConversationId),
-}
-
-/// A question that passed all that can be checked here, and the log that its answer will fill.
-pub struct NewTurn {
-    pub turn: Arc<TurnLog>,
-    pub question: Question,
-}
-
-/// Tells who a token stands for.
-pub trait Verifier {
-    /// # Errors
-    /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
-    fn verify(&self, token: &str) -> Result<Identity, ApiError>;
-}
-
 pub struct SessionState {
     config: Arc<SessionConfig>,
     rules: QuestionRules,
     auth: Auth,
+    /// From the first sign-in on, or from the upgrade.
+    user_place: Option<UserPlace>,
     auth_failures: u32,
+    budget: FrameBudget,
+    max_json_depth: usize,
     opened_at: Instant,
     last_received_at: Instant,
     next_heartbeat: Instant,
@@ -96,7 +70,14 @@ enum Auth {
 }
 
 impl SessionState {
-    pub fn new(config: Arc<SessionConfig>, rules: QuestionRules, dialect: Dialect, mailbox: Mailbox, now: Now) -> Self {
+    pub fn new(
+        config: Arc<SessionConfig>,
+        limits: &LimitsConfig,
+        rules: QuestionRules,
+        dialect: Dialect,
+        mailbox: Mailbox,
+        now: Now,
+    ) -> Self {
         let style = Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) };
         Self {
             next_heartbeat: now.instant + Duration::from_secs(config.heartbeat_interval_s),
@@ -104,7 +85,10 @@ impl SessionState {
             config,
             rules,
             auth: Auth::Nobody,
+            user_place: None,
             auth_failures: 0,
+            budget: FrameBudget::new(limits),
+            max_json_depth: limits.json_depth,
             opened_at: now.instant,
             last_received_at: now.instant,
             starting: HashMap::new(),
@@ -116,9 +100,40 @@ impl SessionState {
         self.last_received_at = now.instant;
     }
 
-    pub fn on_text(&mut self, text: &str, now: Now, verifier: &impl Verifier, effects: &mut Vec<Effect>) {
-        match ClientFrame::parse(text) {
-            Ok(ClientFrame::Auth(AuthFrame { token })) => self.on_auth(verifier.verify(&token), now, effects),
+    /// A frame that is no text, or not the whole of one. Whether it has to be answered.
+    pub fn on_other_frame(&mut self, effects: &mut Vec<Effect>) -> bool {
+        match self.budget.charge() {
+            FrameVerdict::Allowed => true,
+            FrameVerdict::Refused(_) => {
+                effects.push(Effect::Hit(Limit::Frames));
+                false
+            }
+            FrameVerdict::Close => {
+                too_many_violations(effects);
+                false
+            }
+        }
+    }
+
+    pub fn on_text(&mut self, text: &str, now: Now, doorkeeper: &impl Doorkeeper, effects: &mut Vec<Effect>) {
+        let verdict = self.budget.charge();
+        if verdict == FrameVerdict::Close {
+            return too_many_violations(effects);
+        }
+        if let Err(error) = check_json_depth(text.as_bytes(), self.max_json_depth) {
+            effects.push(Effect::Hit(Limit::JsonDepth));
+            return send_error(&error, &ErrorSubject::default(), effects);
+        }
+        let frame = ClientFrame::parse(text);
+        if let FrameVerdict::Refused(wait) = verdict {
+            effects.push(Effect::Hit(Limit::Frames));
+            let error = ApiError::rate_limited("You are sending too much. Please wait a moment.", wait);
+            return send_error(&error, &frame.map(|frame| subject_of_frame(&frame)).unwrap_or_default(), effects);
+        }
+        match frame {
+            Ok(ClientFrame::Auth(AuthFrame { token })) => {
+                self.on_auth(doorkeeper.verify(&token), doorkeeper, now, effects);
+            }
             Ok(ClientFrame::Message(message)) => self.on_message(message, now, effects),
             Ok(ClientFrame::Resume(resume)) => self.on_resume(resume, now, effects),
             Ok(ClientFrame::Cancel(cancel)) => self.on_cancel(&cancel, now, effects),
@@ -128,7 +143,13 @@ impl SessionState {
     }
 
     /// A try to authenticate, by a frame or by the upgrade request, came to this.
-    pub fn on_auth(&mut self, outcome: Result<Identity, ApiError>, now: Now, effects: &mut Vec<Effect>) {
+    pub fn on_auth(
+        &mut self,
+        outcome: Result<Identity, ApiError>,
+        doorkeeper: &impl Doorkeeper,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let outcome = outcome.and_then(|identity| match self.identity() {
             Some(known) if known.user_id != identity.user_id => {
                 Err(ApiError::new(ErrorCode::InvalidToken, "this socket belongs to another user"))
@@ -137,6 +158,15 @@ impl SessionState {
         });
         match outcome {
             Ok(identity) => {
+                if self.user_place.is_none() {
+                    match doorkeeper.admit(identity.user_id) {
+                        Ok(place) => self.user_place = Some(place),
+                        Err(error) => {
+                            send_error(&error, &ErrorSubject::default(), effects);
+                            return effects.push(Effect::Close(CloseReason::TooManyConnections));
+                        }
+                    }
+                }
                 let frame = ServerFrame::AuthSuccess(AuthSuccess {
                     message: "Authenticated",
                     user: UserView { id: identity.user_id, email: &identity.email, name: &identity.name },
@@ -161,12 +191,13 @@ impl SessionState {
         }
     }
 
+    /// The upgrade request took a place for the user already.
+    pub fn on_place(&mut self, place: UserPlace) {
+        self.user_place = Some(place);
+    }
+
     fn on_message(&mut self, message: MessageFrame, now: Now, effects: &mut Vec<Effect>) {
-        let subject = ErrorSubject {
-            turn_id: None,
-            session_id: message.session_id,
-            client_message_id: message.client_message_id.clone().filter(|id| is_client_id(id)),
-        };
+        let subject = subject_of_message(&message);
         match self.check_message(message, now) {
             Ok(new) => {
                 let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
@@ -174,7 +205,14 @@ impl SessionState {
                 self.follows.follow(Arc::clone(&new.turn), Cursor::default(), now, effects);
                 effects.push(Effect::Start(new));
             }
-            Err(error) => send_error(&error, &subject, effects),
+            Err(error) => {
+                match error.code {
+                    ErrorCode::Overloaded => effects.push(Effect::Hit(Limit::TurnsPerSession)),
+                    ErrorCode::MessageTooLong => effects.push(Effect::Hit(Limit::MessageSize)),
+                    _ => {}
+                }
+                send_error(&error, &subject, effects);
+            }
         }
     }
 
@@ -392,30 +430,9 @@ impl SessionState {
     }
 }
 
-fn on_ping(ping: PingFrame, effects: &mut Vec<Effect>) {
-    if ping.id.as_ref().is_some_and(|id| id.to_string().len() > MAX_PING_ID_BYTES) {
-        let error = ApiError::invalid_field("id", format_args!("must be at most {MAX_PING_ID_BYTES} bytes of JSON"));
-        send_error(&error, &ErrorSubject::default(), effects);
-    } else {
-        effects.push(send(ServerFrame::Pong(Pong { id: ping.id })));
-    }
-}
-
 fn notice_at(expires_at: Instant) -> Instant {
     let notice = Duration::from_secs(AUTH_EXPIRING_NOTICE_S.unsigned_abs());
     expires_at.checked_sub(notice).unwrap_or(expires_at)
-}
-
-fn subject_of(resume: &ResumeFrame) -> ErrorSubject {
-    ErrorSubject { turn_id: resume.turn_id, session_id: Some(resume.session_id), client_message_id: None }
-}
-
-fn send_error(error: &ApiError, about: &ErrorSubject, effects: &mut Vec<Effect>) {
-    effects.push(send(ServerFrame::Error(ErrorFrame::new(error, about))));
-}
-
-fn send(frame: ServerFrame<'_>) -> Effect {
-    Effect::Send(Outgoing::from(frame))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl TurnRun {
         question: Question,
     ) -> Result<Result<Self, BegunBefore>, ApiError> {
         let began = Instant::now();
-        let admission = match engine.turns.admit(&log) {
+        let admission = match engine.turns.admit(&log).await {
             Ok(admission) => admission,
             Err(refusal) => {
                 // What runs there may be this very message, sent again after a cut.

@@ -4,7 +4,9 @@
 
 use super::watch::{Stop, StopReason};
 use crate::{
+    config::WorkflowConfig,
     domain::{ConversationId, TurnId, UserId},
+    limiter::{Limit, Limiter},
     limits::{DRAIN_RETRY_MS, MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
     protocol::{ApiError, ErrorCode},
     turn::{TurnEnd, TurnLog, TurnSubject},
@@ -15,17 +17,28 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub struct Turns {
     table: Mutex<Table>,
-    max_running: usize,
+    /// Whoever waits for a place gets it in the order in which they came.
+    places: Arc<Semaphore>,
+    max_per_user: usize,
+    max_waiting: usize,
+    admission_wait: Duration,
     retention: Duration,
+    limiter: Arc<Limiter>,
 }
 
 #[derive(Default)]
 struct Table {
+    /// Those that wait for a place are among them.
     running: HashMap<TurnId, Running>,
+    /// How many of each user.
+    by_user: HashMap<UserId, usize>,
+    /// How many wait for a place.
+    waiting: usize,
     /// The running turn of a conversation. The user is part of the key: whoever names a conversation of somebody else's
     /// takes nothing from its owner until the store has refused.
     by_conversation: HashMap<(UserId, ConversationId), TurnId>,
@@ -41,6 +54,8 @@ struct Table {
 struct Running {
     log: Arc<TurnLog>,
     stop: Stop,
+    /// Given back under the table's lock, together with the conversation.
+    place: Option<OwnedSemaphorePermit>,
     /// Cancelled once the turn is accepted, or will never be.
     decided: CancellationToken,
 }
@@ -50,6 +65,8 @@ struct Running {
 pub struct TurnsStats {
     /// Turns that run now.
     pub running_turns: usize,
+    /// Turns that wait for a free place.
+    pub waiting_turns: usize,
     /// Turns that ended a short while ago, still in memory.
     pub retained_turns: usize,
     /// Since the start of the server.
@@ -57,16 +74,36 @@ pub struct TurnsStats {
 }
 
 impl Turns {
-    pub fn new(max_running: usize, retention: Duration) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), max_running, retention })
+    pub fn new(config: &WorkflowConfig, limiter: Arc<Limiter>) -> Arc<Self> {
+        Arc::new(Self {
+            table: Mutex::default(),
+            places: Arc::new(Semaphore::new(config.max_running_turns)),
+            max_per_user: config.max_running_turns_per_user,
+            max_waiting: config.max_waiting_turns,
+            admission_wait: Duration::from_millis(config.admission_wait_ms),
+            retention: Duration::from_secs(config.turn_retention_s),
+            limiter,
+        })
     }
 
-    /// Takes a place for a turn, and its conversation for itself.
+    /// Takes the conversation for a turn, and a place, for which it waits a while when all are taken.
     ///
     /// # Errors
-    /// `TURN_IN_PROGRESS` when the conversation has a running turn, `OVERLOADED` when all places are taken, or when the
-    /// server stops.
-    pub fn admit(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
+    /// `TURN_IN_PROGRESS` when the conversation has a turn, `OVERLOADED` when the user has too many, no place became
+    /// free in time, or the server stops.
+    pub async fn admit(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
+        let admission = self.reserve(log)?;
+        let place = self.place().await?;
+        let mut table = self.lock();
+        table.started += 1;
+        if let Some(running) = table.running.get_mut(&log.subject.turn_id) {
+            running.place = Some(place);
+        }
+        drop(table);
+        Ok(admission)
+    }
+
+    fn reserve(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
         let mut table = self.lock();
         let subject = log.subject;
         if table.by_conversation.contains_key(&place(&subject)) {
@@ -76,16 +113,17 @@ impl Turns {
         if table.draining {
             return Err(going_away());
         }
-        if table.running.len() >= self.max_running {
-            let reason = "The server is busy with other answers. Please try again in a moment.";
+        let of_user = table.by_user.get(&subject.user_id).copied().unwrap_or_default();
+        if self.max_per_user > 0 && of_user >= self.max_per_user {
+            self.limiter.hit(Limit::TurnsPerUser);
+            let reason = "Too many of your questions are being answered. Please wait for one of them.";
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
-        let stop = Stop::default();
+        let (stop, decided) = (Stop::default(), CancellationToken::new());
         table.by_conversation.insert(place(&subject), subject.turn_id);
-        let decided = CancellationToken::new();
-        let running = Running { log: Arc::clone(log), stop: stop.clone(), decided: decided.clone() };
+        table.by_user.insert(subject.user_id, of_user + 1);
+        let running = Running { log: Arc::clone(log), stop: stop.clone(), place: None, decided: decided.clone() };
         table.running.insert(subject.turn_id, running);
-        table.started += 1;
         Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), stop, decided: decided.drop_guard() })
     }
 
@@ -109,6 +147,25 @@ impl Turns {
             running.stop.because(StopReason::ServerStops);
         }
         table.running.len()
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        // With somebody waiting there is no free place: it would be theirs.
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let _waiting = Waiting::begin(self)?;
+        match tokio::time::timeout(self.admission_wait, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(closed)) => Err(ApiError::internal(&closed)),
+            Err(_) => Err(self.busy(Limit::Turns)),
+        }
+    }
+
+    fn busy(&self, limit: Limit) -> ApiError {
+        self.limiter.hit(limit);
+        let reason = "The server is busy with other answers. Please try again in a moment.";
+        ApiError::overloaded(reason, OVERLOADED_RETRY_MS)
     }
 
     /// A turn that runs, or ended a short while ago. Of one that is about to begin the answer waits until it has: one
@@ -151,7 +208,8 @@ impl Turns {
     pub fn stats(&self) -> TurnsStats {
         let table = self.lock();
         TurnsStats {
-            running_turns: table.running.len(),
+            running_turns: table.running.len() - table.waiting,
+            waiting_turns: table.waiting,
             retained_turns: table.ended.len(),
             started_turns: table.started,
         }
@@ -174,6 +232,12 @@ impl Turns {
         let subject = log.subject;
         if table.running.remove(&subject.turn_id).is_some() {
             table.by_conversation.remove(&place(&subject));
+            if let Some(of_user) = table.by_user.get_mut(&subject.user_id) {
+                *of_user -= 1;
+                if *of_user == 0 {
+                    table.by_user.remove(&subject.user_id);
+                }
+            }
             if let Some(end) = end {
                 log.end(end);
             }
@@ -215,6 +279,27 @@ impl Table {
 
 fn going_away() -> ApiError {
     ApiError::overloaded("The server is going away. Please try again in a moment.", DRAIN_RETRY_MS)
+}
+
+/// A turn counted as waiting.
+struct Waiting<'a>(&'a Turns);
+
+impl<'a> Waiting<'a> {
+    fn begin(turns: &'a Turns) -> Result<Self, ApiError> {
+        let mut table = turns.lock();
+        if table.waiting >= turns.max_waiting {
+            drop(table);
+            return Err(turns.busy(Limit::WaitingTurns));
+        }
+        table.waiting += 1;
+        Ok(Self(turns))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
 }
 
 /// A turn's place among the running ones; dropping it gives the place back.
@@ -270,10 +355,17 @@ impl Drop for Acceptance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turn::{Mailbox, TurnEvent, TurnSink};
+    use crate::{
+        config::LimitsConfig,
+        turn::{Mailbox, TurnEvent, TurnSink},
+    };
     use futures_util::FutureExt;
 
-    const LONG: Duration = Duration::from_secs(60);
+    fn turns(change: impl FnOnce(&mut WorkflowConfig)) -> Arc<Turns> {
+        let mut config = WorkflowConfig { max_running_turns: 9, ..WorkflowConfig::default() };
+        change(&mut config);
+        Turns::new(&config, Arc::new(Limiter::new(&LimitsConfig::default())))
+    }
 
     fn log(conversation_id: ConversationId) -> Arc<TurnLog> {
         TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id: UserId::new() })
@@ -285,7 +377,12 @@ mod tests {
     }
 
     fn refusal(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Option<ErrorCode> {
-        turns.admit(log).err().map(|error| error.code)
+        admit(turns, log).err().map(|error| error.code)
+    }
+
+    /// Takes a place, when there is one without waiting.
+    fn admit(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
+        turns.admit(log).now_or_never().expect("it waits")
     }
 
     fn interrupted() -> TurnEnd {
@@ -294,8 +391,8 @@ mod tests {
 
     #[test]
     fn a_conversation_has_one_running_turn() {
-        let (turns, log) = (Turns::new(9, LONG), log(ConversationId::new()));
-        let admission = turns.admit(&log).unwrap();
+        let (turns, log) = (turns(|_| {}), log(ConversationId::new()));
+        let admission = admit(&turns, &log).unwrap();
         assert_eq!(refusal(&turns, &next(&log)), Some(ErrorCode::TurnInProgress));
         drop(admission);
         assert_eq!(refusal(&turns, &next(&log)), None);
@@ -303,22 +400,22 @@ mod tests {
 
     #[test]
     fn a_stranger_who_names_a_conversation_takes_nothing_from_its_owner() {
-        let (turns, conversation) = (Turns::new(9, LONG), ConversationId::new());
+        let (turns, conversation) = (turns(|_| {}), ConversationId::new());
         let (own, strange) = (log(conversation), log(conversation));
-        let _attempt = turns.admit(&strange).unwrap().accept();
+        let _attempt = admit(&turns, &strange).unwrap().accept();
         let found = |log: &TurnLog| turns.running_in(log.subject.user_id, conversation).now_or_never().unwrap();
         assert!(found(&own).is_none());
-        let _acceptance = turns.admit(&own).unwrap().accept();
+        let _acceptance = admit(&turns, &own).unwrap().accept();
         assert!(Arc::ptr_eq(&found(&own).unwrap(), &own));
     }
 
     #[tokio::test]
     async fn a_turn_that_has_yet_to_begin_is_waited_for() {
-        let turns = Turns::new(9, LONG);
+        let turns = turns(|_| {});
         for accepted in [true, false] {
             let log = log(ConversationId::new());
             let TurnSubject { turn_id, conversation_id, user_id } = log.subject;
-            let admission = turns.admit(&log).unwrap();
+            let admission = admit(&turns, &log).unwrap();
             let mut by_id = Box::pin(turns.find(turn_id));
             let mut latest = Box::pin(turns.running_in(user_id, conversation_id));
             assert!((&mut by_id).now_or_never().is_none() && (&mut latest).now_or_never().is_none());
@@ -348,9 +445,9 @@ mod tests {
             }
         }
 
-        let turns = Turns::new(9, LONG);
+        let turns = turns(|config| config.max_running_turns = 1);
         let log = log(ConversationId::new());
-        let acceptance = turns.admit(&log).unwrap().accept();
+        let acceptance = admit(&turns, &log).unwrap().accept();
         let reader = Arc::new(NextTurn(Arc::clone(&turns), Mutex::default()));
         log.follow(&crate::turn::Cursor::default(), &Mailbox::new(Arc::clone(&reader)).follower(), |_| true);
         acceptance.end(interrupted());
@@ -360,21 +457,67 @@ mod tests {
         assert_eq!((turns.stats().running_turns, turns.stats().retained_turns), (0, 1));
     }
 
-    #[test]
-    fn places_are_limited_and_given_back() {
-        let turns = Turns::new(1, LONG);
-        let admission = turns.admit(&log(ConversationId::new())).unwrap();
-        assert_eq!(refusal(&turns, &log(ConversationId::new())), Some(ErrorCode::Overloaded));
+    #[tokio::test(start_paused = true)]
+    async fn places_are_limited_and_given_back() {
+        let turns = turns(|config| config.max_running_turns = 1);
+        let admission = admit(&turns, &log(ConversationId::new())).unwrap();
+        let (waiting, began) = (log(ConversationId::new()), tokio::time::Instant::now());
+        assert_eq!(turns.admit(&waiting).await.err().unwrap().code, ErrorCode::Overloaded);
+        assert_eq!(began.elapsed().as_secs(), 2, "it waits for a place");
+        assert_eq!((turns.limiter.hits().turns, turns.stats().waiting_turns), (1, 0));
         admission.reject();
-        assert_eq!(turns.stats().running_turns, 0);
-        assert_eq!(turns.stats().retained_turns, 0);
+        assert_eq!(refusal(&turns, &waiting), None);
+        assert_eq!((turns.stats().running_turns, turns.stats().retained_turns), (0, 0));
+        let table = turns.lock();
+        assert!(table.by_user.is_empty() && table.by_conversation.is_empty());
+    }
+
+    #[test]
+    fn places_go_to_those_who_wait_in_their_order() {
+        let turns = turns(|config| (config.max_running_turns, config.max_waiting_turns) = (1, 2));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let logs: [_; 4] = std::array::from_fn(|_| log(ConversationId::new()));
+        let running = admit(&turns, &log(ConversationId::new())).unwrap();
+        let mut first = Box::pin(turns.admit(&logs[0]));
+        let mut second = Box::pin(turns.admit(&logs[1]));
+        assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        let stats = turns.stats();
+        assert_eq!((stats.running_turns, stats.waiting_turns), (1, 2));
+        // A third finds the queue full, and is told at once.
+        assert_eq!(refusal(&turns, &logs[2]), Some(ErrorCode::Overloaded));
+        assert_eq!(turns.limiter.hits().waiting_turns, 1);
+
+        drop(running);
+        assert!((&mut second).now_or_never().is_none(), "it is not its turn");
+        let admitted = (&mut first).now_or_never().unwrap().unwrap();
+        // One who comes just now does not overtake, and leaves nothing when it goes.
+        assert!(turns.admit(&logs[3]).now_or_never().is_none());
+        assert_eq!(turns.stats().waiting_turns, 1);
+        drop(admitted);
+        assert!(second.now_or_never().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_user_has_so_many_turns_at_once() {
+        let turns = turns(|config| config.max_running_turns_per_user = 2);
+        let user_id = UserId::new();
+        let of_user =
+            || TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id });
+        let admissions = [admit(&turns, &of_user()), admit(&turns, &of_user())];
+        assert!(admissions.iter().all(Result::is_ok));
+        assert_eq!(refusal(&turns, &of_user()), Some(ErrorCode::Overloaded));
+        assert_eq!(refusal(&turns, &log(ConversationId::new())), None);
+        drop(admissions);
+        assert_eq!(refusal(&turns, &of_user()), None);
+        assert_eq!(turns.limiter.hits().turns_per_user, 1);
     }
 
     #[test]
     fn a_task_that_vanishes_ends_its_turn() {
-        let turns = Turns::new(1, LONG);
+        let turns = turns(|config| config.max_running_turns = 1);
         let log = log(ConversationId::new());
-        drop(turns.admit(&log).unwrap().accept());
+        drop(admit(&turns, &log).unwrap().accept());
         assert!(log.has_ended());
         assert!(turns.find(log.subject.turn_id).now_or_never().unwrap().is_some());
         assert_eq!(turns.stats().running_turns, 0);
@@ -382,8 +525,8 @@ mod tests {
 
     #[test]
     fn a_server_that_stops_takes_no_more_turns() {
-        let (turns, log) = (Turns::new(9, LONG), log(ConversationId::new()));
-        let running = turns.admit(&log).unwrap().accept();
+        let (turns, log) = (turns(|_| {}), log(ConversationId::new()));
+        let running = admit(&turns, &log).unwrap().accept();
         turns.drain();
         assert_eq!(refusal(&turns, &self::log(ConversationId::new())), Some(ErrorCode::Overloaded));
         assert_eq!(turns.check_open().unwrap_err().code, ErrorCode::Overloaded);
@@ -394,9 +537,9 @@ mod tests {
 
     #[test]
     fn ended_turns_are_forgotten_in_time() {
-        let turns = Turns::new(1, Duration::ZERO);
+        let turns = turns(|config| config.turn_retention_s = 0);
         let log = log(ConversationId::new());
-        drop(turns.admit(&log).unwrap().accept());
+        drop(admit(&turns, &log).unwrap().accept());
         turns.sweep();
         assert!(turns.find(log.subject.turn_id).now_or_never().unwrap().is_none());
     }

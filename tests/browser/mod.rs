@@ -11,7 +11,7 @@ use tokio::{process::Command, time::timeout};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Runs a suite of `page.mjs`.
-async fn run_suite(app: &TestApp, suite: &str) {
+pub async fn run_suite(app: &TestApp, suite: &str) {
     let packages = repository("tests/browser/node_modules/playwright-core");
     assert!(packages.exists(), "{} is missing: run .ci/install-test-tools.sh", packages.display());
     let mut command = Command::new("node");

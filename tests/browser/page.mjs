@@ -1,4 +1,4 @@
-// node page.mjs http://localhost:8000 [answers | slow]
+// node page.mjs http://localhost:8000 [answers | slow | hostile]
 //
 // Drives /ws/test in a real Chromium (CHROMIUM, or /usr/bin/chromium) against a running server. Exits 1 when a scenario
 // fails. `answers`, the default, wants a server that answers from its documents, with sources; `slow` one whose answers
@@ -348,7 +348,27 @@ const slow = {
   },
 };
 
-const scenarios = { answers, slow }[suite];
+// Wants a server with the document of tests/attackers/page.rs.
+const hostile = {
+  async "markup in a document stays text"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    await register(visitor);
+    await ask(visitor, "What is the torque of a Frobnitz clamp?");
+    await answered(visitor);
+    const shown = await turn(page, 0).innerText();
+    assert.ok(shown.includes("17 Nm"), shown);
+    assert.ok(shown.includes("onerror"), `the markup is shown as it is: ${shown}`);
+    await page.reload();
+    await page.locator(".turn .meta").waitFor();
+    assert.equal(
+      await page.locator("#turns :is(img, script, svg[onload], iframe, a[href^=javascript])").count(), 0, "no markup came to life",
+    );
+    return visitor;
+  },
+};
+
+const scenarios = { answers, slow, hostile }[suite];
 assert.ok(scenarios, `there is no suite ${suite}`);
 let failed = 0;
 for (const [name, run] of Object.entries(scenarios)) {

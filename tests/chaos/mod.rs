@@ -23,7 +23,7 @@ const USERS: usize = 24;
 /// Conversations that a user has at once on one socket.
 const CONVERSATIONS: usize = 3;
 /// Turns of each, one behind the other.
-const TURNS: usize = 5;
+const TURNS: usize = 4;
 /// How long a round may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 

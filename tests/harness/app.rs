@@ -12,7 +12,7 @@ use std::{
 };
 use switchboard::{
     app::{Application, ApplicationHandle},
-    config::{Config, ProviderKind, ScriptedConfig},
+    config::{Config, LimitsConfig, ProviderKind, ScriptedConfig},
     registry::GetStats,
     workflow::Turns,
 };
@@ -80,6 +80,14 @@ impl TestApp {
         config.provider.scripted.interval_ms = 0;
         // Loading the documents takes longer than most tests; those that need them switch it on.
         config.knowledge.seed = false;
+        // Tests come from one address, and faster than people.
+        config.limits = LimitsConfig {
+            logins_per_minute_per_address: 0,
+            logins_per_minute_per_account: 0,
+            registrations_per_minute_per_address: 0,
+            frames_per_s: 0,
+            ..LimitsConfig::default()
+        };
         change(&mut config);
         let database_url = config.database.url.clone();
         let application = Application::build(config).await.unwrap();

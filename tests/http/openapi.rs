@@ -88,7 +88,7 @@ async fn every_answer_carries_the_security_headers_and_none_of_cors() {
         (Method::GET, "/api/docs/", 200),
         (Method::GET, "/nowhere", 404),
         (Method::DELETE, "/health", 405),
-        (Method::GET, "/ws/chat", 400),
+        (Method::GET, "/ws/chat", 403),
         (Method::GET, "/api/v1/auth/me", 401),
         (Method::GET, "/api/v1/conversations?limit=0", 401),
         (Method::OPTIONS, "/api/v1/chat", 405),

@@ -5,4 +5,4 @@
 mod choice;
 mod openai;
 mod real_model;
-mod upstream;
+pub mod upstream;

@@ -40,6 +40,7 @@ async fn the_server_runs_a_bounded_number_of_turns() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 1;
         config.workflow.max_running_turns = 1;
+        config.workflow.admission_wait_ms = 0;
         config.provider.scripted.interval_ms = 10;
     })
     .await;

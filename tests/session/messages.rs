@@ -64,7 +64,7 @@ async fn what_is_no_frame_of_the_protocol_is_answered_with_its_place() {
         ("{}{}".to_owned(), "INVALID_JSON", "column 3"),
         ("[]".to_owned(), "INVALID_JSON", "object"),
         ("\"ping\"".to_owned(), "INVALID_JSON", "object"),
-        ("[".repeat(10_000), "INVALID_JSON", "column"),
+        ("[".repeat(10_000), "INVALID_JSON", "nested"),
         ("{}".to_owned(), "INVALID_FIELD", "`type`"),
         (json!({"type": 7}).to_string(), "INVALID_FIELD", "`type`"),
         (json!({"type": "shout"}).to_string(), "UNKNOWN_TYPE", "shout"),

@@ -6,9 +6,10 @@ use crate::{
         Tickets,
         test_support::{service, service_with, tokens},
     },
-    config::AuthConfig,
+    config::{AuthConfig, LimitsConfig},
     domain::{Email, Role},
     http::error,
+    limiter::Limiter,
 };
 use actix_web::{
     App,
@@ -30,6 +31,10 @@ macro_rules! app {
                 .wrap(error::error_bodies())
                 .app_data($accounts.clone())
                 .app_data($tickets.clone())
+                .app_data(Data::new(Limiter::new(&LimitsConfig {
+                    logins_per_minute_per_account: 0,
+                    ..LimitsConfig::default()
+                })))
                 .app_data(Data::new(tokens()))
                 .configure(error::configure)
                 .configure(routes),

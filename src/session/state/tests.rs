@@ -4,18 +4,24 @@ use super::*;
 use crate::{
     auth::test_support::user,
     domain::{AnswerMetadata, FinishReason, MessageId, Role, User},
+    limiter::Limiter,
     turn::{TurnEnd, TurnSink},
 };
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use tokio::sync::mpsc;
 
 /// The unix time at which the tests begin, in seconds.
 const START_S: i64 = 1_800_000_000;
 
 /// Tokens of the tests are the seconds of their life, with the user they stand for.
-struct TestVerifier<'a>(&'a User, Now);
+struct TestDoor<'a>(&'a User, Now);
 
-impl Verifier for TestVerifier<'_> {
+impl Doorkeeper for TestDoor<'_> {
+    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError> {
+        Limiter::new(&LimitsConfig::default()).sign_in_socket(user, Ipv4Addr::LOCALHOST.into())
+    }
+
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         let life_s: i64 = token.parse().map_err(|_| ApiError::new(ErrorCode::InvalidToken, "not a number"))?;
         Ok(identity(self.0, self.1.unix.seconds() + life_s))
@@ -53,7 +59,14 @@ impl Session {
         let (sink, mail) = mpsc::channel(4);
         let now = Now { instant: Instant::now(), unix: UnixMillis(START_S * 1000) };
         let rules = QuestionRules { max_message_chars: 100, script: None };
-        let state = SessionState::new(Arc::new(config), rules, Dialect::V2, Mailbox::new(sink.clone()), now);
+        let state = SessionState::new(
+            Arc::new(config),
+            &LimitsConfig::default(),
+            rules,
+            Dialect::V2,
+            Mailbox::new(sink.clone()),
+            now,
+        );
         Self { state, mail, sink, now, user: user("ada@example.org", Role::User), effects: Vec::new() }
     }
 
@@ -77,8 +90,8 @@ impl Session {
     }
 
     fn say(&mut self, frame: &Value) {
-        let verifier = TestVerifier(&self.user, self.now);
-        self.state.on_text(&frame.to_string(), self.now, &verifier, &mut self.effects);
+        let door = TestDoor(&self.user, self.now);
+        self.state.on_text(&frame.to_string(), self.now, &door, &mut self.effects);
     }
 
     /// Starts a turn that the workflow accepts.

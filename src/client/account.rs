@@ -1,0 +1,106 @@
+//! Who signs in: an account at the server, and tokens that are still good. Many connections may share one.
+
+use super::{ClientError, Connector, ServerError, connection::server_error};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{io, time::Duration};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+
+/// An access token with less left than this is renewed; the server warns 60 seconds before the end.
+const RENEW_BEFORE_END: Duration = Duration::from_secs(90);
+/// Until an answer of REST.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An account that is signed in.
+pub struct Account {
+    http: reqwest::Client,
+    base: String,
+    tokens: Mutex<Tokens>,
+}
+
+#[derive(Clone)]
+struct Tokens {
+    access: String,
+    /// Without it and the end, the access token is used until the server refuses it.
+    renewal: Option<Renewal>,
+}
+
+#[derive(Clone)]
+struct Renewal {
+    refresh: String,
+    ends_at: Instant,
+}
+
+impl Account {
+    /// Makes a new account.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses, for example with `EMAIL_TAKEN` or `OVERLOADED`.
+    pub async fn register(connector: &Connector, name: &str, email: &str, password: &str) -> Result<Self, ClientError> {
+        Self::with_tokens_of(connector, "register", json!({"name": name, "email": email, "password": password})).await
+    }
+
+    /// Signs in to an account.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn sign_in(connector: &Connector, email: &str, password: &str) -> Result<Self, ClientError> {
+        Self::with_tokens_of(connector, "login", json!({"email": email, "password": password})).await
+    }
+
+    /// An account of which there is only an access token; it ends when the token does.
+    pub fn from_token(connector: &Connector, access_token: String) -> Self {
+        let tokens = Tokens { access: access_token, renewal: None };
+        Self { http: reqwest::Client::new(), base: connector.http_url(), tokens: Mutex::new(tokens) }
+    }
+
+    /// An access token that is good for a while. Of all who ask at once, one renews it.
+    ///
+    /// # Errors
+    /// When it has to be renewed, and that fails.
+    pub async fn access_token(&self) -> Result<String, ClientError> {
+        let mut tokens = self.tokens.lock().await;
+        if let Some(renewal) = &tokens.renewal
+            && renewal.ends_at.saturating_duration_since(Instant::now()) < RENEW_BEFORE_END
+        {
+            let body = json!({"refresh_token": renewal.refresh});
+            *tokens = post(&self.http, &self.base, "refresh", &body).await?;
+        }
+        Ok(tokens.access.clone())
+    }
+
+    async fn with_tokens_of(connector: &Connector, route: &str, body: Value) -> Result<Self, ClientError> {
+        let http = reqwest::Client::new();
+        let base = connector.http_url();
+        let tokens = Mutex::new(post(&http, &base, route, &body).await?);
+        Ok(Self { http, base, tokens })
+    }
+}
+
+async fn post(http: &reqwest::Client, base: &str, route: &str, body: &Value) -> Result<Tokens, ClientError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        access_token: String,
+        refresh_token: String,
+        expires_in: u64,
+    }
+    let exchange = async {
+        let response = http.post(format!("{base}/api/v1/auth/{route}")).json(body).send().await?;
+        let status = response.status();
+        Ok::<_, reqwest::Error>((status, response.text().await?))
+    };
+    let (status, text) = timeout(TIMEOUT, exchange)
+        .await
+        .map_err(|_| ClientError::Timeout("signing in"))?
+        .map_err(|error| ClientError::Connect(io::Error::other(error)))?;
+    if !status.is_success() {
+        let error: ServerError = server_error(&text);
+        return Err(ClientError::Refused { status: status.as_u16(), error });
+    }
+    let answer: Answer = serde_json::from_str(&text).map_err(|error| ClientError::Protocol(error.to_string()))?;
+    let ends_at = Instant::now() + Duration::from_secs(answer.expires_in);
+    Ok(Tokens { access: answer.access_token, renewal: Some(Renewal { refresh: answer.refresh_token, ends_at }) })
+}

@@ -1,0 +1,232 @@
+//! A client that stays signed in over many connections, one at a time, and asks one question at a time.
+
+use super::{Account, Answer, ClientError, Connection, Connector, Frame, Opened, connection::auth_error};
+use serde_json::{Map, Value, json};
+use std::{future::pending, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// The first wait before connecting again, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Tries to connect again before giving up.
+const MAX_TRIES: u32 = 8;
+
+/// What to ask.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub text: String,
+    /// The conversation to go on with; a new one without.
+    pub conversation_id: Option<String>,
+    /// Names the message, so that it can be sent again after a cut.
+    pub client_message_id: String,
+    /// Stored with the turn.
+    pub metadata: Map<String, Value>,
+}
+
+pub struct Client {
+    connector: Connector,
+    account: Arc<Account>,
+    /// None after a cut.
+    connection: Option<Connection>,
+    /// Failed tries to connect since the last that succeeded.
+    failures: u32,
+    /// Of connections that are gone.
+    received_bytes: u64,
+}
+
+impl Question {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            conversation_id: None,
+            client_message_id: uuid::Uuid::new_v4().to_string(),
+            metadata: Map::new(),
+        }
+    }
+
+    pub(super) fn frame(&self) -> String {
+        let mut frame = json!({"type": "message", "message": self.text, "client_message_id": self.client_message_id});
+        if let Some(id) = &self.conversation_id {
+            frame["session_id"] = id.as_str().into();
+        }
+        if !self.metadata.is_empty() {
+            frame["metadata"] = Value::Object(self.metadata.clone());
+        }
+        frame.to_string()
+    }
+}
+
+impl Client {
+    /// Connects and signs in.
+    ///
+    /// # Errors
+    /// When there is no connection, or it is refused.
+    pub async fn connect(connector: Connector, account: Arc<Account>) -> Result<Self, ClientError> {
+        Ok(Self::connect_timed(connector, account).await?.0)
+    }
+
+    /// The same, and when the upgrade was answered, and when the session was authenticated.
+    ///
+    /// # Errors
+    /// When there is no connection, or it is refused.
+    pub async fn connect_timed(
+        connector: Connector,
+        account: Arc<Account>,
+    ) -> Result<(Self, Instant, Instant), ClientError> {
+        let Opened { connection, connected_at, authenticated_at } = connector.open(&account).await?;
+        let client = Self { connector, account, connection: Some(connection), failures: 0, received_bytes: 0 };
+        Ok((client, connected_at, authenticated_at))
+    }
+
+    /// Asks, and reads the answer with [`Answer::next`].
+    ///
+    /// # Errors
+    /// When the connection has ended for good.
+    pub async fn ask(&mut self, question: Question) -> Result<Answer<'_>, ClientError> {
+        Answer::start(self, question).await
+    }
+
+    /// Stays connected until `until`, with nothing asked: answers pings, keeps the proof fresh. Returns early when the
+    /// connection ends; the next question makes a new one. Needed wherever a client pauses: who answers no ping is
+    /// taken for dead.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub async fn idle(&mut self, until: Instant) -> Result<(), ClientError> {
+        tokio::select! {
+            error = self.stay() => Err(error),
+            () = tokio::time::sleep_until(until) => Ok(()),
+        }
+    }
+
+    /// [`Client::idle`] without an end; may be dropped at any time.
+    pub async fn stay(&mut self) -> ClientError {
+        loop {
+            let Some(connection) = &mut self.connection else { return pending().await };
+            let handled = match connection.next().await {
+                Ok(text) => self.on_frame(&text).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = handled {
+                self.cut();
+                return error;
+            }
+        }
+    }
+
+    /// The bytes of all text frames so far.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes + self.connection.as_ref().map_or(0, Connection::received_bytes)
+    }
+
+    /// Cuts the connection without a goodbye, as a network does.
+    pub fn cut(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.received_bytes += connection.received_bytes();
+        }
+    }
+
+    /// Says goodbye, and waits for the answer.
+    ///
+    /// # Errors
+    /// When there was none.
+    pub async fn close(mut self) -> Result<(), ClientError> {
+        match self.connection.take() {
+            Some(connection) => connection.close().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The next frame; a connection that ended is let go of.
+    pub(super) async fn receive(&mut self) -> Result<Utf8Bytes, ClientError> {
+        let Some(connection) = &mut self.connection else {
+            return Err(ClientError::Closed { code: 1006, reason: String::new() });
+        };
+        let received = connection.next().await;
+        if received.is_err() {
+            self.cut();
+        }
+        received
+    }
+
+    pub(super) async fn send(&mut self, frame: String) -> Result<(), ClientError> {
+        let Some(connection) = &mut self.connection else {
+            return Err(ClientError::Closed { code: 1006, reason: String::new() });
+        };
+        let sent = connection.send(frame).await;
+        if sent.is_err() {
+            self.cut();
+        }
+        sent
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Connects again, after a wait that grows with every failure.
+    pub(super) async fn reconnect(&mut self) -> Result<(), ClientError> {
+        loop {
+            if self.failures > 0 {
+                sleep(backoff(self.failures, fastrand::f64())).await;
+            }
+            match self.connector.open(&self.account).await {
+                Ok(opened) => {
+                    self.connection = Some(opened.connection);
+                    self.failures = 0;
+                    return Ok(());
+                }
+                Err(error) if error.may_reconnect() && self.failures < MAX_TRIES => self.failures += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The connection was lost, not cut by us: the next one waits a little.
+    pub(super) fn note_loss(&mut self) {
+        self.failures += 1;
+    }
+
+    /// Handles what is about no turn.
+    pub(super) async fn on_frame(&mut self, text: &str) -> Result<(), ClientError> {
+        let frame = Frame::parse(text).map_err(|error| ClientError::Protocol(error.to_string()))?;
+        match &*frame.kind {
+            "auth_expiring" => {
+                let token = self.account.access_token().await?;
+                self.send(json!({"type": "auth", "token": token}).to_string()).await
+            }
+            "auth_error" => Err(auth_error(&frame)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The wait before try `failures`, with `chance` from 0 to 1: half of it to all of it.
+fn backoff(failures: u32, chance: f64) -> Duration {
+    let doubled = BACKOFF.0.saturating_mul(2_u32.saturating_pow(failures - 1));
+    doubled.min(BACKOFF.1).mul_f64(0.5 + chance / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_bound() {
+        assert_eq!(backoff(1, 1.0), Duration::from_millis(500));
+        assert_eq!(backoff(1, 0.0), Duration::from_millis(250));
+        assert_eq!(backoff(3, 1.0), Duration::from_secs(2));
+        assert_eq!(backoff(30, 1.0), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_question_says_what_it_has() {
+        let mut question = Question::new("Hello");
+        let frame: Value = serde_json::from_str(&question.frame()).unwrap();
+        assert_eq!((frame.get("session_id"), frame.get("metadata")), (None, None));
+        question.conversation_id = Some("c".to_owned());
+        question.metadata.insert("script".to_owned(), json!({"tokens": 3}));
+        let frame: Value = serde_json::from_str(&question.frame()).unwrap();
+        assert_eq!((&frame["session_id"], &frame["metadata"]["script"]["tokens"]), (&"c".into(), &3.into()));
+    }
+}

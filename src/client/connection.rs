@@ -1,0 +1,305 @@
+//! One WebSocket to the server: opening it, signing in, text frames in and out. It knows no turns.
+
+use super::{Account, ClientError, Frame, ServerError};
+use crate::protocol::Dialect;
+use futures_util::{SinkExt, StreamExt};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpSocket, TcpStream, lookup_host},
+    time::{Instant, timeout},
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
+    tungstenite::{
+        self, Message, Utf8Bytes,
+        client::IntoClientRequest,
+        handshake::client::Request,
+        http::{
+            HeaderValue, Uri,
+            header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
+        },
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+/// How long it may take until a session is authenticated, if nobody says otherwise.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the answer to a goodbye may take.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Of each connection, in bytes: small, so that a process can hold many.
+const BUFFER: usize = 4 * 1024;
+const AGENT: &str = concat!("switchboard-client/", env!("CARGO_PKG_VERSION"));
+
+/// Where the server is, and how to connect to it.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    secure: bool,
+    host: String,
+    port: u16,
+    pub dialect: Dialect,
+    /// The address to connect from; the system chooses without.
+    pub source: Option<IpAddr>,
+    /// Size of the socket's receive buffer, in bytes; the system chooses without.
+    pub receive_buffer: Option<u32>,
+    /// Until the session is authenticated.
+    pub timeout: Duration,
+}
+
+/// A session that is signed in, and when that was.
+pub struct Opened {
+    pub connection: Connection,
+    /// When the upgrade was answered.
+    pub connected_at: Instant,
+    /// When `auth_success` arrived.
+    pub authenticated_at: Instant,
+}
+
+pub struct Connection {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    received_bytes: u64,
+}
+
+impl Connector {
+    /// A server at `ws://host:port` (or `wss`, `http`, `https`), spoken to in `chat.v2`.
+    ///
+    /// # Errors
+    /// When that is no such URL.
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        let refuse = |reason: &str| ClientError::Address { url: url.to_owned(), reason: reason.to_owned() };
+        let uri: Uri = url.parse().map_err(|error: tungstenite::http::uri::InvalidUri| refuse(&error.to_string()))?;
+        let secure = match uri.scheme_str() {
+            Some("ws" | "http") => false,
+            Some("wss" | "https") => true,
+            _ => return Err(refuse("it must begin with ws:// or wss://")),
+        };
+        let host = uri.host().ok_or_else(|| refuse("it names no host"))?.to_owned();
+        if !matches!(uri.path(), "" | "/" | "/ws/chat") || uri.query().is_some() {
+            return Err(refuse("the path is always /ws/chat"));
+        }
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let dialect = Dialect::V2;
+        Ok(Self { secure, host, port, dialect, source: None, receive_buffer: None, timeout: OPENING_TIMEOUT })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where REST requests go.
+    pub fn http_url(&self) -> String {
+        format!("http{}://{}:{}", if self.secure { "s" } else { "" }, self.host, self.port)
+    }
+
+    /// The server's addresses.
+    ///
+    /// # Errors
+    /// When its name is not known.
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, ClientError> {
+        let host = self.host.trim_matches(['[', ']']);
+        let found: Vec<_> = lookup_host((host, self.port)).await.map_err(ClientError::Connect)?.collect();
+        if found.is_empty() {
+            return Err(ClientError::Connect(io::Error::new(io::ErrorKind::NotFound, "the host has no address")));
+        }
+        Ok(found)
+    }
+
+    /// Opens a session and signs in.
+    ///
+    /// # Errors
+    /// When there is no connection, the upgrade or the account's proof is refused, or it takes too long.
+    pub async fn open(&self, account: &Account) -> Result<Opened, ClientError> {
+        let opening = async {
+            let token = account.access_token().await?;
+            let stream = self.stream().await?;
+            let request = self.upgrade(&token)?;
+            let config = WebSocketConfig::default()
+                .read_buffer_size(BUFFER)
+                // Frames of a client are few and small: each is sent at once.
+                .write_buffer_size(0)
+                .max_message_size(None)
+                .max_frame_size(None);
+            let (socket, _) =
+                client_async_tls_with_config(request, stream, Some(config), None).await.map_err(refused)?;
+            let connected_at = Instant::now();
+            let mut connection = Connection { socket, received_bytes: 0 };
+            connection.read_auth().await?;
+            Ok(Opened { connection, connected_at, authenticated_at: Instant::now() })
+        };
+        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("opening a session"))?
+    }
+
+    async fn stream(&self) -> Result<TcpStream, ClientError> {
+        let mut last = None;
+        for address in self.addresses().await? {
+            match self.connect_to(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(ClientError::Connect(last.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(source) = self.source {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        let stream = socket.connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    fn upgrade(&self, token: &str) -> Result<Request, ClientError> {
+        let url = format!("ws{}://{}:{}/ws/chat", if self.secure { "s" } else { "" }, self.host, self.port);
+        let mut request = url.into_client_request().map_err(refused)?;
+        let headers = request.headers_mut();
+        let bearer = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| ClientError::Auth { code: "INVALID_TOKEN".to_owned(), message: "no token".to_owned() })?;
+        headers.insert(AUTHORIZATION, bearer);
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(self.dialect.subprotocol()));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        Ok(request)
+    }
+}
+
+impl Connection {
+    /// The bytes of all text frames so far.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// The next text frame. Pings are answered on the way. May be dropped and called again.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn next(&mut self) -> Result<Utf8Bytes, ClientError> {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    self.received_bytes += text.len() as u64;
+                    return Ok(text);
+                }
+                Some(Ok(Message::Close(frame))) => return Err(closed(frame)),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(lost(&error)),
+                None => return Err(closed_with(1006)),
+            }
+        }
+    }
+
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn send(&mut self, frame: String) -> Result<(), ClientError> {
+        self.socket.send(Message::text(frame)).await.map_err(|error| lost(&error))
+    }
+
+    /// Says goodbye with 1000, and waits for the answer.
+    ///
+    /// # Errors
+    /// When there was none, or one with another code.
+    pub async fn close(mut self) -> Result<(), ClientError> {
+        let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
+        let goodbye = async {
+            self.socket.close(Some(frame)).await.map_err(|error| lost(&error))?;
+            loop {
+                match self.next().await {
+                    Ok(_) => {}
+                    Err(ClientError::Closed { code: 1000, .. }) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        timeout(GOODBYE_TIMEOUT, goodbye).await.unwrap_or(Err(ClientError::Timeout("the goodbye")))
+    }
+
+    async fn read_auth(&mut self) -> Result<(), ClientError> {
+        let text = self.next().await?;
+        let frame = Frame::parse(&text).map_err(|error| ClientError::Protocol(error.to_string()))?;
+        match &*frame.kind {
+            "auth_success" => Ok(()),
+            "auth_error" => Err(auth_error(&frame)),
+            other => Err(ClientError::Protocol(format!("`{other}` came before `auth_success`"))),
+        }
+    }
+}
+
+pub(super) fn auth_error(frame: &Frame<'_>) -> ClientError {
+    let text = |text: &Option<super::Text<'_>>| text.as_deref().unwrap_or_default().to_owned();
+    ClientError::Auth { code: text(&frame.code), message: text(&frame.message) }
+}
+
+fn closed(frame: Option<CloseFrame>) -> ClientError {
+    match frame {
+        Some(frame) => ClientError::Closed { code: frame.code.into(), reason: frame.reason.to_string() },
+        None => closed_with(1005),
+    }
+}
+
+fn closed_with(code: u16) -> ClientError {
+    ClientError::Closed { code, reason: String::new() }
+}
+
+fn lost(error: &tungstenite::Error) -> ClientError {
+    match error {
+        tungstenite::Error::Protocol(error)
+            if *error != tungstenite::error::ProtocolError::ResetWithoutClosingHandshake =>
+        {
+            ClientError::Protocol(error.to_string())
+        }
+        _ => ClientError::Closed { code: 1006, reason: error.to_string() },
+    }
+}
+
+/// Why an upgrade did not come about.
+fn refused(error: tungstenite::Error) -> ClientError {
+    match error {
+        tungstenite::Error::Http(response) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            let error = server_error(std::str::from_utf8(body).unwrap_or_default());
+            ClientError::Refused { status: response.status().as_u16(), error }
+        }
+        tungstenite::Error::Io(error) => ClientError::Connect(error),
+        other => ClientError::Protocol(other.to_string()),
+    }
+}
+
+/// The error in a REST answer.
+pub(super) fn server_error(body: &str) -> ServerError {
+    let frame = Frame::parse(body).unwrap_or_default();
+    let text = |text: Option<super::Text<'_>>, other: &str| text.as_deref().unwrap_or(other).to_owned();
+    ServerError {
+        code: text(frame.code, "HTTP"),
+        message: text(frame.error, "refused"),
+        retry_after_ms: frame.retry_after_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_scheme_a_host_and_nothing_behind() {
+        let connector = Connector::new("ws://127.0.0.1:8000").unwrap();
+        assert_eq!((connector.http_url().as_str(), connector.port()), ("http://127.0.0.1:8000", 8000));
+        assert_eq!(Connector::new("wss://chat.example.org/").unwrap().http_url(), "https://chat.example.org:443");
+        assert_eq!(Connector::new("http://[::1]:80/ws/chat").unwrap().http_url(), "http://[::1]:80");
+        for wrong in ["127.0.0.1:8000", "ftp://x", "ws://x/other", "ws://x/?token=1", "ws://"] {
+            assert!(Connector::new(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_code() {
+        let error = server_error(r#"{"error":"full","code":"OVERLOADED","retryable":true,"retry_after_ms":5}"#);
+        assert_eq!((error.code.as_str(), error.retry_after_ms), ("OVERLOADED", Some(5)));
+        assert_eq!(server_error("<html>").code, "HTTP");
+    }
+}

@@ -1,0 +1,81 @@
+//! What the server says, read without copying: a client of many connections reads one of these for each token.
+
+use serde::Deserialize;
+use std::{borrow::Cow, ops::Deref};
+
+/// Text that is copied only when it holds escapes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Any frame of the server; a field is there when frames of this type have it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Frame<'a> {
+    #[serde(rename = "type", borrow)]
+    pub kind: Text<'a>,
+    #[serde(borrow)]
+    pub token: Option<Text<'a>>,
+    pub seq: Option<i64>,
+    pub first_seq: Option<i64>,
+    #[serde(borrow)]
+    pub turn_id: Option<Text<'a>>,
+    /// Of the conversation.
+    #[serde(borrow)]
+    pub session_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub client_message_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub step: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub message: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub error: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub code: Option<Text<'a>>,
+    pub retry_after_ms: Option<u64>,
+    #[serde(borrow)]
+    pub response: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub sha256: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub finish_reason: Option<Text<'a>>,
+    pub from_seq: Option<i64>,
+}
+
+impl<'a> Frame<'a> {
+    /// # Errors
+    /// When it is not one JSON object with fields of the right types.
+    pub fn parse(text: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_borrowed_unless_it_has_escapes() {
+        let frame =
+            Frame::parse(r#"{"type":"token","token":"abc ","partial_response":"x","seq":4,"new":[1]}"#).unwrap();
+        assert!(matches!(frame.token, Some(Text(Cow::Borrowed("abc ")))));
+        assert_eq!((&*frame.kind, frame.seq, frame.first_seq), ("token", Some(4), None));
+        let frame = Frame::parse(r#"{"type":"token","token":"a\n\u00e9"}"#).unwrap();
+        assert_eq!(&*frame.token.unwrap(), "a\né");
+    }
+
+    #[test]
+    fn what_is_no_frame_is_an_error() {
+        assert!(Frame::parse("[]").is_err() || Frame::parse("[]").unwrap().kind.is_empty());
+        assert!(Frame::parse("{").is_err());
+        assert!(Frame::parse(r#"{"type":"token","seq":"4"}"#).is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! The tokens of one turn, put together and held against what the server says it wrote. Pure.
+
+use super::Frame;
+use sha2::{Digest, Sha256};
+use std::{fmt::Write, ops::Range};
+
+/// How an answer breaks the rules of a turn.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    #[error("token {expected} is missing before {got}")]
+    Gap { expected: u32, got: u32 },
+    #[error("{received} tokens came, {said} were written")]
+    Count { said: i64, received: u32 },
+    #[error("the tokens joined are not the response")]
+    Text,
+    #[error("the hash does not match")]
+    Hash,
+}
+
+/// What came of a turn so far.
+#[derive(Clone, Debug, Default)]
+pub struct Transcript {
+    text: String,
+    next_seq: u32,
+}
+
+/// What a token frame added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Added {
+    pub seqs: Range<u32>,
+    /// Where the new text begins.
+    pub from: usize,
+}
+
+impl Transcript {
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The seq of the next token; also how many there are.
+    pub fn next_seq(&self) -> u32 {
+        self.next_seq
+    }
+
+    /// Takes a `token` frame; `None` when all of it was here before.
+    ///
+    /// # Errors
+    /// A gap: a `resume` from here repairs it.
+    pub(super) fn push(&mut self, frame: &Frame<'_>) -> Result<Option<Added>, Violation> {
+        let seq = |seq: Option<i64>| seq.and_then(|seq| u32::try_from(seq).ok()).unwrap_or(u32::MAX - 1);
+        let last = seq(frame.seq);
+        let first = frame.first_seq.map_or(last, |first| seq(Some(first)));
+        if last < self.next_seq {
+            return Ok(None);
+        }
+        if first != self.next_seq {
+            return Err(Violation::Gap { expected: self.next_seq, got: first });
+        }
+        let from = self.text.len();
+        self.text.push_str(frame.token.as_deref().unwrap_or_default());
+        self.next_seq = last + 1;
+        Ok(Some(Added { seqs: first..self.next_seq, from }))
+    }
+
+    /// Holds it against a `complete` frame: the number of tokens, the text byte for byte, and its hash.
+    ///
+    /// # Errors
+    /// The first that does not match.
+    pub fn verify(&self, complete: &Frame<'_>) -> Result<(), Violation> {
+        let said = complete.seq.map_or(-1, |seq| seq + 1);
+        if said != i64::from(self.next_seq) {
+            return Err(Violation::Count { said, received: self.next_seq });
+        }
+        if complete.response.as_deref() != Some(self.text.as_str()) {
+            return Err(Violation::Text);
+        }
+        let mut hash = String::with_capacity(64);
+        for byte in Sha256::digest(self.text.as_bytes()) {
+            write!(hash, "{byte:02x}").expect("writing to a string does not fail");
+        }
+        if complete.sha256.as_deref() != Some(hash.as_str()) {
+            return Err(Violation::Hash);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn push(
+        transcript: &mut Transcript,
+        token: &str,
+        first: Option<u32>,
+        last: u32,
+    ) -> Result<Option<Added>, Violation> {
+        let first = first.map(|first| format!(r#","first_seq":{first}"#)).unwrap_or_default();
+        let text = format!(r#"{{"type":"token","token":"{token}","seq":{last}{first}}}"#);
+        transcript.push(&Frame::parse(&text).unwrap())
+    }
+
+    fn verify(transcript: &Transcript, response: &str, seq: i64, sha256: &str) -> Result<(), Violation> {
+        let text = format!(r#"{{"type":"complete","response":"{response}","seq":{seq},"sha256":"{sha256}"}}"#);
+        transcript.verify(&Frame::parse(&text).unwrap())
+    }
+
+    #[test]
+    fn tokens_join_and_verify() {
+        let mut transcript = Transcript::default();
+        assert_eq!(push(&mut transcript, "a", None, 0), Ok(Some(Added { seqs: 0..1, from: 0 })));
+        assert_eq!(push(&mut transcript, "bc", Some(1), 2), Ok(Some(Added { seqs: 1..3, from: 1 })));
+        assert_eq!(push(&mut transcript, "bc", Some(1), 2), Ok(None), "a repetition adds nothing");
+        assert_eq!(transcript.text(), "abc");
+        assert_eq!(verify(&transcript, "abc", 2, HASH_OF_ABC), Ok(()));
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_found() {
+        let mut transcript = Transcript::default();
+        push(&mut transcript, "abc", None, 0).unwrap();
+        assert_eq!(push(&mut transcript, "e", None, 2), Err(Violation::Gap { expected: 1, got: 2 }));
+        assert_eq!(verify(&transcript, "abc", 1, HASH_OF_ABC), Err(Violation::Count { said: 2, received: 1 }));
+        assert_eq!(verify(&transcript, "abd", 0, HASH_OF_ABC), Err(Violation::Text));
+        assert_eq!(verify(&transcript, "abc", 0, "00"), Err(Violation::Hash));
+    }
+}

@@ -1,0 +1,103 @@
+//! What one socket may send: so many frames a second, a burst of them, and patience that has an end.
+
+use crate::config::LimitsConfig;
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, MonotonicClock},
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use std::{num::NonZeroU32, time::Duration};
+
+type Bucket<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// The budget of one socket.
+pub struct FrameBudget<C: Clock = MonotonicClock> {
+    /// `None`: no limit.
+    frames: Option<Bucket<C>>,
+    /// Frames over the limit that are only refused. `None`: always only refused.
+    violations: Option<Bucket<C>>,
+    clock: C,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameVerdict {
+    Allowed,
+    /// Too many; the wait until the next one.
+    Refused(Duration),
+    /// Too many of the refused ones: the socket has to close.
+    Close,
+}
+
+impl FrameBudget {
+    pub fn new(config: &LimitsConfig) -> Self {
+        Self::with_clock(config, MonotonicClock)
+    }
+}
+
+impl<C: Clock + Clone> FrameBudget<C> {
+    fn with_clock(config: &LimitsConfig, clock: C) -> Self {
+        let frames = NonZeroU32::new(config.frames_per_s)
+            .zip(NonZeroU32::new(config.frame_burst))
+            .map(|(rate, burst)| Quota::per_second(rate).allow_burst(burst));
+        let violations = NonZeroU32::new(config.violations_per_minute).map(Quota::per_minute);
+        let bucket = |quota| RateLimiter::direct_with_clock(quota, clock.clone());
+        Self { frames: frames.map(bucket), violations: violations.map(bucket), clock }
+    }
+
+    /// A frame came, of whatever kind.
+    pub fn charge(&self) -> FrameVerdict {
+        let Some(frames) = &self.frames else { return FrameVerdict::Allowed };
+        match frames.check() {
+            Ok(()) => FrameVerdict::Allowed,
+            Err(_) if self.violations.as_ref().is_some_and(|violations| violations.check().is_err()) => {
+                FrameVerdict::Close
+            }
+            Err(refusal) => FrameVerdict::Refused(refusal.wait_time_from(self.clock.now())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use governor::clock::FakeRelativeClock;
+
+    fn budget(frames_per_s: u32, violations_per_minute: u32) -> (FrameBudget<FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        let config = LimitsConfig { frames_per_s, frame_burst: 4, violations_per_minute, ..LimitsConfig::default() };
+        (FrameBudget::with_clock(&config, clock.clone()), clock)
+    }
+
+    #[test]
+    fn a_burst_passes_then_a_rate_then_the_socket_closes() {
+        let (budget, clock) = budget(2, 3);
+        assert!((0..4).all(|_| budget.charge() == FrameVerdict::Allowed));
+        let wait = Duration::from_millis(500);
+        assert_eq!(budget.charge(), FrameVerdict::Refused(wait));
+        clock.advance(wait);
+        assert_eq!(budget.charge(), FrameVerdict::Allowed);
+        assert_eq!(budget.charge(), FrameVerdict::Refused(wait));
+        assert_eq!(budget.charge(), FrameVerdict::Refused(wait));
+        assert_eq!(budget.charge(), FrameVerdict::Close);
+    }
+
+    #[test]
+    fn who_waits_as_told_is_never_closed() {
+        let (budget, clock) = budget(10, 5);
+        for _ in 0..1_000 {
+            match budget.charge() {
+                FrameVerdict::Refused(wait) => clock.advance(wait.max(Duration::from_millis(100))),
+                verdict => assert_eq!(verdict, FrameVerdict::Allowed),
+            }
+            clock.advance(Duration::from_millis(99));
+        }
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let (budget, _) = budget(0, 1);
+        assert!((0..10_000).all(|_| budget.charge() == FrameVerdict::Allowed));
+    }
+}

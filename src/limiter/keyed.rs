@@ -1,0 +1,115 @@
+//! So many an interval for each key, and never more than so many keys in memory.
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, MonotonicClock},
+    middleware::NoOpMiddleware,
+    state::keyed::HashMapStateStore,
+};
+use std::{
+    hash::Hash,
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Keys in memory at once, about 100 bytes each. Whoever comes while all are in use shares one budget with the others
+/// that do.
+const MAX_KEYS: usize = 100_000;
+/// How often a limiter that is full looks for keys it can forget.
+const FORGET_INTERVAL: Duration = Duration::from_secs(1);
+
+type Limiter<K, C> = RateLimiter<Key<K>, HashMapStateStore<Key<K>>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key<K> {
+    One(K),
+    /// All that came when there was no room.
+    Surplus,
+}
+
+pub(super) struct KeyedLimiter<K: Clone + Eq + Hash, C: Clock = MonotonicClock> {
+    /// `None`: no limit.
+    limiter: Option<Limiter<K, C>>,
+    clock: C,
+    max_keys: usize,
+    forgot_at: Mutex<Option<Instant>>,
+}
+
+impl<K: Clone + Eq + Hash> KeyedLimiter<K> {
+    /// `max` within `interval`, all at once when nothing came before. 0 is no limit.
+    pub(super) fn new(max: u32, interval: Duration) -> Self {
+        Self::with_clock(max, interval, MAX_KEYS, MonotonicClock)
+    }
+}
+
+impl<K: Clone + Eq + Hash, C: Clock + Clone> KeyedLimiter<K, C> {
+    fn with_clock(max: u32, interval: Duration, max_keys: usize, clock: C) -> Self {
+        let quota = NonZeroU32::new(max)
+            .and_then(|max| Some(Quota::with_period(interval.checked_div(max.get())?)?.allow_burst(max)));
+        let limiter = quota.map(|quota| RateLimiter::hashmap_with_clock(quota, clock.clone()));
+        Self { limiter, clock, max_keys, forgot_at: Mutex::default() }
+    }
+
+    /// # Errors
+    /// How long to wait.
+    pub(super) fn check(&self, key: &K) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        let key = if self.has_room(limiter) { Key::One(key.clone()) } else { Key::Surplus };
+        limiter.check_key(&key).map_err(|refusal| refusal.wait_time_from(self.clock.now()))
+    }
+
+    fn has_room(&self, limiter: &Limiter<K, C>) -> bool {
+        if limiter.len() < self.max_keys {
+            return true;
+        }
+        let mut forgot_at = self.forgot_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if forgot_at.is_none_or(|at| at.elapsed() >= FORGET_INTERVAL) {
+            *forgot_at = Some(Instant::now());
+            limiter.retain_recent();
+        }
+        limiter.len() < self.max_keys
+    }
+
+    /// Forgets keys whose budget is whole again.
+    pub(super) fn forget_idle(&self) {
+        if let Some(limiter) = &self.limiter {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use governor::clock::FakeRelativeClock;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn each_key_has_its_budget_and_gets_it_back() {
+        let clock = FakeRelativeClock::default();
+        let limiter = KeyedLimiter::with_clock(3, MINUTE, 10, clock.clone());
+        assert!((0..3).all(|_| limiter.check(&1).is_ok()));
+        assert_eq!(limiter.check(&1), Err(Duration::from_secs(20)));
+        assert_eq!(limiter.check(&2), Ok(()));
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(limiter.check(&1), Ok(()));
+        assert!(limiter.check(&1).is_err());
+    }
+
+    #[test]
+    fn memory_has_an_end() {
+        let clock = FakeRelativeClock::default();
+        let limiter = KeyedLimiter::with_clock(3, MINUTE, 10, clock.clone());
+        let len = || limiter.limiter.as_ref().unwrap().len();
+        let allowed = (0..1_000).filter(|key| limiter.check(key).is_ok()).count();
+        // Ten with a budget of their own, and the three that all others have together.
+        assert_eq!((allowed, len()), (13, 11));
+        clock.advance(2 * MINUTE);
+        limiter.forget_idle();
+        assert_eq!(len(), 0);
+        assert_eq!(limiter.check(&5_000), Ok(()));
+    }
+}

@@ -1,0 +1,289 @@
+//! Who may do how much: connections, sign-ins, registrations and frames, each counted when somebody wanted more.
+//!
+//! Everything here is bounded in memory. It knows addresses and users, never sockets or requests; turns have their own
+//! limits, in [`crate::workflow::Turns`], and count their refusals here.
+
+mod client_address;
+mod connections;
+mod frames;
+mod keyed;
+mod origin;
+
+pub use client_address::ClientAddresses;
+pub use connections::{AddressPlace, UserPlace};
+pub use frames::{FrameBudget, FrameVerdict};
+pub use origin::Origins;
+
+use crate::{
+    config::{LimitsConfig, ServerConfig, parse_network},
+    domain::{Email, UserId},
+    protocol::ApiError,
+};
+use connections::Places;
+use ipnet::IpNet;
+use keyed::KeyedLimiter;
+use serde::Serialize;
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+macro_rules! limits {
+    ($($variant:ident = $field:ident, $what:literal;)*) => {
+        /// A limit that somebody can run into.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Limit {
+            $(#[doc = $what] $variant,)*
+        }
+
+        /// How often each limit said no, since the start of the server.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+        pub struct LimitHits {
+            $(#[doc = $what] pub $field: u64,)*
+        }
+
+        #[derive(Default)]
+        struct Counters {
+            $($field: AtomicU64,)*
+        }
+
+        impl Counters {
+            fn of(&self, limit: Limit) -> &AtomicU64 {
+                match limit { $(Limit::$variant => &self.$field),* }
+            }
+
+            fn read(&self) -> LimitHits {
+                LimitHits { $($field: self.$field.load(Relaxed)),* }
+            }
+        }
+    };
+}
+
+limits! {
+    Frames = frames, "Frames over `limits.frames_per_s` and `limits.frame_burst`.";
+    Violations = violations, "Sockets closed with 4429.";
+    MessageSize = message_size, "Messages, frames and bodies that were too large.";
+    JsonDepth = json_depth, "JSON that was nested too deep.";
+    ConnectionsPerAddress = connections_per_address, "Upgrades over `limits.connections_per_address`.";
+    ConnectionsPerUser = connections_per_user, "Connections over `limits.connections_per_user`.";
+    LoginsPerAddress = logins_per_address, "Sign-ins over `limits.logins_per_minute_per_address`.";
+    LoginsPerAccount = logins_per_account, "Sign-ins over `limits.logins_per_minute_per_account`.";
+    Registrations = registrations_per_address, "Registrations over `limits.registrations_per_minute_per_address`.";
+    PasswordHashes = password_hashes, "Passwords that found `auth.hash_queue` full.";
+    TurnsPerSession = turns_per_session, "Questions over `session.max_running_turns`.";
+    TurnsPerUser = turns_per_user, "Questions over `workflow.max_running_turns_per_user`.";
+    Turns = turns, "Questions that found no free place within `workflow.admission_wait_ms`.";
+    WaitingTurns = waiting_turns, "Questions that found `workflow.max_waiting_turns` waiting.";
+    Origins = origins, "Upgrades from a page of another origin.";
+    RequestBodyTime = request_body_time, "Bodies that took longer than `server.request_body_timeout_ms`.";
+}
+
+/// The limits that the whole server shares.
+pub struct Limiter {
+    counters: Counters,
+    exempt: Vec<IpNet>,
+    connections_per_address: Arc<Places<IpAddr>>,
+    connections_per_user: Arc<Places<UserId>>,
+    logins_per_address: KeyedLimiter<IpAddr>,
+    /// By a hash of the address that only this process knows: nobody's e-mail is kept for it.
+    logins_per_account: KeyedLimiter<u64>,
+    registrations: KeyedLimiter<IpAddr>,
+    account_hash: RandomState,
+}
+
+impl Limiter {
+    pub fn new(config: &LimitsConfig) -> Self {
+        let minute = Duration::from_secs(60);
+        Self {
+            counters: Counters::default(),
+            exempt: networks(&config.exempt_addresses),
+            connections_per_address: Places::new(config.connections_per_address),
+            connections_per_user: Places::new(config.connections_per_user),
+            logins_per_address: KeyedLimiter::new(config.logins_per_minute_per_address, minute),
+            logins_per_account: KeyedLimiter::new(config.logins_per_minute_per_account, minute),
+            registrations: KeyedLimiter::new(config.registrations_per_minute_per_address, minute),
+            account_hash: RandomState::new(),
+        }
+    }
+
+    /// Counts that a limit said no.
+    pub fn hit(&self, limit: Limit) {
+        self.counters.of(limit).fetch_add(1, Relaxed);
+    }
+
+    pub fn hits(&self) -> LimitHits {
+        self.counters.read()
+    }
+
+    /// A place for a socket from this address, until it is dropped.
+    ///
+    /// # Errors
+    /// `TOO_MANY_CONNECTIONS`.
+    pub fn connect(&self, address: IpAddr) -> Result<AddressPlace, ApiError> {
+        if self.is_exempt(address) {
+            return Ok(AddressPlace::unlimited());
+        }
+        self.connections_per_address.claim(network_of(address)).map(AddressPlace::from).ok_or_else(|| {
+            self.hit(Limit::ConnectionsPerAddress);
+            too_many_connections("There are too many connections from your address.")
+        })
+    }
+
+    /// A place for a user's socket, until it is dropped.
+    ///
+    /// # Errors
+    /// `TOO_MANY_CONNECTIONS`.
+    pub fn sign_in_socket(&self, user: UserId, address: IpAddr) -> Result<UserPlace, ApiError> {
+        if self.is_exempt(address) {
+            return Ok(UserPlace::unlimited());
+        }
+        self.connections_per_user.claim(user).map(UserPlace::from).ok_or_else(|| {
+            self.hit(Limit::ConnectionsPerUser);
+            too_many_connections("You have too many connections.")
+        })
+    }
+
+    /// Asks whether somebody may try to sign in.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED`.
+    pub fn login(&self, address: IpAddr, email: &Email) -> Result<(), ApiError> {
+        if !self.is_exempt(address) {
+            let checked = self.logins_per_address.check(&network_of(address));
+            self.allow(Limit::LoginsPerAddress, checked, "Too many sign-ins from your address.")?;
+        }
+        let checked = self.logins_per_account.check(&self.account_hash.hash_one(email.as_str()));
+        self.allow(Limit::LoginsPerAccount, checked, "Too many sign-ins to this account.")
+    }
+
+    /// Asks whether somebody may try to make an account.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED`.
+    pub fn register(&self, address: IpAddr) -> Result<(), ApiError> {
+        if self.is_exempt(address) {
+            return Ok(());
+        }
+        let checked = self.registrations.check(&network_of(address));
+        self.allow(Limit::Registrations, checked, "Too many new accounts from your address.")
+    }
+
+    /// Forgets addresses and accounts that have not been seen for a while.
+    pub fn sweep(&self) {
+        self.logins_per_address.forget_idle();
+        self.logins_per_account.forget_idle();
+        self.registrations.forget_idle();
+    }
+
+    fn allow(&self, limit: Limit, checked: Result<(), Duration>, message: &'static str) -> Result<(), ApiError> {
+        checked.map_err(|wait| {
+            self.hit(limit);
+            ApiError::rate_limited(message, wait)
+        })
+    }
+
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        self.exempt.iter().any(|network| network.contains(&address))
+    }
+}
+
+fn too_many_connections(message: &'static str) -> ApiError {
+    ApiError::new(crate::protocol::ErrorCode::TooManyConnections, message)
+}
+
+/// What counts as one address: an IPv4 address, or the /64 that a provider gives to one customer.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+        v4 => v4,
+    }
+}
+
+/// Networks in CIDR, or single addresses. [`crate::config::Config::check`] has refused what is neither.
+fn networks(texts: &[String]) -> Vec<IpNet> {
+    texts.iter().filter_map(|text| parse_network(text)).collect()
+}
+
+/// What the server needs to know where a request comes from.
+pub fn client_addresses(config: &ServerConfig) -> ClientAddresses {
+    ClientAddresses::new(networks(&config.trusted_proxies))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ErrorCode;
+
+    fn limiter(change: impl FnOnce(&mut LimitsConfig)) -> Limiter {
+        let mut config = LimitsConfig::default();
+        change(&mut config);
+        Limiter::new(&config)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn places_are_given_back() {
+        let limiter = limiter(|config| config.connections_per_address = 2);
+        let address = ip("192.0.2.1");
+        let first = limiter.connect(address).unwrap();
+        let _second = limiter.connect(address).unwrap();
+        assert_eq!(limiter.connect(address).err().unwrap().code, ErrorCode::TooManyConnections);
+        assert!(limiter.connect(ip("192.0.2.2")).is_ok());
+        drop(first);
+        assert!(limiter.connect(address).is_ok());
+        assert_eq!(limiter.hits().connections_per_address, 1);
+    }
+
+    #[test]
+    fn all_of_a_customers_ipv6_addresses_are_one() {
+        let limiter = limiter(|config| config.connections_per_address = 1);
+        let _place = limiter.connect(ip("2001:db8::1")).unwrap();
+        assert!(limiter.connect(ip("2001:db8::ffff:1")).is_err());
+        assert!(limiter.connect(ip("2001:db8:0:1::1")).is_ok());
+        let _place = limiter.connect(ip("192.0.2.1")).unwrap();
+        assert!(limiter.connect(ip("::ffff:192.0.2.1")).is_err());
+    }
+
+    #[test]
+    fn an_exempt_address_is_not_limited_but_its_accounts_are_protected() {
+        let limiter = limiter(|config| {
+            config.connections_per_address = 1;
+            config.connections_per_user = 1;
+            config.registrations_per_minute_per_address = 1;
+            config.logins_per_minute_per_address = 1;
+            config.logins_per_minute_per_account = 2;
+            config.exempt_addresses = vec!["192.0.2.0/24".to_owned()];
+        });
+        let (address, user) = (ip("192.0.2.9"), UserId::new());
+        let places: Vec<_> =
+            (0..3).map(|_| (limiter.connect(address), limiter.sign_in_socket(user, address))).collect();
+        assert!(places.iter().all(|(address, user)| address.is_ok() && user.is_ok()));
+        assert!((0..3).all(|_| limiter.register(address).is_ok()));
+        let ada = Email::parse("ada@example.org").unwrap();
+        assert!(limiter.login(address, &ada).is_ok() && limiter.login(address, &ada).is_ok());
+        assert_eq!(limiter.login(address, &ada).unwrap_err().code, ErrorCode::RateLimited);
+        assert_eq!(limiter.hits().logins_per_account, 1);
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let limiter = limiter(|config| {
+            config.connections_per_address = 0;
+            config.logins_per_minute_per_address = 0;
+            config.logins_per_minute_per_account = 0;
+        });
+        let (address, ada) = (ip("192.0.2.1"), Email::parse("ada@example.org").unwrap());
+        let places: Vec<_> = (0..5_000).map(|_| limiter.connect(address).unwrap()).collect();
+        assert_eq!(places.len(), 5_000);
+        assert!((0..5_000).all(|_| limiter.login(address, &ada).is_ok()));
+        assert_eq!(limiter.hits(), LimitHits::default());
+    }
+}

@@ -1,0 +1,192 @@
+//! What to do to the server, and the bounds of it. Pure.
+
+use crate::protocol::Dialect;
+use serde::Serialize;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+const MAX_CONNECTIONS: u32 = 200_000;
+const MAX_DURATION_S: u64 = 3_600;
+const MAX_USERS: u32 = 1_000;
+/// Files that the program holds beside its sockets.
+const OTHER_FILES: u64 = 64;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Of the server, such as `ws://127.0.0.1:8000`.
+    pub url: String,
+    pub dialect: Dialect,
+    pub connections: u32,
+    /// Connections opened, and first questions asked, per second.
+    pub rate: f64,
+    /// Of each connection; none: as many as the duration allows.
+    pub turns: Option<u32>,
+    /// Of an answer.
+    pub tokens: u32,
+    /// Between two tokens, in milliseconds.
+    pub interval_ms: u64,
+    pub token_bytes: u32,
+    /// The script fails after so many tokens.
+    pub fail_after: Option<u32>,
+    /// No turn begins later than this after the first, in seconds.
+    pub duration_s: Option<u64>,
+    /// From the end of an answer to the next question, in milliseconds.
+    pub think_ms: u64,
+    /// Connections that read in fits and starts.
+    pub slow_readers: u32,
+    /// Cuts per turn, on average.
+    pub reconnects: f64,
+    /// Of what is random.
+    pub seed: u64,
+    /// Accounts to register; connections share them.
+    pub users: u32,
+    pub allow_remote: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    #[error("--{0} must be {1}")]
+    OutOfRange(&'static str, String),
+    #[error("{0} is not this machine: give --allow-remote to put load on others, if they agreed to it")]
+    Remote(IpAddr),
+    #[error(
+        "{connections} connections need {needed} open files, and {limit} are allowed: raise it with `ulimit -n {needed}`, \
+         for the server too"
+    )]
+    Files { connections: u32, needed: u64, limit: u64 },
+}
+
+impl Plan {
+    /// # Errors
+    /// Names the first value that is out of range.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let out_of = |name, range: String| Err(PlanError::OutOfRange(name, range));
+        if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
+            return out_of("connections", format!("from 1 to {MAX_CONNECTIONS}"));
+        }
+        if !(self.rate.is_finite() && self.rate > 0.0) {
+            return out_of("rate", "above 0".to_owned());
+        }
+        if !self.reconnects.is_finite() || !(0.0..=100.0).contains(&self.reconnects) {
+            return out_of("reconnects", "from 0 to 100".to_owned());
+        }
+        if self.duration_s.is_some_and(|duration| !(1..=MAX_DURATION_S).contains(&duration)) {
+            return out_of("duration", format!("from 1 to {MAX_DURATION_S} seconds"));
+        }
+        if !(1..=MAX_USERS).contains(&self.users) {
+            return out_of("users", format!("from 1 to {MAX_USERS}"));
+        }
+        Ok(())
+    }
+
+    /// Longer than this no turn is begun, in seconds.
+    pub fn longest_s(&self) -> u64 {
+        match (self.turns, self.duration_s) {
+            (_, Some(duration)) => duration,
+            // Nothing to ask, and no time given: long enough to look.
+            (Some(0), None) => 10,
+            (_, None) => MAX_DURATION_S,
+        }
+    }
+
+    /// Turns of a connection, as far as the time allows.
+    pub fn max_turns(&self) -> u32 {
+        self.turns.unwrap_or(if self.duration_s.is_some() { u32::MAX } else { 1 })
+    }
+
+    /// # Errors
+    /// When any address is of another machine, and that was not allowed.
+    pub fn check_addresses(&self, addresses: &[SocketAddr]) -> Result<(), PlanError> {
+        match addresses.iter().find(|address| !address.ip().is_loopback()) {
+            Some(other) if !self.allow_remote => Err(PlanError::Remote(other.ip())),
+            _ => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// When `limit` open files are not enough.
+    pub fn check_files(&self, limit: u64) -> Result<(), PlanError> {
+        let needed = u64::from(self.connections) + OTHER_FILES;
+        if needed > limit {
+            return Err(PlanError::Files { connections: self.connections, needed, limit });
+        }
+        Ok(())
+    }
+
+    /// How many open files are needed.
+    pub fn files(&self) -> u64 {
+        u64::from(self.connections) + OTHER_FILES
+    }
+
+    /// Where connection `index` comes from, when one address has not enough ports for all; `ports` is how many one has.
+    pub fn source_of(&self, index: u32, ports: u32, server: &SocketAddr) -> Option<IpAddr> {
+        // Some are taken by others, or have just been used.
+        let usable = ports / 10 * 9;
+        let needs_many = usable > 0 && self.connections > usable;
+        let is_loopback = matches!(server.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        (needs_many && is_loopback).then(|| {
+            let number = index / usable + 1;
+            let [_, _, high, low] = number.to_be_bytes();
+            IpAddr::V4(Ipv4Addr::new(127, 0, high, low))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(connections: u32) -> Plan {
+        Plan {
+            url: "ws://127.0.0.1:8000".to_owned(),
+            dialect: Dialect::V2,
+            connections,
+            rate: 100.0,
+            turns: None,
+            tokens: 20,
+            interval_ms: 0,
+            token_bytes: 6,
+            fail_after: None,
+            duration_s: None,
+            think_ms: 0,
+            slow_readers: 0,
+            reconnects: 0.0,
+            seed: 1,
+            users: 4,
+            allow_remote: false,
+        }
+    }
+
+    #[test]
+    fn everything_is_bounded() {
+        assert_eq!(plan(1).check(), Ok(()));
+        assert!(plan(0).check().is_err() && plan(MAX_CONNECTIONS + 1).check().is_err());
+        assert!(Plan { rate: f64::NAN, ..plan(1) }.check().is_err());
+        assert!(Plan { duration_s: Some(MAX_DURATION_S + 1), ..plan(1) }.check().is_err());
+        assert_eq!(plan(1).max_turns(), 1);
+        assert_eq!(Plan { duration_s: Some(5), ..plan(1) }.max_turns(), u32::MAX);
+        assert_eq!(Plan { turns: Some(0), ..plan(1) }.longest_s(), 10);
+    }
+
+    #[test]
+    fn others_are_left_alone() {
+        let (here, there) = ("127.0.0.9:80".parse().unwrap(), "192.0.2.1:80".parse().unwrap());
+        assert_eq!(plan(1).check_addresses(&[here]), Ok(()));
+        assert!(plan(1).check_addresses(&[here, there]).is_err());
+        assert_eq!(Plan { allow_remote: true, ..plan(1) }.check_addresses(&[there]), Ok(()));
+    }
+
+    #[test]
+    fn the_limit_of_files_is_named() {
+        assert_eq!(plan(936).check_files(1_000), Ok(()));
+        assert!(plan(937).check_files(1_000).unwrap_err().to_string().contains("ulimit -n 1001"));
+    }
+
+    #[test]
+    fn more_connections_than_ports_come_from_more_addresses() {
+        let server = "127.0.0.1:8000".parse().unwrap();
+        assert_eq!(plan(15_000).source_of(14_999, 28_232, &server), None);
+        let sources: Vec<_> = [0, 25_406, 25_407, 39_999].map(|n| plan(40_000).source_of(n, 28_232, &server)).into();
+        let address = |low| Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, low)));
+        assert_eq!(sources, [address(1), address(1), address(2), address(2)]);
+    }
+}

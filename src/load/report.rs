@@ -1,0 +1,262 @@
+//! What a load showed: numbers only. How they are drawn is for `text` and `html`.
+
+use super::{
+    Plan, Sample,
+    run::{Memory, Moments},
+    tally::{Tally, Times},
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// At these percentiles the curves are drawn.
+const CURVE: [f64; 14] = [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.99, 100.0];
+/// A stretch of time shorter than this says little about CPU, in seconds.
+const MIN_WINDOW_S: f64 = 2.0;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub plan: Plan,
+    /// From the first connection to the last answer, in seconds.
+    pub seconds: f64,
+    pub moments: Moments,
+    pub latencies: Vec<Latency>,
+    pub connections: Connections,
+    pub turns: Turns,
+    pub tokens: Tokens,
+    pub transcripts: Transcripts,
+    pub errors: BTreeMap<String, u64>,
+    pub close_codes: BTreeMap<u16, u64>,
+    /// None when it runs elsewhere.
+    pub server: Option<ServerCost>,
+    pub generator: Cost,
+    pub samples: Vec<Sample>,
+}
+
+/// Times of one kind, in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Latency {
+    pub name: &'static str,
+    pub count: u64,
+    pub mean: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+    /// Pairs of percentile and milliseconds.
+    pub curve: Vec<(f64, f64)>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Connections {
+    pub tried: u64,
+    pub opened: u64,
+    /// Cuts that were resumed.
+    pub resumes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Turns {
+    pub started: u64,
+    pub complete: u64,
+    pub failed: u64,
+    /// Still running when the load gave up.
+    pub unfinished: u64,
+    /// While questions were asked.
+    pub per_second: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Tokens {
+    pub received: u64,
+    pub frames: u64,
+    pub per_second: f64,
+    /// Of all text frames.
+    pub bytes: u64,
+    pub bytes_per_second: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Transcripts {
+    /// Complete, without gaps, equal to the response, and with its SHA-256.
+    pub verified: u64,
+    pub wrong: u64,
+}
+
+/// CPU time of a process.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Cost {
+    /// While questions were asked and answered, in seconds.
+    pub cpu_s: f64,
+    pub us_per_token: f64,
+    /// While every connection streamed; absent when that was too short to say.
+    pub steady_us_per_token: Option<f64>,
+    /// The most resident memory, in bytes.
+    pub max_resident: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ServerCost {
+    pub pid: u32,
+    #[serde(flatten)]
+    pub cost: Cost,
+    pub memory: Memory,
+    /// What each connection adds with nothing asked, in kB of 1,000 bytes.
+    pub idle_kb_per_connection: f64,
+    /// What each adds at the most while questions are asked.
+    pub busy_kb_per_connection: f64,
+}
+
+impl Report {
+    pub(super) fn new(
+        plan: &Plan,
+        tally: &Tally,
+        samples: Vec<Sample>,
+        moments: Moments,
+        memory: Memory,
+        server_pid: Option<u32>,
+        seconds: f64,
+    ) -> Self {
+        let asking_s = moments.last_turn_ended_s.unwrap_or(seconds) - moments.asking_from_s;
+        let per_second = |count: u64| if asking_s > 0.0 { float(count) / asking_s } else { 0.0 };
+        let server = server_pid.map(|pid| {
+            let cost = cost(&samples, &moments, |sample| (sample.server_cpu_s, sample.server_resident));
+            let opened = float(tally.opened.max(1));
+            let added = |resident: u64| (float(resident) - float(memory.before)) / 1_000.0 / opened;
+            ServerCost {
+                pid,
+                cost,
+                memory,
+                idle_kb_per_connection: added(memory.idle),
+                busy_kb_per_connection: added(cost.max_resident),
+            }
+        });
+        Self {
+            plan: plan.clone(),
+            seconds,
+            moments,
+            latencies: vec![
+                Latency::new("connect", &tally.connect),
+                Latency::new("authenticated", &tally.authenticated),
+                Latency::new("first token", &tally.first_token),
+                Latency::new("between tokens", &tally.between_tokens),
+                Latency::new("behind schedule", &tally.behind_schedule),
+                Latency::new("whole turn", &tally.turn),
+                Latency::new("cut to resumed", &tally.resume),
+            ],
+            connections: Connections { tried: tally.tries, opened: tally.opened, resumes: tally.resumes },
+            turns: Turns {
+                started: tally.turns_started,
+                complete: tally.turns_complete,
+                failed: tally.turns_failed,
+                unfinished: tally.turns_started - tally.turns_complete - tally.turns_failed,
+                per_second: per_second(tally.turns_complete),
+            },
+            tokens: Tokens {
+                received: tally.tokens,
+                frames: tally.token_frames,
+                per_second: per_second(tally.tokens),
+                bytes: tally.bytes,
+                bytes_per_second: per_second(tally.bytes),
+            },
+            transcripts: Transcripts { verified: tally.verified, wrong: tally.unverified },
+            errors: tally.errors.clone(),
+            close_codes: tally.close_codes.clone(),
+            server,
+            generator: cost(&samples, &moments, |sample| (Some(sample.client_cpu_s), Some(sample.client_resident))),
+            samples,
+        }
+    }
+
+    /// Whether everything that was begun came to a good end.
+    pub fn is_flawless(&self) -> bool {
+        let all_open = self.connections.opened == u64::from(self.plan.connections);
+        all_open && self.transcripts.wrong == 0 && self.turns.unfinished == 0
+    }
+}
+
+impl Latency {
+    fn new(name: &'static str, times: &Times) -> Self {
+        Self {
+            name,
+            count: times.count(),
+            mean: times.mean_ms(),
+            p50: times.percentile_ms(50.0),
+            p90: times.percentile_ms(90.0),
+            p99: times.percentile_ms(99.0),
+            p999: times.percentile_ms(99.9),
+            max: times.max_ms(),
+            curve: CURVE.iter().map(|percent| (*percent, times.percentile_ms(*percent))).collect(),
+        }
+    }
+}
+
+/// What a process used, of its CPU time and resident memory in each sample.
+fn cost(samples: &[Sample], moments: &Moments, usage: impl Fn(&Sample) -> (Option<f64>, Option<u64>)) -> Cost {
+    let window = |from: f64, until: f64| {
+        let first = samples.iter().rev().find(|sample| sample.at_s <= from).or(samples.first())?;
+        let last = samples.iter().find(|sample| sample.at_s >= until).or(samples.last())?;
+        Some((first, last, usage(last).0? - usage(first).0?))
+    };
+    let per_token = |first: &Sample, last: &Sample, cpu_s: f64| {
+        let tokens = last.tokens - first.tokens;
+        if tokens == 0 { 0.0 } else { cpu_s * 1e6 / float(tokens) }
+    };
+    let Some((first, last, cpu_s)) = window(moments.asking_from_s, f64::INFINITY) else { return Cost::default() };
+    // Inside the stretch in which every connection streams, a sample later and a sample earlier.
+    let steady = moments.first_turn_ended_s.and_then(|end| {
+        let inside = |sample: &&Sample| sample.at_s > moments.all_asked_s && sample.at_s < end;
+        let (first, last) = (samples.iter().find(inside)?, samples.iter().rev().find(inside)?);
+        let cpu_s = usage(last).0? - usage(first).0?;
+        (last.at_s - first.at_s >= MIN_WINDOW_S).then(|| per_token(first, last, cpu_s))
+    });
+    Cost {
+        cpu_s,
+        us_per_token: per_token(first, last, cpu_s),
+        steady_us_per_token: steady,
+        max_resident: samples.iter().filter_map(|sample| usage(sample).1).max().unwrap_or(0),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a load are far below 2^52")]
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_per_token_is_of_the_stretch_in_which_all_stream() {
+        let sample = |at_s: u32, tokens: u64, cpu: f64| Sample {
+            at_s: f64::from(at_s),
+            tokens,
+            client_cpu_s: cpu,
+            client_resident: u64::from(at_s),
+            ..Sample::default()
+        };
+        // Opening costs 5 s of CPU, asking 1 s, streaming 10 µs a token.
+        let samples: Vec<Sample> = [
+            (0, 0, 0.0),
+            (1, 0, 5.0),
+            (2, 1_000, 6.0),
+            (3, 2_000, 6.01),
+            (4, 3_000, 6.02),
+            (5, 4_000, 6.03),
+            (6, 4_000, 7.0),
+        ]
+        .map(|(at, tokens, cpu)| sample(at, tokens, cpu))
+        .into();
+        let moments = Moments {
+            asking_from_s: 1.0,
+            all_asked_s: 1.5,
+            first_turn_ended_s: Some(5.5),
+            last_turn_ended_s: Some(6.0),
+        };
+        let cost = cost(&samples, &moments, |sample| (Some(sample.client_cpu_s), Some(sample.client_resident)));
+        assert!((cost.steady_us_per_token.unwrap() - 10.0).abs() < 0.01, "{cost:?}");
+        assert!((cost.cpu_s - 2.0).abs() < 1e-9 && (cost.us_per_token - 500.0).abs() < 0.01, "{cost:?}");
+        assert_eq!(cost.max_resident, 6);
+    }
+}

@@ -1,0 +1,128 @@
+//! What the clients saw, counted.
+
+use hdrhistogram::Histogram;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// The longest time that is told apart, in microseconds: an hour.
+const LONGEST_US: u64 = 3_600_000_000;
+
+/// Times of one kind, in microseconds.
+pub struct Times(Histogram<u64>);
+
+/// Everything that is counted while it happens.
+#[derive(Default)]
+pub struct Tally {
+    /// From when a connection was due to its upgrade.
+    pub connect: Times,
+    /// From when a connection was due to `auth_success`.
+    pub authenticated: Times,
+    /// From when a question was due to its first token.
+    pub first_token: Times,
+    /// From one token to the next; zero for those that share a frame.
+    pub between_tokens: Times,
+    /// From when a token was due, counted from the first of its turn, to its arrival.
+    pub behind_schedule: Times,
+    /// From when a question was due to the end of the answer.
+    pub turn: Times,
+    /// From a cut to `resumed`.
+    pub resume: Times,
+    pub tries: u64,
+    pub opened: u64,
+    /// Connections that are open.
+    pub open: u64,
+    pub turns_started: u64,
+    pub turns_complete: u64,
+    pub turns_failed: u64,
+    pub tokens: u64,
+    pub token_frames: u64,
+    /// Of all text frames.
+    pub bytes: u64,
+    pub resumes: u64,
+    pub verified: u64,
+    pub unverified: u64,
+    pub errors: BTreeMap<String, u64>,
+    pub close_codes: BTreeMap<u16, u64>,
+    /// Connections that have nothing more to ask.
+    pub done: u64,
+    pub first_turn_ended_at: Option<Instant>,
+    pub last_turn_ended_at: Option<Instant>,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are sound"))
+    }
+}
+
+impl Times {
+    pub fn add(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST_US);
+        self.0.saturating_record(micros);
+    }
+
+    /// `count` times the same.
+    pub fn add_many(&mut self, time: Duration, count: u64) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST_US);
+        self.0.saturating_record_n(micros, count);
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// In milliseconds; `percent` from 0 to 100.
+    pub fn percentile_ms(&self, percent: f64) -> f64 {
+        if self.0.is_empty() { 0.0 } else { ms(self.0.value_at_quantile(percent / 100.0)) }
+    }
+
+    pub fn mean_ms(&self) -> f64 {
+        self.0.mean() / 1_000.0
+    }
+
+    pub fn max_ms(&self) -> f64 {
+        ms(self.0.max())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of an hour fit")]
+fn ms(micros: u64) -> f64 {
+    micros as f64 / 1_000.0
+}
+
+impl Tally {
+    pub fn error(&mut self, label: String) {
+        *self.errors.entry(label).or_default() += 1;
+    }
+
+    pub fn closed(&mut self, code: u16) {
+        *self.close_codes.entry(code).or_default() += 1;
+    }
+
+    pub fn turn_ended(&mut self, at: Instant) {
+        self.first_turn_ended_at.get_or_insert(at);
+        self.last_turn_ended_at = Some(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_what_was_added() {
+        let mut times = Times::default();
+        for ms in 1..=100 {
+            times.add(Duration::from_millis(ms));
+        }
+        assert_eq!(times.count(), 100);
+        assert!((times.percentile_ms(50.0) - 50.0).abs() < 0.1, "{}", times.percentile_ms(50.0));
+        assert!((times.max_ms() - 100.0).abs() < 0.2);
+        times.add_many(Duration::ZERO, 100);
+        assert_eq!(times.count(), 200);
+        times.add(Duration::from_secs(10_000));
+        assert!(times.max_ms() >= 3_599_000.0);
+    }
+}

@@ -1,0 +1,258 @@
+//! One connection of a load: when it opens, asks, is cut, and what it sees.
+
+use super::{Plan, tally::Tally};
+use crate::client::{Account, Client, ClientError, Connector, Event, Question};
+use serde_json::json;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+
+/// How long a slow reader reads, and how long it then does not.
+const SLOW: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(1_000));
+/// Of a slow reader's socket, in bytes.
+const SLOW_BUFFER: u32 = 4 * 1024;
+/// The longest that a refused question waits before the next.
+const MAX_RETRY: Duration = Duration::from_secs(10);
+
+/// Where the whole load stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Phase {
+    /// Connections open and stay.
+    Opening,
+    /// Questions are asked: the first at `from`, none from `until` on.
+    Asking { from: Instant, until: Instant },
+    /// Everybody says goodbye.
+    Closing,
+}
+
+pub struct Worker {
+    pub index: u32,
+    pub plan: Arc<Plan>,
+    pub connector: Connector,
+    pub account: Arc<Account>,
+    pub tally: Arc<Mutex<Tally>>,
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// The clock of one answer.
+struct Pace {
+    due: Instant,
+    first: Option<Instant>,
+    last: Instant,
+    /// What arrives was written before a cut: it says nothing of the server's pace.
+    is_replay: bool,
+}
+
+impl Worker {
+    /// Runs until the phase says to close.
+    pub async fn run(mut self, opens_at: Instant) {
+        sleep_until(opens_at).await;
+        if self.is_slow() {
+            self.connector.receive_buffer = Some(SLOW_BUFFER);
+        }
+        let opened = Client::connect_timed(self.connector.clone(), Arc::clone(&self.account)).await;
+        let mut client = {
+            let mut tally = self.tally();
+            tally.tries += 1;
+            match opened {
+                Ok((client, connected_at, authenticated_at)) => {
+                    tally.connect.add(connected_at - opens_at);
+                    tally.authenticated.add(authenticated_at - opens_at);
+                    tally.opened += 1;
+                    tally.open += 1;
+                    client
+                }
+                Err(error) => {
+                    tally.error(error.label());
+                    tally.done += 1;
+                    return;
+                }
+            }
+        };
+        if let Some((from, until)) = self.wait_for_start(&mut client).await {
+            self.ask_all(&mut client, from, until).await;
+        }
+        self.tally().done += 1;
+        self.wait_for_end(&mut client).await;
+        let bytes = client.received_bytes();
+        let code = match client.close().await {
+            Ok(()) => Some(1000),
+            Err(ClientError::Closed { code, .. }) => Some(code),
+            Err(_) => None,
+        };
+        let mut tally = self.tally();
+        tally.bytes += bytes;
+        tally.open -= 1;
+        match code {
+            Some(code) => tally.closed(code),
+            None => tally.error("TIMEOUT: the goodbye".to_owned()),
+        }
+    }
+
+    async fn wait_for_start(&mut self, client: &mut Client) -> Option<(Instant, Instant)> {
+        loop {
+            match *self.phase.borrow_and_update() {
+                Phase::Opening => {}
+                Phase::Asking { from, until } => return Some((from, until)),
+                Phase::Closing => return None,
+            }
+            tokio::select! {
+                _ = self.phase.changed() => {}
+                error = client.stay() => self.lost(&error),
+            }
+        }
+    }
+
+    async fn wait_for_end(&mut self, client: &mut Client) {
+        while !matches!(*self.phase.borrow_and_update(), Phase::Closing) {
+            tokio::select! {
+                changed = self.phase.changed() => if changed.is_err() { return },
+                error = client.stay() => self.lost(&error),
+            }
+        }
+    }
+
+    async fn ask_all(&self, client: &mut Client, from: Instant, until: Instant) {
+        let mut random = fastrand::Rng::with_seed(self.plan.seed.wrapping_add(u64::from(self.index)));
+        let mut due = from + Duration::from_secs_f64(f64::from(self.index) / self.plan.rate);
+        for _ in 0..self.plan.max_turns() {
+            if due >= until {
+                break;
+            }
+            if let Err(error) = client.idle(due).await {
+                self.lost(&error);
+                sleep_until(due).await;
+            }
+            let outcome = self.ask(client, due, &mut random).await;
+            let now = Instant::now();
+            let mut pause = Duration::from_millis(self.plan.think_ms);
+            let mut tally = self.tally();
+            tally.turn_ended(now.into_std());
+            match outcome {
+                Ok(()) => {
+                    tally.turns_complete += 1;
+                    tally.verified += 1;
+                    if !self.is_slow() {
+                        tally.turn.add(now - due);
+                    }
+                }
+                Err(error) => {
+                    tally.turns_failed += 1;
+                    tally.unverified += u64::from(matches!(error, ClientError::Unverified(_)));
+                    tally.error(error.label());
+                    if let ClientError::Server(error) = &error {
+                        let wait = error.retry_after_ms.map_or(Duration::ZERO, Duration::from_millis);
+                        pause = pause.max(wait.min(MAX_RETRY));
+                    } else if !matches!(error, ClientError::Unverified(_)) {
+                        return;
+                    }
+                }
+            }
+            due = now + pause;
+        }
+    }
+
+    /// One turn, to its end.
+    async fn ask(&self, client: &mut Client, due: Instant, random: &mut fastrand::Rng) -> Result<(), ClientError> {
+        let mut cuts = self.cuts(random);
+        self.tally().turns_started += 1;
+        let mut answer = client.ask(self.question()).await?;
+        let mut pace = Pace { due, first: None, last: due, is_replay: false };
+        let mut cut_at = None;
+        let mut reading_since = Instant::now();
+        while let Some(event) = answer.next().await? {
+            let now = Instant::now();
+            match event {
+                Event::Token { seqs, .. } => {
+                    self.count(&mut pace, now, u64::from(seqs.start), u64::from(seqs.end - seqs.start));
+                    if cuts.last().is_some_and(|cut| *cut < seqs.end) {
+                        cuts.retain(|cut| *cut >= seqs.end);
+                        answer.cut();
+                        cut_at = Some(Instant::now());
+                    }
+                }
+                Event::Resumed { .. } => {
+                    pace.is_replay = true;
+                    let mut tally = self.tally();
+                    tally.resumes += 1;
+                    if let Some(cut_at) = cut_at.take() {
+                        tally.resume.add(now - cut_at);
+                    }
+                }
+                Event::Progress { .. } | Event::Complete { .. } => {}
+            }
+            if self.is_slow() && reading_since.elapsed() > SLOW.0 {
+                sleep(SLOW.1).await;
+                reading_since = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a frame of tokens.
+    fn count(&self, pace: &mut Pace, now: Instant, first_seq: u64, tokens: u64) {
+        let mut tally = self.tally();
+        tally.tokens += tokens;
+        tally.token_frames += 1;
+        if !self.is_slow() && !pace.is_replay {
+            match pace.first {
+                None => tally.first_token.add(now - pace.due),
+                Some(_) => tally.between_tokens.add(now - pace.last),
+            }
+            tally.between_tokens.add_many(Duration::ZERO, tokens - 1);
+            if self.plan.interval_ms > 0 {
+                let start = *pace.first.get_or_insert(now);
+                for seq in first_seq..first_seq + tokens {
+                    let due = start + Duration::from_millis(self.plan.interval_ms * seq);
+                    tally.behind_schedule.add(now.saturating_duration_since(due));
+                }
+            }
+        }
+        pace.first.get_or_insert(now);
+        pace.last = now;
+        pace.is_replay = false;
+    }
+
+    fn question(&self) -> Question {
+        let mut question = Question::new("How does this hold under load?");
+        let plan = &self.plan;
+        let mut script =
+            json!({"tokens": plan.tokens, "interval_ms": plan.interval_ms, "token_bytes": plan.token_bytes});
+        if let Some(tokens) = plan.fail_after {
+            script["fail_after"] = tokens.into();
+        }
+        question.metadata.insert("script".to_owned(), script);
+        question
+    }
+
+    /// The tokens after which to cut, the last one first.
+    fn cuts(&self, random: &mut fastrand::Rng) -> Vec<u32> {
+        let (whole, part) = (self.plan.reconnects.trunc(), self.plan.reconnects.fract());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 0 to 100")]
+        let count = whole as u32 + u32::from(random.f64() < part);
+        let mut cuts: Vec<u32> = (0..count).map(|_| random.u32(0..self.plan.tokens.max(1))).collect();
+        cuts.sort_unstable_by(|a, b| b.cmp(a));
+        cuts
+    }
+
+    fn is_slow(&self) -> bool {
+        self.index < self.plan.slow_readers
+    }
+
+    fn lost(&self, error: &ClientError) {
+        let mut tally = self.tally();
+        match error {
+            ClientError::Closed { code, .. } => tally.closed(*code),
+            other => tally.error(other.label()),
+        }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

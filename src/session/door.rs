@@ -1,0 +1,32 @@
+//! Whom a session lets in: who a token stands for, and whether they may have one more socket.
+
+use super::SessionContext;
+use crate::{auth::Identity, domain::UserId, limiter::UserPlace, protocol::ApiError};
+use std::net::IpAddr;
+
+/// Tells who a token stands for, and whether they may have one more socket.
+pub trait Doorkeeper {
+    /// # Errors
+    /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
+    fn verify(&self, token: &str) -> Result<Identity, ApiError>;
+
+    /// # Errors
+    /// `TOO_MANY_CONNECTIONS`.
+    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError>;
+}
+
+/// The door of one session: its context, and where it comes from.
+pub(super) struct Door<'a> {
+    pub context: &'a SessionContext,
+    pub address: IpAddr,
+}
+
+impl Doorkeeper for Door<'_> {
+    fn verify(&self, token: &str) -> Result<Identity, ApiError> {
+        self.context.tokens.verify_access(token)
+    }
+
+    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError> {
+        self.context.limiter.sign_in_socket(user, self.address)
+    }
+}

@@ -1,0 +1,90 @@
+//! What the decisions of a session come to: frames to send, and requests to others.
+
+use crate::{
+    domain::{ConversationId, TurnId, UserId},
+    limiter::Limit,
+    limits::MAX_PING_ID_BYTES,
+    protocol::{
+        ApiError, ClientFrame, CloseReason, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong, ResumeFrame,
+        ServerFrame,
+    },
+    turn::{Followed, Outgoing, TurnLog},
+    workflow::{Question, is_client_id},
+};
+use std::sync::Arc;
+
+/// What the actor has to do.
+pub enum Effect {
+    Send(Outgoing),
+    /// A WebSocket ping.
+    Ping,
+    Close(CloseReason),
+    /// A limit said no.
+    Hit(Limit),
+    /// The user is known from now on.
+    Identified(UserId),
+    Start(NewTurn),
+    Resume {
+        user_id: UserId,
+        resume: ResumeFrame,
+    },
+    Cancel {
+        user_id: UserId,
+        turn_id: TurnId,
+    },
+    /// A turn is followed from now on.
+    Followed(Followed),
+    /// It ended, or is not followed any more.
+    Unfollowed(Arc<TurnLog>),
+    /// The session wants the turns that other sessions of this user start there, too.
+    FollowConversation(ConversationId),
+}
+
+/// A question that passed all that can be checked here, and the log that its answer will fill.
+pub struct NewTurn {
+    pub turn: Arc<TurnLog>,
+    pub question: Question,
+}
+
+pub(super) fn on_ping(ping: PingFrame, effects: &mut Vec<Effect>) {
+    let too_long = ping.id.as_ref().is_some_and(|id| id.to_string().len() > MAX_PING_ID_BYTES);
+    if too_long {
+        let error = ApiError::invalid_field("id", format_args!("must be at most {MAX_PING_ID_BYTES} bytes of JSON"));
+        send_error(&error, &ErrorSubject::default(), effects);
+    } else {
+        effects.push(send(ServerFrame::Pong(Pong { id: ping.id })));
+    }
+}
+
+pub(super) fn too_many_violations(effects: &mut Vec<Effect>) {
+    effects.extend([Effect::Hit(Limit::Violations), Effect::Close(CloseReason::TooManyViolations)]);
+}
+
+pub(super) fn subject_of_frame(frame: &ClientFrame) -> ErrorSubject {
+    match frame {
+        ClientFrame::Message(message) => subject_of_message(message),
+        ClientFrame::Resume(resume) => subject_of(resume),
+        ClientFrame::Cancel(cancel) => ErrorSubject { turn_id: Some(cancel.turn_id), ..ErrorSubject::default() },
+        ClientFrame::Auth(_) | ClientFrame::Ping(_) => ErrorSubject::default(),
+    }
+}
+
+pub(super) fn subject_of_message(message: &MessageFrame) -> ErrorSubject {
+    ErrorSubject {
+        turn_id: None,
+        session_id: message.session_id,
+        client_message_id: message.client_message_id.clone().filter(|id| is_client_id(id)),
+    }
+}
+
+pub(super) fn subject_of(resume: &ResumeFrame) -> ErrorSubject {
+    ErrorSubject { turn_id: resume.turn_id, session_id: Some(resume.session_id), client_message_id: None }
+}
+
+pub(super) fn send_error(error: &ApiError, about: &ErrorSubject, effects: &mut Vec<Effect>) {
+    effects.push(send(ServerFrame::Error(ErrorFrame::new(error, about))));
+}
+
+pub(super) fn send(frame: ServerFrame<'_>) -> Effect {
+    Effect::Send(Outgoing::from(frame))
+}

@@ -1,0 +1,104 @@
+//! Requests that are not what they seem: smuggled, split, and paths that climb.
+
+use crate::harness::TestApp;
+use serde_json::json;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Sends bytes, and returns all that the server says until it ends the connection or falls silent.
+async fn exchange(app: &TestApp, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
+    while let Ok(Ok(read @ 1..)) = timeout(Duration::from_millis(500), stream.read(&mut bytes)).await {
+        answer.extend(&bytes[..read]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn statuses(answer: &str) -> Vec<&str> {
+    answer.split("HTTP/1.1 ").skip(1).map(|rest| &rest[..3]).collect()
+}
+
+#[actix_web::test]
+async fn no_second_request_is_hidden_in_the_first() {
+    let app = TestApp::start().await;
+    let hidden = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (what, headers, body) in [
+        ("two lengths", "Content-Length: 0\r\nContent-Length: 38", hidden.to_owned()),
+        ("a list of lengths", "Content-Length: 0, 38", hidden.to_owned()),
+        ("a length with a sign", "Content-Length: +5", hidden.to_owned()),
+        ("a length below nothing", "Content-Length: -1", hidden.to_owned()),
+        ("a length and chunks", "Content-Length: 4\r\nTransfer-Encoding: chunked", format!("0\r\n\r\n{hidden}")),
+        ("chunks that are not last", "Transfer-Encoding: chunked, identity", format!("0\r\n\r\n{hidden}")),
+        ("chunks with a tail", "Transfer-Encoding: xchunked", format!("0\r\n\r\n{hidden}")),
+        ("a name with a space", "Content-Length : 38", hidden.to_owned()),
+        ("a folded header", "X-A: b\r\n Content-Length: 38", hidden.to_owned()),
+    ] {
+        let request = format!("POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n{body}");
+        let answer = exchange(&app, request.as_bytes()).await;
+        assert_eq!(statuses(&answer).len(), 1, "{what}: {answer}");
+        assert!(answer.starts_with("HTTP/1.1 4"), "{what}: {answer}");
+        assert!(!answer.contains("\"status\":\"ok\""), "{what}: {answer}");
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn what_a_client_says_never_becomes_a_header() {
+    let app = TestApp::start().await;
+    for request in [
+        "GET /%0d%0aX-Evil:%20yes HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /ws/chat?token=%0d%0aX-Evil:%20yes HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        "GET /ws/chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: chat.v2, x\nX-Evil: yes\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\n\r\n",
+    ] {
+        let answer = exchange(&app, request.as_bytes()).await;
+        let (head, _) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        assert!(head.starts_with("HTTP/1.1 "), "{request}: {answer}");
+        let head = head.to_lowercase();
+        assert!(!head.contains("\r\nx-evil") && !head.contains("evil.example"), "{request}: {head}");
+    }
+    let (user, name) = (app.user().await, "Ada\r\nX-Evil: yes");
+    let body = json!({"email": "eve@example.org", "password": "correct horse battery", "name": name});
+    assert_eq!(app.post("/api/v1/auth/register", None, &body).await.1["code"], "INVALID_FIELD");
+    drop(user);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn no_path_climbs_or_goes_around() {
+    let app = TestApp::start().await;
+    for path in [
+        "/../Cargo.toml",
+        "/api/docs/../../data/jwt_secret",
+        "/api/docs/..%2f..%2fdata/jwt_secret",
+        "/api/docs/%2e%2e/%2e%2e/data/switchboard.db",
+        "/api/docs/....//....//etc/passwd",
+        "/api/docs//etc/passwd",
+        "/api/v1/conversations/..%2fconnections",
+        "/api/v1//connections",
+        "/API/V1/CONNECTIONS",
+        "/api/v1/connections/",
+        "/api/v1/connections%00",
+        "/api/v1/connections;a=b",
+        "/data/switchboard.db",
+        "/.git/config",
+    ] {
+        let answer =
+            exchange(&app, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        let status = statuses(&answer).first().copied().unwrap_or_default().to_owned();
+        assert!(["400", "401", "404", "405"].contains(&status.as_str()), "{path}: {answer}");
+        for secret in ["SQLite format", "[package]", "root:", "black-box tests"] {
+            assert!(!answer.contains(secret), "{path}: {answer}");
+        }
+    }
+    assert_eq!(app.get("/health/ready", None).await.0, 200);
+    app.finish().await;
+}

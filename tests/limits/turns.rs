@@ -1,0 +1,87 @@
+//! Turns at once, of one user and in all.
+
+use super::hits;
+use crate::harness::{TestApp, Transcript};
+use serde_json::json;
+
+#[actix_web::test]
+async fn turns_wait_their_turn_for_a_place() {
+    let app = TestApp::with(|config| {
+        config.session.max_running_turns = 2;
+        config.workflow.max_running_turns = 2;
+        config.workflow.admission_wait_ms = 20_000;
+        config.provider.scripted.interval_ms = 2;
+    })
+    .await;
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        let user = app.user().await;
+        sockets.push(app.socket().signed_in(&user).await);
+    }
+    for socket in &mut sockets {
+        socket.send(json!({"type": "message", "message": "Hello?"})).await;
+    }
+    for mut socket in sockets {
+        let turn: Transcript = socket.rest_of_turn(Vec::new()).await;
+        assert_eq!(turn.terminal["type"], "complete", "{}", turn.terminal);
+        socket.close().await;
+    }
+    assert_eq!(hits(&app, "turns").await, 0);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn who_waited_too_long_is_told_to_come_back_and_keeps_nothing_taken() {
+    let app = TestApp::with(|config| {
+        config.session.max_running_turns = 1;
+        config.workflow.max_running_turns = 1;
+        config.workflow.admission_wait_ms = 50;
+        config.provider.scripted.tokens = 10_000;
+        config.provider.scripted.interval_ms = 10;
+    })
+    .await;
+    let (ada, eve) = (app.user().await, app.user().await);
+    let mut busy = app.socket().signed_in(&ada).await;
+    let first = busy.start(json!({"type": "message", "message": "A long one"})).await;
+    let mut late = app.socket().signed_in(&eve).await;
+    for _ in 0..2 {
+        late.send(json!({"type": "message", "message": "Me too", "client_message_id": "m1"})).await;
+        let refusal = late.expect_error("OVERLOADED").await;
+        assert_eq!((&refusal["client_message_id"], &refusal["retry_after_ms"]), (&json!("m1"), &json!(1_000)));
+    }
+    assert_eq!(hits(&app, "turns").await, 2);
+    busy.send(json!({"type": "cancel", "turn_id": first["turn_id"]})).await;
+    busy.rest_of_turn(vec![first]).await;
+    let script = json!({"script": {"tokens": 3}});
+    let again = json!({"type": "message", "message": "Me too", "client_message_id": "m1", "metadata": script});
+    assert_eq!(late.turn(again).await.tokens.len(), 3);
+    busy.close().await;
+    late.close().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn one_user_does_not_take_all_places() {
+    let app = TestApp::with(|config| {
+        config.workflow.max_running_turns_per_user = 2;
+        config.provider.scripted.interval_ms = 20;
+    })
+    .await;
+    let (ada, eve) = (app.user().await, app.user().await);
+    let mut tabs = Vec::new();
+    for _ in 0..2 {
+        let mut tab = app.socket().signed_in(&ada).await;
+        let first = tab.start(json!({"type": "message", "message": "Hello?"})).await;
+        tabs.push((tab, first));
+    }
+    // On whatever way it comes.
+    let (status, refusal) = app.post("/api/v1/chat", Some(&ada), &json!({"message": "One more"})).await;
+    assert_eq!((status, &refusal["code"]), (503, &json!("OVERLOADED")));
+    assert_eq!(app.post("/api/v1/chat", Some(&eve), &json!({"message": "Hello?"})).await.0, 200);
+    assert_eq!(hits(&app, "turns_per_user").await, 1);
+    for (mut tab, first) in tabs {
+        tab.rest_of_turn(vec![first]).await;
+        tab.close().await;
+    }
+    app.finish().await;
+}
