@@ -13,7 +13,7 @@ use crate::{
     registry::{ConnectionManager, ContinueDrain, StallLimits},
     session::SessionContext,
     store::{ConversationStore, DocumentStore, UserStore, sqlite::SqliteStore},
-    workflow::{Engine, QuestionRules, Turns, Workflow, agents::Agents, router::Router},
+    workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, agents::Agents, router::Router},
 };
 use actix::{Actor, Addr};
 use actix_web::{
@@ -37,6 +37,7 @@ pub struct Application {
     stop_asked: Data<http::StopRequest>,
     drain_timeout: Duration,
     limiter: Arc<Limiter>,
+    recorder: Arc<Recorder>,
 }
 
 /// Stops a server, and looks at it from outside.
@@ -89,6 +90,7 @@ impl Application {
         .start();
         let limiter = Arc::new(Limiter::new(&config.limits));
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
+        let recorder = Recorder::new(Arc::clone(&conversations));
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&agents), config.workflow.confidence_threshold),
@@ -97,6 +99,7 @@ impl Application {
             provider,
             knowledge: Arc::clone(&knowledge),
             store: Arc::clone(&conversations),
+            recorder: Arc::clone(&recorder),
             turns: Arc::clone(&turns),
             registry: registry.clone(),
         });
@@ -172,7 +175,7 @@ impl Application {
         let address = server.addrs().first().copied().ok_or("no address to listen at")?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
         let (server, limiter) = (server.run(), limiter_to_sweep);
-        Ok(Self { server, address, registry, turns, limiter, requests, stop_asked, drain_timeout })
+        Ok(Self { server, address, registry, turns, limiter, recorder, requests, stop_asked, drain_timeout })
     }
 
     /// Where it listens.
@@ -210,7 +213,12 @@ impl Application {
                 limiter.sweep();
             }
         });
-        self.server.await
+        actix::spawn(Arc::clone(&self.recorder).run());
+        actix::spawn(Arc::clone(&self.recorder).maintain());
+        let served = self.server.await;
+        // The turns that were running ended with the worker threads.
+        self.recorder.store_again().await;
+        served
     }
 }
 

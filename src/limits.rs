@@ -43,6 +43,20 @@ pub const DRAIN_FLUSH: Duration = Duration::from_millis(100);
 pub const RECONNECT_AFTER_MIN_MS: u64 = 500;
 /// And how far apart they are spread, in milliseconds.
 pub const RECONNECT_SPREAD_MS: u64 = 4_500;
+/// How long a client waits before it tries again when the store cannot take anything, in milliseconds.
+pub const STORE_RETRY_MS: u64 = 2_000;
+/// Between two looks at the running turns for what is not on disk yet, in milliseconds.
+pub const CHECKPOINT_INTERVAL_MS: u64 = 400;
+/// Tokens of one turn that are not on disk yet and do not wait for the next look.
+pub const CHECKPOINT_TOKENS: u32 = 64;
+/// Turns in one change of the store that keeps checkpoints; other changes go in between.
+pub const CHECKPOINT_BATCH: usize = 2_048;
+/// Answers that have ended and wait for a store that cannot take them, in bytes of text.
+pub const MAX_UNSTORED_BYTES: usize = 64 * 1024 * 1024;
+/// Between two tries to store what the store could not take, in milliseconds.
+pub const STORE_AGAIN_INTERVAL_MS: u64 = 500;
+/// How long a `client_message_id` is known at least, in milliseconds.
+pub const CLIENT_MESSAGE_ID_LIFE_MS: i64 = 24 * 3_600 * 1_000;
 /// Entries of one page of a list.
 pub const MAX_PAGE: i64 = 200;
 /// Users that the statistics name, those with the most sessions first.
@@ -51,3 +65,4 @@ pub const MAX_USERS_IN_STATS: usize = 100;
 pub const MAX_USER_AGENT_CHARS: usize = 200;
 
 const _: () = assert!(AUTH_EXPIRING_NOTICE_S as u64 >= AUTH_GRACE_S, "the notice comes well before the end");
+const _: () = assert!(CHECKPOINT_INTERVAL_MS < 500, "a token is on its way to the disk within half a second");

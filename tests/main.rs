@@ -1,6 +1,6 @@
 //! Black-box tests: each starts the real server on a free port and talks to it as a client does.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its seed")]
 
 mod attackers;
 mod browser;
@@ -18,5 +18,6 @@ mod program;
 mod provider;
 mod reliability;
 mod session;
+mod survival;
 mod tidy;
 mod websocket_doc;

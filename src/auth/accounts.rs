@@ -62,13 +62,13 @@ impl Accounts {
         match self.store.credentials(email.clone()).await {
             Ok(_) => return Err(email_taken()),
             Err(StoreError::NotFound(_)) => {}
-            Err(error) => return Err(ApiError::internal(&error)),
+            Err(error) => return Err(error.into()),
         }
         let password_hash = self.passwords.hash_new(password, email.clone(), name.clone()).await?;
         let user = User { id: UserId::new(), email, name, role, created_at: UnixMillis::now() };
         self.store.add_user(user.clone(), password_hash).await.map_err(|error| match error {
             StoreError::Conflict(_) => email_taken(),
-            other => ApiError::internal(&other),
+            other => other.into(),
         })?;
         log::info!(user_id:% = user.id, role:% = user.role; "an account was made");
         Ok(user)
@@ -82,7 +82,7 @@ impl Accounts {
         let (user, hash) = match self.store.credentials(email).await {
             Ok(credentials) => (Some(credentials.user), Some(credentials.password_hash)),
             Err(StoreError::NotFound(_)) => (None, None),
-            Err(error) => return Err(ApiError::internal(&error)),
+            Err(error) => return Err(error.into()),
         };
         let fits = self.passwords.verify(password, hash).await?;
         match user {
@@ -110,7 +110,7 @@ impl Accounts {
                 Err(token::invalid())
             }
             Ok(Rotation::Unknown) => Err(token::invalid()),
-            Err(error) => Err(ApiError::internal(&error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -121,7 +121,7 @@ impl Accounts {
     /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
     pub async fn logout(&self, refresh_token: &str) -> Result<(), ApiError> {
         let grant = self.tokens.verify_refresh(refresh_token, UnixMillis::now())?;
-        self.store.end_family(grant.family_id).await.map_err(|error| ApiError::internal(&error))
+        self.store.end_family(grant.family_id).await.map_err(ApiError::from)
     }
 
     /// The account as it is now, which may be other than the token says.
@@ -131,7 +131,7 @@ impl Accounts {
     pub async fn me(&self, identity: &Identity) -> Result<User, ApiError> {
         self.store.user(identity.user_id).await.map_err(|error| match error {
             StoreError::NotFound(_) => token::invalid(),
-            other => ApiError::internal(&other),
+            other => other.into(),
         })
     }
 
@@ -140,7 +140,7 @@ impl Accounts {
     /// # Errors
     /// `PROCESSING_ERROR` when the database does not answer.
     pub async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, ApiError> {
-        self.store.users(after, limit).await.map_err(|error| ApiError::internal(&error))
+        self.store.users(after, limit).await.map_err(ApiError::from)
     }
 
     /// Takes effect with the user's next access token.
@@ -170,7 +170,7 @@ impl Accounts {
         let grant = RefreshGrant { user_id: user.id, family_id: Uuid::new_v4(), jti: Uuid::new_v4() };
         let refresh = self.tokens.issue_refresh(grant, at)?;
         let access = self.tokens.issue_access(&user, at)?;
-        self.store.start_family(family(grant, &refresh), at).await.map_err(|error| ApiError::internal(&error))?;
+        self.store.start_family(family(grant, &refresh), at).await.map_err(ApiError::from)?;
         Ok(SignIn { user, access, refresh, at })
     }
 }
@@ -196,7 +196,7 @@ fn email_taken() -> ApiError {
 fn no_such_user(error: StoreError) -> ApiError {
     match error {
         StoreError::NotFound(_) => ApiError::new(ErrorCode::NotFound, "No account has this e-mail."),
-        other => ApiError::internal(&other),
+        other => other.into(),
     }
 }
 

@@ -83,4 +83,7 @@ pub struct AnswerMetadata {
     pub model: String,
     pub usage: Usage,
     pub latency_ms: Latency,
+    /// `false`: the answer is not in the history yet, because the store could not take it. Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<bool>,
 }

@@ -61,7 +61,7 @@ error_codes! {
     TurnInterrupted = "TURN_INTERRUPTED", 502, true, "the server or the model ended before the answer did";
     RateLimited = "RATE_LIMITED", 429, true, "too many requests; `retry_after_ms` says when to try again";
     TooManyConnections = "TOO_MANY_CONNECTIONS", 429, true, "of this user, or of this address";
-    Overloaded = "OVERLOADED", 503, true, "no free place for this work; `retry_after_ms` says when to try again";
+    Overloaded = "OVERLOADED", 503, true, "no room for this work now, or the store cannot take it; `retry_after_ms` says when to try again";
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", 502, true, "the model's server refused, broke or could not be reached";
     UpstreamTimeout = "UPSTREAM_TIMEOUT", 504, true, "the model's server was silent for too long";
     ProcessingError = "PROCESSING_ERROR", 500, true, "anything else; `correlation_id` finds it in the server's log";

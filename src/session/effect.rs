@@ -56,10 +56,6 @@ pub(super) fn on_ping(ping: PingFrame, effects: &mut Vec<Effect>) {
     }
 }
 
-pub(super) fn too_many_violations(effects: &mut Vec<Effect>) {
-    effects.extend([Effect::Hit(Limit::Violations), Effect::Close(CloseReason::TooManyViolations)]);
-}
-
 pub(super) fn subject_of_frame(frame: &ClientFrame) -> ErrorSubject {
     match frame {
         ClientFrame::Message(message) => subject_of_message(message),

@@ -9,6 +9,7 @@ mod effect;
 mod follows;
 mod fragments;
 mod frame_guard;
+mod intake;
 mod outlet;
 pub mod socket;
 mod state;

@@ -2,22 +2,19 @@
 
 use super::{
     door::Doorkeeper,
-    effect::{
-        Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_frame, subject_of_message,
-        too_many_violations,
-    },
+    effect::{Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_message},
     follows::{AnyEnded, Follows},
+    intake::Intake,
 };
 use crate::{
     auth::Identity,
     config::{LimitsConfig, SessionConfig},
     domain::{ConversationId, TurnId, UnixMillis, UserId},
-    limiter::{FrameBudget, FrameVerdict, Limit, UserPlace},
+    limiter::{Limit, UserPlace},
     limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
         ErrorCode, ErrorSubject, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
-        check_json_depth,
     },
     turn::{Cursor, Mailbox, Style, TurnEvent, TurnLog, TurnSubject},
     workflow::{QuestionRules, StartedTurn},
@@ -48,8 +45,7 @@ pub struct SessionState {
     /// From the first sign-in on, or from the upgrade.
     user_place: Option<UserPlace>,
     auth_failures: u32,
-    budget: FrameBudget,
-    max_json_depth: usize,
+    intake: Intake,
     opened_at: Instant,
     last_received_at: Instant,
     next_heartbeat: Instant,
@@ -87,8 +83,7 @@ impl SessionState {
             auth: Auth::Nobody,
             user_place: None,
             auth_failures: 0,
-            budget: FrameBudget::new(limits),
-            max_json_depth: limits.json_depth,
+            intake: Intake::new(limits),
             opened_at: now.instant,
             last_received_at: now.instant,
             starting: HashMap::new(),
@@ -101,44 +96,20 @@ impl SessionState {
     }
 
     /// A frame that is no text, or not the whole of one. Whether it has to be answered.
-    pub fn on_other_frame(&mut self, effects: &mut Vec<Effect>) -> bool {
-        match self.budget.charge() {
-            FrameVerdict::Allowed => true,
-            FrameVerdict::Refused(_) => {
-                effects.push(Effect::Hit(Limit::Frames));
-                false
-            }
-            FrameVerdict::Close => {
-                too_many_violations(effects);
-                false
-            }
-        }
+    pub fn on_other_frame(&self, effects: &mut Vec<Effect>) -> bool {
+        self.intake.take_other(effects)
     }
 
     pub fn on_text(&mut self, text: &str, now: Now, doorkeeper: &impl Doorkeeper, effects: &mut Vec<Effect>) {
-        let verdict = self.budget.charge();
-        if verdict == FrameVerdict::Close {
-            return too_many_violations(effects);
-        }
-        if let Err(error) = check_json_depth(text.as_bytes(), self.max_json_depth) {
-            effects.push(Effect::Hit(Limit::JsonDepth));
-            return send_error(&error, &ErrorSubject::default(), effects);
-        }
-        let frame = ClientFrame::parse(text);
-        if let FrameVerdict::Refused(wait) = verdict {
-            effects.push(Effect::Hit(Limit::Frames));
-            let error = ApiError::rate_limited("You are sending too much. Please wait a moment.", wait);
-            return send_error(&error, &frame.map(|frame| subject_of_frame(&frame)).unwrap_or_default(), effects);
-        }
+        let Some(frame) = self.intake.take_text(text, effects) else { return };
         match frame {
-            Ok(ClientFrame::Auth(AuthFrame { token })) => {
+            ClientFrame::Auth(AuthFrame { token }) => {
                 self.on_auth(doorkeeper.verify(&token), doorkeeper, now, effects);
             }
-            Ok(ClientFrame::Message(message)) => self.on_message(message, now, effects),
-            Ok(ClientFrame::Resume(resume)) => self.on_resume(resume, now, effects),
-            Ok(ClientFrame::Cancel(cancel)) => self.on_cancel(&cancel, now, effects),
-            Ok(ClientFrame::Ping(ping)) => on_ping(ping, effects),
-            Err(error) => send_error(&error, &ErrorSubject::default(), effects),
+            ClientFrame::Message(message) => self.on_message(message, now, effects),
+            ClientFrame::Resume(resume) => self.on_resume(resume, now, effects),
+            ClientFrame::Cancel(cancel) => self.on_cancel(&cancel, now, effects),
+            ClientFrame::Ping(ping) => on_ping(ping, effects),
         }
     }
 

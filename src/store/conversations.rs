@@ -43,6 +43,19 @@ pub struct Answer {
     pub metadata: AnswerMetadata,
 }
 
+/// What a running turn has said since its last checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    pub turn_id: TurnId,
+    /// The seq of the first of these tokens.
+    pub first_seq: u32,
+    pub text: String,
+    /// The byte of the whole answer at which each of these tokens ends.
+    pub token_ends: Vec<u32>,
+    /// What is known of the answer besides its text; once is enough.
+    pub metadata: Option<AnswerMetadata>,
+}
+
 /// How a turn ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndedTurn {
@@ -89,11 +102,18 @@ pub trait ConversationStore: Send + Sync {
     /// `NotFound` or `Forbidden` when the conversation is not there, or not this user's.
     async fn begin_turn(&self, turn: NewTurn) -> Result<BegunTurn, StoreError>;
 
-    /// Keeps how a turn ended, and its answer.
+    /// Keeps more of what running turns have said. Of turns that have ended, or are no more, it keeps nothing.
+    async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<(), StoreError>;
+
+    /// Keeps how a turn ended, and its answer, in place of its checkpoints. A turn that has ended stays as it is: to
+    /// end it again does nothing, so that an end whose fate is unknown can be tried again.
+    ///
+    /// # Errors
+    /// `NotFound` when the turn is no more: its conversation was deleted.
     async fn end_turn(&self, turn: EndedTurn) -> Result<(), StoreError>;
 
-    /// Ends every turn that is still marked as running, with this code and text, and returns how many there were.
-    /// For the start of the server: what ran before runs no more.
+    /// Ends every turn that is still marked as running, with this code and text, and returns how many there were. What
+    /// their checkpoints kept becomes their answers. For the start of the server: what ran before runs no more.
     async fn interrupt_running_turns(&self, code: &str, message: &str) -> Result<usize, StoreError>;
 
     async fn turn(&self, id: TurnId) -> Result<Option<StoredTurn>, StoreError>;
@@ -117,7 +137,10 @@ pub trait ConversationStore: Send + Sync {
         page: Page<MessageId>,
     ) -> Result<Vec<Message>, StoreError>;
 
-    /// Whether the store can write now.
+    /// Forgets the `client_message_id`s of turns that began before `before`, and returns how many there were.
+    async fn forget_client_messages(&self, before: UnixMillis) -> Result<usize, StoreError>;
+
+    /// Whether the store can write now: it tries.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// # Errors

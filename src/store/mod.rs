@@ -2,16 +2,23 @@
 //!
 //! The only place that knows SQL is the module of a backend (`sqlite`). Callers hold `Arc<dyn …Store>`.
 
+#[cfg(test)]
+mod conformance;
 mod conversations;
 mod documents;
 pub mod sqlite;
 mod users;
 
-pub use conversations::{Answer, BegunTurn, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState};
+pub use conversations::{
+    Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState,
+};
 pub use documents::{DocumentStore, SearchHit, SearchHits};
 pub use users::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Rotation, UserStore};
 
-use crate::protocol::{ApiError, ErrorCode};
+use crate::{
+    limits::STORE_RETRY_MS,
+    protocol::{ApiError, ErrorCode},
+};
 
 /// Why the store could not do it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,7 +45,14 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NotFound(what) => Self::new(ErrorCode::NotFound, format!("There is no such {what}.")),
             StoreError::Forbidden(what) => Self::new(ErrorCode::Forbidden, format!("This {what} is somebody else's.")),
-            StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::internal(&error),
+            // It heals by itself, mostly: the same request may well succeed a little later.
+            StoreError::Unavailable(_) => Self {
+                code: ErrorCode::Overloaded,
+                message: "The server cannot store anything at the moment. Please try again soon.".into(),
+                retry_after_ms: Some(STORE_RETRY_MS),
+                ..Self::internal(&error)
+            },
+            StoreError::Conflict(_) | StoreError::Corrupt(_) => Self::internal(&error),
         }
     }
 }

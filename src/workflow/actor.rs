@@ -1,6 +1,6 @@
 //! The `Workflow` actor. There is one for each worker thread, and its turns run there; what they share is the [`Engine`].
 
-use super::{Question, Turns, agents::Agents, router::Router, run::TurnRun};
+use super::{Question, Recorder, Turns, agents::Agents, router::Router, run::TurnRun};
 use crate::{
     config::WorkflowConfig,
     domain::{ConversationId, SessionId, TurnId, UserId},
@@ -25,6 +25,7 @@ pub struct Engine {
     pub provider: Arc<dyn ModelProvider>,
     pub knowledge: Arc<KnowledgeBase>,
     pub store: Arc<dyn ConversationStore>,
+    pub recorder: Arc<Recorder>,
     pub turns: Arc<Turns>,
     pub registry: Addr<ConnectionManager>,
 }

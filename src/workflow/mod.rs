@@ -7,6 +7,7 @@ mod actor;
 pub mod agents;
 mod history;
 mod question;
+mod recorder;
 pub mod router;
 mod run;
 mod similarity;
@@ -16,4 +17,5 @@ mod words;
 
 pub use actor::{CancelTurn, Engine, ResumeTurn, StartTurn, StartedTurn, Workflow};
 pub use question::{Question, QuestionRules, is_client_id};
+pub use recorder::Recorder;
 pub use turns::{Turns, TurnsStats};

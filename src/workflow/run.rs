@@ -6,6 +6,7 @@ use super::{
     actor::{BegunBefore, Engine},
     agents::Agent,
     history,
+    recorder::Recording,
     router::Route,
     turns::Acceptance,
     watch::{StopReason, Watch},
@@ -16,7 +17,7 @@ use crate::{
     limits::MAX_HISTORY_MESSAGES,
     protocol::{ApiError, ErrorCode, Step},
     provider::{AnswerPart, GenerateRequest, HistoryMessage, ProviderError, ProviderErrorKind},
-    store::{Answer, BegunTurn, EndedTurn, NewTurn, Page},
+    store::{Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
     turn::{Progress, TurnEnd, TurnLog},
 };
 use futures_util::StreamExt;
@@ -96,6 +97,9 @@ impl TurnRun {
                 return Err(refusal);
             }
         };
+        if engine.recorder.unstored() > 0 {
+            return Err(StoreError::Unavailable("answers wait to be stored".to_owned()).into());
+        }
         let begun = engine.store.begin_turn(NewTurn {
             turn_id: log.subject.turn_id,
             user_id: log.subject.user_id,
@@ -121,8 +125,9 @@ impl TurnRun {
     /// Runs the turn to its end. Never fails: every end is in the log.
     pub async fn finish(self) {
         let Self { engine, log, acceptance, asked, began } = self;
+        let recording = engine.recorder.record(Arc::clone(&log));
         let watch = Watch::new(&engine.config, began);
-        let steps = Steps { engine: &engine, log: &log, acceptance: &acceptance, watch, began };
+        let steps = Steps { engine: &engine, log: &log, recording: &recording, acceptance: &acceptance, watch, began };
         let answered = tokio::select! {
             biased;
             answered = steps.up_to_answer(asked) => answered,
@@ -145,6 +150,7 @@ impl TurnRun {
 struct Steps<'a> {
     engine: &'a Engine,
     log: &'a Arc<TurnLog>,
+    recording: &'a Recording,
     acceptance: &'a Acceptance,
     watch: Watch,
     began: Instant,
@@ -225,7 +231,9 @@ impl Steps<'_> {
             model: self.engine.provider.model().to_owned(),
             usage: Usage::default(),
             latency_ms: Latency { routing: millis(routed.took), retrieval: millis(retrieval), ..Latency::default() },
+            stored: None,
         };
+        self.recording.describe(metadata.clone());
         if let Some(warning) = self.engine.agents.safety_warning(&routed.asked.question.text) {
             self.append(warning.to_owned(), &mut metadata);
         }
@@ -268,7 +276,7 @@ impl Steps<'_> {
     }
 
     fn append(&self, token: String, metadata: &mut AnswerMetadata) {
-        if self.log.append(token) == 0 {
+        if self.recording.append(token) == 0 {
             metadata.latency_ms.first_token = millis(self.began.elapsed());
         }
         self.watch.news();
@@ -288,19 +296,22 @@ impl Steps<'_> {
             total_ms = metadata.latency_ms.total;
             "a turn ended"
         );
-        let kept = self.engine.store.end_turn(EndedTurn {
+        let stored = self.recording.end(EndedTurn {
             turn_id: subject.turn_id,
             conversation_id: subject.conversation_id,
             answer: Answer { message_id, text, token_ends, finish_reason, metadata: metadata.clone() },
             error: ending.as_ref().err().map(|error| (error.code.to_string(), error.message.to_string())),
             at: UnixMillis::now(),
         });
-        if let Err(error) = kept.await {
-            log::error!("an answer could not be stored: {error}");
-        }
+        let stored = stored.await;
+        metadata.stored = (!stored).then_some(false);
         match ending {
             Ok(finish_reason) => TurnEnd::Complete { message_id, finish_reason, metadata: Box::new(metadata), sha256 },
-            Err(error) => TurnEnd::Failed(error),
+            Err(error) if stored => TurnEnd::Failed(error),
+            Err(error) => {
+                let message = format!("{} It is not in the history yet.", error.message);
+                TurnEnd::Failed(ApiError { message: message.into(), ..error })
+            }
         }
     }
 

@@ -1,8 +1,6 @@
 //! Hundreds of turns over a network that cuts, delays, splits and stalls. `SWITCHBOARD_CHAOS_SEED` repeats the choices of a
 //! run; `SWITCHBOARD_CHAOS_ROUNDS` (1) makes it longer.
 
-#![expect(clippy::print_stdout, reason = "the seed of a run has to be seen, to repeat it")]
-
 mod client;
 
 use crate::harness::{ChaosProxy, Leftovers, TestApp, TestUser};

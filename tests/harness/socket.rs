@@ -139,6 +139,22 @@ impl TestSocket {
         }
     }
 
+    /// The next frame, unless none comes until then.
+    pub async fn next_before(&mut self, moment: std::time::Instant) -> Option<Value> {
+        tokio::time::timeout_at(moment.into(), self.next()).await.ok()
+    }
+
+    /// The next frame of a server that is gone: what was on its way.
+    pub async fn next_or_end(&mut self) -> Option<Value> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("the socket stays open")? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// The next WebSocket message, control frames among them.
     pub async fn next_message(&mut self) -> Message {
         let message = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("no message came in time");

@@ -1,12 +1,9 @@
 //! How the program ends, begins again, and why it does not begin.
 
-use super::{Program, refused};
+use super::{NO_SEED, Program, SCRIPTED, refused};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-const SCRIPTED: (&str, &str) = ("SWITCHBOARD__PROVIDER__KIND", "scripted");
-const NO_SEED: (&str, &str) = ("SWITCHBOARD__KNOWLEDGE__SEED", "false");
 
 #[tokio::test]
 async fn it_says_goodbye_and_ends_with_0() {

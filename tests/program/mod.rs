@@ -14,17 +14,26 @@ use tokio::{
     time::timeout,
 };
 
+pub const SCRIPTED: (&str, &str) = ("SWITCHBOARD__PROVIDER__KIND", "scripted");
+pub const NO_SEED: (&str, &str) = ("SWITCHBOARD__KNOWLEDGE__SEED", "false");
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `switchboard serve`; it is killed with the test.
-struct Program {
-    url: String,
-    child: Child,
+pub struct Program {
+    pub url: String,
+    pub child: Child,
 }
 
 fn command(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-    command.current_dir(folder).args(arguments).env_remove("RUST_LOG").kill_on_drop(true);
+    command.args(arguments);
+    prepared(command, folder, settings)
+}
+
+/// In a folder of its own, with these settings and no others.
+fn prepared(mut command: Command, folder: &Path, settings: &[(&str, &str)]) -> Command {
+    command.current_dir(folder).env_remove("RUST_LOG").kill_on_drop(true);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SWITCHBOARD__") {
             command.env_remove(name);
@@ -36,9 +45,21 @@ fn command(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Comm
 }
 
 impl Program {
-    async fn serve(folder: &Path, settings: &[(&str, &str)]) -> Self {
+    pub async fn serve(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start(folder, command(folder, &["serve", "--port", "0"], settings)).await
+    }
+
+    /// The same; a file that may not grow does not end it, as a full disk does not.
+    pub async fn serve_with_limited_files(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut limited = Command::new("sh");
+        // Who is ignored stays ignored.
+        limited.args(["-c", r#"trap "" XFSZ; exec "$0" serve --port 0"#, env!("CARGO_BIN_EXE_switchboard")]);
+        Self::start(folder, prepared(limited, folder, settings)).await
+    }
+
+    async fn start(folder: &Path, mut command: Command) -> Self {
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        let mut child = command(folder, &["serve", "--port", "0"], settings).stderr(log).spawn().unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
         let mut line = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         timeout(PATIENCE, out.read_line(&mut line)).await.expect("it does not say where it is").unwrap();
@@ -59,7 +80,7 @@ impl Program {
         timeout(PATIENCE, self.child.wait()).await.expect("it does not end").unwrap().code()
     }
 
-    async fn post(&self, path: &str, user: Option<&TestUser>, body: &Value) -> (u16, Value) {
+    pub async fn post(&self, path: &str, user: Option<&TestUser>, body: &Value) -> (u16, Value) {
         let mut request = reqwest::Client::new().post(format!("{}{path}", self.url)).json(body);
         if let Some(user) = user {
             request = request.bearer_auth(&user.access_token);
@@ -68,14 +89,20 @@ impl Program {
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
-    async fn sign_in(&self, how: &str, email: &str) -> TestUser {
+    pub async fn get(&self, path: &str, user: &TestUser) -> (u16, Value) {
+        let request = reqwest::Client::new().get(format!("{}{path}", self.url)).bearer_auth(&user.access_token);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    pub async fn sign_in(&self, how: &str, email: &str) -> TestUser {
         let (status, answer) =
             self.post(&format!("/api/v1/auth/{how}"), None, &json!({"email": email, "password": PASSWORD})).await;
         assert!(status < 300, "{answer}");
         TestUser::from_answer(&answer)
     }
 
-    fn socket(&self) -> SocketBuilder {
+    pub fn socket(&self) -> SocketBuilder {
         SocketBuilder::new(&self.url)
     }
 }

@@ -3,12 +3,16 @@
 use super::*;
 use crate::{
     domain::{AnswerMetadata, DisplayName, Email, FinishReason, MessageId, Role},
+    limiter::Limiter,
     protocol::Step,
     turn::{Progress, TurnEnd},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::Ipv4Addr,
+};
 use tokio::sync::mpsc;
 
 /// The life of a token, in seconds.
@@ -101,7 +105,11 @@ struct Doorman {
     identities: HashMap<&'static str, Identity>,
 }
 
-impl Verifier for Doorman {
+impl Doorkeeper for Doorman {
+    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError> {
+        Limiter::new(&LimitsConfig::default()).sign_in_socket(user, Ipv4Addr::LOCALHOST.into())
+    }
+
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         let known = self.identities.get(token).cloned();
         known.ok_or_else(|| ApiError::new(ErrorCode::InvalidToken, "not one of ours"))
@@ -139,6 +147,7 @@ impl World {
         let (sender, mailbox) = mpsc::channel(room);
         let config =
             SessionConfig { max_running_turns: 4, heartbeat_timeout_s: 60, coalesce_ms, ..SessionConfig::default() };
+        let limits = LimitsConfig { frames_per_s: 0, ..LimitsConfig::default() };
         let rules = QuestionRules { max_message_chars: 4, script: None };
         let identity = |email: &str| Identity {
             user_id: UserId::new(),
@@ -148,7 +157,7 @@ impl World {
             expires_at: now.unix.seconds() + TOKEN_LIFE_S,
         };
         Self {
-            state: SessionState::new(Arc::new(config), rules, dialect, Mailbox::new(sender), now),
+            state: SessionState::new(Arc::new(config), &limits, rules, dialect, Mailbox::new(sender), now),
             now,
             doorman: Doorman {
                 identities: [("ada", identity("ada@example.org")), ("eve", identity("eve@example.org"))].into(),
@@ -337,7 +346,7 @@ impl World {
                     self.is_closed = true;
                     return;
                 }
-                Effect::Ping | Effect::Unfollowed(_) => {}
+                Effect::Ping | Effect::Hit(_) | Effect::Unfollowed(_) => {}
             }
         }
     }

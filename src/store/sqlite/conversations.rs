@@ -1,14 +1,17 @@
 //! [`ConversationStore`] in SQLite.
 
 use super::{
-    SqliteStore, parse,
+    SqliteStore, checkpoints, parse,
     schema::{conversations, messages, turns},
 };
 use crate::{
     domain::{
         AnswerMetadata, Conversation, ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId,
     },
-    store::{Answer, BegunTurn, ConversationStore, EndedTurn, NewTurn, Page, StoreError, StoredTurn, StoredTurnState},
+    store::{
+        Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoreError, StoredTurn,
+        StoredTurnState,
+    },
 };
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, RunQueryDsl,
@@ -18,7 +21,7 @@ use diesel::{
 /// The longest title, in characters.
 const TITLE_CHARS: usize = 80;
 
-const RUNNING: &str = "running";
+pub(super) const RUNNING: &str = "running";
 const COMPLETE: &str = "complete";
 const FAILED: &str = "failed";
 
@@ -46,6 +49,8 @@ struct TurnRow {
     token_ends: Option<Vec<u8>>,
     started_at_ms: i64,
     ended_at_ms: Option<i64>,
+    /// Of a running turn; an answer has its own.
+    metadata: Option<String>,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -71,18 +76,22 @@ impl ConversationStore for SqliteStore {
         self.write(move |connection| end_turn(connection, turn)).await
     }
 
+    async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<(), StoreError> {
+        self.write(move |connection| checkpoints::keep(connection, checkpoints)).await
+    }
+
     async fn interrupt_running_turns(&self, code: &str, message: &str) -> Result<usize, StoreError> {
         let (code, message) = (code.to_owned(), message.to_owned());
+        self.write(move |connection| checkpoints::interrupt_running(connection, &code, &message)).await
+    }
+
+    async fn forget_client_messages(&self, before: UnixMillis) -> Result<usize, StoreError> {
         self.write(move |connection| {
-            let ended = diesel::update(turns::table.filter(turns::state.eq(RUNNING)))
-                .set((
-                    turns::state.eq(FAILED),
-                    turns::error_code.eq(code),
-                    turns::error_message.eq(message),
-                    turns::ended_at_ms.eq(UnixMillis::now().0),
-                ))
+            let old = turns::table.filter(turns::client_message_id.is_not_null());
+            let forgotten = diesel::update(old.filter(turns::started_at_ms.lt(before.0)))
+                .set(turns::client_message_id.eq(None::<String>))
                 .execute(connection)?;
-            Ok(ended)
+            Ok(forgotten)
         })
         .await
     }
@@ -157,7 +166,7 @@ impl ConversationStore for SqliteStore {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.write(|_| Ok(())).await
+        self.check_by_writing().await
     }
 
     async fn delete_conversation(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError> {
@@ -214,6 +223,7 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
             token_ends: None,
             started_at_ms: turn.at.0,
             ended_at_ms: None,
+            metadata: None,
         })
         .execute(connection)?;
     diesel::insert_into(messages::table)
@@ -246,34 +256,38 @@ fn turn_of_message(
         .transpose()
 }
 
-fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<(), StoreError> {
-    let conversation_id = turn.conversation_id.to_string();
+pub(super) fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<(), StoreError> {
+    let (turn_id, conversation_id) = (turn.turn_id.to_string(), turn.conversation_id.to_string());
     let state = if turn.error.is_none() { COMPLETE } else { FAILED };
     let (error_code, error_message) = turn.error.unzip();
-    let token_ends: Vec<u8> = turn.answer.token_ends.iter().flat_map(|end| end.to_le_bytes()).collect();
-    diesel::update(turns::table.find(turn.turn_id.to_string()))
+    let running = turns::table.filter(turns::id.eq(&turn_id).and(turns::state.eq(RUNNING)));
+    let ended = diesel::update(running)
         .set((
             turns::state.eq(state),
             turns::error_code.eq(error_code),
             turns::error_message.eq(error_message),
-            turns::token_ends.eq(token_ends),
+            turns::token_ends.eq(bytes_of(&turn.answer.token_ends)),
             turns::ended_at_ms.eq(turn.at.0),
+            turns::metadata.eq(None::<String>),
         ))
         .execute(connection)?;
-    let metadata =
-        serde_json::to_string(&turn.answer.metadata).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    if ended == 0 {
+        let known = turns::table.find(&turn_id).select(turns::id).first::<String>(connection).optional()?;
+        return known.map(|_| ()).ok_or(StoreError::NotFound("turn"));
+    }
     diesel::insert_into(messages::table)
         .values(MessageRow {
             id: turn.answer.message_id.to_string(),
             conversation_id: conversation_id.clone(),
-            turn_id: turn.turn_id.to_string(),
+            turn_id: turn_id.clone(),
             role: MessageRole::Assistant.as_str().to_owned(),
             content: turn.answer.text,
             finish_reason: Some(turn.answer.finish_reason.as_str().to_owned()),
-            metadata: Some(metadata),
+            metadata: Some(json_of(&turn.answer.metadata)?),
             created_at_ms: turn.at.0,
         })
         .execute(connection)?;
+    checkpoints::drop_of(connection, &turn_id)?;
     touch(connection, &conversation_id, turn.at)
 }
 
@@ -325,17 +339,26 @@ fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<Store
 }
 
 fn answer(message: MessageRow, token_ends: &[u8]) -> Result<Answer, StoreError> {
-    let (ends, rest) = token_ends.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(StoreError::Corrupt("token ends that are no multiple of four bytes".to_owned()));
-    }
     Ok(Answer {
         message_id: parse(&message.id)?,
-        token_ends: ends.iter().map(|end| u32::from_le_bytes(*end)).collect(),
+        token_ends: ends_of(token_ends)?,
         finish_reason: parse(message.finish_reason.as_deref().unwrap_or_default())?,
         metadata: metadata(message.metadata.as_deref())?.unwrap_or_default(),
         text: message.content,
     })
+}
+
+/// The ends of tokens as they are stored.
+pub(super) fn bytes_of(ends: &[u32]) -> Vec<u8> {
+    ends.iter().flat_map(|end| end.to_le_bytes()).collect()
+}
+
+pub(super) fn ends_of(bytes: &[u8]) -> Result<Vec<u32>, StoreError> {
+    let (ends, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(StoreError::Corrupt("token ends that are no multiple of four bytes".to_owned()));
+    }
+    Ok(ends.iter().map(|end| u32::from_le_bytes(*end)).collect())
 }
 
 fn conversation(row: &ConversationRow) -> Result<Conversation, StoreError> {
@@ -361,8 +384,12 @@ fn message(row: &MessageRow) -> Result<Message, StoreError> {
     })
 }
 
-fn metadata(json: Option<&str>) -> Result<Option<AnswerMetadata>, StoreError> {
+pub(super) fn metadata(json: Option<&str>) -> Result<Option<AnswerMetadata>, StoreError> {
     json.map(|json| serde_json::from_str(json).map_err(|error| StoreError::Corrupt(error.to_string()))).transpose()
+}
+
+pub(super) fn json_of(metadata: &AnswerMetadata) -> Result<String, StoreError> {
+    serde_json::to_string(metadata).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// The start of a message, on one line.

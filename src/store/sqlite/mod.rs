@@ -3,33 +3,45 @@
 //! Every write is durable when its future is ready: the file is synced once for all that was queued meanwhile
 //! (`synchronous = FULL`). Readers never wait for the writer.
 
+mod checkpoints;
 mod conversations;
 mod documents;
+mod file;
 mod schema;
 mod users;
 mod writer;
 
 use super::StoreError;
-use crate::{config::DatabaseConfig, private};
-use diesel::{
-    Connection, SqliteConnection,
-    connection::SimpleConnection,
-    r2d2::{ConnectionManager, CustomizeConnection, Pool},
-};
+use crate::{config::DatabaseConfig, domain::UnixMillis, private};
+use diesel::{Connection, ExpressionMethods, RunQueryDsl, SqliteConnection, connection::SimpleConnection, r2d2::Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use std::{path::Path, time::Duration};
+use file::{FileConnection, Readers};
+use schema::store_checks;
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex;
 use writer::Writer;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+/// How long what came of a check is true enough.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long a read waits for a free connection of the pool.
-const POOL_TIMEOUT: Duration = Duration::from_secs(5);
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
 pub struct SqliteStore {
     writer: Writer,
-    readers: Pool<ConnectionManager<SqliteConnection>>,
+    readers: Pool<Readers>,
+    checked: Arc<Mutex<Option<Checked>>>,
+}
+
+/// When it was tried last whether the store can write, and what came of it.
+struct Checked {
+    at: Instant,
+    outcome: Result<(), StoreError>,
 }
 
 impl SqliteStore {
@@ -41,14 +53,36 @@ impl SqliteStore {
         migrate(config)?;
         let path = path_of(&config.url)?.to_owned();
         let busy_timeout_ms = config.busy_timeout_ms;
-        let writer = Writer::start(Box::new(move || connect(&path, busy_timeout_ms)))?;
+        let patience = Duration::from_millis(u64::from(busy_timeout_ms));
+        let readers = Readers { path: path.clone(), busy_timeout_ms };
+        let writer = Writer::start(Box::new(move || FileConnection::open(&path, busy_timeout_ms)), patience)?;
         let readers = Pool::builder()
             .max_size(config.readers)
-            .connection_timeout(POOL_TIMEOUT)
-            .connection_customizer(Box::new(ReadOnly { busy_timeout_ms }))
-            .build(ConnectionManager::new(path_of(&config.url)?))
+            .connection_timeout(patience.max(Duration::from_millis(1)))
+            .build(readers)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, checked: Arc::default() })
+    }
+
+    /// Whether the store can write. Those who ask in quick succession share one try: anybody may ask, and each try is a
+    /// sync of the disk.
+    async fn check_by_writing(&self) -> Result<(), StoreError> {
+        let mut checked = self.checked.lock().await;
+        if let Some(Checked { at, outcome }) = &*checked
+            && at.elapsed() < CHECK_INTERVAL
+        {
+            return outcome.clone();
+        }
+        let outcome = self
+            .write(|connection| {
+                diesel::update(store_checks::table)
+                    .set(store_checks::checked_at_ms.eq(UnixMillis::now().0))
+                    .execute(connection)?;
+                Ok(())
+            })
+            .await;
+        *checked = Some(Checked { at: Instant::now(), outcome: outcome.clone() });
+        outcome
     }
 
     /// Runs `query` on a reader, off the caller's thread.
@@ -60,7 +94,7 @@ impl SqliteStore {
         let readers = self.readers.clone();
         tokio::task::spawn_blocking(move || {
             let mut connection = readers.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            query(&mut connection)
+            query(&mut connection.connection)
         })
         .await
         .map_err(|error| StoreError::Unavailable(error.to_string()))?
@@ -118,20 +152,6 @@ fn connect(path: &str, busy_timeout_ms: u32) -> Result<SqliteConnection, StoreEr
     Ok(connection)
 }
 
-/// Makes a pooled connection fit for reading, and for nothing else.
-#[derive(Debug)]
-struct ReadOnly {
-    busy_timeout_ms: u32,
-}
-
-impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ReadOnly {
-    fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
-        connection
-            .batch_execute(&format!("PRAGMA busy_timeout = {}; PRAGMA query_only = ON;", self.busy_timeout_ms))
-            .map_err(diesel::r2d2::Error::QueryError)
-    }
-}
-
 /// A stored text as the id, role or other value that it stands for.
 fn parse<T: std::str::FromStr>(text: &str) -> Result<T, StoreError>
 where
@@ -146,6 +166,7 @@ impl From<diesel::result::Error> for StoreError {
         match error {
             Error::NotFound => Self::NotFound("row"),
             Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Conflict("row"),
+            Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => Self::NotFound("row"),
             Error::DeserializationError(cause) => Self::Corrupt(cause.to_string()),
             other => Self::Unavailable(other.to_string()),
         }
@@ -153,23 +174,4 @@ impl From<diesel::result::Error> for StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[tokio::test]
-    async fn nobody_else_can_read_what_is_stored() {
-        let root = tempfile::TempDir::new().unwrap();
-        let folder = root.path().join("data");
-        let url = format!("sqlite://{}", folder.join("switchboard.db").display());
-        let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
-        store.write(|_| Ok(())).await.unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&folder), 0o700);
-        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(files.len() >= 2, "no write-ahead log in {files:?}");
-        for file in files {
-            assert_eq!(mode(&file), 0o600, "{}", file.display());
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,64 @@
+//! What is let through of all that a peer sends: within its budget of frames, not nested too deep, and a frame at all.
+
+use super::effect::{Effect, send_error, subject_of_frame};
+use crate::{
+    config::LimitsConfig,
+    limiter::{FrameBudget, FrameVerdict, Limit},
+    protocol::{ApiError, ClientFrame, CloseReason, ErrorSubject, check_json_depth},
+};
+
+pub struct Intake {
+    budget: FrameBudget,
+    max_json_depth: usize,
+}
+
+impl Intake {
+    pub fn new(limits: &LimitsConfig) -> Self {
+        Self { budget: FrameBudget::new(limits), max_json_depth: limits.json_depth }
+    }
+
+    /// The frame that a text is. What is refused is answered here; of what is over the budget the answer says which
+    /// message it was.
+    pub fn take_text(&self, text: &str, effects: &mut Vec<Effect>) -> Option<ClientFrame> {
+        let verdict = self.charge(effects);
+        if verdict == FrameVerdict::Close {
+            return None;
+        }
+        let frame = match self.parse(text, effects) {
+            Ok(frame) => frame,
+            Err(error) => {
+                send_error(&error, &ErrorSubject::default(), effects);
+                return None;
+            }
+        };
+        if let FrameVerdict::Refused(wait) = verdict {
+            let error = ApiError::rate_limited("You are sending too much. Please wait a moment.", wait);
+            send_error(&error, &subject_of_frame(&frame), effects);
+            return None;
+        }
+        Some(frame)
+    }
+
+    /// A frame that is no text, or not the whole of one. Whether it has to be answered.
+    pub fn take_other(&self, effects: &mut Vec<Effect>) -> bool {
+        self.charge(effects) == FrameVerdict::Allowed
+    }
+
+    fn charge(&self, effects: &mut Vec<Effect>) -> FrameVerdict {
+        let verdict = self.budget.charge();
+        match verdict {
+            FrameVerdict::Allowed => {}
+            FrameVerdict::Refused(_) => effects.push(Effect::Hit(Limit::Frames)),
+            FrameVerdict::Close => {
+                effects.extend([Effect::Hit(Limit::Violations), Effect::Close(CloseReason::TooManyViolations)]);
+            }
+        }
+        verdict
+    }
+
+    fn parse(&self, text: &str, effects: &mut Vec<Effect>) -> Result<ClientFrame, ApiError> {
+        check_json_depth(text.as_bytes(), self.max_json_depth)
+            .inspect_err(|_| effects.push(Effect::Hit(Limit::JsonDepth)))?;
+        ClientFrame::parse(text)
+    }
+}

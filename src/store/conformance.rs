@@ -1,0 +1,215 @@
+//! What every backend must do, as tests against the traits: a backend says how it is opened, and gets them all.
+
+use super::{
+    Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, PasswordHash, StoreError,
+    StoredTurnState, UserStore,
+};
+use crate::domain::{
+    AnswerMetadata, ConversationId, DisplayName, Email, FinishReason, Message, MessageId, MessageRole, Role, TurnId,
+    UnixMillis, User, UserId,
+};
+
+/// A user's conversation in an empty store.
+pub struct Fixture<S> {
+    store: S,
+    user: UserId,
+    conversation: ConversationId,
+}
+
+impl<S: ConversationStore + UserStore> Fixture<S> {
+    pub async fn new(store: S) -> Self {
+        let user = UserId::new();
+        let account = User {
+            id: user,
+            email: Email::parse("ada@example.org").unwrap(),
+            name: DisplayName::parse("Ada").unwrap(),
+            role: Role::User,
+            created_at: UnixMillis::now(),
+        };
+        store.add_user(account, PasswordHash::new("none".to_owned())).await.unwrap();
+        Self { store, user, conversation: ConversationId::new() }
+    }
+
+    fn question(&self, text: &str, is_new_conversation: bool) -> NewTurn {
+        NewTurn {
+            turn_id: TurnId::new(),
+            user_id: self.user,
+            conversation_id: self.conversation,
+            is_new_conversation,
+            message_id: MessageId::new(),
+            text: text.to_owned(),
+            client_message_id: None,
+            customer_id: None,
+            at: UnixMillis::now(),
+            history_messages: 10,
+        }
+    }
+
+    /// A turn that runs.
+    async fn begin(&self) -> TurnId {
+        let question = self.question("Why?", true);
+        let turn_id = question.turn_id;
+        assert_eq!(self.store.begin_turn(question).await.unwrap(), BegunTurn::Started { history: Vec::new() });
+        turn_id
+    }
+
+    fn end(&self, turn_id: TurnId, text: &str) -> EndedTurn {
+        EndedTurn {
+            turn_id,
+            conversation_id: self.conversation,
+            answer: Answer {
+                message_id: MessageId::new(),
+                text: text.to_owned(),
+                token_ends: vec![u32::try_from(text.len()).unwrap()],
+                finish_reason: FinishReason::Stop,
+                metadata: AnswerMetadata::default(),
+            },
+            error: None,
+            at: UnixMillis::now(),
+        }
+    }
+
+    /// The answers in the history.
+    async fn answers(&self) -> Vec<Message> {
+        let page = Page { before: None, limit: 100 };
+        let messages = self.store.messages(self.user, self.conversation, page).await.unwrap();
+        messages.into_iter().filter(|message| message.role == MessageRole::Assistant).collect()
+    }
+
+    async fn interrupt(&self) -> usize {
+        self.store.interrupt_running_turns("TURN_INTERRUPTED", "cut off").await.unwrap()
+    }
+
+    pub async fn what_was_kept_becomes_the_answer(self) {
+        let turn_id = self.begin().await;
+        let metadata = AnswerMetadata { agent: "specs".to_owned(), ..AnswerMetadata::default() };
+        self.store.checkpoint(vec![part(turn_id, 0, "Grüß", &[3, 6], Some(metadata.clone()))]).await.unwrap();
+        self.store.checkpoint(vec![part(turn_id, 2, " dich", &[8, 11], None)]).await.unwrap();
+        assert_eq!(self.interrupt().await, 1);
+        assert_eq!(self.interrupt().await, 0, "a turn ends once");
+
+        let turn = self.store.turn(turn_id).await.unwrap().unwrap();
+        let state = StoredTurnState::Failed { code: "TURN_INTERRUPTED".to_owned(), message: "cut off".to_owned() };
+        assert_eq!(turn.state, state);
+        let answer = turn.answer.unwrap();
+        assert_eq!((answer.text.as_str(), answer.token_ends), ("Grüß dich", vec![3, 6, 8, 11]));
+        assert_eq!((answer.finish_reason, answer.metadata), (FinishReason::Error, metadata));
+        let answers = self.answers().await;
+        assert_eq!((answers.len(), answers[0].content.as_str()), (1, "Grüß dich"));
+    }
+
+    pub async fn a_turn_that_had_said_nothing_is_ended_too(self) {
+        let turn_id = self.begin().await;
+        assert_eq!(self.interrupt().await, 1);
+        let turn = self.store.turn(turn_id).await.unwrap().unwrap();
+        assert!(matches!(turn.state, StoredTurnState::Failed { .. }));
+        assert_eq!(turn.answer.unwrap().text, "");
+    }
+
+    pub async fn the_answer_takes_the_place_of_its_checkpoints(self) {
+        let turn_id = self.begin().await;
+        self.store.checkpoint(vec![part(turn_id, 0, "Be", &[2], None)]).await.unwrap();
+        self.store.end_turn(self.end(turn_id, "Because")).await.unwrap();
+        // One that was on its way comes late.
+        self.store.checkpoint(vec![part(turn_id, 1, "cause", &[7], None)]).await.unwrap();
+        assert_eq!(self.interrupt().await, 0);
+        assert_eq!(self.answers().await[0].content, "Because");
+    }
+
+    pub async fn a_checkpoint_may_come_again_with_more(self) {
+        let turn_id = self.begin().await;
+        self.store.checkpoint(vec![part(turn_id, 0, "a", &[1], None)]).await.unwrap();
+        self.store.checkpoint(vec![part(turn_id, 0, "ab", &[1, 2], None)]).await.unwrap();
+        self.interrupt().await;
+        assert_eq!(self.answers().await[0].content, "ab");
+    }
+
+    pub async fn checkpoints_of_many_turns_come_together(self) {
+        let first = self.begin().await;
+        let other = Self { conversation: ConversationId::new(), store: self.store, user: self.user };
+        let second = other.begin().await;
+        let unknown = TurnId::new();
+        let parts = [first, unknown, second].map(|turn_id| part(turn_id, 0, &turn_id.to_string(), &[36], None));
+        other.store.checkpoint(parts.to_vec()).await.unwrap();
+        assert_eq!(other.interrupt().await, 2);
+        for turn_id in [first, second] {
+            let turn = other.store.turn(turn_id).await.unwrap().unwrap();
+            assert_eq!(turn.answer.unwrap().text, turn_id.to_string());
+        }
+    }
+
+    pub async fn an_end_that_comes_again_changes_nothing(self) {
+        let turn_id = self.begin().await;
+        self.store.end_turn(self.end(turn_id, "first")).await.unwrap();
+        self.store.end_turn(self.end(turn_id, "second")).await.unwrap();
+        let answers = self.answers().await;
+        assert_eq!((answers.len(), answers[0].content.as_str()), (1, "first"));
+    }
+
+    pub async fn a_turn_of_a_deleted_conversation_is_no_more(self) {
+        let turn_id = self.begin().await;
+        self.store.checkpoint(vec![part(turn_id, 0, "a", &[1], None)]).await.unwrap();
+        self.store.delete_conversation(self.user, self.conversation).await.unwrap();
+        self.store.checkpoint(vec![part(turn_id, 1, "b", &[2], None)]).await.unwrap();
+        let refused = self.store.end_turn(self.end(turn_id, "ab")).await;
+        assert!(matches!(refused, Err(StoreError::NotFound(_))), "{refused:?}");
+        assert_eq!(self.interrupt().await, 0);
+    }
+
+    pub async fn old_client_message_ids_are_forgotten(self) {
+        let at = |ms, new| NewTurn {
+            client_message_id: Some(format!("m-{ms}")),
+            at: UnixMillis(ms),
+            ..self.question("Why?", new)
+        };
+        for (ms, new) in [(1_000, true), (2_000, false)] {
+            let question = at(ms, new);
+            let turn_id = question.turn_id;
+            self.store.begin_turn(question).await.unwrap();
+            self.store.end_turn(self.end(turn_id, "Because")).await.unwrap();
+        }
+        assert_eq!(self.store.forget_client_messages(UnixMillis(2_000)).await.unwrap(), 1);
+        assert_eq!(self.store.forget_client_messages(UnixMillis(2_000)).await.unwrap(), 0);
+        assert!(matches!(self.store.begin_turn(at(2_000, false)).await.unwrap(), BegunTurn::Duplicate { .. }));
+        assert!(matches!(self.store.begin_turn(at(1_000, false)).await.unwrap(), BegunTurn::Started { .. }));
+    }
+
+    pub async fn a_store_that_can_write_says_so(self) {
+        self.store.check().await.unwrap();
+    }
+}
+
+fn part(
+    turn_id: TurnId,
+    first_seq: u32,
+    text: &str,
+    token_ends: &[u32],
+    metadata: Option<AnswerMetadata>,
+) -> Checkpoint {
+    Checkpoint { turn_id, first_seq, text: text.to_owned(), token_ends: token_ends.to_vec(), metadata }
+}
+
+/// The tests for a backend. `$open` makes an empty store, and a guard that keeps it alive.
+macro_rules! conformance {
+    ($open:expr; $($test:ident)*) => {$(
+        #[tokio::test]
+        async fn $test() {
+            let (store, _guard) = $open;
+            $crate::store::conformance::Fixture::new(store).await.$test().await;
+        }
+    )*};
+    ($open:expr) => {
+        $crate::store::conformance::conformance! { $open;
+            what_was_kept_becomes_the_answer
+            a_turn_that_had_said_nothing_is_ended_too
+            the_answer_takes_the_place_of_its_checkpoints
+            a_checkpoint_may_come_again_with_more
+            checkpoints_of_many_turns_come_together
+            an_end_that_comes_again_changes_nothing
+            a_turn_of_a_deleted_conversation_is_no_more
+            old_client_message_ids_are_forgotten
+            a_store_that_can_write_says_so
+        }
+    };
+}
+pub(crate) use conformance;

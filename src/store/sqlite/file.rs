@@ -1,0 +1,77 @@
+//! Connections that know which file they lead to. A file can be moved away, or replaced by a backup, while it is open:
+//! SQLite would go on in the old one, and what it takes would be lost with the last connection.
+
+use super::connect;
+use crate::store::StoreError;
+use diesel::{
+    SqliteConnection,
+    connection::SimpleConnection,
+    r2d2::{Error, ManageConnection},
+};
+use std::{fs, os::unix::fs::MetadataExt};
+
+/// What a path leads to, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(path: &str) -> std::io::Result<Self> {
+        fs::metadata(path).map(|file| Self { device: file.dev(), inode: file.ino() })
+    }
+}
+
+pub(super) struct FileConnection {
+    pub(super) connection: SqliteConnection,
+    path: String,
+    file: FileId,
+}
+
+impl FileConnection {
+    /// Opens the file, which must be there: an empty one in its place would look as if all was lost.
+    ///
+    /// # Errors
+    /// When the file is not there, or cannot be opened.
+    pub(super) fn open(path: &str, busy_timeout_ms: u32) -> Result<Self, StoreError> {
+        let file = FileId::of(path).map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))?;
+        Ok(Self { connection: connect(path, busy_timeout_ms)?, path: path.to_owned(), file })
+    }
+
+    /// Whether the path still leads to this file.
+    pub(super) fn is_current(&self) -> bool {
+        FileId::of(&self.path).is_ok_and(|file| file == self.file)
+    }
+}
+
+/// Makes the connections that read, and do nothing else.
+#[derive(Debug)]
+pub(super) struct Readers {
+    pub(super) path: String,
+    pub(super) busy_timeout_ms: u32,
+}
+
+impl ManageConnection for Readers {
+    type Connection = FileConnection;
+    type Error = Error;
+
+    fn connect(&self) -> Result<FileConnection, Error> {
+        let failed =
+            |error: StoreError| Error::ConnectionError(diesel::ConnectionError::BadConnection(error.to_string()));
+        let mut reader = FileConnection::open(&self.path, self.busy_timeout_ms).map_err(failed)?;
+        reader.connection.batch_execute("PRAGMA query_only = ON").map_err(Error::QueryError)?;
+        Ok(reader)
+    }
+
+    fn is_valid(&self, reader: &mut FileConnection) -> Result<(), Error> {
+        if self.has_broken(reader) {
+            return Err(Error::QueryError(diesel::result::Error::BrokenTransactionManager));
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, reader: &mut FileConnection) -> bool {
+        !reader.is_current()
+    }
+}

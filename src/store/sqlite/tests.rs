@@ -1,0 +1,171 @@
+//! The store under real trouble: a lock, a full disk, a file that nobody may write, a file that went away. And what every
+//! backend must do.
+
+use super::*;
+use crate::store::{ConversationStore, conformance::conformance};
+use std::os::unix::fs::PermissionsExt;
+use tempfile::TempDir;
+
+const BUSY_TIMEOUT_MS: u32 = 200;
+/// What a machine that does other things may add to a wait.
+const SLACK: Duration = Duration::from_secs(3);
+
+fn open(folder: &TempDir) -> SqliteStore {
+    SqliteStore::open(&DatabaseConfig { url: url(folder), readers: 2, busy_timeout_ms: BUSY_TIMEOUT_MS }).unwrap()
+}
+
+fn url(folder: &TempDir) -> String {
+    format!("sqlite://{}", file(folder).display())
+}
+
+fn file(folder: &TempDir) -> std::path::PathBuf {
+    folder.path().join("switchboard.db")
+}
+
+conformance! {{
+    let folder = TempDir::new().unwrap();
+    (open(&folder), folder)
+}}
+
+async fn note(store: &SqliteStore, at: i64) -> Result<(), StoreError> {
+    store
+        .write(move |connection| {
+            diesel::update(store_checks::table).set(store_checks::checked_at_ms.eq(at)).execute(connection)?;
+            Ok(())
+        })
+        .await
+}
+
+async fn noted(store: &SqliteStore) -> i64 {
+    use diesel::QueryDsl;
+    store
+        .read(|connection| Ok(store_checks::table.select(store_checks::checked_at_ms).first(connection)?))
+        .await
+        .unwrap()
+}
+
+async fn pragma(store: &SqliteStore, pragma: &'static str) {
+    store.write(move |connection| Ok(connection.batch_execute(pragma)?)).await.unwrap();
+}
+
+fn is_unavailable<T>(outcome: &Result<T, StoreError>) -> bool {
+    matches!(outcome, Err(StoreError::Unavailable(_)))
+}
+
+#[tokio::test]
+async fn a_lock_of_somebody_else_is_waited_for_in_bounded_time() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let mut other = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let began = Instant::now();
+    let first = note(&store, 1);
+    // It comes while the first one waits already, and does not wait for both.
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        note(&store, 2).await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!(is_unavailable(&first) && is_unavailable(&second), "{first:?} {second:?}");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(BUSY_TIMEOUT_MS.into()) && took < SLACK, "{took:?}");
+    assert_eq!(noted(&store).await, 0, "readers do not wait");
+    other.batch_execute("COMMIT").unwrap();
+    note(&store, 3).await.unwrap();
+    assert_eq!(noted(&store).await, 3);
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_all_of_a_commit_and_heals() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    // As many pages as there are: the next one finds no room (SQLITE_FULL).
+    pragma(&store, "PRAGMA max_page_count = 1").await;
+    let large = || {
+        store.write(|connection| {
+            connection.batch_execute("CREATE TABLE large AS SELECT randomblob(100000) AS bytes")?;
+            Ok(())
+        })
+    };
+    // Queued while nothing runs: they share one commit.
+    let (before, full, behind) = tokio::join!(note(&store, 1), large(), note(&store, 2));
+    assert!(is_unavailable(&full), "{full:?}");
+    let last_told = if behind.is_ok() { 2 } else { i64::from(before.is_ok()) };
+    assert_eq!(noted(&store).await, last_told, "what was refused is not there, and what was taken is");
+    // The new connection knows of no limit: the disk has room again.
+    large().await.unwrap();
+    store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_may_only_be_read_is_not_ready_and_heals() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    note(&store, 1).await.unwrap();
+    let mut other = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    other.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(other);
+    // Rights do not stop the superuser, who runs tests in containers. A file of a later format, which says so in byte 18,
+    // is one that SQLite reads and never writes, whoever asks.
+    let mut bytes = std::fs::read(file(&folder)).unwrap();
+    bytes[18] = 3;
+    let (writable, read_only) = (folder.path().join("writable.db"), folder.path().join("read-only.db"));
+    std::fs::write(&read_only, bytes).unwrap();
+    std::fs::rename(file(&folder), &writable).unwrap();
+    std::fs::rename(&read_only, file(&folder)).unwrap();
+    let refused = store.check().await;
+    assert!(is_unavailable(&refused), "{refused:?}");
+    assert_eq!(noted(&store).await, 1, "reading goes on");
+    std::fs::rename(&writable, file(&folder)).unwrap();
+    tokio::time::sleep(CHECK_INTERVAL).await;
+    store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_went_away_takes_nothing_and_is_not_made_anew() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    note(&store, 1).await.unwrap();
+    let away = folder.path().join("away.db");
+    std::fs::rename(file(&folder), &away).unwrap();
+    assert!(is_unavailable(&note(&store, 2).await));
+    assert!(!file(&folder).exists(), "an empty database was made in its place");
+    std::fs::rename(&away, file(&folder)).unwrap();
+    note(&store, 3).await.unwrap();
+    assert_eq!(noted(&store).await, 3);
+}
+
+#[tokio::test]
+async fn a_backup_put_in_place_is_read_and_written() {
+    let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let backup = open(&other);
+    note(&backup, 7).await.unwrap();
+    let mut connection = SqliteConnection::establish(file(&other).to_str().unwrap()).unwrap();
+    connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop((backup, connection));
+    let store = open(&folder);
+    note(&store, 1).await.unwrap();
+    for leftover in ["switchboard.db-wal", "switchboard.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(leftover));
+    }
+    std::fs::rename(file(&other), file(&folder)).unwrap();
+    assert_eq!(noted(&store).await, 7);
+    note(&store, 8).await.unwrap();
+    assert_eq!(noted(&store).await, 8);
+}
+
+#[tokio::test]
+async fn nobody_else_can_read_what_is_stored() {
+    let root = tempfile::TempDir::new().unwrap();
+    let folder = root.path().join("data");
+    let url = format!("sqlite://{}", folder.join("switchboard.db").display());
+    let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
+    store.write(|_| Ok(())).await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 2, "no write-ahead log in {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
