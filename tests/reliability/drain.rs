@@ -21,7 +21,7 @@ async fn to_the_end(mut socket: TestSocket) -> (Vec<Value>, u16) {
 fn drain_after(seconds: u64) -> impl FnOnce(&mut Config) {
     move |config| {
         config.server.drain_timeout_s = seconds;
-        config.database.readers = 1;
+        config.workflow.max_running_turns_per_user = 0;
     }
 }
 
