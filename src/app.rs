@@ -7,9 +7,10 @@ use crate::{
     http::{self, JsonLimit},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
-    protocol::{CloseReason, ErrorCode},
+    limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK},
+    protocol::ErrorCode,
     provider,
-    registry::{CloseSessions, ConnectionManager},
+    registry::{ConnectionManager, ContinueDrain, StallLimits},
     session::SessionContext,
     store::{ConversationStore, DocumentStore, UserStore, sqlite::SqliteStore},
     workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, agents::Agents, router::Router},
@@ -18,14 +19,13 @@ use actix::{Actor, Addr};
 use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
+    middleware::from_fn,
     web::Data,
 };
 use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
 /// How often turns that ended are looked at, to let go of the old ones.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
-/// How long requests that are being answered may take once the server stops, in seconds.
-const SHUTDOWN_TIMEOUT_S: u64 = 5;
 
 /// A server that listens, and runs once [`Application::run`] is awaited.
 pub struct Application {
@@ -33,6 +33,9 @@ pub struct Application {
     address: SocketAddr,
     registry: Addr<ConnectionManager>,
     turns: Arc<Turns>,
+    requests: Data<http::InFlight>,
+    stop_asked: Data<http::StopRequest>,
+    drain_timeout: Duration,
     limiter: Arc<Limiter>,
     recorder: Arc<Recorder>,
 }
@@ -43,6 +46,8 @@ pub struct ApplicationHandle {
     server: ServerHandle,
     pub registry: Addr<ConnectionManager>,
     pub turns: Arc<Turns>,
+    requests: Data<http::InFlight>,
+    drain_timeout: Duration,
 }
 
 impl Application {
@@ -77,7 +82,12 @@ impl Application {
         let tokens = Data::from(tokens);
         let tickets = Data::new(Tickets::new(config.auth.ws_ticket_ttl_s));
         let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
-        let registry = ConnectionManager::default().start();
+        let stall_timeout = Duration::from_secs(config.session.write_stall_timeout_s);
+        let registry = ConnectionManager::new(StallLimits {
+            behind: stall_timeout,
+            idle: Duration::from_secs(config.session.heartbeat_interval_s) + stall_timeout,
+        })
+        .start();
         let limiter = Arc::new(Limiter::new(&config.limits));
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
         let recorder = Recorder::new(Arc::clone(&conversations));
@@ -112,6 +122,8 @@ impl Application {
 
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
+        let (stop_request, in_flight) = (Data::new(http::StopRequest::default()), Data::new(http::InFlight::default()));
+        let (stop_asked, requests) = (stop_request.clone(), in_flight.clone());
         let factory = move || {
             // A workflow for each worker thread: a turn then runs on the thread of its session, and a token need not
             // wake another core.
@@ -126,6 +138,7 @@ impl Application {
                 workflow: workflow.clone(),
             };
             App::new()
+                .wrap(from_fn(http::count_requests))
                 .wrap(http::cors(origins.clone()))
                 .wrap(http::error_bodies())
                 .wrap(http::security_headers())
@@ -136,6 +149,8 @@ impl Application {
                 .app_data(knowledge.clone())
                 .app_data(data_of_registry.clone())
                 .app_data(data_of_turns.clone())
+                .app_data(stop_request.clone())
+                .app_data(in_flight.clone())
                 .app_data(Data::new(rules))
                 .app_data(Data::new(workflow))
                 .app_data(Data::new(session))
@@ -151,14 +166,16 @@ impl Application {
         };
         let server = HttpServer::new(factory)
             .disable_signals()
-            .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
+            .on_connect(move |connection, _| http::set_options(connection, stall_timeout))
             .workers(workers)
             .max_connections(config.server.max_connections.div_ceil(workers))
             .client_request_timeout(Duration::from_millis(config.server.request_head_timeout_ms));
         let (host, port) = (config.server.host.as_str(), config.server.port);
         let server = server.bind((host, port)).map_err(|error| format!("cannot listen at {host}:{port}: {error}"))?;
         let address = server.addrs().first().copied().ok_or("no address to listen at")?;
-        Ok(Self { server: server.run(), address, registry, turns, limiter: limiter_to_sweep, recorder })
+        let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
+        let (server, limiter) = (server.run(), limiter_to_sweep);
+        Ok(Self { server, address, registry, turns, limiter, recorder, requests, stop_asked, drain_timeout })
     }
 
     /// Where it listens.
@@ -171,6 +188,8 @@ impl Application {
             server: self.server.handle(),
             registry: self.registry.clone(),
             turns: Arc::clone(&self.turns),
+            requests: self.requests.clone(),
+            drain_timeout: self.drain_timeout,
         }
     }
 
@@ -179,6 +198,11 @@ impl Application {
     /// # Errors
     /// When the sockets cannot be served any more.
     pub async fn run(self) -> std::io::Result<()> {
+        let (handle, stop_asked) = (self.handle(), self.stop_asked.clone());
+        actix::spawn(async move {
+            stop_asked.asked().await;
+            handle.stop().await;
+        });
         let (turns, limiter) = (Arc::downgrade(&self.turns), Arc::downgrade(&self.limiter));
         actix::spawn(async move {
             let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
@@ -199,13 +223,35 @@ impl Application {
 }
 
 impl ApplicationHandle {
-    /// Closes every session with 1001, then stops. actix-web counts a WebSocket as a request that is being answered, and
-    /// would wait for sockets that nobody closes.
+    /// Empties the server, then stops it: no new sockets and turns; sessions are told to go, those with a running turn when
+    /// it has ended; after `server.drain_timeout_s` what still runs is interrupted. An idle server stops right away.
     pub async fn stop(&self) {
-        if let Ok(sessions) = self.registry.send(CloseSessions(CloseReason::GoingAway)).await {
-            log::info!(sessions; "stopping");
+        self.turns.drain();
+        log::info!(running_turns = self.turns.stats().running_turns; "stopping");
+        loop {
+            let running_turns = self.turns.stats().running_turns;
+            let step = ContinueDrain { running_turns, timeout: self.drain_timeout };
+            let Ok(orders) = self.registry.send(step).await else { break };
+            if orders.interrupt_turns {
+                let turns = self.turns.interrupt_all();
+                log::warn!(turns; "the time is over: turns that still run are interrupted");
+            }
+            if orders.done {
+                break;
+            }
+            tokio::time::sleep(DRAIN_TICK).await;
         }
-        self.server.stop(true).await;
+        let requests_end = async {
+            while self.requests.count() > 0 {
+                tokio::time::sleep(DRAIN_TICK).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN_LAST_CALL, requests_end).await.is_err() {
+            log::warn!(requests = self.requests.count(); "requests are cut that are still being answered");
+        }
+        tokio::time::sleep(DRAIN_FLUSH).await;
+        // A graceful stop of actix-web would wait for connections that merely stay open.
+        self.server.stop(false).await;
     }
 
     /// Stops at once.

@@ -1,5 +1,7 @@
 //! Bounds that are not worth a setting, with their units.
 
+use std::time::Duration;
+
 /// Failed tries to authenticate on one socket; the last one closes it.
 pub const MAX_AUTH_FAILURES: u32 = 5;
 /// How long before a token's end the client is told, in seconds.
@@ -14,12 +16,33 @@ pub const MAX_PING_ID_BYTES: usize = 256;
 pub const MAX_FOLLOWED_CONVERSATIONS: usize = 64;
 /// Events that wait for a session or an HTTP answer; what has no room is read from the turn's log.
 pub const TURN_EVENTS_WAITING: usize = 16;
+/// What a session hands over when its connection asks for more, in bytes; one frame may be larger. What has no room is read
+/// from the turns' logs when the connection asks again.
+pub const SESSION_ROOM_BYTES: usize = 64 * 1024;
+/// Of what a session handed over, actix-http keeps so much unsent before it stops asking, in bytes.
+pub const TRANSPORT_BUFFER_BYTES: usize = 32 * 1024;
+/// What a connection's kernel buffer may hold that was not sent yet, in bytes.
+pub const TCP_NOT_SENT_BYTES: u32 = 16 * 1024;
 /// Finished turns that are kept in memory; an older one is read from the store.
 pub const MAX_RETAINED_TURNS: usize = 10_000;
 /// Earlier messages of a conversation that a turn looks at, before the budget of tokens.
 pub const MAX_HISTORY_MESSAGES: i64 = 40;
 /// How long a client waits before it tries again when there is no free place for a turn, in milliseconds.
 pub const OVERLOADED_RETRY_MS: u64 = 1_000;
+/// How long a client waits before it tries again when the server is going away, in milliseconds.
+pub const DRAIN_RETRY_MS: u64 = 5_000;
+/// How often a server that empties looks what has become of its sessions.
+pub const DRAIN_TICK: Duration = Duration::from_millis(100);
+/// Sessions that are told to go in one of these, if there are not very many.
+pub const DRAIN_BATCH: usize = 50;
+/// How long interrupted turns may take to be stored, and sessions to take their last frames.
+pub const DRAIN_LAST_CALL: Duration = Duration::from_secs(5);
+/// How long what was handed over last may take to reach the network.
+pub const DRAIN_FLUSH: Duration = Duration::from_millis(100);
+/// When clients come back that were told to go: the earliest, in milliseconds.
+pub const RECONNECT_AFTER_MIN_MS: u64 = 500;
+/// And how far apart they are spread, in milliseconds.
+pub const RECONNECT_SPREAD_MS: u64 = 4_500;
 /// How long a client waits before it tries again when the store cannot take anything, in milliseconds.
 pub const STORE_RETRY_MS: u64 = 2_000;
 /// Between two looks at the running turns for what is not on disk yet, in milliseconds.

@@ -73,7 +73,7 @@ impl StreamHandler<Received> for Echo {
 
 async fn echo(request: HttpRequest, payload: web::Payload) -> actix_web::Result<actix_web::HttpResponse> {
     let actor = Echo { fragments: Fragments::of_any(MAX_MESSAGE_BYTES) };
-    socket::start(actor, &request, payload, &[])
+    socket::start(actor, &request, payload, &[], |frames| frames)
 }
 
 #[actix_web::test]

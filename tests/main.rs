@@ -16,6 +16,7 @@ mod limits;
 mod load;
 mod program;
 mod provider;
+mod reliability;
 mod session;
 mod survival;
 mod tidy;

@@ -23,6 +23,8 @@ pub(super) fn run(config: Config, out: &mut dyn io::Write) -> Result<(), CliErro
             handle.abort().await;
         });
         application.run().await?;
+        log::info!("stopped");
+        log::logger().flush();
         Ok(())
     })
 }

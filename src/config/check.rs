@@ -90,6 +90,9 @@ impl Config {
         found.require(session.max_running_turns <= workflow.max_running_turns, "session.max_running_turns", || {
             format!("must not be more than workflow.max_running_turns, which is {}", workflow.max_running_turns)
         });
+        found.require(workflow.turn_timeout_s >= workflow.stall_timeout_s, "workflow.turn_timeout_s", || {
+            format!("must not be less than workflow.stall_timeout_s, which is {}", workflow.stall_timeout_s)
+        });
         found.require(knowledge.chunk_chars <= knowledge.max_text_bytes, "knowledge.chunk_chars", || {
             format!("must not be more than knowledge.max_text_bytes, which is {}", knowledge.max_text_bytes)
         });
@@ -229,6 +232,10 @@ mod tests {
         assert_eq!(
             refused(|config| config.knowledge.max_text_bytes = config.knowledge.chunk_chars - 1),
             ["knowledge.chunk_chars"]
+        );
+        assert_eq!(
+            refused(|config| config.workflow.turn_timeout_s = config.workflow.stall_timeout_s - 1),
+            ["workflow.turn_timeout_s"]
         );
         assert_eq!(
             refused(|config| config.provider.total_timeout_ms = 10_000),

@@ -74,6 +74,8 @@ pub struct ServerConfig {
     pub port: u16,
     /// Worker threads; 0 is one per core.
     pub workers: usize,
+    /// How long running turns may go on once the server was asked to stop, in seconds.
+    pub drain_timeout_s: u64,
     /// Web pages that may talk to the server beside its own, such as `https://app.example.org`; `*` is every page.
     pub allowed_origins: Vec<String>,
     /// Proxies in front, as networks; what they say in `X-Forwarded-For` is believed.
@@ -175,6 +177,10 @@ pub struct SessionConfig {
     pub max_message_chars: usize,
     /// Turns that one socket may have running or starting at once.
     pub max_running_turns: usize,
+    /// A socket that takes nothing of what waits for it for so long is given up; in seconds.
+    pub write_stall_timeout_s: u64,
+    /// In `chat.v2`: tokens that come within so many milliseconds share a frame. 0: none do.
+    pub coalesce_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -196,6 +202,24 @@ pub struct WorkflowConfig {
     pub context_token_budget: usize,
     /// How long a finished turn can be resumed, in seconds.
     pub turn_retention_s: u64,
+    /// A turn of which nothing came for so long ends with `UPSTREAM_TIMEOUT`; in seconds.
+    pub stall_timeout_s: u64,
+    /// A turn that is not over by then ends with `UPSTREAM_TIMEOUT`; in seconds.
+    pub turn_timeout_s: u64,
+    /// A running turn that nobody follows for so long is abandoned; in seconds.
+    pub abandon_after_s: u64,
+    /// What becomes of an abandoned turn.
+    pub abandoned: Abandoned,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Abandoned {
+    /// It goes on to its end and is stored.
+    #[default]
+    Continue,
+    /// It ends as if the user had cancelled it.
+    Stop,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -303,6 +327,7 @@ impl Default for ServerConfig {
             host: "127.0.0.1".to_owned(),
             port: 8000,
             workers: 0,
+            drain_timeout_s: 30,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             max_connections: 100_000,
@@ -365,6 +390,8 @@ impl Default for SessionConfig {
             max_message_bytes: 64 * 1024,
             max_message_chars: 8_000,
             max_running_turns: 16,
+            write_stall_timeout_s: 20,
+            coalesce_ms: 0,
         }
     }
 }
@@ -380,6 +407,10 @@ impl Default for WorkflowConfig {
             confidence_threshold: 0.2,
             context_token_budget: 2_000,
             turn_retention_s: 300,
+            stall_timeout_s: 120,
+            turn_timeout_s: 600,
+            abandon_after_s: 60,
+            abandoned: Abandoned::default(),
         }
     }
 }

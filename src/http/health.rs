@@ -1,6 +1,6 @@
 //! `/health` and `/health/ready`, for those who restart and route.
 
-use crate::store::ConversationStore;
+use crate::{store::ConversationStore, workflow::Turns};
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
@@ -27,12 +27,16 @@ async fn health() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "ok", version: VERSION, reason: None })
 }
 
-/// The server can take new work: its store can write.
+/// The server can take new work: it does not stop, and its store can write.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health",
     responses((status = 200, body = Health), (status = 503, description = "not now", body = Health)),
 )]
-async fn ready(store: web::Data<dyn ConversationStore>) -> HttpResponse {
+async fn ready(store: web::Data<dyn ConversationStore>, turns: web::Data<Turns>) -> HttpResponse {
+    if turns.check_open().is_err() {
+        let reason = Some("the server is going away");
+        return HttpResponse::ServiceUnavailable().json(Health { status: "unavailable", version: VERSION, reason });
+    }
     match store.check().await {
         Ok(()) => HttpResponse::Ok().json(Health { status: "ok", version: VERSION, reason: None }),
         Err(error) => {

@@ -1,5 +1,6 @@
 //! HTTP: routes, extractors, pages, and how an error looks in an answer. A file for each noun of the API.
 
+mod accepted;
 mod auth;
 mod chat;
 mod client_address;
@@ -7,10 +8,12 @@ mod connections;
 mod conversations;
 mod cors;
 mod documents;
+mod drain;
 mod error;
 mod headers;
 mod health;
 mod identity;
+mod in_flight;
 mod json;
 mod openapi;
 mod page;
@@ -18,11 +21,14 @@ mod pages;
 mod query;
 mod ws;
 
+pub use accepted::set_options;
 pub use client_address::client_address;
 pub use cors::cors;
+pub use drain::StopRequest;
 pub use error::{ErrorBody, error_bodies};
 pub use headers::security_headers;
 pub use identity::require_operator;
+pub use in_flight::{InFlight, count_requests};
 pub use json::{Body, Json, JsonLimit};
 pub use page::PageQuery;
 pub use query::Query;
@@ -37,6 +43,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(auth::routes)
         .configure(documents::routes)
         .configure(connections::routes)
+        .configure(drain::routes)
         .configure(health::routes)
         .configure(openapi::routes)
         .configure(pages::routes)

@@ -7,6 +7,7 @@ use crate::{
     limits::MAX_USER_AGENT_CHARS,
     protocol::{ApiError, ErrorCode, Offer},
     session::{self, Opening, SessionContext},
+    workflow::Turns,
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -31,8 +32,10 @@ async fn chat(
     web::Query(proof): web::Query<Proof>,
     context: web::Data<SessionContext>,
     tickets: web::Data<Tickets>,
+    turns: web::Data<Turns>,
     origins: web::Data<Origins>,
 ) -> Result<HttpResponse, actix_web::Error> {
+    turns.check_open()?;
     check_origin(&request, &origins).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     let address = client_address(&request);
     let address_place = context.limiter.connect(address)?;

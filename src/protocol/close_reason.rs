@@ -19,6 +19,8 @@ pub enum CloseReason {
     TooManyAuthFailures,
     AuthExpired,
     HeartbeatTimeout,
+    /// The peer took nothing of what waited for it.
+    SlowReader,
     TooManyViolations,
     TooManyConnections,
 }
@@ -35,6 +37,7 @@ impl CloseReason {
             Self::MessageTooBig => 1009,
             Self::Internal => 1011,
             Self::AuthDeadline | Self::TooManyAuthFailures | Self::AuthExpired => 4401,
+            Self::SlowReader => 4009,
             Self::HeartbeatTimeout => 4408,
             Self::TooManyViolations => 4429,
             Self::TooManyConnections => 1013,
@@ -55,6 +58,7 @@ impl CloseReason {
             Self::TooManyAuthFailures => "too many failed attempts to authenticate",
             Self::AuthExpired => "the token has expired",
             Self::HeartbeatTimeout => "no sign of life in time",
+            Self::SlowReader => "what waits for you was not taken in time; reconnect, then resume",
             Self::TooManyViolations => "too many frames over the limit",
             Self::TooManyConnections => "too many connections; try again later",
         }

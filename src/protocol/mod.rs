@@ -17,6 +17,6 @@ pub use dialect::{Dialect, Offer};
 pub use error_code::ErrorCode;
 pub use json_depth::check_json_depth;
 pub use server_frame::{
-    AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, Pong, ProgressFrame, Resumed,
-    ServerFrame, Step, TokenFrame, TurnState, UserView,
+    AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, GoingAway, HeadOfTurn, Heartbeat,
+    Pong, ProgressFrame, Resumed, ServerFrame, Step, TokenFrame, TurnState, UserView,
 };

@@ -23,6 +23,8 @@ pub enum ServerFrame<'a> {
     Resumed(Resumed<'a>),
     Error(ErrorFrame<'a>),
     Pong(Pong),
+    Heartbeat(Heartbeat),
+    GoingAway(GoingAway),
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -185,6 +187,27 @@ pub struct Pong {
     /// What the `ping` carried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Value>,
+}
+
+/// How far the turns that run have come; only in `chat.v2`.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Heartbeat {
+    pub turns: Vec<HeadOfTurn>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct HeadOfTurn {
+    pub turn_id: TurnId,
+    pub session_id: ConversationId,
+    /// Of the last token that was sent on this socket; -1 before the first.
+    pub seq: i64,
+}
+
+/// The last frame of a server that stops.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+pub struct GoingAway {
+    /// How long to wait before connecting again, in milliseconds; another time for each client.
+    pub reconnect_after_ms: u64,
 }
 
 impl ServerFrame<'_> {

@@ -1,13 +1,20 @@
 //! The `ConnectionManager` actor: [`RegistryState`] behind a mailbox.
 
-use super::{RegistryStats, SessionsPage, Vitals, state::RegistryState};
+use super::{
+    RegistryStats, SessionsPage, StallLimits, Vitals,
+    drain::{Drain, DrainOrders, Goodbye},
+    state::RegistryState,
+};
 use crate::{
     domain::{ConversationId, SessionId},
     protocol::CloseReason,
     turn::TurnLog,
 };
-use actix::{Actor, Addr, Context, Handler, MessageResult, Recipient};
-use std::sync::Arc;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// What the registry tells a session to do.
 #[derive(Clone, actix::Message)]
@@ -16,15 +23,40 @@ pub enum SessionCommand {
     /// Follow a turn that another session of the same user started.
     Follow(Arc<TurnLog>),
     Close(CloseReason),
+    /// The server stops.
+    GoAway {
+        /// When the client should come back, in milliseconds.
+        reconnect_after_ms: u64,
+    },
 }
 
-#[derive(Default)]
 pub struct ConnectionManager {
     state: RegistryState<Recipient<SessionCommand>>,
+    stall_limits: StallLimits,
+    drain: Option<Drain>,
+}
+
+impl ConnectionManager {
+    pub fn new(stall_limits: StallLimits) -> Self {
+        Self { state: RegistryState::default(), stall_limits, drain: None }
+    }
+
+    fn give_up_stalled(&mut self) {
+        for (vitals, session) in self.state.give_up_stalled(Instant::now(), self.stall_limits) {
+            log::warn!(connection_id:% = vitals.session_id; "a session is given up: its peer does not read");
+            // It stands still. Should it go on after all, this is the first that it does.
+            session.do_send(SessionCommand::Close(CloseReason::SlowReader));
+        }
+    }
 }
 
 impl Actor for ConnectionManager {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let interval = (self.stall_limits.behind / 10).clamp(Duration::from_millis(100), Duration::from_secs(2));
+        ctx.run_interval(interval, |registry, _| registry.give_up_stalled());
+    }
 }
 
 /// A session opened. Sent with `do_send`, as is all that must not get lost.
@@ -91,10 +123,15 @@ pub struct ListSessions {
     pub limit: usize,
 }
 
-/// Closes every session, and returns how many there were.
+/// Goes on with emptying the server, or begins it. Sent every [`crate::limits::DRAIN_TICK`] until it is done.
 #[derive(actix::Message)]
-#[rtype(result = "usize")]
-pub struct CloseSessions(pub CloseReason);
+#[rtype(result = "DrainOrders")]
+pub struct ContinueDrain {
+    /// How many turns run in the whole server.
+    pub running_turns: usize,
+    /// How long turns may go on, from the first of these messages.
+    pub timeout: Duration,
+}
 
 impl Handler<Register> for ConnectionManager {
     type Result = ();
@@ -108,7 +145,7 @@ impl Handler<Unregister> for ConnectionManager {
     type Result = ();
 
     fn handle(&mut self, Unregister(id): Unregister, _: &mut Self::Context) {
-        self.state.unregister(id);
+        self.state.remove(id);
     }
 }
 
@@ -146,15 +183,23 @@ impl Handler<ListSessions> for ConnectionManager {
     }
 }
 
-impl Handler<CloseSessions> for ConnectionManager {
-    type Result = MessageResult<CloseSessions>;
+impl Handler<ContinueDrain> for ConnectionManager {
+    type Result = MessageResult<ContinueDrain>;
 
-    fn handle(&mut self, CloseSessions(reason): CloseSessions, _: &mut Self::Context) -> Self::Result {
-        let mut told = 0;
-        for session in self.state.recipients() {
-            session.do_send(SessionCommand::Close(reason));
-            told += 1;
+    fn handle(
+        &mut self,
+        ContinueDrain { running_turns, timeout }: ContinueDrain,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let now = Instant::now();
+        let drain = self.drain.get_or_insert_with(|| Drain::new(now, timeout, self.state.sessions().count()));
+        let random = || getrandom::u32().unwrap_or_default();
+        let orders = drain.next(now, self.state.sessions(), running_turns, random);
+        for &Goodbye { session_id, reconnect_after_ms } in &orders.close {
+            if let Some(session) = self.state.recipient(session_id) {
+                session.do_send(SessionCommand::GoAway { reconnect_after_ms });
+            }
         }
-        MessageResult(told)
+        MessageResult(orders)
     }
 }

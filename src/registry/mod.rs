@@ -3,12 +3,16 @@
 //! It routes commands to sessions and counts them. It never holds a turn's text or a database handle.
 
 mod actor;
+mod drain;
+mod stall;
 mod state;
 mod vitals;
 
 pub use actor::{
-    CloseSessions, ConnectionManager, FollowConversation, GetStats, ListSessions, Register, Registration,
+    ConnectionManager, ContinueDrain, FollowConversation, GetStats, ListSessions, Register, Registration,
     SessionCommand, TurnStarted,
 };
+pub use drain::{Drain, DrainOrders};
+pub use stall::StallLimits;
 pub use state::{DialectSessions, RegistryStats, SessionView, SessionsPage, TurnView, UserSessions};
 pub use vitals::Vitals;

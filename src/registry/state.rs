@@ -1,16 +1,23 @@
 //! The registry's state, without its actor: sessions in, statistics out.
 
-use super::Vitals;
+use super::{
+    Vitals,
+    stall::{Stall, StallLimits},
+};
 use crate::{
     domain::{ConversationId, SessionId, TurnId, UnixMillis, UserId},
-    limits::{MAX_FOLLOWED_CONVERSATIONS, MAX_USERS_IN_STATS},
+    limits::{
+        MAX_FOLLOWED_CONVERSATIONS, MAX_USERS_IN_STATS, SESSION_ROOM_BYTES, TCP_NOT_SENT_BYTES, TRANSPORT_BUFFER_BYTES,
+    },
     protocol::{Dialect, Step},
+    turn::Followed,
 };
 use serde::Serialize;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 /// The sessions that are open; `R` is how one is reached.
@@ -21,11 +28,13 @@ pub struct RegistryState<R> {
     closed: u64,
     /// Of sessions that are closed.
     tokens_sent: u64,
+    stalled: u64,
 }
 
 struct Entry<R> {
     vitals: Arc<Vitals>,
     to: R,
+    stall: Stall,
     follows: VecDeque<ConversationId>,
 }
 
@@ -47,6 +56,12 @@ pub struct RegistryStats {
     pub closed: u64,
     /// Since the start of the server, to all sessions.
     pub tokens_sent: u64,
+    /// Sessions for which something waits that they have not written yet.
+    pub behind: usize,
+    /// Sessions given up because their peer did not read, since the start of the server.
+    pub stalled: u64,
+    /// The most that waits in memory for one peer that does not read, in bytes; one frame may be larger.
+    pub max_waiting_bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -78,6 +93,10 @@ pub struct SessionView {
     pub frames_sent: u64,
     pub bytes_sent: u64,
     pub tokens_sent: u64,
+    /// Whether something waits that it has not written yet, because its peer reads slowly.
+    pub behind: bool,
+    /// The text of its turns that it has not written yet, in bytes. It waits in the turns' logs.
+    pub bytes_waiting: u64,
     /// The turns it follows now.
     pub turns: Vec<TurnView>,
 }
@@ -103,24 +122,47 @@ pub struct SessionsPage {
 
 impl<R> Default for RegistryState<R> {
     fn default() -> Self {
-        Self { sessions: BTreeMap::new(), followers: HashMap::new(), opened: 0, closed: 0, tokens_sent: 0 }
+        Self { sessions: BTreeMap::new(), followers: HashMap::new(), opened: 0, closed: 0, tokens_sent: 0, stalled: 0 }
     }
 }
 
 impl<R> RegistryState<R> {
     pub fn register(&mut self, vitals: Arc<Vitals>, to: R) {
         self.opened += 1;
-        self.sessions.insert(vitals.session_id, Entry { vitals, to, follows: VecDeque::new() });
+        let stall = Stall::new(Instant::now());
+        self.sessions.insert(vitals.session_id, Entry { vitals, to, stall, follows: VecDeque::new() });
     }
 
-    pub fn unregister(&mut self, id: SessionId) {
-        if let Some(entry) = self.sessions.remove(&id) {
-            self.closed += 1;
-            self.tokens_sent += entry.vitals.tokens_sent();
-            for conversation in entry.follows {
-                self.forget(conversation, id);
-            }
+    /// Gives up the sessions whose peers do not read: nothing is routed to them any more, and no turn knows them. What is
+    /// returned reaches them, should they ever go on.
+    pub fn give_up_stalled(&mut self, now: Instant, limits: StallLimits) -> Vec<(Arc<Vitals>, R)> {
+        let stalled = self.sessions.iter_mut().filter_map(|(id, entry)| {
+            let (asks, is_behind) = (entry.vitals.asks(), entry.vitals.is_behind());
+            entry.stall.is_over(now, asks, is_behind, limits).then_some(*id)
+        });
+        let stalled: Vec<_> = stalled.collect();
+        let given_up = stalled.into_iter().filter_map(|id| {
+            let entry = self.unregister(id)?;
+            self.stalled += 1;
+            entry.vitals.leave_turns();
+            Some((entry.vitals, entry.to))
+        });
+        given_up.collect()
+    }
+
+    fn unregister(&mut self, id: SessionId) -> Option<Entry<R>> {
+        let mut entry = self.sessions.remove(&id)?;
+        self.closed += 1;
+        self.tokens_sent += entry.vitals.tokens_sent();
+        for conversation in entry.follows.drain(..) {
+            self.forget(conversation, id);
         }
+        Some(entry)
+    }
+
+    /// A session ended.
+    pub fn remove(&mut self, id: SessionId) {
+        self.unregister(id);
     }
 
     /// A session follows a conversation: it gets the turns that other sessions start there, too.
@@ -163,14 +205,19 @@ impl<R> RegistryState<R> {
             .map(|entry| &entry.to)
     }
 
-    pub fn recipients(&self) -> impl Iterator<Item = &R> {
-        self.sessions.values().map(|entry| &entry.to)
+    /// The sessions that are open, and whether each has a running turn.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, bool)> {
+        self.sessions.iter().map(|(id, entry)| (*id, entry.vitals.has_turns()))
+    }
+
+    pub fn recipient(&self, id: SessionId) -> Option<&R> {
+        self.sessions.get(&id).map(|entry| &entry.to)
     }
 
     pub fn stats(&self) -> RegistryStats {
         let mut by_user: HashMap<UserId, usize> = HashMap::new();
         let mut by_dialect = [(Dialect::V1, 0), (Dialect::V2, 0)];
-        let mut tokens_sent = self.tokens_sent;
+        let (mut tokens_sent, mut behind) = (self.tokens_sent, 0);
         for Entry { vitals, .. } in self.sessions.values() {
             if let Some(user) = vitals.user() {
                 *by_user.entry(user).or_default() += 1;
@@ -179,6 +226,7 @@ impl<R> RegistryState<R> {
                 *sessions += usize::from(*dialect == vitals.dialect);
             }
             tokens_sent += vitals.tokens_sent();
+            behind += usize::from(vitals.is_behind());
         }
         let (users, authenticated) = (by_user.len(), by_user.values().sum());
         let mut by_user: Vec<_> =
@@ -197,6 +245,9 @@ impl<R> RegistryState<R> {
             opened: self.opened,
             closed: self.closed,
             tokens_sent,
+            behind,
+            stalled: self.stalled,
+            max_waiting_bytes: SESSION_ROOM_BYTES + TRANSPORT_BUFFER_BYTES + TCP_NOT_SENT_BYTES as usize,
         }
     }
 
@@ -213,7 +264,7 @@ impl<R> RegistryState<R> {
 fn view(vitals: &Vitals) -> SessionView {
     let (received, sent) = (vitals.received(), vitals.sent());
     let turns = vitals.turns();
-    let turns = turns.iter().map(|turn| {
+    let turns = turns.iter().map(|Followed { turn, .. }| {
         let (step, tokens) = turn.position();
         TurnView { turn_id: turn.subject.turn_id, session_id: turn.subject.conversation_id, step, tokens }
     });
@@ -231,6 +282,8 @@ fn view(vitals: &Vitals) -> SessionView {
         frames_sent: sent.frames,
         bytes_sent: sent.bytes,
         tokens_sent: vitals.tokens_sent(),
+        behind: vitals.is_behind(),
+        bytes_waiting: vitals.bytes_waiting(),
         turns: turns.collect(),
     }
 }
@@ -238,6 +291,7 @@ fn view(vitals: &Vitals) -> SessionView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn session(state: &mut RegistryState<SessionId>, user: Option<UserId>) -> Arc<Vitals> {
         let id = SessionId::new();
@@ -258,8 +312,8 @@ mod tests {
         second.sent_frame(10, 4);
         let stats = state.stats();
         assert_eq!((stats.sessions, stats.authenticated, stats.users, stats.tokens_sent), (2, 1, 1, 7));
-        state.unregister(first.session_id);
-        state.unregister(first.session_id);
+        state.remove(first.session_id);
+        state.remove(first.session_id);
         let stats = state.stats();
         assert_eq!((stats.sessions, stats.authenticated, stats.opened, stats.closed), (1, 0, 2, 1));
         assert_eq!(stats.tokens_sent, 7);
@@ -279,7 +333,7 @@ mod tests {
             state.followers(conversation, user, except).copied().collect::<Vec<_>>()
         };
         assert_eq!(followers(&state, Some(sessions[0])), [sessions[1]]);
-        state.unregister(sessions[1]);
+        state.remove(sessions[1]);
         assert!(followers(&state, Some(sessions[0])).is_empty());
     }
 
@@ -295,8 +349,25 @@ mod tests {
         }
         assert_eq!(state.followers(first, user, None).count(), 0);
         assert_eq!(state.followers.len(), MAX_FOLLOWED_CONVERSATIONS);
-        state.unregister(id);
+        state.remove(id);
         assert!(state.followers.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_is_given_up_leaves_nothing_behind() {
+        let mut state = RegistryState::default();
+        let (user, conversation) = (UserId::new(), ConversationId::new());
+        let vitals = session(&mut state, Some(user));
+        state.follow(vitals.session_id, conversation);
+        vitals.set_holds_back(true);
+        let limits = StallLimits { behind: Duration::from_secs(20), idle: Duration::from_secs(40) };
+        let began = Instant::now();
+        assert!(state.give_up_stalled(began, limits).is_empty());
+        let given_up = state.give_up_stalled(began + limits.behind, limits);
+        assert_eq!(given_up.len(), 1);
+        assert_eq!(state.followers(conversation, user, None).count(), 0);
+        let stats = state.stats();
+        assert_eq!((stats.sessions, stats.closed, stats.stalled), (0, 1, 1));
     }
 
     #[test]

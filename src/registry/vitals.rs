@@ -3,11 +3,11 @@
 use crate::{
     domain::{SessionId, UnixMillis, UserId},
     protocol::Dialect,
-    turn::TurnLog,
+    turn::{Followed, TurnLog},
 };
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
 /// A session's signs of life. The session writes, anyone reads.
@@ -19,7 +19,7 @@ pub struct Vitals {
     pub user_agent: String,
     pub opened_at: UnixMillis,
     user: Mutex<Option<UserId>>,
-    turns: Mutex<Vec<Arc<TurnLog>>>,
+    turns: Mutex<Vec<Followed>>,
     last_received_ms: AtomicI64,
     last_sent_ms: AtomicI64,
     frames_received: AtomicU64,
@@ -27,6 +27,8 @@ pub struct Vitals {
     frames_sent: AtomicU64,
     bytes_sent: AtomicU64,
     tokens_sent: AtomicU64,
+    asks: AtomicU64,
+    holds_back: AtomicBool,
 }
 
 /// Frames and bytes that went one way. Bytes are those of payloads, without WebSocket framing.
@@ -55,6 +57,8 @@ impl Vitals {
             frames_sent: AtomicU64::default(),
             bytes_sent: AtomicU64::default(),
             tokens_sent: AtomicU64::default(),
+            asks: AtomicU64::default(),
+            holds_back: AtomicBool::default(),
         })
     }
 
@@ -79,16 +83,57 @@ impl Vitals {
         *lock(&self.user)
     }
 
-    pub fn add_turn(&self, turn: Arc<TurnLog>) {
-        lock(&self.turns).push(turn);
+    pub fn add_turn(&self, followed: Followed) {
+        lock(&self.turns).push(followed);
     }
 
     pub fn remove_turn(&self, turn: &Arc<TurnLog>) {
-        lock(&self.turns).retain(|known| !Arc::ptr_eq(known, turn));
+        lock(&self.turns).retain(|known| !Arc::ptr_eq(&known.turn, turn));
     }
 
-    pub fn turns(&self) -> Vec<Arc<TurnLog>> {
+    pub fn turns(&self) -> Vec<Followed> {
         lock(&self.turns).clone()
+    }
+
+    /// Whether it follows a turn that is not at its end for it.
+    pub fn has_turns(&self) -> bool {
+        !lock(&self.turns).is_empty()
+    }
+
+    /// The connection asked for more to send, which it does only while little waits there.
+    pub fn asked_for_more(&self) {
+        self.asks.fetch_add(1, Relaxed);
+    }
+
+    /// How often the connection has asked: a number that stands still belongs to a peer that does not read.
+    pub fn asks(&self) -> u64 {
+        self.asks.load(Relaxed)
+    }
+
+    pub fn set_holds_back(&self, holds_back: bool) {
+        self.holds_back.store(holds_back, Relaxed);
+    }
+
+    /// Whether the session waits for its connection to ask.
+    pub fn holds_back(&self) -> bool {
+        self.holds_back.load(Relaxed)
+    }
+
+    /// Whether something waits that the session has not written yet.
+    pub fn is_behind(&self) -> bool {
+        self.holds_back() || lock(&self.turns).iter().any(|followed| followed.follower.is_behind())
+    }
+
+    /// The text of turns that the session has not written yet, in bytes.
+    pub fn bytes_waiting(&self) -> u64 {
+        lock(&self.turns).iter().map(|followed| followed.turn.bytes_waiting_for(&followed.follower) as u64).sum()
+    }
+
+    /// Takes the session out of the turns it follows, without its help.
+    pub fn leave_turns(&self) {
+        for followed in lock(&self.turns).drain(..) {
+            followed.turn.unfollow(&followed.follower);
+        }
     }
 
     pub fn received(&self) -> Traffic {

@@ -7,6 +7,7 @@ use super::{
     door::Door,
     effect::{Effect, NewTurn},
     fragments::Fragments,
+    outlet::{Flow, Outlet},
     socket::{self, Received, SocketContext, SocketHandler},
     state::{Now, SessionState},
 };
@@ -15,6 +16,7 @@ use crate::{
     config::{LimitsConfig, SessionConfig},
     domain::{SessionId, TurnId, UserId},
     limiter::{AddressPlace, Limit, Limiter, UserPlace},
+    limits::SESSION_ROOM_BYTES,
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionManager, Registration, SessionCommand, Vitals},
     turn::{Mailbox, TurnEvent},
@@ -32,6 +34,7 @@ use actix_web_actors::ws;
 use bytestring::ByteString;
 use std::{
     net::IpAddr,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,6 +68,7 @@ pub struct Opening {
 pub struct ChatSession {
     context: SessionContext,
     vitals: Arc<Vitals>,
+    flow: Rc<Flow>,
     /// From the start of the actor on, which knows its address.
     running: Option<Running>,
     address: IpAddr,
@@ -96,8 +100,11 @@ pub fn upgrade(
 ) -> Result<HttpResponse, actix_web::Error> {
     let Opening { offer, auth, address, address_place, user_place, user_agent } = opening;
     let max_message_bytes = context.config.max_message_bytes;
+    let vitals = Vitals::new(SessionId::new(), offer.dialect, address.to_string(), user_agent);
+    let flow = Rc::<Flow>::default();
     let session = ChatSession {
-        vitals: Vitals::new(SessionId::new(), offer.dialect, address.to_string(), user_agent),
+        vitals: Arc::clone(&vitals),
+        flow: Rc::clone(&flow),
         address,
         _address_place: address_place,
         user_place,
@@ -108,7 +115,7 @@ pub fn upgrade(
         effects: Vec::new(),
     };
     let echo: Vec<&str> = offer.echo.into_iter().collect();
-    socket::start(session, request, payload, &echo)
+    socket::start(session, request, payload, &echo, |frames| Outlet::new(frames, flow, vitals))
 }
 
 type Context = SocketContext<ChatSession>;
@@ -118,6 +125,7 @@ impl Actor for ChatSession {
 
     fn started(&mut self, ctx: &mut Context) {
         let now = Now::read();
+        self.flow.connect(ctx.address().recipient::<SendMore>());
         let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>());
         let mut state = SessionState::new(
             Arc::clone(&self.context.config),
@@ -162,8 +170,12 @@ impl ChatSession {
         let Some(running) = &mut self.running else { return };
         let now = Now::read();
         let mut effects = std::mem::take(&mut self.effects);
+        if self.flow.take_asked() {
+            running.state.follows().make_room(SESSION_ROOM_BYTES);
+        }
         let door = Door { context: &self.context, address: self.address };
         decision(&mut running.state, &door, now, &mut effects);
+        self.vitals.set_holds_back(running.state.follows().holds_back());
         // An alarm that rings too early sets itself anew; only one that would ring too late has to be moved.
         let wanted = running.state.next_alarm();
         if wanted < running.alarm_at {
@@ -196,7 +208,7 @@ impl ChatSession {
             Effect::Start(new) => self.start_turn(new, ctx),
             Effect::Resume { user_id, resume } => self.resume_turn(user_id, resume, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
-            Effect::Followed(turn) => self.vitals.add_turn(turn),
+            Effect::Followed(followed) => self.vitals.add_turn(followed),
             Effect::Unfollowed(turn) => self.vitals.remove_turn(&turn),
             Effect::FollowConversation(id) => {
                 if let Some(running) = &self.running {
@@ -212,7 +224,7 @@ impl ChatSession {
         let answer = self.context.workflow.send(StartTurn { turn, question, by });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
-            session.decide(ctx, |state, _, _, effects| state.on_started(turn_id, outcome, effects));
+            session.decide(ctx, |state, _, now, effects| state.on_started(turn_id, outcome, now, effects));
         });
         ctx.spawn(decided);
     }
@@ -225,7 +237,7 @@ impl ChatSession {
         });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
-            session.decide(ctx, |state, _, _, effects| state.on_resumed(&resume, outcome, effects));
+            session.decide(ctx, |state, _, now, effects| state.on_resumed(&resume, outcome, now, effects));
         });
         ctx.spawn(decided);
     }
@@ -319,6 +331,19 @@ impl Handler<TurnEvent> for ChatSession {
     }
 }
 
+/// The connection asks for what was held back.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct SendMore;
+
+impl Handler<SendMore> for ChatSession {
+    type Result = ();
+
+    fn handle(&mut self, _: SendMore, ctx: &mut Context) {
+        self.decide(ctx, |state, _, now, effects| state.send_more(now, effects));
+    }
+}
+
 impl Handler<SessionCommand> for ChatSession {
     type Result = ();
 
@@ -328,6 +353,9 @@ impl Handler<SessionCommand> for ChatSession {
                 self.decide(ctx, |state, _, now, effects| state.on_follow(turn, now, effects));
             }
             SessionCommand::Close(reason) => self.close(reason, ctx),
+            SessionCommand::GoAway { reconnect_after_ms } => {
+                self.decide(ctx, |state, _, _, effects| state.on_going_away(reconnect_after_ms, effects));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         ApiError, ClientFrame, CloseReason, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong, ResumeFrame,
         ServerFrame,
     },
-    turn::{Outgoing, TurnLog},
+    turn::{Followed, Outgoing, TurnLog},
     workflow::{Question, is_client_id},
 };
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub enum Effect {
         turn_id: TurnId,
     },
     /// A turn is followed from now on.
-    Followed(Arc<TurnLog>),
+    Followed(Followed),
     /// It ended, or is not followed any more.
     Unfollowed(Arc<TurnLog>),
     /// The session wants the turns that other sessions of this user start there, too.

@@ -6,9 +6,11 @@
 mod actor;
 mod door;
 mod effect;
+mod follows;
 mod fragments;
 mod frame_guard;
 mod intake;
+mod outlet;
 pub mod socket;
 mod state;
 

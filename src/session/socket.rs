@@ -11,6 +11,7 @@ use actix_web::{
 };
 use actix_web_actors::ws;
 use bytestring::ByteString;
+use futures_util::{Stream, stream::LocalBoxStream};
 
 pub type SocketContext<A> = ws::WebsocketContext<A>;
 /// What arrives at an actor behind a socket; its `StreamHandler` hands it to [`receive`].
@@ -39,24 +40,29 @@ pub trait SocketHandler: Actor<Context = SocketContext<Self>> {
     fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Self::Context);
 }
 
-/// Answers an upgrade request with an actor behind a socket. `protocols` is the subprotocol to echo, if any.
+/// What an actor behind a socket sends, as bytes on the wire.
+pub type Frames = LocalBoxStream<'static, Result<Bytes, actix_web::Error>>;
+
+/// Answers an upgrade request with an actor behind a socket. `protocols` is the subprotocol to echo, if any; `outlet` may put
+/// something between the actor and the connection.
 ///
 /// # Errors
 /// When the request is no WebSocket handshake.
-pub fn start<A>(
+pub fn start<A, O>(
     mut actor: A,
     request: &HttpRequest,
     payload: Payload,
     protocols: &[&str],
+    outlet: impl FnOnce(Frames) -> O,
 ) -> Result<HttpResponse, actix_web::Error>
 where
     A: SocketHandler + actix::StreamHandler<Received>,
+    O: Stream<Item = Result<Bytes, actix_web::Error>> + 'static,
 {
     let (frames, max_bytes) = (actor.fragments().guard(payload), actor.fragments().max_bytes());
-    ws::WsResponseBuilder::new(actor, request, frames)
-        .codec(Codec::new().max_size(max_bytes))
-        .protocols(protocols)
-        .start()
+    let mut response = ws::handshake_with_protocols(request, protocols)?;
+    let sent = SocketContext::with_codec(actor, frames, Codec::new().max_size(max_bytes));
+    Ok(response.streaming(outlet(Box::pin(sent))))
 }
 
 /// Takes what arrived.

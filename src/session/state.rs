@@ -3,6 +3,7 @@
 use super::{
     door::Doorkeeper,
     effect::{Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_message},
+    follows::{AnyEnded, Follows},
     intake::Intake,
 };
 use crate::{
@@ -13,9 +14,9 @@ use crate::{
     limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
-        ErrorCode, ErrorSubject, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
+        ErrorCode, ErrorSubject, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
     },
-    turn::{Cursor, Following, Mailbox, TurnEvent, TurnLog, TurnSubject},
+    turn::{Cursor, Mailbox, Style, TurnEvent, TurnLog, TurnSubject},
     workflow::{QuestionRules, StartedTurn},
 };
 use std::{
@@ -40,8 +41,6 @@ impl Now {
 pub struct SessionState {
     config: Arc<SessionConfig>,
     rules: QuestionRules,
-    dialect: Dialect,
-    mailbox: Mailbox,
     auth: Auth,
     /// From the first sign-in on, or from the upgrade.
     user_place: Option<UserPlace>,
@@ -50,7 +49,7 @@ pub struct SessionState {
     opened_at: Instant,
     last_received_at: Instant,
     next_heartbeat: Instant,
-    following: HashMap<TurnId, Following>,
+    follows: Follows,
     /// Turns that this session started and nobody has accepted yet.
     starting: HashMap<TurnId, Starting>,
 }
@@ -75,19 +74,18 @@ impl SessionState {
         mailbox: Mailbox,
         now: Now,
     ) -> Self {
+        let style = Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) };
         Self {
             next_heartbeat: now.instant + Duration::from_secs(config.heartbeat_interval_s),
+            follows: Follows::new(style, mailbox),
             config,
             rules,
-            dialect,
-            mailbox,
             auth: Auth::Nobody,
             user_place: None,
             auth_failures: 0,
             intake: Intake::new(limits),
             opened_at: now.instant,
             last_received_at: now.instant,
-            following: HashMap::new(),
             starting: HashMap::new(),
         }
     }
@@ -175,7 +173,7 @@ impl SessionState {
             Ok(new) => {
                 let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
                 self.starting.insert(turn_id, Starting { conversation_id, subject });
-                self.follow(Arc::clone(&new.turn), Cursor::default(), effects);
+                self.follows.follow(Arc::clone(&new.turn), Cursor::default(), now, effects);
                 effects.push(Effect::Start(new));
             }
             Err(error) => {
@@ -192,7 +190,7 @@ impl SessionState {
     fn check_message(&self, message: MessageFrame, now: Now) -> Result<NewTurn, ApiError> {
         let user_id = self.authorised(now)?;
         let question = self.rules.parse(message)?;
-        if self.following.len() >= self.config.max_running_turns {
+        if self.follows.len() >= self.config.max_running_turns {
             let reason = "Too many answers are being written on this connection.";
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
@@ -229,16 +227,22 @@ impl SessionState {
     }
 
     /// The workflow took a turn that this session started, or did not.
-    pub fn on_started(&mut self, turn_id: TurnId, outcome: Result<StartedTurn, ApiError>, effects: &mut Vec<Effect>) {
+    pub fn on_started(
+        &mut self,
+        turn_id: TurnId,
+        outcome: Result<StartedTurn, ApiError>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(Starting { conversation_id, subject }) = self.starting.remove(&turn_id) else { return };
         match outcome {
             Ok(StartedTurn::New) => effects.push(Effect::FollowConversation(conversation_id)),
             Ok(StartedTurn::Duplicate(first)) => {
-                self.unfollow(turn_id, effects);
-                self.resume_from(first, Cursor::default(), subject.client_message_id.as_deref(), effects);
+                self.follows.unfollow(turn_id, effects);
+                self.resume_from(first, Cursor::default(), subject.client_message_id.as_deref(), now, effects);
             }
             Err(error) => {
-                self.unfollow(turn_id, effects);
+                self.follows.unfollow(turn_id, effects);
                 send_error(&error, &subject, effects);
             }
         }
@@ -249,6 +253,7 @@ impl SessionState {
         &mut self,
         resume: &ResumeFrame,
         outcome: Result<Arc<TurnLog>, ApiError>,
+        now: Now,
         effects: &mut Vec<Effect>,
     ) {
         match outcome {
@@ -256,7 +261,7 @@ impl SessionState {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
                 // All steps come before the first token: who has a token has seen the steps.
                 let progress = if next_seq == 0 { 0 } else { usize::MAX };
-                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, None, effects);
+                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, None, now, effects);
             }
             Err(error) => send_error(&error, &subject_of(resume), effects),
         }
@@ -267,6 +272,7 @@ impl SessionState {
         turn: Arc<TurnLog>,
         cursor: Cursor,
         client_message_id: Option<&str>,
+        now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
@@ -279,59 +285,47 @@ impl SessionState {
         });
         effects.push(send(frame));
         effects.push(Effect::FollowConversation(turn.subject.conversation_id));
-        self.unfollow(turn.subject.turn_id, effects);
-        self.follow(turn, cursor, effects);
+        self.follows.unfollow(turn.subject.turn_id, effects);
+        self.follows.follow(turn, cursor, now, effects);
     }
 
     /// Another session of this user started a turn in a conversation that this one follows.
     pub fn on_follow(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
         let may_follow = self.authorised(now).is_ok_and(|user_id| user_id == turn.subject.user_id);
-        if may_follow && !self.following.contains_key(&turn.subject.turn_id) {
-            self.follow(turn, Cursor::default(), effects);
+        if may_follow && !self.follows.has(turn.subject.turn_id) {
+            self.follows.follow(turn, Cursor::default(), now, effects);
         }
-        self.catch_up(false, now, effects);
+        let any_ended = self.follows.read_overflowed(now, effects);
+        self.after(any_ended, now, effects);
     }
 
-    fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, effects: &mut Vec<Effect>) {
-        let out = &mut |outgoing| effects.push(Effect::Send(outgoing));
-        let following = Following::start(Arc::clone(&turn), self.mailbox.follower(), self.dialect, cursor, out);
-        if !following.has_ended() {
-            self.following.insert(turn.subject.turn_id, following);
-            effects.push(Effect::Followed(turn));
-        }
-    }
-
-    fn unfollow(&mut self, turn_id: TurnId, effects: &mut Vec<Effect>) {
-        if let Some(following) = self.following.remove(&turn_id) {
-            effects.push(Effect::Unfollowed(Arc::clone(following.turn())));
-        }
-    }
-
-    /// News of a turn. What comes late, of a turn that is not followed any more, says nothing.
+    /// News of a turn.
     pub fn on_turn_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) {
-        let turn_id = event.turn.subject.turn_id;
-        let mut any_ended = false;
-        if let Some(following) = self.following.get_mut(&turn_id) {
-            following.on_event(event, &mut |outgoing| effects.push(Effect::Send(outgoing)));
-            any_ended = following.has_ended();
-        }
-        self.catch_up(any_ended, now, effects);
+        let any_ended = self.follows.on_event(event, now, effects);
+        self.after(any_ended, now, effects);
     }
 
-    /// Behind everything that comes through the mailbox: what found no room there is read from the logs. No news need
-    /// be among what waits when a mailbox is full.
-    fn catch_up(&mut self, mut any_ended: bool, now: Now, effects: &mut Vec<Effect>) {
-        if self.mailbox.take_overflowed() {
-            for following in self.following.values_mut().filter(|following| following.is_behind()) {
-                following.catch_up(&mut |outgoing| effects.push(Effect::Send(outgoing)));
-                any_ended |= following.has_ended();
-            }
-        }
+    pub fn follows(&mut self) -> &mut Follows {
+        &mut self.follows
+    }
+
+    /// Goes on where there was no room.
+    pub fn send_more(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let any_ended = self.follows.send_more(now, effects);
+        self.after(any_ended, now, effects);
+    }
+
+    /// The end of the last turn may be the end of a session whose token is over.
+    fn after(&mut self, AnyEnded(any_ended): AnyEnded, now: Now, effects: &mut Vec<Effect>) {
         if any_ended {
-            let ended = self.following.extract_if(|_, following| following.has_ended());
-            effects.extend(ended.map(|(_, following)| Effect::Unfollowed(Arc::clone(following.turn()))));
             self.check_expiry(now, effects);
         }
+    }
+
+    /// The server is going away, and this session has to.
+    pub fn on_going_away(&mut self, reconnect_after_ms: u64, effects: &mut Vec<Effect>) {
+        effects.push(send(ServerFrame::GoingAway(GoingAway { reconnect_after_ms })));
+        effects.push(Effect::Close(CloseReason::GoingAway));
     }
 
     /// The time that [`SessionState::next_alarm`] named has come.
@@ -343,11 +337,15 @@ impl SessionState {
                 return;
             }
             effects.push(Effect::Ping);
+            if self.follows.style().dialect == Dialect::V2 {
+                let AnyEnded(_) = self.follows.send_heads(now, effects);
+            }
             self.next_heartbeat = now.instant + Duration::from_secs(self.config.heartbeat_interval_s);
         }
         if matches!(self.auth, Auth::Nobody) && self.auth_deadline() <= now.instant {
             effects.push(Effect::Close(CloseReason::AuthDeadline));
         }
+        let AnyEnded(_) = self.follows.flush(now, effects);
         self.check_expiry(now, effects);
     }
 
@@ -357,10 +355,11 @@ impl SessionState {
             Auth::Nobody => Some(self.auth_deadline()),
             Auth::Somebody { expires_at, told_of_expiry: false, .. } => Some(notice_at(*expires_at)),
             // With a turn still running, its end is the next occasion.
-            Auth::Somebody { .. } if !self.following.is_empty() => None,
+            Auth::Somebody { .. } if !self.follows.is_empty() => None,
             Auth::Somebody { expires_at, .. } => Some(*expires_at + Duration::from_secs(AUTH_GRACE_S)),
         };
-        auth.map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat))
+        let next = auth.map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat));
+        self.follows.next_flush().map_or(next, |at| at.min(next))
     }
 
     fn auth_deadline(&self) -> Instant {
@@ -375,7 +374,7 @@ impl SessionState {
             let expires_in = (identity.expires_at - now.unix.seconds()).max(0);
             effects.push(send(ServerFrame::AuthExpiring(AuthExpiring { expires_in })));
         }
-        if *expires_at + Duration::from_secs(AUTH_GRACE_S) <= now.instant && self.following.is_empty() {
+        if *expires_at + Duration::from_secs(AUTH_GRACE_S) <= now.instant && self.follows.is_empty() {
             effects.push(Effect::Close(CloseReason::AuthExpired));
         }
     }

@@ -5,7 +5,7 @@ use actix::Recipient;
 use bytestring::ByteString;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -62,7 +62,7 @@ impl Mailbox {
 
     /// A follower of one more turn.
     pub fn follower(&self) -> Follower {
-        Follower { mailbox: self.clone(), behind: Arc::default() }
+        Follower { mailbox: self.clone(), place: Arc::default() }
     }
 
     /// Whether news of any turn found no room since this was asked last. The reader asks after each event it handles,
@@ -72,21 +72,29 @@ impl Mailbox {
     }
 }
 
-/// One reader of one turn, and whether it is behind. Clones are the same follower.
+/// One reader of one turn, and how far it is. Clones are the same follower.
 #[derive(Clone)]
 pub struct Follower {
     mailbox: Mailbox,
-    behind: Arc<AtomicBool>,
+    place: Arc<Place>,
+}
+
+#[derive(Default)]
+struct Place {
+    behind: AtomicBool,
+    holding: AtomicBool,
+    next_seq: AtomicU32,
 }
 
 impl Follower {
     /// Delivers, unless the follower is behind: then it finds everything in the log.
     pub(super) fn deliver(&self, event: TurnEvent) {
-        if self.is_behind() {
+        let is_held = matches!(event.kind, TurnEventKind::Token { .. }) && self.place.holding.load(Ordering::SeqCst);
+        if is_held || self.is_behind() {
             return;
         }
         if let Err(event) = self.mailbox.sink.try_deliver(event) {
-            self.behind.store(true, Ordering::SeqCst);
+            self.fall_behind();
             self.mailbox.overflowed.store(true, Ordering::SeqCst);
             // The reader may have emptied its mailbox between the try and the marks, and would never look. If there is
             // room now, this event makes it look; if not, one that waits there does.
@@ -96,15 +104,36 @@ impl Follower {
 
     /// Whether news was left in the log.
     pub fn is_behind(&self) -> bool {
-        self.behind.load(Ordering::SeqCst)
+        self.place.behind.load(Ordering::SeqCst)
+    }
+
+    /// The rest is left in the log. A reader that says so of itself comes back by itself.
+    pub(super) fn fall_behind(&self) {
+        self.place.behind.store(true, Ordering::SeqCst);
     }
 
     /// Only under the log's lock, by a reader that takes all there is.
     pub(super) fn caught_up(&self) {
-        self.behind.store(false, Ordering::SeqCst);
+        self.place.behind.store(false, Ordering::SeqCst);
+        self.place.holding.store(false, Ordering::SeqCst);
+    }
+
+    /// Leaves tokens in the log, without a word, until the reader catches up by itself: it wants to collect some.
+    pub(super) fn hold(&self) {
+        self.place.holding.store(true, Ordering::SeqCst);
+    }
+
+    /// The reader's place, for those who look from outside.
+    pub(super) fn came_to(&self, next_seq: u32) {
+        self.place.next_seq.store(next_seq, Ordering::Relaxed);
+    }
+
+    /// The seq of the token that it writes next.
+    pub fn next_seq(&self) -> u32 {
+        self.place.next_seq.load(Ordering::Relaxed)
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.behind, &other.behind)
+        Arc::ptr_eq(&self.place, &other.place)
     }
 }

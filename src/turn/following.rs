@@ -5,7 +5,11 @@
 use super::{Follower, Missed, Progress, TurnEnd, TurnEvent, TurnEventKind, TurnLog, TurnSubject};
 use crate::protocol::{CompleteFrame, Dialect, ErrorFrame, ErrorSubject, ProgressFrame, ServerFrame, TokenFrame};
 use bytestring::ByteString;
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The most text in one frame that joins tokens, in bytes, as far as single tokens allow.
 const MAX_JOINED_BYTES: usize = 32 * 1024;
@@ -38,42 +42,89 @@ impl From<ServerFrame<'_>> for Outgoing {
     }
 }
 
+/// Where frames go, and how many bytes of them may go there now. One frame may be larger than the room that is left.
+pub struct Outbox<'a> {
+    pub now: Instant,
+    pub room: &'a mut usize,
+    pub put: &'a mut dyn FnMut(Outgoing),
+}
+
+impl Outbox<'_> {
+    fn is_full(&self) -> bool {
+        *self.room == 0
+    }
+
+    fn put(&mut self, outgoing: Outgoing) {
+        *self.room = self.room.saturating_sub(outgoing.frame.len());
+        (self.put)(outgoing);
+    }
+}
+
+/// How a follower wants its frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    pub dialect: Dialect,
+    /// Tokens that come so soon after a frame share the next one; only in `chat.v2`. Zero: none do.
+    pub coalesce: Duration,
+}
+
+/// A turn, and one who follows it, as others see them.
+#[derive(Clone)]
+pub struct Followed {
+    pub turn: Arc<TurnLog>,
+    pub follower: Follower,
+}
+
 pub struct Following {
     turn: Arc<TurnLog>,
     follower: Follower,
-    dialect: Dialect,
+    style: Style,
     cursor: Cursor,
+    /// Until then tokens are collected in the log.
+    hold_until: Option<Instant>,
 }
 
 impl Following {
-    /// Follows a turn from `cursor` on; what is there already goes to `out`.
+    /// Follows a turn from `cursor` on; what is there already goes to `outbox`, as far as there is room.
     pub fn start(
         turn: Arc<TurnLog>,
         follower: Follower,
-        dialect: Dialect,
+        style: Style,
         cursor: Cursor,
-        out: &mut impl FnMut(Outgoing),
+        outbox: &mut Outbox<'_>,
     ) -> Self {
-        let mut following = Self { turn: Arc::clone(&turn), follower: follower.clone(), dialect, cursor };
-        turn.follow(&cursor, &follower, |missed| following.write(missed, out));
+        follower.came_to(cursor.next_seq);
+        let mut following =
+            Self { turn: Arc::clone(&turn), follower: follower.clone(), style, cursor, hold_until: None };
+        turn.follow(&cursor, &follower, |missed| following.write(missed, outbox));
         following
     }
 
     /// Takes an event from the mailbox. What the follower has seen already writes nothing; what it missed is read from
     /// the log first.
-    pub fn on_event(&mut self, event: TurnEvent, out: &mut impl FnMut(Outgoing)) {
-        if self.follower.is_behind() || !self.is_next(&event.kind) {
-            return self.catch_up(out);
+    pub fn on_event(&mut self, event: TurnEvent, outbox: &mut Outbox<'_>) {
+        let is_token = matches!(event.kind, TurnEventKind::Token { .. });
+        if is_token && self.hold_until.is_some_and(|until| outbox.now < until) {
+            return;
+        }
+        if self.hold_until.is_some() || self.follower.is_behind() || !self.is_next(&event.kind) {
+            return self.catch_up(outbox);
+        }
+        if outbox.is_full() {
+            return self.follower.fall_behind();
         }
         match event.kind {
-            TurnEventKind::Progress { progress, .. } => self.write_progress(&progress, out),
-            TurnEventKind::Token { seq, text } => match self.dialect {
-                Dialect::V2 => self.write_token(&text, None, seq..seq + 1, out),
-                Dialect::V1 => Arc::clone(&self.turn).with_tokens(|tokens| {
-                    self.write_token(&text, Some(tokens.text_before(seq + 1)), seq..seq + 1, out);
-                }),
-            },
-            TurnEventKind::Ended => self.catch_up(out),
+            TurnEventKind::Progress { progress, .. } => self.write_progress(&progress, outbox),
+            TurnEventKind::Token { seq, text } => {
+                match self.style.dialect {
+                    Dialect::V2 => self.write_token(&text, None, seq..seq + 1, outbox),
+                    Dialect::V1 => Arc::clone(&self.turn).with_tokens(|tokens| {
+                        self.write_token(&text, Some(tokens.text_before(seq + 1)), seq..seq + 1, outbox);
+                    }),
+                }
+                self.hold(outbox.now);
+            }
+            TurnEventKind::Ended => self.catch_up(outbox),
         }
     }
 
@@ -85,13 +136,22 @@ impl Following {
         &self.turn
     }
 
+    pub fn followed(&self) -> Followed {
+        Followed { turn: Arc::clone(&self.turn), follower: self.follower.clone() }
+    }
+
     pub fn cursor(&self) -> Cursor {
         self.cursor
     }
 
-    /// Whether news was left in the log; the reader of a mailbox that overflowed asks.
+    /// Whether news was left in the log; the reader of a mailbox that overflowed, or that has room again, asks.
     pub fn is_behind(&self) -> bool {
         self.follower.is_behind()
+    }
+
+    /// When the tokens that are being collected have to go out: the reader calls [`Following::catch_up`] then.
+    pub fn hold_until(&self) -> Option<Instant> {
+        self.hold_until
     }
 
     fn is_next(&self, kind: &TurnEventKind) -> bool {
@@ -102,32 +162,56 @@ impl Following {
         }
     }
 
-    /// Reads from the log what is not seen yet.
-    pub fn catch_up(&mut self, out: &mut impl FnMut(Outgoing)) {
+    /// Reads from the log what is not seen yet, as far as there is room.
+    pub fn catch_up(&mut self, outbox: &mut Outbox<'_>) {
+        self.hold_until = None;
         let (turn, follower, cursor) = (Arc::clone(&self.turn), self.follower.clone(), self.cursor);
-        turn.catch_up(&cursor, &follower, |missed| self.write(missed, out));
+        turn.catch_up(&cursor, &follower, |missed| self.write(missed, outbox));
+        if self.cursor.next_seq > cursor.next_seq {
+            self.hold(outbox.now);
+        }
     }
 
-    fn write(&mut self, missed: Missed<'_>, out: &mut impl FnMut(Outgoing)) {
+    /// A frame with tokens went out: the next ones may share one.
+    fn hold(&mut self, now: Instant) {
+        let is_live = !self.cursor.ended && !self.follower.is_behind();
+        if is_live && self.style.dialect == Dialect::V2 && !self.style.coalesce.is_zero() {
+            self.hold_until = Some(now + self.style.coalesce);
+            self.follower.hold();
+        }
+    }
+
+    /// Returns whether there was room for all of it.
+    fn write(&mut self, missed: Missed<'_>, outbox: &mut Outbox<'_>) -> bool {
         for progress in missed.progress {
-            self.write_progress(progress, out);
+            if outbox.is_full() {
+                return false;
+            }
+            self.write_progress(progress, outbox);
         }
         let mut seqs = missed.seqs.clone();
         while !seqs.is_empty() {
+            if outbox.is_full() {
+                return false;
+            }
             let part = seqs.start..end_of_frame(&missed, &seqs);
-            let partial = (self.dialect == Dialect::V1).then(|| missed.tokens.text_before(part.end));
-            self.write_token(missed.tokens.joined(part.clone()), partial, part.clone(), out);
+            let partial = (self.style.dialect == Dialect::V1).then(|| missed.tokens.text_before(part.end));
+            self.write_token(missed.tokens.joined(part.clone()), partial, part.clone(), outbox);
             seqs.start = part.end;
         }
         if let Some(end) = missed.end {
+            if outbox.is_full() {
+                return false;
+            }
             self.cursor.ended = true;
-            out(end_frame(&self.turn.subject, end, missed.tokens.text(), missed.tokens.count()));
+            outbox.put(end_frame(&self.turn.subject, end, missed.tokens.text(), missed.tokens.count()));
         }
+        true
     }
 
-    fn write_progress(&mut self, progress: &Progress, out: &mut impl FnMut(Outgoing)) {
+    fn write_progress(&mut self, progress: &Progress, outbox: &mut Outbox<'_>) {
         self.cursor.progress += 1;
-        out(Outgoing::from(ServerFrame::Progress(ProgressFrame {
+        outbox.put(Outgoing::from(ServerFrame::Progress(ProgressFrame {
             step: progress.step,
             message: &progress.message,
             session_id: self.turn.subject.conversation_id,
@@ -139,14 +223,9 @@ impl Following {
         })));
     }
 
-    fn write_token(
-        &mut self,
-        token: &str,
-        partial_response: Option<&str>,
-        seqs: Range<u32>,
-        out: &mut impl FnMut(Outgoing),
-    ) {
+    fn write_token(&mut self, token: &str, partial_response: Option<&str>, seqs: Range<u32>, outbox: &mut Outbox<'_>) {
         self.cursor.next_seq = seqs.end;
+        self.follower.came_to(seqs.end);
         let seq = seqs.end - 1;
         let frame = ServerFrame::Token(TokenFrame {
             token,
@@ -157,7 +236,7 @@ impl Following {
             first_seq: (seqs.start != seq).then_some(seqs.start),
         });
         let tokens = seqs.end - seqs.start;
-        out(Outgoing { frame: frame.encode(), tokens, seq: Some(seq) });
+        outbox.put(Outgoing { frame: frame.encode(), tokens, seq: Some(seq) });
     }
 }
 
@@ -214,29 +293,56 @@ mod tests {
     use serde_json::Value;
     use tokio::sync::mpsc;
 
-    /// A reader whose mailbox takes `room` events, and all it was sent.
+    const MANY: usize = usize::MAX;
+
+    /// A reader whose mailbox takes `mails` events, and all it was sent.
     struct Reader {
         following: Following,
         mailbox: mpsc::Receiver<TurnEvent>,
         frames: Vec<Value>,
+        /// In milliseconds.
+        time: u64,
+        began: Instant,
     }
 
     impl Reader {
-        fn new(turn: &Arc<TurnLog>, dialect: Dialect, room: usize, cursor: Cursor) -> Self {
-            let (sender, mailbox) = mpsc::channel(room);
-            let mut frames = Vec::new();
+        fn new(turn: &Arc<TurnLog>, dialect: Dialect, mails: usize, cursor: Cursor) -> Self {
+            Self::with(turn, Style { dialect, coalesce: Duration::ZERO }, mails, cursor, MANY)
+        }
+
+        fn with(turn: &Arc<TurnLog>, style: Style, mails: usize, cursor: Cursor, mut room: usize) -> Self {
+            let (sender, mailbox) = mpsc::channel(mails);
+            let (mut frames, began) = (Vec::new(), Instant::now());
             let follower = Mailbox::new(sender).follower();
-            let following = Following::start(Arc::clone(turn), follower, dialect, cursor, &mut |outgoing| {
-                frames.push(parsed(&outgoing));
-            });
-            Self { following, mailbox, frames }
+            let put = &mut |outgoing| frames.push(parsed(&outgoing));
+            let mut outbox = Outbox { now: began, room: &mut room, put };
+            let following = Following::start(Arc::clone(turn), follower, style, cursor, &mut outbox);
+            Self { following, mailbox, frames, time: 0, began }
+        }
+
+        fn write(&mut self, mut room: usize, write: impl FnOnce(&mut Following, &mut Outbox<'_>)) {
+            let (frames, now) = (&mut self.frames, self.began + Duration::from_millis(self.time));
+            let put = &mut |outgoing| frames.push(parsed(&outgoing));
+            write(&mut self.following, &mut Outbox { now, room: &mut room, put });
         }
 
         fn read_mail(&mut self, most: usize) {
+            self.read_mail_with_room(most, MANY);
+        }
+
+        fn read_mail_with_room(&mut self, most: usize, room: usize) {
             for _ in 0..most {
                 let Ok(event) = self.mailbox.try_recv() else { return };
-                let frames = &mut self.frames;
-                self.following.on_event(event, &mut |outgoing| frames.push(parsed(&outgoing)));
+                self.write(room, |following, outbox| following.on_event(event, outbox));
+            }
+        }
+
+        /// Time passes; what was collected so far goes out when it is due.
+        fn wait(&mut self, ms: u64) {
+            self.time += ms;
+            let now = self.began + Duration::from_millis(self.time);
+            if self.following.hold_until().is_some_and(|until| until <= now) {
+                self.write(MANY, |following, outbox| following.catch_up(outbox));
             }
         }
 
@@ -338,6 +444,80 @@ mod tests {
     }
 
     #[test]
+    fn a_backlog_comes_in_parts_as_there_is_room() {
+        let turn = turn();
+        for _ in 0..100 {
+            turn.append("x".repeat(1000));
+        }
+        let style = Style { dialect: Dialect::V2, coalesce: Duration::ZERO };
+        let mut reader = Reader::with(&turn, style, 16, Cursor::default(), 1);
+        assert_eq!((reader.frames.len(), reader.following.is_behind()), (1, true));
+        let followed = reader.following.followed();
+        assert_eq!(turn.bytes_waiting_for(&followed.follower), 100_000 - reader.tokens().len());
+        // Live tokens wait behind the backlog.
+        turn.append("y".to_owned());
+        assert!(reader.mailbox.is_empty());
+        while reader.following.is_behind() {
+            let before = reader.frames.len();
+            reader.write(1, |following, outbox| following.catch_up(outbox));
+            assert!(reader.frames.len() <= before + 1);
+        }
+        assert_eq!(reader.tokens().len(), 100_001);
+        assert_eq!(turn.bytes_waiting_for(&followed.follower), 0);
+        turn.append("z".to_owned());
+        reader.read_mail(1);
+        assert!(reader.tokens().ends_with("yz"));
+    }
+
+    #[test]
+    fn the_first_token_goes_out_at_once_and_the_next_ones_share_a_frame() {
+        let turn = turn();
+        let style = Style { dialect: Dialect::V2, coalesce: Duration::from_millis(50) };
+        let mut reader = Reader::with(&turn, style, 16, Cursor::default(), MANY);
+        for token in ["a", "b", "c"] {
+            turn.append(token.to_owned());
+            reader.read_mail(16);
+            reader.wait(10);
+        }
+        assert_eq!(reader.tokens(), "a");
+        assert!(reader.mailbox.is_empty(), "tokens that are collected cost no event");
+        reader.wait(20);
+        assert_eq!(reader.tokens(), "abc");
+        assert_eq!((&reader.frames[1]["first_seq"], &reader.frames[1]["seq"]), (&1.into(), &2.into()));
+        turn.append("d".to_owned());
+        complete(&turn);
+        reader.read_mail(16);
+        assert_eq!(reader.tokens(), "abcd", "the end does not wait");
+        assert_eq!(reader.frames.last().unwrap()["response"], "abcd");
+    }
+
+    #[test]
+    fn after_a_pause_a_token_goes_out_at_once() {
+        let turn = turn();
+        let style = Style { dialect: Dialect::V2, coalesce: Duration::from_millis(50) };
+        let mut reader = Reader::with(&turn, style, 16, Cursor::default(), MANY);
+        for token in ["a", "b"] {
+            turn.append(token.to_owned());
+            reader.read_mail(16);
+            reader.wait(50);
+            assert!(reader.tokens().ends_with(token));
+        }
+    }
+
+    #[test]
+    fn the_log_knows_whether_somebody_follows() {
+        let turn = turn();
+        assert!(turn.alone_for().is_some());
+        let readers = [(); 2].map(|()| Reader::new(&turn, Dialect::V2, 1, Cursor::default()));
+        assert!(turn.alone_for().is_none());
+        let [first, second] = readers;
+        drop(first.following);
+        assert!(turn.alone_for().is_none());
+        drop(second.following);
+        assert!(turn.alone_for().is_some());
+    }
+
+    #[test]
     fn who_leaves_is_not_kept() {
         let turn = turn();
         let reader = Reader::new(&turn, Dialect::V2, 1, Cursor::default());
@@ -347,33 +527,45 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order of writing, reading, and coming back: every token once, in order, and one end.
+        /// Whatever the order of writing, reading, waiting, and coming back, with whatever room: every token once, in order,
+        /// and one end.
         #[test]
         fn exactly_once(
-            steps in prop::collection::vec((0usize..6, 0usize..6, prop::bool::weighted(0.1)), 1..60),
-            room in 1usize..5,
+            steps in prop::collection::vec((0usize..6, 0usize..6, prop::bool::weighted(0.1), 0u64..9), 1..60),
+            mails in 1usize..5,
+            room in prop::sample::select(vec![0usize, 1, 200, MANY]),
             v2 in any::<bool>(),
+            coalesce_ms in prop::sample::select(vec![0u64, 5, 20]),
         ) {
             let dialect = if v2 { Dialect::V2 } else { Dialect::V1 };
+            let style = Style { dialect, coalesce: Duration::from_millis(coalesce_ms) };
             let turn = turn();
             turn.announce(starting());
-            let mut reader = Reader::new(&turn, dialect, room, Cursor::default());
+            let mut reader = Reader::with(&turn, style, mails, Cursor::default(), room);
             let mut frames = Vec::new();
             let mut written = 0;
-            for (write, read, reconnect) in steps {
+            for (write, read, reconnect, ms) in steps {
                 for _ in 0..write {
                     turn.append(format!("{written},é "));
                     written += 1;
                 }
-                reader.read_mail(read);
+                reader.read_mail_with_room(read, room);
+                reader.wait(ms);
                 if reconnect {
                     let cursor = reader.following.cursor();
                     frames.append(&mut reader.frames);
-                    reader = Reader::new(&turn, dialect, room, cursor);
+                    reader = Reader::with(&turn, style, mails, cursor, room);
                 }
             }
             complete(&turn);
-            reader.read_mail(usize::MAX);
+            reader.read_mail_with_room(usize::MAX, room);
+            reader.wait(coalesce_ms);
+            // As the session does each time that its connection asks for more.
+            for _ in 0..1_000 {
+                if reader.following.is_behind() {
+                    reader.write(1, |following, outbox| following.catch_up(outbox));
+                }
+            }
             frames.append(&mut reader.frames);
 
             let tokens: String = frames.iter().filter_map(|frame| frame["token"].as_str()).collect();

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use std::{
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// Whose turn it is.
@@ -52,6 +53,8 @@ struct Entries {
     end: Option<Arc<TurnEnd>>,
     /// Nobody follows a turn that has ended.
     followers: Vec<Follower>,
+    /// Since when nobody follows; absent while somebody does.
+    alone_since: Option<Instant>,
 }
 
 /// A text and where its tokens end.
@@ -124,7 +127,8 @@ impl Tokens {
 impl TurnLog {
     /// A turn that begins.
     pub fn new(subject: TurnSubject) -> Arc<Self> {
-        Arc::new(Self { subject, entries: Mutex::default() })
+        let entries = Entries { alone_since: Some(Instant::now()), ..Entries::default() };
+        Arc::new(Self { subject, entries: Mutex::new(entries) })
     }
 
     /// A turn that ended before, as the store kept it.
@@ -160,25 +164,41 @@ impl TurnLog {
         }
     }
 
-    /// Makes `follower` follow from where `cursor` stands: `read` gets what it missed, everything later reaches it live.
-    pub fn follow(&self, cursor: &Cursor, follower: &Follower, read: impl FnOnce(Missed<'_>)) {
+    /// Makes `follower` follow from where `cursor` stands: `read` gets what it missed. When it took all of that, which it
+    /// says, everything later reaches it live; when not, it is behind.
+    pub fn follow(&self, cursor: &Cursor, follower: &Follower, read: impl FnOnce(Missed<'_>) -> bool) {
         let mut entries = self.lock();
         if entries.end.is_none() && !entries.followers.iter().any(|known| known.is(follower)) {
             entries.followers.push(follower.clone());
+            entries.alone_since = None;
         }
-        read(entries.missed_by(cursor));
+        entries.give_missed(cursor, follower, read);
     }
 
-    /// Gives a follower that is behind what it missed, and lets it go on live.
-    pub fn catch_up(&self, cursor: &Cursor, follower: &Follower, read: impl FnOnce(Missed<'_>)) {
-        let entries = self.lock();
-        follower.caught_up();
-        read(entries.missed_by(cursor));
+    /// Gives a follower that is behind what it missed; one that took all of it goes on live.
+    pub fn catch_up(&self, cursor: &Cursor, follower: &Follower, read: impl FnOnce(Missed<'_>) -> bool) {
+        self.lock().give_missed(cursor, follower, read);
     }
 
     /// Ends a following early. The turn goes on.
     pub fn unfollow(&self, follower: &Follower) {
-        self.lock().followers.retain(|known| !known.is(follower));
+        let mut entries = self.lock();
+        entries.followers.retain(|known| !known.is(follower));
+        if entries.followers.is_empty() && entries.alone_since.is_none() {
+            entries.alone_since = Some(Instant::now());
+        }
+    }
+
+    /// For how long nobody has followed; `None` while somebody does.
+    pub fn alone_for(&self) -> Option<Duration> {
+        self.lock().alone_since.map(|since| since.elapsed())
+    }
+
+    /// The text that a follower has yet to write, in bytes.
+    pub fn bytes_waiting_for(&self, follower: &Follower) -> usize {
+        let entries = self.lock();
+        let written = follower.next_seq().min(entries.tokens.count());
+        entries.tokens.text.len() - entries.tokens.text_before(written).len()
     }
 
     /// Reads the tokens there are.
@@ -222,6 +242,14 @@ impl TurnLog {
 }
 
 impl Entries {
+    fn give_missed(&self, cursor: &Cursor, follower: &Follower, read: impl FnOnce(Missed<'_>) -> bool) {
+        if read(self.missed_by(cursor)) {
+            follower.caught_up();
+        } else {
+            follower.fall_behind();
+        }
+    }
+
     fn missed_by(&self, cursor: &Cursor) -> Missed<'_> {
         let count = self.tokens.count();
         Missed {

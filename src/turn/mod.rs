@@ -10,6 +10,6 @@ mod log;
 mod reader;
 
 pub use follower::{Follower, Mailbox, TurnEvent, TurnEventKind, TurnSink};
-pub use following::{Cursor, Following, Outgoing};
+pub use following::{Cursor, Followed, Following, Outbox, Outgoing, Style};
 pub use log::{Missed, Progress, Tokens, TurnEnd, TurnLog, TurnSubject};
 pub use reader::TurnReader;

@@ -12,6 +12,7 @@ pub mod router;
 mod run;
 mod similarity;
 mod turns;
+mod watch;
 mod words;
 
 pub use actor::{CancelTurn, Engine, ResumeTurn, StartTurn, StartedTurn, Workflow};

@@ -9,6 +9,7 @@ use super::{
     recorder::Recording,
     router::Route,
     turns::Acceptance,
+    watch::{StopReason, Watch},
 };
 use crate::{
     domain::{AnswerMetadata, FinishReason, Latency, MessageId, Source, UnixMillis, Usage},
@@ -21,6 +22,7 @@ use crate::{
 };
 use futures_util::StreamExt;
 use std::{
+    convert::Infallible,
     future::Future,
     sync::Arc,
     time::{Duration, Instant},
@@ -65,8 +67,8 @@ struct Generated {
     ending: Result<FinishReason, ApiError>,
 }
 
-/// The user stopped the turn.
-struct Cancelled;
+/// The turn has to stop; its [`Acceptance`] knows why.
+struct Stopped;
 
 impl TurnRun {
     /// Admits a turn and puts its question on disk.
@@ -124,14 +126,20 @@ impl TurnRun {
     pub async fn finish(self) {
         let Self { engine, log, acceptance, asked, began } = self;
         let recording = engine.recorder.record(Arc::clone(&log));
-        let steps = Steps { engine: &engine, log: &log, recording: &recording, acceptance: &acceptance, began };
-        let generated = match steps.up_to_answer(asked).await {
+        let watch = Watch::new(&engine.config, began);
+        let steps = Steps { engine: &engine, log: &log, recording: &recording, acceptance: &acceptance, watch, began };
+        let answered = tokio::select! {
+            biased;
+            answered = steps.up_to_answer(asked) => answered,
+            never = steps.watch() => match never {},
+        };
+        let generated = match answered {
             Ok(generated) => generated,
-            // Cancelled before the first token: an answer without words.
-            Err(Cancelled) => {
+            // Stopped before the first token: an answer without words.
+            Err(Stopped) => {
                 let metadata =
                     AnswerMetadata { model: engine.provider.model().to_owned(), ..AnswerMetadata::default() };
-                Generated { metadata, ending: Ok(FinishReason::Cancelled) }
+                Generated { metadata, ending: steps.stopped() }
             }
         };
         let end = steps.record(generated).await;
@@ -144,11 +152,35 @@ struct Steps<'a> {
     log: &'a Arc<TurnLog>,
     recording: &'a Recording,
     acceptance: &'a Acceptance,
+    watch: Watch,
     began: Instant,
 }
 
 impl Steps<'_> {
-    async fn up_to_answer(&self, asked: Asked) -> Result<Generated, Cancelled> {
+    /// Stops the turn when it takes too long or nobody is there.
+    async fn watch(&self) -> Infallible {
+        let reason = self.watch.over(self.log).await;
+        log::warn!(reason:? = reason; "a turn is stopped");
+        self.acceptance.stop().because(reason);
+        std::future::pending().await
+    }
+
+    /// How a turn ends that had to stop.
+    fn stopped(&self) -> Result<FinishReason, ApiError> {
+        match self.acceptance.stop().reason() {
+            None | Some(StopReason::Cancelled | StopReason::Abandoned) => Ok(FinishReason::Cancelled),
+            Some(StopReason::TimedOut) => Err(ApiError::new(
+                ErrorCode::UpstreamTimeout,
+                "The answer took too long. What there was of it is kept.",
+            )),
+            Some(StopReason::ServerStops) => Err(ApiError::new(
+                ErrorCode::TurnInterrupted,
+                "The server stops. What there was of the answer is kept; please ask again.",
+            )),
+        }
+    }
+
+    async fn up_to_answer(&self, asked: Asked) -> Result<Generated, Stopped> {
         self.log.announce(Progress {
             client_message_id: asked.question.client_message_id.clone(),
             ..progress(Step::Starting, "Starting…")
@@ -158,16 +190,16 @@ impl Steps<'_> {
         Ok(self.generate(retrieved).await)
     }
 
-    async fn classify(&self, asked: Asked) -> Result<Routed, Cancelled> {
+    async fn classify(&self, asked: Asked) -> Result<Routed, Stopped> {
         self.log.announce(progress(Step::AgentRouting, "Choosing a specialist…"));
         let began = Instant::now();
         let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
-        let route = self.unless_cancelled(route).await?;
+        let route = self.unless_stopped(route).await?;
         let Route { agent, confidence, fell_back, .. } = route;
         Ok(Routed { asked, agent, confidence, fell_back, took: began.elapsed() })
     }
 
-    async fn retrieve(&self, routed: Routed) -> Result<Retrieved, Cancelled> {
+    async fn retrieve(&self, routed: Routed) -> Result<Retrieved, Stopped> {
         let message = match (&routed.agent.topic, routed.fell_back) {
             (topic, false) => format!("Looking things up in {topic}…"),
             (topic, true) => format!("No specialist fits well; looking things up in {topic}…"),
@@ -176,7 +208,7 @@ impl Steps<'_> {
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
         let search = self.engine.knowledge.retrieve(&query, &routed.agent.collections, self.engine.max_passages);
-        let passages = self.unless_cancelled(search).await?.unwrap_or_else(|error| {
+        let passages = self.unless_stopped(search).await?.unwrap_or_else(|error| {
             // An answer without sources is better than none.
             log::error!("the knowledge base cannot be searched: {error}");
             Vec::new()
@@ -212,10 +244,10 @@ impl Steps<'_> {
             question: routed.asked.question.text,
             script: routed.asked.question.script,
         };
-        let ending = match self.unless_cancelled(self.stream_answer(request, &mut metadata)).await {
+        let ending = match self.unless_stopped(self.stream_answer(request, &mut metadata)).await {
             Ok(Ok(reason)) => Ok(reason),
             Ok(Err(error)) => Err(self.upstream_failure(&error)),
-            Err(Cancelled) => Ok(FinishReason::Cancelled),
+            Err(Stopped) => self.stopped(),
         };
         Generated { metadata, ending }
     }
@@ -247,6 +279,7 @@ impl Steps<'_> {
         if self.recording.append(token) == 0 {
             metadata.latency_ms.first_token = millis(self.began.elapsed());
         }
+        self.watch.news();
     }
 
     /// Keeps the answer, and says how the turn ends: who sees the end finds the answer in the history.
@@ -282,8 +315,8 @@ impl Steps<'_> {
         }
     }
 
-    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, Cancelled> {
-        self.acceptance.cancelled().run_until_cancelled(work).await.ok_or(Cancelled)
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        self.acceptance.stop().token().run_until_cancelled(work).await.ok_or(Stopped)
     }
 
     fn upstream_failure(&self, error: &ProviderError) -> ApiError {

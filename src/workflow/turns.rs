@@ -2,12 +2,15 @@
 //!
 //! Every worker's workflow shares this table, so that a turn can be resumed and cancelled from any thread.
 
-use super::recorder::interrupted;
+use super::{
+    recorder::interrupted,
+    watch::{Stop, StopReason},
+};
 use crate::{
     config::WorkflowConfig,
     domain::{ConversationId, TurnId, UserId},
     limiter::{Limit, Limiter},
-    limits::{MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
+    limits::{DRAIN_RETRY_MS, MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
     protocol::{ApiError, ErrorCode},
     turn::{TurnEnd, TurnLog, TurnSubject},
 };
@@ -47,11 +50,13 @@ struct Table {
     ended_at: VecDeque<(Instant, TurnId)>,
     /// Since the start of the server.
     started: u64,
+    /// The server stops: it takes no more turns.
+    draining: bool,
 }
 
 struct Running {
     log: Arc<TurnLog>,
-    cancel: CancellationToken,
+    stop: Stop,
     /// Given back under the table's lock, together with the conversation.
     place: Option<OwnedSemaphorePermit>,
     /// Cancelled once the turn is accepted, or will never be.
@@ -87,8 +92,8 @@ impl Turns {
     /// Takes the conversation for a turn, and a place, for which it waits a while when all are taken.
     ///
     /// # Errors
-    /// `TURN_IN_PROGRESS` when the conversation has a turn, `OVERLOADED` when the user has too many, or no place became
-    /// free in time.
+    /// `TURN_IN_PROGRESS` when the conversation has a turn, `OVERLOADED` when the user has too many, no place became
+    /// free in time, or the server stops.
     pub async fn admit(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
         let admission = self.reserve(log)?;
         let place = self.place().await?;
@@ -108,18 +113,43 @@ impl Turns {
             let reason = "The last answer in this conversation is still being written.";
             return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
         }
+        if table.draining {
+            return Err(going_away());
+        }
         let of_user = table.by_user.get(&subject.user_id).copied().unwrap_or_default();
         if self.max_per_user > 0 && of_user >= self.max_per_user {
             self.limiter.hit(Limit::TurnsPerUser);
             let reason = "Too many of your questions are being answered. Please wait for one of them.";
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
-        let (cancel, decided) = (CancellationToken::new(), CancellationToken::new());
+        let (stop, decided) = (Stop::default(), CancellationToken::new());
         table.by_conversation.insert(place(&subject), subject.turn_id);
         table.by_user.insert(subject.user_id, of_user + 1);
-        let running = Running { log: Arc::clone(log), cancel: cancel.clone(), place: None, decided: decided.clone() };
+        let running = Running { log: Arc::clone(log), stop: stop.clone(), place: None, decided: decided.clone() };
         table.running.insert(subject.turn_id, running);
-        Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), cancel, decided: decided.drop_guard() })
+        Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), stop, decided: decided.drop_guard() })
+    }
+
+    /// Takes no more turns. Those that run go on.
+    pub fn drain(&self) {
+        self.lock().draining = true;
+    }
+
+    /// Whether the server takes new work.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when it stops.
+    pub fn check_open(&self) -> Result<(), ApiError> {
+        if self.lock().draining { Err(going_away()) } else { Ok(()) }
+    }
+
+    /// Ends all running turns as `TURN_INTERRUPTED`, with what there is of their answers; returns how many there are.
+    pub fn interrupt_all(&self) -> usize {
+        let table = self.lock();
+        for running in table.running.values() {
+            running.stop.because(StopReason::ServerStops);
+        }
+        table.running.len()
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
@@ -175,7 +205,7 @@ impl Turns {
 
     /// Asks a running turn to stop; `false` when there is none of this id.
     pub fn cancel(&self, id: TurnId) -> bool {
-        self.lock().running.get(&id).map(|running| running.cancel.cancel()).is_some()
+        self.lock().running.get(&id).map(|running| running.stop.because(StopReason::Cancelled)).is_some()
     }
 
     pub fn stats(&self) -> TurnsStats {
@@ -250,6 +280,10 @@ impl Table {
     }
 }
 
+fn going_away() -> ApiError {
+    ApiError::overloaded("The server is going away. Please try again in a moment.", DRAIN_RETRY_MS)
+}
+
 /// A turn counted as waiting.
 struct Waiting<'a>(&'a Turns);
 
@@ -275,17 +309,12 @@ impl Drop for Waiting<'_> {
 pub struct Admission {
     turns: Arc<Turns>,
     log: Arc<TurnLog>,
-    cancel: CancellationToken,
+    stop: Stop,
     /// Dropped with the admission, behind its release: who waited then finds nothing.
     decided: DropGuard,
 }
 
 impl Admission {
-    /// Ready when somebody asks the turn to stop.
-    pub fn cancelled(&self) -> &CancellationToken {
-        &self.cancel
-    }
-
     /// The turn did not begin: it leaves no trace.
     pub fn reject(self) {}
 
@@ -306,8 +335,8 @@ impl Drop for Admission {
 pub struct Acceptance(Admission);
 
 impl Acceptance {
-    pub fn cancelled(&self) -> &CancellationToken {
-        self.0.cancelled()
+    pub fn stop(&self) -> &Stop {
+        &self.0.stop
     }
 
     /// Ends the turn, and gives its place back.
@@ -422,7 +451,7 @@ mod tests {
         let log = log(ConversationId::new());
         let acceptance = admit(&turns, &log).unwrap().accept();
         let reader = Arc::new(NextTurn(Arc::clone(&turns), Mutex::default()));
-        log.follow(&crate::turn::Cursor::default(), &Mailbox::new(Arc::clone(&reader)).follower(), |_| {});
+        log.follow(&crate::turn::Cursor::default(), &Mailbox::new(Arc::clone(&reader)).follower(), |_| true);
         acceptance.end(interrupted());
         let attempt = reader.1.lock().unwrap().take().unwrap();
         assert_eq!(attempt.join().unwrap(), None);
@@ -494,6 +523,18 @@ mod tests {
         assert!(log.has_ended());
         assert!(turns.find(log.subject.turn_id).now_or_never().unwrap().is_some());
         assert_eq!(turns.stats().running_turns, 0);
+    }
+
+    #[test]
+    fn a_server_that_stops_takes_no_more_turns() {
+        let (turns, log) = (turns(|_| {}), log(ConversationId::new()));
+        let running = admit(&turns, &log).unwrap().accept();
+        turns.drain();
+        assert_eq!(refusal(&turns, &self::log(ConversationId::new())), Some(ErrorCode::Overloaded));
+        assert_eq!(turns.check_open().unwrap_err().code, ErrorCode::Overloaded);
+        assert_eq!(running.stop().reason(), None);
+        assert_eq!(turns.interrupt_all(), 1);
+        assert_eq!(running.stop().reason(), Some(StopReason::ServerStops));
     }
 
     #[test]

@@ -122,6 +122,19 @@ impl TestApp {
         self.handle.stop().await;
     }
 
+    /// Where its database is: another server can go on with it.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// Signs in to an account that is there.
+    pub async fn sign_in(&self, email: &str, password: &str) -> TestUser {
+        let (status, answer) =
+            self.post("/api/v1/auth/login", None, &json!({"email": email, "password": password})).await;
+        assert_eq!(status, 200, "{answer}");
+        TestUser::from_answer(&answer)
+    }
+
     /// A new account, signed in.
     pub async fn user(&self) -> TestUser {
         static COUNT: AtomicU32 = AtomicU32::new(0);

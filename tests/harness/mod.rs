@@ -5,6 +5,7 @@
 mod app;
 mod chaos_proxy;
 mod events;
+mod program;
 mod raw_socket;
 mod socket;
 pub mod token;
@@ -12,5 +13,6 @@ pub mod token;
 pub use app::{JWT_SECRET, Leftovers, PASSWORD, TestApp, TestUser};
 pub use chaos_proxy::ChaosProxy;
 pub use events::Event;
+pub use program::Program;
 pub use raw_socket::{RawSocket, first};
 pub use socket::{SocketBuilder, TestSocket, Transcript, is_terminal};

@@ -5,9 +5,9 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
     tungstenite::{
         self, Message,
         client::IntoClientRequest,
@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How to connect.
 pub struct SocketBuilder {
     request: Request,
+    receive_buffer: Option<u32>,
 }
 
 pub struct TestSocket {
@@ -49,7 +50,7 @@ pub struct Transcript {
 impl SocketBuilder {
     pub fn new(url: &str) -> Self {
         let url = format!("{}/ws/chat", url.replacen("http", "ws", 1));
-        Self { request: url.into_client_request().unwrap() }
+        Self { request: url.into_client_request().unwrap(), receive_buffer: None }
     }
 
     /// Adds to the URL, such as `token=…`.
@@ -68,6 +69,12 @@ impl SocketBuilder {
         self
     }
 
+    /// The kernel takes only so many bytes for this client, and the rest waits at the server.
+    pub fn receive_buffer(mut self, bytes: u32) -> Self {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
     pub async fn connect(self) -> TestSocket {
         self.try_connect().await.unwrap()
     }
@@ -75,7 +82,17 @@ impl SocketBuilder {
     /// # Errors
     /// The status and the body of a refused upgrade.
     pub async fn try_connect(self) -> Result<TestSocket, (u16, Value)> {
-        match connect_async(self.request).await {
+        let connected = match self.receive_buffer {
+            None => connect_async(self.request).await,
+            Some(bytes) => {
+                let address = self.request.uri().authority().unwrap().as_str().parse().unwrap();
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.set_recv_buffer_size(bytes).unwrap();
+                let stream = socket.connect(address).await.unwrap();
+                client_async(self.request, MaybeTlsStream::Plain(stream)).await
+            }
+        };
+        match connected {
             Ok((stream, response)) => {
                 let subprotocol = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
                 let subprotocol = subprotocol.map(|value| value.to_str().unwrap().to_owned());
@@ -156,6 +173,12 @@ impl TestSocket {
         let frame = self.expect("error").await;
         assert_eq!(frame["code"], code, "{frame}");
         frame
+    }
+
+    /// The connection ends, with a close frame or without; frames before that are passed over.
+    pub async fn expect_end(&mut self) {
+        let end = async { while let Some(Ok(_)) = self.stream.next().await {} };
+        tokio::time::timeout(PATIENCE, end).await.expect("the connection did not end in time");
     }
 
     /// The code of the close frame; frames before it are passed over.
@@ -251,8 +274,9 @@ impl Transcript {
     }
 
     /// Holds the frames of one turn against the rules: one terminal frame at the end, one turn, seqs without gaps, and
-    /// tokens that are the response.
+    /// tokens that are the response. Heartbeats may come between.
     pub fn check(mut frames: Vec<Value>) -> Self {
+        frames.retain(|frame| frame["type"] != "heartbeat");
         let terminal = frames.pop().expect("a turn has frames");
         let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (progress, tokens): (Vec<_>, Vec<_>) = frames.into_iter().partition(|frame| frame["type"] == "progress");

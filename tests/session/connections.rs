@@ -165,7 +165,11 @@ async fn pages_of_connections_cover_each_once() {
 
 #[actix_web::test]
 async fn a_server_that_stops_says_so_to_every_socket() {
-    let app = TestApp::scripted(10_000, 5).await;
+    let app = TestApp::with(|config| {
+        config.server.drain_timeout_s = 1;
+        (config.provider.scripted.tokens, config.provider.scripted.interval_ms) = (10_000, 5);
+    })
+    .await;
     let user = app.user().await;
     let mut idle = app.socket().connect().await;
     let mut busy = app.socket().signed_in(&user).await;

@@ -64,6 +64,10 @@ enum Event {
     Wait {
         seconds: u64,
     },
+    /// The connection asks for more.
+    Ask {
+        bytes: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +96,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::OtherTab),
         8 => (0_usize..20).prop_map(|most| Event::Mail { most }),
         1 => prop::sample::select(vec![1_u64, 10, 19, 61, 240]).prop_map(|seconds| Event::Wait { seconds }),
+        4 => prop::sample::select(vec![1, 300, 1_000]).prop_map(|bytes| Event::Ask { bytes }),
     ]
 }
 
@@ -137,10 +142,11 @@ struct World {
 }
 
 impl World {
-    fn new(room: usize, dialect: Dialect) -> Self {
+    fn new(room: usize, dialect: Dialect, coalesce_ms: u64) -> Self {
         let now = Now::read();
         let (sender, mailbox) = mpsc::channel(room);
-        let config = SessionConfig { max_running_turns: 4, heartbeat_timeout_s: 60, ..SessionConfig::default() };
+        let config =
+            SessionConfig { max_running_turns: 4, heartbeat_timeout_s: 60, coalesce_ms, ..SessionConfig::default() };
         let rules = QuestionRules { max_message_chars: 4, script: None };
         let identity = |email: &str| Identity {
             user_id: UserId::new(),
@@ -233,7 +239,7 @@ impl World {
                         Ok(StartedTurn::New)
                     }
                 };
-                self.state.on_started(turn_id, outcome, &mut effects);
+                self.state.on_started(turn_id, outcome, self.now, &mut effects);
             }
             Event::Resumed { found } => {
                 let Some(resume) = self.resuming.pop_front() else { return };
@@ -248,7 +254,7 @@ impl World {
                     }
                     None => Err(ApiError::new(ErrorCode::ResumeUnavailable, "unknown")),
                 };
-                self.state.on_resumed(&resume, outcome, &mut effects);
+                self.state.on_resumed(&resume, outcome, self.now, &mut effects);
             }
             Event::Announce { turn } => {
                 let Some(turn) = self.turn(turn).filter(|turn| !turn.has_ended()) else { return };
@@ -289,6 +295,10 @@ impl World {
                 }
             }
             Event::Wait { seconds } => self.wait(seconds, &mut effects),
+            Event::Ask { bytes } => {
+                self.state.follows.make_room(bytes);
+                self.state.send_more(self.now, &mut effects);
+            }
         }
         self.check(effects);
     }
@@ -385,8 +395,11 @@ impl World {
             self.happen(Event::Started { oldest: true, outcome: Outcome::Refused });
         }
         self.happen(Event::Mail { most: usize::MAX });
+        while self.state.follows.holds_back() && !self.is_closed {
+            self.happen(Event::Ask { bytes: 1 });
+        }
         if !self.is_closed {
-            assert!(self.state.following.is_empty(), "{} turns are followed for ever", self.state.following.len());
+            assert!(self.state.follows.is_empty(), "{} turns are followed for ever", self.state.follows.len());
             for turn_id in &self.accepted {
                 assert!(self.readings[&turn_id.to_string()].ends > 0, "{turn_id} has no end");
             }
@@ -414,8 +427,9 @@ proptest! {
         room in 1_usize..17,
         v2 in any::<bool>(),
         signed_in in prop::bool::weighted(0.8),
+        coalesce_ms in prop::sample::select(vec![0_u64, 0, 50, 5_000]),
     ) {
-        let mut world = World::new(room, if v2 { Dialect::V2 } else { Dialect::V1 });
+        let mut world = World::new(room, if v2 { Dialect::V2 } else { Dialect::V1 }, coalesce_ms);
         if signed_in {
             world.happen(Event::Auth { stranger: false, valid: true });
         }

@@ -98,7 +98,7 @@ impl Session {
     fn start(&mut self, text: &str) -> Arc<TurnLog> {
         self.say(&json!({"type": "message", "message": text, "client_message_id": text}));
         let turn = self.started();
-        self.state.on_started(turn.subject.turn_id, Ok(StartedTurn::New), &mut self.effects);
+        self.state.on_started(turn.subject.turn_id, Ok(StartedTurn::New), self.now, &mut self.effects);
         turn
     }
 
@@ -307,14 +307,14 @@ fn a_turn_that_was_refused_leaves_one_error_and_its_place() {
     assert_eq!((&refusal["code"], &refusal["client_message_id"]), (&json!("OVERLOADED"), &json!("m2")));
 
     let error = ApiError::new(ErrorCode::TurnInProgress, "one at a time");
-    session.state.on_started(turn_id, Err(error.clone()), &mut session.effects);
+    session.state.on_started(turn_id, Err(error.clone()), session.now, &mut session.effects);
     assert!(session.effects.iter().any(|effect| matches!(effect, Effect::Unfollowed(_))));
     let frames = session.frames();
     assert_eq!(frames.len(), 1);
     assert_eq!((&frames[0]["code"], &frames[0]["client_message_id"]), (&json!("TURN_IN_PROGRESS"), &json!("m1")));
     assert_eq!(frames[0].get("turn_id"), None, "the turn never was");
     // A second answer about it says nothing.
-    session.state.on_started(turn_id, Err(error), &mut session.effects);
+    session.state.on_started(turn_id, Err(error), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
     session.start("there is room again");
 }
@@ -329,7 +329,7 @@ fn a_message_sent_again_goes_on_with_its_first_turn() {
     session.say(&json!({"type": "message", "message": "m1", "client_message_id": "m1"}));
     let second = session.started().subject.turn_id;
     let outcome = Ok(StartedTurn::Duplicate(Arc::clone(&first)));
-    session.state.on_started(second, outcome, &mut session.effects);
+    session.state.on_started(second, outcome, session.now, &mut session.effects);
     first.append("two".to_owned());
     complete(&first);
     session.read_mail();
@@ -337,7 +337,7 @@ fn a_message_sent_again_goes_on_with_its_first_turn() {
     assert_eq!(frames[0]["type"], "resumed");
     assert_eq!(text_of(&frames[1..], &first), "one two");
     assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 1);
-    assert!(session.state.following.is_empty() && session.state.starting.is_empty());
+    assert!(session.state.follows.is_empty() && session.state.starting.is_empty());
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn turns_that_share_an_overflowing_mailbox_all_arrive_whole() {
         assert_eq!(text_of(&frames, turn), wanted);
     }
     assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 3);
-    assert!(session.state.following.is_empty());
+    assert!(session.state.follows.is_empty());
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn a_mailbox_that_commands_filled_is_no_loss() {
     let frames = session.frames();
     assert_eq!(text_of(&frames, &turn), "once");
     assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 2);
-    assert!(session.state.following.is_empty());
+    assert!(session.state.follows.is_empty());
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! The turns that a session follows, and how much of them may go out now.
+
+use super::{effect::Effect, state::Now};
+use crate::{
+    domain::TurnId,
+    limits::SESSION_ROOM_BYTES,
+    protocol::{HeadOfTurn, Heartbeat, ServerFrame},
+    turn::{Cursor, Following, Mailbox, Outbox, Outgoing, Style, TurnEvent, TurnLog},
+};
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+pub struct Follows {
+    style: Style,
+    mailbox: Mailbox,
+    turns: HashMap<TurnId, Following>,
+    /// Bytes that may still go out before the connection asks for more.
+    room: usize,
+    /// When tokens that are being collected have to go out.
+    next_flush: Option<Instant>,
+}
+
+/// Whether a turn came to its end for this session.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnyEnded(pub bool);
+
+impl Follows {
+    pub fn new(style: Style, mailbox: Mailbox) -> Self {
+        Self { style, mailbox, turns: HashMap::new(), room: SESSION_ROOM_BYTES, next_flush: None }
+    }
+
+    pub fn style(&self) -> Style {
+        self.style
+    }
+
+    pub fn len(&self) -> usize {
+        self.turns.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    pub fn has(&self, turn_id: TurnId) -> bool {
+        self.turns.contains_key(&turn_id)
+    }
+
+    pub fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
+        let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
+        let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
+        let following = Following::start(turn, self.mailbox.follower(), self.style, cursor, &mut outbox);
+        if !following.has_ended() {
+            effects.push(Effect::Followed(following.followed()));
+            self.turns.insert(following.turn().subject.turn_id, following);
+        }
+    }
+
+    pub fn unfollow(&mut self, turn_id: TurnId, effects: &mut Vec<Effect>) {
+        if let Some(following) = self.turns.remove(&turn_id) {
+            effects.push(Effect::Unfollowed(Arc::clone(following.turn())));
+        }
+    }
+
+    /// News of a turn. What comes late, of a turn that is not followed any more, says nothing.
+    pub fn on_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
+        let mut any_ended = false;
+        if let Some(following) = self.turns.get_mut(&event.turn.subject.turn_id) {
+            let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
+            following.on_event(event, &mut Outbox { now: now.instant, room: &mut self.room, put });
+            any_ended = following.has_ended();
+            self.next_flush = earliest(self.next_flush, following.hold_until());
+        }
+        let AnyEnded(others) = self.read_overflowed(now, effects);
+        self.forget_ended(any_ended || others, effects)
+    }
+
+    /// Behind everything that comes through the mailbox: what found no room there is read from the logs. No news need be
+    /// among what waits when a mailbox is full.
+    pub fn read_overflowed(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
+        let any_ended = self.mailbox.take_overflowed() && self.write(now, effects, Following::is_behind);
+        self.forget_ended(any_ended, effects)
+    }
+
+    /// The connection took what there was, and takes so many bytes more.
+    pub fn make_room(&mut self, bytes: usize) {
+        self.room = bytes;
+    }
+
+    /// Whether something waits for the connection to ask for more.
+    pub fn holds_back(&self) -> bool {
+        self.room == 0 && self.turns.values().any(Following::is_behind)
+    }
+
+    /// Goes on where there was no room.
+    pub fn send_more(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
+        let any_ended = self.write(now, effects, Following::is_behind);
+        self.forget_ended(any_ended, effects)
+    }
+
+    /// When [`Follows::flush`] has to be called next.
+    pub fn next_flush(&self) -> Option<Instant> {
+        self.next_flush
+    }
+
+    /// Sends the tokens that were collected for long enough.
+    pub fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
+        if self.next_flush.is_none_or(|at| now.instant < at) {
+            return AnyEnded(false);
+        }
+        self.next_flush = None;
+        let is_due = |following: &Following| following.hold_until().is_some_and(|until| until <= now.instant);
+        let any_ended = self.write(now, effects, is_due);
+        self.next_flush = self.turns.values().filter_map(Following::hold_until).min();
+        self.forget_ended(any_ended, effects)
+    }
+
+    /// Tells how far each running turn has come, so that who has less knows that something was lost.
+    pub fn send_heads(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
+        let any_ended = self.write(now, effects, |_| true);
+        let any_ended = self.forget_ended(any_ended, effects);
+        // Of a turn without a step nobody knows yet whether it begins.
+        let turns = self.turns.values().filter(|following| following.cursor().progress > 0);
+        let turns: Vec<_> = turns
+            .map(|following| HeadOfTurn {
+                turn_id: following.turn().subject.turn_id,
+                session_id: following.turn().subject.conversation_id,
+                seq: i64::from(following.cursor().next_seq) - 1,
+            })
+            .collect();
+        if !turns.is_empty() {
+            effects.push(Effect::Send(Outgoing::from(ServerFrame::Heartbeat(Heartbeat { turns }))));
+        }
+        any_ended
+    }
+
+    fn write(&mut self, now: Now, effects: &mut Vec<Effect>, which: impl Fn(&Following) -> bool) -> bool {
+        let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
+        let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
+        let mut any_ended = false;
+        for following in self.turns.values_mut().filter(|following| which(following)) {
+            following.catch_up(&mut outbox);
+            any_ended |= following.has_ended();
+            self.next_flush = earliest(self.next_flush, following.hold_until());
+        }
+        any_ended
+    }
+
+    fn forget_ended(&mut self, any_ended: bool, effects: &mut Vec<Effect>) -> AnyEnded {
+        if any_ended {
+            let ended = self.turns.extract_if(|_, following| following.has_ended());
+            effects.extend(ended.map(|(_, following)| Effect::Unfollowed(Arc::clone(following.turn()))));
+        }
+        AnyEnded(any_ended)
+    }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    [one, other].into_iter().flatten().min()
+}

@@ -1,0 +1,64 @@
+//! The way out of a session: the body of its response, as the connection asks for it.
+//!
+//! The connection asks only while little waits to be sent. So a session that hands over a bounded amount each time it is
+//! asked holds a bounded amount, however slowly its peer reads.
+
+use super::actor::SendMore;
+use crate::registry::Vitals;
+use actix::Recipient;
+use actix_web::{Error, web::Bytes};
+use futures_util::Stream;
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// What a session and its outlet tell each other.
+#[derive(Default)]
+pub struct Flow {
+    asked: Cell<bool>,
+    session: RefCell<Option<Recipient<SendMore>>>,
+}
+
+impl Flow {
+    /// Where the session is told that it may send more.
+    pub fn connect(&self, session: Recipient<SendMore>) {
+        *self.session.borrow_mut() = Some(session);
+    }
+
+    /// Whether the connection has asked since this was called last.
+    pub fn take_asked(&self) -> bool {
+        self.asked.take()
+    }
+}
+
+/// The frames of a session.
+pub struct Outlet<S> {
+    frames: S,
+    flow: Rc<Flow>,
+    vitals: Arc<Vitals>,
+}
+
+impl<S> Outlet<S> {
+    pub fn new(frames: S, flow: Rc<Flow>, vitals: Arc<Vitals>) -> Self {
+        Self { frames, flow, vitals }
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> Stream for Outlet<S> {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.flow.asked.set(true);
+        self.vitals.asked_for_more();
+        if self.vitals.holds_back()
+            && let Some(session) = self.flow.session.borrow().as_ref()
+        {
+            session.do_send(SendMore);
+        }
+        Pin::new(&mut self.frames).poll_next(cx)
+    }
+}

@@ -1,0 +1,163 @@
+//! Why a turn stops before its model has said all, and the watch over a turn that goes on for too long.
+
+use crate::{
+    config::{Abandoned, WorkflowConfig},
+    turn::TurnLog,
+};
+use std::{
+    cell::Cell,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Why a turn stops early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The user said so.
+    Cancelled,
+    /// Nobody followed it any more.
+    Abandoned,
+    /// Nothing came for too long, or it took too long in all.
+    TimedOut,
+    /// The server stops.
+    ServerStops,
+}
+
+/// Stops a turn, from any thread. Clones stop the same turn.
+#[derive(Clone, Default)]
+pub struct Stop {
+    reason: Arc<OnceLock<StopReason>>,
+    token: CancellationToken,
+}
+
+impl Stop {
+    /// Only the first reason counts.
+    pub fn because(&self, reason: StopReason) {
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    pub fn reason(&self) -> Option<StopReason> {
+        self.reason.get().copied()
+    }
+}
+
+/// Looks after one turn. It needs no timer for each token: it wakes when the earliest limit would be over, and looks what
+/// has happened since.
+pub struct Watch {
+    began: Instant,
+    /// When something came last.
+    last_news: Cell<Instant>,
+    stall_timeout: Duration,
+    turn_timeout: Duration,
+    /// Absent when a turn goes on with nobody there.
+    abandon_after: Option<Duration>,
+}
+
+impl Watch {
+    pub fn new(config: &WorkflowConfig, began: Instant) -> Self {
+        Self {
+            began,
+            last_news: Cell::new(began),
+            stall_timeout: Duration::from_secs(config.stall_timeout_s),
+            turn_timeout: Duration::from_secs(config.turn_timeout_s),
+            abandon_after: match config.abandoned {
+                Abandoned::Continue => None,
+                Abandoned::Stop => Some(Duration::from_secs(config.abandon_after_s)),
+            },
+        }
+    }
+
+    /// Something came from the model, or a step began.
+    pub fn news(&self) {
+        self.last_news.set(Instant::now());
+    }
+
+    /// Whether the turn has to stop, or else how long nothing can be over. `alone_for`: how long nobody has followed it.
+    fn look(&self, now: Instant, alone_for: Option<Duration>) -> Result<Duration, StopReason> {
+        let stall = self.stall_timeout.checked_sub(now.saturating_duration_since(self.last_news.get()));
+        let turn = self.turn_timeout.checked_sub(now.saturating_duration_since(self.began));
+        let (Some(stall), Some(turn)) = (stall.filter(|left| !left.is_zero()), turn.filter(|left| !left.is_zero()))
+        else {
+            return Err(StopReason::TimedOut);
+        };
+        let alone = match (self.abandon_after, alone_for) {
+            (None, _) => Duration::MAX,
+            (Some(limit), Some(alone)) if alone >= limit => return Err(StopReason::Abandoned),
+            (Some(limit), Some(alone)) => limit - alone,
+            // Who leaves now is missed after the whole time, no sooner.
+            (Some(limit), None) => limit,
+        };
+        Ok(stall.min(turn).min(alone))
+    }
+
+    /// Ready when the turn has to stop.
+    pub async fn over(&self, log: &TurnLog) -> StopReason {
+        loop {
+            match self.look(Instant::now(), log.alone_for()) {
+                Ok(quiet) => tokio::time::sleep(quiet).await,
+                Err(reason) => return reason,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(abandoned: Abandoned) -> Watch {
+        let config = WorkflowConfig {
+            stall_timeout_s: 10,
+            turn_timeout_s: 25,
+            abandon_after_s: 5,
+            abandoned,
+            ..WorkflowConfig::default()
+        };
+        Watch::new(&config, Instant::now())
+    }
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn silence_ends_a_turn_and_news_does_not() {
+        let watch = watch(Abandoned::Continue);
+        assert_eq!(watch.look(watch.began + s(4), None), Ok(s(6)));
+        assert_eq!(watch.look(watch.began + s(10), None), Err(StopReason::TimedOut));
+        watch.last_news.set(watch.began + s(9));
+        assert_eq!(watch.look(watch.began + s(10), None), Ok(s(9)));
+    }
+
+    #[test]
+    fn a_turn_that_never_ends_is_ended() {
+        let watch = watch(Abandoned::Continue);
+        watch.last_news.set(watch.began + s(24));
+        assert_eq!(watch.look(watch.began + s(24), None), Ok(s(1)));
+        assert_eq!(watch.look(watch.began + s(25), None), Err(StopReason::TimedOut));
+    }
+
+    #[test]
+    fn nobody_there_matters_only_by_choice() {
+        let alone = Some(s(5));
+        let (patient, strict) = (watch(Abandoned::Continue), watch(Abandoned::Stop));
+        assert_eq!(patient.look(patient.began, alone), Ok(s(10)));
+        assert_eq!(strict.look(strict.began, alone), Err(StopReason::Abandoned));
+        assert_eq!(strict.look(strict.began, Some(s(2))), Ok(s(3)));
+        assert_eq!(strict.look(strict.began, None), Ok(s(5)));
+    }
+
+    #[test]
+    fn the_first_reason_counts() {
+        let stop = Stop::default();
+        stop.because(StopReason::TimedOut);
+        stop.clone().because(StopReason::Cancelled);
+        assert_eq!((stop.reason(), stop.token().is_cancelled()), (Some(StopReason::TimedOut), true));
+    }
+}

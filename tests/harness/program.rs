@@ -1,0 +1,88 @@
+//! The program itself, as a process of its own.
+
+use super::{PASSWORD, TestUser, socket::SocketBuilder};
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// How long the program may take to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `switchboard serve`. Dropping it kills it.
+pub struct Program {
+    /// `http://127.0.0.1:<port>`
+    pub url: String,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Program {
+    /// With a scripted model and these settings: names as in `session.coalesce_ms`.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command.current_dir(folder.path()).args(["serve", "--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let fixed = [("provider.kind", "scripted"), ("knowledge.seed", "false"), ("server.workers", "1")];
+        for (key, value) in fixed.iter().chain(settings) {
+            command.env(format!("SWITCHBOARD__{}", key.to_uppercase().replace('.', "__")), value);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address").to_owned();
+        Self { url: url.trim_end_matches('/').to_owned(), child, _folder: folder }
+    }
+
+    /// A new account, signed in.
+    pub async fn user(&self) -> TestUser {
+        let email = format!("{}@example.org", uuid::Uuid::now_v7());
+        let request = reqwest::Client::new().post(format!("{}/api/v1/auth/register", self.url));
+        let answer = request.json(&json!({"email": email, "password": PASSWORD, "name": "Ada"})).send().await.unwrap();
+        TestUser::from_answer(&answer.json::<Value>().await.unwrap())
+    }
+
+    pub fn socket(&self) -> SocketBuilder {
+        SocketBuilder::new(&self.url)
+    }
+
+    /// Memory in use, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Files and connections that it has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "the program did not stop");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

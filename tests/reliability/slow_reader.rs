@@ -1,0 +1,109 @@
+//! Peers that stop reading: what they cost, what others notice, what they get when they go on.
+
+use crate::harness::{Program, SocketBuilder, TestApp, TestSocket, TestUser};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Tokens of the long answer.
+const TOKENS: u32 = 10_000;
+const MIB: u64 = 1024 * 1024;
+
+/// A socket of a peer whose kernel takes little, in a conversation that it follows. It reads only what it is told to.
+async fn follower(socket: SocketBuilder, user: &TestUser, session_id: &str) -> TestSocket {
+    let mut socket = socket.receive_buffer(4_096).subprotocols("chat.v2").signed_in(user).await;
+    socket.send(json!({"type": "resume", "session_id": session_id, "last_seq": 0})).await;
+    socket.frames_of_turns(1).await;
+    socket
+}
+
+fn long(session_id: &str) -> Value {
+    let script = json!({"tokens": TOKENS, "token_bytes": 100, "interval_ms": 0});
+    json!({"type": "message", "message": "Go on", "session_id": session_id, "metadata": {"script": script}})
+}
+
+fn small() -> Value {
+    json!({"type": "message", "message": "Hi", "metadata": {"script": {"tokens": 2, "interval_ms": 0}}})
+}
+
+#[actix_web::test]
+async fn forty_peers_that_do_not_read_cost_little_and_get_everything_when_they_go_on() {
+    let program = Program::start(&[("session.write_stall_timeout_s", "60")]);
+    let user = program.user().await;
+    let mut owner = program.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let session_id = owner.turn(small()).await.session_id;
+    let mut stuck = Vec::new();
+    for _ in 0..40 {
+        stuck.push(follower(program.socket(), &user, &session_id).await);
+    }
+    // Once with nobody stuck in it, so that what a turn of this size takes is there already.
+    let mut other = program.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let elsewhere = other.turn(small()).await.session_id;
+    other.turn(long(&elsewhere)).await;
+    let before = program.resident_bytes();
+
+    let turn = owner.turn(long(&session_id)).await;
+    assert_eq!(turn.text.len(), TOKENS as usize * 100);
+    let grown = program.resident_bytes().saturating_sub(before);
+    // The answer is 1 MB; kept for each of them it would be 40, and as much again for its `complete`.
+    assert!(grown < 12 * MIB, "{grown} bytes more");
+
+    // Others are answered as ever.
+    let asked = Instant::now();
+    other.turn(small()).await;
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+
+    for mut socket in stuck {
+        let late = socket.rest_of_turn(Vec::new()).await;
+        assert_eq!((late.text, late.terminal), (turn.text.clone(), turn.terminal.clone()));
+    }
+}
+
+#[actix_web::test]
+async fn a_peer_that_never_reads_again_is_freed_from_outside() {
+    let app = TestApp::with(|config| config.session.write_stall_timeout_s = 1).await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let mut owner = app.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let session_id = owner.turn(small()).await.session_id;
+    let mut stuck = follower(app.socket(), &user, &session_id).await;
+    let asked = Instant::now();
+    let turn = owner.turn(long(&session_id)).await;
+    assert_eq!(turn.terminal["finish_reason"], "stop");
+    let list = app.get_when("/api/v1/connections", &operator, |list| {
+        list["connections"].as_array().unwrap().iter().any(|connection| connection["behind"] == true)
+    });
+    let behind = list.await;
+    let behind = behind["connections"].as_array().unwrap().iter().find(|one| one["behind"] == true).unwrap().clone();
+    let waiting = behind["bytes_waiting"].as_u64().unwrap();
+    assert!((100_000..=1_000_000).contains(&waiting), "{waiting} bytes wait");
+
+    let stats = app.stats_when(&operator, |stats| stats["sessions"] == 1).await;
+    assert_eq!((&stats["stalled"], &stats["behind"]), (&1.into(), &0.into()));
+    assert_eq!(stats["max_waiting_bytes"], 112 * 1024);
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    // Who reads gets on, and who was given up finds its connection at an end.
+    owner.turn(small()).await;
+    owner.close().await;
+    stuck.expect_end().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_connection_of_a_peer_that_never_reads_ends() {
+    let program = Program::start(&[("session.write_stall_timeout_s", "1")]);
+    let user = program.user().await;
+    let mut owner = program.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let session_id = owner.turn(small()).await.session_id;
+    // What the program opens for itself by and by is open then.
+    owner.turn(long(&session_id)).await;
+    let before = program.open_files();
+    let stuck = follower(program.socket(), &user, &session_id).await;
+    assert_eq!(program.open_files(), before + 1);
+    owner.turn(long(&session_id)).await;
+    let asked = Instant::now();
+    while program.open_files() > before {
+        assert!(asked.elapsed() < Duration::from_secs(10), "the connection is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(stuck);
+    owner.turn(small()).await;
+}
