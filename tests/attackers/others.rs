@@ -159,6 +159,8 @@ async fn the_operators_routes_are_for_operators() {
         attempt("get", "/api/v1/connections/stats"),
         Attempt { method: "post", path: "/api/v1/documents", body: document },
         attempt("delete", "/api/v1/documents/{id}"),
+        // The last one: the server takes nothing new behind it.
+        attempt("post", "/api/v1/drain"),
     ];
     let is_operators = |path: &str, operation: &Value| {
         let id = operation["operationId"].as_str().unwrap_or_default();
