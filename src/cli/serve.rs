@@ -7,26 +7,34 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(config: Config, out: &mut dyn io::Write) -> Result<(), CliError> {
     actix::System::new().block_on(async {
-        let application = Application::build(config).await.map_err(|error| CliError::Failed(error.to_string()))?;
-        writeln!(out, "Switchboard is at http://{}/ (Ctrl-C stops it)", application.address())?;
-        out.flush()?;
-        let handle = application.handle();
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        actix::spawn(async move {
-            either(&mut terminate, &mut interrupt).await;
-            actix::spawn({
-                let handle = handle.clone();
-                async move { handle.stop().await }
-            });
-            either(&mut terminate, &mut interrupt).await;
-            log::warn!("asked to stop for the second time: stopping at once");
-            handle.abort().await;
-        });
-        application.run().await?;
-        log::info!("stopped");
-        log::logger().flush();
-        Ok(())
+        let served = serve(config, out).await;
+        // An actor that was never polled starts when it is dropped with the system, where it has no runtime: after an
+        // error it starts here.
+        tokio::task::yield_now().await;
+        served
     })
+}
+
+async fn serve(config: Config, out: &mut dyn io::Write) -> Result<(), CliError> {
+    let application = Application::build(config).await.map_err(|error| CliError::Failed(error.to_string()))?;
+    writeln!(out, "Switchboard is at http://{}/ (Ctrl-C stops it)", application.address())?;
+    out.flush()?;
+    let handle = application.handle();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    actix::spawn(async move {
+        either(&mut terminate, &mut interrupt).await;
+        actix::spawn({
+            let handle = handle.clone();
+            async move { handle.stop().await }
+        });
+        either(&mut terminate, &mut interrupt).await;
+        log::warn!("asked to stop for the second time: stopping at once");
+        handle.abort().await;
+    });
+    application.run().await?;
+    log::info!("stopped");
+    log::logger().flush();
+    Ok(())
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -184,6 +184,10 @@ impl Setting {
         }
         let parsed = match self.kind {
             Kind::Text | Kind::Secret | Kind::OneOf(_) => None,
+            // As in a file: ["a", "b"].
+            Kind::List if text.trim_start().starts_with('[') => {
+                serde_json::from_str::<Vec<String>>(text).ok().map(Value::from)
+            }
             // The empty variable is the empty list.
             Kind::List => {
                 let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());

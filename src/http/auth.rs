@@ -189,7 +189,8 @@ pub async fn refresh(
     Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
 }
 
-/// Sign out: the refresh token, and all that came from the same sign-in, are good no more.
+/// Sign out: the refresh token, and all that came from the same sign-in, are good no more. An access token is good until it
+/// expires.
 #[utoipa::path(
     post, path = "/api/v1/auth/logout", tag = "auth", operation_id = "logout",
     request_body = RefreshRequest,
