@@ -22,7 +22,12 @@ use actix_web::{
     middleware::from_fn,
     web::Data,
 };
-use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How often turns that ended are looked at, to let go of the old ones.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
@@ -57,6 +62,10 @@ impl Application {
     /// # Errors
     /// When the database, the specialists, the provider or the address cannot be used; the error says which.
     pub async fn build(config: Config) -> Result<Self, Box<dyn Error>> {
+        // Before the database is touched: a second server, started by mistake, would end the turns of the first.
+        let (host, port) = (config.server.host.clone(), config.server.port);
+        let cannot_listen = |error| format!("cannot listen at {host}:{port}: {error}");
+        drop(TcpListener::bind((host.as_str(), port)).map_err(cannot_listen)?);
         let secret = config.signing_secret()?;
         let agents = Arc::new(Agents::load(config.workflow.agents_file.as_deref())?);
         let provider = provider::build(&config.provider, agents.topics())?;
@@ -170,8 +179,7 @@ impl Application {
             .workers(workers)
             .max_connections(config.server.max_connections.div_ceil(workers))
             .client_request_timeout(Duration::from_millis(config.server.request_head_timeout_ms));
-        let (host, port) = (config.server.host.as_str(), config.server.port);
-        let server = server.bind((host, port)).map_err(|error| format!("cannot listen at {host}:{port}: {error}"))?;
+        let server = server.bind((host.as_str(), port)).map_err(cannot_listen)?;
         let address = server.addrs().first().copied().ok_or("no address to listen at")?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
         let (server, limiter) = (server.run(), limiter_to_sweep);
