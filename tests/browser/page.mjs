@@ -166,6 +166,12 @@ const answers = {
     await page.tap(`[data-ask="${QUESTION}"]`);
     await answered(visitor);
     await fits("the chat");
+    for (const status of ["Online · 12 ms", "Closed: the server closed the connection"]) {
+      await page.evaluate((text) => { document.querySelector("#status").textContent = text; }, status);
+      const [logo, pill] = await Promise.all([".brand svg", "#status"].map((selector) => page.locator(selector).boundingBox()));
+      assert.ok(logo.x + logo.width <= pill.x, `"${status}" covers the logo`);
+      await fits(status);
+    }
     await visitor.shot("phone-dark-answer");
     await page.tap("#menu");
     await page.locator("#conversations .pick").first().waitFor();
@@ -245,6 +251,37 @@ const answers = {
     await page.reload();
     await page.locator(".turn .meta").waitFor();
     assert.equal(await page.locator("#turns img, #turns script, #turns a, #conversations img, #who img").count(), 0, "no markup came to life");
+    return visitor;
+  },
+
+  async "a direction override turns round its own text alone"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    await register(visitor, "Ada \u202eecalevoL");
+    await ask(visitor, "first \u202e**second**");
+    await answered(visitor);
+    const isolation = await page.evaluate(() => ["#who", ".question", ".answer p", "#conversations .pick span"]
+      .map((selector) => getComputedStyle(document.querySelector(selector)).unicodeBidi));
+    assert.deepEqual(isolation, ["plaintext", "plaintext", "plaintext", "plaintext"]);
+    const log = await page.locator("#frames").textContent();
+    assert.ok(!log.includes("\u202e") && log.includes("first \\u202e**second**"), "the log shows the override as an escape");
+    return visitor;
+  },
+
+  async "a server that goes away says when to come back"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    await page.routeWebSocket("**/ws/chat", (socket) => {
+      const server = socket.connectToServer();
+      visitor.goAway = (afterMs) => {
+        socket.send(JSON.stringify({ type: "going_away", reconnect_after_ms: afterMs }));
+        server.close();
+        socket.close({ code: 1001 });
+      };
+    });
+    await register(visitor);
+    visitor.goAway(60_000);
+    await page.locator("#status", { hasText: "Reconnecting in 60 s" }).waitFor();
     return visitor;
   },
 
