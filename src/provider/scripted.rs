@@ -15,7 +15,6 @@ use crate::{
 use futures_util::Stream;
 use serde::Deserialize;
 use std::{
-    fmt::Write as _,
     future::Future,
     ops::RangeInclusive,
     pin::Pin,
@@ -152,15 +151,16 @@ fn broken(after: u32) -> ProviderError {
 /// there is no room for them. The number loses its highest digits when it has more than fit.
 fn token(index: u32, bytes: u32) -> String {
     let bytes = bytes as usize;
-    let (head, tail) = (if bytes > 2 { "w" } else { "" }, if bytes > 1 { " " } else { "" });
-    let digits = bytes - head.len() - tail.len();
-    let number = if digits < 10 { index % 10_u32.pow(digits as u32) } else { index };
-    let mut token = String::with_capacity(bytes);
-    token.push_str(head);
-    // Writing to a string cannot fail.
-    let _ = write!(token, "{number:0digits$}");
-    token.push_str(tail);
-    token
+    let mut token = vec![b'0'; bytes];
+    let (head, tail) = (usize::from(bytes > 2), usize::from(bytes > 1));
+    token[..head].fill(b'w');
+    token[bytes - tail..].fill(b' ');
+    let mut rest = index;
+    for place in token[head..bytes - tail].iter_mut().rev() {
+        *place += (rest % 10) as u8;
+        rest /= 10;
+    }
+    String::from_utf8(token).expect("digits and two letters")
 }
 
 /// A script on its way. Token n is due n intervals after the first, whatever delayed those before it.

@@ -7,12 +7,13 @@ use crate::{
     protocol::{HeadOfTurn, Heartbeat, ServerFrame},
     turn::{Cursor, Following, Mailbox, Outbox, Outgoing, Style, TurnEvent, TurnLog},
 };
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 pub struct Follows {
     style: Style,
     mailbox: Mailbox,
-    turns: HashMap<TurnId, Following>,
+    /// Few: a list is looked through sooner than a table.
+    turns: Vec<Following>,
     /// Bytes that may still go out before the connection asks for more.
     room: usize,
     /// When tokens that are being collected have to go out.
@@ -26,7 +27,7 @@ pub struct AnyEnded(pub bool);
 
 impl Follows {
     pub fn new(style: Style, mailbox: Mailbox) -> Self {
-        Self { style, mailbox, turns: HashMap::new(), room: SESSION_ROOM_BYTES, next_flush: None }
+        Self { style, mailbox, turns: Vec::new(), room: SESSION_ROOM_BYTES, next_flush: None }
     }
 
     pub fn style(&self) -> Style {
@@ -42,7 +43,7 @@ impl Follows {
     }
 
     pub fn has(&self, turn_id: TurnId) -> bool {
-        self.turns.contains_key(&turn_id)
+        self.turns.iter().any(|following| following.is_of(turn_id))
     }
 
     pub fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
@@ -51,12 +52,13 @@ impl Follows {
         let following = Following::start(turn, self.mailbox.follower(), self.style, cursor, &mut outbox);
         if !following.has_ended() {
             effects.push(Effect::Followed(following.followed()));
-            self.turns.insert(following.turn().subject.turn_id, following);
+            self.turns.push(following);
         }
     }
 
     pub fn unfollow(&mut self, turn_id: TurnId, effects: &mut Vec<Effect>) {
-        if let Some(following) = self.turns.remove(&turn_id) {
+        if let Some(place) = self.turns.iter().position(|following| following.is_of(turn_id)) {
+            let following = self.turns.swap_remove(place);
             effects.push(Effect::Unfollowed(Arc::clone(following.turn())));
         }
     }
@@ -64,7 +66,8 @@ impl Follows {
     /// News of a turn. What comes late, of a turn that is not followed any more, says nothing.
     pub fn on_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
         let mut any_ended = false;
-        if let Some(following) = self.turns.get_mut(&event.turn.subject.turn_id) {
+        let turn_id = event.turn.subject.turn_id;
+        if let Some(following) = self.turns.iter_mut().find(|following| following.is_of(turn_id)) {
             let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
             following.on_event(event, &mut Outbox { now: now.instant, room: &mut self.room, put });
             any_ended = following.has_ended();
@@ -88,7 +91,7 @@ impl Follows {
 
     /// Whether something waits for the connection to ask for more.
     pub fn holds_back(&self) -> bool {
-        self.room == 0 && self.turns.values().any(Following::is_behind)
+        self.room == 0 && self.turns.iter().any(Following::is_behind)
     }
 
     /// Goes on where there was no room.
@@ -110,7 +113,7 @@ impl Follows {
         self.next_flush = None;
         let is_due = |following: &Following| following.hold_until().is_some_and(|until| until <= now.instant);
         let any_ended = self.write(now, effects, is_due);
-        self.next_flush = self.turns.values().filter_map(Following::hold_until).min();
+        self.next_flush = self.turns.iter().filter_map(Following::hold_until).min();
         self.forget_ended(any_ended, effects)
     }
 
@@ -119,7 +122,7 @@ impl Follows {
         let any_ended = self.write(now, effects, |_| true);
         let any_ended = self.forget_ended(any_ended, effects);
         // Of a turn without a step nobody knows yet whether it begins.
-        let turns = self.turns.values().filter(|following| following.cursor().progress > 0);
+        let turns = self.turns.iter().filter(|following| following.cursor().progress > 0);
         let turns: Vec<_> = turns
             .map(|following| HeadOfTurn {
                 turn_id: following.turn().subject.turn_id,
@@ -137,7 +140,7 @@ impl Follows {
         let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
         let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
         let mut any_ended = false;
-        for following in self.turns.values_mut().filter(|following| which(following)) {
+        for following in self.turns.iter_mut().filter(|following| which(following)) {
             following.catch_up(&mut outbox);
             any_ended |= following.has_ended();
             self.next_flush = earliest(self.next_flush, following.hold_until());
@@ -147,8 +150,8 @@ impl Follows {
 
     fn forget_ended(&mut self, any_ended: bool, effects: &mut Vec<Effect>) -> AnyEnded {
         if any_ended {
-            let ended = self.turns.extract_if(|_, following| following.has_ended());
-            effects.extend(ended.map(|(_, following)| Effect::Unfollowed(Arc::clone(following.turn()))));
+            let ended = self.turns.extract_if(.., |following| following.has_ended());
+            effects.extend(ended.map(|following| Effect::Unfollowed(Arc::clone(following.turn()))));
         }
         AnyEnded(any_ended)
     }

@@ -3,7 +3,10 @@
 //! Pure: events and the log go in, encoded frames come out. WebSocket sessions and SSE answers both use it.
 
 use super::{Follower, Missed, Progress, TurnEnd, TurnEvent, TurnEventKind, TurnLog, TurnSubject};
-use crate::protocol::{CompleteFrame, Dialect, ErrorFrame, ErrorSubject, ProgressFrame, ServerFrame, TokenFrame};
+use crate::{
+    domain::TurnId,
+    protocol::{CompleteFrame, Dialect, ErrorFrame, ErrorSubject, ProgressFrame, ServerFrame, TokenFrame},
+};
 use bytestring::ByteString;
 use std::{
     ops::Range,
@@ -134,6 +137,10 @@ impl Following {
 
     pub fn turn(&self) -> &Arc<TurnLog> {
         &self.turn
+    }
+
+    pub fn is_of(&self, turn_id: TurnId) -> bool {
+        self.turn.subject.turn_id == turn_id
     }
 
     pub fn followed(&self) -> Followed {

@@ -9,7 +9,7 @@ use super::{
     recorder::Recording,
     router::Route,
     turns::Acceptance,
-    watch::{StopReason, Watch},
+    watch::{Stop, StopReason, Watch},
 };
 use crate::{
     domain::{AnswerMetadata, FinishReason, Latency, MessageId, Source, UnixMillis, Usage},
@@ -22,11 +22,12 @@ use crate::{
 };
 use futures_util::{FutureExt, StreamExt};
 use std::{
-    convert::Infallible,
     future::Future,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 /// A turn that was accepted and has yet to run.
 pub struct TurnRun {
@@ -126,14 +127,13 @@ impl TurnRun {
     pub async fn finish(self) {
         let Self { engine, log, acceptance, asked, began } = self;
         let recording = engine.recorder.record(Arc::clone(&log));
-        let watch = Watch::new(&engine.config, began);
-        let steps = Steps { engine: &engine, log: &log, recording: &recording, acceptance: &acceptance, watch, began };
-        let answered = tokio::select! {
-            biased;
-            answered = steps.up_to_answer(asked) => answered,
-            never = steps.watch() => match never {},
-        };
-        let generated = match answered {
+        let watch = Rc::new(Watch::new(&engine.config, began));
+        // A task of its own: beside the answer it would be polled for each token.
+        let watching = watch_over(Rc::clone(&watch), Arc::clone(&log), acceptance.stop().clone());
+        let watching = AbortOnDropHandle::new(actix::spawn(watching));
+        let steps =
+            Steps { engine: &engine, log: &log, recording: &recording, acceptance: &acceptance, watch: &watch, began };
+        let generated = match steps.up_to_answer(asked).await {
             Ok(generated) => generated,
             // Stopped before the first token: an answer without words.
             Err(Stopped) => {
@@ -142,7 +142,8 @@ impl TurnRun {
                 Generated { metadata, ending: steps.stopped() }
             }
         };
-        let end = steps.record(generated).await;
+        drop(watching);
+        let end = Box::pin(steps.record(generated)).await;
         acceptance.end(end);
     }
 }
@@ -152,19 +153,18 @@ struct Steps<'a> {
     log: &'a Arc<TurnLog>,
     recording: &'a Recording,
     acceptance: &'a Acceptance,
-    watch: Watch,
+    watch: &'a Watch,
     began: Instant,
 }
 
-impl Steps<'_> {
-    /// Stops the turn when it takes too long or nobody is there.
-    async fn watch(&self) -> Infallible {
-        let reason = self.watch.over(self.log).await;
-        log::warn!(reason:? = reason; "a turn is stopped");
-        self.acceptance.stop().because(reason);
-        std::future::pending().await
-    }
+/// Stops a turn when it takes too long or nobody is there.
+async fn watch_over(watch: Rc<Watch>, log: Arc<TurnLog>, stop: Stop) {
+    let reason = watch.over(&log).await;
+    log::warn!(turn_id:% = log.subject.turn_id, reason:? = reason; "a turn is stopped");
+    stop.because(reason);
+}
 
+impl Steps<'_> {
     /// How a turn ends that had to stop.
     fn stopped(&self) -> Result<FinishReason, ApiError> {
         match self.acceptance.stop().reason() {
@@ -185,8 +185,9 @@ impl Steps<'_> {
             client_message_id: asked.question.client_message_id.clone(),
             ..progress(Step::Starting, "Starting…")
         });
-        let routed = self.classify(asked).await?;
-        let retrieved = self.retrieve(routed).await?;
+        // In boxes, so that the task has no room for what is over while the answer is written, which is nearly always.
+        let routed = Box::pin(self.classify(asked)).await?;
+        let retrieved = Box::pin(self.retrieve(routed)).await?;
         Ok(self.generate(retrieved).await)
     }
 
