@@ -5,11 +5,13 @@
 mod answer;
 mod conversation;
 mod ids;
+mod provider_error;
 mod time;
 mod user;
 
 pub use answer::{AnswerMetadata, FinishReason, Latency, Source, Usage};
 pub use conversation::{Conversation, Message, MessageRole};
 pub use ids::{ConversationId, DocumentId, MessageId, SessionId, TurnId, UserId};
+pub use provider_error::ProviderErrorKind;
 pub use time::UnixMillis;
 pub use user::{DisplayName, Email, InvalidUserField, Role, User};

@@ -26,6 +26,44 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Every reason, in the order above.
+    pub const ALL: &[Self] = &[
+        Self::Normal,
+        Self::GoingAway,
+        Self::ProtocolError,
+        Self::UnsupportedData,
+        Self::InvalidUtf8,
+        Self::MessageTooBig,
+        Self::Internal,
+        Self::AuthDeadline,
+        Self::TooManyAuthFailures,
+        Self::AuthExpired,
+        Self::HeartbeatTimeout,
+        Self::SlowReader,
+        Self::TooManyViolations,
+        Self::TooManyConnections,
+    ];
+
+    /// The name in the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::GoingAway => "going_away",
+            Self::ProtocolError => "protocol_error",
+            Self::UnsupportedData => "unsupported_data",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::MessageTooBig => "message_too_big",
+            Self::Internal => "internal",
+            Self::AuthDeadline => "auth_deadline",
+            Self::TooManyAuthFailures => "too_many_auth_failures",
+            Self::AuthExpired => "auth_expired",
+            Self::HeartbeatTimeout => "heartbeat_timeout",
+            Self::SlowReader => "slow_reader",
+            Self::TooManyViolations => "too_many_violations",
+            Self::TooManyConnections => "too_many_connections",
+        }
+    }
+
     /// The code of the close frame (RFC 6455, 7.4).
     pub const fn code(self) -> u16 {
         match self {

@@ -15,6 +15,8 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    pub const ALL: &[Self] = &[Self::V1, Self::V2];
+
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::V1 => "chat.v1",
