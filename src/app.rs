@@ -8,6 +8,7 @@ use crate::{
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
     limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK},
+    metrics::Metrics,
     protocol::ErrorCode,
     provider,
     registry::{ConnectionManager, ContinueDrain, StallLimits},
@@ -69,7 +70,9 @@ impl Application {
         let secret = config.signing_secret()?;
         let agents = Arc::new(Agents::load(config.workflow.agents_file.as_deref())?);
         let provider = provider::build(&config.provider, agents.topics())?;
-        let store = Arc::new(SqliteStore::open(&config.database)?);
+        let specialists: Vec<_> = agents.all().iter().map(|agent| agent.name.clone()).collect();
+        let metrics = Arc::new(Metrics::new(&specialists));
+        let store = Arc::new(SqliteStore::open_measured(&config.database, Arc::clone(&metrics))?);
 
         let interrupted = store.interrupt_running_turns(
             ErrorCode::TurnInterrupted.as_str(),
@@ -87,7 +90,8 @@ impl Application {
 
         let tokens = Arc::new(Tokens::new(&config.auth, &secret));
         let users = Arc::clone(&store) as Arc<dyn UserStore>;
-        let accounts = Data::new(Accounts::new(users, Passwords::start(&config.auth)?, Arc::clone(&tokens)));
+        let passwords = Passwords::start_measured(&config.auth, Arc::clone(&metrics))?;
+        let accounts = Data::new(Accounts::new(users, passwords, Arc::clone(&tokens)));
         let tokens = Data::from(tokens);
         let tickets = Data::new(Tickets::new(config.auth.ws_ticket_ttl_s));
         let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
@@ -111,6 +115,7 @@ impl Application {
             recorder: Arc::clone(&recorder),
             turns: Arc::clone(&turns),
             registry: registry.clone(),
+            metrics: Arc::clone(&metrics),
         });
         let rules = QuestionRules {
             max_message_chars: config.session.max_message_chars,
@@ -127,6 +132,9 @@ impl Application {
         let data_of_origins = Data::new(origins.clone());
         let client_addresses = Data::new(limiter::client_addresses(&config.server));
         let data_of_limiter = Data::from(Arc::clone(&limiter));
+        let data_of_recorder = Data::from(Arc::clone(&recorder));
+        let data_of_metrics = Data::from(Arc::clone(&metrics));
+        let scrape_rules = Data::new(http::ScrapeRules::new(&config.metrics));
         let limiter_to_sweep = Arc::clone(&limiter);
 
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
@@ -141,6 +149,7 @@ impl Application {
                 config: Arc::clone(&session_config),
                 limits: Arc::clone(&limits),
                 limiter: Arc::clone(&limiter),
+                metrics: Arc::clone(&metrics),
                 tokens: tokens.clone(),
                 rules,
                 registry: data_of_registry.get_ref().clone(),
@@ -164,6 +173,9 @@ impl Application {
                 .app_data(Data::new(workflow))
                 .app_data(Data::new(session))
                 .app_data(data_of_limiter.clone())
+                .app_data(data_of_metrics.clone())
+                .app_data(data_of_recorder.clone())
+                .app_data(scrape_rules.clone())
                 .app_data(data_of_origins.clone())
                 .app_data(client_addresses.clone())
                 .app_data(json_limit)

@@ -15,6 +15,7 @@ mod health;
 mod identity;
 mod in_flight;
 mod json;
+mod metrics;
 mod openapi;
 mod page;
 mod pages;
@@ -30,6 +31,7 @@ pub use headers::security_headers;
 pub use identity::require_operator;
 pub use in_flight::{InFlight, count_requests};
 pub use json::{Body, Json, JsonLimit};
+pub use metrics::ScrapeRules;
 pub use page::PageQuery;
 pub use query::Query;
 
@@ -45,6 +47,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(connections::routes)
         .configure(drain::routes)
         .configure(health::routes)
+        .configure(metrics::routes)
         .configure(openapi::routes)
         .configure(pages::routes)
         .configure(error::configure);

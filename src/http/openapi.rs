@@ -1,6 +1,6 @@
 //! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
 
-use super::{ErrorBody, auth, chat, connections, conversations, documents, drain, health};
+use super::{ErrorBody, auth, chat, connections, conversations, documents, drain, health, metrics};
 use crate::protocol::{ApiError, ServerFrame};
 use actix_web::{HttpResponse, ResponseError, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
 use std::sync::LazyLock;
@@ -32,7 +32,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         conversations::list, conversations::messages, conversations::delete,
         documents::create, documents::list, documents::get, documents::delete, documents::search,
         connections::stats, connections::list, drain::drain,
-        health::health, health::ready,
+        health::health, health::ready, metrics::metrics,
     ),
     components(schemas(ErrorBody, ServerFrame<'_>)),
 )]

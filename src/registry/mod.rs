@@ -14,5 +14,5 @@ pub use actor::{
 };
 pub use drain::{Drain, DrainOrders};
 pub use stall::StallLimits;
-pub use state::{DialectSessions, RegistryStats, SessionView, SessionsPage, TurnView, UserSessions};
-pub use vitals::Vitals;
+pub use state::{DialectSessions, RegistryStats, SessionView, SessionsPage, StateSessions, TurnView, UserSessions};
+pub use vitals::{ConnectionState, Vitals};

@@ -5,6 +5,7 @@ use crate::{
     protocol::Dialect,
     turn::{Followed, TurnLog},
 };
+use serde::Serialize;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
@@ -29,6 +30,32 @@ pub struct Vitals {
     tokens_sent: AtomicU64,
     asks: AtomicU64,
     holds_back: AtomicBool,
+}
+
+/// What a session is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    Unauthenticated,
+    /// Signed in, and following no turn.
+    Idle,
+    /// A turn is written as it comes.
+    Streaming,
+    /// Something waits that it has not written yet, because its peer reads slowly.
+    Behind,
+}
+
+impl ConnectionState {
+    pub const ALL: &[Self] = &[Self::Unauthenticated, Self::Idle, Self::Streaming, Self::Behind];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::Idle => "idle",
+            Self::Streaming => "streaming",
+            Self::Behind => "behind",
+        }
+    }
 }
 
 /// Frames and bytes that went one way. Bytes are those of payloads, without WebSocket framing.
@@ -122,6 +149,18 @@ impl Vitals {
     /// Whether something waits that the session has not written yet.
     pub fn is_behind(&self) -> bool {
         self.holds_back() || lock(&self.turns).iter().any(|followed| followed.follower.is_behind())
+    }
+
+    pub fn state(&self) -> ConnectionState {
+        if self.is_behind() {
+            ConnectionState::Behind
+        } else if self.has_turns() {
+            ConnectionState::Streaming
+        } else if self.user().is_some() {
+            ConnectionState::Idle
+        } else {
+            ConnectionState::Unauthenticated
+        }
     }
 
     /// The text of turns that the session has not written yet, in bytes.

@@ -17,6 +17,7 @@ use crate::{
     domain::{SessionId, TurnId, UserId},
     limiter::{AddressPlace, Limit, Limiter, UserPlace},
     limits::SESSION_ROOM_BYTES,
+    metrics::{AuthWay, Goodbye, Metrics, Surface},
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionManager, Registration, SessionCommand, Vitals},
     turn::{Mailbox, TurnEvent},
@@ -45,6 +46,7 @@ pub struct SessionContext {
     pub config: Arc<SessionConfig>,
     pub limits: Arc<LimitsConfig>,
     pub limiter: Arc<Limiter>,
+    pub metrics: Arc<Metrics>,
     pub tokens: Data<Tokens>,
     pub rules: QuestionRules,
     pub registry: Addr<ConnectionManager>,
@@ -126,7 +128,7 @@ impl Actor for ChatSession {
     fn started(&mut self, ctx: &mut Context) {
         let now = Now::read();
         self.flow.connect(ctx.address().recipient::<SendMore>());
-        let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>());
+        let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>()).counted(Arc::clone(&self.context.metrics));
         let mut state = SessionState::new(
             Arc::clone(&self.context.config),
             &self.context.limits,
@@ -156,6 +158,9 @@ impl Actor for ChatSession {
     }
 
     fn stopped(&mut self, _: &mut Context) {
+        if self.running.take().is_some() {
+            self.context.metrics.left.increment(Goodbye::Lost);
+        }
         log::info!(connection_id:% = self.vitals.session_id; "a session closed");
     }
 }
@@ -201,10 +206,13 @@ impl ChatSession {
             Effect::Ping => ctx.ping(b""),
             Effect::Close(reason) => self.close(reason, ctx),
             Effect::Hit(limit) => self.context.limiter.hit(limit),
+            Effect::Failed(code) => self.context.metrics.errors.increment(Surface::Socket, code),
             Effect::Identified(user_id) => {
+                self.count_authentication();
                 self.vitals.set_user(user_id);
                 log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
             }
+            Effect::NotIdentified(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
             Effect::Start(new) => self.start_turn(new, ctx),
             Effect::Resume { user_id, resume } => self.resume_turn(user_id, resume, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
@@ -215,6 +223,16 @@ impl ChatSession {
                     running.registration.follow(id);
                 }
             }
+        }
+    }
+
+    fn count_authentication(&self) {
+        let metrics = &self.context.metrics;
+        metrics.authenticated(AuthWay::Socket, Ok(()));
+        if let Some(running) = &self.running
+            && self.vitals.user().is_none()
+        {
+            metrics.session_auth.record(running.state.opened_at().elapsed());
         }
     }
 
@@ -237,6 +255,8 @@ impl ChatSession {
         });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
+            let found = outcome.as_ref().map(|turn| turn.state()).map_err(|error| error.code);
+            session.context.metrics.resumed(found);
             session.decide(ctx, |state, _, now, effects| state.on_resumed(&resume, outcome, now, effects));
         });
         ctx.spawn(decided);
@@ -289,11 +309,15 @@ impl SocketHandler for ChatSession {
             let code = reason.code();
             log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
             let description = Some(reason.text().to_owned());
+            self.context.metrics.closed.increment(reason);
             self.end(Some(ws::CloseReason { code: code.into(), description }), ctx);
         }
     }
 
     fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
+        if self.running.is_some() {
+            self.context.metrics.left.increment(Goodbye::of(code.map(u16::from)));
+        }
         self.end(code.map(ws::CloseReason::from), ctx);
     }
 }

@@ -27,6 +27,7 @@ pub struct Turns {
     table: Mutex<Table>,
     /// Whoever waits for a place gets it in the order in which they came.
     places: Arc<Semaphore>,
+    max_running: usize,
     max_per_user: usize,
     max_waiting: usize,
     admission_wait: Duration,
@@ -68,6 +69,8 @@ struct Running {
 pub struct TurnsStats {
     /// Turns that run now.
     pub running_turns: usize,
+    /// Turns that may run at once.
+    pub max_running_turns: usize,
     /// Turns that wait for a free place.
     pub waiting_turns: usize,
     /// Turns that ended a short while ago, still in memory.
@@ -81,6 +84,7 @@ impl Turns {
         Arc::new(Self {
             table: Mutex::default(),
             places: Arc::new(Semaphore::new(config.max_running_turns)),
+            max_running: config.max_running_turns,
             max_per_user: config.max_running_turns_per_user,
             max_waiting: config.max_waiting_turns,
             admission_wait: Duration::from_millis(config.admission_wait_ms),
@@ -212,6 +216,7 @@ impl Turns {
         let table = self.lock();
         TurnsStats {
             running_turns: table.running.len() - table.waiting,
+            max_running_turns: self.max_running,
             waiting_turns: table.waiting,
             retained_turns: table.ended.len(),
             started_turns: table.started,

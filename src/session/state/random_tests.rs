@@ -352,7 +352,11 @@ impl World {
                     self.is_closed = true;
                     return;
                 }
-                Effect::Ping | Effect::Unfollowed(_) | Effect::Hit(_) => {}
+                Effect::Ping
+                | Effect::Unfollowed(_)
+                | Effect::Hit(_)
+                | Effect::Failed(_)
+                | Effect::NotIdentified(_) => {}
             }
         }
     }
