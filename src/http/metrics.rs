@@ -79,7 +79,7 @@ fn hash(token: &str) -> [u8; 32] {
 /// As OpenMetrics, or in the older text format for who accepts only `text/plain`. Without a token for the addresses in
 /// `metrics.allowed_addresses`; else with `metrics.token` or the access token of an operator.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operators",
+    get, path = "/metrics", tag = "health",
     responses(
         (status = 200, description = "the metrics", content(
             (String = "application/openmetrics-text"), (String = "text/plain"),
