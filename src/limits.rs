@@ -12,6 +12,10 @@ pub const AUTH_GRACE_S: u64 = 30;
 pub const MAX_CLIENT_ID_CHARS: usize = 200;
 /// The `id` of a `ping` is sent back: the longest that is, in bytes of JSON.
 pub const MAX_PING_ID_BYTES: usize = 256;
+/// The longest that an access token may live (`auth.access_token_ttl_s`), in seconds: what was revoked before is forgotten.
+pub const MAX_ACCESS_TOKEN_LIFE_S: i64 = 24 * 3_600;
+/// How often the server looks what other processes have revoked.
+pub const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(2);
 /// Conversations that one session follows at once; the one it followed first makes room.
 pub const MAX_FOLLOWED_CONVERSATIONS: usize = 64;
 /// Events that wait for a session or an HTTP answer; what has no room is read from the turn's log.
