@@ -67,6 +67,12 @@ pub const MAX_PAGE: i64 = 200;
 pub const MAX_QUERY_CHARS: usize = 200;
 /// A connection counts as stalled when its peer has read nothing of what waits for so long.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
+/// Entries of the audit that wait for one who listens; the oldest make room.
+pub const AUDIT_NEWS_WAITING: usize = 64;
+/// The longest text that an operator gives a notice or a reason, in characters.
+pub const MAX_OPERATOR_TEXT_CHARS: usize = 1_000;
+/// The longest text of a close frame, in bytes (RFC 6455, 5.5).
+pub const MAX_CLOSE_TEXT_BYTES: usize = 123;
 /// Users that the statistics name, those with the most sessions first.
 pub const MAX_USERS_IN_STATS: usize = 100;
 /// What is kept of a client's `User-Agent`, in characters.
