@@ -13,14 +13,14 @@ use super::{
 };
 use crate::{
     auth::{Identity, Tokens},
-    config::{LimitsConfig, SessionConfig},
+    config::SessionConfig,
     domain::{SessionId, TurnId, UserId},
     limiter::{AddressPlace, Limit, Limiter, UserPlace},
     limits::SESSION_ROOM_BYTES,
     metrics::{AuthWay, Goodbye, Metrics, Surface},
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionManager, Registration, SessionCommand, Vitals},
-    turn::{Mailbox, TurnEvent},
+    turn::{Mailbox, Outgoing, TurnEvent},
     workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, Workflow},
 };
 use actix::{
@@ -44,7 +44,6 @@ use std::{
 #[derive(Clone)]
 pub struct SessionContext {
     pub config: Arc<SessionConfig>,
-    pub limits: Arc<LimitsConfig>,
     pub limiter: Arc<Limiter>,
     pub metrics: Arc<Metrics>,
     pub tokens: Data<Tokens>,
@@ -131,7 +130,7 @@ impl Actor for ChatSession {
         let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>()).counted(Arc::clone(&self.context.metrics));
         let mut state = SessionState::new(
             Arc::clone(&self.context.config),
-            &self.context.limits,
+            &self.context.limiter.limits(),
             self.context.rules,
             self.vitals.dialect,
             mailbox,
@@ -203,13 +202,23 @@ impl ChatSession {
                 self.vitals.sent_frame(outgoing.frame.len(), outgoing.tokens);
                 ctx.text(outgoing.frame);
             }
-            Effect::Ping => ctx.ping(b""),
+            Effect::Ping(payload) => ctx.ping(&payload),
+            Effect::RoundTrip(took) => self.vitals.set_round_trip(took),
             Effect::Close(reason) => self.close(reason, ctx),
-            Effect::Hit(limit) => self.context.limiter.hit(limit),
+            Effect::Hit(limit) => {
+                self.vitals.violated();
+                self.context.limiter.hit(limit);
+            }
             Effect::Failed(code) => self.context.metrics.errors.increment(Surface::Socket, code),
-            Effect::Identified(user_id) => {
-                self.count_authentication();
-                self.vitals.set_user(user_id);
+            Effect::Identified(identity) => {
+                let user_id = identity.user_id;
+                let is_first = self.vitals.user().is_none();
+                self.vitals.set_identity(Arc::clone(&identity));
+                // Revoked between the proof and here: whoever ends the sessions of this user may have looked too early.
+                if self.context.tokens.check_revoked(&identity).is_err() {
+                    return self.close(CloseReason::AuthExpired, ctx);
+                }
+                self.count_authentication(is_first);
                 log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
             }
             Effect::NotIdentified(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
@@ -226,11 +235,11 @@ impl ChatSession {
         }
     }
 
-    fn count_authentication(&self) {
+    fn count_authentication(&self, is_first: bool) {
         let metrics = &self.context.metrics;
         metrics.authenticated(AuthWay::Socket, Ok(()));
         if let Some(running) = &self.running
-            && self.vitals.user().is_none()
+            && is_first
         {
             metrics.session_auth.record(running.state.opened_at().elapsed());
         }
@@ -272,6 +281,20 @@ impl ChatSession {
         ctx.spawn(decided);
     }
 
+    /// Tells the peer why its socket ends.
+    fn close_with(&mut self, reason: CloseReason, text: &str, ctx: &mut Context) {
+        if self.running.is_some() {
+            if reason == CloseReason::MessageTooBig {
+                self.context.limiter.hit(Limit::MessageSize);
+            }
+            let code = reason.code();
+            log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
+            let description = Some(text.to_owned());
+            self.context.metrics.closed.increment(reason);
+            self.end(Some(ws::CloseReason { code: code.into(), description }), ctx);
+        }
+    }
+
     /// Says goodbye and ends the actor; what was queued before still goes out, and nothing after it.
     fn end(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context) {
         if self.running.take().is_some() {
@@ -297,21 +320,16 @@ impl SocketHandler for ChatSession {
         answer
     }
 
+    fn on_pong(&mut self, payload: &[u8], ctx: &mut Context) {
+        self.decide(ctx, |state, _, now, effects| state.on_pong(payload, now, effects));
+    }
+
     fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {
         self.close(CloseReason::UnsupportedData, ctx);
     }
 
     fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
-        if self.running.is_some() {
-            if reason == CloseReason::MessageTooBig {
-                self.context.limiter.hit(Limit::MessageSize);
-            }
-            let code = reason.code();
-            log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
-            let description = Some(reason.text().to_owned());
-            self.context.metrics.closed.increment(reason);
-            self.end(Some(ws::CloseReason { code: code.into(), description }), ctx);
-        }
+        self.close_with(reason, reason.text(), ctx);
     }
 
     fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
@@ -377,6 +395,11 @@ impl Handler<SessionCommand> for ChatSession {
                 self.decide(ctx, |state, _, now, effects| state.on_follow(turn, now, effects));
             }
             SessionCommand::Close(reason) => self.close(reason, ctx),
+            SessionCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),
+            SessionCommand::Notice(frame) => {
+                let outgoing = Outgoing { frame, tokens: 0, seq: None };
+                self.decide(ctx, |_, _, _, effects| effects.push(Effect::Send(outgoing)));
+            }
             SessionCommand::GoAway { reconnect_after_ms } => {
                 self.decide(ctx, |state, _, _, effects| state.on_going_away(reconnect_after_ms, effects));
             }

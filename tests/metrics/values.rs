@@ -123,6 +123,24 @@ async fn who_cannot_sign_in_is_counted_and_how_it_ended() {
 }
 
 #[actix_web::test]
+async fn a_kick_is_a_close_of_its_own() {
+    let app = TestApp::start().await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let mut socket = app.socket().signed_in(&user).await;
+    let (_, list) = app.get("/api/v1/connections", Some(&operator)).await;
+    let id = list["connections"][0]["id"].as_str().unwrap();
+    let (status, answer) = app.post(&format!("/api/v1/connections/{id}/kick"), Some(&operator), &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(socket.expect_close().await, 4403);
+    let kicked = "switchboard_sessions_closed_total{by=\"server\",code=\"4403\",reason=\"kicked\"}";
+    assert_eq!(
+        app.metrics_when(|page| page.of(kicked) == 1.0).await.sum("switchboard_sessions_closed_total", &[]),
+        1.0
+    );
+    app.finish().await;
+}
+
+#[actix_web::test]
 async fn a_model_that_fails_is_counted_once_however_many_follow() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -200,13 +218,16 @@ async fn a_reader_that_is_behind_is_seen_until_it_has_caught_up() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let (owner, mut stuck) = stuck(&app, &user).await;
-    let behind = "switchboard_sessions{state=\"behind\",dialect=\"chat.v2\"}";
-    let page = app.metrics_when(|page| page.of(behind) == 1.0).await;
+    let behind = |page: &Page| {
+        let of = |state| page.sum("switchboard_sessions", &[state]);
+        of("state=\"behind\"") + of("state=\"stalled\"")
+    };
+    let page = app.metrics_when(|page| behind(page) == 1.0).await;
     assert!(page.of("switchboard_mailbox_full_total") >= 1.0, "{page:#?}");
     let waiting = page.of("switchboard_waiting_bytes");
     assert!((100_000.0..=1_000_000.0).contains(&waiting), "{waiting} bytes wait");
     stuck.frames_of_turns(1).await;
-    let page = app.metrics_when(|page| page.of(behind) == 0.0).await;
+    let page = app.metrics_when(|page| behind(page) == 0.0).await;
     assert_eq!(page.of("switchboard_waiting_bytes"), 0.0);
     stuck.close().await;
     owner.close().await;
