@@ -60,6 +60,7 @@ fn parts_import_only_what_they_may() {
         ("crate::session", &["src/http"]),
         ("crate::limiter", &["src/session", "src/workflow", "src/http", "src/app.rs"]),
         ("governor", &["src/limiter"]),
+        ("prometheus_client", &["src/metrics"]),
         ("crate::registry", &["src/session", "src/workflow", "src/http"]),
         ("crate::workflow", &["src/session", "src/http"]),
         ("crate::turn", &["src/session", "src/workflow", "src/registry", "src/http"]),

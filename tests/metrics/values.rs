@@ -7,6 +7,7 @@ use crate::{
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::{Value, json};
 use std::time::Duration;
+use switchboard::config::ProviderKind;
 
 fn question(script: Value) -> Value {
     json!({"type": "message", "message": "What is the engine power?", "metadata": {"script": script}})
@@ -163,6 +164,26 @@ async fn a_model_that_fails_is_counted_once_however_many_follow() {
     assert_eq!(page.of("switchboard_tokens_total"), 4.0);
     socket.close().await;
     other.close().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_model_that_is_not_there_fails_at_both_of_its_tasks() {
+    let app = TestApp::with(|config| {
+        config.provider.kind = ProviderKind::Openai;
+        // Nobody listens at the port of `discard`.
+        config.provider.base_url = "http://127.0.0.1:9/v1".to_owned();
+    })
+    .await;
+    let user = app.user().await;
+    let mut socket = app.socket().signed_in(&user).await;
+    assert_eq!(socket.ask("What is the engine power?").await.terminal["code"], "UPSTREAM_UNAVAILABLE");
+    let page = app.metrics().await;
+    for task in ["classify", "generate"] {
+        let failures = format!("switchboard_provider_errors_total{{task=\"{task}\",kind=\"unavailable\"}}");
+        assert_eq!(page.of(&failures), 1.0, "{task}");
+    }
+    socket.close().await;
     app.finish().await;
 }
 
