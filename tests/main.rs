@@ -14,6 +14,7 @@ mod knowledge;
 mod licences;
 mod limits;
 mod load;
+mod operations;
 mod program;
 mod provider;
 mod reliability;
