@@ -15,6 +15,7 @@ mod licences;
 mod limits;
 mod load;
 mod metrics;
+mod operations;
 mod program;
 mod provider;
 mod reliability;

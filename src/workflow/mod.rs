@@ -7,6 +7,7 @@ mod actor;
 pub mod agents;
 mod counting;
 mod history;
+mod journal;
 mod question;
 mod recorder;
 pub mod router;
