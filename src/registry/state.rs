@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use crate::{
         auth::Identity,
-        domain::{DisplayName, Email, Role},
+        domain::{DisplayName, Email, Role, UnixMillis},
     };
     use std::time::Duration;
 
