@@ -58,10 +58,11 @@ fn parts_import_only_what_they_may() {
         ("crate::load", &["src/cli"]),
         ("crate::http", &[]),
         ("crate::session", &["src/http"]),
-        ("crate::limiter", &["src/session", "src/workflow", "src/http", "src/app.rs"]),
+        ("crate::limiter", &["src/session", "src/workflow", "src/steering", "src/http", "src/app.rs"]),
         ("governor", &["src/limiter"]),
         ("crate::registry", &["src/session", "src/workflow", "src/http"]),
-        ("crate::workflow", &["src/session", "src/http"]),
+        ("crate::workflow", &["src/session", "src/steering", "src/http"]),
+        ("crate::steering", &["src/http"]),
         ("crate::turn", &["src/session", "src/workflow", "src/registry", "src/http"]),
         ("crate::provider", &["src/workflow"]),
     ];
