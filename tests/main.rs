@@ -14,6 +14,8 @@ mod knowledge;
 mod licences;
 mod limits;
 mod load;
+mod metrics;
+mod operations;
 mod program;
 mod provider;
 mod reliability;

@@ -3,11 +3,13 @@
 mod accounts;
 mod hash_pool;
 mod password;
+mod revocations;
 mod ticket;
 mod token;
 
 pub use accounts::{Accounts, SignIn};
 pub use password::Passwords;
+pub use revocations::Revocations;
 pub use ticket::Tickets;
 pub use token::{IssuedToken, RefreshGrant, Tokens};
 
@@ -20,6 +22,8 @@ pub struct Identity {
     pub email: Email,
     pub name: DisplayName,
     pub role: Role,
+    /// Unix time in milliseconds at which the proof was given.
+    pub issued_at_ms: i64,
     /// Unix time in seconds at which the proof ends.
     pub expires_at: i64,
 }

@@ -1,22 +1,30 @@
-//! `/api/v1/connections`: the live connections, for operators.
+//! `/api/v1/connections`: the live connections, as operators see them.
 
-use super::{ErrorBody, Query, require_operator};
+use super::{
+    ErrorBody, MaybeJson, Operator, Query,
+    operator_text::{check_reason, close_text},
+};
 use crate::{
-    auth::Identity,
     domain::SessionId,
     limiter::{LimitHits, Limiter},
-    limits::MAX_PAGE,
-    protocol::ApiError,
-    registry::{ConnectionManager, GetStats, ListSessions, RegistryStats, SessionsPage},
+    protocol::{ApiError, ErrorCode},
+    registry::{
+        ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindSession, GetStats, Kick, ListSessions,
+        RegistryStats, Whom,
+    },
+    steering::{Audit, Deed},
     workflow::{Turns, TurnsStats},
 };
 use actix::Addr;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/connections").route(web::get().to(list)))
-        .service(web::resource("/api/v1/connections/stats").route(web::get().to(stats)));
+        .service(web::resource("/api/v1/connections/stats").route(web::get().to(stats)))
+        .service(web::resource("/api/v1/connections/{id}").route(web::get().to(get)))
+        .service(web::resource("/api/v1/connections/{id}/kick").route(web::post().to(kick)));
 }
 
 /// The live connections and turns in numbers.
@@ -36,46 +44,92 @@ pub struct ConnectionStats {
     security(("bearer" = [])),
 )]
 async fn stats(
-    identity: Identity,
+    _: Operator,
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
     limiter: web::Data<Limiter>,
 ) -> Result<HttpResponse, ApiError> {
-    require_operator(&identity)?;
     let connections = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns: turns.stats(), limits: limiter.hits() }))
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// Only what opened after this one: the `next` of the page before.
-    after: Option<SessionId>,
-    /// 1 to 200.
-    #[serde(default = "default_limit")]
-    limit: usize,
-}
-
-const fn default_limit() -> usize {
-    50
-}
-
-/// The live connections and what each is doing, oldest first.
+/// The live connections that fit, and what each is doing.
 #[utoipa::path(
-    get, path = "/api/v1/connections", tag = "operators", params(ListQuery),
-    responses((status = 200, body = SessionsPage), (status = "4XX", body = ErrorBody)),
+    get, path = "/api/v1/connections", tag = "operators", operation_id = "list_connections", params(ConnectionQuery),
+    responses((status = 200, body = ConnectionsPage), (status = "4XX", body = ErrorBody)),
     security(("bearer" = [])),
 )]
 async fn list(
-    identity: Identity,
-    Query(query): Query<ListQuery>,
+    _: Operator,
+    Query(query): Query<ConnectionQuery>,
     registry: web::Data<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, ApiError> {
-    require_operator(&identity)?;
-    let ListQuery { after, limit } = query;
-    if !(1..=MAX_PAGE).contains(&i64::try_from(limit).unwrap_or(i64::MAX)) {
-        return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
-    }
-    let page = registry.send(ListSessions { after, limit }).await.map_err(|error| ApiError::internal(&error))?;
+    query.check()?;
+    let page = registry.send(ListSessions(query)).await.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().json(page))
+}
+
+/// One live connection.
+#[utoipa::path(
+    get, path = "/api/v1/connections/{id}", tag = "operators", operation_id = "get_connection",
+    params(("id" = SessionId, Path)),
+    responses((status = 200, body = ConnectionView), (status = "4XX", body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn get(
+    _: Operator,
+    id: web::Path<SessionId>,
+    registry: web::Data<Addr<ConnectionManager>>,
+) -> Result<HttpResponse, ApiError> {
+    let found = registry.send(FindSession(*id)).await.map_err(|error| ApiError::internal(&error))?;
+    let found = found.ok_or_else(no_such_connection)?;
+    Ok(HttpResponse::Ok().json(found.view))
+}
+
+fn no_such_connection() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "There is no such connection.")
+}
+
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct KickRequest {
+    /// What the peer is told; the close frame has room for 123 bytes of it.
+    reason: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct KickResponse {
+    /// Connections that were closed.
+    kicked: usize,
+}
+
+/// Closes a connection with 4403. Its user may connect again.
+#[utoipa::path(
+    post, path = "/api/v1/connections/{id}/kick", tag = "operators", operation_id = "kick_connection",
+    params(("id" = SessionId, Path)), request_body = KickRequest,
+    responses((status = 200, body = KickResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn kick(
+    Operator(operator): Operator,
+    id: web::Path<SessionId>,
+    MaybeJson(KickRequest { reason }): MaybeJson<KickRequest>,
+    registry: web::Data<Addr<ConnectionManager>>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    check_reason(reason.as_deref())?;
+    let id = *id;
+    let found = registry.send(FindSession(id)).await.map_err(|error| ApiError::internal(&error))?;
+    let vitals = found.ok_or_else(no_such_connection)?.vitals;
+    let detail = json!({"reason": reason, "user_id": vitals.user(), "address": vitals.address});
+    let deed = Deed { action: "kick_connection", target: Some(id.to_string()), detail };
+    let work = async move {
+        let kick = Kick { whom: Whom::Session(id), text: close_text(reason.as_deref()) };
+        match registry.send(kick).await.map_err(|error| ApiError::internal(&error))? {
+            // It went by itself meanwhile.
+            0 => Err(no_such_connection()),
+            kicked => Ok(KickResponse { kicked }),
+        }
+    };
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
 }

@@ -6,7 +6,6 @@
 mod html;
 mod plan;
 mod plot;
-mod process;
 mod report;
 mod run;
 mod tally;

@@ -2,11 +2,13 @@
 
 use super::{
     Plan, PlanError, Report,
-    process::{Process, Usage, ephemeral_ports, raise_file_limit},
     tally::Tally,
     worker::{Phase, Worker},
 };
-use crate::client::{Account, ClientError, Connector};
+use crate::{
+    client::{Account, ClientError, Connector},
+    process::{Process, Usage, ephemeral_ports, raise_file_limit},
+};
 use serde::Serialize;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -23,9 +23,51 @@ pub enum CloseReason {
     SlowReader,
     TooManyViolations,
     TooManyConnections,
+    /// An operator wants it so.
+    Kicked,
 }
 
 impl CloseReason {
+    /// Every reason, in the order above.
+    pub const ALL: &[Self] = &[
+        Self::Normal,
+        Self::GoingAway,
+        Self::ProtocolError,
+        Self::UnsupportedData,
+        Self::InvalidUtf8,
+        Self::MessageTooBig,
+        Self::Internal,
+        Self::AuthDeadline,
+        Self::TooManyAuthFailures,
+        Self::AuthExpired,
+        Self::HeartbeatTimeout,
+        Self::SlowReader,
+        Self::TooManyViolations,
+        Self::TooManyConnections,
+        Self::Kicked,
+    ];
+
+    /// The name in the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::GoingAway => "going_away",
+            Self::ProtocolError => "protocol_error",
+            Self::UnsupportedData => "unsupported_data",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::MessageTooBig => "message_too_big",
+            Self::Internal => "internal",
+            Self::AuthDeadline => "auth_deadline",
+            Self::TooManyAuthFailures => "too_many_auth_failures",
+            Self::AuthExpired => "auth_expired",
+            Self::HeartbeatTimeout => "heartbeat_timeout",
+            Self::SlowReader => "slow_reader",
+            Self::TooManyViolations => "too_many_violations",
+            Self::TooManyConnections => "too_many_connections",
+            Self::Kicked => "kicked",
+        }
+    }
+
     /// The code of the close frame (RFC 6455, 7.4).
     pub const fn code(self) -> u16 {
         match self {
@@ -41,6 +83,7 @@ impl CloseReason {
             Self::HeartbeatTimeout => 4408,
             Self::TooManyViolations => 4429,
             Self::TooManyConnections => 1013,
+            Self::Kicked => 4403,
         }
     }
 
@@ -61,6 +104,7 @@ impl CloseReason {
             Self::SlowReader => "what waits for you was not taken in time; reconnect, then resume",
             Self::TooManyViolations => "too many frames over the limit",
             Self::TooManyConnections => "too many connections; try again later",
+            Self::Kicked => "closed by an operator",
         }
     }
 }

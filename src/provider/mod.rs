@@ -7,6 +7,8 @@ pub mod extractive;
 pub mod openai;
 pub mod scripted;
 
+pub use crate::domain::ProviderErrorKind;
+
 use crate::{
     config::{ProviderConfig, ProviderKind, ScriptedConfig},
     domain::{FinishReason, MessageRole, Usage},
@@ -61,21 +63,6 @@ pub enum AnswerPart {
 }
 
 pub type AnswerStream = BoxStream<'static, Result<AnswerPart, ProviderError>>;
-
-/// What failed, and whose fault it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProviderErrorKind {
-    /// It cannot be reached, or is not well (connection refused, 5xx).
-    Unavailable,
-    /// It was silent for too long.
-    Timeout,
-    /// It wants us to slow down (429).
-    RateLimited,
-    /// It refuses what we send: a wrong key, model or request (4xx). An operator has to act.
-    Rejected,
-    /// It broke off, or sent what nobody can read.
-    Broken,
-}
 
 /// A provider's failure. `detail` is for the log, never for clients.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,16 +1,15 @@
 //! The registry's state, without its actor: sessions in, statistics out.
 
 use super::{
-    Vitals,
+    ConnectionQuery, ConnectionState, ConnectionView, ConnectionsPage, Vitals,
     stall::{Stall, StallLimits},
 };
 use crate::{
-    domain::{ConversationId, SessionId, TurnId, UnixMillis, UserId},
+    domain::{ConversationId, SessionId, UserId},
     limits::{
         MAX_FOLLOWED_CONVERSATIONS, MAX_USERS_IN_STATS, SESSION_ROOM_BYTES, TCP_NOT_SENT_BYTES, TRANSPORT_BUFFER_BYTES,
     },
-    protocol::{Dialect, Step},
-    turn::Followed,
+    protocol::Dialect,
 };
 use serde::Serialize;
 use std::{
@@ -50,6 +49,8 @@ pub struct RegistryStats {
     /// The users with the most sessions, at most 100 of them.
     pub by_user: Vec<UserSessions>,
     pub by_dialect: Vec<DialectSessions>,
+    /// Each state with each dialect, also those that no session is in.
+    pub by_state: Vec<StateSessions>,
     /// Since the start of the server.
     pub opened: u64,
     /// Since the start of the server.
@@ -58,6 +59,8 @@ pub struct RegistryStats {
     pub tokens_sent: u64,
     /// Sessions for which something waits that they have not written yet.
     pub behind: usize,
+    /// The text of turns that those have yet to write, in bytes.
+    pub bytes_waiting: u64,
     /// Sessions given up because their peer did not read, since the start of the server.
     pub stalled: u64,
     /// The most that waits in memory for one peer that does not read, in bytes; one frame may be larger.
@@ -76,48 +79,19 @@ pub struct DialectSessions {
     pub sessions: usize,
 }
 
-/// A live session as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct SessionView {
-    /// Of the connection; a conversation has another id.
-    pub id: SessionId,
-    pub user_id: Option<UserId>,
+pub struct StateSessions {
+    pub state: ConnectionState,
     pub dialect: Dialect,
-    pub address: String,
-    pub user_agent: String,
-    pub opened_at_ms: UnixMillis,
-    pub last_received_at_ms: UnixMillis,
-    pub last_sent_at_ms: UnixMillis,
-    pub frames_received: u64,
-    pub bytes_received: u64,
-    pub frames_sent: u64,
-    pub bytes_sent: u64,
-    pub tokens_sent: u64,
-    /// Whether something waits that it has not written yet, because its peer reads slowly.
-    pub behind: bool,
-    /// The text of its turns that it has not written yet, in bytes. It waits in the turns' logs.
-    pub bytes_waiting: u64,
-    /// The turns it follows now.
-    pub turns: Vec<TurnView>,
+    pub sessions: usize,
 }
 
-/// A running turn as operators see it: what it is doing, never what it says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct TurnView {
-    pub turn_id: TurnId,
-    pub session_id: ConversationId,
-    pub step: Option<Step>,
-    /// Tokens the model has produced so far.
-    pub tokens: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct SessionsPage {
-    /// Oldest first.
-    pub connections: Vec<SessionView>,
-    /// Pass it as `after` for the next page; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<SessionId>,
+/// A session as a query sees it.
+#[derive(Clone, Copy)]
+pub struct SessionRow<'a> {
+    pub vitals: &'a Vitals,
+    pub stall: &'a Stall,
+    pub follows: &'a VecDeque<ConversationId>,
 }
 
 impl<R> Default for RegistryState<R> {
@@ -148,6 +122,22 @@ impl<R> RegistryState<R> {
             Some((entry.vitals, entry.to))
         });
         given_up.collect()
+    }
+
+    /// Takes sessions out: nothing is routed to them any more, and no turn knows them.
+    pub fn take(&mut self, which: impl Fn(&Vitals) -> bool) -> Vec<(Arc<Vitals>, R)> {
+        let ids: Vec<_> = self.sessions.iter().filter(|(_, entry)| which(&entry.vitals)).map(|(id, _)| *id).collect();
+        let taken = ids.into_iter().filter_map(|id| {
+            let entry = self.unregister(id)?;
+            entry.vitals.leave_turns();
+            Some((entry.vitals, entry.to))
+        });
+        taken.collect()
+    }
+
+    /// How some of the sessions are reached.
+    pub fn recipients(&self, which: impl Fn(&Vitals) -> bool) -> impl Iterator<Item = &R> {
+        self.sessions.values().filter(move |entry| which(&entry.vitals)).map(|entry| &entry.to)
     }
 
     fn unregister(&mut self, id: SessionId) -> Option<Entry<R>> {
@@ -216,88 +206,88 @@ impl<R> RegistryState<R> {
 
     pub fn stats(&self) -> RegistryStats {
         let mut by_user: HashMap<UserId, usize> = HashMap::new();
-        let mut by_dialect = [(Dialect::V1, 0), (Dialect::V2, 0)];
-        let (mut tokens_sent, mut behind) = (self.tokens_sent, 0);
-        for Entry { vitals, .. } in self.sessions.values() {
+        let mut by_state: Vec<_> = ConnectionState::ALL
+            .iter()
+            .flat_map(|state| Dialect::ALL.iter().map(|dialect| (*state, *dialect)))
+            .map(|(state, dialect)| StateSessions { state, dialect, sessions: 0 })
+            .collect();
+        let (mut tokens_sent, mut behind, mut bytes_waiting) = (self.tokens_sent, 0, 0);
+        let now = Instant::now();
+        for entry in self.sessions.values() {
+            let vitals = &entry.vitals;
             if let Some(user) = vitals.user() {
                 *by_user.entry(user).or_default() += 1;
             }
-            for (dialect, sessions) in &mut by_dialect {
-                *sessions += usize::from(*dialect == vitals.dialect);
+            let state = entry.row().state(now);
+            for alike in &mut by_state {
+                alike.sessions += usize::from((alike.state, alike.dialect) == (state, vitals.dialect));
             }
             tokens_sent += vitals.tokens_sent();
-            behind += usize::from(vitals.is_behind());
+            if matches!(state, ConnectionState::Behind | ConnectionState::Stalled) {
+                behind += 1;
+                bytes_waiting += vitals.bytes_waiting();
+            }
         }
         let (users, authenticated) = (by_user.len(), by_user.values().sum());
         let mut by_user: Vec<_> =
             by_user.into_iter().map(|(user_id, sessions)| UserSessions { user_id, sessions }).collect();
         by_user.sort_unstable_by_key(|user| (Reverse(user.sessions), user.user_id));
         by_user.truncate(MAX_USERS_IN_STATS);
+        let by_dialect = Dialect::ALL.iter().map(|&dialect| {
+            let alike = by_state.iter().filter(|alike| alike.dialect == dialect);
+            DialectSessions { dialect, sessions: alike.map(|alike| alike.sessions).sum() }
+        });
+        let by_dialect: Vec<_> = by_dialect.collect();
         RegistryStats {
             sessions: self.sessions.len(),
             authenticated,
             users,
             by_user,
-            by_dialect: by_dialect
-                .into_iter()
-                .map(|(dialect, sessions)| DialectSessions { dialect, sessions })
-                .collect(),
+            by_dialect,
+            by_state,
             opened: self.opened,
             closed: self.closed,
             tokens_sent,
             behind,
+            bytes_waiting,
             stalled: self.stalled,
             max_waiting_bytes: SESSION_ROOM_BYTES + TRANSPORT_BUFFER_BYTES + TCP_NOT_SENT_BYTES as usize,
         }
     }
 
-    /// The sessions behind `after`, oldest first.
-    pub fn page(&self, after: Option<SessionId>, limit: usize) -> SessionsPage {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let mut rest = self.sessions.range((after.map_or(Unbounded, Excluded), Unbounded));
-        let connections: Vec<_> = rest.by_ref().take(limit).map(|(_, entry)| view(&entry.vitals)).collect();
-        let next = rest.next().and(connections.last()).map(|last| last.id);
-        SessionsPage { connections, next }
+    /// The part of the sessions that a query asks for.
+    pub fn page(&self, query: &ConnectionQuery, now: Instant) -> ConnectionsPage {
+        query.page(self.sessions.values().map(Entry::row), now)
+    }
+
+    /// One session, as operators see it and as it is.
+    pub fn find(&self, id: SessionId, now: Instant) -> Option<(ConnectionView, &Arc<Vitals>)> {
+        self.sessions.get(&id).map(|entry| (entry.row().view(now), &entry.vitals))
     }
 }
 
-fn view(vitals: &Vitals) -> SessionView {
-    let (received, sent) = (vitals.received(), vitals.sent());
-    let turns = vitals.turns();
-    let turns = turns.iter().map(|Followed { turn, .. }| {
-        let (step, tokens) = turn.position();
-        TurnView { turn_id: turn.subject.turn_id, session_id: turn.subject.conversation_id, step, tokens }
-    });
-    SessionView {
-        id: vitals.session_id,
-        user_id: vitals.user(),
-        dialect: vitals.dialect,
-        address: vitals.address.clone(),
-        user_agent: vitals.user_agent.clone(),
-        opened_at_ms: vitals.opened_at,
-        last_received_at_ms: received.last_at,
-        last_sent_at_ms: sent.last_at,
-        frames_received: received.frames,
-        bytes_received: received.bytes,
-        frames_sent: sent.frames,
-        bytes_sent: sent.bytes,
-        tokens_sent: vitals.tokens_sent(),
-        behind: vitals.is_behind(),
-        bytes_waiting: vitals.bytes_waiting(),
-        turns: turns.collect(),
+impl<R> Entry<R> {
+    fn row(&self) -> SessionRow<'_> {
+        SessionRow { vitals: &self.vitals, stall: &self.stall, follows: &self.follows }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        auth::Identity,
+        domain::{DisplayName, Email, Role, UnixMillis},
+    };
     use std::time::Duration;
 
     fn session(state: &mut RegistryState<SessionId>, user: Option<UserId>) -> Arc<Vitals> {
         let id = SessionId::new();
         let vitals = Vitals::new(id, Dialect::V2, "127.0.0.1".to_owned(), String::new());
-        if let Some(user) = user {
-            vitals.set_user(user);
+        if let Some(user_id) = user {
+            let (email, name) = (Email::parse("ada@example.org").unwrap(), DisplayName::parse("Ada").unwrap());
+            let identity = Identity { user_id, email, name, role: Role::User, issued_at_ms: 0, expires_at: 0 };
+            vitals.set_identity(Arc::new(identity));
         }
         state.register(Arc::clone(&vitals), id);
         vitals
@@ -354,6 +344,25 @@ mod tests {
     }
 
     #[test]
+    fn who_is_taken_out_is_no_longer_there() {
+        let mut state = RegistryState::default();
+        let (user, conversation) = (UserId::new(), ConversationId::new());
+        let ids = [Some(user), None, Some(user)].map(|user| session(&mut state, user).session_id);
+        state.follow(ids[0], conversation);
+        assert_eq!(
+            state.recipients(|vitals| vitals.user() == Some(user)).copied().collect::<Vec<_>>(),
+            [ids[0], ids[2]]
+        );
+        let taken: Vec<_> = state.take(|vitals| vitals.user() == Some(user)).into_iter().map(|(_, id)| id).collect();
+        assert_eq!(taken, [ids[0], ids[2]]);
+        assert_eq!(state.followers(conversation, user, None).count(), 0);
+        assert_eq!(state.recipients(|_| true).copied().collect::<Vec<_>>(), [ids[1]]);
+        // They say so themselves, too.
+        state.remove(ids[0]);
+        assert_eq!((state.stats().sessions, state.stats().closed), (1, 2));
+    }
+
+    #[test]
     fn a_session_that_is_given_up_leaves_nothing_behind() {
         let mut state = RegistryState::default();
         let (user, conversation) = (UserId::new(), ConversationId::new());
@@ -368,21 +377,5 @@ mod tests {
         assert_eq!(state.followers(conversation, user, None).count(), 0);
         let stats = state.stats();
         assert_eq!((stats.sessions, stats.closed, stats.stalled), (0, 1, 1));
-    }
-
-    #[test]
-    fn pages_cover_every_session_once() {
-        let mut state = RegistryState::default();
-        let ids: Vec<_> = (0..5).map(|_| session(&mut state, None).session_id).collect();
-        let (mut seen, mut after) = (Vec::new(), None);
-        loop {
-            let page = state.page(after, 2);
-            seen.extend(page.connections.iter().map(|session| session.id));
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        assert_eq!(seen, ids);
     }
 }

@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{
     auth::{Identity, Tokens},
-    config::{LimitsConfig, SessionConfig},
+    config::SessionConfig,
     domain::{SessionId, TurnId, UserId},
     limiter::{AddressPlace, Limit, Limiter, UserPlace},
     limits::SESSION_ROOM_BYTES,
+    metrics::{AuthWay, Goodbye, Metrics, Surface},
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionManager, Registration, SessionCommand, Vitals},
-    turn::{Mailbox, TurnEvent},
+    turn::{Mailbox, Outgoing, TurnEvent},
     workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, Workflow},
 };
 use actix::{
@@ -43,8 +44,8 @@ use std::{
 #[derive(Clone)]
 pub struct SessionContext {
     pub config: Arc<SessionConfig>,
-    pub limits: Arc<LimitsConfig>,
     pub limiter: Arc<Limiter>,
+    pub metrics: Arc<Metrics>,
     pub tokens: Data<Tokens>,
     pub rules: QuestionRules,
     pub registry: Addr<ConnectionManager>,
@@ -126,10 +127,10 @@ impl Actor for ChatSession {
     fn started(&mut self, ctx: &mut Context) {
         let now = Now::read();
         self.flow.connect(ctx.address().recipient::<SendMore>());
-        let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>());
+        let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>()).counted(Arc::clone(&self.context.metrics));
         let mut state = SessionState::new(
             Arc::clone(&self.context.config),
-            &self.context.limits,
+            &self.context.limiter.limits(),
             self.context.rules,
             self.vitals.dialect,
             mailbox,
@@ -156,6 +157,9 @@ impl Actor for ChatSession {
     }
 
     fn stopped(&mut self, _: &mut Context) {
+        if self.running.take().is_some() {
+            self.context.metrics.left.increment(Goodbye::Lost);
+        }
         log::info!(connection_id:% = self.vitals.session_id; "a session closed");
     }
 }
@@ -198,13 +202,26 @@ impl ChatSession {
                 self.vitals.sent_frame(now.unix, outgoing.frame.len(), outgoing.tokens);
                 ctx.text(outgoing.frame);
             }
-            Effect::Ping => ctx.ping(b""),
+            Effect::Ping(payload) => ctx.ping(&payload),
+            Effect::RoundTrip(took) => self.vitals.set_round_trip(took),
             Effect::Close(reason) => self.close(reason, ctx),
-            Effect::Hit(limit) => self.context.limiter.hit(limit),
-            Effect::Identified(user_id) => {
-                self.vitals.set_user(user_id);
+            Effect::Hit(limit) => {
+                self.vitals.violated();
+                self.context.limiter.hit(limit);
+            }
+            Effect::Failed(code) => self.context.metrics.errors.increment(Surface::Socket, code),
+            Effect::Identified(identity) => {
+                let user_id = identity.user_id;
+                let is_first = self.vitals.user().is_none();
+                self.vitals.set_identity(Arc::clone(&identity));
+                // Revoked between the proof and here: whoever ends the sessions of this user may have looked too early.
+                if self.context.tokens.check_revoked(&identity).is_err() {
+                    return self.close(CloseReason::AuthExpired, ctx);
+                }
+                self.count_authentication(is_first);
                 log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
             }
+            Effect::NotIdentified(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
             Effect::Start(new) => self.start_turn(new, ctx),
             Effect::Resume { user_id, resume } => self.resume_turn(user_id, resume, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
@@ -215,6 +232,16 @@ impl ChatSession {
                     running.registration.follow(id);
                 }
             }
+        }
+    }
+
+    fn count_authentication(&self, is_first: bool) {
+        let metrics = &self.context.metrics;
+        metrics.authenticated(AuthWay::Socket, Ok(()));
+        if let Some(running) = &self.running
+            && is_first
+        {
+            metrics.session_auth.record(running.state.opened_at().elapsed());
         }
     }
 
@@ -237,6 +264,8 @@ impl ChatSession {
         });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
+            let found = outcome.as_ref().map(|turn| turn.state()).map_err(|error| error.code);
+            session.context.metrics.resumed(found);
             session.decide(ctx, |state, _, now, effects| state.on_resumed(&resume, outcome, now, effects));
         });
         ctx.spawn(decided);
@@ -250,6 +279,20 @@ impl ChatSession {
             }
         });
         ctx.spawn(decided);
+    }
+
+    /// Tells the peer why its socket ends.
+    fn close_with(&mut self, reason: CloseReason, text: &str, ctx: &mut Context) {
+        if self.running.is_some() {
+            if reason == CloseReason::MessageTooBig {
+                self.context.limiter.hit(Limit::MessageSize);
+            }
+            let code = reason.code();
+            log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
+            let description = Some(text.to_owned());
+            self.context.metrics.closed.increment(reason);
+            self.end(Some(ws::CloseReason { code: code.into(), description }), ctx);
+        }
     }
 
     /// Says goodbye and ends the actor; what was queued before still goes out, and nothing after it.
@@ -277,23 +320,22 @@ impl SocketHandler for ChatSession {
         answer
     }
 
+    fn on_pong(&mut self, payload: &[u8], ctx: &mut Context) {
+        self.decide(ctx, |state, _, now, effects| state.on_pong(payload, now, effects));
+    }
+
     fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {
         self.close(CloseReason::UnsupportedData, ctx);
     }
 
     fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
-        if self.running.is_some() {
-            if reason == CloseReason::MessageTooBig {
-                self.context.limiter.hit(Limit::MessageSize);
-            }
-            let code = reason.code();
-            log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
-            let description = Some(reason.text().to_owned());
-            self.end(Some(ws::CloseReason { code: code.into(), description }), ctx);
-        }
+        self.close_with(reason, reason.text(), ctx);
     }
 
     fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
+        if self.running.is_some() {
+            self.context.metrics.left.increment(Goodbye::of(code.map(u16::from)));
+        }
         self.end(code.map(ws::CloseReason::from), ctx);
     }
 }
@@ -353,6 +395,11 @@ impl Handler<SessionCommand> for ChatSession {
                 self.decide(ctx, |state, _, now, effects| state.on_follow(turn, now, effects));
             }
             SessionCommand::Close(reason) => self.close(reason, ctx),
+            SessionCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),
+            SessionCommand::Notice(frame) => {
+                let outgoing = Outgoing { frame, tokens: 0, seq: None };
+                self.decide(ctx, |_, _, _, effects| effects.push(Effect::Send(outgoing)));
+            }
             SessionCommand::GoAway { reconnect_after_ms } => {
                 self.decide(ctx, |state, _, _, effects| state.on_going_away(reconnect_after_ms, effects));
             }

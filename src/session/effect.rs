@@ -1,28 +1,36 @@
 //! What the decisions of a session come to: frames to send, and requests to others.
 
+use super::heartbeat::PING_BYTES;
 use crate::{
+    auth::Identity,
     domain::{ConversationId, TurnId, UserId},
     limiter::Limit,
     limits::MAX_PING_ID_BYTES,
     protocol::{
-        ApiError, ClientFrame, CloseReason, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong, ResumeFrame,
-        ServerFrame,
+        ApiError, ClientFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong,
+        ResumeFrame, ServerFrame,
     },
     turn::{Followed, Outgoing, TurnLog},
     workflow::{Question, is_client_id},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What the actor has to do.
 pub enum Effect {
     Send(Outgoing),
-    /// A WebSocket ping.
-    Ping,
+    /// A WebSocket ping with this payload.
+    Ping([u8; PING_BYTES]),
+    /// A ping was answered after this time.
+    RoundTrip(Duration),
     Close(CloseReason),
     /// A limit said no.
     Hit(Limit),
+    /// The client was told of an error.
+    Failed(ErrorCode),
     /// The user is known from now on.
-    Identified(UserId),
+    Identified(Arc<Identity>),
+    /// A try to authenticate failed.
+    NotIdentified(ErrorCode),
     Start(NewTurn),
     Resume {
         user_id: UserId,
@@ -78,7 +86,7 @@ pub(super) fn subject_of(resume: &ResumeFrame) -> ErrorSubject {
 }
 
 pub(super) fn send_error(error: &ApiError, about: &ErrorSubject, effects: &mut Vec<Effect>) {
-    effects.push(send(ServerFrame::Error(ErrorFrame::new(error, about))));
+    effects.extend([send(ServerFrame::Error(ErrorFrame::new(error, about))), Effect::Failed(error.code)]);
 }
 
 pub(super) fn send(frame: ServerFrame<'_>) -> Effect {

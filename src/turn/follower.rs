@@ -1,6 +1,7 @@
 //! Those who follow a turn, as its log sees them.
 
 use super::{Progress, TurnLog};
+use crate::metrics::Metrics;
 use actix::Recipient;
 use bytestring::ByteString;
 use std::sync::{
@@ -53,11 +54,17 @@ impl TurnSink for mpsc::Sender<TurnEvent> {
 pub struct Mailbox {
     sink: Arc<dyn TurnSink>,
     overflowed: Arc<AtomicBool>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Mailbox {
     pub fn new(sink: impl TurnSink + 'static) -> Self {
-        Self { sink: Arc::new(sink), overflowed: Arc::default() }
+        Self { sink: Arc::new(sink), overflowed: Arc::default(), metrics: None }
+    }
+
+    /// Counts how often there was no room.
+    pub fn counted(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// A follower of one more turn.
@@ -84,6 +91,10 @@ struct Place {
     behind: AtomicBool,
     holding: AtomicBool,
     next_seq: AtomicU32,
+    /// Where the reader was when its peer was last asked for a sign of life.
+    pinged_seq: AtomicU32,
+    /// Where it was when that sign was asked for which came last.
+    acknowledged_seq: AtomicU32,
 }
 
 impl Follower {
@@ -96,6 +107,9 @@ impl Follower {
         if let Err(event) = self.mailbox.sink.try_deliver(event) {
             self.fall_behind();
             self.mailbox.overflowed.store(true, Ordering::SeqCst);
+            if let Some(metrics) = &self.mailbox.metrics {
+                metrics.mailbox_full.increment();
+            }
             // The reader may have emptied its mailbox between the try and the marks, and would never look. If there is
             // room now, this event makes it look; if not, one that waits there does.
             let _ = self.mailbox.sink.try_deliver(event);
@@ -131,6 +145,28 @@ impl Follower {
     /// The seq of the token that it writes next.
     pub fn next_seq(&self) -> u32 {
         self.place.next_seq.load(Ordering::Relaxed)
+    }
+
+    /// The reader says that its peer has all before this one.
+    pub(super) fn begins_at(&self, next_seq: u32) {
+        self.came_to(next_seq);
+        self.place.pinged_seq.store(next_seq, Ordering::Relaxed);
+        self.place.acknowledged_seq.store(next_seq, Ordering::Relaxed);
+    }
+
+    /// The peer is asked for a sign of life, behind all that was written so far.
+    pub(super) fn pinged(&self) {
+        self.place.pinged_seq.store(self.next_seq(), Ordering::Relaxed);
+    }
+
+    /// The sign has come: what was written before it was asked for has arrived.
+    pub(super) fn acknowledged(&self) {
+        self.place.acknowledged_seq.store(self.place.pinged_seq.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The seq of the first token of which it is not known that it has arrived.
+    pub fn unacknowledged_seq(&self) -> u32 {
+        self.place.acknowledged_seq.load(Ordering::Relaxed)
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {

@@ -1,4 +1,4 @@
-//! What a process of this host has used, read from /proc.
+//! What a process of this host uses, read from /proc: this one, for its metrics, or another that is measured.
 
 use std::{fs, io, net::SocketAddr, time::Duration};
 
@@ -18,6 +18,19 @@ pub struct Usage {
     pub cpu: Duration,
     /// Resident memory, in bytes.
     pub resident: u64,
+}
+
+/// All that the metrics tell of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Statistics {
+    pub usage: Usage,
+    pub virtual_bytes: u64,
+    pub threads: u64,
+    /// Files and connections.
+    pub open_files: u64,
+    pub max_open_files: u64,
+    /// Unix time, in seconds.
+    pub started_at: f64,
 }
 
 impl Process {
@@ -43,11 +56,49 @@ impl Process {
     /// # Errors
     /// When the process is gone.
     pub fn usage(&self) -> io::Result<Usage> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        let ticks = cpu_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        self.usage_of(&self.read("stat")?, &self.read("status")?)
+    }
+
+    /// What this process uses, and may. It may take a while when very many files are open.
+    ///
+    /// # Errors
+    /// Where there is no /proc.
+    pub fn statistics_of_this() -> io::Result<Statistics> {
+        let this = Self::this();
+        let (stat, status) = (this.read("stat")?, this.read("status")?);
+        let number = |key| of_status(&status, key).ok_or(io::ErrorKind::InvalidData);
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let booted_at = fs::read_to_string("/proc/stat")?;
+        let booted_at = booted_at.lines().find_map(|line| line.strip_prefix("btime ")?.parse::<u32>().ok());
+        let started = started_after_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
+        let since_boot = Duration::from_millis(started * 1_000 / this.ticks_per_second);
+        Ok(Statistics {
+            usage: this.usage_of(&stat, &status)?,
+            virtual_bytes: number("VmSize:")? * 1024,
+            threads: number("Threads:")?,
+            open_files: this.open_files()?,
+            max_open_files: limit.current.unwrap_or(u64::MAX),
+            started_at: f64::from(booted_at.ok_or(io::ErrorKind::InvalidData)?) + since_boot.as_secs_f64(),
+        })
+    }
+
+    fn usage_of(&self, stat: &str, status: &str) -> io::Result<Usage> {
+        let ticks = cpu_ticks(stat).ok_or(io::ErrorKind::InvalidData)?;
         let cpu = Duration::from_millis(ticks * 1_000 / self.ticks_per_second);
-        Ok(Usage { cpu, resident: resident_kib(&status).ok_or(io::ErrorKind::InvalidData)? * 1024 })
+        Ok(Usage { cpu, resident: of_status(status, "VmRSS:").ok_or(io::ErrorKind::InvalidData)? * 1024 })
+    }
+
+    /// Newer kernels say how many there are as the size of the folder.
+    fn open_files(&self) -> io::Result<u64> {
+        let folder = format!("/proc/{}/fd", self.pid);
+        match fs::metadata(&folder)?.len() {
+            0 => Ok(fs::read_dir(&folder)?.count() as u64),
+            files => Ok(files),
+        }
+    }
+
+    fn read(&self, file: &str) -> io::Result<String> {
+        fs::read_to_string(format!("/proc/{}/{file}", self.pid))
     }
 }
 
@@ -96,14 +147,24 @@ fn inodes_listening_at(table: &str, port: u16) -> Vec<u64> {
     table.lines().skip(1).filter_map(line).collect()
 }
 
-/// utime + stime: the 14th and 15th field; the second is a name in brackets that may hold anything.
+/// utime + stime: the 14th and 15th field.
 fn cpu_ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    Some(of_stat(stat, 14)? + of_stat(stat, 15)?)
 }
 
-fn resident_kib(status: &str) -> Option<u64> {
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
+/// starttime: the 22nd field, since the start of the system.
+fn started_after_ticks(stat: &str) -> Option<u64> {
+    of_stat(stat, 22)
+}
+
+/// A field by its number, from 3 on; the second is a name in brackets that may hold anything.
+fn of_stat(stat: &str, field: usize) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(field - 3)?.parse().ok()
+}
+
+/// Sizes are in KiB.
+fn of_status(status: &str, key: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -129,6 +190,18 @@ mod tests {
         assert!(inodes_listening_at(table, 8001).is_empty());
         let stat = "7 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 100 23 0 0";
         assert_eq!(cpu_ticks(stat), Some(123));
-        assert_eq!(resident_kib("Name:\tx\nVmRSS:\t  12 kB\n"), Some(12));
+        assert_eq!(of_status("Name:\tx\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12));
+    }
+
+    #[test]
+    fn this_process_can_be_looked_at() {
+        let before = Process::statistics_of_this().unwrap();
+        let _files: Vec<_> = (0..10).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let now = Process::statistics_of_this().unwrap();
+        // Other tests open and close files meanwhile.
+        assert!(now.open_files > 10 && now.open_files < now.max_open_files, "{now:?}");
+        assert!(now.virtual_bytes > now.usage.resident && now.threads > 0, "{now:?}");
+        let age_s = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() - before.started_at;
+        assert!((-2.0..3_600.0).contains(&age_s), "{age_s}");
     }
 }

@@ -1,0 +1,118 @@
+//! Counters: one number, or one for each value of one or two labels. All are there from the start, at zero, so that the
+//! first event of its kind is seen as an increase.
+
+use super::Label;
+use std::{
+    marker::PhantomData,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A counter for each value of a label.
+#[derive(Debug)]
+pub struct Counters<L> {
+    counters: Box<[Counter]>,
+    label: PhantomData<L>,
+}
+
+impl<L: Label> Counters<L> {
+    pub fn increment(&self, label: L) {
+        increment(&self.counters, label.index());
+    }
+
+    pub fn get(&self, label: L) -> u64 {
+        self.counters[label.index()].get()
+    }
+
+    pub fn each(&self) -> impl Iterator<Item = (L, u64)> {
+        L::ALL.iter().map(|label| (*label, self.get(*label)))
+    }
+}
+
+impl<L: Label> Default for Counters<L> {
+    fn default() -> Self {
+        Self { counters: counters(L::ALL.len()), label: PhantomData }
+    }
+}
+
+/// A counter for each pair of two labels' values.
+#[derive(Debug)]
+pub struct CounterPairs<A, B> {
+    counters: Box<[Counter]>,
+    labels: PhantomData<(A, B)>,
+}
+
+impl<A: Label, B: Label> CounterPairs<A, B> {
+    pub fn increment(&self, first: A, second: B) {
+        increment(&self.counters, Self::index(first, second));
+    }
+
+    pub fn get(&self, first: A, second: B) -> u64 {
+        self.counters[Self::index(first, second)].get()
+    }
+
+    pub fn each(&self) -> impl Iterator<Item = (A, B, u64)> {
+        A::ALL.iter().flat_map(|first| B::ALL.iter().map(|second| (*first, *second, self.get(*first, *second))))
+    }
+
+    fn index(first: A, second: B) -> usize {
+        first.index() * B::ALL.len() + second.index()
+    }
+}
+
+impl<A: Label, B: Label> Default for CounterPairs<A, B> {
+    fn default() -> Self {
+        Self { counters: counters(A::ALL.len() * B::ALL.len()), labels: PhantomData }
+    }
+}
+
+/// A value that its label's list lacks is a mistake that must not end a session.
+fn increment(counters: &[Counter], index: usize) {
+    debug_assert!(index < counters.len(), "a label has a value that is not in its list");
+    if let Some(counter) = counters.get(index) {
+        counter.increment();
+    }
+}
+
+fn counters(count: usize) -> Box<[Counter]> {
+    (0..count).map(|_| Counter::default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{FinishReason, ProviderErrorKind},
+        metrics::ModelTask,
+    };
+
+    #[test]
+    fn each_value_is_counted_for_itself() {
+        let (one, pairs) = (Counters::default(), CounterPairs::default());
+        one.increment(FinishReason::Length);
+        pairs.increment(ModelTask::Generate, ProviderErrorKind::Timeout);
+        pairs.increment(ModelTask::Generate, ProviderErrorKind::Timeout);
+        assert_eq!(one.each().map(|(_, count)| count).collect::<Vec<_>>(), [0, 1, 0, 0]);
+        for (task, kind, count) in pairs.each() {
+            let expected = u64::from(task == ModelTask::Generate && kind == ProviderErrorKind::Timeout) * 2;
+            assert_eq!(count, expected, "{task:?} {kind:?}");
+        }
+        assert_eq!(pairs.each().count(), 2 * ProviderErrorKind::ALL.len());
+    }
+}

@@ -1,0 +1,411 @@
+//! The page that Prometheus reads: OpenMetrics text, or the older format for those who ask for it.
+//!
+//! `docs/OPERATIONS.md` lists what is here; a test holds it to that.
+
+use super::{HistogramSnapshot, Label, Live, Metrics, SessionCount, TurnStep};
+use crate::process::Statistics;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text},
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+};
+
+/// What every name of ours begins with.
+const PREFIX: &str = "switchboard";
+
+/// How the page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    OpenMetrics,
+    /// The text format of Prometheus, version 0.0.4.
+    Text,
+}
+
+impl Format {
+    /// What the `Accept` header of a scrape asks for. OpenMetrics, unless plain text is asked for and OpenMetrics is not.
+    pub fn accepted(accept: &str) -> Self {
+        let names = |name: &str| accept.to_ascii_lowercase().contains(name);
+        if names("text/plain") && !names("application/openmetrics-text") { Self::Text } else { Self::OpenMetrics }
+    }
+
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+impl Metrics {
+    /// The whole page. `process`: what this process uses, where that is known.
+    ///
+    /// # Errors
+    /// Only when the encoder fails, which writing to memory does not.
+    pub fn expose(
+        self: &Arc<Self>,
+        live: Live,
+        process: Option<Statistics>,
+        format: Format,
+    ) -> Result<String, fmt::Error> {
+        let mut ours = Registry::with_prefix(PREFIX);
+        ours.register_collector(Box::new(Ours { metrics: Arc::clone(self), live }));
+        let mut page = String::with_capacity(32 * 1024);
+        text::encode_registry(&mut page, &ours)?;
+        if let Some(process) = process {
+            // Under the names that every exporter has for them.
+            let mut of_process = Registry::with_prefix("process");
+            of_process.register_collector(Box::new(OfProcess(process)));
+            text::encode_registry(&mut page, &of_process)?;
+        }
+        text::encode_eof(&mut page)?;
+        Ok(match format {
+            Format::OpenMetrics => page,
+            Format::Text => as_text(&page),
+        })
+    }
+}
+
+/// OpenMetrics names a family without the ending of its samples; the older format names the samples, and knows no `info`.
+fn as_text(page: &str) -> String {
+    let mut text = String::with_capacity(page.len());
+    let mut help = None;
+    for line in page.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            // It waits for its type, which says how the family is called.
+            (Some("#"), Some("HELP"), Some(_), Some(what)) => help = Some(what),
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                let (ending, kind) = match kind {
+                    "counter" => ("_total", kind),
+                    "info" => ("_info", "gauge"),
+                    _ => ("", kind),
+                };
+                if let Some(help) = help.take() {
+                    let _ = writeln!(text, "# HELP {name}{ending} {help}");
+                }
+                let _ = writeln!(text, "# TYPE {name}{ending} {kind}");
+            }
+            (Some("#"), ..) => {}
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+/// The labels of one series.
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+/// Writes families.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn gauge<'l>(
+        &mut self,
+        name: &str,
+        unit: Option<Unit>,
+        help: &str,
+        series: impl IntoIterator<Item = (Labels<'l>, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        for (labels, value) in series {
+            let gauge = ConstGauge::new(value);
+            match labels.is_empty() {
+                true => family.encode_gauge(&value)?,
+                false => gauge.encode(family.encode_family(&labels)?)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn counter<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (Labels<'l>, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in series {
+            match labels.is_empty() {
+                true => family.encode_counter::<NoLabelSet, _, f64>(&value, None)?,
+                false => family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Of seconds.
+    fn histogram<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (Labels<'l>, HistogramSnapshot)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (labels, snapshot) in series {
+            let (count, mut before) = (snapshot.count(), 0);
+            // The encoder adds them up again.
+            let own = |(bound, up_to): (f64, u64)| (bound, up_to - std::mem::replace(&mut before, up_to));
+            let buckets: Vec<_> = snapshot.buckets.iter().copied().map(own).collect();
+            match labels.is_empty() {
+                true => family.encode_histogram::<NoLabelSet>(snapshot.sum, count, &buckets, None)?,
+                false => family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                    snapshot.sum,
+                    count,
+                    &buckets,
+                    None,
+                )?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A family of one series without labels.
+fn one<'l, T>(value: T) -> [(Labels<'l>, T); 1] {
+    [(Labels::new(), value)]
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[derive(Debug)]
+struct Ours {
+    metrics: Arc<Metrics>,
+    live: Live,
+}
+
+impl Collector for Ours {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = Families(encoder);
+        self.server(&mut families)?;
+        self.sessions(&mut families)?;
+        self.turns(&mut families)?;
+        self.latencies(&mut families)?;
+        self.failures(&mut families)
+    }
+}
+
+impl Ours {
+    fn server(&self, families: &mut Families<'_>) -> fmt::Result {
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        families.0.encode_descriptor("build", "The program.", None, MetricType::Info)?.encode_info(&version)?;
+        let accepting = one(u64::from(self.live.accepting));
+        families.gauge(
+            "accepting",
+            None,
+            "1 while new sessions and turns are taken, 0 while the server empties.",
+            accepting,
+        )
+    }
+
+    fn sessions(&self, families: &mut Families<'_>) -> fmt::Result {
+        let Self { metrics, live } = self;
+        let open = live.sessions.iter().map(|SessionCount { state, dialect, sessions }| {
+            (vec![("state", *state), ("dialect", dialect.value())], count(*sessions))
+        });
+        families.gauge("sessions", None, "WebSockets that are open.", open)?;
+        families.gauge("users", None, "Users with an open WebSocket.", one(count(live.users)))?;
+        families.counter("sessions_opened", "WebSockets that were opened.", one(live.sessions_opened))?;
+        let codes: Vec<_> = metrics.closed.each().map(|(reason, _)| reason.code().to_string()).collect();
+        let closed = metrics.closed.each().zip(&codes).map(|((reason, count), code)| {
+            (vec![("by", "server"), ("code", code.as_str()), ("reason", reason.value())], count)
+        });
+        let left = metrics
+            .left
+            .each()
+            .map(|(goodbye, count)| (vec![("by", "client"), ("code", goodbye.value()), ("reason", "")], count));
+        families.counter("sessions_closed", "WebSockets that ended, by who ended them.", closed.chain(left))?;
+        let stalled = one(live.sessions_stalled);
+        families.counter("sessions_stalled", "WebSockets given up because their peer did not read.", stalled)?;
+        let auth = metrics.auth.each();
+        let auth = auth.map(|(way, result, count)| (vec![("way", way.value()), ("result", result.value())], count));
+        families.counter("auth_attempts", "Tries to prove who somebody is.", auth)?;
+        let resumes = metrics.resumes.each().map(|(outcome, count)| (vec![("outcome", outcome.value())], count));
+        families.counter("resumes", "Wishes to resume a turn.", resumes)?;
+        let full = one(metrics.mailbox_full.get());
+        families.counter("mailbox_full", "Times that a reader had no room for an event, and fell behind.", full)?;
+        let waiting = one(live.bytes_waiting);
+        families.gauge(
+            "waiting",
+            Some(Unit::Bytes),
+            "Text of turns that readers which are behind have yet to take.",
+            waiting,
+        )
+    }
+
+    fn turns(&self, families: &mut Families<'_>) -> fmt::Result {
+        let Self { metrics, live } = self;
+        families.gauge("turns_running", None, "Turns that run.", one(count(live.turns_running)))?;
+        let limit = one(count(live.max_running_turns));
+        families.gauge("turns_running_limit", None, "Turns that may run at once.", limit)?;
+        families.gauge("turns_waiting", None, "Turns that wait for a free place.", one(count(live.turns_waiting)))?;
+        let retained = one(count(live.turns_retained));
+        families.gauge("turns_retained", None, "Turns that ended a short while ago, still in memory.", retained)?;
+        families.counter("turns_started", "Turns that got a place.", one(live.turns_started))?;
+        let ended = metrics.specialists.iter().flat_map(|(name, ended)| {
+            ended.each().map(move |(reason, count)| {
+                (vec![("specialist", name.as_str()), ("finish_reason", reason.value())], count)
+            })
+        });
+        families.counter("turns_ended", "Turns that ended.", ended)?;
+        families.counter("tokens", "Tokens of all answers.", one(metrics.tokens()))?;
+        families.counter("tokens_sent", "Tokens sent to WebSockets.", one(live.tokens_sent))
+    }
+
+    fn latencies(&self, families: &mut Families<'_>) -> fmt::Result {
+        let metrics = &self.metrics;
+        let mut plain =
+            |name, help, histogram: &super::Histogram| families.histogram(name, help, one(histogram.snapshot()));
+        plain(
+            "session_auth",
+            "From the opening of a WebSocket to its first successful authentication.",
+            &metrics.session_auth,
+        )?;
+        plain("first_token", "From a question to the first token of its answer.", &metrics.first_token)?;
+        plain("token_interval", "Between two tokens of an answer.", &metrics.token_interval)?;
+        plain("turn", "From a question to the end of its turn.", &metrics.turn)?;
+        plain("password_hash", "One hash of a password, without the wait for a free thread.", &metrics.password_hash)?;
+        plain("store_commit", "One transaction of the store's writer, with its sync.", &metrics.store_commit)?;
+        let steps = TurnStep::ALL.iter().zip(&metrics.steps);
+        let steps = steps.map(|(step, histogram)| (vec![("step", step.value())], histogram.snapshot()));
+        families.histogram("turn_step", "One step of a turn.", steps)
+    }
+
+    fn failures(&self, families: &mut Families<'_>) -> fmt::Result {
+        let Self { metrics, live } = self;
+        let errors = metrics.errors.each();
+        let errors =
+            errors.map(|(surface, code, count)| (vec![("surface", surface.value()), ("code", code.value())], count));
+        families.counter("errors", "Errors that clients were told of.", errors)?;
+        let provider = metrics.provider_errors.each();
+        let provider =
+            provider.map(|(task, kind, count)| (vec![("task", task.value()), ("kind", kind.value())], count));
+        families.counter("provider_errors", "Failures of the model's server.", provider)?;
+        let store =
+            metrics.store_errors.each().map(|(operation, count)| (vec![("operation", operation.value())], count));
+        families.counter("store_errors", "Failures of the database.", store)?;
+        families.counter(
+            "store_changes",
+            "Changes that the store's writer committed.",
+            one(metrics.store_changes.get()),
+        )?;
+        let unstored = one(count(live.answers_unstored));
+        families.gauge("answers_unstored", None, "Answers in memory that the store has not taken.", unstored)?;
+        let limits = live.limits.iter().map(|limit| (vec![("limit", limit.limit)], limit.hits));
+        families.counter("limit_hits", "Times that a limit said no.", limits)
+    }
+}
+
+#[derive(Debug)]
+struct OfProcess(Statistics);
+
+impl Collector for OfProcess {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = Families(encoder);
+        let Statistics { usage, virtual_bytes, threads, open_files, max_open_files, started_at } = self.0;
+        let mut cpu = families.0.encode_descriptor(
+            "cpu",
+            "Time on processors, of users and the system.",
+            Some(&Unit::Seconds),
+            MetricType::Counter,
+        )?;
+        cpu.encode_counter::<NoLabelSet, _, f64>(&usage.cpu.as_secs_f64(), None)?;
+        let bytes = || Some(Unit::Bytes);
+        families.gauge("resident_memory", bytes(), "Memory in use.", one(usage.resident))?;
+        families.gauge("virtual_memory", bytes(), "Memory that is addressed.", one(virtual_bytes))?;
+        families.gauge("threads", None, "Threads.", one(threads))?;
+        families.gauge("open_fds", None, "Files and connections that are open.", one(open_files))?;
+        families.gauge("max_fds", None, "Files and connections that may be open.", one(max_open_files))?;
+        let mut started = families.0.encode_descriptor(
+            "start_time",
+            "When the process began, since 1970.",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        started.encode_gauge(&started_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{LimitCount, ModelTask};
+    use crate::{domain::ProviderErrorKind, protocol::Dialect};
+    use std::time::Duration;
+
+    fn page(format: Format) -> String {
+        let metrics = Arc::new(Metrics::new(&["specs".to_owned()]));
+        metrics.first_token.record(Duration::from_millis(2));
+        metrics.provider_errors.increment(ModelTask::Generate, ProviderErrorKind::Timeout);
+        let live = Live {
+            sessions: vec![SessionCount { state: "idle", dialect: Dialect::V2, sessions: 3 }],
+            limits: vec![LimitCount { limit: "frames", hits: 7 }],
+            ..Live::default()
+        };
+        metrics.expose(live, None, format).unwrap()
+    }
+
+    #[track_caller]
+    fn expect(page: &str, line: &str) {
+        assert!(page.lines().any(|have| have == line), "no {line} in\n{page}");
+    }
+
+    #[test]
+    fn open_metrics_has_families_with_units() {
+        let page = page(Format::OpenMetrics);
+        for line in [
+            "# TYPE switchboard_build info",
+            "# TYPE switchboard_limit_hits counter",
+            "switchboard_limit_hits_total{limit=\"frames\"} 7",
+            "switchboard_sessions{state=\"idle\",dialect=\"chat.v2\"} 3",
+            "switchboard_provider_errors_total{task=\"generate\",kind=\"timeout\"} 1",
+            "# TYPE switchboard_first_token_seconds histogram",
+            "# UNIT switchboard_first_token_seconds seconds",
+            "switchboard_first_token_seconds_bucket{le=\"0.001\"} 0",
+            "switchboard_first_token_seconds_bucket{le=\"0.0025\"} 1",
+            "switchboard_first_token_seconds_bucket{le=\"+Inf\"} 1",
+            "switchboard_first_token_seconds_count 1",
+            "switchboard_waiting_bytes 0",
+        ] {
+            expect(&page, line);
+        }
+        assert!(page.ends_with("\n# EOF\n"));
+    }
+
+    #[test]
+    fn plain_text_names_its_samples() {
+        let page = page(Format::Text);
+        for line in [
+            "# TYPE switchboard_build_info gauge",
+            "# TYPE switchboard_limit_hits_total counter",
+            "# HELP switchboard_limit_hits_total Times that a limit said no.",
+            "switchboard_limit_hits_total{limit=\"frames\"} 7",
+            "# TYPE switchboard_first_token_seconds histogram",
+        ] {
+            expect(&page, line);
+        }
+        assert!(!page.contains("# EOF") && !page.contains("# UNIT"));
+    }
+
+    #[test]
+    fn who_asks_for_plain_text_gets_it() {
+        for (accept, format) in [
+            ("", Format::OpenMetrics),
+            ("*/*", Format::OpenMetrics),
+            ("text/plain", Format::Text),
+            ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Format::Text),
+            ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5", Format::OpenMetrics),
+        ] {
+            assert_eq!(Format::accepted(accept), format, "{accept}");
+        }
+    }
+}

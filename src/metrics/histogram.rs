@@ -1,0 +1,169 @@
+//! Durations in buckets, cheap enough for every token: no lock, no lookup, no clock.
+//!
+//! Threads that record at the same time would take the same cache line from each other; so each thread writes to one of a
+//! few shards, and who reads adds them up.
+
+use std::{
+    array,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// Threads beyond these share a shard. A power of two.
+const SHARDS: usize = 16;
+/// The most buckets, the one without a bound among them.
+const MAX_BUCKETS: usize = 20;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+const _: () = assert!(SHARDS.is_power_of_two());
+
+/// How often something took how long.
+#[derive(Debug)]
+pub struct Histogram {
+    /// Each bucket's upper bound, which belongs to it, in nanoseconds; behind the last is one more, without a bound.
+    bounds: &'static [u64],
+    shards: Box<[Shard; SHARDS]>,
+}
+
+/// A cache line, or two where the processor fetches them in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard {
+    buckets: [AtomicU64; MAX_BUCKETS],
+    sum_nanos: AtomicU64,
+}
+
+/// A histogram as it was at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistogramSnapshot {
+    /// Each bucket's upper bound in seconds, and how many were in it or in one before it. The last bound is infinite.
+    pub buckets: Vec<(f64, u64)>,
+    /// In seconds.
+    pub sum: f64,
+}
+
+impl HistogramSnapshot {
+    /// How many were recorded.
+    pub fn count(&self) -> u64 {
+        self.buckets.last().map_or(0, |(_, count)| *count)
+    }
+}
+
+impl Histogram {
+    /// `bounds`: upper bounds in nanoseconds, rising.
+    pub const fn check(bounds: &[u64]) {
+        assert!(bounds.len() < MAX_BUCKETS, "more buckets than there is room for");
+        let mut index = 1;
+        while index < bounds.len() {
+            assert!(bounds[index - 1] < bounds[index], "bounds rise");
+            index += 1;
+        }
+    }
+
+    /// `bounds`: upper bounds in nanoseconds that passed [`Histogram::check`].
+    pub fn new(bounds: &'static [u64]) -> Self {
+        Self { bounds, shards: Box::new(array::from_fn(|_| Shard::default())) }
+    }
+
+    pub fn record(&self, took: Duration) {
+        let nanos = took.as_secs().saturating_mul(NANOS_PER_SECOND).saturating_add(u64::from(took.subsec_nanos()));
+        // Without a branch: which bucket it is cannot be predicted, and there are few of them.
+        let bucket: usize = self.bounds.iter().map(|bound| usize::from(nanos > *bound)).sum();
+        let shard = &self.shards[this_shard()];
+        shard.buckets[bucket].fetch_add(1, Relaxed);
+        shard.sum_nanos.fetch_add(nanos, Relaxed);
+    }
+
+    pub fn snapshot(&self) -> HistogramSnapshot {
+        let infinite = [f64::INFINITY];
+        let bounds = self.bounds.iter().map(|nanos| seconds(*nanos)).chain(infinite);
+        let mut count = 0;
+        let buckets = bounds.enumerate().map(|(index, bound)| {
+            count += self.shards.iter().map(|shard| shard.buckets[index].load(Relaxed)).sum::<u64>();
+            (bound, count)
+        });
+        let buckets = buckets.collect();
+        let sum = self.shards.iter().map(|shard| shard.sum_nanos.load(Relaxed)).fold(0_u64, u64::saturating_add);
+        HistogramSnapshot { buckets, sum: seconds(sum) }
+    }
+
+    /// How many were recorded.
+    pub fn count(&self) -> u64 {
+        self.shards.iter().flat_map(|shard| &shard.buckets).map(|bucket| bucket.load(Relaxed)).sum()
+    }
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { buckets: array::from_fn(|_| AtomicU64::new(0)), sum_nanos: AtomicU64::new(0) }
+    }
+}
+
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / NANOS_PER_SECOND as f64
+}
+
+/// The shard of this thread.
+fn this_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static SHARD: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
+    }
+    SHARD.with(|shard| *shard) % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{hint::black_box, time::Instant};
+
+    const BOUNDS: &[u64] = &[1_000_000, 2_500_000, 1_000_000_000];
+    const _: () = Histogram::check(BOUNDS);
+
+    #[test]
+    fn a_bound_belongs_to_its_bucket() {
+        let histogram = Histogram::new(BOUNDS);
+        for micros in [0, 1_000, 1_001, 2_500, 999_999, 1_000_001, 3_000_000] {
+            histogram.record(Duration::from_micros(micros));
+        }
+        histogram.record(Duration::MAX);
+        let HistogramSnapshot { buckets, .. } = histogram.snapshot();
+        assert_eq!(buckets, [(0.001, 2), (0.0025, 4), (1.0, 5), (f64::INFINITY, 8)]);
+        assert_eq!((histogram.count(), histogram.snapshot().count()), (8, 8));
+    }
+
+    #[test]
+    fn what_all_threads_record_is_added_up() {
+        let histogram = Histogram::new(BOUNDS);
+        std::thread::scope(|scope| {
+            for _ in 0..2 * SHARDS {
+                scope.spawn(|| (0..1_000).for_each(|_| histogram.record(Duration::from_millis(2))));
+            }
+        });
+        let snapshot = histogram.snapshot();
+        assert_eq!(snapshot.count(), 2_000 * SHARDS as u64);
+        assert!((snapshot.sum - 4.0 * SHARDS as f64).abs() < 1e-9, "{snapshot:?}");
+    }
+
+    /// `cargo test --release --lib what_a_record_costs -- --ignored --nocapture`
+    #[test]
+    #[ignore = "a measurement, not a test"]
+    fn what_a_record_costs() {
+        const RECORDS: u32 = 20_000_000;
+        let histogram = Histogram::new(crate::metrics::TOKEN_INTERVAL_BOUNDS);
+        for threads in [1_u32, 2, 4] {
+            let began = Instant::now();
+            std::thread::scope(|scope| {
+                for thread in 0..threads {
+                    let histogram = &histogram;
+                    scope.spawn(move || {
+                        for index in 0..RECORDS {
+                            histogram.record(Duration::from_micros(u64::from(black_box(index + thread) % 120_000)));
+                        }
+                    });
+                }
+            });
+            println!("{threads} threads: {:?} a record", began.elapsed() / RECORDS);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What the server counts and measures, and how Prometheus reads it.
+//!
+//! Everybody who counts holds an `Arc<Metrics>`. What others know anyway (who is connected, which turns run, how often a
+//! limit said no) is not counted again: it comes as [`Live`] when somebody asks. Knows nothing of sessions, actors or HTTP.
+
+mod counter;
+mod exposition;
+mod histogram;
+mod label;
+mod live;
+
+pub use counter::{Counter, CounterPairs, Counters};
+pub use exposition::Format;
+pub use histogram::{Histogram, HistogramSnapshot};
+pub use label::{AuthResult, AuthWay, Goodbye, Label, ModelTask, Resumption, StoreOperation, Surface, TurnStep};
+pub use live::{LimitCount, Live, SessionCount};
+
+use crate::{
+    domain::{FinishReason, ProviderErrorKind},
+    protocol::{CloseReason, ErrorCode, TurnState},
+};
+use serde::Serialize;
+use std::time::Duration;
+
+const US: u64 = 1_000;
+const MS: u64 = 1_000 * US;
+const S: u64 = 1_000 * MS;
+
+/// Of what a client waits for.
+const WAIT_BOUNDS: &[u64] = &[
+    500 * US,
+    MS,
+    2_500 * US,
+    5 * MS,
+    10 * MS,
+    25 * MS,
+    50 * MS,
+    100 * MS,
+    250 * MS,
+    500 * MS,
+    S,
+    2_500 * MS,
+    5 * S,
+    10 * S,
+    30 * S,
+    60 * S,
+];
+/// Of the time between two tokens: models say ten to two hundred a second.
+const TOKEN_INTERVAL_BOUNDS: &[u64] = &[
+    100 * US,
+    MS,
+    2_500 * US,
+    5 * MS,
+    10 * MS,
+    20 * MS,
+    30 * MS,
+    50 * MS,
+    75 * MS,
+    100 * MS,
+    150 * MS,
+    250 * MS,
+    500 * MS,
+    S,
+    2_500 * MS,
+    10 * S,
+];
+/// Of a whole turn.
+const TURN_BOUNDS: &[u64] = &[
+    5 * MS,
+    25 * MS,
+    100 * MS,
+    250 * MS,
+    500 * MS,
+    S,
+    2_500 * MS,
+    5 * S,
+    10 * S,
+    20 * S,
+    30 * S,
+    60 * S,
+    120 * S,
+    300 * S,
+    600 * S,
+];
+/// Of one piece of work within the server.
+const WORK_BOUNDS: &[u64] = &[
+    100 * US,
+    250 * US,
+    500 * US,
+    MS,
+    2_500 * US,
+    5 * MS,
+    10 * MS,
+    25 * MS,
+    50 * MS,
+    100 * MS,
+    250 * MS,
+    500 * MS,
+    S,
+    2_500 * MS,
+    5 * S,
+    10 * S,
+];
+
+const _: () = {
+    Histogram::check(WAIT_BOUNDS);
+    Histogram::check(TOKEN_INTERVAL_BOUNDS);
+    Histogram::check(TURN_BOUNDS);
+    Histogram::check(WORK_BOUNDS);
+};
+
+/// The specialist of a turn that ended before one was chosen.
+const NO_SPECIALIST: &str = "none";
+
+/// The counters and histograms of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Those of the configuration, and [`NO_SPECIALIST`] as the last; each with how its turns ended.
+    specialists: Vec<(String, Counters<FinishReason>)>,
+    pub auth: CounterPairs<AuthWay, AuthResult>,
+    /// Sessions that the server ended.
+    pub closed: Counters<CloseReason>,
+    /// Sessions that their peer ended.
+    pub left: Counters<Goodbye>,
+    pub errors: CounterPairs<Surface, ErrorCode>,
+    pub provider_errors: CounterPairs<ModelTask, ProviderErrorKind>,
+    pub resumes: Counters<Resumption>,
+    /// A reader had no room for an event, and fell behind.
+    pub mailbox_full: Counter,
+    pub store_errors: Counters<StoreOperation>,
+    /// Changes that were committed, several at once mostly.
+    pub store_changes: Counter,
+    /// From the upgrade to the first success.
+    pub session_auth: Histogram,
+    /// From the question's arrival at the workflow to its first token.
+    pub first_token: Histogram,
+    pub token_interval: Histogram,
+    pub turn: Histogram,
+    /// In the order of [`TurnStep::ALL`].
+    steps: Vec<Histogram>,
+    pub password_hash: Histogram,
+    pub store_commit: Histogram,
+}
+
+impl Default for Metrics {
+    /// Without specialists.
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+impl Metrics {
+    pub fn new(specialists: &[String]) -> Self {
+        let names = specialists.iter().map(String::as_str).chain([NO_SPECIALIST]);
+        Self {
+            specialists: names.map(|name| (name.to_owned(), Counters::default())).collect(),
+            auth: CounterPairs::default(),
+            closed: Counters::default(),
+            left: Counters::default(),
+            errors: CounterPairs::default(),
+            provider_errors: CounterPairs::default(),
+            resumes: Counters::default(),
+            mailbox_full: Counter::default(),
+            store_errors: Counters::default(),
+            store_changes: Counter::default(),
+            session_auth: Histogram::new(WAIT_BOUNDS),
+            first_token: Histogram::new(WAIT_BOUNDS),
+            token_interval: Histogram::new(TOKEN_INTERVAL_BOUNDS),
+            turn: Histogram::new(TURN_BOUNDS),
+            steps: TurnStep::ALL.iter().map(|_| Histogram::new(WORK_BOUNDS)).collect(),
+            password_hash: Histogram::new(WORK_BOUNDS),
+            store_commit: Histogram::new(WORK_BOUNDS),
+        }
+    }
+
+    /// Somebody tried to prove who they are.
+    pub fn authenticated(&self, way: AuthWay, outcome: Result<(), ErrorCode>) {
+        self.auth.increment(way, AuthResult::of(outcome));
+    }
+
+    /// Somebody wanted to resume a turn; `outcome`: how far the turn was.
+    pub fn resumed(&self, outcome: Result<TurnState, ErrorCode>) {
+        self.resumes.increment(match outcome {
+            Ok(TurnState::Streaming) => Resumption::Live,
+            Ok(TurnState::Complete | TurnState::Interrupted) => Resumption::Replayed,
+            Err(ErrorCode::ResumeUnavailable) => Resumption::Unavailable,
+            Err(_) => Resumption::Refused,
+        });
+    }
+
+    /// A turn ended, `took` after its question came. A `specialist` that the configuration does not name counts as none.
+    pub fn turn_ended(&self, specialist: &str, reason: FinishReason, took: Duration) {
+        let known = self.specialists.iter().find(|(name, _)| name == specialist).or(self.specialists.last());
+        if let Some((_, ended)) = known {
+            ended.increment(reason);
+        }
+        self.turn.record(took);
+    }
+
+    pub fn step(&self, step: TurnStep, took: Duration) {
+        self.steps[step.index()].record(took);
+    }
+
+    /// Tokens of all answers: each was the first, or came some time behind another.
+    pub fn tokens(&self) -> u64 {
+        self.first_token.count() + self.token_interval.count()
+    }
+
+    /// What the operators' page draws.
+    pub fn snapshot(&self) -> MetricsSnapshot {
+        let ended = |reason| self.specialists.iter().map(|(_, ended)| ended.get(reason)).sum();
+        MetricsSnapshot {
+            tokens: self.tokens(),
+            turns_ended: FinishReason::ALL.map(|reason| TurnsEnded { reason, turns: ended(reason) }).to_vec(),
+            errors: self.errors.each().map(|(_, _, count)| count).sum(),
+            first_token: self.first_token.snapshot().into(),
+        }
+    }
+}
+
+/// A few numbers since the start of the server. Whoever keeps an earlier one gets the rates of the time between by
+/// subtracting.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct MetricsSnapshot {
+    /// Tokens of all answers.
+    pub tokens: u64,
+    pub turns_ended: Vec<TurnsEnded>,
+    /// Errors that were answered, of every code.
+    pub errors: u64,
+    /// How long questions waited for their first token.
+    pub first_token: Vec<Bucket>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct TurnsEnded {
+    pub reason: FinishReason,
+    pub turns: u64,
+}
+
+/// How many took at most so long.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Bucket {
+    /// In seconds; absent for the last one, which has no bound.
+    pub up_to_s: Option<f64>,
+    /// Those of all buckets before it are among them.
+    pub count: u64,
+}
+
+impl From<HistogramSnapshot> for Vec<Bucket> {
+    fn from(snapshot: HistogramSnapshot) -> Self {
+        let bucket = |(bound, count): (f64, u64)| Bucket { up_to_s: bound.is_finite().then_some(bound), count };
+        snapshot.buckets.into_iter().map(bucket).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_has_what_happened() {
+        let metrics = Metrics::new(&["specs".to_owned()]);
+        metrics.first_token.record(Duration::from_millis(3));
+        metrics.token_interval.record(Duration::from_millis(20));
+        metrics.token_interval.record(Duration::from_millis(20));
+        metrics.turn_ended("specs", FinishReason::Stop, Duration::from_secs(1));
+        metrics.turn_ended("", FinishReason::Cancelled, Duration::from_secs(1));
+        metrics.turn_ended("whatever somebody says", FinishReason::Cancelled, Duration::from_secs(1));
+        metrics.errors.increment(Surface::Http, ErrorCode::NotFound);
+        metrics.errors.increment(Surface::Turn, ErrorCode::UpstreamTimeout);
+        let snapshot = metrics.snapshot();
+        assert_eq!((snapshot.tokens, snapshot.errors), (3, 2));
+        assert_eq!(snapshot.turns_ended.iter().map(|ended| ended.turns).collect::<Vec<_>>(), [1, 0, 2, 0]);
+        let within_5_ms = Bucket { up_to_s: Some(0.005), count: 1 };
+        assert!(snapshot.first_token.contains(&within_5_ms), "{snapshot:?}");
+        assert_eq!(snapshot.first_token.last(), Some(&Bucket { up_to_s: None, count: 1 }));
+    }
+
+    #[test]
+    fn a_wish_to_resume_has_one_outcome() {
+        let metrics = Metrics::default();
+        metrics.resumed(Ok(TurnState::Streaming));
+        metrics.resumed(Ok(TurnState::Interrupted));
+        metrics.resumed(Err(ErrorCode::ResumeUnavailable));
+        metrics.resumed(Err(ErrorCode::Forbidden));
+        assert!(metrics.resumes.each().all(|(_, count)| count == 1));
+    }
+}
