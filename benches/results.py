@@ -1,8 +1,7 @@
 """What the reports of the load generator say, as the few numbers that are compared. Pure: no server, no file, no clock."""
 
+import math
 import statistics
-
-MICROSECOND_PER_S = 1e6
 
 
 def streaming(report, interval_ms):
@@ -20,6 +19,7 @@ def streaming(report, interval_ms):
         "late_p50_ms": late["p50"],
         "late_p99_ms": late["p99"],
         "generator_cores": generator_cores(report),
+        "tokens_per_frame": report["tokens"]["received"] / max(1, report["tokens"]["frames"]),
     }
 
 
@@ -94,8 +94,6 @@ def paired_ratio(runs, floor_runs, key):
 
 def growth(points):
     """The exponent p of y ~ x^p, least squares over logarithms: 1 is linear, 2 quadratic."""
-    import math
-
     xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
     slope, _ = statistics.linear_regression(xs, ys)
     return slope

@@ -1,129 +1,163 @@
 #!/usr/bin/env python3
 """Measures Switchboard beside minimal servers of the same job, in one run on one machine. `make bench` runs it.
 
-All servers are measured by the same generator, `switchboard load`, one at a time and in turns: floor, axum, …, Switchboard,
-floor, … Each number is the median of the rounds. CPU is the server's own CPU time, so that other work on the machine
-disturbs it little; times on the clock are disturbed by it. Everything stays on this machine (127.0.0.1) and is bounded in time.
+What is measured, and how, is told in docs/BENCHMARKS.md, which this writes. Everything stays on this machine (127.0.0.1), is bounded
+in time, and ends what it started.
+
+    run.py full     everything; writes docs/BENCHMARKS.md and target/peers/results.json
+    run.py quick    1,000 connections and the servers in Rust; prints
+    run.py smoke    every server and every measurement for a few seconds; fails when something went wrong
 """
 
 import argparse
+import datetime
 import json
 import os
+import platform
+import re
 import resource
 import signal
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-import results
-from servers import FLOOR, OTHER_PEERS, ROOT, RUST_PEERS, SWITCHBOARD, Server, build, install
+import document
+import measure
+from measure import Size, say
+from servers import BUILT, FLOOR, OTHER_PEERS, PEERS, ROOT, RUST_PEERS, build, install
 
-INTERVAL_MS = 100
-TOKEN_BYTES = 64
-FILES = 65_536
-
-
-@dataclass
-class Size:
-    """How many connections, how fast they open and ask, and how long each answer is."""
-
-    connections: int
-    rate: int
-    tokens: int
-
-
-def load(url, *arguments, token=None, timeout_s=600):
-    """One load; its report."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [SWITCHBOARD, "load", "--url", url, "--json", file.name, *map(str, arguments)]
-        if token:
-            command += ["--token", token]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-        if done.returncode not in (0, 1):
-            raise RuntimeError(f"the generator failed:\n{done.stderr[-2000:]}")
-        text = Path(file.name).read_text()
-        if not text:
-            raise RuntimeError(f"the generator wrote no report:\n{done.stderr[-2000:]}")
-        return json.loads(text)
-
-
-def load_server(name, *arguments, settings=None):
-    """A load on a server of its own, which has held nothing before; faults are told at once."""
-    with Server(name, settings) as server:
-        # A peer takes any token; Switchboard registers accounts.
-        report = load(server.url, *arguments, token=None if name == "switchboard" else "any")
-    found = results.faults(report)
-    if found:
-        say(f"  {name}: {', '.join(found)}")
-    return report
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def streaming(names, size, rounds):
-    """name → one result per round."""
-    runs = {name: [] for name in names}
-    for round in range(rounds):
-        for name in names:
-            report = load_server(
-                name,
-                *("-c", size.connections, "--rate", size.rate, "--turns", 1, "--tokens", size.tokens),
-                *("--interval-ms", INTERVAL_MS, "--token-bytes", TOKEN_BYTES),
-            )
-            result = results.streaming(report, INTERVAL_MS)
-            runs[name].append(result)
-            cpu, idle = results.number(result["cpu_us_per_token"]), results.number(result["idle_kb"])
-            say(f"  round {round + 1}, {name}, {size.connections:,}: {cpu} µs per token, {idle} kB idle")
-    return runs
-
-
-def streaming_table(runs):
-    floor = runs[FLOOR]
-    head = ["server", "CPU µs/token", "× floor", "idle kB", "× floor", "streaming kB", "jitter p50 ms", "p99 ms", "generator"]
-    rows = []
-    for name, of_name in runs.items():
-        middle = results.medians(of_name)
-        rows.append([
-            name,
-            results.number(middle["cpu_us_per_token"]),
-            results.number(results.paired_ratio(of_name, floor, "cpu_us_per_token")),
-            results.number(middle["idle_kb"], 1),
-            results.number(results.paired_ratio(of_name, floor, "idle_kb"), 1),
-            f"{results.number(middle['streaming_kb_begin'], 1)} … {results.number(middle['streaming_kb_end'], 1)}",
-            results.number(middle["jitter_p50_ms"]),
-            results.number(middle["jitter_p99_ms"]),
-            f"{results.number((middle['generator_cores'] or 0) * 100, 0)} %",
-        ])
-    return results.table(head, rows)
+OURS = "switchboard"
+RUST = (*RUST_PEERS, OURS)
+ALL = (*RUST_PEERS, *OTHER_PEERS, OURS)
+SIZES = {1000: Size(1000, 1000, 200), 15000: Size(15000, 2500, 250)}
+# More load of others than this, over a minute, and times on the clock say little.
+QUIET = 0.5
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=["full", "quick", "smoke"])
-    parser.add_argument("--servers", help="only these, with commas between")
-    parser.add_argument("--connections", type=int, help="only this many")
+    parser.add_argument("--servers", help="of the streaming tables only these, with commas between; the floor is always there")
+    parser.add_argument("--connections", type=int, choices=list(SIZES), help="streaming with this many only")
+    parser.add_argument("--only", help="of the measurements only these: streaming,first_token,turns,sign_ins,jitter,classic")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=150)
     arguments = parser.parse_args()
 
+    # Whoever ends this ends the servers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     build()
     if arguments.mode != "quick":
         install()
-    names = [*RUST_PEERS, "switchboard"]
-    if arguments.servers:
-        names = arguments.servers.split(",")
-    size = Size(arguments.connections or 1000, 1000, arguments.tokens)
-    runs = streaming(names, size, arguments.rounds)
-    print(streaming_table(runs))
+    load_before = os.getloadavg()[0]
+    if load_before > QUIET:
+        say(f"the machine is busy (load {load_before:.1f}): ratios of CPU will do, times will not")
+
+    wanted = arguments.only.split(",") if arguments.only else None
+    servers = arguments.servers.split(",") if arguments.servers else None
+    results = {"quick": quick, "full": full, "smoke": smoke}[arguments.mode](arguments, wanted, servers)
+    results["machine"] = machine(load_before)
+    results["faults"] = measure.faults
+    # Keys are text, as they will be when it is read again.
+    results = json.loads(json.dumps(results))
+    page = document.render(results)
+    if arguments.mode == "smoke":
+        say("every server does its job" if not measure.faults else "something went wrong")
+        sys.exit(1 if measure.faults else 0)
+    print(page)
+    if arguments.mode == "full":
+        (BUILT / "results.json").write_text(json.dumps(results, indent=1))
+        if wanted or servers or arguments.connections:
+            say("only a part was measured: docs/BENCHMARKS.md stays as it is")
+        else:
+            (ROOT / "docs" / "BENCHMARKS.md").write_text(page)
+
+
+def full(arguments, wanted, servers):
+    rounds, threads = arguments.rounds, os.cpu_count()
+    sizes = [arguments.connections] if arguments.connections else list(SIZES)
+    results = nothing()
+
+    def is_wanted(what):
+        return not wanted or what in wanted
+
+    if is_wanted("streaming"):
+        for size in sizes:
+            # One process with one thread cannot send 150,000 tokens a second.
+            names = named(ALL if size <= 1000 else RUST, servers)
+            results["streaming"][size] = measure.streaming(names, SIZES[size], rounds)
+            results["tokens"][size] = SIZES[size].tokens
+    if is_wanted("first_token"):
+        results["first_token"] = measure.first_token((FLOOR, OURS), 1000, rounds)
+    if is_wanted("turns"):
+        results["turns"] = measure.turns((FLOOR, OURS), 15, rounds)
+    if is_wanted("sign_ins"):
+        results["sign_ins"] = measure.sign_ins(threads, 10, rounds)
+    if is_wanted("jitter"):
+        results["jitter"] = measure.jitter_while_signing_in(threads, Size(500, 500, 150), rounds)
+    if is_wanted("classic"):
+        results["classic"] = measure.classic(rounds)
+    return results
+
+
+def quick(arguments, wanted, servers):
+    arguments.connections = 1000
+    wanted = wanted or ["streaming", "first_token", "turns"]
+    return full(arguments, wanted, named(RUST, servers))
+
+
+def smoke(*_):
+    tiny, results = Size(20, 100, 40), nothing()
+    results["streaming"][20] = measure.streaming(ALL, tiny, 1)
+    results["tokens"][20] = tiny.tokens
+    results["first_token"] = measure.first_token((FLOOR, OURS), 20, 1)
+    results["turns"] = measure.turns((FLOOR, OURS), 2, 1)
+    results["sign_ins"] = measure.sign_ins(os.cpu_count(), 2, 1)
+    results["jitter"] = measure.jitter_while_signing_in(os.cpu_count(), tiny, 1)
+    return results
+
+
+def nothing():
+    return {"streaming": {}, "tokens": {}, "first_token": {}, "turns": {}, "sign_ins": [], "jitter": [], "classic": {}}
+
+
+def named(known, wanted):
+    """Those of the known that are wanted; what all are held against, and Switchboard, are always there."""
+    return [name for name in known if not wanted or name in wanted or name in (FLOOR, OURS)]
+
+
+def machine(load_before):
+    cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    memory_kib = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
+    lock = (PEERS / "Cargo.lock").read_text()
+    crates = [f"{name} {locked(lock, name)}" for name in ("tokio", "axum", "tungstenite", "fastwebsockets", "hyper")]
+    pinned = dict(line.split("==") for line in (PEERS / "requirements.txt").read_text().split())
+    others = [f"{name} {pinned[name]}" for name in ("fastapi", "uvicorn", "uvloop", "websockets")]
+    ws = json.loads((PEERS / "package-lock.json").read_text())["packages"]["node_modules/ws"]["version"]
+    return {
+        "Date": datetime.date.today().isoformat(),
+        "Processor": f"{cpu[1].strip() if cpu else platform.machine()}, {os.cpu_count()} cores",
+        "Memory": f"{memory_kib * 1024 / 1e9:.0f} GB",
+        "System": f"{platform.system()} {platform.release()}",
+        "Load before the run": f"{load_before:.2f}",
+        "Rust": f"{output('rustc', '--version')}; {', '.join(crates)}",
+        "Python": f"{platform.python_version()}; {', '.join(others)}",
+        "Node": f"{output('node', '--version')}; ws {ws}",
+        "Switchboard": output("git", "-C", ROOT, "describe", "--always", "--dirty"),
+    }
+
+
+def locked(lock, name):
+    """The version of a crate, of the newest when there are several."""
+    return re.findall(rf'name = "{name}"\nversion = "(.+)"', lock)[-1]
+
+
+def output(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "not known"
 
 
 if __name__ == "__main__":

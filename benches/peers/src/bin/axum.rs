@@ -54,7 +54,9 @@ async fn converse(mut socket: WebSocket, is_authorized: bool) -> Result<(), axum
         };
         match received {
             Some(Ok(Message::Text(text))) => match Request::parse(text.as_bytes()) {
-                Some(Request::Message { client_message_id, metadata }) => turn = Turn::start(client_message_id, metadata),
+                Some(Request::Message { client_message_id, metadata }) => {
+                    turn = Turn::start(client_message_id, metadata)
+                }
                 Some(Request::Auth) => socket.send(Message::from(AUTH_SUCCESS)).await?,
                 Some(Request::Other) | None => {}
             },

@@ -106,9 +106,7 @@ async fn converse(socket: upgrade::UpgradeFut, is_authorized: bool) -> Result<()
     }
 }
 
-async fn read<R: AsyncRead + Unpin>(
-    mut reader: WebSocketRead<R>,
-) -> (WebSocketRead<R>, Result<Heard, WebSocketError>) {
+async fn read<R: AsyncRead + Unpin>(mut reader: WebSocketRead<R>) -> (WebSocketRead<R>, Result<Heard, WebSocketError>) {
     let heard = reader.read_frame(&mut |_| ready(Ok::<_, Infallible>(()))).await.map(|frame| match frame.opcode {
         OpCode::Text => Request::parse(&frame.payload).map_or(Heard::Other, Heard::Request),
         OpCode::Ping => Heard::Ping(frame.payload.to_vec()),

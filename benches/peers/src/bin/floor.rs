@@ -164,7 +164,8 @@ fn take_frame(input: &mut Vec<u8>) -> io::Result<Option<(u8, Vec<u8>)>> {
         return Ok(None);
     }
     let mask = [0, 1, 2, 3].map(|index| input[mask_at + index]);
-    let payload = input[payload_at..payload_at + length].iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+    let payload =
+        input[payload_at..payload_at + length].iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
     let frame = (input[0] & 0x0f, payload.collect());
     input.drain(..payload_at + length);
     Ok(Some(frame))
