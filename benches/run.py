@@ -4,9 +4,11 @@
 What is measured, and how, is told in docs/BENCHMARKS.md, which this writes. Everything stays on this machine (127.0.0.1), is bounded
 in time, and ends what it started.
 
-    run.py full     everything; writes docs/BENCHMARKS.md and target/peers/results.json
+    run.py full     everything; writes docs/BENCHMARKS.md
     run.py quick    1,000 connections and the servers in Rust; prints
     run.py smoke    every server and every measurement for a few seconds; fails when something went wrong
+
+What was measured is in target/peers/results.json, too.
 """
 
 import argparse
@@ -60,14 +62,14 @@ def main():
     results["machine"] = machine(load_before)
     results["faults"] = measure.faults
     # Keys are text, as they will be when it is read again.
-    results = json.loads(json.dumps(results))
-    page = document.render(results)
+    text = json.dumps(results, indent=1)
+    (BUILT / "results.json").write_text(text)
+    page = document.render(json.loads(text))
     if arguments.mode == "smoke":
         say("every server does its job" if not measure.faults else "something went wrong")
         sys.exit(1 if measure.faults else 0)
     print(page)
     if arguments.mode == "full":
-        (BUILT / "results.json").write_text(json.dumps(results, indent=1))
         if wanted or servers or arguments.connections:
             say("only a part was measured: docs/BENCHMARKS.md stays as it is")
         else:

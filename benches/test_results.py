@@ -164,6 +164,9 @@ class Document(unittest.TestCase):
     def test_a_part_of_the_measurements_makes_a_page_too(self):
         part = run.nothing() | {"machine": {"Date": "2026-11-24"}, "faults": []}
         self.assertIn("Nothing: no connection failed", document.render(part))
+        runs = {"floor": streaming_runs(), "switchboard": streaming_runs(jitter_p99_ms=None)}
+        part |= {"streaming": {"15000": runs}, "tokens": {"15000": 250}}
+        self.assertIn("## 15,000 streams", document.render(part))
 
 
 class Servers(unittest.TestCase):
