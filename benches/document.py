@@ -14,27 +14,31 @@ the generator.
 
 METHOD = """## How it was measured
 
-- One machine runs server and generator (`switchboard load`), over loopback. Every server is measured by the same generator, and
-  the servers take turns: floor, axum, …, Switchboard, floor, … Each server starts anew for each load. A number is the median
-  of the rounds. **Ratios** are the medians of the ratios within a round: what slows the machine down slows down neighbours.
-- **CPU per token**: user and system time of the server's process between two samples, divided by the tokens that arrived in
-  that time, while every connection streams. In it are the kernel's work for `send`, and waking up: with few streams a server
-  wakes for each token, with many it finds several waiting, so that a token costs less at 15,000 than at 1,000. Compare within a
-  table.
-- **Idle memory**: resident memory 1.5 s after the last connection has authenticated, less that of the process before the first,
-  by the number of connections. kB are 1,000 bytes.
-- **Streaming memory**: the same when the last connection has begun to stream, and when the first answer is about to end. An answer
-  is kept while it streams, so that it can be resumed: its text is in this number, for peers too, whose `complete` repeats it.
-- **Jitter**: the time between two tokens, less the 100 ms that it should be. *generator*: how much of a core the generator used
-  meanwhile; where that is near 100 %, times are the generator's.
-- **First token**: from when a question was due to its first token at the generator; a script has no time of its own to take off. With
-  Switchboard it includes storing the question, routing and looking up; the floor's is what machine and generator add.
-- **Settings of Switchboard**: `env = "production"`, `log.level = "info"` as JSON into a file, metrics on, an empty database on disk, two
-  workers; `limits.exempt_addresses` has 127.0.0.0/8, and the limits on logins of an account and on turns of a user are off,
-  since one address and few users are all there is. Everything else is as it comes.
-- **Peers** ([benches/peers](../benches/peers)) accept the upgrade, take any token, and stream a scripted answer in frames of the same JSON and
-  the same size. They check no token, keep no log that could be resumed, store, route, look up and count nothing. Those in Rust have
-  two worker threads; FastAPI and Node have one process with one, which is also why they are not asked to hold 15,000 streams.
+- One machine runs server and generator (`switchboard load`), over loopback. Every server is measured by the same
+  generator, and the servers take turns: floor, axum, …, Switchboard, floor, … Each server starts anew for each load. A
+  number is the median of the rounds. **Ratios** are the medians of the ratios within a round: what slows the machine down
+  slows down neighbours.
+- **CPU per token**: user and system time of the server's process between two samples, divided by the tokens that arrived
+  in that time, while every connection streams. In it are the kernel's work for `send`, and waking up: with few streams a
+  server wakes for each token, with many it finds several waiting, so that a token costs less at 15,000 than at 1,000.
+  Compare within a table.
+- **Idle memory**: resident memory 1.5 s after the last connection has authenticated, less that of the process before the
+  first, by the number of connections. kB are 1,000 bytes.
+- **Streaming memory**: the same when the last connection has begun to stream, and when the first answer is about to end.
+  An answer is kept while it streams, so that it can be resumed: its text is in this number, for peers too, whose
+  `complete` repeats it.
+- **Jitter**: the time between two tokens, less the 100 ms that it should be. *generator*: how much of a core the
+  generator used meanwhile; where that is near 100 %, times are the generator's.
+- **First token**: from when a question was due to its first token at the generator; a script has no time of its own to
+  take off. With Switchboard it includes storing the question, routing and looking up; the floor's is what machine and
+  generator add.
+- **Settings of Switchboard**: `env = "production"`, `log.level = "info"` as JSON into a file, metrics on, an empty
+  database on disk, two workers; `limits.exempt_addresses` has 127.0.0.0/8, and the limits on logins of an account and on
+  turns of a user are off, since one address and few users are all there is. Everything else is as it comes.
+- **Peers** ([benches/peers](../benches/peers)) accept the upgrade, take any token, and stream a scripted answer in frames
+  of the same JSON and the same size. They check no token, keep no log that could be resumed, store, route, look up and
+  count nothing. Those in Rust have two worker threads; FastAPI and Node have one process with one, which is also why they
+  are not asked to hold 15,000 streams.
 - Every answer of every server was verified by seq and SHA-256.
 """
 

@@ -94,8 +94,10 @@ def paired_ratio(runs, floor_runs, key):
 
 def growth(points):
     """The exponent p of y ~ x^p, least squares over logarithms: 1 is linear, 2 quadratic."""
-    xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
-    slope, _ = statistics.linear_regression(xs, ys)
+    known = [(math.log(x), math.log(y)) for x, y in points if x and y]
+    if len(known) < 2:
+        return None
+    slope, _ = statistics.linear_regression(*zip(*known))
     return slope
 
 

@@ -3,9 +3,11 @@
 Whatever happens, a server that was started here is ended here, and its files go with its folder.
 """
 
+import ctypes
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,33 +23,40 @@ SWITCHBOARD = ROOT / "target" / "release" / "switchboard"
 FLOOR = "floor"
 RUST_PEERS = (FLOOR, "axum", "fastwebsockets")
 OTHER_PEERS = ("fastapi", "node")
-DESCRIPTIONS = {
-    FLOOR: "a loop over a bare tokio socket, RFC 6455 by hand",
-    "axum": "axum with its WebSockets (tungstenite)",
-    "fastwebsockets": "fastwebsockets on hyper",
-    "fastapi": "FastAPI on uvicorn (uvloop, httptools, websockets), one process",
-    "node": "Node with `ws`, one process",
-    "switchboard": "its whole job: tokens checked, turns admitted, routed, looked up, logged, stored, counted",
-}
 START_TIMEOUT_S = 30
+# Of <linux/prctl.h>.
+PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT_S = 15
 
 
 def build():
     """Switchboard and the peers in Rust."""
     cargo = [os.environ.get("CARGO", "cargo"), "build", "--release", "--locked"]
-    subprocess.run(cargo, cwd=ROOT, check=True)
-    subprocess.run(cargo, cwd=PEERS, env={**os.environ, "CARGO_TARGET_DIR": str(BUILT)}, check=True)
+    for crate, target in ((ROOT, ROOT / "target"), (PEERS, BUILT)):
+        subprocess.run(cargo, cwd=crate, env={**os.environ, "CARGO_TARGET_DIR": str(target)}, check=True)
 
 
 def install():
-    """The peers in Python and Node: once, and again when what they need has changed."""
+    """The peers in Python and Node: once, and again when what they need has changed. What could not be installed, and why."""
+    missing = {}
+    for name, install_one in (("fastapi", install_python), ("node", install_node)):
+        try:
+            install_one()
+        except (OSError, subprocess.SubprocessError) as error:
+            missing[name] = str(error)
+    return missing
+
+
+def install_python():
     venv, requirements = BUILT / "venv", PEERS / "requirements.txt"
     if not is_same(requirements, venv / "installed.txt"):
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
         pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
         subprocess.run(pip, check=True)
         shutil.copy(requirements, venv / "installed.txt")
+
+
+def install_node():
     node, lock = BUILT / "node", PEERS / "package-lock.json"
     if not is_same(lock, node / "installed.json"):
         node.mkdir(parents=True, exist_ok=True)
@@ -61,6 +70,11 @@ def install():
 
 def is_same(one, other):
     return other.exists() and one.read_bytes() == other.read_bytes()
+
+
+def end_with_parent():
+    """In the child: the kernel ends it when whoever started it is gone, even one that was killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port():
@@ -93,7 +107,8 @@ class Server:
                 return [BUILT / "release" / name, address], {}
 
     def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="bench-")
+        # On the disk of the project: /tmp may be memory.
+        self.folder = tempfile.TemporaryDirectory(prefix="run-", dir=BUILT)
         command, settings = self.command(self.folder.name)
         self.log_path = Path(self.folder.name) / "log"
         with open(self.log_path, "wb") as log:
@@ -104,6 +119,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=end_with_parent,
             )
         try:
             self.wait_until_it_listens()

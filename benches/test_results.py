@@ -104,6 +104,7 @@ class Arithmetic(unittest.TestCase):
     def test_growth_tells_linear_from_quadratic(self):
         self.assertAlmostEqual(results.growth([(n, 3 * n) for n in (250, 500, 1000, 2000)]), 1.0)
         self.assertAlmostEqual(results.growth([(n, n * n / 7) for n in (250, 500, 1000, 2000)]), 2.0)
+        self.assertIsNone(results.growth([(250, 1.0), (500, 0.0)]))
 
     def test_aims_are_reached_or_not(self):
         self.assertIs(results.aim("", 1.25, 1.25)["reached"], True)
