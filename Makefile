@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test tools fmt clippy audit check
+.PHONY: help run run-llm test tools fmt clippy audit check bench bench-quick bench-smoke
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,3 +35,12 @@ check: ## What CI runs: formatting, lints, every test
 	$(CARGO) fmt --check
 	$(MAKE) clippy
 	$(MAKE) test
+
+bench: ## Measure Switchboard beside bare servers of the same job, and write docs/BENCHMARKS.md: an hour on a quiet machine
+	python3 benches/run.py full
+
+bench-quick: ## The same with 1,000 connections and the servers in Rust, printed only: some minutes
+	python3 benches/run.py quick
+
+bench-smoke: ## Whether every server still does the job: 20 connections for some seconds each
+	python3 benches/run.py smoke

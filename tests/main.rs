@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its seed")]
 
 mod attackers;
+mod benches;
 mod browser;
 mod chaos;
 mod cli;

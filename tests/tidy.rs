@@ -121,7 +121,7 @@ fn the_makefile_has_what_the_readme_promises() {
     for target in
         readme.split("make ").skip(1).filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '-').next())
     {
-        let is_command = ["run", "run-llm", "test", "check"].contains(&target);
+        let is_command = ["run", "run-llm", "test", "check", "bench", "bench-quick"].contains(&target);
         assert!(!is_command || makefile.contains(&format!("\n{target}:")), "there is no `make {target}`");
     }
 }

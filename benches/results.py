@@ -1,0 +1,126 @@
+"""What the reports of the load generator say, as the few numbers that are compared. Pure: no server, no file, no clock."""
+
+import math
+import statistics
+
+
+def streaming(report, interval_ms):
+    """Of one load in which every connection streams one answer."""
+    latency = latencies(report)
+    gaps, late = latency["between tokens"], latency["behind schedule"]
+    begin, end = streaming_memory(report)
+    return {
+        "cpu_us_per_token": report["server"]["steady_us_per_token"],
+        "idle_kb": report["server"]["idle_kb_per_connection"],
+        "streaming_kb_begin": begin,
+        "streaming_kb_end": end,
+        "jitter_p50_ms": max(0.0, gaps["p50"] - interval_ms),
+        "jitter_p99_ms": max(0.0, gaps["p99"] - interval_ms),
+        "late_p50_ms": late["p50"],
+        "late_p99_ms": late["p99"],
+        "generator_cores": generator_cores(report),
+        "tokens_per_frame": report["tokens"]["received"] / max(1, report["tokens"]["frames"]),
+    }
+
+
+def latencies(report):
+    return {latency["name"]: latency for latency in report["latencies"]}
+
+
+def while_all_stream(report):
+    """The samples between the last first question and the first end of an answer."""
+    moments = report["moments"]
+    end = moments["first_turn_ended_s"] or float("inf")
+    return [sample for sample in report["samples"] if moments["all_asked_s"] < sample["at_s"] < end]
+
+
+def streaming_memory(report):
+    """kB that a connection adds: when the last one has begun to stream, and just before the first one ends."""
+    opened, before = report["connections"]["opened"], report["server"]["memory"]["before"]
+    inside = [(sample["server_resident"] - before) / 1000 / opened for sample in while_all_stream(report)]
+    return (inside[0], inside[-1]) if inside else (None, None)
+
+
+def generator_cores(report):
+    """Cores that the generator itself kept busy; near 1.0, what it says about times is about itself."""
+    inside = while_all_stream(report)
+    if len(inside) < 2:
+        return None
+    seconds = inside[-1]["at_s"] - inside[0]["at_s"]
+    return (inside[-1]["client_cpu_s"] - inside[0]["client_cpu_s"]) / seconds
+
+
+def faults(report):
+    """What went wrong; a number that comes with faults is worth nothing."""
+    found = []
+    if report["connections"]["opened"] != report["plan"]["connections"]:
+        found.append(f"{report['connections']['opened']} of {report['plan']['connections']} connections opened")
+    for what, count in (
+        ("turns failed", report["turns"]["failed"]),
+        ("turns unfinished", report["turns"]["unfinished"]),
+        ("transcripts wrong", report["transcripts"]["wrong"]),
+    ):
+        if count:
+            found.append(f"{count} {what}")
+    found += [f"{count} × {label}" for label, count in report["errors"].items()]
+    return found
+
+
+def medians(runs):
+    """The median of each number over runs of the same; of none, when it is missing in all."""
+    return {key: median([run[key] for run in runs]) for key in runs[0]}
+
+
+def median(values):
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def spread(values):
+    """How far the runs lie apart: the largest over the smallest."""
+    known = [value for value in values if value]
+    return max(known) / min(known) if known else None
+
+
+def ratio(value, floor):
+    return value / floor if value is not None and floor else None
+
+
+def paired_ratio(runs, floor_runs, key):
+    """The median of the ratios of runs that were made one after the other: what slows the machine slows both."""
+    pairs = [ratio(run[key], floor[key]) for run, floor in zip(runs, floor_runs)]
+    return median(pairs)
+
+
+def growth(points):
+    """The exponent p of y ~ x^p, least squares over logarithms: 1 is linear, 2 quadratic."""
+    known = [(math.log(x), math.log(y)) for x, y in points if x and y]
+    if len(known) < 2:
+        return None
+    slope, _ = statistics.linear_regression(*zip(*known))
+    return slope
+
+
+def aim(what, value, limit, is_at_most=True, unit="", note=""):
+    """One line of the table of aims."""
+    if value is None:
+        reached = None
+    else:
+        reached = value <= limit if is_at_most else value >= limit
+    sign = "≤" if is_at_most else "≥"
+    return {"what": what, "value": value, "aim": f"{sign} {limit:g}{unit}", "unit": unit, "reached": reached, "note": note}
+
+
+def number(value, digits=2):
+    if value is None:
+        return "–"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}f}"
+
+
+def table(head, rows):
+    """A Markdown table; the first column is text, the others are numbers."""
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Measures Switchboard beside minimal servers of the same job, in one run on one machine. `make bench` runs it.
+
+What is measured, and how, is told in docs/BENCHMARKS.md, which this writes. Everything stays on this machine (127.0.0.1), is bounded
+in time, and ends what it started.
+
+    run.py full     everything; writes docs/BENCHMARKS.md
+    run.py quick    1,000 connections and the servers in Rust; prints
+    run.py smoke    every server and every measurement for a few seconds; fails when something went wrong
+
+What was measured is in target/peers/results.json, too.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import document
+import measure
+from measure import Size, say
+from servers import BUILT, FLOOR, OTHER_PEERS, PEERS, ROOT, RUST_PEERS, build, install
+
+OURS = "switchboard"
+RUST = (*RUST_PEERS, OURS)
+ALL = (*RUST_PEERS, *OTHER_PEERS, OURS)
+SIZES = {1000: Size(1000, 1000, 200), 15000: Size(15000, 2500, 250)}
+# More load of others than this, over a minute, and times on the clock say little.
+QUIET = 0.5
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=["full", "quick", "smoke"])
+    parser.add_argument("--servers", help="of the streaming tables only these, with commas between; the floor is always there")
+    parser.add_argument("--connections", type=int, choices=list(SIZES), help="streaming with this many only")
+    parser.add_argument("--only", help="of the measurements only these: streaming,first_token,turns,sign_ins,jitter,classic")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+
+    # Whoever ends this ends the servers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    build()
+    missing = install() if arguments.mode != "quick" else {}
+    for name, why in missing.items():
+        measure.note(name, [f"not measured: {why}"])
+    load_before = os.getloadavg()[0]
+    if load_before > QUIET:
+        say(f"the machine is busy (load {load_before:.1f}): ratios of CPU will do, times will not")
+
+    wanted = arguments.only.split(",") if arguments.only else None
+    servers = arguments.servers.split(",") if arguments.servers else [name for name in ALL if name not in missing]
+    results = {"quick": quick, "full": full, "smoke": smoke}[arguments.mode](arguments, wanted, servers)
+    results["machine"] = machine(load_before)
+    results["faults"] = measure.faults
+    # Keys are text, as they will be when it is read again.
+    text = json.dumps(results, indent=1)
+    (BUILT / "results.json").write_text(text)
+    page = document.render(json.loads(text))
+    if arguments.mode == "smoke":
+        say("every server does its job" if not measure.faults else "something went wrong")
+        sys.exit(1 if measure.faults else 0)
+    print(page)
+    if arguments.mode == "full":
+        if arguments.only or arguments.servers or arguments.connections:
+            say("only a part was measured: docs/BENCHMARKS.md stays as it is")
+        else:
+            (ROOT / "docs" / "BENCHMARKS.md").write_text(page)
+
+
+def full(arguments, wanted, servers):
+    rounds, threads = arguments.rounds, os.cpu_count()
+    sizes = [arguments.connections] if arguments.connections else list(SIZES)
+    results = nothing()
+
+    def is_wanted(what):
+        return not wanted or what in wanted
+
+    if is_wanted("streaming"):
+        for size in sizes:
+            # One process with one thread cannot send 150,000 tokens a second.
+            names = named(ALL if size <= 1000 else RUST, servers)
+            results["streaming"][size] = measure.streaming(names, SIZES[size], rounds)
+            results["tokens"][size] = SIZES[size].tokens
+    if is_wanted("first_token"):
+        results["first_token"] = measure.first_token((FLOOR, OURS), 1000, rounds)
+    if is_wanted("turns"):
+        results["turns"] = measure.turns((FLOOR, OURS), 15, rounds)
+    if is_wanted("sign_ins"):
+        results["sign_ins"] = measure.sign_ins(threads, 10, rounds)
+    if is_wanted("jitter"):
+        results["jitter"] = measure.jitter_while_signing_in(threads, Size(500, 500, 150), rounds)
+    if is_wanted("classic"):
+        results["classic"] = measure.classic(rounds)
+    return results
+
+
+def quick(arguments, wanted, servers):
+    arguments.connections = 1000
+    wanted = wanted or ["streaming", "first_token", "turns"]
+    return full(arguments, wanted, [name for name in RUST if name in servers])
+
+
+def smoke(_arguments, _wanted, servers):
+    tiny, results = Size(20, 100, 40), nothing()
+    results["streaming"][20] = measure.streaming(named(ALL, servers), tiny, 1)
+    results["tokens"][20] = tiny.tokens
+    results["first_token"] = measure.first_token((FLOOR, OURS), 20, 1)
+    results["turns"] = measure.turns((FLOOR, OURS), 2, 1)
+    results["sign_ins"] = measure.sign_ins(os.cpu_count(), 2, 1)
+    results["jitter"] = measure.jitter_while_signing_in(os.cpu_count(), tiny, 1)
+    return results
+
+
+def nothing():
+    return {"streaming": {}, "tokens": {}, "first_token": {}, "turns": {}, "sign_ins": [], "jitter": [], "classic": {}}
+
+
+def named(known, wanted):
+    """Those of the known that are wanted; what all are held against, and Switchboard, are always there."""
+    return [name for name in known if not wanted or name in wanted or name in (FLOOR, OURS)]
+
+
+def machine(load_before):
+    cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    memory_kib = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
+    lock = (PEERS / "Cargo.lock").read_text()
+    crates = [f"{name} {locked(lock, name)}" for name in ("tokio", "axum", "tungstenite", "fastwebsockets", "hyper")]
+    pinned = dict(line.split("==") for line in (PEERS / "requirements.txt").read_text().split())
+    others = [f"{name} {pinned[name]}" for name in ("fastapi", "uvicorn", "uvloop", "websockets")]
+    ws = json.loads((PEERS / "package-lock.json").read_text())["packages"]["node_modules/ws"]["version"]
+    return {
+        "Date": datetime.date.today().isoformat(),
+        "Processor": f"{cpu[1].strip() if cpu else platform.machine()}, {os.cpu_count()} cores",
+        "Memory": f"{memory_kib * 1024 / 1e9:.0f} GB",
+        "System": f"{platform.system()} {platform.release()}",
+        "Load before the run": f"{load_before:.2f}",
+        "Rust": f"{output('rustc', '--version')}; {', '.join(crates)}",
+        "Python": f"{platform.python_version()}; {', '.join(others)}",
+        "Node": f"{output('node', '--version')}; ws {ws}",
+        "Switchboard": output("git", "-C", ROOT, "describe", "--always", "--dirty"),
+    }
+
+
+def locked(lock, name):
+    """The version of a crate, of the newest when there are several."""
+    return re.findall(rf'name = "{name}"\nversion = "(.+)"', lock)[-1]
+
+
+def output(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "not known"
+
+
+if __name__ == "__main__":
+    main()

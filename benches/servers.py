@@ -1,0 +1,179 @@
+"""The servers that are measured: how each is built, started on a free port of this machine, and ended.
+
+Whatever happens, a server that was started here is ended here, and its files go with its folder.
+"""
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "benches" / "peers"
+# Where everything is built and installed; nothing of the main build is there.
+BUILT = ROOT / "target" / "peers"
+SWITCHBOARD = ROOT / "target" / "release" / "switchboard"
+FLOOR = "floor"
+RUST_PEERS = (FLOOR, "axum", "fastwebsockets")
+OTHER_PEERS = ("fastapi", "node")
+START_TIMEOUT_S = 30
+# Of <linux/prctl.h>.
+PR_SET_PDEATHSIG = 1
+STOP_TIMEOUT_S = 15
+
+
+def build():
+    """Switchboard and the peers in Rust."""
+    cargo = [os.environ.get("CARGO", "cargo"), "build", "--release", "--locked"]
+    for crate, target in ((ROOT, ROOT / "target"), (PEERS, BUILT)):
+        subprocess.run(cargo, cwd=crate, env={**os.environ, "CARGO_TARGET_DIR": str(target)}, check=True)
+
+
+def install():
+    """The peers in Python and Node: once, and again when what they need has changed. What could not be installed, and why."""
+    missing = {}
+    for name, install_one in (("fastapi", install_python), ("node", install_node)):
+        try:
+            install_one()
+        except (OSError, subprocess.SubprocessError) as error:
+            missing[name] = str(error)
+    return missing
+
+
+def install_python():
+    venv, requirements = BUILT / "venv", PEERS / "requirements.txt"
+    if not is_same(requirements, venv / "installed.txt"):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+        pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
+        subprocess.run(pip, check=True)
+        shutil.copy(requirements, venv / "installed.txt")
+
+
+def install_node():
+    node, lock = BUILT / "node", PEERS / "package-lock.json"
+    if not is_same(lock, node / "installed.json"):
+        node.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(PEERS / name, node)
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=node, check=True)
+        shutil.copy(lock, node / "installed.json")
+    # Node looks for packages beside the file.
+    shutil.copy(PEERS / "node_server.mjs", node)
+
+
+def is_same(one, other):
+    return other.exists() and one.read_bytes() == other.read_bytes()
+
+
+def end_with_parent():
+    """In the child: the kernel ends it when whoever started it is gone, even one that was killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A running server: `with Server("axum") as server: …`."""
+
+    def __init__(self, name, settings=None):
+        self.name = name
+        self.port = free_port()
+        self.url = f"ws://127.0.0.1:{self.port}"
+        self.settings = settings or {}
+
+    def command(self, folder):
+        address = f"127.0.0.1:{self.port}"
+        match self.name:
+            case "switchboard":
+                return [SWITCHBOARD, "serve"], {**switchboard_settings(self.port, folder), **self.settings}
+            case "fastapi":
+                uvicorn = [BUILT / "venv" / "bin" / "python", "-m", "uvicorn", "fastapi_server:app"]
+                options = ["--app-dir", PEERS, "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
+                return uvicorn + options, {}
+            case "node":
+                return ["node", BUILT / "node" / "node_server.mjs", str(self.port)], {}
+            case name:
+                return [BUILT / "release" / name, address], {}
+
+    def __enter__(self):
+        # On the disk of the project: /tmp may be memory.
+        self.folder = tempfile.TemporaryDirectory(prefix="run-", dir=BUILT)
+        command, settings = self.command(self.folder.name)
+        self.log_path = Path(self.folder.name) / "log"
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                cwd=self.folder.name,
+                env={**os.environ, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=end_with_parent,
+            )
+        try:
+            self.wait_until_it_listens()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def wait_until_it_listens(self):
+        until = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                # What it does once it listens is not to be measured.
+                time.sleep(0.5)
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError(f"{self.name} did not start:\n{self.log_path.read_text(errors='replace')[-2000:]}")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.folder.cleanup()
+
+    def cpu_s(self):
+        """User and system time of all its threads so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def switchboard_settings(port, folder):
+    """As in production: everything is logged (to a file), counted and stored. Only the limits on what one address and one user
+    may do are off, since all of the load comes from one."""
+    section = {
+        "ENV": "production",
+        "DATA_DIR": f"{folder}/data",
+        "SERVER__HOST": "127.0.0.1",
+        "SERVER__PORT": str(port),
+        "SERVER__WORKERS": "2",
+        "SERVER__DRAIN_TIMEOUT_S": "2",
+        "LOG__LEVEL": "info",
+        "LOG__FORMAT": "json",
+        "DATABASE__URL": f"sqlite://{folder}/switchboard.db",
+        "AUTH__JWT_SECRET": secrets.token_hex(32),
+        "LIMITS__EXEMPT_ADDRESSES": '["127.0.0.0/8"]',
+        "LIMITS__LOGINS_PER_MINUTE_PER_ACCOUNT": "0",
+        "WORKFLOW__MAX_RUNNING_TURNS_PER_USER": "0",
+        "PROVIDER__KIND": "scripted",
+    }
+    return {f"SWITCHBOARD__{key}": value for key, value in section.items()}

@@ -1,0 +1,187 @@
+"""The bench's own arithmetic: `python3 -m unittest discover benches`. Starts no server."""
+
+import unittest
+
+import document
+import measure
+import results
+import run
+
+
+def report(**changes):
+    """A report of the generator, as far as it is read: 2 connections, all streaming from second 2 to second 5."""
+    sample = lambda at_s, tokens, cpu_s, resident: {
+        "at_s": at_s,
+        "tokens": tokens,
+        "server_cpu_s": cpu_s,
+        "client_cpu_s": cpu_s / 2,
+        "server_resident": resident,
+    }
+    return {
+        "plan": {"connections": 2},
+        "moments": {"all_asked_s": 2.0, "first_turn_ended_s": 5.0},
+        "latencies": [
+            {"name": "between tokens", "p50": 100.5, "p99": 104.0},
+            {"name": "behind schedule", "p50": 0.1, "p99": 3.0},
+        ],
+        "connections": {"opened": 2},
+        "turns": {"failed": 0, "unfinished": 0},
+        "tokens": {"received": 80, "frames": 80},
+        "transcripts": {"wrong": 0},
+        "errors": {},
+        "server": {
+            "steady_us_per_token": 20.0,
+            "idle_kb_per_connection": 1.5,
+            "memory": {"before": 1_000_000},
+        },
+        "samples": [
+            sample(1.0, 0, 0.0, 9_000_000),
+            sample(2.5, 10, 0.5, 1_008_000),
+            sample(4.5, 50, 2.5, 1_016_000),
+            sample(5.5, 80, 3.0, 9_000_000),
+        ],
+        **changes,
+    }
+
+
+def streaming_runs(**changes):
+    run = {
+        "cpu_us_per_token": 10.0,
+        "idle_kb": 2.0,
+        "streaming_kb_begin": 5.0,
+        "streaming_kb_end": 12.0,
+        "jitter_p50_ms": 0.1,
+        "jitter_p99_ms": 2.0,
+        "late_p50_ms": 0.1,
+        "late_p99_ms": 2.0,
+        "generator_cores": 0.5,
+        "tokens_per_frame": 1.0,
+    }
+    return [{**run, **changes}]
+
+
+class Reports(unittest.TestCase):
+    def test_what_is_kept_of_a_load(self):
+        kept = results.streaming(report(), 100)
+        self.assertEqual(kept["cpu_us_per_token"], 20.0)
+        self.assertEqual((kept["jitter_p50_ms"], kept["jitter_p99_ms"]), (0.5, 4.0))
+        # Only of the samples in which all stream: what it was before, and afterwards, is something else.
+        self.assertEqual((kept["streaming_kb_begin"], kept["streaming_kb_end"]), (4.0, 8.0))
+        self.assertEqual(kept["generator_cores"], 0.5)
+        self.assertEqual(kept["tokens_per_frame"], 1.0)
+
+    def test_a_load_too_short_to_say_says_nothing(self):
+        kept = results.streaming(report(moments={"all_asked_s": 2.0, "first_turn_ended_s": 2.1}), 100)
+        self.assertIsNone(kept["streaming_kb_begin"])
+        self.assertIsNone(kept["generator_cores"])
+
+    def test_every_fault_is_found(self):
+        self.assertEqual(results.faults(report()), [])
+        bad = report(
+            connections={"opened": 1},
+            turns={"failed": 2, "unfinished": 3},
+            transcripts={"wrong": 4},
+            errors={"OVERLOADED": 5},
+        )
+        self.assertEqual(
+            results.faults(bad),
+            ["1 of 2 connections opened", "2 turns failed", "3 turns unfinished", "4 transcripts wrong", "5 × OVERLOADED"],
+        )
+
+
+class Arithmetic(unittest.TestCase):
+    def test_medians_leave_out_what_is_missing(self):
+        self.assertEqual(results.medians([{"a": 1, "b": None}, {"a": 9, "b": 4}, {"a": 2, "b": None}]), {"a": 2, "b": 4})
+        self.assertIsNone(results.median([None]))
+
+    def test_ratios_are_of_the_same_round(self):
+        # The machine was twice as slow in the second round, and twice again in the third: nothing changed.
+        floor = [{"x": 1.0}, {"x": 2.0}, {"x": 4.0}]
+        self.assertEqual(results.paired_ratio([{"x": 1.5}, {"x": 3.0}, {"x": 6.0}], floor, "x"), 1.5)
+        self.assertIsNone(results.ratio(1.0, 0.0))
+        self.assertIsNone(results.ratio(None, 1.0))
+
+    def test_growth_tells_linear_from_quadratic(self):
+        self.assertAlmostEqual(results.growth([(n, 3 * n) for n in (250, 500, 1000, 2000)]), 1.0)
+        self.assertAlmostEqual(results.growth([(n, n * n / 7) for n in (250, 500, 1000, 2000)]), 2.0)
+        self.assertIsNone(results.growth([(250, 1.0), (500, 0.0)]))
+
+    def test_aims_are_reached_or_not(self):
+        self.assertIs(results.aim("", 1.25, 1.25)["reached"], True)
+        self.assertIs(results.aim("", 1.26, 1.25)["reached"], False)
+        self.assertIs(results.aim("", 1999, 2000, is_at_most=False)["reached"], False)
+        self.assertIs(results.aim("", None, 1.25)["reached"], None)
+
+    def test_numbers_and_tables_are_readable(self):
+        self.assertEqual([results.number(value) for value in (None, 1.234, 134.4, 2345.6)], ["–", "1.23", "134", "2,346"])
+        self.assertEqual(results.table(["a", "b"], [["x", 1]]), "| a | b |\n| --- | ---: |\n| x | 1 |")
+
+
+class Document(unittest.TestCase):
+    def everything(self, ours_us):
+        names = {"floor": {}, "axum": {"cpu_us_per_token": 12.0}, "switchboard": {"cpu_us_per_token": ours_us}}
+        of_size = {name: streaming_runs(**changes) for name, changes in names.items()}
+        answer = lambda kb, cpu_ms: [{"kb": kb, "cpu_ms": cpu_ms, "tokens_per_frame": 1.0}]
+        return run.nothing() | {
+            "streaming": {"1000": of_size, "15000": of_size},
+            "tokens": {"1000": 200, "15000": 250},
+            "first_token": {"floor": [{"p50_ms": 0.5, "p99_ms": 1.0}], "switchboard": [{"p50_ms": 1.0, "p99_ms": 2.5}]},
+            "turns": {name: [{"per_second": 2500.0, "cpu_ms": 0.4}] for name in ("floor", "switchboard")},
+            "sign_ins": [{"bare_per_second": 80.0, "bare_cpu_ms": 24.0, "per_second": 76.0, "cpu_ms": 25.0}],
+            "jitter": [
+                {
+                    "switchboard_alone": 1.0,
+                    "switchboard_beside": 3.5,
+                    "sign_ins_per_second": 60.0,
+                    "floor_alone": 1.0,
+                    "floor_beside": 6.0,
+                }
+            ],
+            "classic": {
+                "chat.v2": {"500": answer(100, 10.0), "1000": answer(200, 20.0)},
+                "chat.v1": {"500": answer(1_000, 11.0), "1000": answer(4_000, 24.0)},
+            },
+            "machine": {"Date": "2026-11-24"},
+            "faults": ["axum: 1 turns failed"],
+        }
+
+    def test_each_aim_is_held_against_what_was_measured(self):
+        for ours_us, is_reached in ((11.0, True), (13.0, False)):
+            found = {line["what"]: line for line in document.aims(self.everything(ours_us))}
+            self.assertIs(found["CPU per token, as a ratio to the floor, at 15,000"]["reached"], ours_us <= 12.5)
+            self.assertIs(found["CPU per token, as a ratio to axum, at 1,000"]["reached"], is_reached)
+            self.assertAlmostEqual(found["added first-token latency, p99, at 1,000"]["value"], 1.5)
+            self.assertIs(found["sign-ins, as a share of a bare argon2 loop"]["reached"], True)
+            self.assertIs(found["streaming p99 jitter that sign-ins add"]["reached"], False)
+            self.assertIs(found["whole turns, stored"]["reached"], True)
+            growth = found["classic dialect: CPU grows as bytes to the power of"]
+            self.assertTrue(growth["reached"] and 0.5 < growth["value"] < 0.6, growth)
+
+    def test_the_page_has_everything_and_says_what_went_wrong(self):
+        page = document.render(self.everything(13.0))
+        for text in ("## 15,000 streams", "| switchboard | 13.00 | 1.30 |", "**not reached**", "- axum: 1 turns failed"):
+            self.assertIn(text, page)
+
+    def test_a_part_of_the_measurements_makes_a_page_too(self):
+        part = run.nothing() | {"machine": {"Date": "2026-11-24"}, "faults": []}
+        self.assertIn("Nothing: no connection failed", document.render(part))
+        runs = {"floor": streaming_runs(), "switchboard": streaming_runs(jitter_p99_ms=None)}
+        part |= {"streaming": {"15000": runs}, "tokens": {"15000": 250}}
+        self.assertIn("## 15,000 streams", document.render(part))
+
+
+class Servers(unittest.TestCase):
+    def test_a_server_that_does_not_start_says_why_and_leaves_nothing(self):
+        server = measure.Server("floor")
+        server.command = lambda _: (["sh", "-c", "echo no such port; exit 3"], {})
+        with self.assertRaisesRegex(RuntimeError, "floor did not start:\nno such port"), server:
+            self.fail("it started")
+        self.assertEqual(server.process.returncode, 3)
+        self.assertFalse(server.log_path.exists())
+
+    def test_only_what_is_known_is_measured_and_the_floor_always(self):
+        self.assertEqual(run.named(run.ALL, ["node", "nonsense"]), ["floor", "node", "switchboard"])
+
+
+if __name__ == "__main__":
+    unittest.main()
