@@ -119,12 +119,12 @@ impl Follows {
 
     /// The peer is asked for a sign of life, behind all that was written so far.
     pub fn pinged(&self) {
-        self.turns.values().for_each(Following::pinged);
+        self.turns.iter().for_each(Following::pinged);
     }
 
     /// The sign has come.
     pub fn acknowledged(&self) {
-        self.turns.values().for_each(Following::acknowledged);
+        self.turns.iter().for_each(Following::acknowledged);
     }
 
     /// Tells how far each running turn has come, so that who has less knows that something was lost.
