@@ -36,7 +36,7 @@ check: ## What CI runs: formatting, lints, every test
 	$(MAKE) clippy
 	$(MAKE) test
 
-bench: ## Measure Switchboard beside bare servers of the same job, and write docs/BENCHMARKS.md: an hour on a quiet machine
+bench: ## Measure Switchboard beside bare servers of the same job, and write docs/BENCHMARKS.md: half an hour on a quiet machine
 	python3 benches/run.py full
 
 bench-quick: ## The same with 1,000 connections and the servers in Rust, printed only: some minutes

@@ -4,6 +4,9 @@ from results import aim, growth, median, medians, number, paired_ratio, spread, 
 
 FLOOR, OURS = "floor", "switchboard"
 SMALL, LARGE = "1000", "15000"
+LOAD_BEFORE = "Load before the run"
+# More load of others than this, over a minute, and times on the clock say little.
+QUIET = 0.5
 
 HEAD = """# Benchmarks
 
@@ -22,8 +25,8 @@ METHOD = """## How it was measured
   in that time, while every connection streams. In it are the kernel's work for `send`, and waking up: with few streams a
   server wakes for each token, with many it finds several waiting, so that a token costs less at 15,000 than at 1,000.
   Compare within a table.
-- **Idle memory**: resident memory 1.5 s after the last connection has authenticated, less that of the process before the
-  first, by the number of connections. kB are 1,000 bytes.
+- **Idle memory**: resident memory 1.5 s after the last connection has authenticated, less that of the process, freshly
+  started, before the first, by the number of connections. kB are 1,000 bytes.
 - **Streaming memory**: the same when the last connection has begun to stream, and when the first answer is about to end.
   An answer is kept while it streams, so that it can be resumed: its text is in this number, for peers too, whose
   `complete` repeats it.
@@ -53,7 +56,10 @@ def render(results):
 
 
 def machine(facts):
-    return "## The machine\n\n" + "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    text = "## The machine\n\n" + "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    if float(facts[LOAD_BEFORE]) > QUIET:
+        text += "\n\n**Others were working on this machine: ratios of CPU are rough, and times say next to nothing.**"
+    return text
 
 
 def went_wrong(faults):
@@ -143,7 +149,7 @@ def streaming(runs, connections, tokens):
             f"{number((middle['generator_cores'] or 0) * 100, 0)} %",
         ])
     apart = spread([run["cpu_us_per_token"] for run in floor])
-    note = f"Each answer has {tokens} tokens of 64 bytes, one every 100 ms. {len(floor)} rounds; the floor's CPU per token differed by "
+    note = f"Each answer has {tokens} tokens of 64 bytes, one every 100 ms. Rounds: {len(floor)}; the floor's CPU per token differed by "
     note += f"{number((apart or 1) * 100 - 100, 0)} % between them."
     joined = [name for name, of_name in runs.items() if (medians(of_name)["tokens_per_frame"] or 1) > 1.005]
     if joined:

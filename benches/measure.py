@@ -43,10 +43,7 @@ def say(text):
 def load(server, *arguments):
     """Puts a load on a running server; the generator's report."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [SWITCHBOARD, "load", "--url", server.url, "--json", file.name, *arguments]
-        if server.name != "switchboard":
-            # A peer takes any token; Switchboard registers accounts.
-            command += ["--token", "any"]
+        command = [SWITCHBOARD, "load", "--url", server.url, "--token", server.token, "--json", file.name, *arguments]
         done = subprocess.run(
             [str(word) for word in command],
             stdin=subprocess.DEVNULL,
@@ -198,7 +195,7 @@ def sign_ins(threads, seconds, rounds):
 def jitter_while_signing_in(threads, size, rounds):
     """Jitter of streams alone and with sign-ins; and that of the floor, with the bare argon2 loop beside it."""
     stream = (
-        *("--connections", size.connections, "--rate", size.rate, "--turns", 1, "--tokens", size.tokens, "--users", 1),
+        *("--connections", size.connections, "--rate", size.rate, "--turns", 1, "--tokens", size.tokens),
         *("--interval-ms", INTERVAL_MS, "--token-bytes", TOKEN_BYTES),
     )
     seconds = int(size.tokens * INTERVAL_MS / 1000 + 3 * size.connections / size.rate) + 3

@@ -32,8 +32,6 @@ OURS = "switchboard"
 RUST = (*RUST_PEERS, OURS)
 ALL = (*RUST_PEERS, *OTHER_PEERS, OURS)
 SIZES = {1000: Size(1000, 1000, 200), 15000: Size(15000, 2500, 250)}
-# More load of others than this, over a minute, and times on the clock say little.
-QUIET = 0.5
 
 
 def main():
@@ -54,7 +52,7 @@ def main():
     for name, why in missing.items():
         measure.note(name, [f"not measured: {why}"])
     load_before = os.getloadavg()[0]
-    if load_before > QUIET:
+    if load_before > document.QUIET:
         say(f"the machine is busy (load {load_before:.1f}): ratios of CPU will do, times will not")
 
     wanted = arguments.only.split(",") if arguments.only else None
@@ -143,7 +141,7 @@ def machine(load_before):
         "Processor": f"{cpu[1].strip() if cpu else platform.machine()}, {os.cpu_count()} cores",
         "Memory": f"{memory_kib * 1024 / 1e9:.0f} GB",
         "System": f"{platform.system()} {platform.release()}",
-        "Load before the run": f"{load_before:.2f}",
+        document.LOAD_BEFORE: f"{load_before:.2f}",
         "Rust": f"{output('rustc', '--version')}; {', '.join(crates)}",
         "Python": f"{platform.python_version()}; {', '.join(others)}",
         "Node": f"{output('node', '--version')}; ws {ws}",

@@ -141,7 +141,7 @@ class Document(unittest.TestCase):
                 "chat.v2": {"500": answer(100, 10.0), "1000": answer(200, 20.0)},
                 "chat.v1": {"500": answer(1_000, 11.0), "1000": answer(4_000, 24.0)},
             },
-            "machine": {"Date": "2026-11-24"},
+            "machine": {document.LOAD_BEFORE: "0.10"},
             "faults": ["axum: 1 turns failed"],
         }
 
@@ -162,8 +162,12 @@ class Document(unittest.TestCase):
         for text in ("## 15,000 streams", "| switchboard | 13.00 | 1.30 |", "**not reached**", "- axum: 1 turns failed"):
             self.assertIn(text, page)
 
+    def test_a_busy_machine_is_told(self):
+        self.assertNotIn("Others were working", document.machine({document.LOAD_BEFORE: "0.40"}))
+        self.assertIn("Others were working", document.machine({document.LOAD_BEFORE: "2.70"}))
+
     def test_a_part_of_the_measurements_makes_a_page_too(self):
-        part = run.nothing() | {"machine": {"Date": "2026-11-24"}, "faults": []}
+        part = run.nothing() | {"machine": {document.LOAD_BEFORE: "0.10"}, "faults": []}
         self.assertIn("Nothing: no connection failed", document.render(part))
         runs = {"floor": streaming_runs(), "switchboard": streaming_runs(jitter_p99_ms=None)}
         part |= {"streaming": {"15000": runs}, "tokens": {"15000": 250}}
