@@ -6,6 +6,10 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(config: Config, out: &mut dyn io::Write) -> Result<(), CliError> {
+    // A connection touches a part of its buffers; in huge pages all of them would be resident, a third of it for nothing.
+    // A kernel that cannot do without them costs memory, and nothing else.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     actix::System::new().block_on(async {
         let served = serve(config, out).await;
         // An actor that was never polled starts when it is dropped with the system, where it has no runtime: after an
