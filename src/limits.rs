@@ -59,6 +59,10 @@ pub const STORE_AGAIN_INTERVAL_MS: u64 = 500;
 pub const CLIENT_MESSAGE_ID_LIFE_MS: i64 = 24 * 3_600 * 1_000;
 /// Entries of one page of a list.
 pub const MAX_PAGE: i64 = 200;
+/// The longest text that connections are searched for, in characters.
+pub const MAX_QUERY_CHARS: usize = 200;
+/// A connection counts as stalled when its peer has read nothing of what waits for so long.
+pub const STALLED_AFTER: Duration = Duration::from_secs(5);
 /// Users that the statistics name, those with the most sessions first.
 pub const MAX_USERS_IN_STATS: usize = 100;
 /// What is kept of a client's `User-Agent`, in characters.

@@ -20,6 +20,8 @@ pub struct Identity {
     pub email: Email,
     pub name: DisplayName,
     pub role: Role,
+    /// Unix time in milliseconds at which the proof was given.
+    pub issued_at_ms: i64,
     /// Unix time in seconds at which the proof ends.
     pub expires_at: i64,
 }

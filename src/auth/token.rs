@@ -59,6 +59,9 @@ struct AccessClaims {
     sub: UserId,
     jti: Uuid,
     iat: i64,
+    /// `iat` counts seconds, too coarse to tell what was issued before a revocation and what behind it.
+    #[serde(default)]
+    iat_ms: Option<i64>,
     exp: i64,
     r#type: TokenType,
     email: String,
@@ -110,6 +113,7 @@ impl Tokens {
             sub: user.id,
             jti: Uuid::new_v4(),
             iat,
+            iat_ms: Some(now.0),
             exp,
             r#type: TokenType::Access,
             email: user.email.as_str().to_owned(),
@@ -156,6 +160,8 @@ impl Tokens {
             email: Email::parse(&claims.email).map_err(|_| invalid())?,
             name: DisplayName::parse(&claims.name).map_err(|_| invalid())?,
             role: claims.role,
+            // Of a token that does not say, the earliest moment.
+            issued_at_ms: claims.iat_ms.unwrap_or_else(|| claims.iat.saturating_mul(1_000)),
             expires_at: claims.exp,
         })
     }

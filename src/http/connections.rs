@@ -1,22 +1,25 @@
-//! `/api/v1/connections`: the live connections, for operators.
+//! `/api/v1/connections`: the live connections, as operators see them.
 
 use super::{ErrorBody, Query, require_operator};
 use crate::{
     auth::Identity,
     domain::SessionId,
     limiter::{LimitHits, Limiter},
-    limits::MAX_PAGE,
-    protocol::ApiError,
-    registry::{ConnectionManager, GetStats, ListSessions, RegistryStats, SessionsPage},
+    protocol::{ApiError, ErrorCode},
+    registry::{
+        ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindSession, GetStats, ListSessions,
+        RegistryStats,
+    },
     workflow::{Turns, TurnsStats},
 };
 use actix::Addr;
 use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/connections").route(web::get().to(list)))
-        .service(web::resource("/api/v1/connections/stats").route(web::get().to(stats)));
+        .service(web::resource("/api/v1/connections/stats").route(web::get().to(stats)))
+        .service(web::resource("/api/v1/connections/{id}").route(web::get().to(get)));
 }
 
 /// The live connections and turns in numbers.
@@ -46,36 +49,41 @@ async fn stats(
     Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns: turns.stats(), limits: limiter.hits() }))
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// Only what opened after this one: the `next` of the page before.
-    after: Option<SessionId>,
-    /// 1 to 200.
-    #[serde(default = "default_limit")]
-    limit: usize,
-}
-
-const fn default_limit() -> usize {
-    50
-}
-
-/// The live connections and what each is doing, oldest first.
+/// The live connections that fit, and what each is doing.
 #[utoipa::path(
-    get, path = "/api/v1/connections", tag = "operators", params(ListQuery),
-    responses((status = 200, body = SessionsPage), (status = "4XX", body = ErrorBody)),
+    get, path = "/api/v1/connections", tag = "operators", operation_id = "list_connections", params(ConnectionQuery),
+    responses((status = 200, body = ConnectionsPage), (status = "4XX", body = ErrorBody)),
     security(("bearer" = [])),
 )]
 async fn list(
     identity: Identity,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<ConnectionQuery>,
     registry: web::Data<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, ApiError> {
     require_operator(&identity)?;
-    let ListQuery { after, limit } = query;
-    if !(1..=MAX_PAGE).contains(&i64::try_from(limit).unwrap_or(i64::MAX)) {
-        return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
-    }
-    let page = registry.send(ListSessions { after, limit }).await.map_err(|error| ApiError::internal(&error))?;
+    query.check()?;
+    let page = registry.send(ListSessions(query)).await.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().json(page))
+}
+
+/// One live connection.
+#[utoipa::path(
+    get, path = "/api/v1/connections/{id}", tag = "operators", operation_id = "get_connection",
+    params(("id" = SessionId, Path)),
+    responses((status = 200, body = ConnectionView), (status = "4XX", body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn get(
+    identity: Identity,
+    id: web::Path<SessionId>,
+    registry: web::Data<Addr<ConnectionManager>>,
+) -> Result<HttpResponse, ApiError> {
+    require_operator(&identity)?;
+    let found = registry.send(FindSession(*id)).await.map_err(|error| ApiError::internal(&error))?;
+    let found = found.ok_or_else(no_such_connection)?;
+    Ok(HttpResponse::Ok().json(found.view))
+}
+
+pub(super) fn no_such_connection() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "There is no such connection.")
 }

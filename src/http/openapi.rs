@@ -1,7 +1,10 @@
 //! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
 
 use super::{ErrorBody, auth, chat, connections, conversations, documents, drain, health};
-use crate::protocol::{ApiError, ServerFrame};
+use crate::{
+    protocol::{ApiError, Dialect, ServerFrame},
+    registry::{ConnectionState, Order, SortKey},
+};
 use actix_web::{HttpResponse, ResponseError, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
 use std::sync::LazyLock;
 use utoipa::{
@@ -31,10 +34,10 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         chat::chat, chat::cancel,
         conversations::list, conversations::messages, conversations::delete,
         documents::create, documents::list, documents::get, documents::delete, documents::search,
-        connections::stats, connections::list, drain::drain,
+        connections::stats, connections::list, connections::get, drain::drain,
         health::health, health::ready,
     ),
-    components(schemas(ErrorBody, ServerFrame<'_>)),
+    components(schemas(ErrorBody, ServerFrame<'_>, Dialect, ConnectionState, SortKey, Order)),
 )]
 struct Document;
 

@@ -1,9 +1,9 @@
 //! The subprotocols, and how one is chosen.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a session's frames look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Dialect {
     /// Every `token` frame carries `partial_response`: the answer so far.
     #[default]

@@ -1,7 +1,7 @@
 //! The `ConnectionManager` actor: [`RegistryState`] behind a mailbox.
 
 use super::{
-    RegistryStats, SessionsPage, StallLimits, Vitals,
+    ConnectionQuery, ConnectionView, ConnectionsPage, RegistryStats, StallLimits, Vitals,
     drain::{Drain, DrainOrders, Goodbye},
     state::RegistryState,
 };
@@ -116,11 +116,20 @@ pub struct TurnStarted {
 #[rtype(result = "RegistryStats")]
 pub struct GetStats;
 
+/// Asks for a part of the sessions.
 #[derive(actix::Message)]
-#[rtype(result = "SessionsPage")]
-pub struct ListSessions {
-    pub after: Option<SessionId>,
-    pub limit: usize,
+#[rtype(result = "ConnectionsPage")]
+pub struct ListSessions(pub ConnectionQuery);
+
+/// Asks for one session.
+#[derive(actix::Message)]
+#[rtype(result = "Option<FoundSession>")]
+pub struct FindSession(pub SessionId);
+
+/// A session as operators see it, and its signs of life to go on looking at.
+pub struct FoundSession {
+    pub view: ConnectionView,
+    pub vitals: Arc<Vitals>,
 }
 
 /// Goes on with emptying the server, or begins it. Sent every [`crate::limits::DRAIN_TICK`] until it is done.
@@ -178,8 +187,17 @@ impl Handler<GetStats> for ConnectionManager {
 impl Handler<ListSessions> for ConnectionManager {
     type Result = MessageResult<ListSessions>;
 
-    fn handle(&mut self, ListSessions { after, limit }: ListSessions, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.state.page(after, limit))
+    fn handle(&mut self, ListSessions(query): ListSessions, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.page(&query, Instant::now()))
+    }
+}
+
+impl Handler<FindSession> for ConnectionManager {
+    type Result = MessageResult<FindSession>;
+
+    fn handle(&mut self, FindSession(id): FindSession, _: &mut Self::Context) -> Self::Result {
+        let found = self.state.find(id, Instant::now());
+        MessageResult(found.map(|(view, vitals)| FoundSession { view, vitals: Arc::clone(vitals) }))
     }
 }
 

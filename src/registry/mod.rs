@@ -4,15 +4,19 @@
 
 mod actor;
 mod drain;
+mod query;
 mod stall;
 mod state;
+mod view;
 mod vitals;
 
 pub use actor::{
-    ConnectionManager, ContinueDrain, FollowConversation, GetStats, ListSessions, Register, Registration,
-    SessionCommand, TurnStarted,
+    ConnectionManager, ContinueDrain, FindSession, FollowConversation, FoundSession, GetStats, ListSessions, Register,
+    Registration, SessionCommand, TurnStarted,
 };
 pub use drain::{Drain, DrainOrders};
+pub use query::{ConnectionQuery, Order, SortKey};
 pub use stall::StallLimits;
-pub use state::{DialectSessions, RegistryStats, SessionView, SessionsPage, TurnView, UserSessions};
+pub use state::{DialectSessions, RegistryStats, UserSessions};
+pub use view::{ConnectedUser, ConnectionState, ConnectionView, ConnectionsPage, TurnView};
 pub use vitals::Vitals;

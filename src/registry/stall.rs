@@ -26,6 +26,11 @@ impl Stall {
         Self { asks: 0, still_since: now, behind_since: None }
     }
 
+    /// For how long something has waited that the peer does not read.
+    pub fn behind_for(&self, now: Instant) -> Option<Duration> {
+        self.behind_since.map(|since| now.saturating_duration_since(since))
+    }
+
     /// Takes what is seen now; whether it has stood still for too long.
     pub fn is_over(&mut self, now: Instant, asks: u64, is_behind: bool, limits: StallLimits) -> bool {
         if asks != self.asks {

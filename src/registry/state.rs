@@ -1,16 +1,15 @@
 //! The registry's state, without its actor: sessions in, statistics out.
 
 use super::{
-    Vitals,
+    ConnectionQuery, ConnectionView, ConnectionsPage, Vitals,
     stall::{Stall, StallLimits},
 };
 use crate::{
-    domain::{ConversationId, SessionId, TurnId, UnixMillis, UserId},
+    domain::{ConversationId, SessionId, UserId},
     limits::{
         MAX_FOLLOWED_CONVERSATIONS, MAX_USERS_IN_STATS, SESSION_ROOM_BYTES, TCP_NOT_SENT_BYTES, TRANSPORT_BUFFER_BYTES,
     },
-    protocol::{Dialect, Step},
-    turn::Followed,
+    protocol::Dialect,
 };
 use serde::Serialize;
 use std::{
@@ -76,48 +75,12 @@ pub struct DialectSessions {
     pub sessions: usize,
 }
 
-/// A live session as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct SessionView {
-    /// Of the connection; a conversation has another id.
-    pub id: SessionId,
-    pub user_id: Option<UserId>,
-    pub dialect: Dialect,
-    pub address: String,
-    pub user_agent: String,
-    pub opened_at_ms: UnixMillis,
-    pub last_received_at_ms: UnixMillis,
-    pub last_sent_at_ms: UnixMillis,
-    pub frames_received: u64,
-    pub bytes_received: u64,
-    pub frames_sent: u64,
-    pub bytes_sent: u64,
-    pub tokens_sent: u64,
-    /// Whether something waits that it has not written yet, because its peer reads slowly.
-    pub behind: bool,
-    /// The text of its turns that it has not written yet, in bytes. It waits in the turns' logs.
-    pub bytes_waiting: u64,
-    /// The turns it follows now.
-    pub turns: Vec<TurnView>,
-}
-
-/// A running turn as operators see it: what it is doing, never what it says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct TurnView {
-    pub turn_id: TurnId,
-    pub session_id: ConversationId,
-    pub step: Option<Step>,
-    /// Tokens the model has produced so far.
-    pub tokens: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct SessionsPage {
-    /// Oldest first.
-    pub connections: Vec<SessionView>,
-    /// Pass it as `after` for the next page; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<SessionId>,
+/// A session as a query sees it.
+#[derive(Clone, Copy)]
+pub struct SessionRow<'a> {
+    pub vitals: &'a Vitals,
+    pub stall: &'a Stall,
+    pub follows: &'a VecDeque<ConversationId>,
 }
 
 impl<R> Default for RegistryState<R> {
@@ -251,53 +214,39 @@ impl<R> RegistryState<R> {
         }
     }
 
-    /// The sessions behind `after`, oldest first.
-    pub fn page(&self, after: Option<SessionId>, limit: usize) -> SessionsPage {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let mut rest = self.sessions.range((after.map_or(Unbounded, Excluded), Unbounded));
-        let connections: Vec<_> = rest.by_ref().take(limit).map(|(_, entry)| view(&entry.vitals)).collect();
-        let next = rest.next().and(connections.last()).map(|last| last.id);
-        SessionsPage { connections, next }
+    /// The part of the sessions that a query asks for.
+    pub fn page(&self, query: &ConnectionQuery, now: Instant) -> ConnectionsPage {
+        query.page(self.sessions.values().map(Entry::row), now)
+    }
+
+    /// One session, as operators see it and as it is.
+    pub fn find(&self, id: SessionId, now: Instant) -> Option<(ConnectionView, &Arc<Vitals>)> {
+        self.sessions.get(&id).map(|entry| (entry.row().view(now), &entry.vitals))
     }
 }
 
-fn view(vitals: &Vitals) -> SessionView {
-    let (received, sent) = (vitals.received(), vitals.sent());
-    let turns = vitals.turns();
-    let turns = turns.iter().map(|Followed { turn, .. }| {
-        let (step, tokens) = turn.position();
-        TurnView { turn_id: turn.subject.turn_id, session_id: turn.subject.conversation_id, step, tokens }
-    });
-    SessionView {
-        id: vitals.session_id,
-        user_id: vitals.user(),
-        dialect: vitals.dialect,
-        address: vitals.address.clone(),
-        user_agent: vitals.user_agent.clone(),
-        opened_at_ms: vitals.opened_at,
-        last_received_at_ms: received.last_at,
-        last_sent_at_ms: sent.last_at,
-        frames_received: received.frames,
-        bytes_received: received.bytes,
-        frames_sent: sent.frames,
-        bytes_sent: sent.bytes,
-        tokens_sent: vitals.tokens_sent(),
-        behind: vitals.is_behind(),
-        bytes_waiting: vitals.bytes_waiting(),
-        turns: turns.collect(),
+impl<R> Entry<R> {
+    fn row(&self) -> SessionRow<'_> {
+        SessionRow { vitals: &self.vitals, stall: &self.stall, follows: &self.follows }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        auth::Identity,
+        domain::{DisplayName, Email, Role},
+    };
     use std::time::Duration;
 
     fn session(state: &mut RegistryState<SessionId>, user: Option<UserId>) -> Arc<Vitals> {
         let id = SessionId::new();
         let vitals = Vitals::new(id, Dialect::V2, "127.0.0.1".to_owned(), String::new());
-        if let Some(user) = user {
-            vitals.set_user(user);
+        if let Some(user_id) = user {
+            let (email, name) = (Email::parse("ada@example.org").unwrap(), DisplayName::parse("Ada").unwrap());
+            let identity = Identity { user_id, email, name, role: Role::User, issued_at_ms: 0, expires_at: 0 };
+            vitals.set_identity(Arc::new(identity));
         }
         state.register(Arc::clone(&vitals), id);
         vitals
@@ -368,21 +317,5 @@ mod tests {
         assert_eq!(state.followers(conversation, user, None).count(), 0);
         let stats = state.stats();
         assert_eq!((stats.sessions, stats.closed, stats.stalled), (0, 1, 1));
-    }
-
-    #[test]
-    fn pages_cover_every_session_once() {
-        let mut state = RegistryState::default();
-        let ids: Vec<_> = (0..5).map(|_| session(&mut state, None).session_id).collect();
-        let (mut seen, mut after) = (Vec::new(), None);
-        loop {
-            let page = state.page(after, 2);
-            seen.extend(page.connections.iter().map(|session| session.id));
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        assert_eq!(seen, ids);
     }
 }

@@ -1,13 +1,17 @@
 //! What is known of a live session from outside, without asking it: a session whose reader has stopped answers nothing.
 
 use crate::{
+    auth::Identity,
     domain::{SessionId, UnixMillis, UserId},
     protocol::Dialect,
     turn::{Followed, TurnLog},
 };
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 /// A session's signs of life. The session writes, anyone reads.
@@ -18,7 +22,8 @@ pub struct Vitals {
     pub address: String,
     pub user_agent: String,
     pub opened_at: UnixMillis,
-    user: Mutex<Option<UserId>>,
+    /// Shared with the session.
+    identity: Mutex<Option<Arc<Identity>>>,
     turns: Mutex<Vec<Followed>>,
     last_received_ms: AtomicI64,
     last_sent_ms: AtomicI64,
@@ -29,6 +34,9 @@ pub struct Vitals {
     tokens_sent: AtomicU64,
     asks: AtomicU64,
     holds_back: AtomicBool,
+    violations: AtomicU32,
+    /// How long the last ping took, in microseconds; 0 before the first.
+    round_trip_us: AtomicU32,
 }
 
 /// Frames and bytes that went one way. Bytes are those of payloads, without WebSocket framing.
@@ -48,7 +56,7 @@ impl Vitals {
             address,
             user_agent,
             opened_at: now,
-            user: Mutex::default(),
+            identity: Mutex::default(),
             turns: Mutex::default(),
             last_received_ms: AtomicI64::new(now.0),
             last_sent_ms: AtomicI64::new(now.0),
@@ -59,6 +67,8 @@ impl Vitals {
             tokens_sent: AtomicU64::default(),
             asks: AtomicU64::default(),
             holds_back: AtomicBool::default(),
+            violations: AtomicU32::default(),
+            round_trip_us: AtomicU32::default(),
         })
     }
 
@@ -75,12 +85,37 @@ impl Vitals {
         self.tokens_sent.fetch_add(u64::from(tokens), Relaxed);
     }
 
-    pub fn set_user(&self, user: UserId) {
-        *lock(&self.user) = Some(user);
+    pub fn set_identity(&self, identity: Arc<Identity>) {
+        *lock(&self.identity) = Some(identity);
+    }
+
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        lock(&self.identity).clone()
     }
 
     pub fn user(&self) -> Option<UserId> {
-        *lock(&self.user)
+        lock(&self.identity).as_ref().map(|identity| identity.user_id)
+    }
+
+    /// A limit said no to what the peer sent.
+    pub fn violated(&self) {
+        self.violations.fetch_add(1, Relaxed);
+    }
+
+    /// How often a limit said no.
+    pub fn violations(&self) -> u32 {
+        self.violations.load(Relaxed)
+    }
+
+    /// A ping was answered after this time.
+    pub fn set_round_trip(&self, took: Duration) {
+        self.round_trip_us.store(u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1), Relaxed);
+    }
+
+    /// How long the last ping took.
+    pub fn round_trip(&self) -> Option<Duration> {
+        let took_us = self.round_trip_us.load(Relaxed);
+        (took_us > 0).then(|| Duration::from_micros(took_us.into()))
     }
 
     pub fn add_turn(&self, followed: Followed) {
@@ -93,6 +128,11 @@ impl Vitals {
 
     pub fn turns(&self) -> Vec<Followed> {
         lock(&self.turns).clone()
+    }
+
+    /// How many it follows.
+    pub fn turn_count(&self) -> usize {
+        lock(&self.turns).len()
     }
 
     /// Whether it follows a turn that is not at its end for it.

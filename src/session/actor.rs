@@ -198,11 +198,16 @@ impl ChatSession {
                 self.vitals.sent_frame(outgoing.frame.len(), outgoing.tokens);
                 ctx.text(outgoing.frame);
             }
-            Effect::Ping => ctx.ping(b""),
+            Effect::Ping(payload) => ctx.ping(&payload),
+            Effect::RoundTrip(took) => self.vitals.set_round_trip(took),
             Effect::Close(reason) => self.close(reason, ctx),
-            Effect::Hit(limit) => self.context.limiter.hit(limit),
-            Effect::Identified(user_id) => {
-                self.vitals.set_user(user_id);
+            Effect::Hit(limit) => {
+                self.vitals.violated();
+                self.context.limiter.hit(limit);
+            }
+            Effect::Identified(identity) => {
+                let user_id = identity.user_id;
+                self.vitals.set_identity(identity);
                 log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
             }
             Effect::Start(new) => self.start_turn(new, ctx),
@@ -275,6 +280,10 @@ impl SocketHandler for ChatSession {
         let mut answer = false;
         self.decide(ctx, |state, _, _, effects| answer = state.on_other_frame(effects));
         answer
+    }
+
+    fn on_pong(&mut self, payload: &[u8], ctx: &mut Context) {
+        self.decide(ctx, |state, _, now, effects| state.on_pong(payload, now, effects));
     }
 
     fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {

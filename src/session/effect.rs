@@ -1,6 +1,8 @@
 //! What the decisions of a session come to: frames to send, and requests to others.
 
+use super::heartbeat::PING_BYTES;
 use crate::{
+    auth::Identity,
     domain::{ConversationId, TurnId, UserId},
     limiter::Limit,
     limits::MAX_PING_ID_BYTES,
@@ -11,18 +13,20 @@ use crate::{
     turn::{Followed, Outgoing, TurnLog},
     workflow::{Question, is_client_id},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What the actor has to do.
 pub enum Effect {
     Send(Outgoing),
-    /// A WebSocket ping.
-    Ping,
+    /// A WebSocket ping with this payload.
+    Ping([u8; PING_BYTES]),
+    /// A ping was answered after this time.
+    RoundTrip(Duration),
     Close(CloseReason),
     /// A limit said no.
     Hit(Limit),
     /// The user is known from now on.
-    Identified(UserId),
+    Identified(Arc<Identity>),
     Start(NewTurn),
     Resume {
         user_id: UserId,

@@ -114,6 +114,16 @@ impl Follows {
         self.forget_ended(any_ended, effects)
     }
 
+    /// The peer is asked for a sign of life, behind all that was written so far.
+    pub fn pinged(&self) {
+        self.turns.values().for_each(Following::pinged);
+    }
+
+    /// The sign has come.
+    pub fn acknowledged(&self) {
+        self.turns.values().for_each(Following::acknowledged);
+    }
+
     /// Tells how far each running turn has come, so that who has less knows that something was lost.
     pub fn send_heads(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
         let any_ended = self.write(now, effects, |_| true);

@@ -9,6 +9,7 @@ mod effect;
 mod follows;
 mod fragments;
 mod frame_guard;
+mod heartbeat;
 mod intake;
 mod outlet;
 pub mod socket;

@@ -28,7 +28,12 @@ pub trait SocketHandler: Actor<Context = SocketContext<Self>> {
     /// A whole message of bytes; never called when the fragments are for text only.
     fn on_binary(&mut self, bytes: Bytes, ctx: &mut Self::Context);
 
-    /// A ping, a pong or a fragment that is not the last one. Whether a ping is to be answered.
+    /// A pong, asked for or not.
+    fn on_pong(&mut self, _: &[u8], ctx: &mut Self::Context) {
+        self.on_other_frame(ctx);
+    }
+
+    /// A ping, or a fragment that is not the last one. Whether a ping is to be answered.
     fn on_other_frame(&mut self, _: &mut Self::Context) -> bool {
         true
     }
@@ -77,10 +82,7 @@ pub fn receive<A: SocketHandler>(actor: &mut A, received: Received, ctx: &mut A:
             }
             return;
         }
-        Ok(ws::Message::Pong(_)) => {
-            actor.on_other_frame(ctx);
-            return;
-        }
+        Ok(ws::Message::Pong(payload)) => return actor.on_pong(&payload, ctx),
         Ok(ws::Message::Nop) => return,
         // The codec has checked the code (RFC 6455, 7.4).
         Ok(ws::Message::Close(reason)) => return actor.on_goodbye(reason.map(|reason| reason.code), ctx),

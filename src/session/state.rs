@@ -4,6 +4,7 @@ use super::{
     door::Doorkeeper,
     effect::{Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_message},
     follows::{AnyEnded, Follows},
+    heartbeat::{Beat, Heartbeat},
     intake::Intake,
 };
 use crate::{
@@ -46,9 +47,7 @@ pub struct SessionState {
     user_place: Option<UserPlace>,
     auth_failures: u32,
     intake: Intake,
-    opened_at: Instant,
-    last_received_at: Instant,
-    next_heartbeat: Instant,
+    heartbeat: Heartbeat,
     follows: Follows,
     /// Turns that this session started and nobody has accepted yet.
     starting: HashMap<TurnId, Starting>,
@@ -62,7 +61,7 @@ struct Starting {
 
 enum Auth {
     Nobody,
-    Somebody { identity: Identity, expires_at: Instant, told_of_expiry: bool },
+    Somebody { identity: Arc<Identity>, expires_at: Instant, told_of_expiry: bool },
 }
 
 impl SessionState {
@@ -76,7 +75,7 @@ impl SessionState {
     ) -> Self {
         let style = Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) };
         Self {
-            next_heartbeat: now.instant + Duration::from_secs(config.heartbeat_interval_s),
+            heartbeat: Heartbeat::new(now.instant, Duration::from_secs(config.heartbeat_interval_s)),
             follows: Follows::new(style, mailbox),
             config,
             rules,
@@ -84,20 +83,29 @@ impl SessionState {
             user_place: None,
             auth_failures: 0,
             intake: Intake::new(limits),
-            opened_at: now.instant,
-            last_received_at: now.instant,
             starting: HashMap::new(),
         }
     }
 
     /// The peer gave a sign of life.
     pub fn on_received(&mut self, now: Now) {
-        self.last_received_at = now.instant;
+        self.heartbeat.on_received(now.instant);
     }
 
     /// A frame that is no text, or not the whole of one. Whether it has to be answered.
     pub fn on_other_frame(&self, effects: &mut Vec<Effect>) -> bool {
         self.intake.take_other(effects)
+    }
+
+    /// A pong, or what pretends to be one.
+    pub fn on_pong(&mut self, payload: &[u8], now: Now, effects: &mut Vec<Effect>) {
+        let interval = Duration::from_secs(self.config.heartbeat_interval_s);
+        if self.intake.take_other(effects)
+            && let Some(took) = self.heartbeat.on_pong(payload, now.instant, interval)
+        {
+            self.follows.acknowledged();
+            effects.push(Effect::RoundTrip(took));
+        }
     }
 
     pub fn on_text(&mut self, text: &str, now: Now, doorkeeper: &impl Doorkeeper, effects: &mut Vec<Effect>) {
@@ -138,13 +146,14 @@ impl SessionState {
                         }
                     }
                 }
+                let identity = Arc::new(identity);
                 let frame = ServerFrame::AuthSuccess(AuthSuccess {
                     message: "Authenticated",
                     user: UserView { id: identity.user_id, email: &identity.email, name: &identity.name },
                     expires_at: identity.expires_at,
                 });
                 effects.push(send(frame));
-                effects.push(Effect::Identified(identity.user_id));
+                effects.push(Effect::Identified(Arc::clone(&identity)));
                 let life_ms = identity.expires_at.saturating_mul(1000).saturating_sub(now.unix.0);
                 let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
                 self.auth_failures = 0;
@@ -330,17 +339,18 @@ impl SessionState {
 
     /// The time that [`SessionState::next_alarm`] named has come.
     pub fn on_alarm(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.next_heartbeat <= now.instant {
-            let silence = now.instant.duration_since(self.last_received_at);
-            if silence >= Duration::from_secs(self.config.heartbeat_timeout_s) {
-                effects.push(Effect::Close(CloseReason::HeartbeatTimeout));
-                return;
+        let interval = Duration::from_secs(self.config.heartbeat_interval_s);
+        let timeout = Duration::from_secs(self.config.heartbeat_timeout_s);
+        match self.heartbeat.beat(now.instant, interval, timeout) {
+            Some(Beat::Gone) => return effects.push(Effect::Close(CloseReason::HeartbeatTimeout)),
+            Some(Beat::Ping(payload)) => {
+                effects.push(Effect::Ping(payload));
+                self.follows.pinged();
+                if self.follows.style().dialect == Dialect::V2 {
+                    let AnyEnded(_) = self.follows.send_heads(now, effects);
+                }
             }
-            effects.push(Effect::Ping);
-            if self.follows.style().dialect == Dialect::V2 {
-                let AnyEnded(_) = self.follows.send_heads(now, effects);
-            }
-            self.next_heartbeat = now.instant + Duration::from_secs(self.config.heartbeat_interval_s);
+            None => {}
         }
         if matches!(self.auth, Auth::Nobody) && self.auth_deadline() <= now.instant {
             effects.push(Effect::Close(CloseReason::AuthDeadline));
@@ -358,12 +368,13 @@ impl SessionState {
             Auth::Somebody { .. } if !self.follows.is_empty() => None,
             Auth::Somebody { expires_at, .. } => Some(*expires_at + Duration::from_secs(AUTH_GRACE_S)),
         };
-        let next = auth.map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat));
+        let beat = self.heartbeat.next_at();
+        let next = auth.map_or(beat, |at| at.min(beat));
         self.follows.next_flush().map_or(next, |at| at.min(next))
     }
 
     fn auth_deadline(&self) -> Instant {
-        self.opened_at + Duration::from_secs(self.config.auth_deadline_s)
+        self.heartbeat.opened_at() + Duration::from_secs(self.config.auth_deadline_s)
     }
 
     /// Tells of a token's coming end, and closes what stays past it with nothing running.

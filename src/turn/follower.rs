@@ -84,6 +84,10 @@ struct Place {
     behind: AtomicBool,
     holding: AtomicBool,
     next_seq: AtomicU32,
+    /// Where the reader was when its peer was last asked for a sign of life.
+    pinged_seq: AtomicU32,
+    /// Where it was when that sign was asked for which came last.
+    acknowledged_seq: AtomicU32,
 }
 
 impl Follower {
@@ -131,6 +135,28 @@ impl Follower {
     /// The seq of the token that it writes next.
     pub fn next_seq(&self) -> u32 {
         self.place.next_seq.load(Ordering::Relaxed)
+    }
+
+    /// The reader says that its peer has all before this one.
+    pub(super) fn begins_at(&self, next_seq: u32) {
+        self.came_to(next_seq);
+        self.place.pinged_seq.store(next_seq, Ordering::Relaxed);
+        self.place.acknowledged_seq.store(next_seq, Ordering::Relaxed);
+    }
+
+    /// The peer is asked for a sign of life, behind all that was written so far.
+    pub(super) fn pinged(&self) {
+        self.place.pinged_seq.store(self.next_seq(), Ordering::Relaxed);
+    }
+
+    /// The sign has come: what was written before it was asked for has arrived.
+    pub(super) fn acknowledged(&self) {
+        self.place.acknowledged_seq.store(self.place.pinged_seq.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The seq of the first token of which it is not known that it has arrived.
+    pub fn unacknowledged_seq(&self) -> u32 {
+        self.place.acknowledged_seq.load(Ordering::Relaxed)
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {

@@ -93,7 +93,7 @@ impl Following {
         cursor: Cursor,
         outbox: &mut Outbox<'_>,
     ) -> Self {
-        follower.came_to(cursor.next_seq);
+        follower.begins_at(cursor.next_seq);
         let mut following =
             Self { turn: Arc::clone(&turn), follower: follower.clone(), style, cursor, hold_until: None };
         turn.follow(&cursor, &follower, |missed| following.write(missed, outbox));
@@ -142,6 +142,16 @@ impl Following {
 
     pub fn cursor(&self) -> Cursor {
         self.cursor
+    }
+
+    /// The peer is asked for a sign of life, behind all that was written so far.
+    pub fn pinged(&self) {
+        self.follower.pinged();
+    }
+
+    /// The sign has come.
+    pub fn acknowledged(&self) {
+        self.follower.acknowledged();
     }
 
     /// Whether news was left in the log; the reader of a mailbox that overflowed, or that has room again, asks.

@@ -157,6 +157,7 @@ async fn the_operators_routes_are_for_operators() {
     let attempts = [
         attempt("get", "/api/v1/connections"),
         attempt("get", "/api/v1/connections/stats"),
+        attempt("get", "/api/v1/connections/{id}"),
         Attempt { method: "post", path: "/api/v1/documents", body: document },
         attempt("delete", "/api/v1/documents/{id}"),
         // The last one: the server takes nothing new behind it.

@@ -112,50 +112,104 @@ async fn an_entry_says_what_its_session_is_doing() {
     let page = app.get_when("/api/v1/connections", &operator, |page| page["connections"][0]["turns"][0] != Value::Null);
     let page = page.await;
     let entry = &page["connections"][0];
+    assert_eq!(entry["user"], json!({"id": user.id, "email": user.email, "name": "Ada"}));
     assert_eq!(
-        (&entry["user_id"], &entry["dialect"], &entry["address"], &entry["user_agent"]),
-        (&json!(user.id), &json!("chat.v2"), &json!("127.0.0.1"), &json!("tests/1"))
+        (&entry["dialect"], &entry["address"], &entry["user_agent"], &entry["state"], &entry["violations"]),
+        (&json!("chat.v2"), &json!("127.0.0.1"), &json!("tests/1"), &json!("streaming"), &json!(0))
     );
+    assert_eq!(entry["conversations"], json!([first["session_id"]]));
     let turn = &entry["turns"][0];
     assert_eq!((&turn["turn_id"], &turn["session_id"]), (&first["turn_id"], &first["session_id"]));
     assert_eq!(turn["step"], "generating");
-    assert!(turn["tokens"].as_u64().unwrap() >= 3 && entry["tokens_sent"].as_u64().unwrap() >= 3, "{entry}");
+    let (head, written) = (turn["head_seq"].as_i64().unwrap(), turn["written_seq"].as_i64().unwrap());
+    assert!(head >= 2 && entry["tokens_sent"].as_u64().unwrap() >= 3, "{entry}");
+    assert_eq!(turn["lag"], head - written);
+    assert_eq!(
+        (&turn["acknowledged_seq"], &entry["ping_ms"]),
+        (&json!(-1), &Value::Null),
+        "no heartbeat came back yet"
+    );
     assert_eq!(entry["frames_received"], 2);
     assert!(!page.to_string().contains("secret"), "{page}");
 
+    let path = format!("/api/v1/connections/{}", entry["id"].as_str().unwrap());
     socket.send(json!({"type": "cancel", "turn_id": first["turn_id"]})).await;
     let sent = socket.rest_of_turn(frames).await.tokens.len();
-    let is_idle = |page: &Value| page["connections"][0]["turns"] == json!([]);
-    let page = app.get_when("/api/v1/connections", &operator, is_idle).await;
-    assert_eq!(page["connections"][0]["tokens_sent"], sent);
+    let entry = app.get_when(&path, &operator, |entry| entry["turns"] == json!([])).await;
+    assert_eq!((&entry["tokens_sent"], &entry["state"]), (&json!(sent), &json!("idle")));
     socket.close().await;
+    app.idle().await;
+    let (status, gone) = app.get(&path, Some(&operator)).await;
+    assert_eq!((status, &gone["code"]), (404, &json!("NOT_FOUND")));
     app.finish().await;
 }
 
 #[actix_web::test]
-async fn pages_of_connections_cover_each_once() {
+async fn a_heartbeat_that_comes_back_says_what_has_arrived() {
+    let app = TestApp::with(|config| {
+        config.session.heartbeat_interval_s = 1;
+        (config.provider.scripted.tokens, config.provider.scripted.interval_ms) = (10_000, 20);
+    })
+    .await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let mut socket = app.socket().signed_in(&user).await;
+    let first = socket.start(json!({"type": "message", "message": "Hi"})).await;
+    // Reading answers the ping, too.
+    let frames = socket.read_tokens(first, 100).await;
+    let is_acknowledged = |page: &Value| page["connections"][0]["turns"][0]["acknowledged_seq"] != -1;
+    let page = app.get_when("/api/v1/connections", &operator, is_acknowledged).await;
+    let (entry, turn) = (&page["connections"][0], &page["connections"][0]["turns"][0]);
+    let (acknowledged, written) = (turn["acknowledged_seq"].as_i64().unwrap(), turn["written_seq"].as_i64().unwrap());
+    // One second's tokens, and not those that were sent behind the ping.
+    assert!((0..=written).contains(&acknowledged) && (10..=90).contains(&acknowledged), "{turn}");
+    assert!((0.001..20_000.0).contains(&entry["ping_ms"].as_f64().unwrap()), "{entry}");
+    drop((socket, frames));
+    let turn_id = turn["turn_id"].as_str().unwrap();
+    assert_eq!(app.post(&format!("/api/v1/chat/{turn_id}/cancel"), Some(&user), &Value::Null).await.0, 200);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_list_is_filtered_sorted_and_paged() {
     let app = TestApp::start().await;
-    let operator = app.operator().await;
+    let (user, operator) = (app.user().await, app.operator().await);
     let mut sockets = Vec::new();
-    for _ in 0..5 {
-        sockets.push(app.socket().connect().await);
+    for n in 0..5 {
+        let socket =
+            app.socket().subprotocols(["chat.v1", "chat.v2"][n % 2]).header("user-agent", &format!("tests/{n}"));
+        sockets.push(if n == 3 { socket.signed_in(&user).await } else { socket.connect().await });
     }
     counts(&app, &operator, 5, 0).await;
-    let (mut seen, mut path) = (Vec::new(), "/api/v1/connections?limit=2".to_owned());
-    loop {
-        let (status, page) = app.get(&path, Some(&operator)).await;
+    let list = async |query: &str| {
+        let (status, page) = app.get(&format!("/api/v1/connections?{query}"), Some(&operator)).await;
         assert_eq!(status, 200, "{page}");
-        seen.extend(page["connections"].as_array().unwrap().iter().map(|entry| entry["id"].to_string()));
-        match page["next"].as_str() {
-            Some(next) => path = format!("/api/v1/connections?limit=2&after={next}"),
-            None => break,
-        }
-    }
-    assert_eq!(seen.len(), 5);
-    seen.dedup();
-    assert_eq!(seen.len(), 5);
-    for limit in ["0", "201"] {
-        assert_eq!(app.get(&format!("/api/v1/connections?limit={limit}"), Some(&operator)).await.0, 422);
+        let agents = page["connections"].as_array().unwrap().iter();
+        let agents: Vec<u64> = agents.map(|one| one["user_agent"].as_str().unwrap()[6..].parse().unwrap()).collect();
+        (agents, page["total"].as_u64().unwrap())
+    };
+    assert_eq!(list("").await, (vec![0, 1, 2, 3, 4], 5));
+    assert_eq!(list("limit=2&offset=2").await, (vec![2, 3], 5));
+    assert_eq!(list("limit=2&offset=4").await, (vec![4], 5));
+    assert_eq!(list("offset=9").await, (vec![], 5));
+    assert_eq!(list("sort=user_agent&order=desc&limit=2").await, (vec![4, 3], 5));
+    assert_eq!(list("dialect=chat.v2").await, (vec![1, 3], 2));
+    assert_eq!(list("state=idle").await, (vec![3], 1));
+    assert_eq!(list(&format!("user_id={}", user.id)).await, (vec![3], 1));
+    assert_eq!(list(&format!("q={}", user.email.to_uppercase())).await, (vec![3], 1));
+    assert_eq!(list("q=tests%2F4&state=unauthenticated").await, (vec![4], 1));
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("offset=-1", "offset"),
+        ("sort=price", "sort"),
+        ("order=up", "order"),
+        ("state=asleep", "state"),
+        ("dialect=soap", "dialect"),
+        ("user_id=me", "user_id"),
+    ] {
+        let (status, answer) = app.get(&format!("/api/v1/connections?{query}"), Some(&operator)).await;
+        assert_eq!((status, &answer["code"]), (422, &json!("INVALID_FIELD")), "{query}");
+        assert!(answer["error"].as_str().unwrap().contains(&format!("`{field}`")), "{query}: {answer}");
     }
     for socket in sockets {
         socket.close().await;

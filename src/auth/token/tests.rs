@@ -62,8 +62,14 @@ fn an_access_token_carries_the_user() {
     let issued = tokens().issue_access(&ada, NOW).unwrap();
     assert_eq!(issued.expires_at, NOW.seconds() + 900);
     let identity = verify(&issued.token).unwrap();
-    let expected =
-        Identity { user_id: ada.id, email: ada.email, name: ada.name, role: ada.role, expires_at: issued.expires_at };
+    let expected = Identity {
+        user_id: ada.id,
+        email: ada.email,
+        name: ada.name,
+        role: ada.role,
+        issued_at_ms: NOW.0,
+        expires_at: issued.expires_at,
+    };
     assert_eq!(identity, expected);
 }
 

@@ -153,6 +153,7 @@ impl World {
             email: Email::parse(email).unwrap(),
             name: DisplayName::parse("Ada").unwrap(),
             role: Role::User,
+            issued_at_ms: now.unix.0,
             expires_at: now.unix.seconds() + TOKEN_LIFE_S,
         };
         Self {
@@ -352,7 +353,7 @@ impl World {
                     self.is_closed = true;
                     return;
                 }
-                Effect::Ping | Effect::Unfollowed(_) | Effect::Hit(_) => {}
+                Effect::Ping(_) | Effect::RoundTrip(_) | Effect::Unfollowed(_) | Effect::Hit(_) => {}
             }
         }
     }

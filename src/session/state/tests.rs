@@ -29,7 +29,14 @@ impl Doorkeeper for TestDoor<'_> {
 }
 
 fn identity(user: &User, expires_at: i64) -> Identity {
-    Identity { user_id: user.id, email: user.email.clone(), name: user.name.clone(), role: user.role, expires_at }
+    Identity {
+        user_id: user.id,
+        email: user.email.clone(),
+        name: user.name.clone(),
+        role: user.role,
+        issued_at_ms: START_S * 1_000,
+        expires_at,
+    }
 }
 
 struct Session {
@@ -156,7 +163,12 @@ fn text_of(frames: &[Value], turn: &TurnLog) -> String {
 fn a_sign_in_says_who_and_until_when() {
     let mut session = Session::new();
     session.say(&json!({"type": "auth", "token": "900"}));
-    assert!(session.effects.iter().any(|effect| matches!(effect, Effect::Identified(id) if *id == session.user.id)));
+    assert!(
+        session
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Identified(who) if who.user_id == session.user.id))
+    );
     let frames = session.frames();
     assert_eq!(frames.len(), 1);
     assert_eq!((&frames[0]["type"], &frames[0]["expires_at"]), (&json!("auth_success"), &json!(START_S + 900)));
@@ -206,7 +218,7 @@ fn silence_is_asked_and_then_closed() {
     for _ in 0..2 {
         session.wait(20);
         session.state.on_alarm(session.now, &mut session.effects);
-        assert!(matches!(session.effects.pop(), Some(Effect::Ping)));
+        assert!(matches!(session.effects.pop(), Some(Effect::Ping(_))));
         assert_eq!(session.alarm_s(), 20);
     }
     session.wait(20);

@@ -1,0 +1,370 @@
+//! Which of the live connections an operator wants to see: a filter, an order, a window.
+//!
+//! Pure, and cheap over many thousands: a key is made for each connection that passes the filter, only the window is put in
+//! order, and only what is in the window becomes a view.
+
+use super::{
+    Vitals,
+    state::SessionRow,
+    view::{ConnectionState, ConnectionsPage},
+};
+use crate::{
+    auth::Identity,
+    domain::UserId,
+    limits::{MAX_PAGE, MAX_QUERY_CHARS},
+    protocol::{ApiError, Dialect},
+};
+use serde::{Deserialize, Serialize};
+use std::{cmp::Ordering, sync::Arc, time::Instant};
+
+/// Entries of a page when the request does not say.
+const DEFAULT_LIMIT: usize = 50;
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, utoipa::IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub struct ConnectionQuery {
+    /// Only connections with this text in their id, their user's id, e-mail or name, their address or agent string,
+    /// whatever the case.
+    pub q: Option<String>,
+    /// Only those of this user.
+    pub user_id: Option<UserId>,
+    pub dialect: Option<Dialect>,
+    pub state: Option<ConnectionState>,
+    pub sort: SortKey,
+    pub order: Order,
+    /// How many to skip.
+    pub offset: usize,
+    /// 1 to 200.
+    pub limit: usize,
+}
+
+impl Default for ConnectionQuery {
+    /// The first page of all, oldest first.
+    fn default() -> Self {
+        Self {
+            q: None,
+            user_id: None,
+            dialect: None,
+            state: None,
+            sort: SortKey::default(),
+            order: Order::default(),
+            offset: 0,
+            limit: DEFAULT_LIMIT,
+        }
+    }
+}
+
+/// What the connections are sorted by; those that are equal, by their age.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SortKey {
+    #[default]
+    OpenedAtMs,
+    /// The user's e-mail.
+    User,
+    Address,
+    UserAgent,
+    Dialect,
+    State,
+    LastReceivedAtMs,
+    LastSentAtMs,
+    FramesReceived,
+    BytesReceived,
+    FramesSent,
+    BytesSent,
+    TokensSent,
+    /// How many it follows.
+    Conversations,
+    /// How many it follows.
+    Turns,
+    BytesWaiting,
+    PingMs,
+    Violations,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    #[default]
+    Asc,
+    Desc,
+}
+
+impl ConnectionQuery {
+    /// # Errors
+    /// `INVALID_FIELD` with the field that is out of range.
+    pub fn check(&self) -> Result<(), ApiError> {
+        let max = usize::try_from(MAX_PAGE).unwrap_or(usize::MAX);
+        if !(1..=max).contains(&self.limit) {
+            return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
+        }
+        if self.q.as_ref().is_some_and(|q| q.chars().count() > MAX_QUERY_CHARS) {
+            return Err(ApiError::invalid_field("q", format_args!("must be at most {MAX_QUERY_CHARS} characters")));
+        }
+        Ok(())
+    }
+
+    /// The window that the query asks for, and how many connections fit in all.
+    pub fn page<'a>(&self, rows: impl Iterator<Item = SessionRow<'a>>, now: Instant) -> ConnectionsPage {
+        let needle = self.q.as_deref().map(str::trim).filter(|q| !q.is_empty()).map(str::to_lowercase);
+        let mut found: Vec<_> = rows
+            .filter(|row| self.fits(row, needle.as_deref(), now))
+            .map(|row| (Key::of(&row, self.sort, now), row))
+            .collect();
+        let total = found.len();
+        let (start, end) = (self.offset.min(total), self.offset.saturating_add(self.limit).min(total));
+        let order = |one: &(Key<'a>, SessionRow<'a>), other: &(Key<'a>, SessionRow<'a>)| {
+            let by_key = one.0.compare(&other.0, self.order);
+            by_key.then_with(|| one.1.vitals.session_id.cmp(&other.1.vitals.session_id))
+        };
+        // What comes before the window need not be in order, nor what comes behind it.
+        if end < total {
+            found.select_nth_unstable_by(end, order);
+        }
+        if 0 < start && start < end {
+            found[..end].select_nth_unstable_by(start, order);
+        }
+        found[start..end].sort_unstable_by(order);
+        let connections = found[start..end].iter().map(|(_, row)| row.view(now)).collect();
+        ConnectionsPage { connections, total, offset: self.offset }
+    }
+
+    /// `needle` is in lower case.
+    fn fits(&self, row: &SessionRow<'_>, needle: Option<&str>, now: Instant) -> bool {
+        let vitals = row.vitals;
+        self.dialect.is_none_or(|dialect| dialect == vitals.dialect)
+            && self.user_id.is_none_or(|user| vitals.user() == Some(user))
+            && needle.is_none_or(|needle| mentions(vitals, needle))
+            && self.state.is_none_or(|state| state == row.state(now))
+    }
+}
+
+/// Whether a connection has this text anywhere that people look for it.
+fn mentions(vitals: &Vitals, needle: &str) -> bool {
+    contains(&vitals.address, needle)
+        || contains(&vitals.user_agent, needle)
+        || is_part_of_id(vitals.session_id, needle)
+        || vitals.identity().is_some_and(|identity| {
+            contains(identity.email.as_str(), needle)
+                || contains(identity.name.as_str(), needle)
+                || is_part_of_id(identity.user_id, needle)
+        })
+}
+
+/// An id is hexadecimal digits and dashes; most texts that people look for are not.
+fn is_part_of_id(id: impl std::fmt::Display, needle: &str) -> bool {
+    needle.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') && id.to_string().contains(needle)
+}
+
+fn contains(text: &str, needle: &str) -> bool {
+    if text.is_ascii() {
+        let needle = needle.as_bytes();
+        text.as_bytes().windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle))
+    } else {
+        text.to_lowercase().contains(needle)
+    }
+}
+
+/// What a connection is sorted by. All keys of one query are of one kind.
+enum Key<'a> {
+    Number(u64),
+    Text(&'a str),
+    User(Arc<Identity>),
+    /// It has nothing of this kind, and comes last in either order.
+    Absent,
+}
+
+impl<'a> Key<'a> {
+    fn of(row: &SessionRow<'a>, sort: SortKey, now: Instant) -> Self {
+        let vitals = row.vitals;
+        let number = match sort {
+            SortKey::Address => return Self::Text(&vitals.address),
+            SortKey::UserAgent => return Self::Text(&vitals.user_agent),
+            SortKey::User => return vitals.identity().map_or(Self::Absent, Self::User),
+            SortKey::PingMs => match vitals.round_trip() {
+                Some(took) => took.as_micros().try_into().unwrap_or(u64::MAX),
+                None => return Self::Absent,
+            },
+            SortKey::OpenedAtMs => vitals.opened_at.0.unsigned_abs(),
+            SortKey::Dialect => vitals.dialect as u64,
+            SortKey::State => row.state(now) as u64,
+            SortKey::LastReceivedAtMs => vitals.received().last_at.0.unsigned_abs(),
+            SortKey::LastSentAtMs => vitals.sent().last_at.0.unsigned_abs(),
+            SortKey::FramesReceived => vitals.received().frames,
+            SortKey::BytesReceived => vitals.received().bytes,
+            SortKey::FramesSent => vitals.sent().frames,
+            SortKey::BytesSent => vitals.sent().bytes,
+            SortKey::TokensSent => vitals.tokens_sent(),
+            SortKey::Conversations => row.follows.len() as u64,
+            SortKey::Turns => vitals.turn_count() as u64,
+            SortKey::BytesWaiting => vitals.bytes_waiting(),
+            SortKey::Violations => vitals.violations().into(),
+        };
+        Self::Number(number)
+    }
+
+    fn compare(&self, other: &Self, order: Order) -> Ordering {
+        let ascending = match (self, other) {
+            (Self::Absent, Self::Absent) => return Ordering::Equal,
+            (Self::Absent, _) => return Ordering::Greater,
+            (_, Self::Absent) => return Ordering::Less,
+            (Self::Number(one), Self::Number(other)) => one.cmp(other),
+            (Self::Text(one), Self::Text(other)) => one.cmp(other),
+            (Self::User(one), Self::User(other)) => one.email.as_str().cmp(other.email.as_str()),
+            _ => Ordering::Equal,
+        };
+        if order == Order::Desc { ascending.reverse() } else { ascending }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{DisplayName, Email, Role, SessionId},
+        registry::{state::RegistryState, view::ConnectionView},
+    };
+    use std::time::Duration;
+
+    struct World {
+        state: RegistryState<()>,
+        all: Vec<Arc<Vitals>>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { state: RegistryState::default(), all: Vec::new() }
+        }
+
+        fn connect(&mut self, dialect: Dialect, address: &str, agent: &str, user: Option<(&str, &str)>) -> usize {
+            let vitals = Vitals::new(SessionId::new(), dialect, address.to_owned(), agent.to_owned());
+            if let Some((email, name)) = user {
+                vitals.set_identity(Arc::new(Identity {
+                    user_id: UserId::new(),
+                    email: Email::parse(email).unwrap(),
+                    name: DisplayName::parse(name).unwrap(),
+                    role: Role::User,
+                    issued_at_ms: 0,
+                    expires_at: 0,
+                }));
+            }
+            self.state.register(Arc::clone(&vitals), ());
+            self.all.push(vitals);
+            self.all.len() - 1
+        }
+
+        /// Which connections the page has, by their number.
+        fn page(&self, query: &ConnectionQuery) -> (Vec<usize>, usize) {
+            let page = self.state.page(query, Instant::now());
+            let number = |view: &ConnectionView| self.all.iter().position(|one| one.session_id == view.id).unwrap();
+            (page.connections.iter().map(number).collect(), page.total)
+        }
+
+        fn find(&self, q: &str) -> Vec<usize> {
+            self.page(&ConnectionQuery { q: Some(q.to_owned()), ..ConnectionQuery::default() }).0
+        }
+    }
+
+    fn people() -> World {
+        let mut world = World::new();
+        world.connect(Dialect::V1, "192.0.2.1", "Firefox/1", Some(("ada@example.org", "Ada")));
+        world.connect(Dialect::V2, "192.0.2.20", "curl", None);
+        world.connect(Dialect::V2, "2001:db8::1", "Firefox/2", Some(("bob@example.org", "ÖMER Böb")));
+        world
+    }
+
+    #[test]
+    fn a_text_is_looked_for_where_people_look() {
+        let world = people();
+        assert_eq!(world.find(""), [0, 1, 2]);
+        assert_eq!(world.find(" fireFOX "), [0, 2]);
+        assert_eq!(world.find("192.0.2.2"), [1]);
+        assert_eq!(world.find("ADA@"), [0]);
+        assert_eq!(world.find("ömer b"), [2]);
+        assert_eq!(world.find("nobody"), [0; 0]);
+        let id = world.all[1].session_id.to_string();
+        assert_eq!(world.find(&id[20..]), [1]);
+        let user = world.all[2].user().unwrap().to_string();
+        assert_eq!(world.find(&user.to_uppercase()), [2]);
+        // No longer than any text, and yet not in it.
+        assert_eq!(world.find(&"x".repeat(200)), [0; 0]);
+    }
+
+    #[test]
+    fn filters_go_together() {
+        let world = people();
+        let query = |change: &dyn Fn(&mut ConnectionQuery)| {
+            let mut query = ConnectionQuery::default();
+            change(&mut query);
+            world.page(&query).0
+        };
+        assert_eq!(query(&|query| query.dialect = Some(Dialect::V2)), [1, 2]);
+        assert_eq!(query(&|query| query.state = Some(ConnectionState::Unauthenticated)), [1]);
+        assert_eq!(query(&|query| query.user_id = world.all[0].user()), [0]);
+        world.all[2].set_holds_back(true);
+        assert_eq!(query(&|query| query.state = Some(ConnectionState::Behind)), [2]);
+        let both = query(&|query| {
+            query.state = Some(ConnectionState::Idle);
+            query.dialect = Some(Dialect::V2);
+        });
+        assert_eq!(both, [0; 0]);
+    }
+
+    #[test]
+    fn what_is_absent_comes_last_in_either_order() {
+        let world = people();
+        world.all[0].set_round_trip(Duration::from_millis(7));
+        world.all[2].set_round_trip(Duration::from_micros(1_500));
+        for (sort, asc, desc) in [
+            (SortKey::User, [0, 2, 1], [2, 0, 1]),
+            (SortKey::PingMs, [2, 0, 1], [0, 2, 1]),
+            (SortKey::Address, [0, 1, 2], [2, 1, 0]),
+            // Equal ones by their age.
+            (SortKey::Violations, [0, 1, 2], [0, 1, 2]),
+        ] {
+            for (order, wanted) in [(Order::Asc, asc), (Order::Desc, desc)] {
+                let query = ConnectionQuery { sort, order, ..ConnectionQuery::default() };
+                assert_eq!(world.page(&query).0, wanted, "{sort:?} {order:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn windows_are_cut_from_one_order() {
+        let mut world = World::new();
+        for n in 0..500_usize {
+            let connection = world.connect(Dialect::V2, "192.0.2.1", "", None);
+            // Many are equal.
+            world.all[connection].sent_frame(n * 7 % 50, 0);
+        }
+        for order in [Order::Asc, Order::Desc] {
+            let mut wanted: Vec<usize> = (0..500).collect();
+            wanted.sort_by_key(|n| {
+                let bytes = i64::try_from(n * 7 % 50).unwrap();
+                (if order == Order::Desc { -bytes } else { bytes }, *n)
+            });
+            let window = |offset, limit| {
+                world.page(&ConnectionQuery { sort: SortKey::BytesSent, order, offset, limit, ..Default::default() })
+            };
+            for (offset, limit) in [(0, 1), (0, 200), (37, 50), (300, 200), (499, 7), (0, 500)] {
+                let (found, total) = window(offset, limit);
+                assert_eq!((found.as_slice(), total), (&wanted[offset..(offset + limit).min(500)], 500), "{offset}");
+            }
+            assert_eq!(window(500, 10), (Vec::new(), 500));
+            assert_eq!(window(usize::MAX, 200), (Vec::new(), 500));
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let check = |query: ConnectionQuery| query.check().map_err(|error| error.message.into_owned());
+        assert_eq!(check(ConnectionQuery::default()), Ok(()));
+        for limit in [0, 201] {
+            let refused = check(ConnectionQuery { limit, ..ConnectionQuery::default() }).unwrap_err();
+            assert!(refused.contains("`limit`"), "{refused}");
+        }
+        let long = Some("x".repeat(MAX_QUERY_CHARS + 1));
+        assert!(check(ConnectionQuery { q: long, ..ConnectionQuery::default() }).unwrap_err().contains("`q`"));
+    }
+}

@@ -1,0 +1,168 @@
+//! What operators see of a live connection: numbers and names, never what is said on it.
+
+use super::{Vitals, state::SessionRow};
+use crate::{
+    auth::Identity,
+    domain::{ConversationId, DisplayName, Email, SessionId, TurnId, UnixMillis, UserId},
+    limits::STALLED_AFTER,
+    protocol::{Dialect, Step},
+    turn::Followed,
+};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Instant};
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// Nobody has signed in on it.
+    Unauthenticated,
+    /// Signed in, without a running turn.
+    Idle,
+    /// It follows a running turn.
+    Streaming,
+    /// Something waits that it has not written yet, because its peer reads slowly.
+    Behind,
+    /// Its peer has read nothing of that for some seconds.
+    Stalled,
+}
+
+/// A live connection as operators see it.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ConnectionView {
+    /// Of the connection; a conversation has another id.
+    pub id: SessionId,
+    /// Who has signed in on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<ConnectedUser>,
+    pub address: String,
+    pub user_agent: String,
+    pub opened_at_ms: UnixMillis,
+    pub dialect: Dialect,
+    pub state: ConnectionState,
+    pub last_received_at_ms: UnixMillis,
+    pub last_sent_at_ms: UnixMillis,
+    pub frames_received: u64,
+    /// Of payloads, as all bytes here.
+    pub bytes_received: u64,
+    pub frames_sent: u64,
+    pub bytes_sent: u64,
+    pub tokens_sent: u64,
+    /// The conversations whose turns it gets, whoever of its user starts them.
+    pub conversations: Vec<ConversationId>,
+    /// The turns it follows now.
+    pub turns: Vec<TurnView>,
+    /// The text of its turns that it has not written yet, in bytes. It waits in the turns' logs.
+    pub bytes_waiting: u64,
+    /// How long the last heartbeat took to come back, in milliseconds; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping_ms: Option<f64>,
+    /// How often a limit said no to what it sent.
+    pub violations: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ConnectedUser {
+    pub id: UserId,
+    #[schema(value_type = String)]
+    pub email: Email,
+    #[schema(value_type = String)]
+    pub name: DisplayName,
+}
+
+/// A running turn as operators see it: what it is doing, never what it says. A seq is -1 before the first token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct TurnView {
+    pub turn_id: TurnId,
+    pub session_id: ConversationId,
+    pub step: Option<Step>,
+    /// Of the last token that the model has produced.
+    pub head_seq: i64,
+    /// Of the last token that this connection was sent.
+    pub written_seq: i64,
+    /// Of the last token that is known to have arrived: it was sent before a heartbeat that came back.
+    pub acknowledged_seq: i64,
+    /// Tokens that this connection was not sent yet.
+    pub lag: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ConnectionsPage {
+    pub connections: Vec<ConnectionView>,
+    /// How many connections fit the query, on all pages.
+    pub total: usize,
+    /// How many of these come before the page.
+    pub offset: usize,
+}
+
+impl SessionRow<'_> {
+    pub fn state(&self, now: Instant) -> ConnectionState {
+        let vitals = self.vitals;
+        if vitals.is_behind() {
+            match self.stall.behind_for(now) {
+                Some(lasts) if lasts >= STALLED_AFTER => ConnectionState::Stalled,
+                _ => ConnectionState::Behind,
+            }
+        } else if vitals.user().is_none() {
+            ConnectionState::Unauthenticated
+        } else if vitals.has_turns() {
+            ConnectionState::Streaming
+        } else {
+            ConnectionState::Idle
+        }
+    }
+
+    pub fn view(&self, now: Instant) -> ConnectionView {
+        let vitals = self.vitals;
+        let (received, sent) = (vitals.received(), vitals.sent());
+        ConnectionView {
+            id: vitals.session_id,
+            user: vitals.identity().map(|identity| ConnectedUser::of(&identity)),
+            address: vitals.address.clone(),
+            user_agent: vitals.user_agent.clone(),
+            opened_at_ms: vitals.opened_at,
+            dialect: vitals.dialect,
+            state: self.state(now),
+            last_received_at_ms: received.last_at,
+            last_sent_at_ms: sent.last_at,
+            frames_received: received.frames,
+            bytes_received: received.bytes,
+            frames_sent: sent.frames,
+            bytes_sent: sent.bytes,
+            tokens_sent: vitals.tokens_sent(),
+            conversations: self.follows.iter().copied().collect(),
+            turns: vitals.turns().iter().map(TurnView::of).collect(),
+            bytes_waiting: vitals.bytes_waiting(),
+            ping_ms: ping_ms(vitals),
+            violations: vitals.violations(),
+        }
+    }
+}
+
+fn ping_ms(vitals: &Vitals) -> Option<f64> {
+    vitals.round_trip().map(|took| took.as_micros() as f64 / 1_000.0)
+}
+
+impl ConnectedUser {
+    fn of(identity: &Arc<Identity>) -> Self {
+        Self { id: identity.user_id, email: identity.email.clone(), name: identity.name.clone() }
+    }
+}
+
+impl TurnView {
+    fn of(Followed { turn, follower }: &Followed) -> Self {
+        // The follower first: the log only ever grows.
+        let (acknowledged, written) = (follower.unacknowledged_seq(), follower.next_seq());
+        let (step, head) = turn.position();
+        let last = |next_seq: u32| i64::from(next_seq) - 1;
+        Self {
+            turn_id: turn.subject.turn_id,
+            session_id: turn.subject.conversation_id,
+            step,
+            head_seq: last(head),
+            written_seq: last(written),
+            acknowledged_seq: last(acknowledged),
+            lag: i64::from(head) - i64::from(written.min(head)),
+        }
+    }
+}
