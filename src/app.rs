@@ -8,6 +8,8 @@ use crate::{
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
     limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK},
+    metrics::Metrics,
+    ops::{Feed, OpsContext},
     protocol::ErrorCode,
     provider,
     registry::{ConnectionManager, ContinueDrain, StallLimits},
@@ -43,6 +45,7 @@ pub struct Application {
     drain_timeout: Duration,
     limiter: Arc<Limiter>,
     recorder: Arc<Recorder>,
+    feed: Arc<Feed>,
 }
 
 /// Stops a server, and looks at it from outside.
@@ -97,6 +100,7 @@ impl Application {
             idle: Duration::from_secs(config.session.heartbeat_interval_s) + stall_timeout,
         })
         .start();
+        let metrics = Arc::<Metrics>::default();
         let limiter = Arc::new(Limiter::new(&config.limits));
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
         let recorder = Recorder::new(Arc::clone(&conversations));
@@ -112,6 +116,7 @@ impl Application {
             turns: Arc::clone(&turns),
             registry: registry.clone(),
         });
+        let feed = Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics));
         let rules = QuestionRules {
             max_message_chars: config.session.max_message_chars,
             script: (config.provider.kind == ProviderKind::Scripted).then_some(config.provider.scripted),
@@ -133,6 +138,7 @@ impl Application {
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
         let (stop_request, in_flight) = (Data::new(http::StopRequest::default()), Data::new(http::InFlight::default()));
         let (stop_asked, requests) = (stop_request.clone(), in_flight.clone());
+        let feed_to_run = Arc::clone(&feed);
         let factory = move || {
             // A workflow for each worker thread: a turn then runs on the thread of its session, and a token need not
             // wake another core.
@@ -145,6 +151,14 @@ impl Application {
                 rules,
                 registry: data_of_registry.get_ref().clone(),
                 workflow: workflow.clone(),
+            };
+            let ops = OpsContext {
+                feed: Arc::clone(&feed),
+                registry: data_of_registry.get_ref().clone(),
+                tokens: tokens.clone(),
+                limiter: Arc::clone(&limiter),
+                limits: Arc::clone(&limits),
+                session: Arc::clone(&session_config),
             };
             App::new()
                 .wrap(from_fn(http::count_requests))
@@ -163,6 +177,7 @@ impl Application {
                 .app_data(Data::new(rules))
                 .app_data(Data::new(workflow))
                 .app_data(Data::new(session))
+                .app_data(Data::new(ops))
                 .app_data(data_of_limiter.clone())
                 .app_data(data_of_origins.clone())
                 .app_data(client_addresses.clone())
@@ -182,8 +197,8 @@ impl Application {
         let server = server.bind((host.as_str(), port)).map_err(cannot_listen)?;
         let address = server.addrs().first().copied().ok_or("no address to listen at")?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
-        let (server, limiter) = (server.run(), limiter_to_sweep);
-        Ok(Self { server, address, registry, turns, limiter, recorder, requests, stop_asked, drain_timeout })
+        let (server, limiter, feed) = (server.run(), limiter_to_sweep, feed_to_run);
+        Ok(Self { server, address, registry, turns, limiter, recorder, feed, requests, stop_asked, drain_timeout })
     }
 
     /// Where it listens.
@@ -223,6 +238,7 @@ impl Application {
         });
         actix::spawn(Arc::clone(&self.recorder).run());
         actix::spawn(Arc::clone(&self.recorder).maintain());
+        actix::spawn(Feed::run(Arc::downgrade(&self.feed)));
         let served = self.server.await;
         // The turns that were running ended with the worker threads.
         self.recorder.store_again().await;

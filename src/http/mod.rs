@@ -16,6 +16,7 @@ mod identity;
 mod in_flight;
 mod json;
 mod openapi;
+mod ops;
 mod page;
 mod pages;
 mod query;
@@ -38,6 +39,7 @@ use actix_web::web;
 /// Mounts every route. The services that the handlers name come as `web::Data`.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.configure(ws::routes)
+        .configure(ops::routes)
         .configure(chat::routes)
         .configure(conversations::routes)
         .configure(auth::routes)

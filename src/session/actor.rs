@@ -18,7 +18,7 @@ use crate::{
     limiter::{AddressPlace, Limit, Limiter, UserPlace},
     limits::SESSION_ROOM_BYTES,
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
-    registry::{ConnectionManager, Registration, SessionCommand, Vitals},
+    registry::{ConnectionManager, Direction, Registration, SessionCommand, Vitals},
     turn::{Mailbox, TurnEvent},
     workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, Workflow},
 };
@@ -196,9 +196,13 @@ impl ChatSession {
         match effect {
             Effect::Send(outgoing) => {
                 self.vitals.sent_frame(outgoing.frame.len(), outgoing.tokens);
+                self.vitals.tap().text(Direction::Out, &outgoing.frame);
                 ctx.text(outgoing.frame);
             }
-            Effect::Ping(payload) => ctx.ping(&payload),
+            Effect::Ping(payload) => {
+                self.vitals.tap().control(Direction::Out, "ping", payload.len());
+                ctx.ping(&payload);
+            }
             Effect::RoundTrip(took) => self.vitals.set_round_trip(took),
             Effect::Close(reason) => self.close(reason, ctx),
             Effect::Hit(limit) => {
@@ -273,6 +277,7 @@ impl SocketHandler for ChatSession {
 
     fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
         self.vitals.received_frame(text.len());
+        self.vitals.tap().text(Direction::In, text);
         self.decide(ctx, |state, door, now, effects| state.on_text(text, now, door, effects));
     }
 
@@ -283,6 +288,7 @@ impl SocketHandler for ChatSession {
     }
 
     fn on_pong(&mut self, payload: &[u8], ctx: &mut Context) {
+        self.vitals.tap().control(Direction::In, "pong", payload.len());
         self.decide(ctx, |state, _, now, effects| state.on_pong(payload, now, effects));
     }
 
@@ -297,8 +303,8 @@ impl SocketHandler for ChatSession {
             }
             let code = reason.code();
             log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
-            let description = Some(reason.text().to_owned());
-            self.end(Some(ws::CloseReason { code: code.into(), description }), ctx);
+            self.vitals.tap().control(Direction::Out, "close", reason.text().len() + 2);
+            self.end(Some(socket::goodbye(reason)), ctx);
         }
     }
 
