@@ -1,3 +1,5 @@
+//! An operator's socket without a socket.
+
 use super::*;
 use crate::{
     domain::{DisplayName, Email, UserId},
