@@ -4,17 +4,19 @@
 use crate::{
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
+    domain::UnixMillis,
     http::{self, JsonLimit},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
-    limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK},
+    limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, REVOCATIONS_INTERVAL},
     metrics::Metrics,
     ops::{Feed, OpsContext},
     protocol::ErrorCode,
     provider,
-    registry::{ConnectionManager, ContinueDrain, StallLimits},
+    registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits, TokensRevoked},
     session::SessionContext,
-    store::{ConversationStore, DocumentStore, UserStore, sqlite::SqliteStore},
+    steering::{Audit, DrainControl, DrainPhase, Settings},
+    store::{AuditStore, ConversationStore, DocumentStore, UserStore, sqlite::SqliteStore},
     workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, agents::Agents, router::Router},
 };
 use actix::{Actor, Addr};
@@ -41,7 +43,8 @@ pub struct Application {
     registry: Addr<ConnectionManager>,
     turns: Arc<Turns>,
     requests: Data<http::InFlight>,
-    stop_asked: Data<http::StopRequest>,
+    drain: Arc<DrainControl>,
+    accounts: Data<Accounts>,
     drain_timeout: Duration,
     limiter: Arc<Limiter>,
     recorder: Arc<Recorder>,
@@ -55,6 +58,7 @@ pub struct ApplicationHandle {
     pub registry: Addr<ConnectionManager>,
     pub turns: Arc<Turns>,
     requests: Data<http::InFlight>,
+    drain: Arc<DrainControl>,
     drain_timeout: Duration,
 }
 
@@ -70,6 +74,7 @@ impl Application {
         let cannot_listen = |error| format!("cannot listen at {host}:{port}: {error}");
         drop(TcpListener::bind((host.as_str(), port)).map_err(cannot_listen)?);
         let secret = config.signing_secret()?;
+        let config_at_start = config.clone();
         let agents = Arc::new(Agents::load(config.workflow.agents_file.as_deref())?);
         let provider = provider::build(&config.provider, agents.topics())?;
         let store = Arc::new(SqliteStore::open(&config.database)?);
@@ -91,6 +96,7 @@ impl Application {
         let tokens = Arc::new(Tokens::new(&config.auth, &secret));
         let users = Arc::clone(&store) as Arc<dyn UserStore>;
         let accounts = Data::new(Accounts::new(users, Passwords::start(&config.auth)?, Arc::clone(&tokens)));
+        accounts.learn_revocations(UnixMillis(0)).await.map_err(|error| error.to_string())?;
         let tokens = Data::from(tokens);
         let tickets = Data::new(Tickets::new(config.auth.ws_ticket_ttl_s));
         let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
@@ -103,6 +109,9 @@ impl Application {
         let metrics = Arc::<Metrics>::default();
         let limiter = Arc::new(Limiter::new(&config.limits));
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
+        let drain = DrainControl::new(Arc::clone(&turns));
+        let settings = Data::new(Settings::new(config_at_start, Arc::clone(&limiter), Arc::clone(&turns)));
+        let audit = Data::from(Audit::new(Arc::clone(&store) as Arc<dyn AuditStore>));
         let recorder = Recorder::new(Arc::clone(&conversations));
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
@@ -122,10 +131,9 @@ impl Application {
             script: (config.provider.kind == ProviderKind::Scripted).then_some(config.provider.scripted),
         };
         let session_config = Arc::new(config.session);
-        let limits = Arc::new(config.limits);
         let json_limit = JsonLimit {
             max_bytes: session_config.max_message_bytes,
-            max_depth: limits.json_depth,
+            max_depth: config.limits.json_depth,
             timeout: Duration::from_millis(config.server.request_body_timeout_ms),
         };
         let origins = Origins::new(&config.server.allowed_origins);
@@ -136,8 +144,8 @@ impl Application {
 
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
-        let (stop_request, in_flight) = (Data::new(http::StopRequest::default()), Data::new(http::InFlight::default()));
-        let (stop_asked, requests) = (stop_request.clone(), in_flight.clone());
+        let (data_of_drain, in_flight) = (Data::from(Arc::clone(&drain)), Data::new(http::InFlight::default()));
+        let (requests, accounts_to_ask) = (in_flight.clone(), accounts.clone());
         let feed_to_run = Arc::clone(&feed);
         let factory = move || {
             // A workflow for each worker thread: a turn then runs on the thread of its session, and a token need not
@@ -145,7 +153,6 @@ impl Application {
             let workflow = Workflow::new(Arc::clone(&engine)).start();
             let session = SessionContext {
                 config: Arc::clone(&session_config),
-                limits: Arc::clone(&limits),
                 limiter: Arc::clone(&limiter),
                 tokens: tokens.clone(),
                 rules,
@@ -157,7 +164,7 @@ impl Application {
                 registry: data_of_registry.get_ref().clone(),
                 tokens: tokens.clone(),
                 limiter: Arc::clone(&limiter),
-                limits: Arc::clone(&limits),
+                audit: Arc::clone(&audit),
                 session: Arc::clone(&session_config),
             };
             App::new()
@@ -172,7 +179,9 @@ impl Application {
                 .app_data(knowledge.clone())
                 .app_data(data_of_registry.clone())
                 .app_data(data_of_turns.clone())
-                .app_data(stop_request.clone())
+                .app_data(data_of_drain.clone())
+                .app_data(settings.clone())
+                .app_data(audit.clone())
                 .app_data(in_flight.clone())
                 .app_data(Data::new(rules))
                 .app_data(Data::new(workflow))
@@ -197,8 +206,19 @@ impl Application {
         let server = server.bind((host.as_str(), port)).map_err(cannot_listen)?;
         let address = server.addrs().first().copied().ok_or("no address to listen at")?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
-        let (server, limiter, feed) = (server.run(), limiter_to_sweep, feed_to_run);
-        Ok(Self { server, address, registry, turns, limiter, recorder, feed, requests, stop_asked, drain_timeout })
+        Ok(Self {
+            server: server.run(),
+            address,
+            registry,
+            turns,
+            requests,
+            drain,
+            accounts: accounts_to_ask,
+            drain_timeout,
+            limiter: limiter_to_sweep,
+            recorder,
+            feed: feed_to_run,
+        })
     }
 
     /// Where it listens.
@@ -212,6 +232,7 @@ impl Application {
             registry: self.registry.clone(),
             turns: Arc::clone(&self.turns),
             requests: self.requests.clone(),
+            drain: Arc::clone(&self.drain),
             drain_timeout: self.drain_timeout,
         }
     }
@@ -221,11 +242,9 @@ impl Application {
     /// # Errors
     /// When the sockets cannot be served any more.
     pub async fn run(self) -> std::io::Result<()> {
-        let (handle, stop_asked) = (self.handle(), self.stop_asked.clone());
-        actix::spawn(async move {
-            stop_asked.asked().await;
-            handle.stop().await;
-        });
+        let handle = self.handle();
+        actix::spawn(async move { handle.stop_when_asked().await });
+        actix::spawn(learn_revocations(self.accounts.clone(), self.registry.clone(), Arc::clone(&self.drain)));
         let (turns, limiter) = (Arc::downgrade(&self.turns), Arc::downgrade(&self.limiter));
         actix::spawn(async move {
             let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
@@ -247,23 +266,22 @@ impl Application {
 }
 
 impl ApplicationHandle {
-    /// Empties the server, then stops it: no new sockets and turns; sessions are told to go, those with a running turn when
-    /// it has ended; after `server.drain_timeout_s` what still runs is interrupted. An idle server stops right away.
+    /// Empties the server, then stops it; ready when it has stopped. Nobody can take this back.
     pub async fn stop(&self) {
-        self.turns.drain();
-        log::info!(running_turns = self.turns.stats().running_turns; "stopping");
+        self.drain.stop();
+        self.drain.stopped().await;
+    }
+
+    /// Empties the server whenever somebody asks for it, until it is to stop then, and stops it.
+    async fn stop_when_asked(&self) {
         loop {
-            let running_turns = self.turns.stats().running_turns;
-            let step = ContinueDrain { running_turns, timeout: self.drain_timeout };
-            let Ok(orders) = self.registry.send(step).await else { break };
-            if orders.interrupt_turns {
-                let turns = self.turns.interrupt_all();
-                log::warn!(turns; "the time is over: turns that still run are interrupted");
+            self.drain.wanted().await;
+            self.empty().await;
+            match self.drain.emptied() {
+                DrainPhase::Stopping => break,
+                DrainPhase::Drained => log::warn!("the server is empty, and stays so until the drain is undone"),
+                DrainPhase::Open | DrainPhase::Draining => {}
             }
-            if orders.done {
-                break;
-            }
-            tokio::time::sleep(DRAIN_TICK).await;
         }
         let requests_end = async {
             while self.requests.count() > 0 {
@@ -276,10 +294,56 @@ impl ApplicationHandle {
         tokio::time::sleep(DRAIN_FLUSH).await;
         // A graceful stop of actix-web would wait for connections that merely stay open.
         self.server.stop(false).await;
+        self.drain.set_stopped();
+    }
+
+    /// No new sockets and turns; sessions are told to go, those with a running turn when it has ended; after
+    /// `server.drain_timeout_s` what still runs is interrupted. An idle server is empty right away. Ends early when the
+    /// drain is undone.
+    async fn empty(&self) {
+        log::info!(running_turns = self.turns.stats().running_turns; "emptying the server");
+        loop {
+            let running_turns = self.turns.stats().running_turns;
+            let step = ContinueDrain { running_turns, timeout: self.drain_timeout };
+            let Ok(orders) = self.registry.send(step).await else { return };
+            if self.drain.phase() == DrainPhase::Open {
+                // It may have been undone before this step was taken.
+                return self.registry.do_send(EndDrain);
+            }
+            if orders.interrupt_turns {
+                let turns = self.turns.interrupt_all();
+                log::warn!(turns; "the time is over: turns that still run are interrupted");
+            }
+            if orders.done {
+                return;
+            }
+            tokio::time::sleep(DRAIN_TICK).await;
+        }
     }
 
     /// Stops at once.
     pub async fn abort(&self) {
         self.server.stop(false).await;
+    }
+}
+
+/// Learns from time to time what other processes have revoked, such as `switchboard user set-password`, and ends the sessions
+/// that came of it.
+async fn learn_revocations(accounts: Data<Accounts>, registry: Addr<ConnectionManager>, drain: Arc<DrainControl>) {
+    let mut ticks = tokio::time::interval(REVOCATIONS_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut since = UnixMillis::now();
+    loop {
+        tokio::select! {
+            () = drain.stopped() => return,
+            _ = ticks.tick() => {}
+        }
+        let now = UnixMillis::now();
+        // What went wrong is in the log; the next look goes back as far.
+        let Ok(revocations) = accounts.learn_revocations(since).await else { continue };
+        since = now;
+        if !revocations.is_empty() {
+            registry.do_send(TokensRevoked(revocations));
+        }
     }
 }

@@ -20,6 +20,7 @@ pub mod protocol;
 pub mod provider;
 pub mod registry;
 pub mod session;
+pub mod steering;
 pub mod store;
 pub mod turn;
 pub mod workflow;

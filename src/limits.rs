@@ -12,6 +12,10 @@ pub const AUTH_GRACE_S: u64 = 30;
 pub const MAX_CLIENT_ID_CHARS: usize = 200;
 /// The `id` of a `ping` is sent back: the longest that is, in bytes of JSON.
 pub const MAX_PING_ID_BYTES: usize = 256;
+/// The longest that an access token may live (`auth.access_token_ttl_s`), in seconds: what was revoked before is forgotten.
+pub const MAX_ACCESS_TOKEN_LIFE_S: i64 = 24 * 3_600;
+/// How often the server looks what other processes have revoked.
+pub const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(2);
 /// Conversations that one session follows at once; the one it followed first makes room.
 pub const MAX_FOLLOWED_CONVERSATIONS: usize = 64;
 /// Events that wait for a session or an HTTP answer; what has no room is read from the turn's log.
@@ -63,6 +67,12 @@ pub const MAX_PAGE: i64 = 200;
 pub const MAX_QUERY_CHARS: usize = 200;
 /// A connection counts as stalled when its peer has read nothing of what waits for so long.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
+/// Entries of the audit that wait for one who listens; the oldest make room.
+pub const AUDIT_NEWS_WAITING: usize = 64;
+/// The longest text that an operator gives a notice or a reason, in characters.
+pub const MAX_OPERATOR_TEXT_CHARS: usize = 1_000;
+/// The longest text of a close frame, in bytes (RFC 6455, 5.5).
+pub const MAX_CLOSE_TEXT_BYTES: usize = 123;
 /// Users that the statistics name, those with the most sessions first.
 pub const MAX_USERS_IN_STATS: usize = 100;
 /// Operators' sockets that are signed in at once, in the whole server.

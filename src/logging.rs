@@ -6,10 +6,14 @@
 use crate::config::{LogConfig, LogFormat};
 use env_logger::fmt::style::Style;
 use log::{
-    Record,
+    Metadata, Record,
     kv::{Key, Value, VisitSource},
 };
-use std::{fmt, io::Write as _};
+use std::{
+    fmt,
+    io::Write as _,
+    sync::{PoisonError, RwLock},
+};
 
 /// The fields that each JSON line has; a key-value of the same name gets an underscore behind it.
 const RESERVED: [&str; 4] = ["ts", "level", "target", "message"];
@@ -35,24 +39,76 @@ pub async fn with_fields<T>(fields: Fields, work: impl Future<Output = T>) -> T 
     FIELDS.scope(fields, work).await
 }
 
+/// What is logged, by this process. `None` before the start.
+static LEVEL: RwLock<Option<Level>> = RwLock::new(None);
+
+struct Level {
+    /// As it was written.
+    text: String,
+    filter: env_filter::Filter,
+}
+
 /// Starts logging to stderr. `rust_log`, the variable `RUST_LOG`, replaces `log.level` when it is not empty: it is what
 /// people reach for to look at one run, so it wins over what is configured.
 ///
 /// # Errors
 /// When the filter cannot be read, or a logger runs already.
 pub fn init(config: &LogConfig, rust_log: Option<&str>) -> Result<(), LoggingError> {
-    let filter = filter(config, rust_log);
-    // env_logger alone would warn about a wrong filter, and go on without.
-    env_filter::Builder::new().try_parse(filter)?;
+    set_level(filter(config, rust_log))?;
     let format = config.format;
-    env_logger::Builder::new()
-        .parse_filters(filter)
+    let lines = env_logger::Builder::new()
+        // All that passes the level is written.
+        .filter_level(log::LevelFilter::Trace)
         .format(move |out, record| {
             let (time, style) = (out.timestamp_millis(), out.default_level_style(record.level()));
             out.write_all(line(format, &time, style, record).as_bytes())
         })
-        .try_init()?;
+        .build();
+    log::set_boxed_logger(Box::new(Filtered(lines)))?;
     Ok(())
+}
+
+/// What is logged from now on: a level, or a list such as `info,switchboard::workflow=debug`.
+///
+/// # Errors
+/// When it cannot be read; then nothing changes.
+pub fn set_level(text: &str) -> Result<(), env_filter::ParseError> {
+    // env_logger alone would warn about a wrong filter, and go on without.
+    let filter = env_filter::Builder::new().try_parse(text)?.build();
+    let most = filter.filter();
+    *LEVEL.write().unwrap_or_else(PoisonError::into_inner) = Some(Level { text: text.to_owned(), filter });
+    log::set_max_level(most);
+    Ok(())
+}
+
+/// What is logged, as it was written; `None` before anybody said.
+pub fn level() -> Option<String> {
+    let level = LEVEL.read().unwrap_or_else(PoisonError::into_inner);
+    level.as_ref().map(|level| level.text.clone())
+}
+
+/// A logger behind a level that may change.
+struct Filtered(env_logger::Logger);
+
+impl log::Log for Filtered {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let level = LEVEL.read().unwrap_or_else(PoisonError::into_inner);
+        level.as_ref().is_some_and(|level| level.filter.enabled(metadata))
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let passes = {
+            let level = LEVEL.read().unwrap_or_else(PoisonError::into_inner);
+            level.as_ref().is_some_and(|level| level.filter.matches(record))
+        };
+        if passes {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 fn filter<'a>(config: &'a LogConfig, rust_log: Option<&'a str>) -> &'a str {
@@ -146,14 +202,18 @@ fn breaks_a_line(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use log::Level;
+    use log::Level as Severity;
 
     const TIME: &str = "2026-11-23T11:07:24.123Z";
 
     fn record(format: LogFormat, message: &str, key_values: &[(&str, Value<'_>)]) -> String {
         let args = format_args!("{message}");
-        let record =
-            Record::builder().level(Level::Info).target("switchboard::turn").args(args).key_values(&key_values).build();
+        let record = Record::builder()
+            .level(Severity::Info)
+            .target("switchboard::turn")
+            .args(args)
+            .key_values(&key_values)
+            .build();
         line(format, &TIME, Style::new(), &record)
     }
 

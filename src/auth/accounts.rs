@@ -4,12 +4,16 @@
 use super::{Identity, IssuedToken, Passwords, RefreshGrant, Tokens, token};
 use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
+    limits::MAX_ACCESS_TOKEN_LIFE_S,
     protocol::{ApiError, ErrorCode},
-    store::{RefreshFamily, Rotation, StoreError, UserStore},
+    store::{RefreshFamily, Revocation, Rotation, StoreError, UserStore},
 };
 use secrecy::SecretString;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
+
+/// How far back the revocations of other processes are looked for: their clocks, and a commit that took a while.
+const REVOCATIONS_OVERLAP_MS: i64 = 60_000;
 
 /// The accounts of the server.
 pub struct Accounts {
@@ -43,7 +47,7 @@ impl Accounts {
         name: Option<DisplayName>,
     ) -> Result<SignIn, ApiError> {
         let user = self.add_user(email, password, name, Role::User).await?;
-        self.start_session(user).await
+        self.start_session(user, UnixMillis::now()).await
     }
 
     /// Makes an account. Without a name it is called by the local part of its address.
@@ -79,6 +83,8 @@ impl Accounts {
     /// # Errors
     /// `INVALID_CREDENTIALS`, `OVERLOADED`.
     pub async fn login(&self, email: Email, password: SecretString) -> Result<SignIn, ApiError> {
+        // Tokens are as old as the look at the password: what is revoked while it is hashed, is.
+        let at = UnixMillis::now();
         let (user, hash) = match self.store.credentials(email).await {
             Ok(credentials) => (Some(credentials.user), Some(credentials.password_hash)),
             Err(StoreError::NotFound(_)) => (None, None),
@@ -86,7 +92,7 @@ impl Accounts {
         };
         let fits = self.passwords.verify(password, hash).await?;
         match user {
-            Some(user) if fits => self.start_session(user).await,
+            Some(user) if fits => self.start_session(user, at).await,
             _ => Err(ApiError::new(ErrorCode::InvalidCredentials, "The e-mail or the password is wrong.")),
         }
     }
@@ -143,12 +149,12 @@ impl Accounts {
         self.store.users(after, limit).await.map_err(ApiError::from)
     }
 
-    /// Takes effect with the user's next access token.
+    /// Takes effect with the user's next access token; rights that are lost end those that were issued.
     ///
     /// # Errors
     /// `NOT_FOUND`.
     pub async fn set_role(&self, email: Email, role: Role) -> Result<(), ApiError> {
-        self.store.set_role(email, role).await.map_err(no_such_user)?;
+        self.store.set_role(email, role, UnixMillis::now()).await.map_err(no_such_user)?;
         log::info!(role:%; "a role was set");
         Ok(())
     }
@@ -160,17 +166,47 @@ impl Accounts {
     pub async fn set_password(&self, email: Email, password: SecretString) -> Result<(), ApiError> {
         let user = self.store.credentials(email.clone()).await.map_err(no_such_user)?.user;
         let hash = self.passwords.hash_new(password, email.clone(), user.name).await?;
-        self.store.set_password(email, hash).await.map_err(no_such_user)?;
+        self.store.set_password(email, hash, UnixMillis::now()).await.map_err(no_such_user)?;
         log::info!(user_id:% = user.id; "a password was set");
         Ok(())
     }
 
-    async fn start_session(&self, user: User) -> Result<SignIn, ApiError> {
+    /// Signs the user out everywhere: no token that was issued until now is good any more. Who signs in behind this is not
+    /// affected.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn revoke_tokens(&self, user_id: UserId) -> Result<(), ApiError> {
         let at = UnixMillis::now();
+        self.store.revoke_tokens(user_id, at).await?;
+        self.tokens.revocations().add(Revocation { user_id, at });
+        log::info!(user_id:%; "all tokens of a user were revoked");
+        // A token issued within the same millisecond would count as older.
+        while UnixMillis::now() <= at {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Learns what was revoked before the start, and since by other processes; returns what is new.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn learn_revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, ApiError> {
+        let found = self.store.revocations(UnixMillis(since.0 - REVOCATIONS_OVERLAP_MS)).await?;
+        let longest_life_ms = MAX_ACCESS_TOKEN_LIFE_S * 1_000;
+        let revocations = self.tokens.revocations();
+        revocations.forget_before(UnixMillis(UnixMillis::now().0 - longest_life_ms - REVOCATIONS_OVERLAP_MS));
+        Ok(found.into_iter().filter(|revocation| revocations.add(*revocation)).collect())
+    }
+
+    async fn start_session(&self, user: User, at: UnixMillis) -> Result<SignIn, ApiError> {
         let grant = RefreshGrant { user_id: user.id, family_id: Uuid::new_v4(), jti: Uuid::new_v4() };
         let refresh = self.tokens.issue_refresh(grant, at)?;
         let access = self.tokens.issue_access(&user, at)?;
-        self.store.start_family(family(grant, &refresh), at).await.map_err(ApiError::from)?;
+        if !self.store.start_family(family(grant, &refresh), at).await? {
+            return Err(token::revoked());
+        }
         Ok(SignIn { user, access, refresh, at })
     }
 }

@@ -3,11 +3,13 @@
 mod accounts;
 mod hash_pool;
 mod password;
+mod revocations;
 mod ticket;
 mod token;
 
 pub use accounts::{Accounts, SignIn};
 pub use password::Passwords;
+pub use revocations::Revocations;
 pub use ticket::Tickets;
 pub use token::{IssuedToken, RefreshGrant, Tokens};
 

@@ -1,9 +1,9 @@
 //! Access and refresh tokens: JWTs signed with HS256 by this server, for this server.
 //!
 //! Nothing here reads the database: an access token carries all that a session needs to know of its user, so that a
-//! connection costs one HMAC. Whether a refresh token is still good is for [`super::Accounts`] to say.
+//! connection costs one HMAC. What was revoked before its time is in memory. Whether a refresh token is still good is for [`super::Accounts`] to say.
 
-use super::Identity;
+use super::{Identity, Revocations};
 use crate::{
     config::AuthConfig,
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
@@ -28,6 +28,7 @@ pub struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+    revocations: Revocations,
 }
 
 /// A token as it goes to the client.
@@ -99,7 +100,13 @@ impl Tokens {
             encoding: EncodingKey::from_secret(key),
             decoding: DecodingKey::from_secret(key),
             validation,
+            revocations: Revocations::default(),
         }
+    }
+
+    /// Access tokens that are good no more before their time.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// # Errors
@@ -144,7 +151,8 @@ impl Tokens {
     /// Who holds this access token. A `Bearer` in front of it is tolerated.
     ///
     /// # Errors
-    /// `EXPIRED_TOKEN` when it is over; `INVALID_TOKEN` when it is anything but a sound access token of this server.
+    /// `EXPIRED_TOKEN` when it is over or revoked; `INVALID_TOKEN` when it is anything but a sound access token of this
+    /// server.
     pub fn verify_access(&self, token: &str) -> Result<Identity, ApiError> {
         self.verify_access_at(token, UnixMillis::now())
     }
@@ -155,7 +163,7 @@ impl Tokens {
             return Err(invalid());
         }
         check_times(claims.iat, claims.exp, now)?;
-        Ok(Identity {
+        let identity = Identity {
             user_id: claims.sub,
             email: Email::parse(&claims.email).map_err(|_| invalid())?,
             name: DisplayName::parse(&claims.name).map_err(|_| invalid())?,
@@ -163,7 +171,17 @@ impl Tokens {
             // Of a token that does not say, the earliest moment.
             issued_at_ms: claims.iat_ms.unwrap_or_else(|| claims.iat.saturating_mul(1_000)),
             expires_at: claims.exp,
-        })
+        };
+        self.check_revoked(&identity)?;
+        Ok(identity)
+    }
+
+    /// Whether the proof behind an identity still counts: it may have been revoked since.
+    ///
+    /// # Errors
+    /// `EXPIRED_TOKEN` when it was.
+    pub fn check_revoked(&self, identity: &Identity) -> Result<(), ApiError> {
+        if self.revocations.cover(identity.user_id, identity.issued_at_ms) { Err(revoked()) } else { Ok(()) }
     }
 
     /// What this refresh token says; it may have been used or revoked since.
@@ -212,6 +230,11 @@ fn check_times(iat: i64, exp: i64, now: UnixMillis) -> Result<(), ApiError> {
         return Err(ApiError::new(ErrorCode::ExpiredToken, "The token has expired. Please sign in again."));
     }
     Ok(())
+}
+
+/// A client that tries to renew it finds out whether it may come back without a password.
+pub(super) fn revoked() -> ApiError {
+    ApiError::new(ErrorCode::ExpiredToken, "This sign-in was ended. Please sign in again.")
 }
 
 /// Does not say what is wrong: who made the token knows, and nobody else should.

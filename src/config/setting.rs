@@ -1,6 +1,7 @@
 //! The table of settings: each key once, with what may stand there. The loader, the check of ranges, the environment and
 //! the published documentation all read it; tests hold it against the fields of [`super::Config`].
 
+use crate::limits::MAX_ACCESS_TOKEN_LIFE_S;
 use figment::value::{Num, Value};
 use std::fmt;
 
@@ -61,7 +62,7 @@ pub const SETTINGS: &[Setting] = &[
     optional("auth.jwt_secret", Kind::Secret),
     text("auth.issuer"),
     text("auth.audience"),
-    whole("auth.access_token_ttl_s", 1, DAY_S),
+    whole("auth.access_token_ttl_s", 1, MAX_ACCESS_TOKEN_LIFE_S.unsigned_abs()),
     whole("auth.refresh_token_ttl_s", 1, 366 * DAY_S),
     whole("auth.ws_ticket_ttl_s", 1, 600),
     whole("auth.hash_threads", 0, 256),

@@ -48,4 +48,6 @@ ids! {
     SessionId
     /// One document of the knowledge base.
     DocumentId
+    /// One action of an operator.
+    AuditId
 }

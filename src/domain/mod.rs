@@ -3,6 +3,7 @@
 //! Nothing here knows of sockets, actors, SQL or HTTP, and nothing here fails at run time: a value that exists is valid.
 
 mod answer;
+mod audit;
 mod conversation;
 mod ids;
 mod provider_error;
@@ -10,8 +11,9 @@ mod time;
 mod user;
 
 pub use answer::{AnswerMetadata, FinishReason, Latency, Source, Usage};
+pub use audit::{AuditEntry, AuditedOperator};
 pub use conversation::{Conversation, Message, MessageRole};
-pub use ids::{ConversationId, DocumentId, MessageId, SessionId, TurnId, UserId};
+pub use ids::{AuditId, ConversationId, DocumentId, MessageId, SessionId, TurnId, UserId};
 pub use provider_error::ProviderErrorKind;
 pub use time::UnixMillis;
 pub use user::{DisplayName, Email, InvalidUserField, Role, User};

@@ -164,9 +164,9 @@ fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
 /// What became of a request to stop a turn.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct CancelResponse {
-    turn_id: TurnId,
+    pub turn_id: TurnId,
     /// `false` when the turn had ended before.
-    cancelled: bool,
+    pub cancelled: bool,
 }
 
 /// Stops a turn. What there was of its answer is kept, and ends in `complete` with `finish_reason` `cancelled`.

@@ -1,25 +1,30 @@
 //! `/api/v1/connections`: the live connections, as operators see them.
 
-use super::{ErrorBody, Query, require_operator};
+use super::{
+    ErrorBody, MaybeJson, Operator, Query,
+    operator_text::{check_reason, close_text},
+};
 use crate::{
-    auth::Identity,
     domain::SessionId,
     limiter::{LimitHits, Limiter},
     protocol::{ApiError, ErrorCode},
     registry::{
-        ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindSession, GetStats, ListSessions,
-        RegistryStats,
+        ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindSession, GetStats, Kick, ListSessions,
+        RegistryStats, Whom,
     },
+    steering::{Audit, Deed},
     workflow::{Turns, TurnsStats},
 };
 use actix::Addr;
 use actix_web::{HttpResponse, web};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/connections").route(web::get().to(list)))
         .service(web::resource("/api/v1/connections/stats").route(web::get().to(stats)))
-        .service(web::resource("/api/v1/connections/{id}").route(web::get().to(get)));
+        .service(web::resource("/api/v1/connections/{id}").route(web::get().to(get)))
+        .service(web::resource("/api/v1/connections/{id}/kick").route(web::post().to(kick)));
 }
 
 /// The live connections and turns in numbers.
@@ -39,12 +44,11 @@ pub struct ConnectionStats {
     security(("bearer" = [])),
 )]
 async fn stats(
-    identity: Identity,
+    _: Operator,
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
     limiter: web::Data<Limiter>,
 ) -> Result<HttpResponse, ApiError> {
-    require_operator(&identity)?;
     let connections = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns: turns.stats(), limits: limiter.hits() }))
 }
@@ -56,11 +60,10 @@ async fn stats(
     security(("bearer" = [])),
 )]
 async fn list(
-    identity: Identity,
+    _: Operator,
     Query(query): Query<ConnectionQuery>,
     registry: web::Data<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, ApiError> {
-    require_operator(&identity)?;
     query.check()?;
     let page = registry.send(ListSessions(query)).await.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().json(page))
@@ -74,16 +77,59 @@ async fn list(
     security(("bearer" = [])),
 )]
 async fn get(
-    identity: Identity,
+    _: Operator,
     id: web::Path<SessionId>,
     registry: web::Data<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, ApiError> {
-    require_operator(&identity)?;
     let found = registry.send(FindSession(*id)).await.map_err(|error| ApiError::internal(&error))?;
     let found = found.ok_or_else(no_such_connection)?;
     Ok(HttpResponse::Ok().json(found.view))
 }
 
-pub(super) fn no_such_connection() -> ApiError {
+fn no_such_connection() -> ApiError {
     ApiError::new(ErrorCode::NotFound, "There is no such connection.")
+}
+
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct KickRequest {
+    /// What the peer is told; the close frame has room for 123 bytes of it.
+    reason: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct KickResponse {
+    /// Connections that were closed.
+    kicked: usize,
+}
+
+/// Closes a connection with 4403. Its user may connect again.
+#[utoipa::path(
+    post, path = "/api/v1/connections/{id}/kick", tag = "operators", operation_id = "kick_connection",
+    params(("id" = SessionId, Path)), request_body = KickRequest,
+    responses((status = 200, body = KickResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn kick(
+    Operator(operator): Operator,
+    id: web::Path<SessionId>,
+    MaybeJson(KickRequest { reason }): MaybeJson<KickRequest>,
+    registry: web::Data<Addr<ConnectionManager>>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    check_reason(reason.as_deref())?;
+    let id = *id;
+    let found = registry.send(FindSession(id)).await.map_err(|error| ApiError::internal(&error))?;
+    let vitals = found.ok_or_else(no_such_connection)?.vitals;
+    let detail = json!({"reason": reason, "user_id": vitals.user(), "address": vitals.address});
+    let deed = Deed { action: "kick_connection", target: Some(id.to_string()), detail };
+    let work = async move {
+        let kick = Kick { whom: Whom::Session(id), text: close_text(reason.as_deref()) };
+        match registry.send(kick).await.map_err(|error| ApiError::internal(&error))? {
+            // It went by itself meanwhile.
+            0 => Err(no_such_connection()),
+            kicked => Ok(KickResponse { kicked }),
+        }
+    };
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
 }

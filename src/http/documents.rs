@@ -2,15 +2,17 @@
 
 mod form;
 
-use super::{ErrorBody, Json, PageQuery, Query, json, require_operator};
+use super::{ErrorBody, Json, Operator, PageQuery, Query, json as json_body};
 use crate::{
     auth::Identity,
     domain::DocumentId,
     knowledge::{Document, ExtractError, IngestError, KnowledgeBase, NewDocument, Passage},
     protocol::{ApiError, ErrorCode},
+    steering::{Audit, Deed},
 };
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// Passages of one search.
 const MAX_PASSAGES: usize = 50;
@@ -96,19 +98,22 @@ pub struct SearchAnswer {
     security(("bearer" = [])),
 )]
 async fn create(
-    identity: Identity,
+    Operator(operator): Operator,
     request: HttpRequest,
     body: web::Payload,
     knowledge: web::Data<KnowledgeBase>,
+    audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
-    require_operator(&identity)?;
     let limit_bytes = knowledge.max_document_bytes();
     let new = if request.content_type() == "multipart/form-data" {
         form::read(request.headers(), body, limit_bytes).await?
     } else {
         read_json(body, limit_bytes).await?
     };
-    let document = knowledge.ingest(new).await?;
+    let detail = json!({"collection": new.collection, "bytes": new.bytes.len()});
+    let deed = Deed { action: "put_document", target: Some(new.source.clone()), detail };
+    let work = async move { knowledge.ingest(new).await.map_err(ApiError::from) };
+    let document = audit.into_inner().record(&operator, deed, work).await?;
     let is_new = document.created_at_ms == document.updated_at_ms;
     Ok(if is_new { HttpResponse::Created() } else { HttpResponse::Ok() }.json(document))
 }
@@ -120,7 +125,7 @@ async fn read_json(body: web::Payload, limit_bytes: usize) -> Result<NewDocument
         .await
         .map_err(|_| too_large(limit_bytes))?
         .map_err(|_| ApiError::new(ErrorCode::InvalidJson, "The body ended before it was complete."))?;
-    let TextDocument { source, text, collection } = json::parse(&body)?;
+    let TextDocument { source, text, collection } = json_body::parse(&body)?;
     Ok(NewDocument { source, collection, bytes: text.into_bytes(), media_type: None })
 }
 
@@ -179,13 +184,16 @@ async fn get(
     security(("bearer" = [])),
 )]
 async fn delete(
-    identity: Identity,
+    Operator(operator): Operator,
     id: web::Path<DocumentId>,
     knowledge: web::Data<KnowledgeBase>,
+    audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
-    require_operator(&identity)?;
-    knowledge.delete(*id).await?;
-    log::info!(document_id:% = *id, user_id:% = identity.user_id; "a document was deleted");
+    let id = *id;
+    let document = knowledge.get(id).await?;
+    let deed = Deed { action: "delete_document", target: Some(document.source), detail: json!({"document_id": id}) };
+    let work = async move { knowledge.delete(id).await.map_err(ApiError::from) };
+    audit.into_inner().record(&operator, deed, work).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -1,58 +1,118 @@
-//! `POST /api/v1/drain`: an operator stops the server.
+//! `/api/v1/drain`: an operator empties the server, for good or for a while.
 
-use super::{ErrorBody, require_operator};
+use super::{ErrorBody, MaybeJson, Operator};
 use crate::{
-    auth::Identity,
     protocol::ApiError,
-    registry::{ConnectionManager, GetStats},
+    registry::{ConnectionManager, EndDrain, GetStats},
+    steering::{Audit, Deed, DrainControl, DrainPhase, Then},
     workflow::Turns,
 };
 use actix::Addr;
 use actix_web::{HttpResponse, web};
-use serde::Serialize;
-use tokio_util::sync::CancellationToken;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/api/v1/drain", web::post().to(drain));
+    let resource = web::resource("/api/v1/drain");
+    cfg.service(resource.route(web::get().to(status)).route(web::post().to(drain)).route(web::delete().to(undo)));
 }
 
-/// Asks the server to stop, as SIGTERM does.
-#[derive(Clone, Default)]
-pub struct StopRequest(CancellationToken);
-
-impl StopRequest {
-    /// Ready when somebody has asked.
-    pub async fn asked(&self) {
-        self.0.cancelled().await;
-    }
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct DrainRequest {
+    /// What follows when the server is empty. `stop` when absent.
+    then: Then,
 }
 
 /// What there is to empty.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct DrainResponse {
-    /// WebSockets that will be told to go.
+    /// WebSockets that are open; while the server is emptied, they are told to go.
     sessions: usize,
-    /// Turns that may end first, for `server.drain_timeout_s`.
+    /// Turns that run; while the server is emptied, they may end first, for `server.drain_timeout_s`.
     running_turns: usize,
 }
 
-/// Stops the server: no new connections and turns, running turns may end, sessions are told to go away, the process ends.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct DrainStatus {
+    phase: DrainPhase,
+    /// What follows when the server is empty; absent when it takes new work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    then: Option<Then>,
+    #[serde(flatten)]
+    left: DrainResponse,
+}
+
+async fn left(registry: &Addr<ConnectionManager>, turns: &Turns) -> Result<DrainResponse, ApiError> {
+    let sessions = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?.sessions;
+    Ok(DrainResponse { sessions, running_turns: turns.stats().running_turns })
+}
+
+/// Whether the server is being emptied, and how far that is.
 #[utoipa::path(
-    post, path = "/api/v1/drain", tag = "operators",
-    responses((status = 202, body = DrainResponse), (status = "4XX", body = ErrorBody)),
+    get, path = "/api/v1/drain", tag = "operators", operation_id = "drain_status",
+    responses((status = 200, body = DrainStatus), (status = "4XX", body = ErrorBody)),
     security(("bearer" = [])),
 )]
-pub(super) async fn drain(
-    identity: Identity,
-    stop: web::Data<StopRequest>,
+async fn status(
+    _: Operator,
+    control: web::Data<DrainControl>,
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
 ) -> Result<HttpResponse, ApiError> {
-    require_operator(&identity)?;
-    let sessions = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?.sessions;
-    let running_turns = turns.stats().running_turns;
-    log::warn!(user_id:% = identity.user_id; "an operator stops the server");
-    turns.drain();
-    stop.0.cancel();
-    Ok(HttpResponse::Accepted().json(DrainResponse { sessions, running_turns }))
+    let left = left(&registry, &turns).await?;
+    Ok(HttpResponse::Ok().json(DrainStatus { phase: control.phase(), then: control.then(), left }))
+}
+
+/// Empties the server: no new connections and turns, running turns may end, sessions are told to go away. Then the process
+/// ends, or stays empty until this is undone.
+#[utoipa::path(
+    post, path = "/api/v1/drain", tag = "operators", operation_id = "drain", request_body = DrainRequest,
+    responses((status = 202, body = DrainResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn drain(
+    Operator(operator): Operator,
+    MaybeJson(DrainRequest { then }): MaybeJson<DrainRequest>,
+    control: web::Data<DrainControl>,
+    registry: web::Data<Addr<ConnectionManager>>,
+    turns: web::Data<Turns>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    let user_id = operator.user_id;
+    let deed = Deed { action: "drain", target: None, detail: json!({"then": then}) };
+    let work = async move {
+        let there_was = left(&registry, &turns).await?;
+        log::warn!(user_id:%; "an operator empties the server");
+        control.ask(then);
+        Ok(there_was)
+    };
+    Ok(HttpResponse::Accepted().json(audit.into_inner().record(&operator, deed, work).await?))
+}
+
+/// Takes new work again. Sessions that were told to go have gone; the others and their turns stay.
+#[utoipa::path(
+    delete, path = "/api/v1/drain", tag = "operators", operation_id = "undrain",
+    responses(
+        (status = 200, body = DrainResponse), (status = "4XX", body = ErrorBody),
+        (status = 503, description = "It is too late: the process ends.", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn undo(
+    Operator(operator): Operator,
+    control: web::Data<DrainControl>,
+    registry: web::Data<Addr<ConnectionManager>>,
+    turns: web::Data<Turns>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    let user_id = operator.user_id;
+    let deed = Deed { action: "undrain", target: None, detail: json!({}) };
+    let work = async move {
+        control.undo()?;
+        registry.do_send(EndDrain);
+        log::warn!(user_id:%; "an operator lets the server take new work again");
+        left(&registry, &turns).await
+    };
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
 }

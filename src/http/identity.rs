@@ -28,6 +28,19 @@ fn identify(request: &HttpRequest) -> Result<Identity, ApiError> {
     tokens.verify_access(header.to_str().unwrap_or_default())
 }
 
+/// An operator who is signed in; who is none is refused before anything else of the request is read.
+pub struct Operator(pub Identity);
+
+/// As [`Identity`], and `FORBIDDEN` for everybody who is no operator.
+impl FromRequest for Operator {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(identify(request).and_then(|identity| require_operator(&identity).map(|()| Self(identity))))
+    }
+}
+
 /// For handlers that only operators may call.
 ///
 /// # Errors

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// The body of a request, which must be one JSON object of at most [`JsonLimit`] bytes.
 pub struct Json<T>(pub T);
 
+/// The body of a request that may be left out, or be `null`: then it is the default.
+pub struct MaybeJson<T>(pub T);
+
 /// The body of a request as it is, within [`JsonLimit`].
 pub struct Body(pub BytesMut);
 
@@ -69,6 +72,24 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         Box::pin(async move {
             checked?;
             let Body(body) = body.await?;
+            parse(&body).map(Self)
+        })
+    }
+}
+
+impl<T: DeserializeOwned + Default + 'static> FromRequest for MaybeJson<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let checked = check_content_type(request);
+        let body = Body::from_request(request, payload);
+        Box::pin(async move {
+            let Body(body) = body.await?;
+            if matches!(body.trim_ascii(), b"" | b"null") {
+                return Ok(Self(T::default()));
+            }
+            checked?;
             parse(&body).map(Self)
         })
     }

@@ -1,6 +1,7 @@
 //! HTTP: routes, extractors, pages, and how an error looks in an answer. A file for each noun of the API.
 
 mod accepted;
+mod audit;
 mod auth;
 mod chat;
 mod client_address;
@@ -15,22 +16,26 @@ mod health;
 mod identity;
 mod in_flight;
 mod json;
+mod notices;
 mod openapi;
+mod operator_text;
 mod ops;
 mod page;
 mod pages;
 mod query;
+mod settings;
+mod turns;
+mod users;
 mod ws;
 
 pub use accepted::set_options;
 pub use client_address::client_address;
 pub use cors::cors;
-pub use drain::StopRequest;
 pub use error::{ErrorBody, error_bodies};
 pub use headers::security_headers;
-pub use identity::require_operator;
+pub use identity::{Operator, require_operator};
 pub use in_flight::{InFlight, count_requests};
-pub use json::{Body, Json, JsonLimit};
+pub use json::{Body, Json, JsonLimit, MaybeJson};
 pub use page::PageQuery;
 pub use query::Query;
 
@@ -45,7 +50,12 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(auth::routes)
         .configure(documents::routes)
         .configure(connections::routes)
+        .configure(users::routes)
+        .configure(turns::routes)
+        .configure(notices::routes)
         .configure(drain::routes)
+        .configure(settings::routes)
+        .configure(audit::routes)
         .configure(health::routes)
         .configure(openapi::routes)
         .configure(pages::routes)

@@ -1,6 +1,8 @@
 //! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
 
-use super::{ErrorBody, auth, chat, connections, conversations, documents, drain, health};
+use super::{
+    ErrorBody, audit, auth, chat, connections, conversations, documents, drain, health, notices, settings, turns, users,
+};
 use crate::{
     protocol::{ApiError, Dialect, ServerFrame},
     registry::{ConnectionState, Order, SortKey},
@@ -34,7 +36,9 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         chat::chat, chat::cancel,
         conversations::list, conversations::messages, conversations::delete,
         documents::create, documents::list, documents::get, documents::delete, documents::search,
-        connections::stats, connections::list, connections::get, drain::drain,
+        connections::stats, connections::list, connections::get, connections::kick, users::kick,
+        turns::cancel, notices::send, drain::status, drain::drain, drain::undo, settings::get, settings::change,
+        audit::list,
         health::health, health::ready,
     ),
     components(schemas(ErrorBody, ServerFrame<'_>, Dialect, ConnectionState, SortKey, Order)),

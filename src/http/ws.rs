@@ -82,7 +82,9 @@ pub(super) fn authenticate(
     tickets: &Tickets,
 ) -> Option<Result<Identity, ApiError>> {
     if let Some(ticket) = proof.ticket {
-        return Some(tickets.redeem(&ticket));
+        // What was proved for the ticket may have been revoked since.
+        let redeemed = tickets.redeem(&ticket);
+        return Some(redeemed.and_then(|identity| tokens.check_revoked(&identity).map(|()| identity)));
     }
     let header = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let token = proof.token.as_deref().or(header).or(subprotocol_token)?;

@@ -5,12 +5,15 @@ use std::{
     collections::HashMap,
     hash::Hash,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 pub(super) struct Places<K> {
     /// 0 is no limit.
-    max: usize,
+    max: AtomicUsize,
     taken: Mutex<HashMap<K, usize>>,
 }
 
@@ -51,17 +54,23 @@ impl From<Place<UserId>> for UserPlace {
 
 impl<K: Copy + Eq + Hash> Places<K> {
     pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, taken: Mutex::default() })
+        Arc::new(Self { max: AtomicUsize::new(max), taken: Mutex::default() })
+    }
+
+    /// Those who have a place keep it.
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.store(max, Relaxed);
     }
 
     /// `None` when all places of this key are taken.
     pub(super) fn claim(self: &Arc<Self>, key: K) -> Option<Place<K>> {
         let mut taken = self.lock();
-        let count = taken.entry(key).or_insert(0);
-        if self.max > 0 && *count >= self.max {
+        let max = self.max.load(Relaxed);
+        let count = taken.get(&key).copied().unwrap_or_default();
+        if max > 0 && count >= max {
             return None;
         }
-        *count += 1;
+        taken.insert(key, count + 1);
         Some(Place { places: Arc::clone(self), key })
     }
 }

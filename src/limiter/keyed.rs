@@ -9,7 +9,7 @@ use governor::{
 use std::{
     hash::Hash,
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,10 @@ enum Key<K> {
 
 pub(super) struct KeyedLimiter<K: Clone + Eq + Hash, C: Clock = MonotonicClock> {
     /// `None`: no limit.
-    limiter: Option<Limiter<K, C>>,
+    limiter: RwLock<Option<Limiter<K, C>>>,
+    interval: Duration,
+    /// What the limiter was made with.
+    max: Mutex<u32>,
     clock: C,
     max_keys: usize,
     forgot_at: Mutex<Option<Instant>>,
@@ -45,16 +48,29 @@ impl<K: Clone + Eq + Hash> KeyedLimiter<K> {
 
 impl<K: Clone + Eq + Hash, C: Clock + Clone> KeyedLimiter<K, C> {
     fn with_clock(max: u32, interval: Duration, max_keys: usize, clock: C) -> Self {
-        let quota = NonZeroU32::new(max)
-            .and_then(|max| Some(Quota::with_period(interval.checked_div(max.get())?)?.allow_burst(max)));
-        let limiter = quota.map(|quota| RateLimiter::hashmap_with_clock(quota, clock.clone()));
-        Self { limiter, clock, max_keys, forgot_at: Mutex::default() }
+        let limiter = RwLock::new(limiter(max, interval, &clock));
+        Self { limiter, interval, max: Mutex::new(max), clock, max_keys, forgot_at: Mutex::default() }
+    }
+
+    /// Another limit from now on: what everybody has done so far is forgotten. The same limit changes nothing.
+    pub(super) fn set_max(&self, max: u32) {
+        let mut known = self.max.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != max {
+            *known = max;
+            *self.limiter.write().unwrap_or_else(PoisonError::into_inner) = limiter(max, self.interval, &self.clock);
+        }
+    }
+
+    /// A limiter is put in its place as a whole, so a panic elsewhere does not spoil it.
+    fn limiter(&self) -> RwLockReadGuard<'_, Option<Limiter<K, C>>> {
+        self.limiter.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// # Errors
     /// How long to wait.
     pub(super) fn check(&self, key: &K) -> Result<(), Duration> {
-        let Some(limiter) = &self.limiter else { return Ok(()) };
+        let limiter = self.limiter();
+        let Some(limiter) = &*limiter else { return Ok(()) };
         let key = if self.has_room(limiter) { Key::One(key.clone()) } else { Key::Surplus };
         limiter.check_key(&key).map_err(|refusal| refusal.wait_time_from(self.clock.now()))
     }
@@ -73,11 +89,17 @@ impl<K: Clone + Eq + Hash, C: Clock + Clone> KeyedLimiter<K, C> {
 
     /// Forgets keys whose budget is whole again.
     pub(super) fn forget_idle(&self) {
-        if let Some(limiter) = &self.limiter {
+        if let Some(limiter) = &*self.limiter() {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
     }
+}
+
+fn limiter<K: Clone + Eq + Hash, C: Clock + Clone>(max: u32, interval: Duration, clock: &C) -> Option<Limiter<K, C>> {
+    let quota = NonZeroU32::new(max)
+        .and_then(|max| Some(Quota::with_period(interval.checked_div(max.get())?)?.allow_burst(max)));
+    quota.map(|quota| RateLimiter::hashmap_with_clock(quota, clock.clone()))
 }
 
 #[cfg(test)]
@@ -100,10 +122,24 @@ mod tests {
     }
 
     #[test]
+    fn another_limit_holds_from_now_on() {
+        let limiter = KeyedLimiter::with_clock(1, MINUTE, 10, FakeRelativeClock::default());
+        assert!(limiter.check(&1).is_ok() && limiter.check(&1).is_err());
+        limiter.set_max(1);
+        assert!(limiter.check(&1).is_err(), "the same limit gives nothing back");
+        limiter.set_max(2);
+        assert!(limiter.check(&1).is_ok() && limiter.check(&1).is_ok() && limiter.check(&1).is_err());
+        limiter.set_max(0);
+        assert!((0..100).all(|_| limiter.check(&1).is_ok()));
+        limiter.set_max(3);
+        assert_eq!((0..100).filter(|_| limiter.check(&1).is_ok()).count(), 3);
+    }
+
+    #[test]
     fn memory_has_an_end() {
         let clock = FakeRelativeClock::default();
         let limiter = KeyedLimiter::with_clock(3, MINUTE, 10, clock.clone());
-        let len = || limiter.limiter.as_ref().unwrap().len();
+        let len = || limiter.limiter().as_ref().unwrap().len();
         let allowed = (0..1_000).filter(|key| limiter.check(key).is_ok()).count();
         // Ten with a budget of their own, and the three that all others have together.
         assert_eq!((allowed, len()), (13, 11));

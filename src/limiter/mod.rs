@@ -27,7 +27,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -93,6 +93,7 @@ limits! {
 /// The limits that the whole server shares.
 pub struct Limiter {
     counters: Counters,
+    config: RwLock<Arc<LimitsConfig>>,
     exempt: Vec<IpNet>,
     connections_per_address: Arc<Places<IpAddr>>,
     connections_per_user: Arc<Places<UserId>>,
@@ -108,6 +109,7 @@ impl Limiter {
         let minute = Duration::from_secs(60);
         Self {
             counters: Counters::default(),
+            config: RwLock::new(Arc::new(config.clone())),
             exempt: networks(&config.exempt_addresses),
             connections_per_address: Places::new(config.connections_per_address),
             connections_per_user: Places::new(config.connections_per_user),
@@ -116,6 +118,22 @@ impl Limiter {
             registrations: KeyedLimiter::new(config.registrations_per_minute_per_address, minute),
             account_hash: RandomState::new(),
         }
+    }
+
+    /// The limits as they are now.
+    pub fn limits(&self) -> Arc<LimitsConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other limits from now on. Who has a place keeps it; a rate that changes begins anew for everybody. Exempt addresses
+    /// and the depth of JSON stay as they are.
+    pub fn change(&self, config: &LimitsConfig) {
+        self.connections_per_address.set_max(config.connections_per_address);
+        self.connections_per_user.set_max(config.connections_per_user);
+        self.logins_per_address.set_max(config.logins_per_minute_per_address);
+        self.logins_per_account.set_max(config.logins_per_minute_per_account);
+        self.registrations.set_max(config.registrations_per_minute_per_address);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
     }
 
     /// Counts that a limit said no.
@@ -278,6 +296,27 @@ mod tests {
         assert!(limiter.login(address, &ada).is_ok() && limiter.login(address, &ada).is_ok());
         assert_eq!(limiter.login(address, &ada).unwrap_err().code, ErrorCode::RateLimited);
         assert_eq!(limiter.hits().logins_per_account, 1);
+    }
+
+    #[test]
+    fn limits_change_for_those_who_come() {
+        let limiter = limiter(|config| config.connections_per_address = 2);
+        let address = ip("192.0.2.1");
+        let held = [limiter.connect(address).unwrap(), limiter.connect(address).unwrap()];
+        let mut config = LimitsConfig { connections_per_address: 1, ..LimitsConfig::default() };
+        limiter.change(&config);
+        let [first, second] = held;
+        drop(first);
+        assert!(limiter.connect(address).is_err(), "one is one already");
+        drop(second);
+        let _place = limiter.connect(address).unwrap();
+        config.connections_per_address = 0;
+        config.logins_per_minute_per_account = 1;
+        limiter.change(&config);
+        assert!((0..10).all(|_| limiter.connect(address).is_ok()));
+        let ada = Email::parse("ada@example.org").unwrap();
+        assert!(limiter.login(address, &ada).is_ok() && limiter.login(address, &ada).is_err());
+        assert_eq!(limiter.limits().logins_per_minute_per_account, 1);
     }
 
     #[test]

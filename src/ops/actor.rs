@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     auth::{Identity, Tokens},
-    config::{LimitsConfig, SessionConfig},
-    domain::{SessionId, UnixMillis},
+    config::SessionConfig,
+    domain::{AuditEntry, SessionId, UnixMillis},
     limiter::{AddressPlace, Limiter},
     limits::MAX_OPS_FRAME_BYTES,
     protocol::{ApiError, CloseReason},
@@ -20,6 +20,7 @@ use crate::{
         Fragments,
         socket::{self, CloseCode, Received, SocketContext, SocketHandler},
     },
+    steering::Audit,
 };
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, StreamHandler, WrapFuture};
 use actix_web::{
@@ -28,6 +29,7 @@ use actix_web::{
 };
 use bytestring::ByteString;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::broadcast::{self, error::TryRecvError};
 
 /// What all operators' sockets of a worker share.
 #[derive(Clone)]
@@ -36,7 +38,7 @@ pub struct OpsContext {
     pub registry: Addr<ConnectionManager>,
     pub tokens: Data<Tokens>,
     pub limiter: Arc<Limiter>,
-    pub limits: Arc<LimitsConfig>,
+    pub audit: Arc<Audit>,
     pub session: Arc<SessionConfig>,
 }
 
@@ -55,6 +57,8 @@ pub struct OpsSession {
     auth: Option<Result<Identity, ApiError>>,
     fragments: Fragments,
     watch: Option<TapWatch>,
+    /// From the first sign-in on.
+    news: Option<broadcast::Receiver<Arc<AuditEntry>>>,
     /// When the `stats` that were sent last were read.
     stats_at: UnixMillis,
     is_open: bool,
@@ -76,11 +80,12 @@ pub fn upgrade(
 ) -> Result<HttpResponse, actix_web::Error> {
     let deadline = Duration::from_secs(context.session.auth_deadline_s);
     let session = OpsSession {
-        state: OpsState::new(&context.limits, deadline, Moment::now()),
+        state: OpsState::new(&context.limiter.limits(), deadline, Moment::now()),
         context,
         auth,
         fragments: Fragments::of_text(MAX_OPS_FRAME_BYTES),
         watch: None,
+        news: None,
         stats_at: UnixMillis::default(),
         is_open: true,
         _address_place: address_place,
@@ -109,8 +114,8 @@ impl OpsDoor for OpsContext {
         self.feed.claim()
     }
 
-    fn is_revoked(&self, _: &Identity) -> bool {
-        false
+    fn is_revoked(&self, identity: &Identity) -> bool {
+        self.tokens.check_revoked(identity).is_err()
     }
 }
 
@@ -140,7 +145,10 @@ impl OpsSession {
             OpsEffect::Send(frame) => ctx.text(frame),
             OpsEffect::Close(reason) => self.close(reason, ctx),
             OpsEffect::Hit(limit) => self.context.limiter.hit(limit),
-            OpsEffect::SendHistory => ctx.text(self.context.feed.history()),
+            OpsEffect::SendHistory => {
+                self.news.get_or_insert_with(|| self.context.audit.news());
+                ctx.text(self.context.feed.history());
+            }
             OpsEffect::SendStats => {
                 if let Some(stats) = self.context.feed.stats().filter(|stats| stats.at != self.stats_at) {
                     self.stats_at = stats.at;
@@ -150,6 +158,10 @@ impl OpsSession {
             OpsEffect::AskForRows(view) => self.ask_for_rows(view, ctx),
             OpsEffect::AskForConnection(id) => self.ask_for_connection(id, ctx),
             OpsEffect::Unwatch => self.watch = None,
+            OpsEffect::SendAudit => {
+                let entries = self.news.as_mut().map(newest).unwrap_or_default();
+                self.decide(ctx, |state, _, effects| state.on_audit(&entries, effects));
+            }
             OpsEffect::SendFrames(id) => {
                 if let Some(taken) = self.watch.as_mut().map(TapWatch::take) {
                     self.decide(ctx, |state, _, effects| state.on_frames(id, &taken, effects));
@@ -183,6 +195,18 @@ impl OpsSession {
     }
 }
 
+/// What came since the last look. What there was no room for is in the audit itself.
+fn newest(news: &mut broadcast::Receiver<Arc<AuditEntry>>) -> Vec<Arc<AuditEntry>> {
+    let mut entries = Vec::new();
+    loop {
+        match news.try_recv() {
+            Ok(entry) => entries.push(entry),
+            Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return entries,
+        }
+    }
+}
+
 impl SocketHandler for OpsSession {
     fn fragments(&mut self) -> &mut Fragments {
         &mut self.fragments
@@ -206,7 +230,7 @@ impl SocketHandler for OpsSession {
         if self.is_open {
             self.is_open = false;
             log::info!(code = reason.code(); "closing an operator's socket: {}", reason.text());
-            ctx.close(Some(socket::goodbye(reason)));
+            ctx.close(Some(socket::goodbye(reason.code(), reason.text())));
             ctx.stop();
         }
     }

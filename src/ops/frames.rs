@@ -2,7 +2,7 @@
 
 use super::{Columns, Sample};
 use crate::{
-    domain::{SessionId, UnixMillis},
+    domain::{AuditEntry, SessionId, UnixMillis},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, ErrorFrame, fields_of, parse_type, unknown_type,
     },
@@ -74,6 +74,7 @@ pub enum OpsServerFrame<'a> {
     Connections(RowsFrame<'a>),
     Connection(ConnectionFrame<'a>),
     Frames(FramesFrame<'a>),
+    Audit(AuditFrame<'a>),
 }
 
 /// The last minutes; once, after signing in.
@@ -137,6 +138,12 @@ pub struct FramesFrame<'a> {
     pub frames: &'a [FrameShape],
     /// How many came before these and are not told, because there were too many.
     pub left_out: u64,
+}
+
+/// What operators did, now that its outcome is known.
+#[derive(Debug, Serialize)]
+pub struct AuditFrame<'a> {
+    pub entries: Vec<&'a AuditEntry>,
 }
 
 impl OpsServerFrame<'_> {

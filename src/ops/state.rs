@@ -2,12 +2,14 @@
 
 use super::{
     OpsPlace,
-    frames::{ConnectionFrame, FramesFrame, OpsClientFrame, OpsServerFrame, RowsFrame, ViewFrame, WatchFrame},
+    frames::{
+        AuditFrame, ConnectionFrame, FramesFrame, OpsClientFrame, OpsServerFrame, RowsFrame, ViewFrame, WatchFrame,
+    },
 };
 use crate::{
     auth::Identity,
     config::LimitsConfig,
-    domain::{Role, SessionId, UnixMillis},
+    domain::{AuditEntry, Role, SessionId, UnixMillis},
     limiter::{FrameBudget, FrameVerdict, Limit},
     limits::{AUTH_EXPIRING_NOTICE_S, MAX_AUTH_FAILURES},
     protocol::{
@@ -17,7 +19,10 @@ use crate::{
     registry::{ConnectionView, ConnectionsPage, NewFrames},
 };
 use bytestring::ByteString;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Between two [`OpsState::on_tick`]: what comes in batches comes this often.
 pub const TICK: Duration = Duration::from_millis(250);
@@ -54,6 +59,8 @@ pub enum OpsEffect {
     AskForConnection(SessionId),
     /// Forget the connection that was watched before.
     Unwatch,
+    /// Send what operators did since the last time.
+    SendAudit,
     /// Send the frames that came since the last time.
     SendFrames(SessionId),
 }
@@ -249,7 +256,7 @@ impl OpsState {
             // Seconds that a slow reader missed are not made up for.
             self.next_second = now.instant + SECOND - TICK / 2;
             self.view_changed = self.view.is_some();
-            effects.push(OpsEffect::SendStats);
+            effects.extend([OpsEffect::SendStats, OpsEffect::SendAudit]);
             effects.extend(self.watched.map(OpsEffect::AskForConnection));
         }
         self.ask(effects);
@@ -281,6 +288,14 @@ impl OpsState {
         if self.watched == Some(id) {
             let frame = ConnectionFrame { connection_id: id, connection };
             effects.push(OpsEffect::Send(OpsServerFrame::Connection(frame).encode()));
+        }
+    }
+
+    /// Operators did something.
+    pub fn on_audit(&self, entries: &[Arc<AuditEntry>], effects: &mut Vec<OpsEffect>) {
+        if !entries.is_empty() {
+            let entries = entries.iter().map(AsRef::as_ref).collect();
+            effects.push(OpsEffect::Send(OpsServerFrame::Audit(AuditFrame { entries }).encode()));
         }
     }
 

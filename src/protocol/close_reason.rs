@@ -23,6 +23,8 @@ pub enum CloseReason {
     SlowReader,
     TooManyViolations,
     TooManyConnections,
+    /// An operator wants it so.
+    Kicked,
 }
 
 impl CloseReason {
@@ -42,6 +44,7 @@ impl CloseReason {
         Self::SlowReader,
         Self::TooManyViolations,
         Self::TooManyConnections,
+        Self::Kicked,
     ];
 
     /// The name in the metrics.
@@ -61,6 +64,7 @@ impl CloseReason {
             Self::SlowReader => "slow_reader",
             Self::TooManyViolations => "too_many_violations",
             Self::TooManyConnections => "too_many_connections",
+            Self::Kicked => "kicked",
         }
     }
 
@@ -79,6 +83,7 @@ impl CloseReason {
             Self::HeartbeatTimeout => 4408,
             Self::TooManyViolations => 4429,
             Self::TooManyConnections => 1013,
+            Self::Kicked => 4403,
         }
     }
 
@@ -99,6 +104,7 @@ impl CloseReason {
             Self::SlowReader => "what waits for you was not taken in time; reconnect, then resume",
             Self::TooManyViolations => "too many frames over the limit",
             Self::TooManyConnections => "too many connections; try again later",
+            Self::Kicked => "closed by an operator",
         }
     }
 }

@@ -20,5 +20,5 @@ pub use error_code::ErrorCode;
 pub use json_depth::check_json_depth;
 pub use server_frame::{
     AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, GoingAway, HeadOfTurn, Heartbeat,
-    Pong, ProgressFrame, Resumed, ServerFrame, Step, TokenFrame, TurnState, UserView,
+    Notice, NoticeLevel, Pong, ProgressFrame, Resumed, ServerFrame, Step, TokenFrame, TurnState, UserView,
 };

@@ -5,7 +5,7 @@ use crate::domain::{
     AnswerMetadata, ConversationId, DisplayName, Email, FinishReason, MessageId, Source, TurnId, UserId,
 };
 use bytestring::ByteString;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -25,6 +25,7 @@ pub enum ServerFrame<'a> {
     Pong(Pong),
     Heartbeat(Heartbeat),
     GoingAway(GoingAway),
+    Notice(Notice<'a>),
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -208,6 +209,22 @@ pub struct HeadOfTurn {
 pub struct GoingAway {
     /// How long to wait before connecting again, in milliseconds; another time for each client.
     pub reconnect_after_ms: u64,
+}
+
+/// What an operator tells everybody.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+pub struct Notice<'a> {
+    /// For people.
+    pub message: &'a str,
+    pub level: NoticeLevel,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeLevel {
+    #[default]
+    Info,
+    Warning,
 }
 
 impl ServerFrame<'_> {

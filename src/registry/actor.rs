@@ -6,11 +6,13 @@ use super::{
     state::RegistryState,
 };
 use crate::{
-    domain::{ConversationId, SessionId},
+    domain::{ConversationId, SessionId, UserId},
     protocol::CloseReason,
+    store::Revocation,
     turn::TurnLog,
 };
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient};
+use bytestring::ByteString;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -23,6 +25,10 @@ pub enum SessionCommand {
     /// Follow a turn that another session of the same user started.
     Follow(Arc<TurnLog>),
     Close(CloseReason),
+    /// An operator sends it away; the text of the close frame.
+    Kick(Arc<str>),
+    /// A frame for whoever is there, made once for all of them.
+    Notice(ByteString),
     /// The server stops.
     GoAway {
         /// When the client should come back, in milliseconds.
@@ -132,6 +138,39 @@ pub struct FoundSession {
     pub vitals: Arc<Vitals>,
 }
 
+/// An operator sends sessions away; returns how many.
+#[derive(actix::Message)]
+#[rtype(result = "usize")]
+pub struct Kick {
+    pub whom: Whom,
+    /// Of the close frame: what has room there.
+    pub text: Arc<str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    Session(SessionId),
+    User(UserId),
+}
+
+/// Tokens were revoked: who signed in with one of them has to sign in again.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct TokensRevoked(pub Vec<Revocation>);
+
+/// Sends a frame to all sessions, or to those of one user; returns to how many.
+#[derive(actix::Message)]
+#[rtype(result = "usize")]
+pub struct SendNotice {
+    pub frame: ByteString,
+    pub user_id: Option<UserId>,
+}
+
+/// The server is not emptied any more.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct EndDrain;
+
 /// Goes on with emptying the server, or begins it. Sent every [`crate::limits::DRAIN_TICK`] until it is done.
 #[derive(actix::Message)]
 #[rtype(result = "DrainOrders")]
@@ -198,6 +237,56 @@ impl Handler<FindSession> for ConnectionManager {
     fn handle(&mut self, FindSession(id): FindSession, _: &mut Self::Context) -> Self::Result {
         let found = self.state.find(id, Instant::now());
         MessageResult(found.map(|(view, vitals)| FoundSession { view, vitals: Arc::clone(vitals) }))
+    }
+}
+
+impl Handler<Kick> for ConnectionManager {
+    type Result = usize;
+
+    fn handle(&mut self, Kick { whom, text }: Kick, _: &mut Self::Context) -> Self::Result {
+        // Nothing is routed to them any more, whether or not their peers read.
+        let kicked = self.state.take(|vitals| match whom {
+            Whom::Session(id) => vitals.session_id == id,
+            Whom::User(user) => vitals.user() == Some(user),
+        });
+        for (vitals, session) in &kicked {
+            log::info!(connection_id:% = vitals.session_id; "a session is sent away by an operator");
+            session.do_send(SessionCommand::Kick(Arc::clone(&text)));
+        }
+        kicked.len()
+    }
+}
+
+impl Handler<TokensRevoked> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, TokensRevoked(revocations): TokensRevoked, _: &mut Self::Context) {
+        let is_revoked = |vitals: &Vitals| {
+            vitals.identity().is_some_and(|identity| {
+                let mut revocations = revocations.iter();
+                revocations.any(|one| one.user_id == identity.user_id && identity.issued_at_ms <= one.at.0)
+            })
+        };
+        for session in self.state.recipients(is_revoked) {
+            session.do_send(SessionCommand::Close(CloseReason::AuthExpired));
+        }
+    }
+}
+
+impl Handler<SendNotice> for ConnectionManager {
+    type Result = usize;
+
+    fn handle(&mut self, SendNotice { frame, user_id }: SendNotice, _: &mut Self::Context) -> Self::Result {
+        let sessions = self.state.recipients(|vitals| user_id.is_none_or(|user| vitals.user() == Some(user)));
+        sessions.map(|session| session.do_send(SessionCommand::Notice(frame.clone()))).count()
+    }
+}
+
+impl Handler<EndDrain> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, _: EndDrain, _: &mut Self::Context) {
+        self.drain = None;
     }
 }
 

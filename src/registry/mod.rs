@@ -12,8 +12,8 @@ mod view;
 mod vitals;
 
 pub use actor::{
-    ConnectionManager, ContinueDrain, FindSession, FollowConversation, FoundSession, GetStats, ListSessions, Register,
-    Registration, SessionCommand, TurnStarted,
+    ConnectionManager, ContinueDrain, EndDrain, FindSession, FollowConversation, FoundSession, GetStats, Kick,
+    ListSessions, Register, Registration, SendNotice, SessionCommand, TokensRevoked, TurnStarted, Whom,
 };
 pub use drain::{Drain, DrainOrders};
 pub use query::{ConnectionQuery, Order, SortKey};

@@ -113,6 +113,22 @@ impl<R> RegistryState<R> {
         given_up.collect()
     }
 
+    /// Takes sessions out: nothing is routed to them any more, and no turn knows them.
+    pub fn take(&mut self, which: impl Fn(&Vitals) -> bool) -> Vec<(Arc<Vitals>, R)> {
+        let ids: Vec<_> = self.sessions.iter().filter(|(_, entry)| which(&entry.vitals)).map(|(id, _)| *id).collect();
+        let taken = ids.into_iter().filter_map(|id| {
+            let entry = self.unregister(id)?;
+            entry.vitals.leave_turns();
+            Some((entry.vitals, entry.to))
+        });
+        taken.collect()
+    }
+
+    /// How some of the sessions are reached.
+    pub fn recipients(&self, which: impl Fn(&Vitals) -> bool) -> impl Iterator<Item = &R> {
+        self.sessions.values().filter(move |entry| which(&entry.vitals)).map(|entry| &entry.to)
+    }
+
     fn unregister(&mut self, id: SessionId) -> Option<Entry<R>> {
         let mut entry = self.sessions.remove(&id)?;
         self.closed += 1;
@@ -300,6 +316,25 @@ mod tests {
         assert_eq!(state.followers.len(), MAX_FOLLOWED_CONVERSATIONS);
         state.remove(id);
         assert!(state.followers.is_empty());
+    }
+
+    #[test]
+    fn who_is_taken_out_is_no_longer_there() {
+        let mut state = RegistryState::default();
+        let (user, conversation) = (UserId::new(), ConversationId::new());
+        let ids = [Some(user), None, Some(user)].map(|user| session(&mut state, user).session_id);
+        state.follow(ids[0], conversation);
+        assert_eq!(
+            state.recipients(|vitals| vitals.user() == Some(user)).copied().collect::<Vec<_>>(),
+            [ids[0], ids[2]]
+        );
+        let taken: Vec<_> = state.take(|vitals| vitals.user() == Some(user)).into_iter().map(|(_, id)| id).collect();
+        assert_eq!(taken, [ids[0], ids[2]]);
+        assert_eq!(state.followers(conversation, user, None).count(), 0);
+        assert_eq!(state.recipients(|_| true).copied().collect::<Vec<_>>(), [ids[1]]);
+        // They say so themselves, too.
+        state.remove(ids[0]);
+        assert_eq!((state.stats().sessions, state.stats().closed), (1, 2));
     }
 
     #[test]

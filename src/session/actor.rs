@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{
     auth::{Identity, Tokens},
-    config::{LimitsConfig, SessionConfig},
+    config::SessionConfig,
     domain::{SessionId, TurnId, UserId},
     limiter::{AddressPlace, Limit, Limiter, UserPlace},
     limits::SESSION_ROOM_BYTES,
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionManager, Direction, Registration, SessionCommand, Vitals},
-    turn::{Mailbox, TurnEvent},
+    turn::{Mailbox, Outgoing, TurnEvent},
     workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, Workflow},
 };
 use actix::{
@@ -43,7 +43,6 @@ use std::{
 #[derive(Clone)]
 pub struct SessionContext {
     pub config: Arc<SessionConfig>,
-    pub limits: Arc<LimitsConfig>,
     pub limiter: Arc<Limiter>,
     pub tokens: Data<Tokens>,
     pub rules: QuestionRules,
@@ -129,7 +128,7 @@ impl Actor for ChatSession {
         let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>());
         let mut state = SessionState::new(
             Arc::clone(&self.context.config),
-            &self.context.limits,
+            &self.context.limiter.limits(),
             self.context.rules,
             self.vitals.dialect,
             mailbox,
@@ -211,7 +210,11 @@ impl ChatSession {
             }
             Effect::Identified(identity) => {
                 let user_id = identity.user_id;
-                self.vitals.set_identity(identity);
+                self.vitals.set_identity(Arc::clone(&identity));
+                // Revoked between the proof and here: whoever ends the sessions of this user may have looked too early.
+                if self.context.tokens.check_revoked(&identity).is_err() {
+                    return self.close(CloseReason::AuthExpired, ctx);
+                }
                 log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
             }
             Effect::Start(new) => self.start_turn(new, ctx),
@@ -261,6 +264,19 @@ impl ChatSession {
         ctx.spawn(decided);
     }
 
+    /// Tells the peer why its socket ends.
+    fn close_with(&mut self, reason: CloseReason, text: &str, ctx: &mut Context) {
+        if self.running.is_some() {
+            if reason == CloseReason::MessageTooBig {
+                self.context.limiter.hit(Limit::MessageSize);
+            }
+            let code = reason.code();
+            log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
+            self.vitals.tap().control(Direction::Out, "close", 2 + text.len());
+            self.end(Some(socket::goodbye(code, text)), ctx);
+        }
+    }
+
     /// Says goodbye and ends the actor; what was queued before still goes out, and nothing after it.
     fn end(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context) {
         if self.running.take().is_some() {
@@ -297,15 +313,7 @@ impl SocketHandler for ChatSession {
     }
 
     fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
-        if self.running.is_some() {
-            if reason == CloseReason::MessageTooBig {
-                self.context.limiter.hit(Limit::MessageSize);
-            }
-            let code = reason.code();
-            log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
-            self.vitals.tap().control(Direction::Out, "close", reason.text().len() + 2);
-            self.end(Some(socket::goodbye(reason)), ctx);
-        }
+        self.close_with(reason, reason.text(), ctx);
     }
 
     fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
@@ -368,6 +376,11 @@ impl Handler<SessionCommand> for ChatSession {
                 self.decide(ctx, |state, _, now, effects| state.on_follow(turn, now, effects));
             }
             SessionCommand::Close(reason) => self.close(reason, ctx),
+            SessionCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),
+            SessionCommand::Notice(frame) => {
+                let outgoing = Outgoing { frame, tokens: 0, seq: None };
+                self.decide(ctx, |_, _, _, effects| effects.push(Effect::Send(outgoing)));
+            }
             SessionCommand::GoAway { reconnect_after_ms } => {
                 self.decide(ctx, |state, _, _, effects| state.on_going_away(reconnect_after_ms, effects));
             }

@@ -73,8 +73,8 @@ where
 }
 
 /// The close frame that tells a peer why.
-pub fn goodbye(reason: CloseReason) -> ws::CloseReason {
-    ws::CloseReason { code: reason.code().into(), description: Some(reason.text().to_owned()) }
+pub fn goodbye(code: u16, text: &str) -> ws::CloseReason {
+    ws::CloseReason { code: code.into(), description: Some(text.to_owned()) }
 }
 
 /// Takes what arrived.

@@ -1,13 +1,14 @@
 //! What every backend must do, as tests against the traits: a backend says how it is opened, and gets them all.
 
 use super::{
-    Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, PasswordHash, StoreError,
-    StoredTurnState, UserStore,
+    Answer, AuditStore, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, PasswordHash,
+    RefreshFamily, Revocation, Rotation, StoreError, StoredTurnState, UserStore,
 };
 use crate::domain::{
-    AnswerMetadata, ConversationId, DisplayName, Email, FinishReason, Message, MessageId, MessageRole, Role, TurnId,
-    UnixMillis, User, UserId,
+    AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
+    MessageId, MessageRole, Role, TurnId, UnixMillis, User, UserId,
 };
+use uuid::Uuid;
 
 /// A user's conversation in an empty store.
 pub struct Fixture<S> {
@@ -16,18 +17,22 @@ pub struct Fixture<S> {
     conversation: ConversationId,
 }
 
-impl<S: ConversationStore + UserStore> Fixture<S> {
+impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
     pub async fn new(store: S) -> Self {
-        let user = UserId::new();
-        let account = User {
-            id: user,
-            email: Email::parse("ada@example.org").unwrap(),
+        let account = Self::account("ada@example.org");
+        let user = account.id;
+        store.add_user(account, PasswordHash::new("none".to_owned())).await.unwrap();
+        Self { store, user, conversation: ConversationId::new() }
+    }
+
+    fn account(email: &str) -> User {
+        User {
+            id: UserId::new(),
+            email: Email::parse(email).unwrap(),
             name: DisplayName::parse("Ada").unwrap(),
             role: Role::User,
             created_at: UnixMillis::now(),
-        };
-        store.add_user(account, PasswordHash::new("none".to_owned())).await.unwrap();
-        Self { store, user, conversation: ConversationId::new() }
+        }
     }
 
     fn question(&self, text: &str, is_new_conversation: bool) -> NewTurn {
@@ -174,6 +179,96 @@ impl<S: ConversationStore + UserStore> Fixture<S> {
         assert!(matches!(self.store.begin_turn(at(1_000, false)).await.unwrap(), BegunTurn::Started { .. }));
     }
 
+    /// A sign-in that began then; whether it was kept.
+    async fn sign_in(&self, at: i64) -> bool {
+        let family = RefreshFamily {
+            id: Uuid::new_v4(),
+            user_id: self.user,
+            current_jti: Uuid::new_v4(),
+            expires_at: UnixMillis(i64::MAX),
+        };
+        let is_kept = self.store.start_family(family, UnixMillis(at)).await.unwrap();
+        let rotated = self.store.rotate_family(family.current_jti, family).await.unwrap();
+        assert_eq!(rotated != Rotation::Unknown, is_kept);
+        is_kept
+    }
+
+    async fn revoked(&self, since: i64) -> Vec<i64> {
+        let revocations = self.store.revocations(UnixMillis(since)).await.unwrap();
+        assert!(revocations.iter().all(|revocation| revocation.user_id == self.user));
+        revocations.iter().map(|revocation| revocation.at.0).collect()
+    }
+
+    pub async fn a_revocation_ends_sign_ins_and_is_kept(self) {
+        let family = RefreshFamily {
+            id: Uuid::new_v4(),
+            user_id: self.user,
+            current_jti: Uuid::new_v4(),
+            expires_at: UnixMillis(i64::MAX),
+        };
+        assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
+        self.store.revoke_tokens(self.user, UnixMillis(1_000)).await.unwrap();
+        assert_eq!(self.store.rotate_family(family.current_jti, family).await.unwrap(), Rotation::Unknown);
+        // One that was under way, and one that came behind.
+        assert!(!self.sign_in(1_000).await && self.sign_in(1_001).await);
+        assert_eq!((self.revoked(0).await, self.revoked(1_000).await), (vec![1_000], vec![1_000]));
+        assert!(self.revoked(1_001).await.is_empty());
+        // An earlier one, told later, takes nothing back.
+        self.store.revoke_tokens(self.user, UnixMillis(500)).await.unwrap();
+        assert_eq!(self.revoked(0).await, [1_000]);
+        let nobody = self.store.revoke_tokens(UserId::new(), UnixMillis(2_000)).await;
+        assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
+    }
+
+    pub async fn revocations_are_forgotten_when_no_token_is_as_old(self) {
+        let day_ms = crate::limits::MAX_ACCESS_TOKEN_LIFE_S * 1_000;
+        self.store.revoke_tokens(self.user, UnixMillis(1_000)).await.unwrap();
+        let other = Self::account("bob@example.org");
+        self.store.add_user(other.clone(), PasswordHash::new("none".to_owned())).await.unwrap();
+        self.store.revoke_tokens(other.id, UnixMillis(1_000 + day_ms)).await.unwrap();
+        assert_eq!(self.store.revocations(UnixMillis(0)).await.unwrap().len(), 2);
+        self.store.revoke_tokens(other.id, UnixMillis(1_001 + day_ms)).await.unwrap();
+        let left = Revocation { user_id: other.id, at: UnixMillis(1_001 + day_ms) };
+        assert_eq!(self.store.revocations(UnixMillis(0)).await.unwrap(), [left]);
+    }
+
+    pub async fn a_new_password_and_a_lost_role_revoke_tokens(self) {
+        let email = || Email::parse("ada@example.org").unwrap();
+        self.store.set_role(email(), Role::Operator, UnixMillis(1_000)).await.unwrap();
+        assert!(self.revoked(0).await.is_empty(), "more rights take nothing away");
+        assert!(self.sign_in(1_500).await);
+        self.store.set_role(email(), Role::Agent, UnixMillis(2_000)).await.unwrap();
+        assert_eq!(self.revoked(0).await, [2_000]);
+        self.store.set_password(email(), PasswordHash::new("new".to_owned()), UnixMillis(3_000)).await.unwrap();
+        assert_eq!(self.revoked(0).await, [3_000]);
+        assert!(!self.sign_in(2_999).await);
+    }
+
+    pub async fn audit_entries_are_kept_and_listed_newest_first(self) {
+        let mut added = Vec::new();
+        for n in 0..5 {
+            let entry = AuditEntry {
+                id: AuditId::new(),
+                at_ms: UnixMillis(n),
+                operator: AuditedOperator { id: self.user, email: Email::parse("ada@example.org").unwrap() },
+                action: "kick".to_owned(),
+                target: (n > 0).then(|| format!("target {n}")),
+                detail: serde_json::json!({"reason": "\"quoted\"", "n": n}),
+                outcome: "begun".to_owned(),
+            };
+            self.store.add_audit_entry(entry.clone()).await.unwrap();
+            added.insert(0, entry);
+        }
+        self.store.set_audit_outcome(added[1].id, "done".to_owned()).await.unwrap();
+        added[1].outcome = "done".to_owned();
+        let list = async |before, limit| self.store.audit_entries(Page { before, limit }).await.unwrap();
+        assert_eq!(list(None, 100).await, added);
+        assert_eq!(list(None, 2).await, added[..2]);
+        assert_eq!(list(Some(added[1].id), 2).await, added[2..4]);
+        let unknown = self.store.set_audit_outcome(AuditId::new(), "done".to_owned()).await;
+        assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
+    }
+
     pub async fn a_store_that_can_write_says_so(self) {
         self.store.check().await.unwrap();
     }
@@ -208,6 +303,10 @@ macro_rules! conformance {
             an_end_that_comes_again_changes_nothing
             a_turn_of_a_deleted_conversation_is_no_more
             old_client_message_ids_are_forgotten
+            a_revocation_ends_sign_ins_and_is_kept
+            revocations_are_forgotten_when_no_token_is_as_old
+            a_new_password_and_a_lost_role_revoke_tokens
+            audit_entries_are_kept_and_listed_newest_first
             a_store_that_can_write_says_so
         }
     };

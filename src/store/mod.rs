@@ -2,6 +2,7 @@
 //!
 //! The only place that knows SQL is the module of a backend (`sqlite`). Callers hold `Arc<dyn …Store>`.
 
+mod audit;
 #[cfg(test)]
 mod conformance;
 mod conversations;
@@ -9,11 +10,12 @@ mod documents;
 pub mod sqlite;
 mod users;
 
+pub use audit::AuditStore;
 pub use conversations::{
     Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState,
 };
 pub use documents::{DocumentStore, SearchHit, SearchHits};
-pub use users::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Rotation, UserStore};
+pub use users::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Rotation, UserStore};
 
 use crate::{
     limits::STORE_RETRY_MS,

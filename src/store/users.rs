@@ -57,6 +57,14 @@ pub enum Rotation {
     Unknown,
 }
 
+/// From `at` back, a user's access tokens are good no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    pub user_id: UserId,
+    /// Tokens issued up to here, this moment included.
+    pub at: UnixMillis,
+}
+
 #[async_trait]
 pub trait UserStore: Send + Sync {
     /// # Errors
@@ -74,19 +82,30 @@ pub trait UserStore: Send + Sync {
     /// At most `limit` users in the order of their registration, those after `after`.
     async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
 
-    /// # Errors
-    /// `NotFound("user")`.
-    async fn set_role(&self, email: Email, role: Role) -> Result<(), StoreError>;
-
-    /// Also ends all refresh families of the user, in the same transaction.
+    /// A role with fewer rights also revokes the access tokens issued up to `at`, in the same transaction.
     ///
     /// # Errors
     /// `NotFound("user")`.
-    async fn set_password(&self, email: Email, password_hash: PasswordHash) -> Result<(), StoreError>;
+    async fn set_role(&self, email: Email, role: Role, at: UnixMillis) -> Result<(), StoreError>;
 
-    /// Keeps a new family. Removes those that were over at `now`, and the user's longest idle ones past
-    /// [`MAX_FAMILIES_PER_USER`].
-    async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<(), StoreError>;
+    /// Also revokes the user's tokens, as [`UserStore::revoke_tokens`] does, in the same transaction.
+    ///
+    /// # Errors
+    /// `NotFound("user")`.
+    async fn set_password(&self, email: Email, password_hash: PasswordHash, at: UnixMillis) -> Result<(), StoreError>;
+
+    /// Ends all refresh families of the user and revokes the access tokens issued up to `at`, in one transaction.
+    ///
+    /// # Errors
+    /// `NotFound("user")`.
+    async fn revoke_tokens(&self, id: UserId, at: UnixMillis) -> Result<(), StoreError>;
+
+    /// What was revoked at `since` or later, in no order. What is older than any access token may be gone.
+    async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError>;
+
+    /// Keeps a new family of a sign-in that began at `now`; `false` when the user's tokens were revoked since. Removes those
+    /// that were over at `now`, and the user's longest idle ones past [`MAX_FAMILIES_PER_USER`].
+    async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<bool, StoreError>;
 
     /// Puts `next.current_jti` in the place of `used_jti`, when that is the current one of family `next.id` of
     /// `next.user_id`. Of concurrent calls with the same `used_jti` exactly one sees `Rotated`.

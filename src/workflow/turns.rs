@@ -27,7 +27,6 @@ pub struct Turns {
     table: Mutex<Table>,
     /// Whoever waits for a place gets it in the order in which they came.
     places: Arc<Semaphore>,
-    max_per_user: usize,
     max_waiting: usize,
     admission_wait: Duration,
     retention: Duration,
@@ -50,6 +49,12 @@ struct Table {
     ended_at: VecDeque<(Instant, TurnId)>,
     /// Since the start of the server.
     started: u64,
+    /// Turns that may run at once.
+    max_running: usize,
+    /// Of these, turns of one user; 0 is no limit.
+    max_per_user: usize,
+    /// Places that are gone when the turns that have them end.
+    excess: usize,
     /// The server stops: it takes no more turns.
     draining: bool,
 }
@@ -79,9 +84,12 @@ pub struct TurnsStats {
 impl Turns {
     pub fn new(config: &WorkflowConfig, limiter: Arc<Limiter>) -> Arc<Self> {
         Arc::new(Self {
-            table: Mutex::default(),
+            table: Mutex::new(Table {
+                max_running: config.max_running_turns,
+                max_per_user: config.max_running_turns_per_user,
+                ..Table::default()
+            }),
             places: Arc::new(Semaphore::new(config.max_running_turns)),
-            max_per_user: config.max_running_turns_per_user,
             max_waiting: config.max_waiting_turns,
             admission_wait: Duration::from_millis(config.admission_wait_ms),
             retention: Duration::from_secs(config.turn_retention_s),
@@ -117,7 +125,7 @@ impl Turns {
             return Err(going_away());
         }
         let of_user = table.by_user.get(&subject.user_id).copied().unwrap_or_default();
-        if self.max_per_user > 0 && of_user >= self.max_per_user {
+        if table.max_per_user > 0 && of_user >= table.max_per_user {
             self.limiter.hit(Limit::TurnsPerUser);
             let reason = "Too many of your questions are being answered. Please wait for one of them.";
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
@@ -133,6 +141,25 @@ impl Turns {
     /// Takes no more turns. Those that run go on.
     pub fn drain(&self) {
         self.lock().draining = true;
+    }
+
+    /// Takes turns again.
+    pub fn reopen(&self) {
+        self.lock().draining = false;
+    }
+
+    /// Other limits from now on. Turns that run go on, also when there are more than may be.
+    pub fn change_limits(&self, max_running: usize, max_per_user: usize) {
+        let mut table = self.lock();
+        table.max_per_user = max_per_user;
+        let (more, fewer) =
+            (max_running.saturating_sub(table.max_running), table.max_running.saturating_sub(max_running));
+        table.max_running = max_running;
+        // Places that were to go stay first.
+        let stay = more.min(table.excess);
+        table.excess -= stay;
+        self.places.add_permits(more - stay);
+        table.excess += fewer - self.places.forget_permits(fewer);
     }
 
     /// Whether the server takes new work.
@@ -233,7 +260,13 @@ impl Turns {
     fn release(&self, log: &Arc<TurnLog>, end: Option<TurnEnd>) {
         let mut table = self.lock();
         let subject = log.subject;
-        if table.running.remove(&subject.turn_id).is_some() {
+        if let Some(mut running) = table.running.remove(&subject.turn_id) {
+            if table.excess > 0
+                && let Some(place) = running.place.take()
+            {
+                place.forget();
+                table.excess -= 1;
+            }
             table.by_conversation.remove(&place(&subject));
             if let Some(of_user) = table.by_user.get_mut(&subject.user_id) {
                 *of_user -= 1;
@@ -516,6 +549,50 @@ mod tests {
     }
 
     #[test]
+    fn places_change_while_turns_run() {
+        let turns = turns(|config| config.max_running_turns = 3);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let take = || turns.admit(&log(ConversationId::new())).now_or_never().map(|admitted| admitted.ok().unwrap());
+        let mut held: Vec<_> = (0..3).map(|_| take().unwrap()).collect();
+        turns.change_limits(1, 0);
+        for left in [2, 1] {
+            drop(held.pop());
+            assert!(take().is_none(), "{left} run, and one may");
+        }
+        drop(held.pop());
+        held.push(take().unwrap());
+        assert!(take().is_none());
+        // Down and up again while they run.
+        turns.change_limits(4, 0);
+        held.extend((0..3).map(|_| take().unwrap()));
+        assert!(take().is_none());
+        turns.change_limits(1, 0);
+        turns.change_limits(3, 0);
+        drop(held.pop());
+        assert!(take().is_none(), "three run");
+        drop(held.pop());
+        held.push(take().unwrap());
+        assert!(take().is_none());
+        held.clear();
+        assert_eq!((0..9).map_while(|_| take().map(|admission| held.push(admission))).count(), 3);
+        assert_eq!(turns.lock().excess, 0);
+    }
+
+    #[test]
+    fn a_user_may_have_more_or_fewer() {
+        let turns = turns(|config| config.max_running_turns_per_user = 1);
+        let user_id = UserId::new();
+        let of_user =
+            || TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id });
+        let _first = admit(&turns, &of_user()).unwrap();
+        assert_eq!(refusal(&turns, &of_user()), Some(ErrorCode::Overloaded));
+        turns.change_limits(9, 2);
+        let _second = admit(&turns, &of_user()).unwrap();
+        assert_eq!(refusal(&turns, &of_user()), Some(ErrorCode::Overloaded));
+    }
+
+    #[test]
     fn a_task_that_vanishes_ends_its_turn() {
         let turns = turns(|config| config.max_running_turns = 1);
         let log = log(ConversationId::new());
@@ -532,6 +609,9 @@ mod tests {
         turns.drain();
         assert_eq!(refusal(&turns, &self::log(ConversationId::new())), Some(ErrorCode::Overloaded));
         assert_eq!(turns.check_open().unwrap_err().code, ErrorCode::Overloaded);
+        turns.reopen();
+        assert!(turns.check_open().is_ok() && refusal(&turns, &self::log(ConversationId::new())).is_none());
+        turns.drain();
         assert_eq!(running.stop().reason(), None);
         assert_eq!(turns.interrupt_all(), 1);
         assert_eq!(running.stop().reason(), Some(StopReason::ServerStops));

@@ -7,6 +7,7 @@ use crate::{
     domain::{Role, UnixMillis},
     http::error,
     knowledge::KnowledgeBase,
+    steering::Audit,
     store::sqlite::SqliteStore,
 };
 use actix_multipart::test::create_form_data_payload_and_headers;
@@ -24,12 +25,16 @@ use tempfile::TempDir;
 
 const DOCUMENTS: &str = "/api/v1/documents";
 
-fn base() -> (Data<KnowledgeBase>, TempDir) {
+/// What the routes work with.
+type Base = (Data<KnowledgeBase>, Data<Audit>);
+
+fn base() -> (Base, TempDir) {
     let folder = TempDir::new().unwrap();
     let url = format!("sqlite://{}", folder.path().join("test.db").display());
     let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
     let config = KnowledgeConfig { max_document_bytes: 1_000, ..KnowledgeConfig::default() };
-    (Data::new(KnowledgeBase::new(Arc::new(store), config)), folder)
+    let audit = Data::from(Audit::new(Arc::new(store.clone())));
+    ((Data::new(KnowledgeBase::new(Arc::new(store), config)), audit), folder)
 }
 
 macro_rules! app {
@@ -37,7 +42,8 @@ macro_rules! app {
         init_service(
             App::new()
                 .wrap(error::error_bodies())
-                .app_data($base.clone())
+                .app_data($base.0.clone())
+                .app_data($base.1.clone())
                 .app_data(Data::new(tokens()))
                 .configure(error::configure)
                 .configure(routes),

@@ -134,11 +134,11 @@ fn failed_tries_end_the_socket() {
 #[test]
 fn a_token_that_ends_or_is_revoked_ends_the_socket() {
     let mut socket = Socket::signed_in(900);
-    assert_eq!(socket.tick_after(Duration::from_secs(839)), ["SendStats"]);
-    assert_eq!(socket.tick_after(Duration::from_secs(2)), ["auth_expiring", "SendStats"]);
-    assert_eq!(socket.tick_after(Duration::from_secs(2)), ["SendStats"]);
+    assert_eq!(socket.tick_after(Duration::from_secs(839)), ["SendStats", "SendAudit"]);
+    assert_eq!(socket.tick_after(Duration::from_secs(2)), ["auth_expiring", "SendStats", "SendAudit"]);
+    assert_eq!(socket.tick_after(Duration::from_secs(2)), ["SendStats", "SendAudit"]);
     assert_eq!(socket.send(json!({"type": "auth", "token": "operator 1800"})), ["auth_success"]);
-    assert_eq!(socket.tick_after(Duration::from_secs(890)), ["SendStats"]);
+    assert_eq!(socket.tick_after(Duration::from_secs(890)), ["SendStats", "SendAudit"]);
     assert_eq!(socket.tick_after(Duration::from_secs(70)), ["Close 4401"]);
 
     let mut socket = Socket::signed_in(900);
@@ -173,7 +173,7 @@ fn one_question_for_rows_is_open_at_a_time() {
     assert_eq!(socket.tick_after(TICK), ["rows 3"]);
     assert_eq!(socket.rows_come(3), ["connections"]);
     assert!(socket.tick_after(TICK).is_empty());
-    assert_eq!(socket.tick_after(TICK), ["SendStats", "rows 3"]);
+    assert_eq!(socket.tick_after(TICK), ["SendStats", "SendAudit", "rows 3"]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn what_a_slow_reader_missed_is_not_made_up_for() {
     let mut socket = Socket::signed_in(900);
     assert_eq!(socket.send(json!({"type": "view", "id": 1, "limit": 10})), ["rows 1"]);
     socket.rows_come(1);
-    assert_eq!(socket.tick_after(Duration::from_secs(60)), ["SendStats", "rows 1"]);
+    assert_eq!(socket.tick_after(Duration::from_secs(60)), ["SendStats", "SendAudit", "rows 1"]);
     assert!(socket.tick_after(TICK).is_empty());
 }
 
@@ -192,7 +192,7 @@ fn a_watched_connection_is_looked_at_each_second_and_its_frames_more_often() {
     let wanted = ["Unwatch", "AskForConnection"];
     assert_eq!(socket.send(json!({"type": "watch", "connection_id": watched})), wanted);
     assert_eq!(socket.tick_after(TICK), ["SendFrames"]);
-    assert_eq!(socket.tick_after(SECOND), ["SendStats", "AskForConnection", "SendFrames"]);
+    assert_eq!(socket.tick_after(SECOND), ["SendStats", "SendAudit", "AskForConnection", "SendFrames"]);
     let mut effects = Vec::new();
     socket.state.on_connection(other, None, &mut effects);
     assert!(effects.is_empty(), "an answer about another one");

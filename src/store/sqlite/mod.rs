@@ -3,6 +3,7 @@
 //! Every write is durable when its future is ready: the file is synced once for all that was queued meanwhile
 //! (`synchronous = FULL`). Readers never wait for the writer.
 
+mod audit;
 mod checkpoints;
 mod conversations;
 mod documents;

@@ -78,6 +78,26 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    token_revocations (user_id) {
+        user_id -> Text,
+        revoked_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit_entries (id) {
+        id -> Text,
+        at_ms -> BigInt,
+        operator_id -> Text,
+        operator_email -> Text,
+        action -> Text,
+        target -> Nullable<Text>,
+        detail -> Text,
+        outcome -> Text,
+    }
+}
+
 diesel::joinable!(refresh_families -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(users, refresh_families);
 

@@ -1,12 +1,15 @@
 //! Accounts in SQLite.
 
 use super::{
-    SqliteStore,
-    schema::{refresh_families, users},
+    SqliteStore, parse,
+    schema::{refresh_families, token_revocations, users},
 };
 use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
-    store::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Rotation, StoreError, UserStore},
+    limits::MAX_ACCESS_TOKEN_LIFE_S,
+    store::{
+        Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError, UserStore,
+    },
 };
 use async_trait::async_trait;
 use diesel::prelude::*;
@@ -42,6 +45,32 @@ fn corrupt(column: &str) -> StoreError {
 
 fn found(row: Option<UserRow>) -> Result<User, StoreError> {
     row.ok_or(StoreError::NotFound("user"))?.try_into()
+}
+
+fn user_of(conn: &mut SqliteConnection, email: &Email) -> Result<User, StoreError> {
+    found(users::table.filter(users::email.eq(email.as_str())).select(UserRow::as_select()).first(conn).optional()?)
+}
+
+/// Also ends the sign-ins that access tokens come from.
+fn revoke_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
+    diesel::delete(refresh_families::table.filter(refresh_families::user_id.eq(id.to_string()))).execute(conn)?;
+    revoke_access_tokens(conn, id, at)
+}
+
+fn revoke_access_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
+    let no_token_is_as_old = at.0.saturating_sub(MAX_ACCESS_TOKEN_LIFE_S.saturating_mul(1_000));
+    diesel::delete(token_revocations::table.filter(token_revocations::revoked_at_ms.lt(no_token_is_as_old)))
+        .execute(conn)?;
+    let known = token_revocations::table
+        .find(id.to_string())
+        .select(token_revocations::revoked_at_ms)
+        .first::<i64>(conn)
+        .optional()?;
+    let revoked_at_ms = known.map_or(at.0, |known| known.max(at.0));
+    diesel::replace_into(token_revocations::table)
+        .values((token_revocations::user_id.eq(id.to_string()), token_revocations::revoked_at_ms.eq(revoked_at_ms)))
+        .execute(conn)?;
+    Ok(())
 }
 
 #[async_trait]
@@ -102,37 +131,57 @@ impl UserStore for SqliteStore {
         .await
     }
 
-    async fn set_role(&self, email: Email, role: Role) -> Result<(), StoreError> {
+    async fn set_role(&self, email: Email, role: Role, at: UnixMillis) -> Result<(), StoreError> {
         self.write(move |conn| {
-            let changed = diesel::update(users::table.filter(users::email.eq(email.as_str())))
-                .set(users::role.eq(role.as_str()))
-                .execute(conn)?;
-            if changed == 0 { Err(StoreError::NotFound("user")) } else { Ok(()) }
+            let known = user_of(conn, &email)?;
+            diesel::update(users::table.find(known.id.to_string())).set(users::role.eq(role.as_str())).execute(conn)?;
+            if role < known.role { revoke_access_tokens(conn, known.id, at) } else { Ok(()) }
         })
         .await
     }
 
-    async fn set_password(&self, email: Email, password_hash: PasswordHash) -> Result<(), StoreError> {
+    async fn set_password(&self, email: Email, password_hash: PasswordHash, at: UnixMillis) -> Result<(), StoreError> {
         self.write(move |conn| {
-            let user_id = users::table
-                .filter(users::email.eq(email.as_str()))
-                .select(users::id)
-                .first::<String>(conn)
-                .optional()?
-                .ok_or(StoreError::NotFound("user"))?;
-            diesel::update(users::table.find(&user_id))
+            let id = user_of(conn, &email)?.id;
+            diesel::update(users::table.find(id.to_string()))
                 .set(users::password_hash.eq(password_hash.as_str()))
                 .execute(conn)?;
-            diesel::delete(refresh_families::table.filter(refresh_families::user_id.eq(&user_id))).execute(conn)?;
-            Ok(())
+            revoke_tokens(conn, id, at)
         })
         .await
     }
 
-    async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<(), StoreError> {
+    async fn revoke_tokens(&self, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            found(users::table.find(id.to_string()).select(UserRow::as_select()).first(conn).optional()?)?;
+            revoke_tokens(conn, id, at)
+        })
+        .await
+    }
+
+    async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
+        self.read(move |conn| {
+            let rows = token_revocations::table
+                .filter(token_revocations::revoked_at_ms.ge(since.0))
+                .select((token_revocations::user_id, token_revocations::revoked_at_ms))
+                .load::<(String, i64)>(conn)?;
+            rows.into_iter().map(|(id, at)| Ok(Revocation { user_id: parse(&id)?, at: UnixMillis(at) })).collect()
+        })
+        .await
+    }
+
+    async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<bool, StoreError> {
         self.write(move |conn| {
             diesel::delete(refresh_families::table.filter(refresh_families::expires_at_ms.le(now.0))).execute(conn)?;
             let user_id = family.user_id.to_string();
+            let revoked_at = token_revocations::table
+                .find(&user_id)
+                .select(token_revocations::revoked_at_ms)
+                .first::<i64>(conn)
+                .optional()?;
+            if revoked_at.is_some_and(|revoked_at| now.0 <= revoked_at) {
+                return Ok(false);
+            }
             let idle_longest = refresh_families::table
                 .filter(refresh_families::user_id.eq(&user_id))
                 // Each use moves the end of a family on.
@@ -150,7 +199,7 @@ impl UserStore for SqliteStore {
                     refresh_families::expires_at_ms.eq(family.expires_at.0),
                 ))
                 .execute(conn)?;
-            Ok(())
+            Ok(true)
         })
         .await
     }

@@ -1,0 +1,42 @@
+//! `GET /api/v1/audit`: what operators did.
+
+use super::{ErrorBody, Operator, PageQuery, Query};
+use crate::{
+    domain::{AuditEntry, AuditId},
+    protocol::ApiError,
+    steering::Audit,
+};
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/api/v1/audit").route(web::get().to(list)));
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct AuditPage {
+    /// Newest first.
+    entries: Vec<AuditEntry>,
+    /// Pass it as `before` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<AuditId>,
+}
+
+/// What operators did, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/audit", tag = "operators", operation_id = "list_audit", params(PageQuery<AuditId>),
+    responses((status = 200, body = AuditPage), (status = "4XX", body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn list(
+    _: Operator,
+    Query(query): Query<PageQuery<AuditId>>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    let (page, limit) = query.page()?;
+    let mut entries = audit.entries(page).await?;
+    let has_more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| has_more).map(|entry| entry.id);
+    Ok(HttpResponse::Ok().json(AuditPage { entries, next }))
+}

@@ -1,0 +1,62 @@
+//! `POST /api/v1/notices`: an operator tells everybody something.
+
+use super::{ErrorBody, Json, Operator, operator_text::check_text};
+use crate::{
+    domain::UserId,
+    protocol::{ApiError, Notice, NoticeLevel, ServerFrame},
+    registry::{ConnectionManager, SendNotice},
+    steering::{Audit, Deed},
+};
+use actix::Addr;
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/api/v1/notices").route(web::post().to(send)));
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+pub struct NoticeRequest {
+    /// For people: 1 to 1,000 characters.
+    #[schema(example = "The service will be away for ten minutes at 18:00.")]
+    message: String,
+    #[serde(default)]
+    level: NoticeLevel,
+    /// Only to the connections of this user. Absent: to all.
+    user_id: Option<UserId>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct NoticeResponse {
+    /// Connections that get it.
+    sessions: usize,
+}
+
+/// Sends a `notice` to every connection, or to those of one user.
+#[utoipa::path(
+    post, path = "/api/v1/notices", tag = "operators", operation_id = "send_notice", request_body = NoticeRequest,
+    responses((status = 200, body = NoticeResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn send(
+    Operator(operator): Operator,
+    Json(request): Json<NoticeRequest>,
+    registry: web::Data<Addr<ConnectionManager>>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    let NoticeRequest { message, level, user_id } = request;
+    check_text("message", &message)?;
+    // Once for all of them.
+    let frame = ServerFrame::Notice(Notice { message: &message, level }).encode();
+    let deed = Deed {
+        action: "notice",
+        target: user_id.map(|id| id.to_string()),
+        detail: json!({"message": message, "level": level}),
+    };
+    let work = async move {
+        let sent = registry.send(SendNotice { frame, user_id }).await;
+        Ok(NoticeResponse { sessions: sent.map_err(|error| ApiError::internal(&error))? })
+    };
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+}

@@ -1,0 +1,63 @@
+//! What operators write for others to read: a notice, or why somebody has to go.
+
+use crate::{
+    limits::{MAX_CLOSE_TEXT_BYTES, MAX_OPERATOR_TEXT_CHARS},
+    protocol::{ApiError, CloseReason},
+};
+use std::sync::Arc;
+
+/// # Errors
+/// `INVALID_FIELD` for one that is empty, too long, or holds control characters other than line breaks and tabs.
+pub fn check_text(field: &str, text: &str) -> Result<(), ApiError> {
+    let is_printable = text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+    if text.trim().is_empty() || text.chars().count() > MAX_OPERATOR_TEXT_CHARS || !is_printable {
+        let allowed = format_args!("must be 1 to {MAX_OPERATOR_TEXT_CHARS} printable characters");
+        return Err(ApiError::invalid_field(field, allowed));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// As [`check_text`], when there is one.
+pub fn check_reason(reason: Option<&str>) -> Result<(), ApiError> {
+    reason.map_or(Ok(()), |reason| check_text("reason", reason))
+}
+
+/// The text of a close frame: as much of the reason as has room there.
+pub fn close_text(reason: Option<&str>) -> Arc<str> {
+    const MORE: &str = "…";
+    let text = reason.map_or(CloseReason::Kicked.text(), str::trim);
+    if text.len() <= MAX_CLOSE_TEXT_BYTES {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(MAX_CLOSE_TEXT_BYTES - MORE.len());
+    format!("{}{MORE}", text[..end].trim_end()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_frame_has_room_for_123_bytes() {
+        assert_eq!(&*close_text(None), "closed by an operator");
+        assert_eq!(&*close_text(Some(" spam ")), "spam");
+        let exact = "x".repeat(123);
+        assert_eq!(*close_text(Some(&exact)), exact);
+        let cut = close_text(Some(&"x".repeat(124)));
+        assert_eq!((cut.len(), cut.ends_with("x…")), (123, true));
+        for letter in ["é", "大", "🚗"] {
+            let cut = close_text(Some(&letter.repeat(200)));
+            assert!((118..=123).contains(&cut.len()), "{} bytes", cut.len());
+        }
+    }
+
+    #[test]
+    fn texts_are_bounded_and_printable() {
+        assert_eq!(check_reason(None), Ok(()));
+        assert_eq!(check_text("message", "Zwei\nZeilen"), Ok(()));
+        for text in ["", " \n", "bell \u{7}", "\u{1b}[31m", &"x".repeat(MAX_OPERATOR_TEXT_CHARS + 1)] {
+            assert!(check_text("message", text).unwrap_err().message.contains("`message`"), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `/api/v1/settings`: what an operator can change while the server runs.
+
+use super::{ErrorBody, Json, Operator};
+use crate::{
+    protocol::ApiError,
+    steering::{Audit, Deed, Settings, SettingsChange, SettingsInForce},
+};
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/api/v1/settings").route(web::get().to(get)).route(web::patch().to(change)));
+}
+
+/// The settings that can be changed while the server runs, as they are now.
+#[utoipa::path(
+    get, path = "/api/v1/settings", tag = "operators", operation_id = "get_settings",
+    responses((status = 200, body = SettingsInForce), (status = "4XX", body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn get(_: Operator, settings: web::Data<Settings>) -> HttpResponse {
+    HttpResponse::Ok().json(settings.in_force())
+}
+
+/// Changes settings until the next start: all that the body names, or, when one of them is refused, none.
+#[utoipa::path(
+    patch, path = "/api/v1/settings", tag = "operators", operation_id = "change_settings", request_body = SettingsChange,
+    responses((status = 200, body = SettingsInForce), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn change(
+    Operator(operator): Operator,
+    Json(change): Json<SettingsChange>,
+    settings: web::Data<Settings>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    settings.check(&change)?;
+    let deed = Deed { action: "change_settings", target: None, detail: json!(change) };
+    let work = async move { settings.change(&change) };
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+}

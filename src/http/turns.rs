@@ -1,0 +1,38 @@
+//! `POST /api/v1/turns/{turn_id}/cancel`: an operator stops a turn, whoever's it is.
+
+use super::{ErrorBody, Operator, chat::CancelResponse};
+use crate::{
+    domain::TurnId,
+    protocol::{ApiError, ErrorCode},
+    steering::{Audit, Deed},
+    workflow::Turns,
+};
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/api/v1/turns/{turn_id}/cancel").route(web::post().to(cancel)));
+}
+
+/// Stops anybody's turn. It ends like one that its user cancelled.
+#[utoipa::path(
+    post, path = "/api/v1/turns/{turn_id}/cancel", tag = "operators", operation_id = "cancel_turn",
+    params(("turn_id" = TurnId, Path)),
+    responses((status = 200, body = CancelResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn cancel(
+    Operator(operator): Operator,
+    turn_id: web::Path<TurnId>,
+    turns: web::Data<Turns>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    let turn_id = *turn_id;
+    let turn = turns.find(turn_id).await;
+    let turn =
+        turn.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "There is no such turn, or it ended a while ago."))?;
+    let detail = json!({"user_id": turn.subject.user_id, "session_id": turn.subject.conversation_id});
+    let deed = Deed { action: "cancel_turn", target: Some(turn_id.to_string()), detail };
+    let work = async move { Ok(CancelResponse { turn_id, cancelled: turns.cancel(turn_id) }) };
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+}

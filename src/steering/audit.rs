@@ -1,0 +1,186 @@
+//! The record of what operators do: on disk before they do it, and again when it is known what came of it.
+
+use crate::{
+    auth::Identity,
+    domain::{AuditEntry, AuditId, AuditedOperator, UnixMillis},
+    limits::AUDIT_NEWS_WAITING,
+    protocol::ApiError,
+    store::{AuditStore, Page},
+};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// What became of a deed of which nothing else is known yet.
+const BEGUN: &str = "begun";
+const DONE: &str = "done";
+/// What is kept of the name of what is acted on, in characters.
+const MAX_TARGET_CHARS: usize = 500;
+
+/// The record of the whole server.
+pub struct Audit {
+    store: Arc<dyn AuditStore>,
+    news: broadcast::Sender<Arc<AuditEntry>>,
+}
+
+/// What an operator is about to do.
+pub struct Deed {
+    /// Such as `kick_user`.
+    pub action: &'static str,
+    /// The id or the name of what it is done to.
+    pub target: Option<String>,
+    /// What the operator asked for; an object.
+    pub detail: Value,
+}
+
+impl Audit {
+    pub fn new(store: Arc<dyn AuditStore>) -> Arc<Self> {
+        Arc::new(Self { store, news: broadcast::channel(AUDIT_NEWS_WAITING).0 })
+    }
+
+    /// Does `work` in the name of an operator. It goes on to its end when the one who asked has gone.
+    ///
+    /// # Errors
+    /// Those of `work`; before it, those of a store that cannot keep the entry: what cannot be recorded is not done.
+    pub async fn record<T: 'static>(
+        self: &Arc<Self>,
+        operator: &Identity,
+        deed: Deed,
+        work: impl Future<Output = Result<T, ApiError>> + 'static,
+    ) -> Result<T, ApiError> {
+        let mut entry = AuditEntry {
+            id: AuditId::new(),
+            at_ms: UnixMillis::now(),
+            operator: AuditedOperator { id: operator.user_id, email: operator.email.clone() },
+            action: deed.action.to_owned(),
+            target: deed.target.map(|target| target.chars().take(MAX_TARGET_CHARS).collect()),
+            detail: deed.detail,
+            outcome: BEGUN.to_owned(),
+        };
+        self.store.add_audit_entry(entry.clone()).await?;
+        let audit = Arc::clone(self);
+        let done = actix::spawn(async move {
+            let outcome = work.await;
+            entry.outcome = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| DONE).to_owned();
+            let (audit_id, action) = (entry.id, &entry.action);
+            log::info!(audit_id:%, user_id:% = entry.operator.id, action, outcome = entry.outcome; "an operator acted");
+            if let Err(error) = audit.store.set_audit_outcome(entry.id, entry.outcome.clone()).await {
+                // The entry itself is there, and says that its outcome is not known.
+                log::error!(audit_id:%; "the outcome of an operator's action could not be recorded: {error}");
+            }
+            // Nobody need be listening.
+            let _ = audit.news.send(Arc::new(entry));
+            outcome
+        });
+        done.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+    }
+
+    /// Entries, newest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn entries(&self, page: Page<AuditId>) -> Result<Vec<AuditEntry>, ApiError> {
+        self.store.audit_entries(page).await.map_err(ApiError::from)
+    }
+
+    /// Each entry from now on, once its outcome is known.
+    pub fn news(&self) -> broadcast::Receiver<Arc<AuditEntry>> {
+        self.news.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::test_support::{tokens, user},
+        config::DatabaseConfig,
+        domain::Role,
+        protocol::ErrorCode,
+        store::{StoreError, sqlite::SqliteStore},
+    };
+    use futures_util::FutureExt;
+    use serde_json::json;
+
+    fn operator() -> Identity {
+        let token = tokens().issue_access(&user("ada@example.org", Role::Operator), UnixMillis::now()).unwrap();
+        tokens().verify_access(&token.token).unwrap()
+    }
+
+    fn deed() -> Deed {
+        Deed { action: "kick", target: Some("x".to_owned()), detail: json!({"reason": "spam"}) }
+    }
+
+    fn audit() -> (Arc<Audit>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/test.db", folder.path().display());
+        let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
+        (Audit::new(Arc::new(store)), folder)
+    }
+
+    async fn outcomes(audit: &Audit) -> Vec<String> {
+        let entries = audit.entries(Page { before: None, limit: 10 }).await.unwrap();
+        entries.into_iter().map(|entry| entry.outcome).collect()
+    }
+
+    #[actix::test]
+    async fn an_entry_is_there_before_the_deed_and_tells_its_outcome_after() {
+        let (audit, _folder) = audit();
+        let (operator, mut news) = (operator(), audit.news());
+        let during = Arc::clone(&audit);
+        let done = audit.record(&operator, deed(), async move { Ok(outcomes(&during).await) }).await;
+        assert_eq!(done.unwrap(), ["begun"]);
+        let failed = ApiError::new(ErrorCode::NotFound, "gone");
+        let refused = audit.record(&operator, deed(), async move { Err::<(), _>(failed) }).await;
+        assert_eq!(refused.unwrap_err().code, ErrorCode::NotFound);
+        assert_eq!(outcomes(&audit).await, ["NOT_FOUND", "done"]);
+        let first = news.recv().await.unwrap();
+        assert_eq!((first.outcome.as_str(), first.target.as_deref()), ("done", Some("x")));
+        assert_eq!(first.operator.email, operator.email);
+        assert_eq!(news.recv().await.unwrap().outcome, "NOT_FOUND");
+    }
+
+    #[actix::test]
+    async fn a_deed_goes_on_when_the_one_who_asked_has_gone() {
+        let (audit, _folder) = audit();
+        let (operator, go_on) = (operator(), Arc::new(tokio::sync::Notify::new()));
+        let waits = Arc::clone(&go_on);
+        let mut asked = Box::pin(audit.record(&operator, deed(), async move {
+            waits.notified().await;
+            Ok(())
+        }));
+        while outcomes(&audit).await.is_empty() {
+            assert!((&mut asked).now_or_never().is_none());
+        }
+        let mut news = audit.news();
+        for _ in 0..10 {
+            assert!((&mut asked).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        drop(asked);
+        go_on.notify_one();
+        assert_eq!(news.recv().await.unwrap().outcome, "done");
+    }
+
+    struct Broken;
+
+    #[async_trait::async_trait]
+    impl AuditStore for Broken {
+        async fn add_audit_entry(&self, _: AuditEntry) -> Result<(), StoreError> {
+            Err(StoreError::Unavailable("full".to_owned()))
+        }
+        async fn set_audit_outcome(&self, _: AuditId, _: String) -> Result<(), StoreError> {
+            Ok(())
+        }
+        async fn audit_entries(&self, _: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[actix::test]
+    async fn what_cannot_be_recorded_is_not_done() {
+        let audit = Audit::new(Arc::new(Broken));
+        let refused = audit.record(&operator(), deed(), async { panic!("it was done") }).await;
+        assert_eq!(refused.map(|()| ()).unwrap_err().code, ErrorCode::Overloaded);
+    }
+}

@@ -1,0 +1,25 @@
+//! What is kept of operators' actions.
+
+use super::{Page, StoreError};
+use crate::domain::{AuditEntry, AuditId};
+
+#[async_trait::async_trait]
+pub trait AuditStore: Send + Sync {
+    /// Keeps an entry: on disk when it is ready.
+    ///
+    /// # Errors
+    /// When the database is unavailable.
+    async fn add_audit_entry(&self, entry: AuditEntry) -> Result<(), StoreError>;
+
+    /// Says what came of it.
+    ///
+    /// # Errors
+    /// `NotFound`, or when the database is unavailable.
+    async fn set_audit_outcome(&self, id: AuditId, outcome: String) -> Result<(), StoreError>;
+
+    /// Entries, newest first.
+    ///
+    /// # Errors
+    /// When the database is unavailable.
+    async fn audit_entries(&self, page: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError>;
+}
