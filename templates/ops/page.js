@@ -731,8 +731,9 @@ function cancelTurn(id) {
 function notice(user = null) {
   confirmThen({
     title: user ? "A notice to " + user.name : "A notice to everybody", text: user ? "Every open connection of " + user.email + " shows it." : "Every open connection shows it.",
-    parts: [el("label", {}, "Message", el("textarea", { name: "message", rows: "3", maxlength: "500", required: true }))], action: "Send",
-    run: async (form) => "Sent to " + many((await api("POST", "/api/v1/notices", { message: form.get("message"), ...(user ? { user_id: user.id } : {}) })).sessions, "connection") + ".",
+    parts: [el("label", {}, "Message", el("textarea", { name: "message", rows: "3", maxlength: "1000", required: true })),
+      el("label", {}, "Level", el("select", { name: "level" }, el("option", { value: "info" }, "information"), el("option", { value: "warning" }, "warning")))], action: "Send",
+    run: async (form) => "Sent to " + many((await api("POST", "/api/v1/notices", { message: form.get("message"), level: form.get("level"), ...(user ? { user_id: user.id } : {}) })).sessions, "connection") + ".",
   });
 }
 
@@ -755,20 +756,21 @@ function drain() {
 async function settings() {
   let known;
   try { known = await api("GET", "/api/v1/settings"); } catch (error) { return toast(told(error), true); }
-  const limits = Object.entries(known.limits ?? {}).filter(([, value]) => typeof value === "number");
+  const fields = ["limits", "workflow"].flatMap((section) => Object.entries(known[section] ?? {}).map(([name, value]) => ({ section, name, value, input: section + "-" + name })));
   confirmThen({
-    title: "Settings in force", text: "Changes last until the server stops. Put them into its configuration to keep them.",
+    title: "Settings in force", text: "Changes last until the server stops: put them into its configuration to keep them. 0 is no limit, but for turns.",
     parts: [
       el("label", {}, "Log level", el("input", { name: "log_level", value: known.log_level ?? "", spellcheck: "false", autocomplete: "off" })),
-      el("fieldset", {}, el("legend", {}, "Limits; 0 is none"), ...limits.map(([name, value]) => el("label", {}, name.replaceAll("_", " "), el("input", { name: "limit-" + name, type: "number", min: "0", step: "1", required: true, value: String(value) })))),
+      el("fieldset", {}, el("legend", {}, "Limits"), ...fields.map(({ name, value, input }) => el("label", {}, name.replaceAll("_", " "), el("input", { name: input, type: "number", min: "0", step: "1", required: true, value: String(value) })))),
     ],
     action: "Change",
     run: async (form) => {
-      const changed = Object.fromEntries(limits.filter(([name, value]) => Number(form.get("limit-" + name)) !== value).map(([name]) => [name, Number(form.get("limit-" + name))]));
-      const patch = { ...(form.get("log_level") !== known.log_level ? { log_level: form.get("log_level") } : {}), ...(Object.keys(changed).length ? { limits: changed } : {}) };
+      const patch = form.get("log_level") !== known.log_level ? { log_level: form.get("log_level") } : {};
+      const changed = fields.filter(({ input, value }) => Number(form.get(input)) !== value);
+      for (const { section, name, input } of changed) (patch[section] ??= {})[name] = Number(form.get(input));
       if (!Object.keys(patch).length) return "Nothing was changed.";
       await api("PATCH", "/api/v1/settings", patch);
-      return "Changed: " + [...(patch.log_level ? ["log level"] : []), ...Object.keys(changed)].join(", ") + ".";
+      return "Changed: " + [...(patch.log_level ? ["log level"] : []), ...changed.map(({ name }) => name.replaceAll("_", " "))].join(", ") + ".";
     },
   });
 }
@@ -797,9 +799,10 @@ function onAudit(entries, older = false) {
 
 function auditNode({ at_ms, operator, action, target, detail: more, outcome }) {
   const at = new Date(at_ms), today = at.toDateString() === new Date(now()).toDateString();
-  const shown = typeof more === "string" ? more : more ? JSON.stringify(more) : "";
-  return el("li", {}, el("time", { datetime: at.toISOString() }, (today ? "" : at.toLocaleDateString() + " ") + clock(at_ms)), said(operator?.email ?? operator?.id ?? "–"), el("b", {}, action),
-    el("span", { class: "what" }, said(target ?? ""), target && shown ? " · " : "", said(shown)), el("span", { class: outcome === "ok" ? "" : "failed" }, outcome ?? ""));
+  const words = (value) => value !== null && typeof value === "object" ? Object.entries(value).filter(([, v]) => v !== null && v !== undefined).map(([k, v]) => k.replaceAll("_", " ") + ": " + words(v)).join(", ") : String(value ?? "");
+  const shown = words(more);
+  return el("li", {}, el("time", { datetime: at.toISOString() }, (today ? "" : at.toLocaleDateString() + " ") + clock(at_ms)), said(operator?.email ?? operator?.id ?? "–"), el("b", {}, String(action).replaceAll("_", " ")),
+    el("span", { class: "what" }, said(target ?? ""), target && shown ? " · " : "", said(shown)), el("span", { class: outcome === "done" || outcome === "begun" ? "soft" : "failed" }, outcome ?? ""));
 }
 
 // ── What people do ──────────────────────────────────────────────────────────────────────────────────────────────────

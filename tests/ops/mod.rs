@@ -1,6 +1,7 @@
 //! What operators see live, at `/ws/ops`.
 
 mod access;
+mod doc;
 mod feed;
 mod page;
 mod watch;
