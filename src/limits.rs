@@ -55,6 +55,8 @@ pub const CHECKPOINT_INTERVAL_MS: u64 = 400;
 pub const CHECKPOINT_TOKENS: u32 = 64;
 /// Turns in one change of the store that keeps checkpoints; other changes go in between.
 pub const CHECKPOINT_BATCH: usize = 2_048;
+/// The text of turns in one such change, in bytes, as far as single turns allow.
+pub const CHECKPOINT_BYTES: usize = 4 * 1024 * 1024;
 /// Answers that have ended and wait for a store that cannot take them, in bytes of text.
 pub const MAX_UNSTORED_BYTES: usize = 64 * 1024 * 1024;
 /// Between two tries to store what the store could not take, in milliseconds.

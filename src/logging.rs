@@ -35,8 +35,10 @@ tokio::task_local! {
 }
 
 /// Does `work`; every line it logs, however deep inside, carries these fields, unless it has its own of that name.
-pub async fn with_fields<T>(fields: Fields, work: impl Future<Output = T>) -> T {
-    FIELDS.scope(fields, work).await
+///
+/// No `async fn`: that would have room for `work` twice, as an argument and where it waits.
+pub fn with_fields<T>(fields: Fields, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    FIELDS.scope(fields, work)
 }
 
 /// What is logged, by this process. `None` before the start.

@@ -228,9 +228,20 @@ pub enum NoticeLevel {
 }
 
 impl ServerFrame<'_> {
+    /// About how long the frame will be, in bytes, so that it is written without moving.
+    fn capacity(&self) -> usize {
+        const ROOM: usize = 256;
+        ROOM + match self {
+            Self::Token(frame) => frame.token.len() + frame.partial_response.map_or(0, str::len),
+            Self::Complete(frame) => frame.response.len() + ROOM,
+            _ => 0,
+        }
+    }
+
     /// The frame as the text of a WebSocket message.
     pub fn encode(&self) -> ByteString {
-        let json = serde_json::to_string(self).expect("frames hold nothing that JSON cannot carry");
-        ByteString::from(json)
+        let mut json = Vec::with_capacity(self.capacity());
+        serde_json::to_writer(&mut json, self).expect("frames hold nothing that JSON cannot carry");
+        String::from_utf8(json).expect("JSON is UTF-8").into()
     }
 }

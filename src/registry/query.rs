@@ -221,6 +221,7 @@ impl<'a> Key<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::UnixMillis;
     use crate::{
         domain::{DisplayName, Email, Role, SessionId},
         registry::{state::RegistryState, view::ConnectionView},
@@ -336,7 +337,7 @@ mod tests {
         for n in 0..500_usize {
             let connection = world.connect(Dialect::V2, "192.0.2.1", "", None);
             // Many are equal.
-            world.all[connection].sent_frame(n * 7 % 50, 0);
+            world.all[connection].sent_frame(UnixMillis::now(), n * 7 % 50, 0);
         }
         for order in [Order::Asc, Order::Desc] {
             let mut wanted: Vec<usize> = (0..500).collect();

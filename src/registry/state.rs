@@ -250,6 +250,7 @@ impl<R> Entry<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::UnixMillis;
     use crate::{
         auth::Identity,
         domain::{DisplayName, Email, Role},
@@ -273,8 +274,8 @@ mod tests {
         let mut state = RegistryState::default();
         let user = UserId::new();
         let (first, second) = (session(&mut state, Some(user)), session(&mut state, None));
-        first.sent_frame(10, 3);
-        second.sent_frame(10, 4);
+        first.sent_frame(UnixMillis::now(), 10, 3);
+        second.sent_frame(UnixMillis::now(), 10, 4);
         let stats = state.stats();
         assert_eq!((stats.sessions, stats.authenticated, stats.users, stats.tokens_sent), (2, 1, 1, 7));
         state.remove(first.session_id);

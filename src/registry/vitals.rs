@@ -81,8 +81,8 @@ impl Vitals {
         self.bytes_received.fetch_add(bytes as u64, Relaxed);
     }
 
-    pub fn sent_frame(&self, bytes: usize, tokens: u32) {
-        self.last_sent_ms.store(UnixMillis::now().0, Relaxed);
+    pub fn sent_frame(&self, at: UnixMillis, bytes: usize, tokens: u32) {
+        self.last_sent_ms.store(at.0, Relaxed);
         self.frames_sent.fetch_add(1, Relaxed);
         self.bytes_sent.fetch_add(bytes as u64, Relaxed);
         self.tokens_sent.fetch_add(u64::from(tokens), Relaxed);

@@ -183,7 +183,7 @@ impl ChatSession {
             running.alarm_at = wanted;
         }
         for effect in effects.drain(..) {
-            self.carry_out(effect, ctx);
+            self.carry_out(effect, now, ctx);
             if self.running.is_none() {
                 break;
             }
@@ -191,10 +191,10 @@ impl ChatSession {
         self.effects = effects;
     }
 
-    fn carry_out(&mut self, effect: Effect, ctx: &mut Context) {
+    fn carry_out(&mut self, effect: Effect, now: Now, ctx: &mut Context) {
         match effect {
             Effect::Send(outgoing) => {
-                self.vitals.sent_frame(outgoing.frame.len(), outgoing.tokens);
+                self.vitals.sent_frame(now.unix, outgoing.frame.len(), outgoing.tokens);
                 self.vitals.tap().text(Direction::Out, &outgoing.frame);
                 ctx.text(outgoing.frame);
             }

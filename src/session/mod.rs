@@ -11,6 +11,7 @@ mod fragments;
 mod frame_guard;
 mod heartbeat;
 mod intake;
+mod now;
 mod outlet;
 pub mod socket;
 mod state;

@@ -1,5 +1,6 @@
 //! What a session knows and decides: frames, results and the clock go in, effects come out.
 
+pub use super::now::Now;
 use super::{
     door::Doorkeeper,
     effect::{Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_message},
@@ -10,7 +11,7 @@ use super::{
 use crate::{
     auth::Identity,
     config::{LimitsConfig, SessionConfig},
-    domain::{ConversationId, TurnId, UnixMillis, UserId},
+    domain::{ConversationId, TurnId, UserId},
     limiter::{Limit, UserPlace},
     limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
     protocol::{
@@ -25,19 +26,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// A moment, on both clocks: timers run on the steady one, tokens end on the wall's.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    pub instant: Instant,
-    pub unix: UnixMillis,
-}
-
-impl Now {
-    pub fn read() -> Self {
-        Self { instant: Instant::now(), unix: UnixMillis::now() }
-    }
-}
 
 pub struct SessionState {
     config: Arc<SessionConfig>,

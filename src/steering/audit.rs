@@ -180,7 +180,7 @@ mod tests {
     #[actix::test]
     async fn what_cannot_be_recorded_is_not_done() {
         let audit = Audit::new(Arc::new(Broken));
-        let refused = audit.record(&operator(), deed(), async { panic!("it was done") }).await;
+        let refused = audit.record::<()>(&operator(), deed(), async { panic!("it was done") }).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::Overloaded);
     }
 }

@@ -129,6 +129,19 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(self.answers().await[0].content, "ab");
     }
 
+    pub async fn a_turn_that_is_kept_again_needs_no_older_checkpoint(self) {
+        let turn_id = self.begin().await;
+        let metadata = Some(AnswerMetadata { agent: "specs".to_owned(), ..AnswerMetadata::default() });
+        let first = self.store.checkpoint(vec![part(turn_id, 0, "a", &[1], metadata.clone())]).await.unwrap();
+        let again = self.store.checkpoint(vec![part(turn_id, 0, "ab", &[1, 2], metadata.clone())]).await.unwrap();
+        let last = self.store.checkpoint(vec![part(turn_id, 2, "c", &[3], None)]).await.unwrap();
+        assert!(first < again && again < last);
+        self.store.forget_checkpoints(again).await.unwrap();
+        self.interrupt().await;
+        let answer = self.store.turn(turn_id).await.unwrap().unwrap().answer.unwrap();
+        assert_eq!((answer.text.as_str(), Some(answer.metadata)), ("abc", metadata));
+    }
+
     pub async fn checkpoints_of_many_turns_come_together(self) {
         let first = self.begin().await;
         let other = Self { conversation: ConversationId::new(), store: self.store, user: self.user };
@@ -299,6 +312,7 @@ macro_rules! conformance {
             a_turn_that_had_said_nothing_is_ended_too
             the_answer_takes_the_place_of_its_checkpoints
             a_checkpoint_may_come_again_with_more
+            a_turn_that_is_kept_again_needs_no_older_checkpoint
             checkpoints_of_many_turns_come_together
             an_end_that_comes_again_changes_nothing
             a_turn_of_a_deleted_conversation_is_no_more

@@ -5,6 +5,7 @@ use crate::domain::{
     AnswerMetadata, Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis,
     UserId,
 };
+use serde::{Deserialize, Serialize};
 
 /// A user's message that starts a turn.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ pub struct Answer {
 }
 
 /// What a running turn has said since its last checkpoint.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub turn_id: TurnId,
     /// The seq of the first of these tokens.
@@ -53,6 +54,7 @@ pub struct Checkpoint {
     /// The byte of the whole answer at which each of these tokens ends.
     pub token_ends: Vec<u32>,
     /// What is known of the answer besides its text; once is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<AnswerMetadata>,
 }
 
@@ -102,8 +104,12 @@ pub trait ConversationStore: Send + Sync {
     /// `NotFound` or `Forbidden` when the conversation is not there, or not this user's.
     async fn begin_turn(&self, turn: NewTurn) -> Result<BegunTurn, StoreError>;
 
-    /// Keeps more of what running turns have said. Of turns that have ended, or are no more, it keeps nothing.
-    async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<(), StoreError>;
+    /// Keeps more of what running turns have said, and returns a number for it, larger than those before. What is kept of a
+    /// turn that has ended, or is no more, does nothing.
+    async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<i64, StoreError>;
+
+    /// Forgets the checkpoints whose numbers are below `before`: their turns have ended, or were kept again.
+    async fn forget_checkpoints(&self, before: i64) -> Result<(), StoreError>;
 
     /// Keeps how a turn ended, and its answer, in place of its checkpoints. A turn that has ended stays as it is: to
     /// end it again does nothing, so that an end whose fate is unknown can be tried again.

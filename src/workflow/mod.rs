@@ -6,6 +6,7 @@
 mod actor;
 pub mod agents;
 mod history;
+mod journal;
 mod question;
 mod recorder;
 pub mod router;

@@ -3,11 +3,12 @@
 //! Streaming never waits here. One task looks at all turns that have said something new and keeps it in few changes of the
 //! store, however many turns there are. An end that the store cannot take is kept in memory and tried again.
 
+use super::journal::{Journal, Part};
 use crate::{
     domain::{AnswerMetadata, FinishReason, MessageId, UnixMillis},
     limits::{
-        CHECKPOINT_BATCH, CHECKPOINT_INTERVAL_MS, CHECKPOINT_TOKENS, CLIENT_MESSAGE_ID_LIFE_MS, MAX_UNSTORED_BYTES,
-        STORE_AGAIN_INTERVAL_MS,
+        CHECKPOINT_BATCH, CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_MS, CHECKPOINT_TOKENS, CLIENT_MESSAGE_ID_LIFE_MS,
+        MAX_UNSTORED_BYTES, STORE_AGAIN_INTERVAL_MS,
     },
     protocol::{ApiError, ErrorCode},
     store::{Answer, Checkpoint, ConversationStore, EndedTurn, StoreError},
@@ -36,6 +37,8 @@ pub struct Recorder {
     /// Those among them that have said so much that they do not wait.
     urgent: Mutex<Vec<Arc<Recorded>>>,
     wake: Notify,
+    /// Which checkpoints are needed, and by which turns.
+    journal: Mutex<Journal<Arc<Recorded>>>,
     unstored: Mutex<Unstored>,
     /// Held while what could not be stored is tried again, so that it is tried once.
     trying: AsyncMutex<()>,
@@ -44,7 +47,7 @@ pub struct Recorder {
 /// Ends that the store has not taken yet, oldest first.
 #[derive(Default)]
 struct Unstored {
-    ends: VecDeque<EndedTurn>,
+    ends: VecDeque<(EndedTurn, Arc<Recorded>)>,
     bytes: usize,
 }
 
@@ -56,6 +59,8 @@ struct Recorded {
     has_news: AtomicBool,
     metadata: OnceLock<AnswerMetadata>,
     metadata_kept: AtomicBool,
+    /// Its end is in the store: its checkpoints are needed no more.
+    is_stored: AtomicBool,
 }
 
 /// One turn's way to the store. Dropped before [`Recording::end`], it ends the stored turn as interrupted.
@@ -72,6 +77,7 @@ impl Recorder {
             news: Mutex::default(),
             urgent: Mutex::default(),
             wake: Notify::new(),
+            journal: Mutex::default(),
             unstored: Mutex::default(),
             trying: AsyncMutex::default(),
         })
@@ -85,6 +91,7 @@ impl Recorder {
             has_news: AtomicBool::new(false),
             metadata: OnceLock::new(),
             metadata_kept: AtomicBool::new(false),
+            is_stored: AtomicBool::new(false),
         });
         Recording { recorder: Arc::clone(self), turn, has_ended: AtomicBool::new(false) }
     }
@@ -104,6 +111,7 @@ impl Recorder {
                         turn.has_news.store(false, Ordering::SeqCst);
                     }
                     recorder.checkpoint(&turns).await;
+                    recorder.forget_checkpoints().await;
                 }
                 () = recorder.wake.notified() => {
                     let turns = std::mem::take(&mut *lock(&recorder.urgent));
@@ -136,13 +144,14 @@ impl Recorder {
         }
         let _trying = self.trying.lock().await;
         loop {
-            let Some(end) = lock(&self.unstored).ends.front().cloned() else { return };
+            let Some((end, turn)) = lock(&self.unstored).ends.front().cloned() else { return };
             let turn_id = end.turn_id;
             match self.store.end_turn(end).await {
                 Ok(()) => log::info!(turn_id:%; "an answer is stored that could not be stored before"),
                 Err(StoreError::Unavailable(_)) => return,
                 Err(error) => log::error!(turn_id:%; "an answer will never be stored: {error}"),
             }
+            self.needs_no_checkpoints(&turn);
             lock(&self.unstored).take_first();
         }
     }
@@ -163,25 +172,75 @@ impl Recorder {
     }
 
     async fn checkpoint(&self, all: &[Arc<Recorded>]) {
-        for (start, turns) in (0..).step_by(CHECKPOINT_BATCH).zip(all.chunks(CHECKPOINT_BATCH)) {
-            let taken: Vec<_> = turns.iter().filter_map(|turn| Some((turn, turn.take()?))).collect();
-            if taken.is_empty() {
-                continue;
-            }
-            let firsts: Vec<_> =
-                taken.iter().map(|(turn, checkpoint)| (Arc::clone(turn), checkpoint.first_seq)).collect();
-            let checkpoints = taken.into_iter().map(|(_, checkpoint)| checkpoint).collect();
-            if let Err(error) = self.store.checkpoint(checkpoints).await {
-                log::error!(turns = firsts.len(); "what running turns said could not be kept: {error}");
-                for (turn, first_seq) in firsts {
-                    turn.kept.store(first_seq, Ordering::SeqCst);
-                    turn.metadata_kept.store(false, Ordering::SeqCst);
+        let mut rest = all;
+        while !rest.is_empty() {
+            let (mut taken, mut checkpoints, mut bytes, mut looked_at) = (Vec::new(), Vec::new(), 0, 0);
+            for turn in rest {
+                if taken.len() >= CHECKPOINT_BATCH || bytes >= CHECKPOINT_BYTES {
+                    break;
                 }
-                // The others would fail, too, and each batch would wait for it.
-                all[start..].iter().for_each(|turn| self.look_at(turn));
+                looked_at += 1;
+                if let Some(checkpoint) = turn.take() {
+                    let size = checkpoint.text.len() + 4 * checkpoint.token_ends.len();
+                    bytes += size;
+                    let is_whole = checkpoint.first_seq == 0 && checkpoint.metadata.is_some();
+                    taken.push((turn, checkpoint.first_seq, is_whole, size as u64));
+                    checkpoints.push(checkpoint);
+                }
+            }
+            if checkpoints.is_empty() {
                 return;
             }
+            match self.store.checkpoint(checkpoints).await {
+                Ok(number) => {
+                    let mut journal = lock(&self.journal);
+                    let needed = taken.into_iter().filter(|(turn, ..)| !turn.is_stored.load(Ordering::SeqCst));
+                    let parts = needed.map(|(turn, _, is_whole, bytes)| Part {
+                        id: turn.log.subject.turn_id,
+                        turn: Arc::clone(turn),
+                        is_whole,
+                        bytes,
+                    });
+                    journal.written(number, parts, bytes as u64);
+                }
+                Err(error) => {
+                    log::error!(turns = taken.len(); "what running turns said could not be kept: {error}");
+                    for (turn, first_seq, ..) in taken {
+                        turn.kept.store(first_seq, Ordering::SeqCst);
+                        turn.metadata_kept.store(false, Ordering::SeqCst);
+                    }
+                    // The others would fail, too, and each batch would wait for it.
+                    rest.iter().for_each(|turn| self.look_at(turn));
+                    return;
+                }
+            }
+            rest = &rest[looked_at..];
         }
+    }
+
+    /// Lets go of the checkpoints that nobody needs.
+    async fn forget_checkpoints(&self) {
+        let again = lock(&self.journal).to_keep_again();
+        for turn in &again {
+            turn.kept.store(0, Ordering::SeqCst);
+            turn.metadata_kept.store(false, Ordering::SeqCst);
+        }
+        self.checkpoint(&again).await;
+        let obsolete = lock(&self.journal).obsolete_before();
+        if let Some(before) = obsolete {
+            match self.store.forget_checkpoints(before).await {
+                Ok(()) => lock(&self.journal).removed_before(before),
+                // They are asked for again.
+                Err(error) => log::error!("old checkpoints could not be forgotten: {error}"),
+            }
+        }
+    }
+
+    /// The end of a turn is in the store, or never will be.
+    fn needs_no_checkpoints(&self, turn: &Recorded) {
+        // Before the journal is locked: a checkpoint that is on its way looks there, under that lock.
+        turn.is_stored.store(true, Ordering::SeqCst);
+        lock(&self.journal).forget(turn.log.subject.turn_id);
     }
 
     fn look_at(&self, turn: &Arc<Recorded>) {
@@ -191,9 +250,9 @@ impl Recorder {
     }
 
     /// Keeps an end in memory until the store takes it.
-    fn keep(&self, end: EndedTurn) {
+    fn keep(&self, end: EndedTurn, turn: &Arc<Recorded>) {
         let turn_id = end.turn_id;
-        if !lock(&self.unstored).keep(end) {
+        if !lock(&self.unstored).keep(end, turn) {
             log::error!(turn_id:%; "too much waits to be stored: an answer is given up");
         }
     }
@@ -224,18 +283,18 @@ impl Recorded {
 
 impl Unstored {
     /// `false` when there is no room for it.
-    fn keep(&mut self, end: EndedTurn) -> bool {
+    fn keep(&mut self, end: EndedTurn, turn: &Arc<Recorded>) -> bool {
         let bytes = size_of_end(&end);
         let fits = self.bytes + bytes <= MAX_UNSTORED_BYTES;
         if fits {
             self.bytes += bytes;
-            self.ends.push_back(end);
+            self.ends.push_back((end, Arc::clone(turn)));
         }
         fits
     }
 
     fn take_first(&mut self) {
-        if let Some(end) = self.ends.pop_front() {
+        if let Some((end, _)) = self.ends.pop_front() {
             self.bytes -= size_of_end(&end);
         }
     }
@@ -271,17 +330,22 @@ impl Recording {
         // While others wait, it is known what would come of a try, and a client would wait for it.
         if self.recorder.unstored() > 0 {
             self.has_ended.store(true, Ordering::SeqCst);
-            self.recorder.keep(end);
+            self.recorder.keep(end, &self.turn);
             return false;
         }
         let stored = self.recorder.store.end_turn(end.clone()).await;
         self.has_ended.store(true, Ordering::SeqCst);
         match stored {
-            Ok(()) => true,
+            Ok(()) => {
+                self.recorder.needs_no_checkpoints(&self.turn);
+                true
+            }
             Err(error) => {
                 log::error!("an answer could not be stored: {error}");
                 if matches!(error, StoreError::Unavailable(_)) {
-                    self.recorder.keep(end);
+                    self.recorder.keep(end, &self.turn);
+                } else {
+                    self.recorder.needs_no_checkpoints(&self.turn);
                 }
                 false
             }
@@ -298,7 +362,7 @@ impl Drop for Recording {
         let log = &self.turn.log;
         let error = interrupted();
         let (text, token_ends) = log.with_tokens(|tokens| (tokens.text().to_owned(), tokens.ends().to_vec()));
-        self.recorder.keep(EndedTurn {
+        let end = EndedTurn {
             turn_id: log.subject.turn_id,
             conversation_id: log.subject.conversation_id,
             answer: Answer {
@@ -310,7 +374,8 @@ impl Drop for Recording {
             },
             error: Some((error.code.to_string(), error.message.to_string())),
             at: UnixMillis::now(),
-        });
+        };
+        self.recorder.keep(end, &self.turn);
     }
 }
 

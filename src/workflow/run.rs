@@ -20,7 +20,7 @@ use crate::{
     store::{Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
     turn::{Progress, TurnEnd, TurnLog},
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use std::{
     convert::Infallible,
     future::Future,
@@ -315,8 +315,8 @@ impl Steps<'_> {
         }
     }
 
-    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
-        self.acceptance.stop().token().run_until_cancelled(work).await.ok_or(Stopped)
+    fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
+        self.acceptance.stop().token().run_until_cancelled(work).map(|done| done.ok_or(Stopped))
     }
 
     fn upstream_failure(&self, error: &ProviderError) -> ApiError {

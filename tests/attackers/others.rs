@@ -66,6 +66,7 @@ async fn no_route_leads_to_what_is_anothers() {
         attempt("get", "/api/v1/conversations/{session_id}/messages"),
         attempt("delete", "/api/v1/conversations/{session_id}"),
         attempt("post", "/api/v1/chat/{turn_id}/cancel"),
+        attempt("post", "/api/v1/turns/{turn_id}/cancel"),
     ];
     let wanted = operations(&app, |path, _| path.contains("{session_id}") || path.contains("{turn_id}")).await;
     assert_eq!(tried(&attempts), wanted, "every route that names a conversation or a turn is tried");
@@ -158,6 +159,15 @@ async fn the_operators_routes_are_for_operators() {
         attempt("get", "/api/v1/connections"),
         attempt("get", "/api/v1/connections/stats"),
         attempt("get", "/api/v1/connections/{id}"),
+        attempt("post", "/api/v1/connections/{id}/kick"),
+        attempt("post", "/api/v1/users/{id}/kick"),
+        attempt("post", "/api/v1/turns/{turn_id}/cancel"),
+        Attempt { method: "post", path: "/api/v1/notices", body: json!({"message": "Hi"}) },
+        attempt("get", "/api/v1/settings"),
+        Attempt { method: "patch", path: "/api/v1/settings", body: json!({"limits": {"frames_per_s": 9}}) },
+        attempt("get", "/api/v1/audit"),
+        attempt("get", "/api/v1/drain"),
+        attempt("delete", "/api/v1/drain"),
         Attempt { method: "post", path: "/api/v1/documents", body: document },
         attempt("delete", "/api/v1/documents/{id}"),
         // The last one: the server takes nothing new behind it.
@@ -168,7 +178,7 @@ async fn the_operators_routes_are_for_operators() {
         operation["tags"][0] == "operators" || path.contains("documents") && !is_for_readers(id)
     };
     assert_eq!(tried(&attempts), operations(&app, is_operators).await, "every route of operators is tried");
-    let ids = [("{id}", NOWHERE)];
+    let ids = [("{id}", NOWHERE), ("{turn_id}", NOWHERE)];
     let forged = crate::harness::token::access_token(&user, 60, |claims| claims["role"] = json!("Operator"));
     let forged = TestUser { access_token: forged, ..user.clone() };
     for attempt in &attempts {

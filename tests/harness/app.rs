@@ -169,12 +169,26 @@ impl TestApp {
             .success();
     }
 
+    /// Sets a new password, by the program itself, as on a shell.
+    pub fn set_password(&self, user: &TestUser, password: &str) {
+        Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .current_dir(self.folder.path())
+            .args(["user", "set-password", &user.email, "--password-stdin", "--database-url", &self.database_url])
+            .write_stdin(format!("{password}\n"))
+            .assert()
+            .success();
+    }
+
     pub async fn get(&self, path: &str, user: Option<&TestUser>) -> (u16, Value) {
         self.request(reqwest::Method::GET, path, user, None).await
     }
 
     pub async fn post(&self, path: &str, user: Option<&TestUser>, body: &Value) -> (u16, Value) {
         self.request(reqwest::Method::POST, path, user, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, user: Option<&TestUser>, body: &Value) -> (u16, Value) {
+        self.request(reqwest::Method::PATCH, path, user, Some(body)).await
     }
 
     pub async fn delete(&self, path: &str, user: Option<&TestUser>) -> (u16, Value) {

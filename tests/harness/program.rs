@@ -3,6 +3,7 @@
 use super::{PASSWORD, TestUser, socket::SocketBuilder};
 use serde_json::{Value, json};
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -17,15 +18,16 @@ pub struct Program {
     /// `http://127.0.0.1:<port>`
     pub url: String,
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Program {
     /// With a scripted model and these settings: names as in `session.coalesce_ms`.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-        command.current_dir(folder.path()).args(["serve", "--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.current_dir(folder.path()).args(["serve", "--port", "0"]).stdout(Stdio::piped()).stderr(log);
         let fixed = [("provider.kind", "scripted"), ("knowledge.seed", "false"), ("server.workers", "1")];
         for (key, value) in fixed.iter().chain(settings) {
             command.env(format!("SWITCHBOARD__{}", key.to_uppercase().replace('.', "__")), value);
@@ -34,7 +36,7 @@ impl Program {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address").to_owned();
-        Self { url: url.trim_end_matches('/').to_owned(), child, _folder: folder }
+        Self { url: url.trim_end_matches('/').to_owned(), child, folder }
     }
 
     /// A new account, signed in.
@@ -43,6 +45,22 @@ impl Program {
         let request = reqwest::Client::new().post(format!("{}/api/v1/auth/register", self.url));
         let answer = request.json(&json!({"email": email, "password": PASSWORD, "name": "Ada"})).send().await.unwrap();
         TestUser::from_answer(&answer.json::<Value>().await.unwrap())
+    }
+
+    /// A new account with the role `operator`, signed in.
+    pub async fn operator(&self) -> TestUser {
+        let user = self.user().await;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command.current_dir(self.folder.path()).args(["user", "set-role", &user.email, "operator"]);
+        assert!(command.stdout(Stdio::null()).status().unwrap().success());
+        let request = reqwest::Client::new().post(format!("{}/api/v1/auth/login", self.url));
+        let answer = request.json(&json!({"email": user.email, "password": PASSWORD})).send().await.unwrap();
+        TestUser::from_answer(&answer.json::<Value>().await.unwrap())
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     pub fn socket(&self) -> SocketBuilder {

@@ -195,6 +195,16 @@ impl TestSocket {
         }
     }
 
+    /// Code and text of the close frame; frames before it are passed over.
+    pub async fn expect_close_reason(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(reason) = self.next_message().await {
+                let reason = reason.expect("a close frame with a code");
+                return (reason.code.into(), reason.reason.to_string());
+            }
+        }
+    }
+
     pub async fn sign_in(&mut self, user: &TestUser) {
         self.send(json!({"type": "auth", "token": user.access_token})).await;
         let frame = self.expect("auth_success").await;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     auth::test_support::user,
-    domain::{AnswerMetadata, FinishReason, MessageId, Role, User},
+    domain::{AnswerMetadata, FinishReason, MessageId, Role, UnixMillis, User},
     limiter::Limiter,
     turn::{TurnEnd, TurnSink},
 };

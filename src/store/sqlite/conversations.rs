@@ -49,8 +49,6 @@ struct TurnRow {
     token_ends: Option<Vec<u8>>,
     started_at_ms: i64,
     ended_at_ms: Option<i64>,
-    /// Of a running turn; an answer has its own.
-    metadata: Option<String>,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -76,8 +74,12 @@ impl ConversationStore for SqliteStore {
         self.write(move |connection| end_turn(connection, turn)).await
     }
 
-    async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<(), StoreError> {
-        self.write(move |connection| checkpoints::keep(connection, checkpoints)).await
+    async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<i64, StoreError> {
+        self.write(move |connection| checkpoints::keep(connection, &checkpoints)).await
+    }
+
+    async fn forget_checkpoints(&self, before: i64) -> Result<(), StoreError> {
+        self.write(move |connection| checkpoints::forget(connection, before)).await
     }
 
     async fn interrupt_running_turns(&self, code: &str, message: &str) -> Result<usize, StoreError> {
@@ -223,7 +225,6 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
             token_ends: None,
             started_at_ms: turn.at.0,
             ended_at_ms: None,
-            metadata: None,
         })
         .execute(connection)?;
     diesel::insert_into(messages::table)
@@ -268,7 +269,6 @@ pub(super) fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Re
             turns::error_message.eq(error_message),
             turns::token_ends.eq(checkpoints::bytes_of(&turn.answer.token_ends)),
             turns::ended_at_ms.eq(turn.at.0),
-            turns::metadata.eq(None::<String>),
         ))
         .execute(connection)?;
     if ended == 0 {
@@ -287,7 +287,6 @@ pub(super) fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Re
             created_at_ms: turn.at.0,
         })
         .execute(connection)?;
-    checkpoints::drop_of(connection, &turn_id)?;
     touch(connection, &conversation_id, turn.at)
 }
 
@@ -371,11 +370,11 @@ fn message(row: &MessageRow) -> Result<Message, StoreError> {
     })
 }
 
-pub(super) fn metadata(json: Option<&str>) -> Result<Option<AnswerMetadata>, StoreError> {
+fn metadata(json: Option<&str>) -> Result<Option<AnswerMetadata>, StoreError> {
     json.map(|json| serde_json::from_str(json).map_err(|error| StoreError::Corrupt(error.to_string()))).transpose()
 }
 
-pub(super) fn json_of(metadata: &AnswerMetadata) -> Result<String, StoreError> {
+fn json_of(metadata: &AnswerMetadata) -> Result<String, StoreError> {
     serde_json::to_string(metadata).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 

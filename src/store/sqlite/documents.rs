@@ -3,29 +3,17 @@
 use super::{
     SqliteStore,
     schema::{chunks, documents},
+    search::{merge_segments, search},
 };
 use crate::{
     domain::{DocumentId, UnixMillis},
     knowledge::{Chunk, Document},
-    store::{DocumentStore, Page, SearchHit, SearchHits, StoreError},
+    store::{DocumentStore, Page, SearchHits, StoreError},
 };
-use diesel::{
-    prelude::*,
-    sql_query,
-    sql_types::{BigInt, Double, Text},
-};
-use std::collections::{HashMap, HashSet};
+use diesel::prelude::*;
 
 /// Rows of one INSERT: below SQLite's limit of variables (32,766) at four a row.
 const INSERT_ROWS: usize = 1_000;
-
-/// A word in a heading says more of what a chunk is about than one in its text: the weights of BM25's columns.
-const SEARCH: &str = "\
-    SELECT f.rowid AS id, c.document_id, d.source, c.title, c.text, -bm25(chunks_fts, 4.0, 1.0) AS relevance \
-    FROM chunks_fts f JOIN chunks c ON c.id = f.rowid JOIN documents d ON d.id = c.document_id \
-    WHERE chunks_fts MATCH ?1 AND (d.collection = '' OR json_array_length(?2) = 0 \
-        OR d.collection IN (SELECT value FROM json_each(?2))) \
-    ORDER BY relevance DESC, f.rowid LIMIT ?3";
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = documents, check_for_backend(diesel::sqlite::Sqlite))]
@@ -47,34 +35,6 @@ struct ChunkRow<'a> {
     position: i64,
     title: &'a str,
     text: &'a str,
-}
-
-#[derive(QueryableByName)]
-struct HitRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Text)]
-    document_id: String,
-    #[diesel(sql_type = Text)]
-    source: String,
-    #[diesel(sql_type = Text)]
-    title: String,
-    #[diesel(sql_type = Text)]
-    text: String,
-    #[diesel(sql_type = Double)]
-    relevance: f64,
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
-#[derive(QueryableByName)]
-struct RowId {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
 }
 
 #[async_trait::async_trait]
@@ -121,7 +81,7 @@ impl DocumentStore for SqliteStore {
             diesel::delete(chunks::table.filter(chunks::document_id.eq(&id))).execute(connection)?;
             match diesel::delete(documents::table.find(&id)).execute(connection)? {
                 0 => Err(StoreError::NotFound("document")),
-                _ => Ok(()),
+                _ => merge_segments(connection),
             }
         })
         .await
@@ -162,67 +122,8 @@ fn put(connection: &mut SqliteConnection, document: Document, chunks: &[Chunk]) 
     for rows in rows.chunks(INSERT_ROWS) {
         diesel::insert_into(chunks::table).values(rows).execute(connection)?;
     }
+    merge_segments(connection)?;
     row.try_into()
-}
-
-fn search(
-    connection: &mut SqliteConnection,
-    terms: &[String],
-    scope: &[String],
-    limit: u32,
-) -> Result<SearchHits, StoreError> {
-    let phrases: Vec<_> = terms.iter().map(|term| phrase(term)).collect();
-    if phrases.is_empty() {
-        return Ok(SearchHits::default());
-    }
-    // One transaction, so that the counts and the hits are of the same moment.
-    connection.transaction(|connection| {
-        let rows: Vec<HitRow> = sql_query(SEARCH)
-            .bind::<Text, _>(phrases.join(" OR "))
-            .bind::<Text, _>(serde_json::json!(scope).to_string())
-            .bind::<BigInt, _>(i64::from(limit))
-            .load(connection)?;
-        let ids = serde_json::json!(rows.iter().map(|row| row.id).collect::<Vec<_>>()).to_string();
-        let mut frequencies = Vec::with_capacity(phrases.len());
-        let mut holders: HashMap<i64, HashSet<usize>> = HashMap::new();
-        for (term, phrase) in phrases.iter().enumerate() {
-            let count: Count = sql_query("SELECT count(*) AS count FROM chunks_fts WHERE chunks_fts MATCH ?1")
-                .bind::<Text, _>(phrase)
-                .get_result(connection)?;
-            frequencies.push(unsigned(count.count));
-            let matching: Vec<RowId> = sql_query(
-                "SELECT rowid AS id FROM chunks_fts \
-                 WHERE chunks_fts MATCH ?1 AND rowid IN (SELECT value FROM json_each(?2))",
-            )
-            .bind::<Text, _>(phrase)
-            .bind::<Text, _>(&ids)
-            .load(connection)?;
-            for row in matching {
-                holders.entry(row.id).or_default().insert(term);
-            }
-        }
-        let chunks = unsigned(chunks::table.count().get_result(connection)?);
-        let hits = rows
-            .into_iter()
-            .map(|row| {
-                let held = holders.get(&row.id);
-                Ok(SearchHit {
-                    document_id: id_of(&row.document_id)?,
-                    source: row.source,
-                    title: row.title,
-                    text: row.text,
-                    bm25: row.relevance,
-                    matched: (0..terms.len()).map(|term| held.is_some_and(|held| held.contains(&term))).collect(),
-                })
-            })
-            .collect::<Result<_, StoreError>>()?;
-        Ok(SearchHits { chunks, frequencies, hits })
-    })
-}
-
-/// A term as an FTS5 string: inside the quotes nothing is an operator.
-fn phrase(term: &str) -> String {
-    format!("\"{}\"", term.replace('\0', " ").replace('"', "\"\""))
 }
 
 impl From<Document> for DocumentRow {
@@ -257,7 +158,7 @@ impl TryFrom<DocumentRow> for Document {
     }
 }
 
-fn id_of(text: &str) -> Result<DocumentId, StoreError> {
+pub(super) fn id_of(text: &str) -> Result<DocumentId, StoreError> {
     text.parse().map_err(|error| StoreError::Corrupt(format!("a document id: {error}")))
 }
 

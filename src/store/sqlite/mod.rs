@@ -9,6 +9,7 @@ mod conversations;
 mod documents;
 mod file;
 mod schema;
+mod search;
 mod users;
 mod writer;
 
@@ -23,11 +24,14 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use writer::Writer;
 
 /// How long what came of a check is true enough.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Others read, too: nobody is refused sooner than this because every reader is busy.
+const MIN_READER_WAIT: Duration = Duration::from_secs(1);
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
@@ -36,6 +40,9 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 pub struct SqliteStore {
     writer: Writer,
     readers: Pool<Readers>,
+    /// One for each reader: who waits for one, for so long, waits here and not on a thread.
+    reading: Arc<Semaphore>,
+    patience: Duration,
     checked: Arc<Mutex<Option<Checked>>>,
 }
 
@@ -57,12 +64,14 @@ impl SqliteStore {
         let patience = Duration::from_millis(u64::from(busy_timeout_ms));
         let readers = Readers { path: path.clone(), busy_timeout_ms };
         let writer = Writer::start(Box::new(move || FileConnection::open(&path, busy_timeout_ms)), patience)?;
+        let patience = patience.max(MIN_READER_WAIT);
         let readers = Pool::builder()
             .max_size(config.readers)
-            .connection_timeout(patience.max(Duration::from_millis(1)))
+            .connection_timeout(patience)
             .build(readers)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { writer, readers, checked: Arc::default() })
+        let reading = Arc::new(Semaphore::new(config.readers as usize));
+        Ok(Self { writer, readers, reading, patience, checked: Arc::default() })
     }
 
     /// Whether the store can write. Those who ask in quick succession share one try: anybody may ask, and each try is a
@@ -92,8 +101,13 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
     {
+        let place = match tokio::time::timeout(self.patience, Arc::clone(&self.reading).acquire_owned()).await {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) | Err(_) => return Err(StoreError::Unavailable("every reader is busy".to_owned())),
+        };
         let readers = self.readers.clone();
         tokio::task::spawn_blocking(move || {
+            let _place = place;
             let mut connection = readers.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
             query(&mut connection.connection)
         })

@@ -23,16 +23,13 @@ diesel::table! {
         token_ends -> Nullable<Binary>,
         started_at_ms -> BigInt,
         ended_at_ms -> Nullable<BigInt>,
-        metadata -> Nullable<Text>,
     }
 }
 
 diesel::table! {
-    turn_checkpoints (turn_id, first_seq) {
-        turn_id -> Text,
-        first_seq -> BigInt,
-        text -> Text,
-        token_ends -> Binary,
+    checkpoints (id) {
+        id -> BigInt,
+        turns -> Text,
     }
 }
 
@@ -56,7 +53,7 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(conversations, turns, messages, turn_checkpoints);
+diesel::allow_tables_to_appear_in_same_query!(conversations, turns, messages);
 
 diesel::table! {
     users (id) {

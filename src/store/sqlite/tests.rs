@@ -2,7 +2,10 @@
 //! backend must do.
 
 use super::*;
-use crate::store::{ConversationStore, conformance::conformance};
+use crate::{
+    domain::{AnswerMetadata, TurnId},
+    store::{ConversationStore, conformance::conformance},
+};
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
@@ -168,4 +171,32 @@ async fn nobody_else_can_read_what_is_stored() {
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
+}
+
+#[tokio::test]
+async fn what_a_crash_left_before_the_journal_is_not_lost() {
+    const JOURNAL: &str = "20261124000001";
+    let folder = TempDir::new().unwrap();
+    drop(open(&folder));
+    let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    while connection.revert_last_migration(MIGRATIONS).unwrap().to_string() != JOURNAL {}
+    let [user, conversation, turn] = std::array::from_fn(|_| TurnId::new().to_string());
+    let metadata = AnswerMetadata { agent: "specs".to_owned(), ..AnswerMetadata::default() };
+    let json = serde_json::to_string(&metadata).unwrap();
+    connection
+        .batch_execute(&format!(
+            "INSERT INTO users VALUES ('{user}', 'ada@example.org', 'Ada', 'user', '', 0);
+             INSERT INTO conversations VALUES ('{conversation}', '{user}', NULL, 'Why?', 0, 0);
+             INSERT INTO turns (id, conversation_id, user_id, state, started_at_ms, metadata)
+             VALUES ('{turn}', '{conversation}', '{user}', 'running', 0, '{json}');
+             INSERT INTO turn_checkpoints VALUES ('{turn}', 0, 'Grüß', x'0300000006000000');
+             INSERT INTO turn_checkpoints VALUES ('{turn}', 2, printf('%.*c', 300, 'x'), x'32010000');"
+        ))
+        .unwrap();
+    drop(connection);
+    let store = open(&folder);
+    assert_eq!(store.interrupt_running_turns("TURN_INTERRUPTED", "cut off").await.unwrap(), 1);
+    let answer = store.turn(turn.parse().unwrap()).await.unwrap().unwrap().answer.unwrap();
+    assert_eq!((answer.text, answer.token_ends), (format!("Grüß{}", "x".repeat(300)), vec![3, 6, 306]));
+    assert_eq!(answer.metadata, metadata);
 }

@@ -1,0 +1,9 @@
+ALTER TABLE turns ADD COLUMN metadata TEXT;
+CREATE TABLE turn_checkpoints (
+    turn_id TEXT NOT NULL REFERENCES turns (id) ON DELETE CASCADE,
+    first_seq BIGINT NOT NULL,
+    text TEXT NOT NULL,
+    token_ends BLOB NOT NULL,
+    PRIMARY KEY (turn_id, first_seq)
+) WITHOUT ROWID;
+DROP TABLE checkpoints;

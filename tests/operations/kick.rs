@@ -1,0 +1,122 @@
+//! Somebody has to go.
+
+use super::{audited, connection_of};
+use crate::harness::{TestApp, is_terminal};
+use serde_json::{Value, json};
+
+#[actix_web::test]
+async fn one_connection_is_closed_with_the_reason_and_may_come_back() {
+    let app = TestApp::start().await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let mut socket = app.socket().signed_in(&user).await;
+    let mut bystander = app.socket().connect().await;
+    let id = connection_of(&app, &operator, &user).await;
+    let path = format!("/api/v1/connections/{id}/kick");
+    let (status, answer) = app.post(&path, Some(&operator), &json!({"reason": "Please stop that."})).await;
+    assert_eq!((status, answer), (200, json!({"kicked": 1})));
+    assert_eq!(socket.expect_close_reason().await, (4403, "Please stop that.".to_owned()));
+    // It is gone at once, and cannot be kicked twice.
+    let (status, answer) = app.post(&path, Some(&operator), &Value::Null).await;
+    assert_eq!((status, &answer["code"]), (404, &json!("NOT_FOUND")));
+    bystander.expect_nothing().await;
+    app.socket().signed_in(&user).await.close().await;
+
+    let done = ("kick_connection".to_owned(), json!(id), "done".to_owned());
+    assert_eq!(audited(&app, &operator, 9).await, [done], "what did not happen is not in the record");
+    bystander.close().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_reason_is_optional_and_cut_to_what_a_close_frame_holds() {
+    let app = TestApp::start().await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    for (reason, wanted) in [
+        (Value::Null, "closed by an operator".to_owned()),
+        (json!({}), "closed by an operator".to_owned()),
+        (json!({"reason": "é".repeat(300)}), format!("{}…", "é".repeat(60))),
+    ] {
+        // Both dialects, and one that writes its own frames: what is too long would break the protocol.
+        let mut socket = app.socket().subprotocols("chat.v2").signed_in(&user).await;
+        let id = connection_of(&app, &operator, &user).await;
+        let (status, answer) = app.post(&format!("/api/v1/connections/{id}/kick"), Some(&operator), &reason).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(socket.expect_close_reason().await, (4403, wanted));
+        app.idle().await;
+    }
+    let id = app.socket().signed_in(&user).await;
+    let path = format!("/api/v1/connections/{}/kick", connection_of(&app, &operator, &user).await);
+    for reason in [json!(""), json!("bell \u{7}"), json!("x".repeat(1_001)), json!(7)] {
+        let (status, answer) = app.post(&path, Some(&operator), &json!({"reason": reason})).await;
+        assert_eq!((status, &answer["code"]), (422, &json!("INVALID_FIELD")), "{reason}");
+        assert!(answer["error"].as_str().unwrap().contains("reason"), "{answer}");
+    }
+    id.close().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_turn_goes_on_without_the_connection_that_was_kicked() {
+    let app = TestApp::scripted(60, 20).await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let mut socket = app.socket().signed_in(&user).await;
+    let first = socket.start(json!({"type": "message", "message": "Hi"})).await;
+    let mut frames = socket.read_tokens(first, 3).await;
+    let id = connection_of(&app, &operator, &user).await;
+    app.post(&format!("/api/v1/connections/{id}/kick"), Some(&operator), &Value::Null).await;
+    while let Some(frame) = socket.next_or_end().await {
+        frames.push(frame);
+    }
+    assert!(!frames.iter().any(is_terminal), "{frames:?}");
+
+    let last = frames.iter().rfind(|frame| frame["type"] == "token").unwrap();
+    let mut again = app.socket().signed_in(&user).await;
+    let resume = json!({"type": "resume", "session_id": last["session_id"], "turn_id": last["turn_id"], "last_seq": last["seq"]});
+    again.send(resume).await;
+    again.expect("resumed").await;
+    assert_eq!(again.rest_of_turn(frames).await.terminal["finish_reason"], "stop");
+    again.close().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_peer_that_does_not_read_is_off_the_list_at_once() {
+    let app = TestApp::scripted(20_000, 0).await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let mut stuck = app.socket().receive_buffer(4_096).signed_in(&user).await;
+    stuck.send(json!({"type": "message", "message": "Hi", "metadata": {"script": {"token_bytes": 200}}})).await;
+    app.stats_when(&operator, |stats| stats["behind"] == 1).await;
+    let id = connection_of(&app, &operator, &user).await;
+    let (status, answer) = app.post(&format!("/api/v1/connections/{id}/kick"), Some(&operator), &Value::Null).await;
+    assert_eq!((status, answer), (200, json!({"kicked": 1})));
+    let stats = app.get("/api/v1/connections/stats", Some(&operator)).await.1;
+    assert_eq!((&stats["sessions"], &stats["behind"]), (&json!(0), &json!(0)));
+    // Reading on, it comes to the end.
+    stuck.expect_end().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_user_is_closed_everywhere() {
+    let app = TestApp::start().await;
+    let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
+    let mut sockets = Vec::new();
+    for dialect in ["chat.v1", "chat.v2", "chat.v2"] {
+        sockets.push(app.socket().subprotocols(dialect).signed_in(&user).await);
+    }
+    let mut bystander = app.socket().signed_in(&other).await;
+    let path = format!("/api/v1/users/{}/kick", user.id);
+    let body = json!({"reason": "Tea time.", "revoke_tokens": false});
+    let (status, answer) = app.post(&path, Some(&operator), &body).await;
+    assert_eq!((status, answer), (200, json!({"kicked": 3, "revoked": false})));
+    for socket in &mut sockets {
+        assert_eq!(socket.expect_close_reason().await, (4403, "Tea time.".to_owned()));
+    }
+    bystander.expect_nothing().await;
+    // The tokens are as good as before.
+    app.socket().signed_in(&user).await.close().await;
+    assert_eq!(app.post(&path, Some(&operator), &body).await.1, json!({"kicked": 0, "revoked": false}));
+    assert_eq!(audited(&app, &operator, 9).await.len(), 2);
+    bystander.close().await;
+    app.finish().await;
+}
