@@ -59,10 +59,11 @@ fn parts_import_only_what_they_may() {
         ("crate::http", &[]),
         ("crate::session", &["src/http", "src/ops"]),
         ("crate::ops", &["src/http"]),
-        ("crate::limiter", &["src/session", "src/workflow", "src/http", "src/ops", "src/app.rs"]),
+        ("crate::limiter", &["src/session", "src/workflow", "src/steering", "src/http", "src/ops", "src/app.rs"]),
         ("governor", &["src/limiter"]),
         ("crate::registry", &["src/session", "src/workflow", "src/http", "src/ops"]),
-        ("crate::workflow", &["src/session", "src/http", "src/ops"]),
+        ("crate::workflow", &["src/session", "src/steering", "src/http", "src/ops"]),
+        ("crate::steering", &["src/http", "src/ops"]),
         ("crate::turn", &["src/session", "src/workflow", "src/registry", "src/http"]),
         ("crate::provider", &["src/workflow"]),
     ];

@@ -250,10 +250,9 @@ impl<R> Entry<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::UnixMillis;
     use crate::{
         auth::Identity,
-        domain::{DisplayName, Email, Role},
+        domain::{DisplayName, Email, Role, UnixMillis},
     };
     use std::time::Duration;
 
