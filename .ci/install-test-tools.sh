@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Chromium, a Python with `websockets` (target/tools/venv), the browser tests'
-# packages (tests/browser/node_modules). What is there already is left alone.
+# Installs what the tests need beside Rust: Chromium, Prometheus (target/tools/prometheus), a Python with `websockets`
+# (target/tools/venv), the browser tests' packages (tests/browser/node_modules). What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +23,17 @@ if [ ! -x "$chromium" ]; then
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
 fi
 "$chromium" --version
+
+# Only the two programs: what the package would install beside them is a service that starts, and its pages.
+prometheus="${PROMETHEUS_BIN:-target/tools/prometheus/usr/bin}"
+if [ ! -x "$prometheus/promtool" ] || [ ! -x "$prometheus/prometheus" ]; then
+  command -v apt-get >/dev/null || { echo "error: no prometheus and promtool in $prometheus, and no apt-get to fetch them: set PROMETHEUS_BIN" >&2; exit 1; }
+  apt-cache show prometheus >/dev/null 2>&1 || as_root apt-get update -qq
+  rm -rf target/tools/prometheus
+  mkdir -p target/tools/prometheus
+  (cd target/tools/prometheus && apt-get -o APT::Sandbox::User=root download -qq prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb)
+fi
+"$prometheus/promtool" --version 2>&1 | head -n 1
 
 # Each tool is stamped with the sum of the file that pins it, so that a second run costs nothing.
 stamped() {

@@ -77,7 +77,9 @@ impl Application {
         let config_at_start = config.clone();
         let agents = Arc::new(Agents::load(config.workflow.agents_file.as_deref())?);
         let provider = provider::build(&config.provider, agents.topics())?;
-        let store = Arc::new(SqliteStore::open(&config.database)?);
+        let specialists: Vec<_> = agents.all().iter().map(|agent| agent.name.clone()).collect();
+        let metrics = Arc::new(Metrics::new(&specialists));
+        let store = Arc::new(SqliteStore::open_measured(&config.database, Arc::clone(&metrics))?);
 
         let interrupted = store.interrupt_running_turns(
             ErrorCode::TurnInterrupted.as_str(),
@@ -95,7 +97,8 @@ impl Application {
 
         let tokens = Arc::new(Tokens::new(&config.auth, &secret));
         let users = Arc::clone(&store) as Arc<dyn UserStore>;
-        let accounts = Data::new(Accounts::new(users, Passwords::start(&config.auth)?, Arc::clone(&tokens)));
+        let passwords = Passwords::start_measured(&config.auth, Arc::clone(&metrics))?;
+        let accounts = Data::new(Accounts::new(users, passwords, Arc::clone(&tokens)));
         accounts.learn_revocations(UnixMillis(0)).await.map_err(|error| error.to_string())?;
         let tokens = Data::from(tokens);
         let tickets = Data::new(Tickets::new(config.auth.ws_ticket_ttl_s));
@@ -106,7 +109,6 @@ impl Application {
             idle: Duration::from_secs(config.session.heartbeat_interval_s) + stall_timeout,
         })
         .start();
-        let metrics = Arc::<Metrics>::default();
         let limiter = Arc::new(Limiter::new(&config.limits));
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
         let drain = DrainControl::new(Arc::clone(&turns));
@@ -124,6 +126,7 @@ impl Application {
             recorder: Arc::clone(&recorder),
             turns: Arc::clone(&turns),
             registry: registry.clone(),
+            metrics: Arc::clone(&metrics),
         });
         let feed = Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics));
         let rules = QuestionRules {
@@ -140,6 +143,9 @@ impl Application {
         let data_of_origins = Data::new(origins.clone());
         let client_addresses = Data::new(limiter::client_addresses(&config.server));
         let data_of_limiter = Data::from(Arc::clone(&limiter));
+        let data_of_recorder = Data::from(Arc::clone(&recorder));
+        let data_of_metrics = Data::from(Arc::clone(&metrics));
+        let scrape_rules = Data::new(http::ScrapeRules::new(&config.metrics));
         let limiter_to_sweep = Arc::clone(&limiter);
 
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
@@ -154,6 +160,7 @@ impl Application {
             let session = SessionContext {
                 config: Arc::clone(&session_config),
                 limiter: Arc::clone(&limiter),
+                metrics: Arc::clone(&metrics),
                 tokens: tokens.clone(),
                 rules,
                 registry: data_of_registry.get_ref().clone(),
@@ -188,6 +195,9 @@ impl Application {
                 .app_data(Data::new(session))
                 .app_data(Data::new(ops))
                 .app_data(data_of_limiter.clone())
+                .app_data(data_of_metrics.clone())
+                .app_data(data_of_recorder.clone())
+                .app_data(scrape_rules.clone())
                 .app_data(data_of_origins.clone())
                 .app_data(client_addresses.clone())
                 .app_data(json_limit)

@@ -14,6 +14,7 @@ mod knowledge;
 mod licences;
 mod limits;
 mod load;
+mod metrics;
 mod operations;
 mod ops;
 mod program;

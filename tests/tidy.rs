@@ -61,6 +61,7 @@ fn parts_import_only_what_they_may() {
         ("crate::ops", &["src/http"]),
         ("crate::limiter", &["src/session", "src/workflow", "src/steering", "src/http", "src/ops", "src/app.rs"]),
         ("governor", &["src/limiter"]),
+        ("prometheus_client", &["src/metrics"]),
         ("crate::registry", &["src/session", "src/workflow", "src/http", "src/ops"]),
         ("crate::workflow", &["src/session", "src/steering", "src/http", "src/ops"]),
         ("crate::steering", &["src/http", "src/ops"]),

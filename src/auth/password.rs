@@ -5,6 +5,7 @@ use super::hash_pool::HashPool;
 use crate::{
     config::AuthConfig,
     domain::{DisplayName, Email},
+    metrics::Metrics,
     protocol::{ApiError, ErrorCode},
     store::PasswordHash,
 };
@@ -13,13 +14,7 @@ use argon2::{
     password_hash::{Error as HashError, phc},
 };
 use secrecy::{ExposeSecret, SecretString};
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{io, sync::Arc, time::Instant};
 use zxcvbn::{Score, zxcvbn};
 
 /// OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
@@ -44,14 +39,22 @@ const NOBODYS_HASH: &str =
 /// Hashes and checks passwords. One for the whole server: it holds the threads.
 pub struct Passwords {
     pool: HashPool,
-    hashes: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 }
 
 impl Passwords {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(config: &AuthConfig) -> io::Result<Self> {
-        Ok(Self { pool: HashPool::start(config.hash_threads, config.hash_queue)?, hashes: Arc::default() })
+        Self::start_measured(config, Arc::default())
+    }
+
+    /// The same, with each hash in `metrics`.
+    ///
+    /// # Errors
+    /// As [`Passwords::start`].
+    pub fn start_measured(config: &AuthConfig, metrics: Arc<Metrics>) -> io::Result<Self> {
+        Ok(Self { pool: HashPool::start(config.hash_threads, config.hash_queue)?, metrics })
     }
 
     /// The hash of a new password, if it is good enough for this person.
@@ -65,14 +68,14 @@ impl Passwords {
         name: DisplayName,
     ) -> Result<PasswordHash, ApiError> {
         check_length(password.expose_secret())?;
-        let hashes = Arc::clone(&self.hashes);
+        let metrics = Arc::clone(&self.metrics);
         self.pool
             .run(move || {
                 check_strength(password.expose_secret(), &email, &name)?;
-                hashes.fetch_add(1, Ordering::Relaxed);
-                let phc: phc::PasswordHash = hasher()?
-                    .hash_password(password.expose_secret().as_bytes())
-                    .map_err(|error| ApiError::internal(&error))?;
+                let began = Instant::now();
+                let hashed = hasher()?.hash_password(password.expose_secret().as_bytes());
+                metrics.password_hash.record(began.elapsed());
+                let phc: phc::PasswordHash = hashed.map_err(|error| ApiError::internal(&error))?;
                 Ok(PasswordHash::new(phc.to_string()))
             })
             .await?
@@ -83,13 +86,15 @@ impl Passwords {
     /// # Errors
     /// `OVERLOADED`; `PROCESSING_ERROR` when the hash is not one.
     pub async fn verify(&self, password: SecretString, hash: Option<PasswordHash>) -> Result<bool, ApiError> {
-        let hashes = Arc::clone(&self.hashes);
+        let metrics = Arc::clone(&self.metrics);
         self.pool
             .run(move || {
                 let phc = phc::PasswordHash::new(hash.as_ref().map_or(NOBODYS_HASH, PasswordHash::as_str))
                     .map_err(|error| ApiError::internal(&error))?;
-                hashes.fetch_add(1, Ordering::Relaxed);
-                match hasher()?.verify_password(password.expose_secret().as_bytes(), &phc) {
+                let began = Instant::now();
+                let verified = hasher()?.verify_password(password.expose_secret().as_bytes(), &phc);
+                metrics.password_hash.record(began.elapsed());
+                match verified {
                     Ok(()) => Ok(hash.is_some()),
                     Err(HashError::PasswordInvalid) => Ok(false),
                     Err(error) => Err(ApiError::internal(&error)),
@@ -100,7 +105,7 @@ impl Passwords {
 
     /// Hashes computed since the start, to check a password or to keep one.
     pub fn hashes(&self) -> u64 {
-        self.hashes.load(Ordering::Relaxed)
+        self.metrics.password_hash.count()
     }
 }
 

@@ -54,6 +54,7 @@ mod tests {
         let mut config = Config::default();
         config.auth.jwt_secret = Some(SecretString::from("hunter2"));
         config.provider.api_key = Some(SecretString::from("hunter2"));
+        config.metrics.token = Some(SecretString::from("hunter2"));
         config.workflow.agents_file = Some("agents.toml".into());
         config.provider.scripted.fail_after = Some(0);
         let printed = printed(&config);

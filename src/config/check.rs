@@ -6,11 +6,13 @@ use super::{
     peer::{is_origin, parse_network},
 };
 use figment::value::Value;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::net::IpAddr;
 
 /// The shortest secret that may sign tokens, in bytes: as long as the hash of HS256 (RFC 7518, 3.2).
 pub const JWT_SECRET_MIN_BYTES: usize = 32;
+/// The shortest token that lets somebody read the metrics, in bytes.
+const METRICS_TOKEN_MIN_BYTES: usize = 16;
 
 impl Config {
     /// Checks ranges and contradictions.
@@ -35,6 +37,7 @@ impl Config {
         for (key, networks) in [
             ("server.trusted_proxies", &self.server.trusted_proxies),
             ("limits.exempt_addresses", &self.limits.exempt_addresses),
+            ("metrics.allowed_addresses", &self.metrics.allowed_addresses),
         ] {
             found.require(networks.iter().all(|network| parse_network(network).is_some()), key, || {
                 "must be networks or addresses, such as [\"10.0.0.0/8\", \"::1\"]".to_owned()
@@ -72,6 +75,13 @@ impl Config {
                 format!("must be set in production, to {JWT_SECRET_MIN_BYTES} bytes or more that nobody can guess")
             }),
         }
+        let token = self.metrics.token.as_ref().map(ExposeSecret::expose_secret);
+        found.require(token.is_none_or(|token| token.len() >= METRICS_TOKEN_MIN_BYTES), "metrics.token", || {
+            format!("must have {METRICS_TOKEN_MIN_BYTES} bytes or more that nobody can guess")
+        });
+        found.require(token.is_none_or(is_sendable), "metrics.token", || {
+            "must be printable ASCII without spaces, as it comes in a header".to_owned()
+        });
         found.require(auth.refresh_token_ttl_s > auth.access_token_ttl_s, "auth.refresh_token_ttl_s", || {
             format!("must be more than auth.access_token_ttl_s, which is {}", auth.access_token_ttl_s)
         });
@@ -113,8 +123,8 @@ impl Config {
             if let Err(reason) = check_base_url(&provider.base_url) {
                 found.add("provider.base_url", reason.to_owned());
             }
-            let sendable = |key: &SecretString| key.expose_secret().bytes().all(|byte| byte.is_ascii_graphic());
-            found.require(provider.api_key.as_ref().is_none_or(sendable), "provider.api_key", || {
+            let key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
+            found.require(key.is_none_or(is_sendable), "provider.api_key", || {
                 "must be printable ASCII without spaces, as it goes into a header".to_owned()
             });
         }
@@ -155,6 +165,11 @@ impl Found {
     }
 }
 
+/// Whether a text can stand in a header.
+fn is_sendable(secret: &str) -> bool {
+    secret.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn is_host(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
         || host.split('.').all(|label| {
@@ -184,6 +199,7 @@ fn check_base_url(text: &str) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secrecy::SecretString;
 
     /// The keys that are refused after `change`.
     fn refused(change: impl FnOnce(&mut Config)) -> Vec<String> {
@@ -209,6 +225,19 @@ mod tests {
             })
             .is_empty()
         );
+    }
+
+    #[test]
+    fn who_may_scrape_is_named_by_networks_and_a_token_that_is_no_word() {
+        let networks = |network: &str| vec!["10.0.0.0/8".to_owned(), network.to_owned()];
+        assert!(refused(|config| config.metrics.allowed_addresses = networks("::1")).is_empty());
+        assert!(refused(|config| config.metrics.allowed_addresses.clear()).is_empty());
+        let not_a_network = refused(|config| config.metrics.allowed_addresses = networks("localhost"));
+        assert_eq!(not_a_network, ["metrics.allowed_addresses"]);
+        assert!(refused(|config| config.metrics.token = Some("0123456789abcdef".into())).is_empty());
+        for token in ["0123456789abcde", "0123456789 abcdef", "0123456789abcdeé"] {
+            assert_eq!(refused(|config| config.metrics.token = Some(token.into())), ["metrics.token"], "{token}");
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub struct Config {
     pub workflow: WorkflowConfig,
     pub knowledge: KnowledgeConfig,
     pub provider: ProviderConfig,
+    pub metrics: MetricsConfig,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -298,6 +299,17 @@ pub struct ScriptedConfig {
     pub fail_after: Option<u32>,
 }
 
+/// Who may read `/metrics`; operators always may.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Networks that need no token.
+    pub allowed_addresses: Vec<String>,
+    /// Whoever brings it as `Authorization: Bearer` may, too.
+    #[serde(serialize_with = "redacted")]
+    pub token: Option<SecretString>,
+}
+
 /// Writes that a secret is set, never what it is.
 fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| "[redacted]").serialize(serializer)
@@ -317,6 +329,7 @@ impl Default for Config {
             workflow: WorkflowConfig::default(),
             knowledge: KnowledgeConfig::default(),
             provider: ProviderConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -444,6 +457,12 @@ impl Default for ProviderConfig {
             extractive: ExtractiveConfig::default(),
             scripted: ScriptedConfig::default(),
         }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { allowed_addresses: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()], token: None }
     }
 }
 

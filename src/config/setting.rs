@@ -118,6 +118,8 @@ pub const SETTINGS: &[Setting] = &[
     whole("provider.scripted.interval_ms", 0, 60_000),
     whole("provider.scripted.token_bytes", 1, 1_024),
     optional("provider.scripted.fail_after", Kind::Whole { min: 0, max: 100_000 }),
+    list("metrics.allowed_addresses"),
+    optional("metrics.token", Kind::Secret),
 ];
 
 const fn setting(key: &'static str, kind: Kind) -> Setting {

@@ -5,6 +5,7 @@ use crate::{
     auth::{Accounts, Identity, SignIn, Tickets},
     domain::{DisplayName, Email, Role, User, UserId},
     limiter::{Limit, Limiter},
+    metrics::{AuthWay, Metrics},
     protocol::{ApiError, ErrorCode},
 };
 use actix_web::{
@@ -127,12 +128,16 @@ pub async fn register(
     request: HttpRequest,
     accounts: web::Data<Accounts>,
     limiter: web::Data<Limiter>,
+    metrics: web::Data<Metrics>,
     Json(body): Json<RegisterRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    limiter.register(client_address(&request))?;
-    let email = Email::parse(&body.email)?;
-    let name = body.name.as_deref().map(DisplayName::parse).transpose()?;
-    let sign_in = accounts.register(email, body.password, name).await.inspect_err(|error| count(error, &limiter))?;
+    let sign_in = async {
+        limiter.register(client_address(&request))?;
+        let email = Email::parse(&body.email)?;
+        let name = body.name.as_deref().map(DisplayName::parse).transpose()?;
+        accounts.register(email, body.password, name).await.inspect_err(|error| count(error, &limiter))
+    };
+    let sign_in = counted(AuthWay::Register, &metrics, sign_in.await)?;
     Ok(secret(StatusCode::CREATED, TokenAnswer::from(sign_in)))
 }
 
@@ -154,12 +159,21 @@ pub async fn login(
     request: HttpRequest,
     accounts: web::Data<Accounts>,
     limiter: web::Data<Limiter>,
+    metrics: web::Data<Metrics>,
     Json(body): Json<LoginRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let email = Email::parse(&body.email)?;
-    limiter.login(client_address(&request), &email)?;
-    let sign_in = accounts.login(email, body.password).await.inspect_err(|error| count(error, &limiter))?;
+    let sign_in = async {
+        let email = Email::parse(&body.email)?;
+        limiter.login(client_address(&request), &email)?;
+        accounts.login(email, body.password).await.inspect_err(|error| count(error, &limiter))
+    };
+    let sign_in = counted(AuthWay::Login, &metrics, sign_in.await)?;
     Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
+}
+
+fn counted(way: AuthWay, metrics: &Metrics, outcome: Result<SignIn, ApiError>) -> Result<SignIn, ApiError> {
+    metrics.authenticated(way, outcome.as_ref().map(|_| ()).map_err(|error| error.code));
+    outcome
 }
 
 /// Only the hash pool is ever full here.
@@ -183,9 +197,11 @@ fn count(error: &ApiError, limiter: &Limiter) {
 )]
 pub async fn refresh(
     accounts: web::Data<Accounts>,
+    metrics: web::Data<Metrics>,
     Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let sign_in = accounts.refresh(body.refresh_token.expose_secret()).await?;
+    let sign_in = accounts.refresh(body.refresh_token.expose_secret()).await;
+    let sign_in = counted(AuthWay::Refresh, &metrics, sign_in)?;
     Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
 }
 

@@ -4,6 +4,7 @@ use super::{Body, ErrorBody};
 use crate::{
     auth::Identity,
     domain::{ConversationId, TurnId},
+    metrics::Metrics,
     protocol::{ApiError, CompleteFrame, ErrorCode, MessageFrame, ServerFrame},
     turn::{Cursor, Outgoing, TurnEnd, TurnLog, TurnReader, TurnSubject},
     workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, StartedTurn, Workflow},
@@ -47,6 +48,7 @@ async fn chat(
     identity: Identity,
     workflow: web::Data<Addr<Workflow>>,
     rules: web::Data<QuestionRules>,
+    metrics: web::Data<Metrics>,
     Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     let (turn, cursor) = match header(&request, "last-event-id") {
@@ -54,7 +56,9 @@ async fn chat(
             let (turn_id, cursor) = parse_event_id(id)?;
             let user_id = identity.user_id;
             let resume = ResumeTurn { user_id, conversation_id: None, turn_id: Some(turn_id) };
-            (received(workflow.send(resume).await)?, cursor)
+            let found = received(workflow.send(resume).await);
+            metrics.resumed(found.as_ref().map(|turn| turn.state()).map_err(|error| error.code));
+            (found?, cursor)
         }
         None => {
             super::json::check_content_type(&request)?;
@@ -65,7 +69,7 @@ async fn chat(
     // A token that was never sent is none to go on behind.
     let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
     let next_seq = cursor.next_seq;
-    let reader = TurnReader::new(turn, cursor);
+    let reader = TurnReader::new(turn, cursor, metrics.into_inner());
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
     if wants_events { Ok(events(reader, next_seq)) } else { whole(reader).await }
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     limiter::{Limit, Limiter},
+    metrics::{Metrics, Surface},
     protocol::{ApiError, ErrorCode},
 };
 use actix_web::{
@@ -97,16 +98,27 @@ pub fn error_bodies<B: MessageBody + 'static>() -> ErrorHandlers<B> {
         {
             limiter.hit(Limit::MessageSize);
         }
+        let own = response.response().error().and_then(|error| error.as_error::<ApiError>());
+        if let Some(ApiError { code, .. }) = own {
+            count(&response, *code);
+        }
         if has_body_of_its_own(&response) {
             return Ok(ErrorHandlerResponse::Response(response.map_into_left_body()));
         }
         let error = error_of_status(response.status());
+        count(&response, error.code);
         let body = serde_json::to_vec(&ErrorBody::from(&error))?;
         let (request, response) = response.into_parts();
         let mut response = response.set_body(BoxBody::new(body));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(ErrorHandlerResponse::Response(ServiceResponse::new(request, response).map_into_right_body()))
     })
+}
+
+fn count<B>(response: &ServiceResponse<B>, code: ErrorCode) {
+    if let Some(metrics) = response.request().app_data::<web::Data<Metrics>>() {
+        metrics.errors.increment(Surface::Http, code);
+    }
 }
 
 fn has_body_of_its_own<B>(response: &ServiceResponse<B>) -> bool {

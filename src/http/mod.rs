@@ -16,6 +16,7 @@ mod health;
 mod identity;
 mod in_flight;
 mod json;
+mod metrics;
 mod notices;
 mod openapi;
 mod operator_text;
@@ -36,6 +37,7 @@ pub use headers::security_headers;
 pub use identity::{Operator, require_operator};
 pub use in_flight::{InFlight, count_requests};
 pub use json::{Body, Json, JsonLimit, MaybeJson};
+pub use metrics::ScrapeRules;
 pub use page::PageQuery;
 pub use query::Query;
 
@@ -57,6 +59,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(settings::routes)
         .configure(audit::routes)
         .configure(health::routes)
+        .configure(metrics::routes)
         .configure(openapi::routes)
         .configure(pages::routes)
         .configure(error::configure);

@@ -1,7 +1,8 @@
 //! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
 
 use super::{
-    ErrorBody, audit, auth, chat, connections, conversations, documents, drain, health, notices, settings, turns, users,
+    ErrorBody, audit, auth, chat, connections, conversations, documents, drain, health, metrics, notices, settings,
+    turns, users,
 };
 use crate::{
     protocol::{ApiError, Dialect, ServerFrame},
@@ -39,7 +40,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         connections::stats, connections::list, connections::get, connections::kick, users::kick,
         turns::cancel, notices::send, drain::status, drain::drain, drain::undo, settings::get, settings::change,
         audit::list,
-        health::health, health::ready,
+        health::health, health::ready, metrics::metrics,
     ),
     components(schemas(ErrorBody, ServerFrame<'_>, Dialect, ConnectionState, SortKey, Order)),
 )]

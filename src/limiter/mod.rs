@@ -47,6 +47,13 @@ macro_rules! limits {
             $(#[doc = $what] pub $field: u64,)*
         }
 
+        impl LimitHits {
+            /// Each limit's name and how often it said no.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field)),*].into_iter()
+            }
+        }
+
         #[derive(Default)]
         struct Counters {
             $($field: AtomicU64,)*

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Threads beyond these share a shard. A power of two.
-const SHARDS: usize = 8;
+const SHARDS: usize = 16;
 /// The most buckets, the one without a bound among them.
 const MAX_BUCKETS: usize = 20;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;

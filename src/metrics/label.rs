@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{FinishReason, ProviderErrorKind},
-    protocol::{ApiError, CloseReason, Dialect, ErrorCode},
+    protocol::{CloseReason, Dialect, ErrorCode},
 };
 
 /// A label with a fixed set of values.
@@ -123,9 +123,9 @@ labels! {
 }
 
 impl AuthResult {
-    pub fn of<T>(outcome: &Result<T, ApiError>) -> Self {
-        match outcome.as_ref().map_err(|error| error.code) {
-            Ok(_) => Self::Success,
+    pub fn of(outcome: Result<(), ErrorCode>) -> Self {
+        match outcome {
+            Ok(()) => Self::Success,
             Err(ErrorCode::InvalidCredentials) => Self::InvalidCredentials,
             Err(ErrorCode::InvalidToken) => Self::InvalidToken,
             Err(ErrorCode::ExpiredToken) => Self::ExpiredToken,

@@ -17,7 +17,7 @@ pub use live::{LimitCount, Live, SessionCount};
 
 use crate::{
     domain::{FinishReason, ProviderErrorKind},
-    protocol::{ApiError, CloseReason, ErrorCode, TurnState},
+    protocol::{CloseReason, ErrorCode, TurnState},
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -174,7 +174,7 @@ impl Metrics {
     }
 
     /// Somebody tried to prove who they are.
-    pub fn authenticated<T>(&self, way: AuthWay, outcome: &Result<T, ApiError>) {
+    pub fn authenticated(&self, way: AuthWay, outcome: Result<(), ErrorCode>) {
         self.auth.increment(way, AuthResult::of(outcome));
     }
 

@@ -18,7 +18,7 @@ pub use actor::{
 pub use drain::{Drain, DrainOrders};
 pub use query::{ConnectionQuery, Order, SortKey};
 pub use stall::StallLimits;
-pub use state::{DialectSessions, RegistryStats, UserSessions};
+pub use state::{DialectSessions, RegistryStats, StateSessions, UserSessions};
 pub use tap::{Direction, FrameShape, NewFrames, Tap, TapWatch};
 pub use view::{ConnectedUser, ConnectionState, ConnectionView, ConnectionsPage, TurnView};
 pub use vitals::Vitals;

@@ -1,7 +1,7 @@
 //! The registry's state, without its actor: sessions in, statistics out.
 
 use super::{
-    ConnectionQuery, ConnectionView, ConnectionsPage, Vitals,
+    ConnectionQuery, ConnectionState, ConnectionView, ConnectionsPage, Vitals,
     stall::{Stall, StallLimits},
 };
 use crate::{
@@ -49,6 +49,8 @@ pub struct RegistryStats {
     /// The users with the most sessions, at most 100 of them.
     pub by_user: Vec<UserSessions>,
     pub by_dialect: Vec<DialectSessions>,
+    /// Each state with each dialect, also those that no session is in.
+    pub by_state: Vec<StateSessions>,
     /// Since the start of the server.
     pub opened: u64,
     /// Since the start of the server.
@@ -57,6 +59,8 @@ pub struct RegistryStats {
     pub tokens_sent: u64,
     /// Sessions for which something waits that they have not written yet.
     pub behind: usize,
+    /// The text of turns that those have yet to write, in bytes.
+    pub bytes_waiting: u64,
     /// Sessions given up because their peer did not read, since the start of the server.
     pub stalled: u64,
     /// The most that waits in memory for one peer that does not read, in bytes; one frame may be larger.
@@ -71,6 +75,13 @@ pub struct UserSessions {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct DialectSessions {
+    pub dialect: Dialect,
+    pub sessions: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct StateSessions {
+    pub state: ConnectionState,
     pub dialect: Dialect,
     pub sessions: usize,
 }
@@ -195,36 +206,50 @@ impl<R> RegistryState<R> {
 
     pub fn stats(&self) -> RegistryStats {
         let mut by_user: HashMap<UserId, usize> = HashMap::new();
-        let mut by_dialect = [(Dialect::V1, 0), (Dialect::V2, 0)];
-        let (mut tokens_sent, mut behind) = (self.tokens_sent, 0);
-        for Entry { vitals, .. } in self.sessions.values() {
+        let mut by_state: Vec<_> = ConnectionState::ALL
+            .iter()
+            .flat_map(|state| Dialect::ALL.iter().map(|dialect| (*state, *dialect)))
+            .map(|(state, dialect)| StateSessions { state, dialect, sessions: 0 })
+            .collect();
+        let (mut tokens_sent, mut behind, mut bytes_waiting) = (self.tokens_sent, 0, 0);
+        let now = Instant::now();
+        for entry in self.sessions.values() {
+            let vitals = &entry.vitals;
             if let Some(user) = vitals.user() {
                 *by_user.entry(user).or_default() += 1;
             }
-            for (dialect, sessions) in &mut by_dialect {
-                *sessions += usize::from(*dialect == vitals.dialect);
+            let state = entry.row().state(now);
+            for alike in &mut by_state {
+                alike.sessions += usize::from((alike.state, alike.dialect) == (state, vitals.dialect));
             }
             tokens_sent += vitals.tokens_sent();
-            behind += usize::from(vitals.is_behind());
+            if matches!(state, ConnectionState::Behind | ConnectionState::Stalled) {
+                behind += 1;
+                bytes_waiting += vitals.bytes_waiting();
+            }
         }
         let (users, authenticated) = (by_user.len(), by_user.values().sum());
         let mut by_user: Vec<_> =
             by_user.into_iter().map(|(user_id, sessions)| UserSessions { user_id, sessions }).collect();
         by_user.sort_unstable_by_key(|user| (Reverse(user.sessions), user.user_id));
         by_user.truncate(MAX_USERS_IN_STATS);
+        let by_dialect = Dialect::ALL.iter().map(|&dialect| {
+            let alike = by_state.iter().filter(|alike| alike.dialect == dialect);
+            DialectSessions { dialect, sessions: alike.map(|alike| alike.sessions).sum() }
+        });
+        let by_dialect: Vec<_> = by_dialect.collect();
         RegistryStats {
             sessions: self.sessions.len(),
             authenticated,
             users,
             by_user,
-            by_dialect: by_dialect
-                .into_iter()
-                .map(|(dialect, sessions)| DialectSessions { dialect, sessions })
-                .collect(),
+            by_dialect,
+            by_state,
             opened: self.opened,
             closed: self.closed,
             tokens_sent,
             behind,
+            bytes_waiting,
             stalled: self.stalled,
             max_waiting_bytes: SESSION_ROOM_BYTES + TRANSPORT_BUFFER_BYTES + TCP_NOT_SENT_BYTES as usize,
         }

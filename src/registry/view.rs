@@ -27,6 +27,20 @@ pub enum ConnectionState {
     Stalled,
 }
 
+impl ConnectionState {
+    pub const ALL: &[Self] = &[Self::Unauthenticated, Self::Idle, Self::Streaming, Self::Behind, Self::Stalled];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::Idle => "idle",
+            Self::Streaming => "streaming",
+            Self::Behind => "behind",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
 /// A live connection as operators see it.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ConnectionView {

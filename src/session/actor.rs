@@ -17,6 +17,7 @@ use crate::{
     domain::{SessionId, TurnId, UserId},
     limiter::{AddressPlace, Limit, Limiter, UserPlace},
     limits::SESSION_ROOM_BYTES,
+    metrics::{AuthWay, Goodbye, Metrics, Surface},
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionManager, Direction, Registration, SessionCommand, Vitals},
     turn::{Mailbox, Outgoing, TurnEvent},
@@ -44,6 +45,7 @@ use std::{
 pub struct SessionContext {
     pub config: Arc<SessionConfig>,
     pub limiter: Arc<Limiter>,
+    pub metrics: Arc<Metrics>,
     pub tokens: Data<Tokens>,
     pub rules: QuestionRules,
     pub registry: Addr<ConnectionManager>,
@@ -125,7 +127,7 @@ impl Actor for ChatSession {
     fn started(&mut self, ctx: &mut Context) {
         let now = Now::read();
         self.flow.connect(ctx.address().recipient::<SendMore>());
-        let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>());
+        let mailbox = Mailbox::new(ctx.address().recipient::<TurnEvent>()).counted(Arc::clone(&self.context.metrics));
         let mut state = SessionState::new(
             Arc::clone(&self.context.config),
             &self.context.limiter.limits(),
@@ -155,6 +157,9 @@ impl Actor for ChatSession {
     }
 
     fn stopped(&mut self, _: &mut Context) {
+        if self.running.take().is_some() {
+            self.context.metrics.left.increment(Goodbye::Lost);
+        }
         log::info!(connection_id:% = self.vitals.session_id; "a session closed");
     }
 }
@@ -208,15 +213,19 @@ impl ChatSession {
                 self.vitals.violated();
                 self.context.limiter.hit(limit);
             }
+            Effect::Failed(code) => self.context.metrics.errors.increment(Surface::Socket, code),
             Effect::Identified(identity) => {
                 let user_id = identity.user_id;
+                let is_first = self.vitals.user().is_none();
                 self.vitals.set_identity(Arc::clone(&identity));
                 // Revoked between the proof and here: whoever ends the sessions of this user may have looked too early.
                 if self.context.tokens.check_revoked(&identity).is_err() {
                     return self.close(CloseReason::AuthExpired, ctx);
                 }
+                self.count_authentication(is_first);
                 log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
             }
+            Effect::NotIdentified(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
             Effect::Start(new) => self.start_turn(new, ctx),
             Effect::Resume { user_id, resume } => self.resume_turn(user_id, resume, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
@@ -227,6 +236,16 @@ impl ChatSession {
                     running.registration.follow(id);
                 }
             }
+        }
+    }
+
+    fn count_authentication(&self, is_first: bool) {
+        let metrics = &self.context.metrics;
+        metrics.authenticated(AuthWay::Socket, Ok(()));
+        if let Some(running) = &self.running
+            && is_first
+        {
+            metrics.session_auth.record(running.state.opened_at().elapsed());
         }
     }
 
@@ -249,6 +268,8 @@ impl ChatSession {
         });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
+            let found = outcome.as_ref().map(|turn| turn.state()).map_err(|error| error.code);
+            session.context.metrics.resumed(found);
             session.decide(ctx, |state, _, now, effects| state.on_resumed(&resume, outcome, now, effects));
         });
         ctx.spawn(decided);
@@ -273,6 +294,7 @@ impl ChatSession {
             let code = reason.code();
             log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
             self.vitals.tap().control(Direction::Out, "close", 2 + text.len());
+            self.context.metrics.closed.increment(reason);
             self.end(Some(socket::goodbye(code, text)), ctx);
         }
     }
@@ -317,6 +339,9 @@ impl SocketHandler for ChatSession {
     }
 
     fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
+        if self.running.is_some() {
+            self.context.metrics.left.increment(Goodbye::of(code.map(u16::from)));
+        }
         self.end(code.map(ws::CloseReason::from), ctx);
     }
 }

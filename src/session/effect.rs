@@ -7,8 +7,8 @@ use crate::{
     limiter::Limit,
     limits::MAX_PING_ID_BYTES,
     protocol::{
-        ApiError, ClientFrame, CloseReason, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong, ResumeFrame,
-        ServerFrame,
+        ApiError, ClientFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong,
+        ResumeFrame, ServerFrame,
     },
     turn::{Followed, Outgoing, TurnLog},
     workflow::{Question, is_client_id},
@@ -25,8 +25,12 @@ pub enum Effect {
     Close(CloseReason),
     /// A limit said no.
     Hit(Limit),
+    /// The client was told of an error.
+    Failed(ErrorCode),
     /// The user is known from now on.
     Identified(Arc<Identity>),
+    /// A try to authenticate failed.
+    NotIdentified(ErrorCode),
     Start(NewTurn),
     Resume {
         user_id: UserId,
@@ -82,7 +86,7 @@ pub(super) fn subject_of(resume: &ResumeFrame) -> ErrorSubject {
 }
 
 pub(super) fn send_error(error: &ApiError, about: &ErrorSubject, effects: &mut Vec<Effect>) {
-    effects.push(send(ServerFrame::Error(ErrorFrame::new(error, about))));
+    effects.extend([send(ServerFrame::Error(ErrorFrame::new(error, about))), Effect::Failed(error.code)]);
 }
 
 pub(super) fn send(frame: ServerFrame<'_>) -> Effect {

@@ -130,6 +130,7 @@ impl SessionState {
                         Ok(place) => self.user_place = Some(place),
                         Err(error) => {
                             send_error(&error, &ErrorSubject::default(), effects);
+                            effects.push(Effect::NotIdentified(error.code));
                             return effects.push(Effect::Close(CloseReason::TooManyConnections));
                         }
                     }
@@ -150,7 +151,7 @@ impl SessionState {
             }
             Err(error) => {
                 let frame = ServerFrame::AuthError(AuthError { message: &error.message, code: error.code });
-                effects.push(send(frame));
+                effects.extend([send(frame), Effect::Failed(error.code), Effect::NotIdentified(error.code)]);
                 self.auth_failures += 1;
                 if self.auth_failures >= MAX_AUTH_FAILURES {
                     effects.push(Effect::Close(CloseReason::TooManyAuthFailures));
@@ -300,6 +301,10 @@ impl SessionState {
     pub fn on_turn_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) {
         let any_ended = self.follows.on_event(event, now, effects);
         self.after(any_ended, now, effects);
+    }
+
+    pub fn opened_at(&self) -> Instant {
+        self.heartbeat.opened_at()
     }
 
     pub fn follows(&mut self) -> &mut Follows {

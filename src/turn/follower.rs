@@ -1,6 +1,7 @@
 //! Those who follow a turn, as its log sees them.
 
 use super::{Progress, TurnLog};
+use crate::metrics::Metrics;
 use actix::Recipient;
 use bytestring::ByteString;
 use std::sync::{
@@ -53,11 +54,17 @@ impl TurnSink for mpsc::Sender<TurnEvent> {
 pub struct Mailbox {
     sink: Arc<dyn TurnSink>,
     overflowed: Arc<AtomicBool>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Mailbox {
     pub fn new(sink: impl TurnSink + 'static) -> Self {
-        Self { sink: Arc::new(sink), overflowed: Arc::default() }
+        Self { sink: Arc::new(sink), overflowed: Arc::default(), metrics: None }
+    }
+
+    /// Counts how often there was no room.
+    pub fn counted(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// A follower of one more turn.
@@ -100,6 +107,9 @@ impl Follower {
         if let Err(event) = self.mailbox.sink.try_deliver(event) {
             self.fall_behind();
             self.mailbox.overflowed.store(true, Ordering::SeqCst);
+            if let Some(metrics) = &self.mailbox.metrics {
+                metrics.mailbox_full.increment();
+            }
             // The reader may have emptied its mailbox between the try and the marks, and would never look. If there is
             // room now, this event makes it look; if not, one that waits there does.
             let _ = self.mailbox.sink.try_deliver(event);

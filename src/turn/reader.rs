@@ -3,6 +3,7 @@
 use super::{Cursor, Following, Mailbox, Outbox, Outgoing, Style, TurnEvent, TurnLog};
 use crate::{
     limits::{SESSION_ROOM_BYTES, TURN_EVENTS_WAITING},
+    metrics::Metrics,
     protocol::Dialect,
 };
 use std::{
@@ -21,10 +22,10 @@ pub struct TurnReader {
 
 impl TurnReader {
     /// Reads a turn from `cursor` on.
-    pub fn new(turn: Arc<TurnLog>, cursor: Cursor) -> Self {
+    pub fn new(turn: Arc<TurnLog>, cursor: Cursor, metrics: Arc<Metrics>) -> Self {
         let (sender, events) = mpsc::channel(TURN_EVENTS_WAITING);
         let mut waiting = VecDeque::new();
-        let follower = Mailbox::new(sender).follower();
+        let follower = Mailbox::new(sender).counted(metrics).follower();
         let style = Style { dialect: Dialect::V2, coalesce: Duration::ZERO };
         let following = with_room(&mut waiting, |outbox| Following::start(turn, follower, style, cursor, outbox));
         Self { events, following, waiting }

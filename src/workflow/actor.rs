@@ -6,6 +6,7 @@ use crate::{
     domain::{ConversationId, SessionId, TurnId, UserId},
     knowledge::KnowledgeBase,
     logging,
+    metrics::Metrics,
     protocol::{ApiError, ErrorCode},
     provider::ModelProvider,
     registry::{ConnectionManager, TurnStarted},
@@ -28,6 +29,7 @@ pub struct Engine {
     pub recorder: Arc<Recorder>,
     pub turns: Arc<Turns>,
     pub registry: Addr<ConnectionManager>,
+    pub metrics: Arc<Metrics>,
 }
 
 pub struct Workflow {

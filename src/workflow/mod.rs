@@ -5,6 +5,7 @@
 
 mod actor;
 pub mod agents;
+mod counting;
 mod history;
 mod journal;
 mod question;

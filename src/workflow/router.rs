@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::MessageRole,
-    provider::{ClassifyRequest, HistoryMessage, ModelProvider},
+    provider::{ClassifyRequest, HistoryMessage, ModelProvider, ProviderErrorKind},
 };
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Route {
     pub how: RoutedBy,
     /// Nobody's confidence reached the threshold: the default specialist answers.
     pub fell_back: bool,
+    /// Why the model could not choose, when it was asked and failed.
+    pub failure: Option<ProviderErrorKind>,
 }
 
 /// Chooses specialists.
@@ -57,10 +59,17 @@ impl Router {
     /// similarity decides.
     pub async fn route(&self, provider: &dyn ModelProvider, question: &str, history: &[HistoryMessage]) -> Route {
         if let [agent] = self.agents.all() {
-            return Route { agent: Arc::clone(agent), confidence: 1.0, how: RoutedBy::Similarity, fell_back: false };
+            return Route {
+                agent: Arc::clone(agent),
+                confidence: 1.0,
+                how: RoutedBy::Similarity,
+                fell_back: false,
+                failure: None,
+            };
         }
         let earlier = history.iter().rev().find(|message| message.role == MessageRole::User);
         let earlier = earlier.map(|message| message.content.as_str());
+        let mut failure = None;
         let model = match provider.classify(self.classify_request(question, earlier)).await {
             Ok(None) => None,
             Ok(Some(choice)) => {
@@ -72,13 +81,14 @@ impl Router {
             }
             Err(err) => {
                 log::warn!(kind:? = err.kind, detail = err.detail; "the model could not choose; similarity decides");
+                failure = Some(err.kind);
                 None
             }
         };
         if let Some((agent, confidence)) = model
             && confidence >= self.threshold
         {
-            return Route { agent, confidence, how: RoutedBy::Model, fell_back: false };
+            return Route { agent, confidence, how: RoutedBy::Model, fell_back: false, failure };
         }
         let similar = self.most_similar(question, earlier);
         let confidence = similar.as_ref().map_or(0.0, |(_, confidence)| *confidence);
@@ -86,7 +96,7 @@ impl Router {
             Some((agent, _)) if confidence >= self.threshold => (agent, false),
             _ => (Arc::clone(self.agents.default_agent()), true),
         };
-        Route { agent, confidence, how: RoutedBy::Similarity, fell_back }
+        Route { agent, confidence, how: RoutedBy::Similarity, fell_back, failure }
     }
 
     /// The agent most similar to the question. A question that says too little by itself ("And the rear ones?") goes on

@@ -5,6 +5,7 @@ use super::{
     Question,
     actor::{BegunBefore, Engine},
     agents::Agent,
+    counting::Counting,
     history,
     recorder::Recording,
     router::Route,
@@ -15,6 +16,7 @@ use crate::{
     domain::{AnswerMetadata, FinishReason, Latency, MessageId, Source, UnixMillis, Usage},
     knowledge::{Passage, retrieval_query},
     limits::MAX_HISTORY_MESSAGES,
+    metrics::{ModelTask, TurnStep},
     protocol::{ApiError, ErrorCode, Step},
     provider::{AnswerPart, GenerateRequest, HistoryMessage, ProviderError, ProviderErrorKind},
     store::{Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
@@ -116,6 +118,7 @@ impl TurnRun {
             BegunTurn::Started { history } => {
                 let history = history::within_budget(history, engine.config.context_token_budget);
                 let acceptance = admission.accept();
+                engine.metrics.step(TurnStep::Admit, began.elapsed());
                 Ok(Ok(Self { engine, log, acceptance, asked: Asked { question, history }, began }))
             }
             BegunTurn::Duplicate { turn_id } => Ok(Err(BegunBefore { turn_id })),
@@ -125,6 +128,7 @@ impl TurnRun {
     /// Runs the turn to its end. Never fails: every end is in the log.
     pub async fn finish(self) {
         let Self { engine, log, acceptance, asked, began } = self;
+        let mut counting = Counting::begin(&engine.metrics, began);
         let recording = engine.recorder.record(Arc::clone(&log));
         let watch = Watch::new(&engine.config, began);
         let steps = Steps { engine: &engine, log: &log, recording: &recording, acceptance: &acceptance, watch, began };
@@ -142,7 +146,11 @@ impl TurnRun {
                 Generated { metadata, ending: steps.stopped() }
             }
         };
+        let specialist = generated.metadata.agent.clone();
+        let recording_began = Instant::now();
         let end = steps.record(generated).await;
+        engine.metrics.step(TurnStep::Record, recording_began.elapsed());
+        counting.ended(&specialist, &end);
         acceptance.end(end);
     }
 }
@@ -195,8 +203,13 @@ impl Steps<'_> {
         let began = Instant::now();
         let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
         let route = self.unless_stopped(route).await?;
-        let Route { agent, confidence, fell_back, .. } = route;
-        Ok(Routed { asked, agent, confidence, fell_back, took: began.elapsed() })
+        let Route { agent, confidence, fell_back, failure, .. } = route;
+        let (metrics, took) = (&self.engine.metrics, began.elapsed());
+        metrics.step(TurnStep::Classify, took);
+        if let Some(kind) = failure {
+            metrics.provider_errors.increment(ModelTask::Classify, kind);
+        }
+        Ok(Routed { asked, agent, confidence, fell_back, took })
     }
 
     async fn retrieve(&self, routed: Routed) -> Result<Retrieved, Stopped> {
@@ -214,10 +227,13 @@ impl Steps<'_> {
             Vec::new()
         });
         let sources = passages.iter().map(Source::from).collect();
-        Ok(Retrieved { routed, passages, sources, took: began.elapsed() })
+        let took = began.elapsed();
+        self.engine.metrics.step(TurnStep::Retrieve, took);
+        Ok(Retrieved { routed, passages, sources, took })
     }
 
     async fn generate(&self, retrieved: Retrieved) -> Generated {
+        let began = Instant::now();
         let Retrieved { routed, passages, sources, took: retrieval } = retrieved;
         self.log.announce(Progress {
             sources: Some(sources.clone()),
@@ -249,6 +265,7 @@ impl Steps<'_> {
             Ok(Err(error)) => Err(self.upstream_failure(&error)),
             Err(Stopped) => self.stopped(),
         };
+        self.engine.metrics.step(TurnStep::Generate, began.elapsed());
         Generated { metadata, ending }
     }
 
@@ -276,10 +293,16 @@ impl Steps<'_> {
     }
 
     fn append(&self, token: String, metadata: &mut AnswerMetadata) {
-        if self.recording.append(token) == 0 {
-            metadata.latency_ms.first_token = millis(self.began.elapsed());
+        let seq = self.recording.append(token);
+        let now = Instant::now();
+        let before = self.watch.news(now);
+        if seq == 0 {
+            let waited = now.saturating_duration_since(self.began);
+            metadata.latency_ms.first_token = millis(waited);
+            self.engine.metrics.first_token.record(waited);
+        } else {
+            self.engine.metrics.token_interval.record(now.saturating_duration_since(before));
         }
-        self.watch.news();
     }
 
     /// Keeps the answer, and says how the turn ends: who sees the end finds the answer in the history.
@@ -321,6 +344,7 @@ impl Steps<'_> {
 
     fn upstream_failure(&self, error: &ProviderError) -> ApiError {
         log::warn!(kind:? = error.kind; "the model did not answer: {}", error.detail);
+        self.engine.metrics.provider_errors.increment(ModelTask::Generate, error.kind);
         let has_begun = self.log.position().1 > 0;
         let (code, message) = match error.kind {
             ProviderErrorKind::Timeout => {

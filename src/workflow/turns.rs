@@ -73,6 +73,8 @@ struct Running {
 pub struct TurnsStats {
     /// Turns that run now.
     pub running_turns: usize,
+    /// Turns that may run at once.
+    pub max_running_turns: usize,
     /// Turns that wait for a free place.
     pub waiting_turns: usize,
     /// Turns that ended a short while ago, still in memory.
@@ -239,6 +241,7 @@ impl Turns {
         let table = self.lock();
         TurnsStats {
             running_turns: table.running.len() - table.waiting,
+            max_running_turns: table.max_running,
             waiting_turns: table.waiting,
             retained_turns: table.ended.len(),
             started_turns: table.started,

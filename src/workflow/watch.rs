@@ -73,9 +73,9 @@ impl Watch {
         }
     }
 
-    /// Something came from the model, or a step began.
-    pub fn news(&self) {
-        self.last_news.set(Instant::now());
+    /// Something came from the model right `now`; returns when something came before that, or when the turn began.
+    pub fn news(&self, now: Instant) -> Instant {
+        self.last_news.replace(now)
     }
 
     /// Whether the turn has to stop, or else how long nothing can be over. `alone_for`: how long nobody has followed it.

@@ -10,6 +10,7 @@ use crate::{
     domain::{Email, Role},
     http::error,
     limiter::Limiter,
+    metrics::Metrics,
 };
 use actix_web::{
     App,
@@ -36,6 +37,7 @@ macro_rules! app {
                     ..LimitsConfig::default()
                 })))
                 .app_data(Data::new(tokens()))
+                .app_data(Data::new(Metrics::default()))
                 .configure(error::configure)
                 .configure(routes),
         )

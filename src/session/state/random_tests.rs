@@ -353,7 +353,12 @@ impl World {
                     self.is_closed = true;
                     return;
                 }
-                Effect::Ping(_) | Effect::RoundTrip(_) | Effect::Unfollowed(_) | Effect::Hit(_) => {}
+                Effect::Ping(_)
+                | Effect::RoundTrip(_)
+                | Effect::Unfollowed(_)
+                | Effect::Hit(_)
+                | Effect::Failed(_)
+                | Effect::NotIdentified(_) => {}
             }
         }
     }

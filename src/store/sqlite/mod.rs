@@ -14,7 +14,12 @@ mod users;
 mod writer;
 
 use super::StoreError;
-use crate::{config::DatabaseConfig, domain::UnixMillis, private};
+use crate::{
+    config::DatabaseConfig,
+    domain::UnixMillis,
+    metrics::{Metrics, StoreOperation},
+    private,
+};
 use diesel::{Connection, ExpressionMethods, RunQueryDsl, SqliteConnection, connection::SimpleConnection, r2d2::Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use file::{FileConnection, Readers};
@@ -44,6 +49,7 @@ pub struct SqliteStore {
     reading: Arc<Semaphore>,
     patience: Duration,
     checked: Arc<Mutex<Option<Checked>>>,
+    metrics: Arc<Metrics>,
 }
 
 /// When it was tried last whether the store can write, and what came of it.
@@ -58,12 +64,21 @@ impl SqliteStore {
     /// # Errors
     /// When the address is not `sqlite://path`, the file cannot be opened, or a migration fails.
     pub fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        Self::open_measured(config, Arc::default())
+    }
+
+    /// The same, with commits and failures in `metrics`.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open_measured(config: &DatabaseConfig, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         migrate(config)?;
         let path = path_of(&config.url)?.to_owned();
         let busy_timeout_ms = config.busy_timeout_ms;
         let patience = Duration::from_millis(u64::from(busy_timeout_ms));
         let readers = Readers { path: path.clone(), busy_timeout_ms };
-        let writer = Writer::start(Box::new(move || FileConnection::open(&path, busy_timeout_ms)), patience)?;
+        let connect = Box::new(move || FileConnection::open(&path, busy_timeout_ms));
+        let writer = Writer::start(connect, patience, Arc::clone(&metrics))?;
         let patience = patience.max(MIN_READER_WAIT);
         let readers = Pool::builder()
             .max_size(config.readers)
@@ -71,7 +86,7 @@ impl SqliteStore {
             .build(readers)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let reading = Arc::new(Semaphore::new(config.readers as usize));
-        Ok(Self { writer, readers, reading, patience, checked: Arc::default() })
+        Ok(Self { writer, readers, reading, patience, checked: Arc::default(), metrics })
     }
 
     /// Whether the store can write. Those who ask in quick succession share one try: anybody may ask, and each try is a
@@ -101,18 +116,25 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
     {
+        self.ask_reader(query).await.inspect_err(|error| self.count(StoreOperation::Read, error))
+    }
+
+    async fn ask_reader<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
+    {
         let place = match tokio::time::timeout(self.patience, Arc::clone(&self.reading).acquire_owned()).await {
             Ok(Ok(place)) => place,
             Ok(Err(_)) | Err(_) => return Err(StoreError::Unavailable("every reader is busy".to_owned())),
         };
         let readers = self.readers.clone();
-        tokio::task::spawn_blocking(move || {
+        let answer = tokio::task::spawn_blocking(move || {
             let _place = place;
             let mut connection = readers.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
             query(&mut connection.connection)
-        })
-        .await
-        .map_err(|error| StoreError::Unavailable(error.to_string()))?
+        });
+        answer.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
     /// Runs `change` on the writer in a transaction of its own; ready when it is on disk.
@@ -121,7 +143,14 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.writer.write(change).await
+        self.writer.write(change).await.inspect_err(|error| self.count(StoreOperation::Write, error))
+    }
+
+    /// That something is not there, or somebody else's, is an answer and no failure.
+    fn count(&self, operation: StoreOperation, error: &StoreError) {
+        if matches!(error, StoreError::Unavailable(_) | StoreError::Corrupt(_)) {
+            self.metrics.store_errors.increment(operation);
+        }
     }
 }
 

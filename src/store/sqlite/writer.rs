@@ -6,12 +6,15 @@
 //! A `SyncArbiter` actor would take one message a transaction: it cannot look at what else waits in its mailbox.
 
 use super::file::FileConnection;
-use crate::store::StoreError;
+use crate::{metrics::Metrics, store::StoreError};
 use diesel::{
     Connection, SqliteConnection,
     connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{
     mpsc::{self, error::SendTimeoutError},
     oneshot,
@@ -42,12 +45,12 @@ struct Waiting {
 impl Writer {
     /// Starts the thread. It ends when the last handle is dropped and the queue is empty. A change that could not begin
     /// within `patience` fails.
-    pub(super) fn start(connect: Connect, patience: Duration) -> Result<Self, StoreError> {
+    pub(super) fn start(connect: Connect, patience: Duration, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let connection = Some(connect()?);
         std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || WriterThread { connect, connection }.run(queue))
+            .spawn(move || WriterThread { connect, connection, metrics }.run(queue))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Self { jobs, patience })
     }
@@ -73,12 +76,14 @@ struct WriterThread {
     connect: Connect,
     /// `None` after trouble: SQLite may have rolled back by itself, and only a new connection knows where it stands.
     connection: Option<FileConnection>,
+    metrics: Arc<Metrics>,
 }
 
 impl WriterThread {
     fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
         let mut batch = Vec::with_capacity(BATCH);
         while !batch.is_empty() || queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+            let began = Instant::now();
             match self.begin(&batch) {
                 Ok(mut connection) => {
                     let committed = commit(&mut connection.connection, &mut batch);
@@ -86,6 +91,8 @@ impl WriterThread {
                         log::error!("the store could not take {} changes: {error}", batch.len());
                     } else {
                         self.connection = Some(connection);
+                        self.metrics.store_commit.record(began.elapsed());
+                        self.metrics.store_changes.add(batch.len() as u64);
                     }
                     for waiting in batch.drain(..) {
                         waiting.job.answer(&committed);

@@ -1,0 +1,208 @@
+//! `GET /metrics`: the page that Prometheus reads, for those who may.
+
+use super::{ErrorBody, client_address, require_operator};
+use crate::{
+    auth::Identity,
+    config::{MetricsConfig, parse_network},
+    limiter::Limiter,
+    metrics::{Format, LimitCount, Live, Metrics, SessionCount},
+    process::Process,
+    protocol::{ApiError, ErrorCode},
+    registry::{ConnectionManager, GetStats, RegistryStats},
+    workflow::{Recorder, Turns},
+};
+use actix::Addr;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, FORWARDED},
+    web,
+};
+use ipnet::IpNet;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/metrics").route(web::get().to(metrics)));
+}
+
+/// Who may scrape.
+pub struct ScrapeRules {
+    allowed_addresses: Vec<IpNet>,
+    /// Compared by its hash, so that how long it takes says nothing.
+    token_hash: Option<[u8; 32]>,
+}
+
+impl ScrapeRules {
+    pub fn new(config: &MetricsConfig) -> Self {
+        Self {
+            allowed_addresses: config.allowed_addresses.iter().filter_map(|text| parse_network(text)).collect(),
+            token_hash: config.token.as_ref().map(|token| hash(token.expose_secret())),
+        }
+    }
+
+    /// # Errors
+    /// `FORBIDDEN`.
+    fn check(&self, request: &HttpRequest, identity: Option<&Identity>) -> Result<(), ApiError> {
+        let may = self.is_allowed_address(request)
+            || self.has_token(request)
+            || identity.is_some_and(|identity| require_operator(identity).is_ok());
+        if may {
+            return Ok(());
+        }
+        let reason = "Metrics are for `metrics.allowed_addresses`, for who brings `metrics.token`, and for operators.";
+        Err(ApiError::new(ErrorCode::Forbidden, reason))
+    }
+
+    /// Whoever comes through a proxy that is not trusted comes from nowhere: the proxy's own address is mostly allowed.
+    fn is_allowed_address(&self, request: &HttpRequest) -> bool {
+        let client = client_address(request).to_canonical();
+        let is_forwarded = ["x-forwarded-for", "x-real-ip", FORWARDED.as_str()]
+            .iter()
+            .any(|header| request.headers().contains_key(*header));
+        let is_proxy = request.peer_addr().is_none_or(|peer| peer.ip().to_canonical() == client);
+        !(is_forwarded && is_proxy) && self.allowed_addresses.iter().any(|network| network.contains(&client))
+    }
+
+    fn has_token(&self, request: &HttpRequest) -> bool {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header.and_then(|value| value.strip_prefix("Bearer "));
+        self.token_hash.zip(token).is_some_and(|(known, token)| known == hash(token.trim()))
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+/// What the server counts and measures, for Prometheus.
+///
+/// As OpenMetrics, or in the older text format for who accepts only `text/plain`. Without a token for the addresses in
+/// `metrics.allowed_addresses`; else with `metrics.token` or the access token of an operator.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses(
+        (status = 200, description = "the metrics", content(
+            (String = "application/openmetrics-text"), (String = "text/plain"),
+        )),
+        (status = 403, description = "`FORBIDDEN`", body = ErrorBody),
+    ),
+    security((), ("bearer" = [])),
+)]
+#[expect(clippy::too_many_arguments, reason = "all that is known comes from those who know it")]
+async fn metrics(
+    request: HttpRequest,
+    identity: Result<Identity, ApiError>,
+    rules: web::Data<ScrapeRules>,
+    metrics: web::Data<Metrics>,
+    registry: web::Data<Addr<ConnectionManager>>,
+    turns: web::Data<Turns>,
+    limiter: web::Data<Limiter>,
+    recorder: web::Data<Recorder>,
+) -> Result<HttpResponse, ApiError> {
+    rules.check(&request, identity.as_ref().ok())?;
+    let stats = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
+    let live = live(&stats, &turns, &limiter, &recorder);
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (format, metrics) = (Format::accepted(accept), metrics.into_inner());
+    // Reading /proc and writing a page takes longer than a token may wait.
+    let page = web::block(move || metrics.expose(live, Process::statistics_of_this().ok(), format));
+    let page = page.await.map_err(|error| ApiError::internal(&error))?.map_err(|error| ApiError::internal(&error))?;
+    Ok(HttpResponse::Ok().content_type(format.content_type()).insert_header((CACHE_CONTROL, "no-store")).body(page))
+}
+
+fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Recorder) -> Live {
+    let sessions = stats.by_state.iter().map(|alike| SessionCount {
+        state: alike.state.as_str(),
+        dialect: alike.dialect,
+        sessions: alike.sessions,
+    });
+    let of_turns = turns.stats();
+    Live {
+        accepting: turns.check_open().is_ok(),
+        sessions: sessions.collect(),
+        users: stats.users,
+        sessions_opened: stats.opened,
+        sessions_stalled: stats.stalled,
+        tokens_sent: stats.tokens_sent,
+        bytes_waiting: stats.bytes_waiting,
+        turns_running: of_turns.running_turns,
+        max_running_turns: of_turns.max_running_turns,
+        turns_waiting: of_turns.waiting_turns,
+        turns_retained: of_turns.retained_turns,
+        turns_started: of_turns.started_turns,
+        answers_unstored: recorder.unstored(),
+        limits: limiter.hits().each().map(|(limit, hits)| LimitCount { limit, hits }).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::test_support::{tokens, user},
+        config::ServerConfig,
+        domain::{Role, UnixMillis},
+        limiter::client_addresses,
+    };
+    use actix_web::test::TestRequest;
+
+    const TOKEN: &str = "a-token-of-the-tests";
+
+    fn may(peer: &str, headers: &[(&'static str, &str)], trusted_proxies: &[&str], rules: &MetricsConfig) -> bool {
+        let trusted_proxies = trusted_proxies.iter().map(|text| (*text).to_owned()).collect();
+        let addresses = client_addresses(&ServerConfig { trusted_proxies, ..ServerConfig::default() });
+        let mut request = TestRequest::default()
+            .peer_addr((peer.parse::<std::net::IpAddr>().unwrap(), 1).into())
+            .app_data(web::Data::new(addresses));
+        for header in headers {
+            request = request.insert_header(*header);
+        }
+        ScrapeRules::new(rules).check(&request.to_http_request(), None).is_ok()
+    }
+
+    #[test]
+    fn by_default_only_this_host_may() {
+        let rules = MetricsConfig::default();
+        for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+            assert!(may(peer, &[], &[], &rules), "{peer}");
+        }
+        for peer in ["10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"] {
+            assert!(!may(peer, &[], &[], &rules), "{peer}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_on_this_host_opens_nothing_to_the_world() {
+        let rules = MetricsConfig::default();
+        for header in ["x-forwarded-for", "x-real-ip", "forwarded"] {
+            assert!(!may("127.0.0.1", &[(header, "203.0.113.9")], &[], &rules), "{header}");
+            assert!(!may("127.0.0.1", &[(header, "127.0.0.1")], &[], &rules), "{header}");
+        }
+        let through = |client| may("10.0.0.2", &[("x-forwarded-for", client)], &["10.0.0.2"], &rules);
+        assert!(through("127.0.0.1") && !through("203.0.113.9") && !through("unknown"));
+    }
+
+    #[test]
+    fn the_token_opens_from_anywhere() {
+        let rules = MetricsConfig { allowed_addresses: Vec::new(), token: Some(TOKEN.into()) };
+        let with = |header: &str| may("203.0.113.9", &[("authorization", header)], &[], &rules);
+        assert!(with(&format!("Bearer {TOKEN}")));
+        for wrong in ["", "Bearer", "Bearer ", TOKEN, "Bearer a-token-of-the-test", "Basic a-token-of-the-tests"] {
+            assert!(!with(wrong), "{wrong:?}");
+        }
+        assert!(!may("127.0.0.1", &[], &[], &rules), "no address is allowed");
+        let without = MetricsConfig { token: None, ..rules };
+        assert!(!may("203.0.113.9", &[("authorization", "Bearer ")], &[], &without));
+    }
+
+    #[test]
+    fn of_those_who_are_signed_in_only_operators_may() {
+        let rules = ScrapeRules::new(&MetricsConfig { allowed_addresses: Vec::new(), token: None });
+        let request = TestRequest::default().to_http_request();
+        for role in Role::ALL {
+            let token = tokens().issue_access(&user("ada@example.org", role), UnixMillis::now()).unwrap().token;
+            let identity = tokens().verify_access(&token).unwrap();
+            assert_eq!(rules.check(&request, Some(&identity)).is_ok(), role == Role::Operator, "{role}");
+        }
+    }
+}
