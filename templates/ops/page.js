@@ -264,7 +264,7 @@ const CHARTS = [
   { id: "process", title: "Process", show: bytes, series: [["memory_bytes", "resident"], ["cpu", "cores"]], fill: true, scales: ["y", "cpu"] },
 ];
 let columns = Object.fromEntries(COLUMNS.map((name) => [name, []]));
-let minutes = 15;
+let minutes = 5;
 
 function makeCards() {
   for (const chart of CHARTS) {
