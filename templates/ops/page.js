@@ -646,9 +646,8 @@ function showTurns(turns) {
     setText(node.line, "head " + (turn.head_seq ?? "–") + parts.map(([name, seq]) => " · " + name + " " + seq).join("") + (turn.lag ? " · lag " + turn.lag : ""));
     return node;
   });
-  if (nodes.length !== detail.turns.childElementCount || nodes.some((node, i) => detail.turns.children[i] !== node)) {
-    detail.turns.replaceChildren(...(nodes.length ? nodes : [el("p", { class: "soft" }, "No turn is running.")]));
-  }
+  if (!nodes.length) nodes.push(detail.noTurns ??= el("p", { class: "soft" }, "No turn is running."));
+  if (nodes.length !== detail.turns.childElementCount || nodes.some((node, i) => detail.turns.children[i] !== node)) detail.turns.replaceChildren(...nodes);
 }
 
 function turnNode(turn) {
