@@ -196,7 +196,7 @@ fn escape(text: &str, line: &mut String) {
 
 /// Whether a terminal or a reader could take it for something else than a character of the line: control characters,
 /// the line separators of Unicode, and what turns the direction of writing.
-fn breaks_a_line(c: char) -> bool {
+pub fn breaks_a_line(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -7,8 +7,10 @@ mod config;
 mod ingest;
 mod load;
 mod migrate;
+mod ops;
 mod password;
 mod serve;
+mod table;
 mod user;
 
 use crate::{
@@ -68,6 +70,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// See and steer a running server, as an operator
+    Ops(Box<ops::Command>),
     /// Put load on a running server, and measure what comes of it
     Load(Box<load::Command>),
 }
@@ -126,6 +130,7 @@ impl Cli {
             Some(Command::Ingest(command)) => block_on(command.run(&config, out)),
             Some(Command::User(command)) => block_on(command.run(&config, out)),
             Some(Command::Config(command)) => command.run(&config, out),
+            Some(Command::Ops(command)) => block_on(command.run(out)),
             Some(Command::Load(command)) => block_on(command.run(out)),
         }
     }

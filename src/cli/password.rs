@@ -12,27 +12,36 @@ const MAX_LINE_BYTES: u64 = 64 * 1024;
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct PasswordSource {
     /// Read the password from stdin, its first line, and do not ask for it
-    #[arg(long)]
+    #[arg(long, global = true)]
     password_stdin: bool,
 }
 
 impl PasswordSource {
+    /// A password that is there already: asked for once.
+    pub(super) fn read_known(self) -> Result<SecretString, CliError> {
+        if self.password_stdin {
+            first_line(&mut io::stdin().lock())
+        } else {
+            prompt("Password: ").map(SecretString::from)
+        }
+    }
+
     pub(super) fn read(self) -> Result<SecretString, CliError> {
         if self.password_stdin { first_line(&mut io::stdin().lock()) } else { ask() }
     }
 }
 
 fn ask() -> Result<SecretString, CliError> {
-    let prompt = |text: &str| {
-        rpassword::prompt_password(text).map_err(|error| {
-            CliError::Usage(format!("cannot ask for a password ({error}); pipe it to --password-stdin"))
-        })
-    };
     let password = prompt("Password: ")?;
     if prompt("Once more: ")? != password {
         return Err(CliError::Usage("the two passwords are not the same".to_owned()));
     }
     Ok(SecretString::from(password))
+}
+
+fn prompt(text: &str) -> Result<String, CliError> {
+    rpassword::prompt_password(text)
+        .map_err(|error| CliError::Usage(format!("cannot ask for a password ({error}); pipe it to --password-stdin")))
 }
 
 fn first_line(input: &mut dyn BufRead) -> Result<SecretString, CliError> {

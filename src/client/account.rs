@@ -1,6 +1,7 @@
 //! Who signs in: an account at the server, and tokens that are still good. Many connections may share one.
 
 use super::{ClientError, Connector, ServerError, connection::server_error};
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{io, time::Duration};
@@ -72,12 +73,48 @@ impl Account {
         Ok(tokens.access.clone())
     }
 
+    /// Asks the REST API in the name of this account. `path` is what follows `/api/v1/`, its query included; an answer
+    /// without a body is `null`.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses, or the access token has to be renewed and that fails.
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+        let token = self.access_token().await?;
+        let mut request = self.http.request(method, format!("{}/api/v1/{path}", self.base)).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let text = exchange(request, "answering").await?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).map_err(|error| ClientError::Protocol(error.to_string()))
+    }
+
     async fn with_tokens_of(connector: &Connector, route: &str, body: Value) -> Result<Self, ClientError> {
         let http = reqwest::Client::new();
         let base = connector.http_url();
         let tokens = Mutex::new(post(&http, &base, route, &body).await?);
         Ok(Self { http, base, tokens })
     }
+}
+
+/// The body of an answer that is no error.
+async fn exchange(request: reqwest::RequestBuilder, what: &'static str) -> Result<String, ClientError> {
+    let exchange = async {
+        let response = request.send().await?;
+        let status = response.status();
+        Ok::<_, reqwest::Error>((status, response.text().await?))
+    };
+    let (status, text) = timeout(TIMEOUT, exchange)
+        .await
+        .map_err(|_| ClientError::Timeout(what))?
+        .map_err(|error| ClientError::Connect(io::Error::other(error)))?;
+    if status.is_success() {
+        return Ok(text);
+    }
+    let error: ServerError = server_error(&text);
+    Err(ClientError::Refused { status: status.as_u16(), error })
 }
 
 async fn post(http: &reqwest::Client, base: &str, route: &str, body: &Value) -> Result<Tokens, ClientError> {
@@ -87,19 +124,7 @@ async fn post(http: &reqwest::Client, base: &str, route: &str, body: &Value) -> 
         refresh_token: String,
         expires_in: u64,
     }
-    let exchange = async {
-        let response = http.post(format!("{base}/api/v1/auth/{route}")).json(body).send().await?;
-        let status = response.status();
-        Ok::<_, reqwest::Error>((status, response.text().await?))
-    };
-    let (status, text) = timeout(TIMEOUT, exchange)
-        .await
-        .map_err(|_| ClientError::Timeout("signing in"))?
-        .map_err(|error| ClientError::Connect(io::Error::other(error)))?;
-    if !status.is_success() {
-        let error: ServerError = server_error(&text);
-        return Err(ClientError::Refused { status: status.as_u16(), error });
-    }
+    let text = exchange(http.post(format!("{base}/api/v1/auth/{route}")).json(body), "signing in").await?;
     let answer: Answer = serde_json::from_str(&text).map_err(|error| ClientError::Protocol(error.to_string()))?;
     let ends_at = Instant::now() + Duration::from_secs(answer.expires_in);
     Ok(Tokens { access: answer.access_token, renewal: Some(Renewal { refresh: answer.refresh_token, ends_at }) })

@@ -6,6 +6,7 @@ mod kick;
 mod notices;
 mod revocation;
 mod settings;
+mod shell;
 mod turns;
 
 use crate::harness::{TestApp, TestUser};
