@@ -10,6 +10,7 @@ use crate::{
     limiter::{self, Limiter, Origins},
     limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, REVOCATIONS_INTERVAL},
     metrics::Metrics,
+    ops::{Feed, OpsContext},
     protocol::ErrorCode,
     provider,
     registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits, TokensRevoked},
@@ -47,6 +48,7 @@ pub struct Application {
     drain_timeout: Duration,
     limiter: Arc<Limiter>,
     recorder: Arc<Recorder>,
+    feed: Arc<Feed>,
 }
 
 /// Stops a server, and looks at it from outside.
@@ -126,6 +128,7 @@ impl Application {
             registry: registry.clone(),
             metrics: Arc::clone(&metrics),
         });
+        let feed = Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics));
         let rules = QuestionRules {
             max_message_chars: config.session.max_message_chars,
             script: (config.provider.kind == ProviderKind::Scripted).then_some(config.provider.scripted),
@@ -149,6 +152,7 @@ impl Application {
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
         let (data_of_drain, in_flight) = (Data::from(Arc::clone(&drain)), Data::new(http::InFlight::default()));
         let (requests, accounts_to_ask) = (in_flight.clone(), accounts.clone());
+        let feed_to_run = Arc::clone(&feed);
         let factory = move || {
             // A workflow for each worker thread: a turn then runs on the thread of its session, and a token need not
             // wake another core.
@@ -161,6 +165,14 @@ impl Application {
                 rules,
                 registry: data_of_registry.get_ref().clone(),
                 workflow: workflow.clone(),
+            };
+            let ops = OpsContext {
+                feed: Arc::clone(&feed),
+                registry: data_of_registry.get_ref().clone(),
+                tokens: tokens.clone(),
+                limiter: Arc::clone(&limiter),
+                audit: Arc::clone(&audit),
+                session: Arc::clone(&session_config),
             };
             App::new()
                 .wrap(from_fn(http::count_requests))
@@ -181,6 +193,7 @@ impl Application {
                 .app_data(Data::new(rules))
                 .app_data(Data::new(workflow))
                 .app_data(Data::new(session))
+                .app_data(Data::new(ops))
                 .app_data(data_of_limiter.clone())
                 .app_data(data_of_metrics.clone())
                 .app_data(data_of_recorder.clone())
@@ -214,6 +227,7 @@ impl Application {
             drain_timeout,
             limiter: limiter_to_sweep,
             recorder,
+            feed: feed_to_run,
         })
     }
 
@@ -253,6 +267,7 @@ impl Application {
         });
         actix::spawn(Arc::clone(&self.recorder).run());
         actix::spawn(Arc::clone(&self.recorder).maintain());
+        actix::spawn(Feed::run(Arc::downgrade(&self.feed)));
         let served = self.server.await;
         // The turns that were running ended with the worker threads.
         self.recorder.store_again().await;

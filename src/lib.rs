@@ -13,6 +13,7 @@ pub mod limits;
 pub mod load;
 pub mod logging;
 pub mod metrics;
+pub mod ops;
 mod private;
 pub mod process;
 pub mod protocol;

@@ -77,6 +77,14 @@ pub const MAX_OPERATOR_TEXT_CHARS: usize = 1_000;
 pub const MAX_CLOSE_TEXT_BYTES: usize = 123;
 /// Users that the statistics name, those with the most sessions first.
 pub const MAX_USERS_IN_STATS: usize = 100;
+/// Operators' sockets that are signed in at once, in the whole server.
+pub const MAX_OPS_SOCKETS: usize = 32;
+/// The largest frame of an operator's page; the token is the largest thing in one.
+pub const MAX_OPS_FRAME_BYTES: usize = 16 * 1024;
+/// Samples that the operators' charts go back: one each second.
+pub const OPS_HISTORY_SAMPLES: usize = 15 * 60;
+/// Shapes of frames of one connection that wait for those who watch it; the oldest make room.
+pub const MAX_WATCHED_FRAMES: usize = 200;
 /// What is kept of a client's `User-Agent`, in characters.
 pub const MAX_USER_AGENT_CHARS: usize = 200;
 

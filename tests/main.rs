@@ -17,6 +17,7 @@ mod limits;
 mod load;
 mod metrics;
 mod operations;
+mod ops;
 mod program;
 mod provider;
 mod reliability;

@@ -8,13 +8,13 @@ use switchboard::protocol::{ClientFrame, ErrorCode};
 const DOC: &str = include_str!("../docs/WEBSOCKET.md");
 
 /// A fenced block of code, and the line of text before it, which may name it.
-struct Fence<'a> {
+pub struct Fence<'a> {
     before: &'a str,
-    language: &'a str,
-    code: &'a str,
+    pub language: &'a str,
+    pub code: &'a str,
 }
 
-fn fences(text: &str) -> Vec<Fence<'_>> {
+pub fn fences(text: &str) -> Vec<Fence<'_>> {
     let mut fences = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("\n```") {

@@ -20,6 +20,7 @@ mod metrics;
 mod notices;
 mod openapi;
 mod operator_text;
+mod ops;
 mod page;
 mod pages;
 mod query;
@@ -45,6 +46,7 @@ use actix_web::web;
 /// Mounts every route. The services that the handlers name come as `web::Data`.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.configure(ws::routes)
+        .configure(ops::routes)
         .configure(chat::routes)
         .configure(conversations::routes)
         .configure(auth::routes)

@@ -21,7 +21,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 }
 
 #[derive(Deserialize)]
-struct Proof {
+pub(super) struct Proof {
     token: Option<String>,
     ticket: Option<String>,
 }
@@ -62,7 +62,7 @@ async fn chat(
 
 /// Refuses pages of other origins: a browser would open the socket for them, with whatever the visitor's network allows.
 /// Who sends no `Origin` is no browser.
-fn check_origin(request: &HttpRequest, origins: &Origins) -> Result<(), ApiError> {
+pub(super) fn check_origin(request: &HttpRequest, origins: &Origins) -> Result<(), ApiError> {
     let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     match header(ORIGIN) {
         Some(origin) if !origins.allows(origin, header(HOST)) => Err(ApiError::new(
@@ -74,7 +74,7 @@ fn check_origin(request: &HttpRequest, origins: &Origins) -> Result<(), ApiError
 }
 
 /// The first proof that the request holds. A proof that fails leaves the socket open for another try.
-fn authenticate(
+pub(super) fn authenticate(
     request: &HttpRequest,
     proof: Proof,
     subprotocol_token: Option<&str>,

@@ -59,6 +59,13 @@ macro_rules! limits {
             $($field: AtomicU64,)*
         }
 
+        impl LimitHits {
+            /// Of all limits together.
+            pub const fn total(&self) -> u64 {
+                0 $(+ self.$field)*
+            }
+        }
+
         impl Counters {
             fn of(&self, limit: Limit) -> &AtomicU64 {
                 match limit { $(Limit::$variant => &self.$field),* }

@@ -97,27 +97,39 @@ impl ClientFrame {
     /// # Errors
     /// `INVALID_JSON` with line and column, `INVALID_FIELD` with the field's path, or `UNKNOWN_TYPE`.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| invalid_json(&error))?;
-        let Value::Object(fields) = &value else {
-            return Err(ApiError::new(ErrorCode::InvalidJson, "a frame must be one JSON object"));
-        };
-        let frame_type = match fields.get("type") {
-            Some(Value::String(name)) => name.clone(),
-            Some(_) => return Err(ApiError::invalid_field("type", "must be a string")),
-            None => return Err(ApiError::invalid_field("type", "is missing")),
-        };
+        let (frame_type, value) = parse_type(text)?;
         match frame_type.as_str() {
             "auth" => fields_of(value).map(Self::Auth),
             "message" => fields_of(value).map(Self::Message),
             "resume" => fields_of(value).map(Self::Resume),
             "cancel" => fields_of(value).map(Self::Cancel),
             "ping" => fields_of(value).map(Self::Ping),
-            other => {
-                let shown: String = other.chars().take(40).collect();
-                Err(ApiError::new(ErrorCode::UnknownType, format!("`type` {shown:?} is not in this protocol")))
-            }
+            other => Err(unknown_type(other)),
         }
     }
+}
+
+/// The type of a frame, and all of it.
+///
+/// # Errors
+/// `INVALID_JSON` with line and column, or `INVALID_FIELD`.
+pub fn parse_type(text: &str) -> Result<(String, Value), ApiError> {
+    let value: Value = serde_json::from_str(text).map_err(|error| invalid_json(&error))?;
+    let Value::Object(fields) = &value else {
+        return Err(ApiError::new(ErrorCode::InvalidJson, "a frame must be one JSON object"));
+    };
+    let frame_type = match fields.get("type") {
+        Some(Value::String(name)) => name.clone(),
+        Some(_) => return Err(ApiError::invalid_field("type", "must be a string")),
+        None => return Err(ApiError::invalid_field("type", "is missing")),
+    };
+    Ok((frame_type, value))
+}
+
+/// A frame whose type is none of those that are known here.
+pub fn unknown_type(name: &str) -> ApiError {
+    let shown: String = name.chars().take(40).collect();
+    ApiError::new(ErrorCode::UnknownType, format!("`type` {shown:?} is not in this protocol"))
 }
 
 fn invalid_json(error: &serde_json::Error) -> ApiError {
@@ -127,7 +139,11 @@ fn invalid_json(error: &serde_json::Error) -> ApiError {
     )
 }
 
-fn fields_of<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+/// The fields of a frame.
+///
+/// # Errors
+/// `INVALID_FIELD` with the field's path.
+pub fn fields_of<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         // It may repeat the value that is wrong.
         let mut reason = error.inner().to_string();

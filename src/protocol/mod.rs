@@ -11,7 +11,9 @@ mod json_depth;
 mod server_frame;
 
 pub use api_error::ApiError;
-pub use client_frame::{AuthFrame, CancelFrame, ClientFrame, MessageFrame, PingFrame, ResumeFrame};
+pub use client_frame::{
+    AuthFrame, CancelFrame, ClientFrame, MessageFrame, PingFrame, ResumeFrame, fields_of, parse_type, unknown_type,
+};
 pub use close_reason::CloseReason;
 pub use dialect::{Dialect, Offer};
 pub use error_code::ErrorCode;

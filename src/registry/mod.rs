@@ -7,6 +7,7 @@ mod drain;
 mod query;
 mod stall;
 mod state;
+mod tap;
 mod view;
 mod vitals;
 
@@ -18,5 +19,6 @@ pub use drain::{Drain, DrainOrders};
 pub use query::{ConnectionQuery, Order, SortKey};
 pub use stall::StallLimits;
 pub use state::{DialectSessions, RegistryStats, StateSessions, UserSessions};
+pub use tap::{Direction, FrameShape, NewFrames, Tap, TapWatch};
 pub use view::{ConnectedUser, ConnectionState, ConnectionView, ConnectionsPage, TurnView};
 pub use vitals::Vitals;

@@ -1,5 +1,6 @@
 //! What is known of a live session from outside, without asking it: a session whose reader has stopped answers nothing.
 
+use super::Tap;
 use crate::{
     auth::Identity,
     domain::{SessionId, UnixMillis, UserId},
@@ -33,6 +34,7 @@ pub struct Vitals {
     bytes_sent: AtomicU64,
     tokens_sent: AtomicU64,
     asks: AtomicU64,
+    tap: Tap,
     holds_back: AtomicBool,
     violations: AtomicU32,
     /// How long the last ping took, in microseconds; 0 before the first.
@@ -66,6 +68,7 @@ impl Vitals {
             bytes_sent: AtomicU64::default(),
             tokens_sent: AtomicU64::default(),
             asks: AtomicU64::default(),
+            tap: Tap::default(),
             holds_back: AtomicBool::default(),
             violations: AtomicU32::default(),
             round_trip_us: AtomicU32::default(),
@@ -83,6 +86,11 @@ impl Vitals {
         self.frames_sent.fetch_add(1, Relaxed);
         self.bytes_sent.fetch_add(bytes as u64, Relaxed);
         self.tokens_sent.fetch_add(u64::from(tokens), Relaxed);
+    }
+
+    /// Where the shapes of its frames can be watched.
+    pub const fn tap(&self) -> &Tap {
+        &self.tap
     }
 
     pub fn set_identity(&self, identity: Arc<Identity>) {

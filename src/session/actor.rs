@@ -19,7 +19,7 @@ use crate::{
     limits::SESSION_ROOM_BYTES,
     metrics::{AuthWay, Goodbye, Metrics, Surface},
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
-    registry::{ConnectionManager, Registration, SessionCommand, Vitals},
+    registry::{ConnectionManager, Direction, Registration, SessionCommand, Vitals},
     turn::{Mailbox, Outgoing, TurnEvent},
     workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, Workflow},
 };
@@ -200,9 +200,13 @@ impl ChatSession {
         match effect {
             Effect::Send(outgoing) => {
                 self.vitals.sent_frame(now.unix, outgoing.frame.len(), outgoing.tokens);
+                self.vitals.tap().text(Direction::Out, &outgoing.frame);
                 ctx.text(outgoing.frame);
             }
-            Effect::Ping(payload) => ctx.ping(&payload),
+            Effect::Ping(payload) => {
+                self.vitals.tap().control(Direction::Out, "ping", payload.len());
+                ctx.ping(&payload);
+            }
             Effect::RoundTrip(took) => self.vitals.set_round_trip(took),
             Effect::Close(reason) => self.close(reason, ctx),
             Effect::Hit(limit) => {
@@ -289,9 +293,9 @@ impl ChatSession {
             }
             let code = reason.code();
             log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
-            let description = Some(text.to_owned());
+            self.vitals.tap().control(Direction::Out, "close", 2 + text.len());
             self.context.metrics.closed.increment(reason);
-            self.end(Some(ws::CloseReason { code: code.into(), description }), ctx);
+            self.end(Some(socket::goodbye(code, text)), ctx);
         }
     }
 
@@ -311,6 +315,7 @@ impl SocketHandler for ChatSession {
 
     fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
         self.vitals.received_frame(text.len());
+        self.vitals.tap().text(Direction::In, text);
         self.decide(ctx, |state, door, now, effects| state.on_text(text, now, door, effects));
     }
 
@@ -321,6 +326,7 @@ impl SocketHandler for ChatSession {
     }
 
     fn on_pong(&mut self, payload: &[u8], ctx: &mut Context) {
+        self.vitals.tap().control(Direction::In, "pong", payload.len());
         self.decide(ctx, |state, _, now, effects| state.on_pong(payload, now, effects));
     }
 

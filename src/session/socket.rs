@@ -13,6 +13,8 @@ use actix_web_actors::ws;
 use bytestring::ByteString;
 use futures_util::{Stream, stream::LocalBoxStream};
 
+pub use actix_web_actors::ws::CloseCode;
+
 pub type SocketContext<A> = ws::WebsocketContext<A>;
 /// What arrives at an actor behind a socket; its `StreamHandler` hands it to [`receive`].
 pub type Received = Result<ws::Message, ws::ProtocolError>;
@@ -68,6 +70,11 @@ where
     let mut response = ws::handshake_with_protocols(request, protocols)?;
     let sent = SocketContext::with_codec(actor, frames, Codec::new().max_size(max_bytes));
     Ok(response.streaming(outlet(Box::pin(sent))))
+}
+
+/// The close frame that tells a peer why.
+pub fn goodbye(code: u16, text: &str) -> ws::CloseReason {
+    ws::CloseReason { code: code.into(), description: Some(text.to_owned()) }
 }
 
 /// Takes what arrived.

@@ -1,4 +1,7 @@
-//! The page `/ws/test` in a real browser: `page.mjs` drives Chromium. Screenshots are left in `target/screenshots`.
+//! The pages in a real browser: `page.mjs` drives Chromium on `/ws/test`, `ops.mjs` on `/ops`. Screenshots are left in
+//! `target/screenshots`.
+
+mod ops;
 
 use crate::{
     clients::{app, repository},
@@ -12,10 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Runs a suite of `page.mjs`.
 pub async fn run_suite(app: &TestApp, suite: &str) {
+    run_script("page.mjs", &[&app.url, suite]).await;
+}
+
+async fn run_script(name: &str, arguments: &[&str]) {
     let packages = repository("tests/browser/node_modules/playwright-core");
     assert!(packages.exists(), "{} is missing: run .ci/install-test-tools.sh", packages.display());
     let mut command = Command::new("node");
-    command.arg(repository("tests/browser/page.mjs")).args([&app.url, suite]).kill_on_drop(true);
+    command.arg(repository("tests/browser").join(name)).args(arguments).kill_on_drop(true);
     let output = timeout(PATIENCE, command.output()).await.expect("it ends in time").expect("node starts");
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));

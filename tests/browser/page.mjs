@@ -6,27 +6,16 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { PHONE, axe, launch, screenshots } from "./chromium.mjs";
 import { CuttingProxy } from "./cutting_proxy.mjs";
 
 const base = new URL(process.argv[2] ?? "http://localhost:8000");
 const suite = process.argv[3] ?? "answers";
-const screenshots = fileURLToPath(new URL("../../target/screenshots", import.meta.url));
-const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const QUESTION = "What is the engine power?";
 const DESKTOP = { width: 1280, height: 800 };
-const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 const WAIT_MS = 20_000;
 
-mkdirSync(screenshots, { recursive: true });
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch();
 
 /** A new visitor: an own context, whose complaints and frames are collected. */
 async function visit({ url = base.href, ...options } = {}) {
@@ -78,13 +67,6 @@ const turn = (page, n) => page.locator(".turn").nth(n);
 async function answered({ page }, n = 0) {
   await turn(page, n).locator(".meta").waitFor();
   return turn(page, n).locator(".answer").innerText();
-}
-
-async function axe(page, where) {
-  await page.evaluate(axeSource);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));
-  const found = violations.map((v) => `${v.id} (${v.help}): ${v.nodes.map((n) => `${n.target} ${n.any[0]?.message ?? ""}`).join("; ")}`);
-  assert.deepEqual(found, [], `accessibility: ${where}`);
 }
 
 const answers = {

@@ -137,9 +137,14 @@ impl TestApp {
 
     /// A new account, signed in.
     pub async fn user(&self) -> TestUser {
+        self.user_called("Ada").await
+    }
+
+    /// A new account with this name, signed in.
+    pub async fn user_called(&self, name: &str) -> TestUser {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let email = format!("user{}@example.org", COUNT.fetch_add(1, Ordering::Relaxed));
-        let body = json!({"email": email, "password": PASSWORD, "name": "Ada"});
+        let body = json!({"email": email, "password": PASSWORD, "name": name});
         let (status, answer) = self.post("/api/v1/auth/register", None, &body).await;
         assert_eq!(status, 201, "{answer}");
         TestUser::from_answer(&answer)
@@ -254,6 +259,11 @@ impl TestApp {
     /// A connection that writes its own frames.
     pub async fn raw_socket(&self) -> RawSocket {
         RawSocket::connect(&self.url).await
+    }
+
+    /// An operators' socket that is yet to connect.
+    pub fn ops_socket(&self) -> SocketBuilder {
+        SocketBuilder::at(&self.url, "/ws/ops")
     }
 
     /// A socket that is yet to connect.

@@ -49,7 +49,12 @@ pub struct Transcript {
 
 impl SocketBuilder {
     pub fn new(url: &str) -> Self {
-        let url = format!("{}/ws/chat", url.replacen("http", "ws", 1));
+        Self::at(url, "/ws/chat")
+    }
+
+    /// Another WebSocket than the chat's.
+    pub fn at(url: &str, path: &str) -> Self {
+        let url = format!("{}{path}", url.replacen("http", "ws", 1));
         Self { request: url.into_client_request().unwrap(), receive_buffer: None }
     }
 

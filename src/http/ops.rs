@@ -1,0 +1,48 @@
+//! `GET /ws/ops`: the upgrade to an operator's socket.
+
+use super::{
+    client_address,
+    ws::{Proof, authenticate, check_origin},
+};
+use crate::{
+    auth::{Tickets, Tokens},
+    limiter::{Limit, Origins},
+    ops::{self, OpsContext, OpsOpening},
+    protocol::{ApiError, ErrorCode},
+};
+use actix_web::{HttpRequest, HttpResponse, http::header::SEC_WEBSOCKET_PROTOCOL, web};
+
+/// The subprotocol that may be offered, so that `bearer.<jwt>` can travel beside it.
+const SUBPROTOCOL: &str = "ops.v1";
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/ws/ops").route(web::get().to(ops)));
+}
+
+/// Also when the server drains: operators watch it, and may call it off.
+async fn ops(
+    request: HttpRequest,
+    payload: web::Payload,
+    web::Query(proof): web::Query<Proof>,
+    context: web::Data<OpsContext>,
+    tokens: web::Data<Tokens>,
+    tickets: web::Data<Tickets>,
+    origins: web::Data<Origins>,
+) -> Result<HttpResponse, actix_web::Error> {
+    check_origin(&request, &origins).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
+    let address_place = context.limiter.connect(client_address(&request))?;
+    let offered: Vec<&str> = request
+        .headers()
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    let echo = offered.contains(&SUBPROTOCOL).then_some(SUBPROTOCOL);
+    if !offered.is_empty() && echo.is_none() {
+        return Err(ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `ops.v1`, or none.").into());
+    }
+    let token = offered.iter().find_map(|offer| offer.strip_prefix("bearer."));
+    let opening = OpsOpening { auth: authenticate(&request, proof, token, &tokens, &tickets), address_place, echo };
+    ops::upgrade(&request, payload, context.as_ref().clone(), opening)
+}

@@ -1,0 +1,251 @@
+//! The `OpsSession` actor: one operator's WebSocket. It carries out what [`OpsState`] decides.
+//!
+//! It is polled only as the body of its response, and does nothing by itself but at its tick: a peer that reads slowly gets
+//! fewer samples, and nothing waits for it.
+
+use super::{
+    feed::{Feed, OpsPlace},
+    frames::ViewFrame,
+    state::{Moment, OpsDoor, OpsEffect, OpsState, TICK},
+};
+use crate::{
+    auth::{Identity, Tokens},
+    config::SessionConfig,
+    domain::{AuditEntry, SessionId, UnixMillis},
+    limiter::{AddressPlace, Limiter},
+    limits::MAX_OPS_FRAME_BYTES,
+    protocol::{ApiError, CloseReason},
+    registry::{ConnectionManager, FindSession, ListSessions, TapWatch},
+    session::{
+        Fragments,
+        socket::{self, CloseCode, Received, SocketContext, SocketHandler},
+    },
+    steering::Audit,
+};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, StreamHandler, WrapFuture};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Bytes, Data, Payload},
+};
+use bytestring::ByteString;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::broadcast::{self, error::TryRecvError};
+
+/// What all operators' sockets of a worker share.
+#[derive(Clone)]
+pub struct OpsContext {
+    pub feed: Arc<Feed>,
+    pub registry: Addr<ConnectionManager>,
+    pub tokens: Data<Tokens>,
+    pub limiter: Arc<Limiter>,
+    pub audit: Arc<Audit>,
+    pub session: Arc<SessionConfig>,
+}
+
+/// Who opens a socket.
+pub struct OpsOpening {
+    /// What became of the proof in the request, when there was one.
+    pub auth: Option<Result<Identity, ApiError>>,
+    pub address_place: AddressPlace,
+    /// The subprotocol to echo.
+    pub echo: Option<&'static str>,
+}
+
+pub struct OpsSession {
+    context: OpsContext,
+    state: OpsState,
+    auth: Option<Result<Identity, ApiError>>,
+    fragments: Fragments,
+    watch: Option<TapWatch>,
+    /// From the first sign-in on.
+    news: Option<broadcast::Receiver<Arc<AuditEntry>>>,
+    /// When the `stats` that were sent last were read.
+    stats_at: UnixMillis,
+    is_open: bool,
+    /// Held as long as the socket.
+    _address_place: AddressPlace,
+}
+
+type Context = SocketContext<OpsSession>;
+
+/// Answers an upgrade request with an operator's socket.
+///
+/// # Errors
+/// When the request is no WebSocket handshake.
+pub fn upgrade(
+    request: &HttpRequest,
+    payload: Payload,
+    context: OpsContext,
+    OpsOpening { auth, address_place, echo }: OpsOpening,
+) -> Result<HttpResponse, actix_web::Error> {
+    let deadline = Duration::from_secs(context.session.auth_deadline_s);
+    let session = OpsSession {
+        state: OpsState::new(&context.limiter.limits(), deadline, Moment::now()),
+        context,
+        auth,
+        fragments: Fragments::of_text(MAX_OPS_FRAME_BYTES),
+        watch: None,
+        news: None,
+        stats_at: UnixMillis::default(),
+        is_open: true,
+        _address_place: address_place,
+    };
+    let echo: Vec<&str> = echo.into_iter().collect();
+    socket::start(session, request, payload, &echo, |frames| frames)
+}
+
+impl Actor for OpsSession {
+    type Context = Context;
+
+    fn started(&mut self, ctx: &mut Context) {
+        if let Some(outcome) = self.auth.take() {
+            self.decide(ctx, |state, door, effects| state.on_auth(outcome, Moment::now(), door, effects));
+        }
+        self.tick_later(ctx);
+    }
+}
+
+impl OpsDoor for OpsContext {
+    fn verify(&self, token: &str) -> Result<Identity, ApiError> {
+        self.tokens.verify_access(token)
+    }
+
+    fn admit(&self) -> Option<OpsPlace> {
+        self.feed.claim()
+    }
+
+    fn is_revoked(&self, identity: &Identity) -> bool {
+        self.tokens.check_revoked(identity).is_err()
+    }
+}
+
+impl OpsSession {
+    /// Not an interval: one that was missed would be made up for.
+    fn tick_later(&self, ctx: &mut Context) {
+        ctx.run_later(TICK, |session, ctx| {
+            session.decide(ctx, |state, door, effects| state.on_tick(Moment::now(), door, effects));
+            session.tick_later(ctx);
+        });
+    }
+
+    /// Lets the state decide, and carries out what it decided.
+    fn decide(&mut self, ctx: &mut Context, decision: impl FnOnce(&mut OpsState, &OpsContext, &mut Vec<OpsEffect>)) {
+        let mut effects = Vec::new();
+        decision(&mut self.state, &self.context, &mut effects);
+        for effect in effects {
+            if !self.is_open {
+                break;
+            }
+            self.carry_out(effect, ctx);
+        }
+    }
+
+    fn carry_out(&mut self, effect: OpsEffect, ctx: &mut Context) {
+        match effect {
+            OpsEffect::Send(frame) => ctx.text(frame),
+            OpsEffect::Close(reason) => self.close(reason, ctx),
+            OpsEffect::Hit(limit) => self.context.limiter.hit(limit),
+            OpsEffect::SendHistory => {
+                self.news.get_or_insert_with(|| self.context.audit.news());
+                ctx.text(self.context.feed.history());
+            }
+            OpsEffect::SendStats => {
+                if let Some(stats) = self.context.feed.stats().filter(|stats| stats.at != self.stats_at) {
+                    self.stats_at = stats.at;
+                    ctx.text(stats.frame);
+                }
+            }
+            OpsEffect::AskForRows(view) => self.ask_for_rows(view, ctx),
+            OpsEffect::AskForConnection(id) => self.ask_for_connection(id, ctx),
+            OpsEffect::Unwatch => self.watch = None,
+            OpsEffect::SendAudit => {
+                let entries = self.news.as_mut().map(newest).unwrap_or_default();
+                self.decide(ctx, |state, _, effects| state.on_audit(&entries, effects));
+            }
+            OpsEffect::SendFrames(id) => {
+                if let Some(taken) = self.watch.as_mut().map(TapWatch::take) {
+                    self.decide(ctx, |state, _, effects| state.on_frames(id, &taken, effects));
+                }
+            }
+        }
+    }
+
+    fn ask_for_rows(&self, ViewFrame { id, query }: ViewFrame, ctx: &mut Context) {
+        let answer = self.context.registry.send(ListSessions(query));
+        ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| match answer {
+            Ok(page) => session.decide(ctx, |state, _, effects| state.on_rows(id, &page, effects)),
+            Err(_) => session.close(CloseReason::GoingAway, ctx),
+        }));
+    }
+
+    fn ask_for_connection(&self, id: SessionId, ctx: &mut Context) {
+        let answer = self.context.registry.send(FindSession(id));
+        ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| {
+            let found = answer.ok().flatten();
+            session.decide(ctx, |state, _, effects| {
+                state.on_connection(id, found.as_ref().map(|found| &found.view), effects);
+            });
+            match found {
+                Some(found) if session.state.watches(id) => {
+                    session.watch.get_or_insert_with(|| TapWatch::new(found.vitals));
+                }
+                _ => {}
+            }
+        }));
+    }
+}
+
+/// What came since the last look. What there was no room for is in the audit itself.
+fn newest(news: &mut broadcast::Receiver<Arc<AuditEntry>>) -> Vec<Arc<AuditEntry>> {
+    let mut entries = Vec::new();
+    loop {
+        match news.try_recv() {
+            Ok(entry) => entries.push(entry),
+            Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return entries,
+        }
+    }
+}
+
+impl SocketHandler for OpsSession {
+    fn fragments(&mut self) -> &mut Fragments {
+        &mut self.fragments
+    }
+
+    fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
+        self.decide(ctx, |state, door, effects| state.on_text(text, Moment::now(), door, effects));
+    }
+
+    fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {
+        self.close(CloseReason::UnsupportedData, ctx);
+    }
+
+    fn on_other_frame(&mut self, ctx: &mut Context) -> bool {
+        let mut answer = false;
+        self.decide(ctx, |state, _, effects| answer = state.on_other_frame(effects));
+        answer
+    }
+
+    fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
+        if self.is_open {
+            self.is_open = false;
+            log::info!(code = reason.code(); "closing an operator's socket: {}", reason.text());
+            ctx.close(Some(socket::goodbye(reason.code(), reason.text())));
+            ctx.stop();
+        }
+    }
+
+    fn on_goodbye(&mut self, code: Option<CloseCode>, ctx: &mut Context) {
+        if self.is_open {
+            self.is_open = false;
+            ctx.close(code.map(Into::into));
+            ctx.stop();
+        }
+    }
+}
+
+impl StreamHandler<Received> for OpsSession {
+    fn handle(&mut self, received: Received, ctx: &mut Context) {
+        socket::receive(self, received, ctx);
+    }
+}

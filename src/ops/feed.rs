@@ -1,0 +1,157 @@
+//! What all operators' sockets show of the server as a whole: read once a second, however many of them there are, and kept
+//! for some minutes, so that a page that opens has charts at once.
+
+use super::{
+    frames::{HistoryFrame, OpsServerFrame, StatsFrame, Totals},
+    history::{History, Reading},
+};
+use crate::{
+    domain::UnixMillis,
+    limiter::Limiter,
+    limits::MAX_OPS_SOCKETS,
+    metrics::{Bucket, Metrics},
+    process::Process,
+    protocol::Dialect,
+    registry::{ConnectionManager, GetStats},
+    workflow::Turns,
+};
+use actix::Addr;
+use bytestring::ByteString;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::MissedTickBehavior,
+};
+
+/// The place of an operator's socket; dropping it gives it back.
+#[derive(Debug)]
+pub struct OpsPlace(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+pub struct Feed {
+    registry: Addr<ConnectionManager>,
+    turns: Arc<Turns>,
+    limiter: Arc<Limiter>,
+    metrics: Arc<Metrics>,
+    process: Process,
+    started_at: UnixMillis,
+    places: Arc<Semaphore>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    history: History,
+    /// The `stats` frame of the last second, encoded once for all.
+    stats: Option<Stats>,
+}
+
+/// A `stats` frame.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    pub at: UnixMillis,
+    pub frame: ByteString,
+}
+
+impl Feed {
+    pub fn new(
+        registry: Addr<ConnectionManager>,
+        turns: Arc<Turns>,
+        limiter: Arc<Limiter>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            registry,
+            turns,
+            limiter,
+            metrics,
+            process: Process::this(),
+            started_at: UnixMillis::now(),
+            places: Arc::new(Semaphore::new(MAX_OPS_SOCKETS)),
+            kept: Mutex::default(),
+        })
+    }
+
+    /// Reads once a second, as long as the feed is there.
+    pub async fn run(feed: Weak<Self>) {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(feed) = feed.upgrade() else { return };
+            feed.read().await;
+        }
+    }
+
+    async fn read(&self) {
+        // A registry that is gone belongs to a server that stops.
+        let Ok(connections) = self.registry.send(GetStats).await else { return };
+        let (turns, counted, limits) = (self.turns.stats(), self.metrics.snapshot(), self.limiter.hits());
+        let of_dialect = |dialect| {
+            let found = connections.by_dialect.iter().find(|counted| counted.dialect == dialect);
+            found.map_or(0, |counted| counted.sessions)
+        };
+        let totals = Totals {
+            started_at_ms: self.started_at,
+            draining: self.turns.check_open().is_err(),
+            sessions_v1: of_dialect(Dialect::V1),
+            sessions_v2: of_dialect(Dialect::V2),
+            stalled: connections.stalled,
+            opened: connections.opened,
+            turns: turns.started_turns,
+            tokens: connections.tokens_sent,
+            errors: counted.errors,
+            refused: limits.total(),
+        };
+        let usage = self.process.usage().unwrap_or_default();
+        let bucket = |bucket: Bucket| (bucket.up_to_s.map_or(f64::INFINITY, |bound| bound * 1_000.0), bucket.count);
+        let reading = Reading {
+            at_ms: UnixMillis::now(),
+            sessions: connections.sessions,
+            authenticated: connections.authenticated,
+            users: connections.users,
+            behind: connections.behind,
+            running_turns: turns.running_turns,
+            waiting_turns: turns.waiting_turns,
+            opened: connections.opened,
+            closed: connections.closed,
+            turns: turns.started_turns,
+            tokens: connections.tokens_sent,
+            errors: counted.errors,
+            first_tokens: counted.first_token.into_iter().map(bucket).collect(),
+            cpu_ms: u64::try_from(usage.cpu.as_millis()).unwrap_or(u64::MAX),
+            memory_bytes: usage.resident,
+        };
+        let mut kept = self.lock();
+        let sample = kept.history.push(reading);
+        let (at, frame) = (sample.at_ms, OpsServerFrame::Stats(StatsFrame { sample, totals: &totals }).encode());
+        kept.stats = Some(Stats { at, frame });
+    }
+
+    /// The last second; none in the first one.
+    pub fn stats(&self) -> Option<Stats> {
+        self.lock().stats.clone()
+    }
+
+    /// The `history` frame.
+    pub fn history(&self) -> ByteString {
+        let samples = self.lock().history.columns();
+        OpsServerFrame::History(HistoryFrame { samples: &samples }).encode()
+    }
+
+    /// A place for one more operator's socket; none when all are taken.
+    pub fn claim(&self) -> Option<OpsPlace> {
+        Self::claim_of(&self.places)
+    }
+
+    pub(super) fn claim_of(places: &Arc<Semaphore>) -> Option<OpsPlace> {
+        Arc::clone(places).try_acquire_owned().ok().map(OpsPlace)
+    }
+
+    /// A reading is whole at any time, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,322 @@
+//! What an operator's socket has proved and wants to see. Frames, results and the clock go in, effects come out.
+
+use super::{
+    OpsPlace,
+    frames::{
+        AuditFrame, ConnectionFrame, FramesFrame, OpsClientFrame, OpsServerFrame, RowsFrame, ViewFrame, WatchFrame,
+    },
+};
+use crate::{
+    auth::Identity,
+    config::LimitsConfig,
+    domain::{AuditEntry, Role, SessionId, UnixMillis},
+    limiter::{FrameBudget, FrameVerdict, Limit},
+    limits::{AUTH_EXPIRING_NOTICE_S, MAX_AUTH_FAILURES},
+    protocol::{
+        ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CloseReason, ErrorCode, ErrorFrame, ErrorSubject,
+        UserView, check_json_depth,
+    },
+    registry::{ConnectionView, ConnectionsPage, NewFrames},
+};
+use bytestring::ByteString;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Between two [`OpsState::on_tick`]: what comes in batches comes this often.
+pub const TICK: Duration = Duration::from_millis(250);
+/// Between two looks at the numbers, the rows and the watched connection.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Who may come in, and stay.
+pub trait OpsDoor {
+    /// # Errors
+    /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
+    fn verify(&self, token: &str) -> Result<Identity, ApiError>;
+
+    /// A place for one more operator; none when all are taken.
+    fn admit(&self) -> Option<OpsPlace>;
+
+    /// Whether somebody who came in may not stay.
+    fn is_revoked(&self, identity: &Identity) -> bool;
+}
+
+/// What the actor has to do.
+#[derive(Debug)]
+pub enum OpsEffect {
+    Send(ByteString),
+    Close(CloseReason),
+    /// A limit said no.
+    Hit(Limit),
+    /// Send the last minutes.
+    SendHistory,
+    /// Send the last second, if it was not sent yet.
+    SendStats,
+    /// Ask the registry for rows.
+    AskForRows(ViewFrame),
+    /// Ask the registry for the connection that is watched.
+    AskForConnection(SessionId),
+    /// Forget the connection that was watched before.
+    Unwatch,
+    /// Send what operators did since the last time.
+    SendAudit,
+    /// Send the frames that came since the last time.
+    SendFrames(SessionId),
+}
+
+pub struct OpsState {
+    auth: Auth,
+    auth_failures: u32,
+    auth_deadline: Instant,
+    budget: FrameBudget,
+    max_json_depth: usize,
+    view: Option<ViewFrame>,
+    /// The view has changed since it was asked for last.
+    view_changed: bool,
+    /// The registry was asked for rows and has not answered yet: one question at a time.
+    is_asking: bool,
+    watched: Option<SessionId>,
+    next_second: Instant,
+}
+
+enum Auth {
+    Nobody,
+    Operator {
+        identity: Identity,
+        expires_at: Instant,
+        told_of_expiry: bool,
+        /// Held as long as the socket.
+        place: OpsPlace,
+    },
+}
+
+/// A moment, on both clocks: timers run on the steady one, tokens end on the wall's.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub instant: Instant,
+    pub unix: UnixMillis,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), unix: UnixMillis::now() }
+    }
+}
+
+impl OpsState {
+    pub fn new(limits: &LimitsConfig, auth_deadline: Duration, now: Moment) -> Self {
+        Self {
+            auth: Auth::Nobody,
+            auth_failures: 0,
+            auth_deadline: now.instant + auth_deadline,
+            budget: FrameBudget::new(limits),
+            max_json_depth: limits.json_depth,
+            view: None,
+            view_changed: false,
+            is_asking: false,
+            watched: None,
+            next_second: now.instant + SECOND,
+        }
+    }
+
+    pub fn on_text(&mut self, text: &str, now: Moment, door: &impl OpsDoor, effects: &mut Vec<OpsEffect>) {
+        let frame = match self.take(text, effects) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return,
+            Err(error) => return send_error(&error, effects),
+        };
+        match (frame, &self.auth) {
+            (OpsClientFrame::Auth(AuthFrame { token }), _) => self.on_auth(door.verify(&token), now, door, effects),
+            (_, Auth::Nobody) => {
+                send_error(&ApiError::new(ErrorCode::AuthRequired, "authenticate first"), effects);
+            }
+            (OpsClientFrame::View(view), Auth::Operator { .. }) => {
+                self.view = Some(view);
+                self.view_changed = true;
+                self.ask(effects);
+            }
+            (OpsClientFrame::Watch(WatchFrame { connection_id }), Auth::Operator { .. }) => {
+                self.watched = connection_id;
+                effects.push(OpsEffect::Unwatch);
+                effects.extend(connection_id.map(OpsEffect::AskForConnection));
+            }
+        }
+    }
+
+    /// A frame that is no text, or not the whole of one. Whether it has to be answered.
+    pub fn on_other_frame(&self, effects: &mut Vec<OpsEffect>) -> bool {
+        self.charge(effects) == FrameVerdict::Allowed
+    }
+
+    fn take(&self, text: &str, effects: &mut Vec<OpsEffect>) -> Result<Option<OpsClientFrame>, ApiError> {
+        match self.charge(effects) {
+            FrameVerdict::Allowed => {}
+            FrameVerdict::Close => return Ok(None),
+            FrameVerdict::Refused(wait) => {
+                return Err(ApiError::rate_limited("You are sending too much. Please wait a moment.", wait));
+            }
+        }
+        check_json_depth(text.as_bytes(), self.max_json_depth)
+            .inspect_err(|_| effects.push(OpsEffect::Hit(Limit::JsonDepth)))?;
+        OpsClientFrame::parse(text).map(Some)
+    }
+
+    fn charge(&self, effects: &mut Vec<OpsEffect>) -> FrameVerdict {
+        let verdict = self.budget.charge();
+        match verdict {
+            FrameVerdict::Allowed => {}
+            FrameVerdict::Refused(_) => effects.push(OpsEffect::Hit(Limit::Frames)),
+            FrameVerdict::Close => {
+                effects.extend([OpsEffect::Hit(Limit::Violations), OpsEffect::Close(CloseReason::TooManyViolations)]);
+            }
+        }
+        verdict
+    }
+
+    /// A try to authenticate, by a frame or by the upgrade request, came to this.
+    pub fn on_auth(
+        &mut self,
+        outcome: Result<Identity, ApiError>,
+        now: Moment,
+        door: &impl OpsDoor,
+        effects: &mut Vec<OpsEffect>,
+    ) {
+        let outcome = outcome.and_then(|identity| match (&self.auth, identity.role) {
+            (_, Role::User | Role::Agent) => Err(ApiError::new(ErrorCode::Forbidden, "Only operators may do this.")),
+            (Auth::Operator { identity: known, .. }, _) if known.user_id != identity.user_id => {
+                Err(ApiError::new(ErrorCode::InvalidToken, "this socket belongs to another user"))
+            }
+            _ if door.is_revoked(&identity) => Err(ApiError::new(ErrorCode::InvalidToken, "the token was revoked")),
+            _ => Ok(identity),
+        });
+        let identity = match outcome {
+            Ok(identity) => identity,
+            Err(error) => {
+                let frame = OpsServerFrame::AuthError(AuthError { message: &error.message, code: error.code });
+                effects.push(OpsEffect::Send(frame.encode()));
+                self.auth_failures += 1;
+                if self.auth_failures >= MAX_AUTH_FAILURES {
+                    effects.push(OpsEffect::Close(CloseReason::TooManyAuthFailures));
+                }
+                return;
+            }
+        };
+        let (place, is_first) = match std::mem::replace(&mut self.auth, Auth::Nobody) {
+            Auth::Operator { place, .. } => (place, false),
+            Auth::Nobody => {
+                let Some(place) = door.admit() else {
+                    let reason = "There are too many operators' pages open.";
+                    send_error(&ApiError::new(ErrorCode::TooManyConnections, reason), effects);
+                    return effects.push(OpsEffect::Close(CloseReason::TooManyConnections));
+                };
+                (place, true)
+            }
+        };
+        let frame = OpsServerFrame::AuthSuccess(AuthSuccess {
+            message: "Authenticated",
+            user: UserView { id: identity.user_id, email: &identity.email, name: &identity.name },
+            expires_at: identity.expires_at,
+        });
+        effects.push(OpsEffect::Send(frame.encode()));
+        if is_first {
+            effects.extend([OpsEffect::SendHistory, OpsEffect::SendStats]);
+        }
+        let life_ms = identity.expires_at.saturating_mul(1_000).saturating_sub(now.unix.0);
+        let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
+        self.auth_failures = 0;
+        self.auth = Auth::Operator { identity, expires_at, told_of_expiry: false, place };
+    }
+
+    /// Called every [`TICK`].
+    pub fn on_tick(&mut self, now: Moment, door: &impl OpsDoor, effects: &mut Vec<OpsEffect>) {
+        match &mut self.auth {
+            Auth::Nobody => {
+                if self.auth_deadline <= now.instant {
+                    effects.push(OpsEffect::Close(CloseReason::AuthDeadline));
+                }
+                return;
+            }
+            Auth::Operator { expires_at, .. } if *expires_at <= now.instant => {
+                return effects.push(OpsEffect::Close(CloseReason::AuthExpired));
+            }
+            Auth::Operator { identity, .. } if door.is_revoked(identity) => {
+                return effects.push(OpsEffect::Close(CloseReason::AuthExpired));
+            }
+            Auth::Operator { identity, expires_at, told_of_expiry, .. } => {
+                let left = expires_at.saturating_duration_since(now.instant);
+                if !*told_of_expiry && left.as_secs() < AUTH_EXPIRING_NOTICE_S.unsigned_abs() {
+                    *told_of_expiry = true;
+                    let expires_in = (identity.expires_at - now.unix.seconds()).max(0);
+                    effects.push(OpsEffect::Send(OpsServerFrame::AuthExpiring(AuthExpiring { expires_in }).encode()));
+                }
+            }
+        }
+        if self.next_second <= now.instant {
+            // Seconds that a slow reader missed are not made up for.
+            self.next_second = now.instant + SECOND - TICK / 2;
+            self.view_changed = self.view.is_some();
+            effects.extend([OpsEffect::SendStats, OpsEffect::SendAudit]);
+            effects.extend(self.watched.map(OpsEffect::AskForConnection));
+        }
+        self.ask(effects);
+        effects.extend(self.watched.map(OpsEffect::SendFrames));
+    }
+
+    fn ask(&mut self, effects: &mut Vec<OpsEffect>) {
+        if let Some(view) = &self.view
+            && self.view_changed
+            && !self.is_asking
+        {
+            self.is_asking = true;
+            self.view_changed = false;
+            effects.push(OpsEffect::AskForRows(view.clone()));
+        }
+    }
+
+    /// The registry answered with rows. A view that came meanwhile waits for the next tick, so that a page which asks all
+    /// the time costs the registry no more than that.
+    pub fn on_rows(&mut self, id: u32, page: &ConnectionsPage, effects: &mut Vec<OpsEffect>) {
+        self.is_asking = false;
+        let ConnectionsPage { connections, total, offset } = page;
+        let frame = RowsFrame { id, offset: *offset, total: *total, connections };
+        effects.push(OpsEffect::Send(OpsServerFrame::Connections(frame).encode()));
+    }
+
+    /// The registry answered with a connection, or says that it is gone.
+    pub fn on_connection(&self, id: SessionId, connection: Option<&ConnectionView>, effects: &mut Vec<OpsEffect>) {
+        if self.watched == Some(id) {
+            let frame = ConnectionFrame { connection_id: id, connection };
+            effects.push(OpsEffect::Send(OpsServerFrame::Connection(frame).encode()));
+        }
+    }
+
+    /// Operators did something.
+    pub fn on_audit(&self, entries: &[Arc<AuditEntry>], effects: &mut Vec<OpsEffect>) {
+        if !entries.is_empty() {
+            let entries = entries.iter().map(AsRef::as_ref).collect();
+            effects.push(OpsEffect::Send(OpsServerFrame::Audit(AuditFrame { entries }).encode()));
+        }
+    }
+
+    pub fn watches(&self, id: SessionId) -> bool {
+        self.watched == Some(id)
+    }
+
+    /// The frames that passed on the connection that is watched.
+    pub fn on_frames(&self, id: SessionId, NewFrames { frames, left_out }: &NewFrames, effects: &mut Vec<OpsEffect>) {
+        if self.watched == Some(id) && !frames.is_empty() {
+            let frame = FramesFrame { connection_id: id, frames, left_out: *left_out };
+            effects.push(OpsEffect::Send(OpsServerFrame::Frames(frame).encode()));
+        }
+    }
+}
+
+fn send_error(error: &ApiError, effects: &mut Vec<OpsEffect>) {
+    let about = ErrorSubject::default();
+    let frame = OpsServerFrame::Error(ErrorFrame::new(error, &about));
+    effects.push(OpsEffect::Send(frame.encode()));
+}
+
+#[cfg(test)]
+mod tests;

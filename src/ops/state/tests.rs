@@ -1,0 +1,224 @@
+//! An operator's socket without a socket.
+
+use super::*;
+use crate::{
+    domain::{DisplayName, Email, UserId},
+    ops::{Feed, OpsPlace},
+};
+use serde_json::{Value, json};
+use std::{cell::Cell, sync::Arc};
+use tokio::sync::Semaphore;
+
+/// Lets in whoever has a token that says so.
+struct Door {
+    places: Arc<Semaphore>,
+    revoked: Cell<bool>,
+    now: Moment,
+    user_id: UserId,
+}
+
+impl OpsDoor for Door {
+    fn verify(&self, token: &str) -> Result<Identity, ApiError> {
+        let (role, seconds) = match token.split_once(' ') {
+            Some(("operator", seconds)) => (Role::Operator, seconds),
+            Some(("user", seconds)) => (Role::User, seconds),
+            _ => return Err(ApiError::new(ErrorCode::InvalidToken, "no")),
+        };
+        Ok(Identity {
+            user_id: self.user_id,
+            email: Email::parse("ada@example.org").unwrap(),
+            name: DisplayName::parse("Ada").unwrap(),
+            role,
+            issued_at_ms: self.now.unix.0,
+            expires_at: self.now.unix.seconds() + seconds.parse::<i64>().unwrap(),
+        })
+    }
+
+    fn admit(&self) -> Option<OpsPlace> {
+        Feed::claim_of(&self.places)
+    }
+
+    fn is_revoked(&self, _: &Identity) -> bool {
+        self.revoked.get()
+    }
+}
+
+struct Socket {
+    state: OpsState,
+    door: Door,
+    now: Moment,
+}
+
+/// What a socket has to do: the types of its frames, and what else there is.
+fn told(effects: &[OpsEffect]) -> Vec<String> {
+    let told = effects.iter().map(|effect| match effect {
+        OpsEffect::Send(frame) => {
+            let frame: Value = serde_json::from_str(frame).unwrap();
+            match frame["code"].as_str() {
+                Some(code) => format!("{} {code}", frame["type"].as_str().unwrap()),
+                None => frame["type"].as_str().unwrap().to_owned(),
+            }
+        }
+        OpsEffect::AskForRows(view) => format!("rows {}", view.id),
+        other => {
+            format!("{other:?}").split('(').next().unwrap().to_owned()
+                + &match other {
+                    OpsEffect::Close(reason) => format!(" {}", reason.code()),
+                    _ => String::new(),
+                }
+        }
+    });
+    told.collect()
+}
+
+impl Socket {
+    fn new() -> Self {
+        let now = Moment::now();
+        let limits = LimitsConfig { frames_per_s: 20, frame_burst: 20, ..LimitsConfig::default() };
+        let state = OpsState::new(&limits, Duration::from_secs(30), now);
+        let door = Door { places: Arc::new(Semaphore::new(1)), revoked: Cell::new(false), now, user_id: UserId::new() };
+        Self { state, door, now }
+    }
+
+    fn signed_in(seconds: u32) -> Self {
+        let mut socket = Self::new();
+        let wanted = ["auth_success", "SendHistory", "SendStats"];
+        assert_eq!(socket.send(json!({"type": "auth", "token": format!("operator {seconds}")})), wanted);
+        socket
+    }
+
+    fn send(&mut self, frame: Value) -> Vec<String> {
+        let mut effects = Vec::new();
+        self.state.on_text(&frame.to_string(), self.now, &self.door, &mut effects);
+        told(&effects)
+    }
+
+    /// A tick, so long after the last one.
+    fn tick_after(&mut self, wait: Duration) -> Vec<String> {
+        self.now.instant += wait;
+        self.now.unix.0 += i64::try_from(wait.as_millis()).unwrap();
+        let mut effects = Vec::new();
+        self.state.on_tick(self.now, &self.door, &mut effects);
+        told(&effects)
+    }
+
+    fn rows_come(&mut self, id: u32) -> Vec<String> {
+        let mut effects = Vec::new();
+        self.state.on_rows(id, &ConnectionsPage { connections: Vec::new(), total: 0, offset: 0 }, &mut effects);
+        told(&effects)
+    }
+}
+
+#[test]
+fn only_operators_get_anything() {
+    let mut socket = Socket::new();
+    for frame in [json!({"type": "view", "limit": 10}), json!({"type": "watch", "connection_id": null})] {
+        assert_eq!(socket.send(frame), ["error AUTH_REQUIRED"]);
+    }
+    assert_eq!(socket.send(json!({"type": "auth", "token": "user 900"})), ["auth_error FORBIDDEN"]);
+    assert_eq!(socket.send(json!({"type": "auth", "token": "x"})), ["auth_error INVALID_TOKEN"]);
+    assert!(socket.tick_after(Duration::from_secs(29)).is_empty());
+    assert_eq!(socket.tick_after(Duration::from_secs(1)), ["Close 4401"]);
+}
+
+#[test]
+fn failed_tries_end_the_socket() {
+    let mut socket = Socket::new();
+    for _ in 1..MAX_AUTH_FAILURES {
+        assert_eq!(socket.send(json!({"type": "auth", "token": "x"})), ["auth_error INVALID_TOKEN"]);
+    }
+    let wanted = ["auth_error INVALID_TOKEN", "Close 4401"];
+    assert_eq!(socket.send(json!({"type": "auth", "token": "x"})), wanted);
+}
+
+#[test]
+fn a_token_that_ends_or_is_revoked_ends_the_socket() {
+    let mut socket = Socket::signed_in(900);
+    assert_eq!(socket.tick_after(Duration::from_secs(839)), ["SendStats", "SendAudit"]);
+    assert_eq!(socket.tick_after(Duration::from_secs(2)), ["auth_expiring", "SendStats", "SendAudit"]);
+    assert_eq!(socket.tick_after(Duration::from_secs(2)), ["SendStats", "SendAudit"]);
+    assert_eq!(socket.send(json!({"type": "auth", "token": "operator 1800"})), ["auth_success"]);
+    assert_eq!(socket.tick_after(Duration::from_secs(890)), ["SendStats", "SendAudit"]);
+    assert_eq!(socket.tick_after(Duration::from_secs(70)), ["Close 4401"]);
+
+    let mut socket = Socket::signed_in(900);
+    socket.door.revoked.set(true);
+    assert_eq!(socket.tick_after(TICK), ["Close 4401"]);
+    assert_eq!(socket.send(json!({"type": "auth", "token": "operator 900"})), ["auth_error INVALID_TOKEN"]);
+}
+
+#[test]
+fn places_are_bounded_and_come_back() {
+    let mut first = Socket::signed_in(900);
+    first.door.places = Arc::new(Semaphore::new(0));
+    assert_eq!(first.send(json!({"type": "auth", "token": "operator 900"})), ["auth_success"]);
+    let mut second = Socket::new();
+    second.door.places = Arc::new(Semaphore::new(0));
+    let wanted = ["error TOO_MANY_CONNECTIONS", "Close 1013"];
+    assert_eq!(second.send(json!({"type": "auth", "token": "operator 900"})), wanted);
+    let places = Arc::new(Semaphore::new(1));
+    drop(Feed::claim_of(&places).unwrap());
+    assert!(Feed::claim_of(&places).is_some());
+}
+
+#[test]
+fn one_question_for_rows_is_open_at_a_time() {
+    let mut socket = Socket::signed_in(900);
+    let view = |id| json!({"type": "view", "id": id, "limit": 10});
+    assert_eq!(socket.send(view(1)), ["rows 1"]);
+    assert!(socket.send(view(2)).is_empty());
+    assert!(socket.send(view(3)).is_empty());
+    assert!(socket.tick_after(TICK).is_empty());
+    assert_eq!(socket.rows_come(1), ["connections"]);
+    assert_eq!(socket.tick_after(TICK), ["rows 3"]);
+    assert_eq!(socket.rows_come(3), ["connections"]);
+    assert!(socket.tick_after(TICK).is_empty());
+    assert_eq!(socket.tick_after(TICK), ["SendStats", "SendAudit", "rows 3"]);
+}
+
+#[test]
+fn what_a_slow_reader_missed_is_not_made_up_for() {
+    let mut socket = Socket::signed_in(900);
+    assert_eq!(socket.send(json!({"type": "view", "id": 1, "limit": 10})), ["rows 1"]);
+    socket.rows_come(1);
+    assert_eq!(socket.tick_after(Duration::from_secs(60)), ["SendStats", "SendAudit", "rows 1"]);
+    assert!(socket.tick_after(TICK).is_empty());
+}
+
+#[test]
+fn a_watched_connection_is_looked_at_each_second_and_its_frames_more_often() {
+    let mut socket = Socket::signed_in(900);
+    let (watched, other) = (SessionId::new(), SessionId::new());
+    let wanted = ["Unwatch", "AskForConnection"];
+    assert_eq!(socket.send(json!({"type": "watch", "connection_id": watched})), wanted);
+    assert_eq!(socket.tick_after(TICK), ["SendFrames"]);
+    assert_eq!(socket.tick_after(SECOND), ["SendStats", "SendAudit", "AskForConnection", "SendFrames"]);
+    let mut effects = Vec::new();
+    socket.state.on_connection(other, None, &mut effects);
+    assert!(effects.is_empty(), "an answer about another one");
+    socket.state.on_connection(watched, None, &mut effects);
+    assert_eq!(told(&effects), ["connection"]);
+    assert_eq!(socket.send(json!({"type": "watch", "connection_id": null})), ["Unwatch"]);
+    assert!(socket.tick_after(TICK).is_empty());
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let mut socket = Socket::signed_in(900);
+    for limit in [json!(0), json!(201), json!("x"), json!(-1)] {
+        assert_eq!(socket.send(json!({"type": "view", "limit": limit})), ["error INVALID_FIELD"], "{limit}");
+    }
+    assert_eq!(socket.send(json!({"type": "watch", "connection_id": "x"})), ["error INVALID_FIELD"]);
+    assert_eq!(socket.send(json!({"type": "shout"})), ["error UNKNOWN_TYPE"]);
+    assert_eq!(socket.send(json!([])), ["error INVALID_JSON"]);
+    let deep: Value = serde_json::from_str(&format!("{}{}", "[".repeat(40), "]".repeat(40))).unwrap();
+    assert_eq!(socket.send(deep), ["Hit", "error INVALID_JSON"]);
+}
+
+#[test]
+fn frames_are_limited() {
+    let mut socket = Socket::signed_in(900);
+    let watch = json!({"type": "watch", "connection_id": null});
+    let refused = (0..100).map(|_| socket.send(watch.clone())).find(|told| *told != ["Unwatch"]);
+    assert_eq!(refused.unwrap(), ["Hit", "error RATE_LIMITED"]);
+}

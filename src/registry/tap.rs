@@ -1,0 +1,252 @@
+//! The shapes of a session's frames, for operators who watch: what kind, how large, when; never what they say.
+//!
+//! Nothing is kept while nobody watches.
+
+use super::Vitals;
+use crate::{domain::UnixMillis, limits::MAX_WATCHED_FRAMES};
+use serde::{Deserialize, Serialize};
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+/// The types of this protocol. A client may write anything there, so that nothing else is shown.
+const TYPES: [&str; 18] = [
+    "auth",
+    "message",
+    "resume",
+    "cancel",
+    "ping",
+    "auth_success",
+    "auth_error",
+    "auth_expiring",
+    "progress",
+    "token",
+    "complete",
+    "resumed",
+    "error",
+    "pong",
+    "heartbeat",
+    "going_away",
+    "notice",
+    "close",
+];
+/// What a frame is that is not of this protocol.
+const UNKNOWN: &str = "unknown";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From the client.
+    In,
+    Out,
+}
+
+/// A frame without its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FrameShape {
+    pub direction: Direction,
+    pub r#type: &'static str,
+    /// Of the payload.
+    pub bytes: usize,
+    pub at_ms: UnixMillis,
+    /// Of the (last) token in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u32>,
+}
+
+/// Where a session's frames pass by.
+#[derive(Default)]
+pub struct Tap {
+    is_watched: AtomicBool,
+    /// There from the first watcher to the last.
+    ring: Mutex<Option<Box<Ring>>>,
+}
+
+#[derive(Default)]
+struct Ring {
+    watchers: usize,
+    frames: VecDeque<FrameShape>,
+    /// How many frames have passed before those in `frames`.
+    passed: u64,
+}
+
+/// What came since a watcher looked last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NewFrames {
+    /// Oldest first.
+    pub frames: Vec<FrameShape>,
+    /// How many came before these and are not told, because there were too many.
+    pub left_out: u64,
+}
+
+/// Somebody who watches. When the last one is dropped, nothing is kept any more.
+pub struct TapWatch {
+    vitals: Arc<Vitals>,
+    next: u64,
+}
+
+impl Tap {
+    /// A text frame passes.
+    pub fn text(&self, direction: Direction, text: &str) {
+        if self.is_watched.load(Relaxed) {
+            let (frame_type, seq) = head_of(text);
+            self.record(direction, frame_type, text.len(), seq.filter(|_| direction == Direction::Out));
+        }
+    }
+
+    /// A ping, a pong or a close frame passes.
+    pub fn control(&self, direction: Direction, frame_type: &'static str, bytes: usize) {
+        if self.is_watched.load(Relaxed) {
+            self.record(direction, frame_type, bytes, None);
+        }
+    }
+
+    #[cold]
+    fn record(&self, direction: Direction, r#type: &'static str, bytes: usize, seq: Option<u32>) {
+        if let Some(ring) = self.lock().as_mut() {
+            if ring.frames.len() == MAX_WATCHED_FRAMES {
+                ring.frames.pop_front();
+                ring.passed += 1;
+            }
+            ring.frames.push_back(FrameShape { direction, r#type, bytes, at_ms: UnixMillis::now(), seq });
+        }
+    }
+
+    /// A shape is whole at any time, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Ring>>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TapWatch {
+    /// Begins to watch a session: what passes from now on.
+    pub fn new(vitals: Arc<Vitals>) -> Self {
+        let mut ring = vitals.tap().lock();
+        let open = ring.get_or_insert_default();
+        open.watchers += 1;
+        vitals.tap().is_watched.store(true, Relaxed);
+        let next = open.passed + open.frames.len() as u64;
+        drop(ring);
+        Self { vitals, next }
+    }
+
+    /// What came since this was called last.
+    pub fn take(&mut self) -> NewFrames {
+        let ring = self.vitals.tap().lock();
+        let Some(ring) = ring.as_ref() else { return NewFrames::default() };
+        let left_out = ring.passed.saturating_sub(self.next);
+        let known = usize::try_from(self.next.saturating_sub(ring.passed)).unwrap_or(usize::MAX);
+        self.next = ring.passed + ring.frames.len() as u64;
+        NewFrames { frames: ring.frames.iter().skip(known).copied().collect(), left_out }
+    }
+}
+
+impl Drop for TapWatch {
+    fn drop(&mut self) {
+        let tap = self.vitals.tap();
+        let mut ring = tap.lock();
+        if let Some(open) = ring.as_mut() {
+            open.watchers -= 1;
+            if open.watchers == 0 {
+                tap.is_watched.store(false, Relaxed);
+                *ring = None;
+            }
+        }
+    }
+}
+
+/// The type and the seq of a frame.
+fn head_of(text: &str) -> (&'static str, Option<u32>) {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+        seq: Option<i64>,
+    }
+    let Ok(head) = serde_json::from_str::<Head<'_>>(text) else { return (UNKNOWN, None) };
+    let known = TYPES.into_iter().find(|known| *known == head.r#type);
+    (known.unwrap_or(UNKNOWN), head.seq.and_then(|seq| u32::try_from(seq).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::SessionId, protocol::Dialect};
+
+    fn session() -> Arc<Vitals> {
+        Vitals::new(SessionId::new(), Dialect::V2, String::new(), String::new())
+    }
+
+    #[test]
+    fn shapes_hold_no_texts() {
+        let vitals = session();
+        let tap = vitals.tap();
+        let mut watch = TapWatch::new(Arc::clone(&vitals));
+        tap.text(Direction::Out, r#"{"type":"token","token":"\"seq\":9 secret","seq":4,"turn_id":"x"}"#);
+        tap.text(Direction::In, r#"{"type":"secret","seq":7}"#);
+        tap.text(Direction::In, r#"{"message":"secret","type":"message","seq":7}"#);
+        tap.text(Direction::In, r#"{"type":"message","seq":"secret"}"#);
+        tap.text(Direction::In, "secret");
+        tap.control(Direction::Out, "ping", 8);
+        let taken = watch.take();
+        let shapes: Vec<_> = taken.frames.iter().map(|shape| (shape.r#type, shape.seq)).collect();
+        let wanted = [
+            ("token", Some(4)),
+            ("unknown", None),
+            ("message", None),
+            ("unknown", None),
+            ("unknown", None),
+            ("ping", None),
+        ];
+        assert_eq!(shapes, wanted);
+        assert_eq!(taken.frames[4].bytes, 6);
+        assert!(!serde_json::to_string(&taken).unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn each_watcher_sees_what_passes_while_it_watches() {
+        let vitals = session();
+        let tap = vitals.tap();
+        tap.control(Direction::Out, "ping", 0);
+        let mut first = TapWatch::new(Arc::clone(&vitals));
+        tap.control(Direction::Out, "ping", 1);
+        let mut second = TapWatch::new(Arc::clone(&vitals));
+        tap.control(Direction::Out, "ping", 2);
+        let bytes = |watch: &mut TapWatch| watch.take().frames.iter().map(|shape| shape.bytes).collect::<Vec<_>>();
+        assert_eq!((bytes(&mut first), bytes(&mut second)), (vec![1, 2], vec![2]));
+        assert_eq!((bytes(&mut first), bytes(&mut second)), (vec![], vec![]));
+        drop(first);
+        tap.control(Direction::Out, "ping", 3);
+        assert_eq!(bytes(&mut second), [3]);
+    }
+
+    #[test]
+    fn too_much_is_left_out_and_counted() {
+        let vitals = session();
+        let tap = vitals.tap();
+        let mut watch = TapWatch::new(Arc::clone(&vitals));
+        for bytes in 0..MAX_WATCHED_FRAMES + 10 {
+            tap.control(Direction::In, "pong", bytes);
+        }
+        let taken = watch.take();
+        assert_eq!((taken.frames.len(), taken.left_out, taken.frames[0].bytes), (MAX_WATCHED_FRAMES, 10, 10));
+        tap.control(Direction::In, "pong", 0);
+        assert_eq!((watch.take().frames.len(), watch.take().left_out), (1, 0));
+    }
+
+    #[test]
+    fn nothing_is_kept_when_the_last_watcher_has_gone() {
+        let vitals = session();
+        let tap = vitals.tap();
+        let watchers = [TapWatch::new(Arc::clone(&vitals)), TapWatch::new(Arc::clone(&vitals))];
+        tap.control(Direction::In, "pong", 0);
+        drop(watchers);
+        tap.control(Direction::In, "pong", 0);
+        assert!(tap.lock().is_none() && !tap.is_watched.load(Relaxed));
+    }
+}

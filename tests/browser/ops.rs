@@ -1,0 +1,41 @@
+//! The operator's page, with something to see on it: `ops.mjs` knows these connections.
+
+use super::run_script;
+use crate::harness::{PASSWORD, TestApp, TestSocket, TestUser};
+use serde_json::json;
+use switchboard::config::ProviderKind;
+
+/// A connection whose answer goes on for as long as anybody looks.
+async fn streaming(app: &TestApp, user: &TestUser) -> TestSocket {
+    let mut socket = app.socket().subprotocols("chat.v2").signed_in(user).await;
+    let script = json!({"script": {"tokens": 100_000, "interval_ms": 50}});
+    socket.start(json!({"type": "message", "message": "What is said stays secret", "metadata": script})).await;
+    socket
+}
+
+#[actix_web::test]
+async fn the_operators_page_shows_and_steers_in_a_real_browser() {
+    let app = TestApp::with(|config| {
+        config.provider.kind = ProviderKind::Scripted;
+        config.workflow.turn_timeout_s = 3_600;
+    })
+    .await;
+    let (operator, user) = (app.operator().await, app.user().await);
+    let hostile = app.user_called("<img src=x onerror=\"alert('name')\">\u{202e}hostile").await;
+    let mut sockets = vec![streaming(&app, &user).await, streaming(&app, &user).await];
+    for _ in 0..10 {
+        sockets.push(app.socket().signed_in(&user).await);
+    }
+    let agent = "<img src=x onerror=alert(1)> hostile";
+    sockets.push(app.socket().header("user-agent", agent).subprotocols("chat.v2").signed_in(&hostile).await);
+    sockets.push(app.socket().connect().await);
+    // Somebody has to read, or the answers wait.
+    let readers: Vec<_> =
+        sockets.into_iter().map(|mut socket| actix_web::rt::spawn(async move { socket.expect_end().await })).collect();
+    run_script("ops.mjs", &[&app.url, &operator.email, &user.email, PASSWORD]).await;
+    for reader in readers {
+        reader.abort();
+    }
+    app.turns().interrupt_all();
+    app.finish().await;
+}
