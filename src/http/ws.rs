@@ -57,7 +57,7 @@ async fn chat(
         user_place,
         user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARS).collect(),
     };
-    session::upgrade(&request, payload, context.as_ref().clone(), opening)
+    session::upgrade(&request, payload, context, opening)
 }
 
 /// Refuses pages of other origins: a browser would open the socket for them, with whatever the visitor's network allows.

@@ -34,6 +34,7 @@ use actix_web::{
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use std::{
+    cell::Cell,
     net::IpAddr,
     rc::Rc,
     sync::Arc,
@@ -41,7 +42,6 @@ use std::{
 };
 
 /// What all sessions of a worker share.
-#[derive(Clone)]
 pub struct SessionContext {
     pub config: Arc<SessionConfig>,
     pub limiter: Arc<Limiter>,
@@ -67,7 +67,7 @@ pub struct Opening {
 }
 
 pub struct ChatSession {
-    context: SessionContext,
+    context: Data<SessionContext>,
     vitals: Arc<Vitals>,
     flow: Rc<Flow>,
     /// From the start of the actor on, which knows its address.
@@ -76,10 +76,15 @@ pub struct ChatSession {
     /// Held as long as the socket.
     _address_place: AddressPlace,
     user_place: Option<UserPlace>,
-    auth: Option<Result<Identity, ApiError>>,
+    /// Until the start of the actor.
+    auth: Option<Box<Result<Identity, ApiError>>>,
     fragments: Fragments,
-    /// Empty between events; kept for its memory.
-    effects: Vec<Effect>,
+}
+
+thread_local! {
+    /// What a session decides: empty between events. One for all sessions of the thread; of its own each would have room for
+    /// a kilobyte that it seldom needs.
+    static EFFECTS: Cell<Vec<Effect>> = const { Cell::new(Vec::new()) };
 }
 
 struct Running {
@@ -96,7 +101,7 @@ struct Running {
 pub fn upgrade(
     request: &HttpRequest,
     payload: Payload,
-    context: SessionContext,
+    context: Data<SessionContext>,
     opening: Opening,
 ) -> Result<HttpResponse, actix_web::Error> {
     let Opening { offer, auth, address, address_place, user_place, user_agent } = opening;
@@ -111,9 +116,8 @@ pub fn upgrade(
         user_place,
         context,
         running: None,
-        auth,
+        auth: auth.map(Box::new),
         fragments: Fragments::of_text(max_message_bytes),
-        effects: Vec::new(),
     };
     let echo: Vec<&str> = offer.echo.into_iter().collect();
     socket::start(session, request, payload, &echo, |frames| Outlet::new(frames, flow, vitals))
@@ -152,7 +156,7 @@ impl Actor for ChatSession {
         });
         log::info!(connection_id:% = self.vitals.session_id, address = self.vitals.address; "a session opened");
         if let Some(outcome) = self.auth.take() {
-            self.decide(ctx, |state, door, now, effects| state.on_auth(outcome, door, now, effects));
+            self.decide(ctx, |state, door, now, effects| state.on_auth(*outcome, door, now, effects));
         }
     }
 
@@ -173,7 +177,7 @@ impl ChatSession {
     ) {
         let Some(running) = &mut self.running else { return };
         let now = Now::read();
-        let mut effects = std::mem::take(&mut self.effects);
+        let mut effects = EFFECTS.take();
         if self.flow.take_asked() {
             running.state.follows().make_room(SESSION_ROOM_BYTES);
         }
@@ -193,7 +197,7 @@ impl ChatSession {
                 break;
             }
         }
-        self.effects = effects;
+        EFFECTS.set(effects);
     }
 
     fn carry_out(&mut self, effect: Effect, now: Now, ctx: &mut Context) {
@@ -226,7 +230,7 @@ impl ChatSession {
                 log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
             }
             Effect::NotIdentified(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
-            Effect::Start(new) => self.start_turn(new, ctx),
+            Effect::Start(new) => self.start_turn(*new, ctx),
             Effect::Resume { user_id, resume } => self.resume_turn(user_id, resume, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
             Effect::Followed(followed) => self.vitals.add_turn(followed),

@@ -31,7 +31,8 @@ pub enum Effect {
     Identified(Arc<Identity>),
     /// A try to authenticate failed.
     NotIdentified(ErrorCode),
-    Start(NewTurn),
+    /// In a box: it is large and rare, and every frame is moved in the room of the largest effect.
+    Start(Box<NewTurn>),
     Resume {
         user_id: UserId,
         resume: ResumeFrame,

@@ -162,6 +162,10 @@ impl Follows {
         if any_ended {
             let ended = self.turns.extract_if(.., |following| following.has_ended());
             effects.extend(ended.map(|following| Effect::Unfollowed(Arc::clone(following.turn()))));
+            if self.turns.is_empty() {
+                // A session waits for long after an answer.
+                self.turns = Vec::new();
+            }
         }
         AnyEnded(any_ended)
     }

@@ -22,7 +22,6 @@ use crate::{
     workflow::{QuestionRules, StartedTurn},
 };
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,10 +37,11 @@ pub struct SessionState {
     heartbeat: Heartbeat,
     follows: Follows,
     /// Turns that this session started and nobody has accepted yet.
-    starting: HashMap<TurnId, Starting>,
+    starting: Vec<Starting>,
 }
 
 struct Starting {
+    turn_id: TurnId,
     conversation_id: ConversationId,
     /// What an error about it names.
     subject: ErrorSubject,
@@ -71,7 +71,7 @@ impl SessionState {
             user_place: None,
             auth_failures: 0,
             intake: Intake::new(limits),
-            starting: HashMap::new(),
+            starting: Vec::new(),
         }
     }
 
@@ -170,9 +170,9 @@ impl SessionState {
         match self.check_message(message, now) {
             Ok(new) => {
                 let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
-                self.starting.insert(turn_id, Starting { conversation_id, subject });
+                self.starting.push(Starting { turn_id, conversation_id, subject });
                 self.follows.follow(Arc::clone(&new.turn), Cursor::default(), now, effects);
-                effects.push(Effect::Start(new));
+                effects.push(Effect::Start(Box::new(new)));
             }
             Err(error) => {
                 match error.code {
@@ -232,7 +232,12 @@ impl SessionState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(Starting { conversation_id, subject }) = self.starting.remove(&turn_id) else { return };
+        let Some(place) = self.starting.iter().position(|starting| starting.turn_id == turn_id) else { return };
+        let Starting { conversation_id, subject, .. } = self.starting.swap_remove(place);
+        if self.starting.is_empty() {
+            // A session waits for long after it has asked.
+            self.starting = Vec::new();
+        }
         match outcome {
             Ok(StartedTurn::New) => effects.push(Effect::FollowConversation(conversation_id)),
             Ok(StartedTurn::Duplicate(first)) => {
