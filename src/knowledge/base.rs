@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::KnowledgeConfig,
     domain::{DocumentId, UnixMillis},
-    store::{DocumentStore, Page, StoreError},
+    store::{DocumentStore, Page, SearchHits, StoreError},
 };
 use std::{
     path::Path,
@@ -67,25 +67,31 @@ impl KnowledgeBase {
     /// # Errors
     /// When the store is unavailable.
     pub async fn search(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
-        let terms = query_terms(query);
-        if terms.is_empty() || limit == 0 {
-            return Ok(Vec::new());
-        }
-        let candidates = CANDIDATES.max(limit.try_into().unwrap_or(u32::MAX));
-        Ok(rank(self.store.search_chunks(terms, scope.to_vec(), candidates).await?, limit))
+        let found = self.hits(query, scope, limit).await?;
+        Ok(rank(&found, |hit| hit.in_scope, limit))
     }
 
     /// Finds the passages to answer a question from: those in `scope`, or, when none of them could be taken for an
-    /// answer, those anywhere. A router that chose the wrong specialist costs a moment then, and not the answer.
+    /// answer, those anywhere. A router that chose the wrong specialist then does not cost the answer.
     ///
     /// # Errors
     /// When the store is unavailable.
     pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
-        let found = self.search(query, scope, limit).await?;
-        if scope.is_empty() || found.first().is_some_and(|best| best.score >= GOOD_SCORE) {
-            return Ok(found);
+        let found = self.hits(query, scope, limit).await?;
+        let in_scope = rank(&found, |hit| hit.in_scope, limit);
+        if in_scope.first().is_some_and(|best| best.score >= GOOD_SCORE) {
+            return Ok(in_scope);
         }
-        self.search(query, &[], limit).await
+        Ok(rank(&found, |_| true, limit))
+    }
+
+    async fn hits(&self, query: &str, scope: &[String], limit: usize) -> Result<SearchHits, StoreError> {
+        let terms = query_terms(query);
+        if terms.is_empty() || limit == 0 {
+            return Ok(SearchHits::default());
+        }
+        let candidates = CANDIDATES.max(limit.try_into().unwrap_or(u32::MAX));
+        self.store.search_chunks(terms, scope.to_vec(), candidates).await
     }
 
     /// Takes a document in, in place of the one of the same name.

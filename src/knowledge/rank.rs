@@ -11,7 +11,7 @@
 //! is the best by far, and among passages that hold the same words the one that is more about them wins.
 
 use super::Passage;
-use crate::store::SearchHits;
+use crate::store::{SearchHit, SearchHits};
 
 /// A passage below this says nothing on the question.
 pub const MIN_SCORE: f64 = 0.2;
@@ -21,27 +21,32 @@ pub const GOOD_SCORE: f64 = 0.5;
 /// The share of the score that BM25 decides.
 const RANK_SHARE: f64 = 0.4;
 
-/// The passages worth showing, best first, at most `limit`.
-pub fn rank(found: SearchHits, limit: usize) -> Vec<Passage> {
+/// The passages worth showing among the hits that `is_wanted`, best first, at most `limit`.
+pub fn rank(found: &SearchHits, is_wanted: impl Fn(&SearchHit) -> bool, limit: usize) -> Vec<Passage> {
     let weights: Vec<f64> = found.frequencies.iter().map(|&frequency| idf(found.chunks, frequency)).collect();
     let whole: f64 = weights.iter().sum();
-    let best = found.hits.iter().map(|hit| hit.bm25).fold(f64::MIN_POSITIVE, f64::max);
-    let mut passages: Vec<Passage> = found
-        .hits
+    let hits: Vec<&SearchHit> = found.hits.iter().filter(|hit| is_wanted(hit)).collect();
+    let best = hits.iter().map(|hit| hit.bm25).fold(f64::MIN_POSITIVE, f64::max);
+    let mut scored: Vec<(f64, &SearchHit)> = hits
         .into_iter()
         .map(|hit| {
             let held: f64 =
                 weights.iter().zip(&hit.matched).filter(|(_, matched)| **matched).map(|(weight, _)| weight).sum();
             let coverage = if whole > 0.0 { held / whole } else { 0.0 };
             let rank = (hit.bm25 / best).clamp(0.0, 1.0);
-            let score = coverage * (1.0 - RANK_SHARE + RANK_SHARE * rank);
-            Passage { document_id: hit.document_id, source: hit.source, title: hit.title, text: hit.text, score }
+            (coverage * (1.0 - RANK_SHARE + RANK_SHARE * rank), hit)
         })
-        .filter(|passage| passage.score >= MIN_SCORE)
+        .filter(|(score, _)| *score >= MIN_SCORE)
         .collect();
-    passages.sort_by(|a, b| b.score.total_cmp(&a.score));
-    passages.truncate(limit);
-    passages
+    scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let passage = |(score, hit): (f64, &SearchHit)| Passage {
+        document_id: hit.document_id,
+        source: hit.source.clone(),
+        title: hit.title.clone(),
+        text: hit.text.clone(),
+        score,
+    };
+    scored.into_iter().take(limit).map(passage).collect()
 }
 
 fn idf(chunks: u64, frequency: u64) -> f64 {
@@ -52,7 +57,7 @@ fn idf(chunks: u64, frequency: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::DocumentId, store::SearchHit};
+    use crate::domain::DocumentId;
 
     fn hit(title: &str, bm25: f64, matched: &[bool]) -> SearchHit {
         SearchHit {
@@ -60,6 +65,7 @@ mod tests {
             source: "a.md".to_owned(),
             title: title.to_owned(),
             text: "text".to_owned(),
+            in_scope: true,
             bm25,
             matched: matched.to_vec(),
         }
@@ -68,7 +74,7 @@ mod tests {
     #[test]
     fn a_passage_that_holds_all_and_ranks_best_scores_one() {
         let found = SearchHits { chunks: 50, frequencies: vec![10, 3], hits: vec![hit("best", 4.0, &[true, true])] };
-        let passages = rank(found, 4);
+        let passages = rank(&found, |_| true, 4);
         assert!((passages[0].score - 1.0).abs() < 1e-9);
     }
 
@@ -79,7 +85,7 @@ mod tests {
             frequencies: vec![40, 2],
             hits: vec![hit("common", 1.0, &[true, false]), hit("telling", 1.0, &[false, true])],
         };
-        let passages = rank(found, 4);
+        let passages = rank(&found, |_| true, 4);
         assert_eq!(passages.iter().map(|p| p.title.as_str()).collect::<Vec<_>>(), ["telling"]);
     }
 
@@ -90,12 +96,12 @@ mod tests {
             frequencies: vec![12, 0, 0],
             hits: vec![hit("chance", 1.0, &[true, false, false])],
         };
-        assert!(rank(found, 4).iter().all(|passage| passage.score < GOOD_SCORE));
+        assert!(rank(&found, |_| true, 4).iter().all(|passage| passage.score < GOOD_SCORE));
     }
 
     #[test]
     fn a_base_of_one_chunk_can_be_searched() {
         let found = SearchHits { chunks: 1, frequencies: vec![1], hits: vec![hit("only", 1e-6, &[true])] };
-        assert_eq!(rank(found, 4).len(), 1);
+        assert_eq!(rank(&found, |_| true, 4).len(), 1);
     }
 }

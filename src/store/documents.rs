@@ -15,6 +15,8 @@ pub struct SearchHit {
     pub source: String,
     pub title: String,
     pub text: String,
+    /// Whether its document is of a collection that was asked for, or of none.
+    pub in_scope: bool,
     /// How relevant by BM25, headings weighted over text; larger is better, comparable within one search only.
     pub bm25: f64,
     /// For each term of the search, whether the chunk or its heading holds it.
@@ -28,7 +30,7 @@ pub struct SearchHits {
     pub chunks: u64,
     /// For each term of the search, how many of these hold it.
     pub frequencies: Vec<u64>,
-    /// Best by BM25 first.
+    /// Best by BM25 first: the best of the scope, and the best of the rest.
     pub hits: Vec<SearchHit>,
 }
 
@@ -60,8 +62,8 @@ pub trait DocumentStore: Send + Sync {
     /// When the database is unavailable.
     async fn count_documents(&self) -> Result<u64, StoreError>;
 
-    /// Finds the chunks that hold any of `terms`, which are words and never query syntax, in the collections of
-    /// `scope` (empty: all) and in documents of no collection.
+    /// Finds the chunks that hold any of `terms`, which are words and never query syntax: the best `limit` in the
+    /// collections of `scope` (empty: all) and in documents of no collection, and as many of the others.
     ///
     /// # Errors
     /// When the database is unavailable.

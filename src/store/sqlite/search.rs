@@ -6,7 +6,7 @@ use diesel::{
     connection::SimpleConnection,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{BigInt, Double, Text},
+    sql_types::{BigInt, Bool, Double, Text},
     sqlite::Sqlite,
 };
 
@@ -25,28 +25,36 @@ struct BestChunks {
     limit: i64,
 }
 
-type HitRow = (i64, String, String, String, String, f64);
+type HitRow = (i64, String, String, String, String, bool, f64);
 
 impl Query for BestChunks {
-    type SqlType = (BigInt, Text, Text, Text, Text, Double);
+    type SqlType = (BigInt, Text, Text, Text, Text, Bool, Double);
 }
 
 impl RunQueryDsl<SqliteConnection> for BestChunks {}
 
 impl QueryFragment<Sqlite> for BestChunks {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        // The texts are looked up for what is left of the ranking.
         out.push_sql(
-            "SELECT f.rowid, c.document_id, d.source, c.title, c.text, -bm25(chunks_fts, 4.0, 1.0) AS relevance \
+            "SELECT r.id, c.document_id, d.source, c.title, c.text, r.in_scope, r.relevance \
+             FROM (SELECT *, row_number() OVER (PARTITION BY in_scope ORDER BY relevance DESC, id) AS place \
+                   FROM (SELECT f.rowid AS id, -bm25(chunks_fts, 4.0, 1.0) AS relevance, \
+                         d.collection = '' OR json_array_length(",
+        );
+        out.push_bind_param::<Text, _>(&self.scope)?;
+        out.push_sql(") = 0 OR d.collection IN (SELECT value FROM json_each(");
+        out.push_bind_param::<Text, _>(&self.scope)?;
+        out.push_sql(
+            ")) AS in_scope \
              FROM chunks_fts f JOIN chunks c ON c.id = f.rowid JOIN documents d ON d.id = c.document_id \
              WHERE chunks_fts MATCH ",
         );
         out.push_bind_param::<Text, _>(&self.any_of)?;
-        out.push_sql(" AND (d.collection = '' OR json_array_length(");
-        out.push_bind_param::<Text, _>(&self.scope)?;
-        out.push_sql(") = 0 OR d.collection IN (SELECT value FROM json_each(");
-        out.push_bind_param::<Text, _>(&self.scope)?;
-        out.push_sql("))) ORDER BY relevance DESC, f.rowid LIMIT ");
-        out.push_bind_param::<BigInt, _>(&self.limit)
+        out.push_sql(")) r JOIN chunks c ON c.id = r.id JOIN documents d ON d.id = c.document_id WHERE r.place <= ");
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        out.push_sql(" ORDER BY r.relevance DESC, r.id");
+        Ok(())
     }
 }
 
@@ -110,9 +118,10 @@ pub(super) fn search(
                 matched[term] = holders.contains(id);
             }
         }
-        let hits = rows.into_iter().zip(matched).map(|((_, document_id, source, title, text, bm25), matched)| {
-            Ok(SearchHit { document_id: id_of(&document_id)?, source, title, text, bm25, matched })
-        });
+        let hits =
+            rows.into_iter().zip(matched).map(|((_, document_id, source, title, text, in_scope, bm25), matched)| {
+                Ok(SearchHit { document_id: id_of(&document_id)?, source, title, text, in_scope, bm25, matched })
+            });
         Ok(SearchHits { chunks: unsigned(all), frequencies, hits: hits.collect::<Result<_, StoreError>>()? })
     })
 }
