@@ -1,6 +1,12 @@
 //! `switchboard ops`: sees and steers a running server, over its REST API.
 
-use super::{CliError, password::PasswordSource, table::write_table};
+mod tail;
+
+use super::{
+    CliError,
+    password::PasswordSource,
+    table::{harmless, write_table},
+};
 use crate::{
     client::{Account, ClientError, Connector},
     domain::UnixMillis,
@@ -36,6 +42,15 @@ pub(super) struct Command {
 
 #[derive(Clone, Debug, Subcommand)]
 enum What {
+    #[command(flatten)]
+    Ask(Question),
+    /// Print what happens, as it happens: a line of numbers each second, and what operators do
+    Tail(tail::Tail),
+}
+
+/// What one answer is enough for.
+#[derive(Clone, Debug, Subcommand)]
+enum Question {
     /// Connections, turns and refusals in numbers
     Stats,
     /// The live connections
@@ -143,24 +158,29 @@ impl Command {
                 return Err(CliError::Usage(how.to_owned()));
             }
         };
-        let (method, path, body) = self.what.request()?;
+        let question = match self.what {
+            What::Ask(question) => question,
+            What::Tail(tail) => return tail.run(&connector, account, self.json, out).await,
+        };
+        let (method, path, body) = question.request()?;
         let answer = account.request(method, &path, body.as_ref()).await.map_err(failed)?;
         if self.json {
             serde_json::to_writer_pretty(&mut *out, &answer).map_err(io::Error::from)?;
             return Ok(writeln!(out)?);
         }
-        Ok(self.what.write(&answer, out)?)
+        Ok(question.write(&answer, out)?)
     }
 }
 
 fn failed(error: ClientError) -> CliError {
     match error {
         ClientError::Address { .. } => CliError::Usage(error.to_string()),
-        _ => CliError::Failed(error.to_string()),
+        // It may hold what the server says.
+        _ => CliError::Failed(harmless(&error.to_string())),
     }
 }
 
-impl What {
+impl Question {
     fn request(&self) -> Result<(Method, String, Option<Value>), CliError> {
         let request = match self {
             Self::Stats => (Method::GET, "connections/stats".to_owned(), None),

@@ -29,10 +29,19 @@ pub(super) fn write_table(headings: &[&str], rows: &[Vec<String>], out: &mut dyn
 }
 
 /// A text on one line, without what a terminal would obey.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if breaks_a_line(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// The same for JSON on one line, which stays JSON and means the same: such characters can only be within its strings.
+pub(super) fn harmless_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if breaks_a_line(c) { shown.push_str(&format!("\\u{:04x}", u32::from(c))) } else { shown.push(c) }
     }
     shown
 }

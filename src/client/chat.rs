@@ -1,6 +1,9 @@
 //! A client that stays signed in over many connections, one at a time, and asks one question at a time.
 
-use super::{Account, Answer, ClientError, Connection, Connector, Frame, Opened, connection::auth_error};
+use super::{
+    Account, Answer, ClientError, Connection, Connector, Frame, Opened,
+    connection::{auth_error, auth_frame},
+};
 use serde_json::{Map, Value, json};
 use std::{future::pending, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -193,7 +196,7 @@ impl Client {
         match &*frame.kind {
             "auth_expiring" => {
                 let token = self.account.access_token().await?;
-                self.send(json!({"type": "auth", "token": token}).to_string()).await
+                self.send(auth_frame(&token)).await
             }
             "auth_error" => Err(auth_error(&frame)),
             _ => Ok(()),

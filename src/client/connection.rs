@@ -3,6 +3,7 @@
 use super::{Account, ClientError, Frame, ServerError};
 use crate::protocol::Dialect;
 use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -114,22 +115,41 @@ impl Connector {
     pub async fn open(&self, account: &Account) -> Result<Opened, ClientError> {
         let opening = async {
             let token = account.access_token().await?;
-            let stream = self.stream().await?;
-            let request = self.upgrade(&token)?;
-            let config = WebSocketConfig::default()
-                .read_buffer_size(BUFFER)
-                // Frames of a client are few and small: each is sent at once.
-                .write_buffer_size(0)
-                .max_message_size(None)
-                .max_frame_size(None);
-            let (socket, _) =
-                client_async_tls_with_config(request, stream, Some(config), None).await.map_err(refused)?;
+            let mut connection = self.upgrade("/ws/chat", self.dialect.subprotocol(), Some(&token)).await?;
             let connected_at = Instant::now();
-            let mut connection = Connection { socket, received_bytes: 0 };
             connection.read_auth().await?;
             Ok(Opened { connection, connected_at, authenticated_at: Instant::now() })
         };
         timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("opening a session"))?
+    }
+
+    /// Opens an operator's socket and signs in with a frame; a token in a header is seen by every proxy on the way.
+    pub(super) async fn open_ops(&self, token: &str) -> Result<Connection, ClientError> {
+        let opening = async {
+            let mut connection = self.upgrade("/ws/ops", "ops.v1", None).await?;
+            connection.send(auth_frame(token)).await?;
+            connection.read_auth().await?;
+            Ok(connection)
+        };
+        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("opening the feed"))?
+    }
+
+    async fn upgrade(
+        &self,
+        path: &str,
+        subprotocol: &'static str,
+        token: Option<&str>,
+    ) -> Result<Connection, ClientError> {
+        let stream = self.stream().await?;
+        let request = self.request(path, subprotocol, token)?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER)
+            // Frames of a client are few and small: each is sent at once.
+            .write_buffer_size(0)
+            .max_message_size(None)
+            .max_frame_size(None);
+        let (socket, _) = client_async_tls_with_config(request, stream, Some(config), None).await.map_err(refused)?;
+        Ok(Connection { socket, received_bytes: 0 })
     }
 
     async fn stream(&self) -> Result<TcpStream, ClientError> {
@@ -156,14 +176,16 @@ impl Connector {
         Ok(stream)
     }
 
-    fn upgrade(&self, token: &str) -> Result<Request, ClientError> {
-        let url = format!("ws{}://{}:{}/ws/chat", if self.secure { "s" } else { "" }, self.host, self.port);
+    fn request(&self, path: &str, subprotocol: &'static str, token: Option<&str>) -> Result<Request, ClientError> {
+        let url = format!("ws{}://{}:{}{path}", if self.secure { "s" } else { "" }, self.host, self.port);
         let mut request = url.into_client_request().map_err(refused)?;
         let headers = request.headers_mut();
-        let bearer = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| ClientError::Auth { code: "INVALID_TOKEN".to_owned(), message: "no token".to_owned() })?;
-        headers.insert(AUTHORIZATION, bearer);
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(self.dialect.subprotocol()));
+        if let Some(token) = token {
+            let bearer = HeaderValue::try_from(format!("Bearer {token}"))
+                .map_err(|_| ClientError::Auth { code: "INVALID_TOKEN".to_owned(), message: "no token".to_owned() })?;
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         Ok(request)
     }
@@ -225,9 +247,14 @@ impl Connection {
         match &*frame.kind {
             "auth_success" => Ok(()),
             "auth_error" => Err(auth_error(&frame)),
+            "error" => Err(ClientError::Server(server_error(&text))),
             other => Err(ClientError::Protocol(format!("`{other}` came before `auth_success`"))),
         }
     }
+}
+
+pub(super) fn auth_frame(token: &str) -> String {
+    json!({"type": "auth", "token": token}).to_string()
 }
 
 pub(super) fn auth_error(frame: &Frame<'_>) -> ClientError {
@@ -270,7 +297,7 @@ fn refused(error: tungstenite::Error) -> ClientError {
     }
 }
 
-/// The error in a REST answer.
+/// The error in a REST answer, or in an `error` frame.
 pub(super) fn server_error(body: &str) -> ServerError {
     let frame = Frame::parse(body).unwrap_or_default();
     let text = |text: Option<super::Text<'_>>, other: &str| text.as_deref().unwrap_or(other).to_owned();

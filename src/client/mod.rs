@@ -26,6 +26,7 @@ mod answer;
 mod chat;
 mod connection;
 mod error;
+mod feed;
 mod frame;
 mod transcript;
 
@@ -34,5 +35,6 @@ pub use answer::{Answer, Event};
 pub use chat::{Client, Question};
 pub use connection::{Connection, Connector, Opened};
 pub use error::{ClientError, ServerError};
+pub use feed::Feed;
 pub use frame::{Frame, Text};
 pub use transcript::{Transcript, Violation};

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 
 /// The shortest secret that may sign tokens, in bytes: as long as the hash of HS256 (RFC 7518, 3.2).
 pub const JWT_SECRET_MIN_BYTES: usize = 32;
+/// The longest filter of the log, in characters.
+const MAX_LOG_LEVEL_CHARS: usize = 500;
 /// The shortest token that lets somebody read the metrics, in bytes.
 const METRICS_TOKEN_MIN_BYTES: usize = 16;
 
@@ -55,10 +57,10 @@ impl Config {
         found.require(!path.is_some_and(|path| path.contains(":memory:")), "database.url", || {
             "must be a file: a database in memory would be another one for each connection".to_owned()
         });
-        if let Err(error) = env_filter::Builder::new().try_parse(&self.log.level) {
+        if let Err(problem) = check_log_level(&self.log.level) {
             found.add(
                 "log.level",
-                format!("must be a level or a list such as info,switchboard::workflow=debug: {error}"),
+                format!("must be a level or a list such as info,switchboard::workflow=debug: {problem}"),
             );
         }
     }
@@ -196,6 +198,27 @@ fn check_base_url(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// What a filter of the log may be: levels, and levels of modules. The library would take a level that is mistyped for a
+/// module of that name, and let nothing else be logged.
+fn check_log_level(text: &str) -> Result<(), String> {
+    if text.chars().count() > MAX_LOG_LEVEL_CHARS {
+        return Err(format!("it is longer than {MAX_LOG_LEVEL_CHARS} characters"));
+    }
+    for part in text.split(',').map(str::trim) {
+        let (module, level) = part.split_once('=').map_or((None, part), |(module, level)| (Some(module), level));
+        if level.parse::<log::LevelFilter>().is_err() {
+            return Err(format!("{level:?} is no level: error, warn, info, debug, trace or off"));
+        }
+        let is_path = |module: &str| {
+            !module.is_empty() && module.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))
+        };
+        if module.is_some_and(|module| !is_path(module)) {
+            return Err(format!("{:?} is no module", module.unwrap_or_default()));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,7 +326,13 @@ mod tests {
     #[test]
     fn a_log_level_is_a_filter() {
         assert!(refused(|config| config.log.level = "info,switchboard::workflow=debug".to_owned()).is_empty());
-        assert_eq!(refused(|config| config.log.level = "info,switchboard=loud".to_owned()), ["log.level"]);
+        for typo in
+            ["wran", "info,switchboard=loud", "info,", "", "info,=debug", "info,a b=debug", "info\u{1b}", "info/x"]
+        {
+            assert_eq!(refused(|config| config.log.level = typo.to_owned()), ["log.level"], "{typo:?}");
+        }
+        let long = format!("info{}", ",a=debug".repeat(100));
+        assert_eq!(refused(move |config| config.log.level = long), ["log.level"]);
     }
 
     #[test]

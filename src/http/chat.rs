@@ -2,10 +2,10 @@
 
 use super::{Body, ErrorBody};
 use crate::{
-    auth::Identity,
+    auth::{Identity, Tokens},
     domain::{ConversationId, TurnId},
     metrics::Metrics,
-    protocol::{ApiError, CompleteFrame, ErrorCode, MessageFrame, ServerFrame},
+    protocol::{ApiError, CompleteFrame, ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, ServerFrame},
     turn::{Cursor, Outgoing, TurnEnd, TurnLog, TurnReader, TurnSubject},
     workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, StartedTurn, Workflow},
 };
@@ -49,6 +49,7 @@ async fn chat(
     workflow: web::Data<Addr<Workflow>>,
     rules: web::Data<QuestionRules>,
     metrics: web::Data<Metrics>,
+    tokens: web::Data<Tokens>,
     Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     let (turn, cursor) = match header(&request, "last-event-id") {
@@ -71,7 +72,7 @@ async fn chat(
     let next_seq = cursor.next_seq;
     let reader = TurnReader::new(turn, cursor, metrics.into_inner());
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
-    if wants_events { Ok(events(reader, next_seq)) } else { whole(reader).await }
+    if wants_events { Ok(events(reader, next_seq, Caller { identity, tokens })) } else { whole(reader).await }
 }
 
 /// What `POST /api/v1/chat` takes: a `message` frame without its `type`.
@@ -121,27 +122,42 @@ async fn whole(mut reader: TurnReader) -> Result<HttpResponse, ApiError> {
     }
 }
 
-fn events(reader: TurnReader, next_seq: u32) -> HttpResponse {
+/// Whose stream it is.
+struct Caller {
+    identity: Identity,
+    tokens: web::Data<Tokens>,
+}
+
+fn events(reader: TurnReader, next_seq: u32, caller: Caller) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-store"))
         // nginx would collect the tokens otherwise.
         .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(event_stream(reader, next_seq))
+        .streaming(event_stream(reader, next_seq, caller))
 }
 
-fn event_stream(reader: TurnReader, next_seq: u32) -> impl Stream<Item = Result<Bytes, Infallible>> {
+/// The frames of a turn as events. To somebody whose tokens are revoked it says so, and ends; the turn goes on.
+fn event_stream(reader: TurnReader, next_seq: u32, caller: Caller) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let last_seq = i64::from(next_seq) - 1;
-    stream::unfold((reader, last_seq), |(mut reader, mut last_seq)| async move {
-        let event = match tokio::time::timeout(KEEP_ALIVE, reader.next()).await {
+    stream::unfold(Some((reader, last_seq, caller)), |open| async move {
+        let (mut reader, mut last_seq, caller) = open?;
+        let turn_id = reader.turn().subject.turn_id;
+        let next = tokio::time::timeout(KEEP_ALIVE, reader.next()).await;
+        if let Err(revoked) = caller.tokens.check_revoked(&caller.identity) {
+            // Not about the turn: that has another end.
+            let frame = ServerFrame::Error(ErrorFrame::new(&revoked, &ErrorSubject::default())).encode();
+            return Some((Ok(Bytes::from(encode_event(turn_id, last_seq, &frame))), None));
+        }
+        let event = match next {
             Ok(Some(Outgoing { frame, seq, .. })) => {
                 last_seq = seq.map_or(last_seq, i64::from);
-                encode_event(reader.turn().subject.turn_id, last_seq, &frame)
+                encode_event(turn_id, last_seq, &frame)
             }
             Ok(None) => return None,
             Err(_) => ": still here\n\n".to_owned(),
         };
-        Some((Ok(Bytes::from(event)), (reader, last_seq)))
+        Some((Ok(Bytes::from(event)), Some((reader, last_seq, caller))))
     })
 }
 

@@ -5,7 +5,7 @@
 
 use super::{
     door::Door,
-    effect::{Effect, NewTurn},
+    effect::{self, Effect, NewTurn},
     fragments::Fragments,
     outlet::{Flow, Outlet},
     socket::{self, Received, SocketContext, SocketHandler},
@@ -34,7 +34,6 @@ use actix_web::{
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use std::{
-    cell::Cell,
     net::IpAddr,
     rc::Rc,
     sync::Arc,
@@ -79,12 +78,6 @@ pub struct ChatSession {
     /// Until the start of the actor.
     auth: Option<Box<Result<Identity, ApiError>>>,
     fragments: Fragments,
-}
-
-thread_local! {
-    /// What a session decides: empty between events. One for all sessions of the thread; of its own each would have room for
-    /// a kilobyte that it seldom needs.
-    static EFFECTS: Cell<Vec<Effect>> = const { Cell::new(Vec::new()) };
 }
 
 struct Running {
@@ -177,7 +170,7 @@ impl ChatSession {
     ) {
         let Some(running) = &mut self.running else { return };
         let now = Now::read();
-        let mut effects = EFFECTS.take();
+        let mut effects = effect::empty_list();
         if self.flow.take_asked() {
             running.state.follows().make_room(SESSION_ROOM_BYTES);
         }
@@ -197,7 +190,7 @@ impl ChatSession {
                 break;
             }
         }
-        EFFECTS.set(effects);
+        effect::give_back(effects);
     }
 
     fn carry_out(&mut self, effect: Effect, now: Now, ctx: &mut Context) {

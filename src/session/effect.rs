@@ -13,7 +13,7 @@ use crate::{
     turn::{Followed, Outgoing, TurnLog},
     workflow::{Question, is_client_id},
 };
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 /// What the actor has to do.
 pub enum Effect {
@@ -47,6 +47,21 @@ pub enum Effect {
     Unfollowed(Arc<TurnLog>),
     /// The session wants the turns that other sessions of this user start there, too.
     FollowConversation(ConversationId),
+}
+
+thread_local! {
+    /// One list for all sessions of the thread: of its own each would have room for a kilobyte that it seldom needs.
+    static LIST: Cell<Vec<Effect>> = const { Cell::new(Vec::new()) };
+}
+
+/// Where to collect effects, with the room that earlier ones took; [`give_back`] takes it back.
+pub(super) fn empty_list() -> Vec<Effect> {
+    LIST.take()
+}
+
+pub(super) fn give_back(list: Vec<Effect>) {
+    debug_assert!(list.is_empty(), "effects are carried out once");
+    LIST.set(list);
 }
 
 /// A question that passed all that can be checked here, and the log that its answer will fill.

@@ -7,6 +7,7 @@ mod notices;
 mod revocation;
 mod settings;
 mod shell;
+mod tail;
 mod turns;
 
 use crate::harness::{TestApp, TestUser};

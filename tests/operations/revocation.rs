@@ -63,6 +63,32 @@ async fn nothing_that_was_issued_is_good_any_more_and_signing_in_again_is() {
 }
 
 #[actix_web::test]
+async fn a_stream_of_events_ends_and_its_turn_goes_on() {
+    let app = TestApp::start().await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let question = json!({"message": "Hi", "metadata": {"script": {"tokens": 100, "interval_ms": 20}}});
+    let mut events = app.events(&user, &question, None).await.unwrap();
+    let first = events.next().await.unwrap();
+    kick(&app, &operator, &user).await;
+    let mut last = first.clone();
+    while let Some(event) = events.next().await {
+        last = event;
+    }
+    assert_eq!((&last.frame["type"], &last.frame["code"]), (&json!("error"), &json!("EXPIRED_TOKEN")));
+    assert_eq!(last.frame.get("turn_id"), None, "it is not the end of the turn");
+
+    // Who signs in again finds the turn, and goes on behind the last event.
+    let again = app.sign_in(&user.email, PASSWORD).await;
+    let mut events = app.events(&again, &Value::Null, Some(&last.id)).await.unwrap();
+    while let Some(event) = events.next().await {
+        last = event;
+    }
+    assert_eq!(last.frame["type"], "complete");
+    assert_eq!(last.id.split(':').next(), first.id.split(':').next());
+    app.finish().await;
+}
+
+#[actix_web::test]
 async fn a_revocation_survives_a_restart() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);

@@ -6,14 +6,14 @@ use assert_cmd::Command;
 use serde_json::{Value, json};
 
 /// What the program prints and says, and its exit code.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(super) struct Ran {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Ran {
-    fn ok(&self) -> &str {
+    pub(super) fn ok(&self) -> &str {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         &self.out
     }
@@ -24,7 +24,7 @@ impl Ran {
 }
 
 /// Runs `switchboard ops` in a thread of its own: this one serves.
-async fn ops(app: &TestApp, token: Option<&str>, arguments: &[&str]) -> Ran {
+pub(super) async fn ops(app: &TestApp, token: Option<&str>, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
     command.current_dir(app.folder.path()).env_remove("SWITCHBOARD_TOKEN").env_remove("RUST_LOG");
     command.args(["ops", "--url", &app.url]).args(arguments).write_stdin(format!("{PASSWORD}\n"));
@@ -36,7 +36,7 @@ async fn ops(app: &TestApp, token: Option<&str>, arguments: &[&str]) -> Ran {
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-async fn run(app: &TestApp, operator: &TestUser, arguments: &[&str]) -> Ran {
+pub(super) async fn run(app: &TestApp, operator: &TestUser, arguments: &[&str]) -> Ran {
     ops(app, Some(&operator.access_token), arguments).await
 }
 
