@@ -215,6 +215,56 @@ fn wrong_use_ends_with_2() {
 }
 
 #[test]
+fn settings_are_refused_where_the_server_is_another() {
+    let folder = TempDir::new().unwrap();
+    for command in [["ops", "stats"].as_slice(), &["load"]] {
+        for flag in ["--config-dir=x", "--env=production", "--host=::1", "--port=9310", "--database-url=sqlite://x.db"]
+        {
+            let mut before = vec![flag];
+            before.extend(command);
+            for arguments in [before, [command, &[flag]].concat()] {
+                let mut program = switchboard(folder.path());
+                let output =
+                    program.args(&arguments).env("SWITCHBOARD_TOKEN", "x").assert().code(2).get_output().clone();
+                let name = flag.split_once('=').unwrap().0;
+                let wanted = format!("error: {name} has no effect here: say which server with --url\n");
+                assert_eq!(text(&output.stderr), wanted, "{arguments:?}");
+            }
+        }
+        let output = switchboard(folder.path()).args(command).arg("--help").assert().success().get_output().clone();
+        let help = text(&output.stdout);
+        assert!(help.contains("--url") && !help.contains("--port") && !help.contains("--config-dir"), "{help}");
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_noticed_before_the_load() {
+    let folder = TempDir::new().unwrap();
+    let report = folder.path().join("report.html");
+    std::fs::write(&report, "an older one").unwrap();
+    // Nobody listens there: were it tried first, that would be the message.
+    let load = |option: &str, path: &str| {
+        let mut program = switchboard(folder.path());
+        program.args([
+            "load",
+            "--url",
+            "ws://127.0.0.1:1",
+            "--connections",
+            "1",
+            "--html",
+            "report.html",
+            option,
+            path,
+        ]);
+        text(&program.assert().code(1).get_output().stderr)
+    };
+    let message = load("--json", "nowhere/report.json");
+    assert!(message.starts_with("error: nowhere/report.json cannot be written: "), "{message}");
+    assert!(!load("--json", "report.json").contains("cannot be written"));
+    assert_eq!(std::fs::read_to_string(&report).unwrap(), "an older one", "a load that failed has no report");
+}
+
+#[test]
 fn neither_passwords_nor_addresses_get_into_the_log() {
     let folder = TempDir::new().unwrap();
     let mut add = switchboard(folder.path());

@@ -8,9 +8,9 @@ use crate::{
 };
 use clap::{Args, ValueEnum};
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, IsTerminal},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Between two lines of progress where nobody watches them come, in seconds.
@@ -87,14 +87,19 @@ enum DialectName {
 impl Command {
     pub(super) async fn run(self, out: &mut dyn io::Write) -> Result<(), CliError> {
         let plan = self.plan();
+        // A load takes its time: what it is for must not be lost at its end.
+        let json = self.json.as_deref().map(open).transpose()?;
+        let html = self.html.as_deref().map(open).transpose()?;
         let mut progress = Progress::default();
         let report = load::run(plan, self.token, |sample| progress.show(sample)).await.map_err(refused)?;
         load::write_text(&report, out)?;
-        if let Some(path) = &self.json {
-            serde_json::to_writer_pretty(fs::File::create(path)?, &report).map_err(io::Error::from)?;
+        if let Some(mut file) = json {
+            empty(&file)?;
+            serde_json::to_writer_pretty(&mut file, &report).map_err(io::Error::from)?;
         }
-        if let Some(path) = &self.html {
-            load::write_html(&report, &mut fs::File::create(path)?)?;
+        if let Some(mut file) = html {
+            empty(&file)?;
+            load::write_html(&report, &mut file)?;
         }
         if report.is_flawless() {
             return Ok(());
@@ -125,6 +130,17 @@ impl Command {
             allow_remote: self.allow_remote,
         }
     }
+}
+
+/// Opens a file to be written later; what is in it stays until then.
+fn open(path: &Path) -> Result<File, CliError> {
+    let opened = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    opened.map_err(|error| CliError::Failed(format!("{} cannot be written: {error}", path.display())))
+}
+
+/// A pipe or a terminal has nothing to lose, and cannot.
+fn empty(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) }
 }
 
 /// Lines of progress on stderr.

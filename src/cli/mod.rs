@@ -20,7 +20,7 @@ use crate::{
     store::StoreError,
 };
 use clap::{
-    Args, Parser, Subcommand,
+    Arg, Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf, process::ExitCode};
@@ -35,7 +35,7 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-/// The settings that every command takes; they win over files and environment.
+/// The settings that every command takes which works on this machine; they win over files and environment.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Settings")]
 struct GlobalFlags {
@@ -71,8 +71,10 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
     /// See and steer a running server, as an operator
+    #[command(args = hidden_settings())]
     Ops(Box<ops::Command>),
     /// Put load on a running server, and measure what comes of it
+    #[command(args = hidden_settings())]
     Load(Box<load::Command>),
 }
 
@@ -119,6 +121,9 @@ impl Cli {
         variables: impl Iterator<Item = (OsString, OsString)>,
         out: &mut dyn io::Write,
     ) -> Result<(), CliError> {
+        if matches!(self.command, Some(Command::Ops(_) | Command::Load(_))) {
+            self.flags.refuse()?;
+        }
         let (variables, rust_log) = variables_of_ours(variables)?;
         let config = Config::load(&self.flags.sources(variables))?;
         if !matches!(self.command, Some(Command::Config(_))) {
@@ -145,7 +150,28 @@ fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, Cli
     outcome
 }
 
+/// The settings for commands that talk to a running server: still understood, to be refused in clear words, but not offered.
+fn hidden_settings() -> Vec<Arg> {
+    let settings = GlobalFlags::augment_args(clap::Command::new("settings"));
+    settings.get_arguments().map(|flag| flag.clone().hide(true)).collect()
+}
+
 impl GlobalFlags {
+    /// For commands that take the address of a running server, where these would change nothing.
+    fn refuse(&self) -> Result<(), CliError> {
+        let given = [
+            ("--config-dir", self.config_dir.is_some()),
+            ("--env", self.env.is_some()),
+            ("--host", self.host.is_some()),
+            ("--port", self.port.is_some()),
+            ("--database-url", self.database_url.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => Err(CliError::Usage(format!("{flag} has no effect here: say which server with --url"))),
+            None => Ok(()),
+        }
+    }
+
     fn sources(self, variables: BTreeMap<String, String>) -> Sources {
         let flags = Flags { env: self.env, host: self.host, port: self.port, database_url: self.database_url };
         Sources { config_dir: self.config_dir, variables, flags }

@@ -56,6 +56,9 @@ enum Question {
     /// The live connections
     Connections(Connections),
     /// Close a connection, or all connections of a user
+    #[command(
+        override_usage = "switchboard ops kick [OPTIONS] <CONNECTION>\n       switchboard ops kick [OPTIONS] --user <ID>"
+    )]
     Kick(Kick),
     /// Empty the server, then stop it
     Drain {

@@ -120,13 +120,15 @@ async fn kick(
     check_reason(reason.as_deref())?;
     let id = *id;
     let found = registry.send(FindSession(id)).await.map_err(|error| ApiError::internal(&error))?;
-    let vitals = found.ok_or_else(no_such_connection)?.vitals;
-    let detail = json!({"reason": reason, "user_id": vitals.user(), "address": vitals.address});
+    let vitals = found.map(|found| found.vitals);
+    let user_id = vitals.as_ref().and_then(|vitals| vitals.user());
+    let address = vitals.as_ref().map(|vitals| &vitals.address);
+    let detail = json!({"reason": reason, "user_id": user_id, "address": address});
     let deed = Deed { action: "kick_connection", target: Some(id.to_string()), detail };
     let work = async move {
         let kick = Kick { whom: Whom::Session(id), text: close_text(reason.as_deref()) };
         match registry.send(kick).await.map_err(|error| ApiError::internal(&error))? {
-            // It went by itself meanwhile.
+            // There was none, or it went by itself meanwhile.
             0 => Err(no_such_connection()),
             kicked => Ok(KickResponse { kicked }),
         }

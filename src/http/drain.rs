@@ -21,7 +21,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 #[serde(default)]
 pub struct DrainRequest {
     /// What follows when the server is empty. `stop` when absent.
-    then: Then,
+    then: Option<Then>,
 }
 
 /// What there is to empty.
@@ -79,6 +79,7 @@ async fn drain(
     turns: web::Data<Turns>,
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
+    let then = then.unwrap_or_default();
     let user_id = operator.user_id;
     let deed = Deed { action: "drain", target: None, detail: json!({"then": then}) };
     let work = async move {

@@ -12,7 +12,7 @@ use actix_web::{
     web::{self, BufMut, BytesMut},
 };
 use futures_util::{StreamExt, future::LocalBoxFuture};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use std::time::Duration;
 
@@ -137,6 +137,10 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
+        // For a name out of a few, serde_json calls a number bad syntax.
+        if error.inner().is_syntax() && path != "." && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+            return ApiError::invalid_field(&path, "is not of its type");
+        }
         refusal(&path, error.inner())
     })?;
     json.end().map_err(|error| refusal(".", &error))?;
@@ -174,6 +178,13 @@ mod tests {
     #[derive(Debug, Deserialize)]
     struct Inner {
         count: u8,
+        colour: Option<Colour>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Colour {
+        Red,
     }
 
     fn refused(body: &str) -> ApiError {
@@ -182,13 +193,23 @@ mod tests {
 
     #[test]
     fn an_object_is_read() {
-        let outer: Outer = parse(br#" {"name":"x","inner":{"count":3},"unknown":[]} "#).unwrap();
-        assert_eq!((outer.name.as_str(), outer.inner.unwrap().count), ("x", 3));
+        let outer: Outer = parse(br#" {"name":"x","inner":{"count":3,"colour":"red"},"unknown":[]} "#).unwrap();
+        let inner = outer.inner.unwrap();
+        assert_eq!((outer.name.as_str(), inner.count, inner.colour), ("x", 3, Some(Colour::Red)));
     }
 
     #[test]
     fn what_is_not_one_json_object_is_invalid_json() {
-        for body in ["", "{", "{\"name\":}", "[\"x\",null]", "\"x\"", "{\"name\":\"x\"} {}", "{\"name\":\"\u{1}\"}"] {
+        for body in [
+            "",
+            "{",
+            "{\"name\":}",
+            "[\"x\",null]",
+            "\"x\"",
+            "{\"name\":\"x\"} {}",
+            "{\"name\":\"\u{1}\"}",
+            "{\"name\":\"x\",\"inner\":{\"count\":1,\"colour\":5}",
+        ] {
             assert_eq!(refused(body).code, ErrorCode::InvalidJson, "{body:?}");
         }
         assert!(refused("{\n\"name\":}").message.contains("line 2"));
@@ -201,6 +222,8 @@ mod tests {
             ("{\"name\":5}", "`name`"),
             ("{\"name\":\"x\",\"inner\":{\"count\":-1}}", "`inner.count`"),
             ("{\"name\":\"x\",\"inner\":{}}", "`count`"),
+            ("{\"name\":\"x\",\"inner\":{\"count\":1,\"colour\":5}}", "`inner.colour`"),
+            ("{\"name\":\"x\",\"inner\":{\"count\":1,\"colour\":\"blue\"}}", "`inner.colour`"),
         ] {
             let error = refused(body);
             assert_eq!(error.code, ErrorCode::InvalidField, "{body}");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// # Errors
 /// `INVALID_FIELD` for one that is empty, too long, or holds control characters other than line breaks and tabs.
 pub fn check_text(field: &str, text: &str) -> Result<(), ApiError> {
-    let is_printable = text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+    let is_printable = text.replace("\r\n", "\n").chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'));
     if text.trim().is_empty() || text.chars().count() > MAX_OPERATOR_TEXT_CHARS || !is_printable {
         let allowed = format_args!("must be 1 to {MAX_OPERATOR_TEXT_CHARS} printable characters");
         return Err(ApiError::invalid_field(field, allowed));
@@ -56,7 +56,8 @@ mod tests {
     fn texts_are_bounded_and_printable() {
         assert_eq!(check_reason(None), Ok(()));
         assert_eq!(check_text("message", "Zwei\nZeilen"), Ok(()));
-        for text in ["", " \n", "bell \u{7}", "\u{1b}[31m", &"x".repeat(MAX_OPERATOR_TEXT_CHARS + 1)] {
+        assert_eq!(check_text("message", "Zwei\r\nZeilen"), Ok(()));
+        for text in ["", " \n", "over\rwritten", "bell \u{7}", "\u{1b}[31m", &"x".repeat(MAX_OPERATOR_TEXT_CHARS + 1)] {
             assert!(check_text("message", text).unwrap_err().message.contains("`message`"), "{text:?}");
         }
     }

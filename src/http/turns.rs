@@ -29,10 +29,17 @@ async fn cancel(
 ) -> Result<HttpResponse, ApiError> {
     let turn_id = *turn_id;
     let turn = turns.find(turn_id).await;
-    let turn =
-        turn.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "There is no such turn, or it ended a while ago."))?;
-    let detail = json!({"user_id": turn.subject.user_id, "session_id": turn.subject.conversation_id});
+    let subject = turn.as_ref().map(|turn| &turn.subject);
+    let detail = json!({
+        "user_id": subject.map(|subject| subject.user_id),
+        "session_id": subject.map(|subject| subject.conversation_id),
+    });
     let deed = Deed { action: "cancel_turn", target: Some(turn_id.to_string()), detail };
-    let work = async move { Ok(CancelResponse { turn_id, cancelled: turns.cancel(turn_id) }) };
+    let work = async move {
+        if turn.is_none() {
+            return Err(ApiError::new(ErrorCode::NotFound, "There is no such turn, or it ended a while ago."));
+        }
+        Ok(CancelResponse { turn_id, cancelled: turns.cancel(turn_id) })
+    };
     Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
 }

@@ -7,8 +7,15 @@ use crate::{
     protocol::{ApiError, ErrorCode},
     workflow::Turns,
 };
-use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 macro_rules! section {
     ($section:ident, $in_force:ident, $change:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)* }) => {
@@ -85,10 +92,33 @@ pub struct SettingsChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "info,switchboard::workflow=debug")]
     pub log_level: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "section")]
     pub limits: Option<LimitsChange>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "section")]
     pub workflow: Option<WorkflowChange>,
+}
+
+/// An object or `null`. serde would take an array, too, field by field, and an empty one as no change at all.
+fn section<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    struct Section<T>(PhantomData<T>);
+
+    impl<'de, T: DeserializeOwned> Visitor<'de> for Section<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(Section(PhantomData))
 }
 
 pub struct Settings {

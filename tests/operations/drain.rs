@@ -84,6 +84,21 @@ async fn a_server_that_stays_is_empty_and_answers_until_it_is_undone() {
 }
 
 #[actix_web::test]
+async fn what_follows_is_a_name_or_nothing() {
+    let app = TestApp::start().await;
+    let operator = app.operator().await;
+    for then in [json!(5), json!("soap"), json!(true), json!(["stay"])] {
+        let (code, answer) = app.post("/api/v1/drain", Some(&operator), &json!({"then": then})).await;
+        assert_eq!((code, &answer["code"]), (422, &json!("INVALID_FIELD")), "{then}: {answer}");
+        assert!(answer["error"].as_str().unwrap().contains("`then`"), "{then}: {answer}");
+    }
+    assert_eq!(status(&app, &operator).await, (json!("open"), Value::Null));
+    assert_eq!(app.post("/api/v1/drain", Some(&operator), &json!({"then": null})).await.0, 202);
+    assert_eq!(status(&app, &operator).await.1, json!("stop"));
+    app.finish().await;
+}
+
+#[actix_web::test]
 async fn a_server_that_stays_stops_when_it_is_told_to() {
     let mut program = Program::start(&[]);
     let operator = program.operator().await;

@@ -25,10 +25,12 @@ async fn an_operator_stops_anybodys_turn() {
     assert_eq!((status, &answer["code"]), (404, &json!("NOT_FOUND")));
 
     let (_, page) = app.get("/api/v1/audit", Some(&operator)).await;
-    assert_eq!(page["entries"][1]["detail"], json!({"user_id": user.id, "session_id": turn.session_id}));
+    assert_eq!(page["entries"][0]["detail"], json!({"user_id": null, "session_id": null}));
+    assert_eq!(page["entries"][2]["detail"], json!({"user_id": user.id, "session_id": turn.session_id}));
     assert!(!page.to_string().contains("secret"), "{page}");
     let done = ("cancel_turn".to_owned(), first["turn_id"].clone(), "done".to_owned());
-    assert_eq!(audited(&app, &operator, 9).await, [done.clone(), done]);
+    let unknown = ("cancel_turn".to_owned(), json!("01890a5d-ac96-774b-bcce-b302099a8057"), "NOT_FOUND".to_owned());
+    assert_eq!(audited(&app, &operator, 9).await, [unknown, done.clone(), done]);
     socket.close().await;
     app.finish().await;
 }
