@@ -115,7 +115,6 @@ fn this_shard() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{hint::black_box, time::Instant};
 
     const BOUNDS: &[u64] = &[1_000_000, 2_500_000, 1_000_000_000];
     const _: () = Histogram::check(BOUNDS);
@@ -143,27 +142,5 @@ mod tests {
         let snapshot = histogram.snapshot();
         assert_eq!(snapshot.count(), 2_000 * SHARDS as u64);
         assert!((snapshot.sum - 4.0 * SHARDS as f64).abs() < 1e-9, "{snapshot:?}");
-    }
-
-    /// `cargo test --release --lib what_a_record_costs -- --ignored --nocapture`
-    #[test]
-    #[ignore = "a measurement, not a test"]
-    fn what_a_record_costs() {
-        const RECORDS: u32 = 20_000_000;
-        let histogram = Histogram::new(crate::metrics::TOKEN_INTERVAL_BOUNDS);
-        for threads in [1_u32, 2, 4] {
-            let began = Instant::now();
-            std::thread::scope(|scope| {
-                for thread in 0..threads {
-                    let histogram = &histogram;
-                    scope.spawn(move || {
-                        for index in 0..RECORDS {
-                            histogram.record(Duration::from_micros(u64::from(black_box(index + thread) % 120_000)));
-                        }
-                    });
-                }
-            });
-            println!("{threads} threads: {:?} a record", began.elapsed() / RECORDS);
-        }
     }
 }
