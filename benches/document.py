@@ -169,7 +169,7 @@ def turns(runs):
     if not runs:
         return ""
     rows = [[name, number(medians(of)["per_second"]), number(medians(of)["cpu_ms"])] for name, of in runs.items()]
-    note = "64 connections, each asking the next question when the answer is there; 20 tokens, no interval. The floor stores nothing."
+    note = "200 connections, each asking the next question when the answer is there; 20 tokens, no interval. The floor stores nothing."
     return f"## Whole turns\n\n{note}\n\n{table(['server', 'turns/s', 'CPU ms/turn'], rows)}"
 
 
