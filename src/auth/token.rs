@@ -1,7 +1,8 @@
 //! Access and refresh tokens: JWTs signed with HS256 by this server, for this server.
 //!
 //! Nothing here reads the database: an access token carries all that a session needs to know of its user, so that a
-//! connection costs one HMAC. What was revoked before its time is in memory. Whether a refresh token is still good is for [`super::Accounts`] to say.
+//! connection costs one HMAC. What was revoked before its time is in memory. Whether a refresh token is still good is
+//! for [`super::Accounts`] to say.
 
 use super::{Identity, Revocations};
 use crate::{
