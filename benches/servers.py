@@ -112,7 +112,8 @@ class Server:
                 return [BUILT / "release" / name, address], {}
 
     def __enter__(self):
-        # On the disk of the project: /tmp may be memory.
+        # On the disk of the project: /tmp may be memory. Only a build has made that folder, and the tests need none.
+        BUILT.mkdir(parents=True, exist_ok=True)
         self.folder = tempfile.TemporaryDirectory(prefix="run-", dir=BUILT)
         self.log_path = Path(self.folder.name) / "log"
         try:
