@@ -5,7 +5,7 @@ use crate::{
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
     domain::UnixMillis,
-    http::{self, JsonLimit},
+    http::{self, JsonLimit, ServerLimits},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
     limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, REVOCATIONS_INTERVAL},
@@ -21,7 +21,7 @@ use crate::{
 };
 use actix::{Actor, Addr};
 use actix_web::{
-    App, HttpServer,
+    App,
     dev::{Server, ServerHandle},
     middleware::from_fn,
     web::Data,
@@ -207,17 +207,18 @@ impl Application {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let server = HttpServer::new(factory)
-            .disable_signals()
-            .on_connect(move |connection, _| http::set_options(connection, stall_timeout))
-            .workers(workers)
-            .max_connections(config.server.max_connections.div_ceil(workers))
-            .client_request_timeout(Duration::from_millis(config.server.request_head_timeout_ms));
-        let server = server.bind((host.as_str(), port)).map_err(cannot_listen)?;
-        let address = server.addrs().first().copied().ok_or("no address to listen at")?;
+        let limits = ServerLimits {
+            workers,
+            max_connections: config.server.max_connections,
+            request_head_timeout: Duration::from_millis(config.server.request_head_timeout_ms),
+            stall_timeout,
+        };
+        let listeners = http::listen((host.as_str(), port)).map_err(cannot_listen)?;
+        let address = listeners.first().ok_or("no address to listen at")?.local_addr()?;
+        let server = http::server(listeners, limits, factory)?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
         Ok(Self {
-            server: server.run(),
+            server,
             address,
             registry,
             turns,

@@ -23,10 +23,12 @@ pub const TURN_EVENTS_WAITING: usize = 16;
 /// What a session hands over when its connection asks for more, in bytes; one frame may be larger. What has no room is read
 /// from the turns' logs when the connection asks again.
 pub const SESSION_ROOM_BYTES: usize = 64 * 1024;
-/// Of what a session handed over, actix-http keeps so much unsent before it stops asking, in bytes.
-pub const TRANSPORT_BUFFER_BYTES: usize = 32 * 1024;
 /// What a connection's kernel buffer may hold that was not sent yet, in bytes.
 pub const TCP_NOT_SENT_BYTES: u32 = 16 * 1024;
+/// What is read at once of an upgraded connection, in bytes.
+pub const SOCKET_READ_BYTES: usize = 8 * 1024;
+/// Connections that the kernel takes before they are accepted.
+pub const LISTEN_BACKLOG: i32 = 2_048;
 /// Finished turns that are kept in memory; an older one is read from the store.
 pub const MAX_RETAINED_TURNS: usize = 10_000;
 /// Earlier messages of a conversation that a turn looks at, before the budget of tokens.

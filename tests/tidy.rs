@@ -52,7 +52,7 @@ fn parts_import_only_what_they_may() {
         ("argon2", &["src/auth"]),
         ("jsonwebtoken", &["src/auth"]),
         ("SqliteStore", &["src/store/sqlite", "src/app.rs", "src/cli"]),
-        ("HttpServer", &["src/app.rs"]),
+        ("HttpService", &["src/http/server.rs"]),
         ("crate::app", &["src/cli"]),
         ("crate::client", &["src/load", "src/cli"]),
         ("crate::load", &["src/cli"]),

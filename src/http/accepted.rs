@@ -3,14 +3,13 @@
 use crate::limits::TCP_NOT_SENT_BYTES;
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
-use std::{any::Any, time::Duration};
+use std::time::Duration;
 
 /// Sends each frame at once: by default a small one waits until the peer has confirmed the one before, which many do only
 /// after 40 ms. Lets the kernel end a connection whose peer takes nothing for `stall_timeout`, and keeps what waits in the
 /// kernel small. A session cannot do this: when its peer stops reading, it is not polled any more.
-pub fn set_options(connection: &dyn Any, stall_timeout: Duration) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
-    let socket = SockRef::from(stream);
+pub fn set_options(connection: &TcpStream, stall_timeout: Duration) {
+    let socket = SockRef::from(connection);
     let set = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_user_timeout(Some(stall_timeout)))

@@ -24,12 +24,13 @@ mod ops;
 mod page;
 mod pages;
 mod query;
+mod server;
 mod settings;
 mod turns;
+mod upgraded;
 mod users;
 mod ws;
 
-pub use accepted::set_options;
 pub use client_address::client_address;
 pub use cors::cors;
 pub use error::{ErrorBody, error_bodies};
@@ -40,6 +41,7 @@ pub use json::{Body, Json, JsonLimit, MaybeJson};
 pub use metrics::ScrapeRules;
 pub use page::PageQuery;
 pub use query::Query;
+pub use server::{ServerLimits, listen, server};
 
 use actix_web::web;
 

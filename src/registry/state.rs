@@ -6,9 +6,7 @@ use super::{
 };
 use crate::{
     domain::{ConversationId, SessionId, UserId},
-    limits::{
-        MAX_FOLLOWED_CONVERSATIONS, MAX_USERS_IN_STATS, SESSION_ROOM_BYTES, TCP_NOT_SENT_BYTES, TRANSPORT_BUFFER_BYTES,
-    },
+    limits::{MAX_FOLLOWED_CONVERSATIONS, MAX_USERS_IN_STATS, SESSION_ROOM_BYTES, TCP_NOT_SENT_BYTES},
     protocol::Dialect,
 };
 use serde::Serialize;
@@ -251,7 +249,7 @@ impl<R> RegistryState<R> {
             behind,
             bytes_waiting,
             stalled: self.stalled,
-            max_waiting_bytes: SESSION_ROOM_BYTES + TRANSPORT_BUFFER_BYTES + TCP_NOT_SENT_BYTES as usize,
+            max_waiting_bytes: SESSION_ROOM_BYTES + TCP_NOT_SENT_BYTES as usize,
         }
     }
 

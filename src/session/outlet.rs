@@ -1,6 +1,6 @@
 //! The way out of a session: the body of its response, as the connection asks for it.
 //!
-//! The connection asks only while little waits to be sent. So a session that hands over a bounded amount each time it is
+//! The connection asks only when nothing waits to be sent. So a session that hands over a bounded amount each time it is
 //! asked holds a bounded amount, however slowly its peer reads.
 
 use super::actor::SendMore;

@@ -83,7 +83,7 @@ async fn a_peer_that_never_reads_again_is_freed_from_outside() {
 
     let stats = app.stats_when(&operator, |stats| stats["sessions"] == 1).await;
     assert_eq!((&stats["stalled"], &stats["behind"]), (&1.into(), &0.into()));
-    assert_eq!(stats["max_waiting_bytes"], 112 * 1024);
+    assert_eq!(stats["max_waiting_bytes"], 80 * 1024);
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     // Who reads gets on, and who was given up finds its connection at an end.
     owner.turn(small()).await;

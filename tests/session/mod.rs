@@ -11,3 +11,4 @@ mod limits;
 mod messages;
 mod resume;
 mod tabs;
+mod upgrade;

@@ -1,0 +1,182 @@
+//! A connection whose request asks for an upgrade, from there to its end.
+//!
+//! The dispatcher of actix-http would go on with two buffers of 8 KiB for each connection, of which an idle one needs
+//! nothing. Here nothing is kept of what was read or sent: what arrives goes through a buffer of the thread, and what
+//! is sent goes to the kernel as it was made.
+
+use crate::limits::SOCKET_READ_BYTES;
+use actix_codec::Framed;
+use actix_http::{
+    BoxedPayloadStream, Request, Response, StatusCode,
+    body::{BoxBody, MessageBody},
+    error::PayloadError,
+    h1::{Codec, Message},
+};
+use actix_web::{
+    Error,
+    dev::{Payload, Service, ServiceResponse},
+    rt::net::TcpStream,
+    web::{Buf, Bytes},
+};
+use futures_util::{Stream, future::LocalBoxFuture};
+use socket2::SockRef;
+use std::{
+    cell::RefCell,
+    error::Error as StdError,
+    future::poll_fn,
+    io,
+    net::Shutdown,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+use tokio_util::codec::Encoder;
+
+thread_local! {
+    /// Into which all upgraded connections of the thread read.
+    static ARRIVING: RefCell<[u8; SOCKET_READ_BYTES]> = const { RefCell::new([0; SOCKET_READ_BYTES]) };
+}
+
+/// Lets the application answer, and serves what comes of it. A network that fails is an end like another.
+pub fn serve<S, B>(
+    app: Rc<S>,
+    request: Request,
+    connection: Framed<TcpStream, Codec>,
+) -> LocalBoxFuture<'static, Result<(), Error>>
+where
+    S: Service<Request, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    // In a box of its own, so that a connection has no room for what is over once it is upgraded.
+    let answering = Box::pin(answer(app, request, connection));
+    Box::pin(async move {
+        if let Ok(Some(mut upgraded)) = answering.await {
+            let _ = upgraded.send_all().await;
+            upgraded.say_goodbye();
+        }
+        Ok(())
+    })
+}
+
+/// A connection that says what its body says.
+struct Upgraded {
+    socket: Rc<TcpStream>,
+    body: BoxBody,
+}
+
+impl Upgraded {
+    /// The body is asked for more only when all is with the kernel: a peer that does not read stops it.
+    async fn send_all(&mut self) -> Result<(), Box<dyn StdError>> {
+        while let Some(bytes) = self.next().await {
+            send(&self.socket, bytes?).await?;
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn StdError>>> {
+        poll_fn(|cx| Pin::new(&mut self.body).poll_next(cx)).await
+    }
+
+    /// Nothing more will be sent.
+    fn say_goodbye(&self) {
+        // Who is not there any more does not hear it.
+        let _ = SockRef::from(&*self.socket).shutdown(Shutdown::Write);
+    }
+}
+
+/// Answers the request. The connection goes on when it was upgraded, and ends with the answer when it was not.
+async fn answer<S, B>(
+    app: Rc<S>,
+    request: Request,
+    connection: Framed<TcpStream, Codec>,
+) -> Result<Option<Upgraded>, Box<dyn StdError>>
+where
+    S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
+    let mut parts = connection.into_parts();
+    let socket = Rc::new(parts.io);
+    let first = Bytes::copy_from_slice(&parts.read_buf);
+    let arriving: BoxedPayloadStream = Box::pin(Arriving { first, socket: Rc::clone(&socket), rests: false });
+    let (request, _) = request.replace_payload(Payload::Stream { payload: arriving });
+    let response = match app.call(request).await {
+        Ok(response) => Response::from(response).map_into_boxed_body(),
+        Err(error) => Response::from(error),
+    };
+    let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let (head, body) = response.into_parts();
+    // Behind the answers to earlier requests, if any wait there.
+    let mut unsent = parts.write_buf;
+    parts.codec.encode(Message::Item((head, body.size())), &mut unsent)?;
+    let mut connection = Upgraded { socket, body };
+    if is_upgraded {
+        send(&connection.socket, unsent.freeze()).await?;
+        return Ok(Some(connection));
+    }
+    loop {
+        // The head goes together with what comes first: there are clients that read an answer at one go.
+        let bytes = connection.next().await.transpose()?;
+        let is_over = bytes.is_none();
+        parts.codec.encode(Message::Chunk(bytes), &mut unsent)?;
+        send(&connection.socket, unsent.split().freeze()).await?;
+        if is_over {
+            connection.say_goodbye();
+            return Ok(None);
+        }
+    }
+}
+
+/// Ready when the kernel has all of it.
+async fn send(socket: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
+    poll_fn(|cx| {
+        while !bytes.is_empty() {
+            match socket.try_write(&bytes) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(sent) => bytes.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_write_ready(cx))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await
+}
+
+/// What arrives on a connection.
+struct Arriving {
+    /// What arrived together with the request.
+    first: Bytes,
+    socket: Rc<TcpStream>,
+    /// Something was handed over: before the next, others have their turn. Whoever sends without a pause would otherwise be
+    /// read without a pause.
+    rests: bool,
+}
+
+impl Stream for Arriving {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.rests) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));
+        }
+        loop {
+            let read = ARRIVING.with_borrow_mut(|buffer| {
+                let read = self.socket.try_read(buffer)?;
+                Ok::<_, io::Error>(Bytes::copy_from_slice(&buffer[..read]))
+            });
+            match read {
+                Ok(bytes) if bytes.is_empty() => return Poll::Ready(None),
+                Ok(bytes) => {
+                    self.rests = true;
+                    return Poll::Ready(Some(Ok(bytes)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.socket.poll_read_ready(cx))?,
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A request that asks for an upgrade, byte by byte.
+
+use crate::harness::TestApp;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+const UPGRADE: &str = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+async fn connect(app: &TestApp) -> TcpStream {
+    TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap()
+}
+
+/// What the server says until it ends the connection.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await;
+    read.expect("the connection stays open").unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What the server says, up to `end`.
+async fn until(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    let read = async {
+        while !bytes.ends_with(end.as_bytes()) {
+            bytes.push(stream.read_u8().await.unwrap());
+        }
+    };
+    timeout(Duration::from_secs(20), read).await.expect("not said");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[actix_web::test]
+async fn who_asks_for_an_upgrade_where_there_is_none_gets_the_whole_answer() {
+    let app = TestApp::start().await;
+    for (path, status, end) in [("/api/v1/nothing", "404", "}"), ("/health", "200", "}")] {
+        let mut stream = connect(&app).await;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\n{UPGRADE}").as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.to_lowercase().contains(&format!("content-length: {}", body.len())), "{head}");
+        assert!(body.ends_with(end), "{body}");
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_refused_upgrade_says_why() {
+    let app = TestApp::start().await;
+    let mut stream = connect(&app).await;
+    let request = format!("GET /ws/chat HTTP/1.1\r\nSec-WebSocket-Protocol: chat.v9\r\n{UPGRADE}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("UNKNOWN_SUBPROTOCOL"), "{answer}");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn an_upgrade_comes_behind_earlier_requests_and_before_a_frame_in_the_same_packet() {
+    let app = TestApp::start().await;
+    let mut stream = connect(&app).await;
+    let mut bytes = format!("GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /ws/chat HTTP/1.1\r\n{UPGRADE}").into_bytes();
+    // A masked frame of text, with a mask that changes nothing.
+    let frame = br#"{"type":"ping","id":7}"#;
+    bytes.extend([0x81, 0x80 | u8::try_from(frame.len()).unwrap(), 0, 0, 0, 0]);
+    bytes.extend(frame);
+    stream.write_all(&bytes).await.unwrap();
+    let first = until(&mut stream, "}").await;
+    assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    let second = until(&mut stream, "\r\n\r\n").await;
+    assert!(second.starts_with("HTTP/1.1 101 "), "{second}");
+    let pong = until(&mut stream, "}").await;
+    assert!(pong.contains(r#""type":"pong""#) && pong.contains(r#""id":7"#), "{pong}");
+    drop(stream);
+    app.finish().await;
+}
