@@ -1,7 +1,7 @@
 //! What is known of an answer besides its text.
 
 use serde::{Deserialize, Serialize};
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -79,7 +79,9 @@ pub struct AnswerMetadata {
     /// The router was not sure enough of any specialist: the default one answered.
     #[serde(default)]
     pub fallback: bool,
-    pub sources: Vec<Source>,
+    /// Shared with the turn's steps while it is in memory.
+    #[schema(value_type = Vec<Source>)]
+    pub sources: Arc<[Source]>,
     pub model: String,
     pub usage: Usage,
     pub latency_ms: Latency,

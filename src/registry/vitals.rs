@@ -127,7 +127,9 @@ impl Vitals {
     }
 
     pub fn add_turn(&self, followed: Followed) {
-        lock(&self.turns).push(followed);
+        let mut turns = lock(&self.turns);
+        turns.reserve_exact(1);
+        turns.push(followed);
     }
 
     pub fn remove_turn(&self, turn: &Arc<TurnLog>) {
@@ -148,7 +150,7 @@ impl Vitals {
         !lock(&self.turns).is_empty()
     }
 
-    /// The connection asked for more to send, which it does only while little waits there.
+    /// The connection asked for more to send, which it does only when nothing waits there.
     pub fn asked_for_more(&self) {
         self.asks.fetch_add(1, Relaxed);
     }

@@ -52,6 +52,8 @@ impl Follows {
         let following = Following::start(turn, self.mailbox.follower(), self.style, cursor, &mut outbox);
         if !following.has_ended() {
             effects.push(Effect::Followed(following.followed()));
+            // Most sessions follow one at a time; a list that grows by itself begins with room for four.
+            self.turns.reserve_exact(1);
             self.turns.push(following);
         }
     }

@@ -31,7 +31,7 @@ pub struct Progress {
     pub message: String,
     pub agent: Option<String>,
     pub confidence: Option<f64>,
-    pub sources: Option<Vec<Source>>,
+    pub sources: Option<Arc<[Source]>>,
     /// Of the message that started the turn; only on the first step.
     pub client_message_id: Option<String>,
 }
@@ -96,6 +96,11 @@ impl Tokens {
         self.text.push_str(token);
         self.ends.push(u32::try_from(self.text.len()).expect("an answer is far below 4 GiB"));
         self.count() - 1
+    }
+
+    fn shrink_to_fit(&mut self) {
+        self.text.shrink_to_fit();
+        self.ends.shrink_to_fit();
     }
 
     pub fn text(&self) -> &str {
@@ -171,6 +176,8 @@ impl TurnLog {
             entries.end = Some(Arc::new(end));
             self.tell(&entries, TurnEventKind::Ended);
             entries.followers = Vec::new();
+            // It is kept for a while, and grows no more.
+            entries.tokens.shrink_to_fit();
         }
     }
 
@@ -179,6 +186,8 @@ impl TurnLog {
     pub fn follow(&self, cursor: &Cursor, follower: &Follower, read: impl FnOnce(Missed<'_>) -> bool) {
         let mut entries = self.lock();
         if entries.end.is_none() && !entries.followers.iter().any(|known| known.is(follower)) {
+            // Most turns have one; a list that grows by itself begins with room for four.
+            entries.followers.reserve_exact(1);
             entries.followers.push(follower.clone());
             entries.alone_since = None;
         }

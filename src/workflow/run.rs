@@ -1,5 +1,5 @@
 //! One turn, from its question to its end. Each step takes what the step before it found and adds its own:
-//! `Asked → Routed → Retrieved → Generated`, and then it is recorded.
+//! `Asked → Routed → Retrieved → Answering → Generated`, and then it is recorded.
 
 use super::{
     Question,
@@ -18,7 +18,7 @@ use crate::{
     limits::MAX_HISTORY_MESSAGES,
     metrics::{ModelTask, TurnStep},
     protocol::{ApiError, ErrorCode, Step},
-    provider::{AnswerPart, GenerateRequest, HistoryMessage, ProviderError, ProviderErrorKind},
+    provider::{AnswerPart, AnswerStream, GenerateRequest, HistoryMessage, ProviderError, ProviderErrorKind},
     store::{Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
     turn::{Progress, TurnEnd, TurnLog},
 };
@@ -36,7 +36,7 @@ pub struct TurnRun {
     engine: Arc<Engine>,
     log: Arc<TurnLog>,
     acceptance: Acceptance,
-    asked: Asked,
+    asked: Box<Asked>,
     began: Instant,
 }
 
@@ -48,7 +48,7 @@ struct Asked {
 
 /// After `classify`: who answers.
 struct Routed {
-    asked: Asked,
+    asked: Box<Asked>,
     agent: Arc<Agent>,
     confidence: f64,
     /// No specialist fits well: the default one answers.
@@ -60,13 +60,20 @@ struct Routed {
 struct Retrieved {
     routed: Routed,
     passages: Vec<Passage>,
-    sources: Vec<Source>,
+    sources: Arc<[Source]>,
     took: Duration,
+}
+
+/// After `ask`: the model's answer as it comes, or why it does not.
+struct Answering {
+    metadata: Box<AnswerMetadata>,
+    answer: Result<Result<AnswerStream, ProviderError>, Stopped>,
+    began: Instant,
 }
 
 /// After `generate`: how the answer ended. Its text is in the log.
 struct Generated {
-    metadata: AnswerMetadata,
+    metadata: Box<AnswerMetadata>,
     ending: Result<FinishReason, ApiError>,
 }
 
@@ -120,7 +127,7 @@ impl TurnRun {
                 let history = history::within_budget(history, engine.config.context_token_budget);
                 let acceptance = admission.accept();
                 engine.metrics.step(TurnStep::Admit, began.elapsed());
-                Ok(Ok(Self { engine, log, acceptance, asked: Asked { question, history }, began }))
+                Ok(Ok(Self { engine, log, acceptance, asked: Box::new(Asked { question, history }), began }))
             }
             BegunTurn::Duplicate { turn_id } => Ok(Err(BegunBefore { turn_id })),
         }
@@ -143,7 +150,7 @@ impl TurnRun {
             Err(Stopped) => {
                 let metadata =
                     AnswerMetadata { model: engine.provider.model().to_owned(), ..AnswerMetadata::default() };
-                Generated { metadata, ending: steps.stopped() }
+                Generated { metadata: Box::new(metadata), ending: steps.stopped() }
             }
         };
         drop(watching);
@@ -188,18 +195,23 @@ impl Steps<'_> {
         }
     }
 
-    async fn up_to_answer(&self, asked: Asked) -> Result<Generated, Stopped> {
+    async fn up_to_answer(&self, asked: Box<Asked>) -> Result<Generated, Stopped> {
+        // In a box, so that the task has no room for what is over while the answer is written, which is nearly always.
+        let answering = Box::pin(self.up_to_model(asked)).await?;
+        Ok(self.generate(answering).await)
+    }
+
+    async fn up_to_model(&self, asked: Box<Asked>) -> Result<Answering, Stopped> {
         self.log.announce(Progress {
             client_message_id: asked.question.client_message_id.clone(),
             ..progress(Step::Starting, "Starting…")
         });
-        // In boxes, so that the task has no room for what is over while the answer is written, which is nearly always.
-        let routed = Box::pin(self.classify(asked)).await?;
-        let retrieved = Box::pin(self.retrieve(routed)).await?;
-        Ok(self.generate(retrieved).await)
+        let routed = self.classify(asked).await?;
+        let retrieved = self.retrieve(routed).await?;
+        Ok(self.ask(retrieved).await)
     }
 
-    async fn classify(&self, asked: Asked) -> Result<Routed, Stopped> {
+    async fn classify(&self, asked: Box<Asked>) -> Result<Routed, Stopped> {
         self.log.announce(progress(Step::AgentRouting, "Choosing a specialist…"));
         let began = Instant::now();
         let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
@@ -233,14 +245,14 @@ impl Steps<'_> {
         Ok(Retrieved { routed, passages, sources, took })
     }
 
-    async fn generate(&self, retrieved: Retrieved) -> Generated {
+    async fn ask(&self, retrieved: Retrieved) -> Answering {
         let began = Instant::now();
         let Retrieved { routed, passages, sources, took: retrieval } = retrieved;
         self.log.announce(Progress {
-            sources: Some(sources.clone()),
+            sources: Some(Arc::clone(&sources)),
             ..routed.progress(Step::Generating, "Writing the answer…")
         });
-        let mut metadata = AnswerMetadata {
+        let mut metadata = Box::new(AnswerMetadata {
             agent: routed.agent.name.clone(),
             confidence: routed.confidence,
             fallback: routed.fell_back,
@@ -249,8 +261,8 @@ impl Steps<'_> {
             usage: Usage::default(),
             latency_ms: Latency { routing: millis(routed.took), retrieval: millis(retrieval), ..Latency::default() },
             stored: None,
-        };
-        self.recording.describe(metadata.clone());
+        });
+        self.recording.describe(AnswerMetadata::clone(&metadata));
         if let Some(warning) = self.engine.agents.safety_warning(&routed.asked.question.text) {
             self.append(warning.to_owned(), &mut metadata);
         }
@@ -261,7 +273,18 @@ impl Steps<'_> {
             question: routed.asked.question.text,
             script: routed.asked.question.script,
         };
-        let ending = match self.unless_stopped(self.stream_answer(request, &mut metadata)).await {
+        let answer = self.unless_stopped(self.engine.provider.generate(request)).await;
+        Answering { metadata, answer, began }
+    }
+
+    async fn generate(&self, answering: Answering) -> Generated {
+        let Answering { mut metadata, answer, began } = answering;
+        let ending = match answer {
+            Ok(Ok(answer)) => self.unless_stopped(self.write(answer, &mut metadata)).await,
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(Stopped) => Err(Stopped),
+        };
+        let ending = match ending {
             Ok(Ok(reason)) => Ok(reason),
             Ok(Err(error)) => Err(self.upstream_failure(&error)),
             Err(Stopped) => self.stopped(),
@@ -271,12 +294,11 @@ impl Steps<'_> {
     }
 
     /// Moves the model's answer into the log, token by token.
-    async fn stream_answer(
+    async fn write(
         &self,
-        request: GenerateRequest,
+        mut answer: AnswerStream,
         metadata: &mut AnswerMetadata,
     ) -> Result<FinishReason, ProviderError> {
-        let mut answer = self.engine.provider.generate(request).await?;
         while let Some(part) = answer.next().await {
             match part? {
                 AnswerPart::Token(token) => self.append(token, metadata),
@@ -323,14 +345,14 @@ impl Steps<'_> {
         let stored = self.recording.end(EndedTurn {
             turn_id: subject.turn_id,
             conversation_id: subject.conversation_id,
-            answer: Answer { message_id, text, token_ends, finish_reason, metadata: metadata.clone() },
+            answer: Answer { message_id, text, token_ends, finish_reason, metadata: AnswerMetadata::clone(&metadata) },
             error: ending.as_ref().err().map(|error| (error.code.to_string(), error.message.to_string())),
             at: UnixMillis::now(),
         });
         let stored = stored.await;
         metadata.stored = (!stored).then_some(false);
         match ending {
-            Ok(finish_reason) => TurnEnd::Complete { message_id, finish_reason, metadata: Box::new(metadata), sha256 },
+            Ok(finish_reason) => TurnEnd::Complete { message_id, finish_reason, metadata, sha256 },
             Err(error) if stored => TurnEnd::Failed(error),
             Err(error) => {
                 let message = format!("{} It is not in the history yet.", error.message);
