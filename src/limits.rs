@@ -27,6 +27,8 @@ pub const SESSION_ROOM_BYTES: usize = 64 * 1024;
 pub const TCP_NOT_SENT_BYTES: u32 = 16 * 1024;
 /// What is read at once of an upgraded connection, in bytes.
 pub const SOCKET_READ_BYTES: usize = 8 * 1024;
+/// How long a peer may take to end a connection that this side has ended.
+pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections that the kernel takes before they are accepted.
 pub const LISTEN_BACKLOG: i32 = 2_048;
 /// Finished turns that are kept in memory; an older one is read from the store.

@@ -3,7 +3,7 @@
 //! It stands in for `HttpServer` of actix-web, which has no place for what serves a connection after its upgrade.
 
 use super::{accepted, upgraded};
-use crate::limits::LISTEN_BACKLOG;
+use crate::limits::{DISCONNECT_TIMEOUT, LISTEN_BACKLOG};
 use actix_http::{HttpService, Request};
 use actix_service::{IntoServiceFactory, fn_factory, fn_service};
 use actix_web::{
@@ -110,6 +110,3 @@ where
     }
     Ok(server.run())
 }
-
-/// How long a peer may take to end a connection that this side has ended.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@
 //! nothing. Here nothing is kept of what was read or sent: what arrives goes through a buffer of the thread, and what
 //! is sent goes to the kernel as it was made.
 
-use crate::limits::SOCKET_READ_BYTES;
+use crate::limits::{DISCONNECT_TIMEOUT, SOCKET_READ_BYTES};
 use actix_codec::Framed;
 use actix_http::{
     BoxedPayloadStream, Request, Response, StatusCode,
@@ -51,8 +51,9 @@ where
     let answering = Box::pin(answer(app, request, connection));
     Box::pin(async move {
         if let Ok(Some(mut upgraded)) = answering.await {
-            let _ = upgraded.send_all().await;
-            upgraded.say_goodbye();
+            if upgraded.send_all().await.is_ok() {
+                upgraded.say_goodbye().await;
+            }
         }
         Ok(())
     })
@@ -77,10 +78,16 @@ impl Upgraded {
         poll_fn(|cx| Pin::new(&mut self.body).poll_next(cx)).await
     }
 
-    /// Nothing more will be sent.
-    fn say_goodbye(&self) {
+    /// Nothing more will be sent. What the peer still says is not heard, but for a while it is read: to close a connection
+    /// of which something is unread resets it, and the peer may lose what it has yet to read, the reason for the end.
+    async fn say_goodbye(self) {
+        let Self { socket, body } = self;
+        drop(body);
         // Who is not there any more does not hear it.
-        let _ = SockRef::from(&*self.socket).shutdown(Shutdown::Write);
+        if SockRef::from(&*socket).shutdown(Shutdown::Write).is_ok() {
+            let rest = async { while poll_fn(|cx| poll_read(&socket, cx)).await.is_ok_and(|read| !read.is_empty()) {} };
+            let _ = tokio::time::timeout(DISCONNECT_TIMEOUT, rest).await;
+        }
     }
 }
 
@@ -120,7 +127,7 @@ where
         parts.codec.encode(Message::Chunk(bytes), &mut unsent)?;
         send(&connection.socket, unsent.split().freeze()).await?;
         if is_over {
-            connection.say_goodbye();
+            connection.say_goodbye().await;
             return Ok(None);
         }
     }
@@ -163,20 +170,25 @@ impl Stream for Arriving {
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));
         }
-        loop {
-            let read = ARRIVING.with_borrow_mut(|buffer| {
-                let read = self.socket.try_read(buffer)?;
-                Ok::<_, io::Error>(Bytes::copy_from_slice(&buffer[..read]))
-            });
-            match read {
-                Ok(bytes) if bytes.is_empty() => return Poll::Ready(None),
-                Ok(bytes) => {
-                    self.rests = true;
-                    return Poll::Ready(Some(Ok(bytes)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.socket.poll_read_ready(cx))?,
-                Err(error) => return Poll::Ready(Some(Err(error.into()))),
-            }
+        let read = ready!(poll_read(&self.socket, cx));
+        self.rests = true;
+        Poll::Ready(match read {
+            Ok(bytes) if bytes.is_empty() => None,
+            read => Some(read.map_err(PayloadError::from)),
+        })
+    }
+}
+
+/// Ready with what there is to read; with nothing when the peer says nothing more.
+fn poll_read(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    loop {
+        let read = ARRIVING.with_borrow_mut(|buffer| {
+            let read = socket.try_read(buffer)?;
+            Ok::<_, io::Error>(Bytes::copy_from_slice(&buffer[..read]))
+        });
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_read_ready(cx))?,
+            read => return Poll::Ready(read),
         }
     }
 }

@@ -80,3 +80,21 @@ async fn an_upgrade_comes_behind_earlier_requests_and_before_a_frame_in_the_same
     drop(stream);
     app.finish().await;
 }
+
+#[actix_web::test]
+async fn who_goes_on_talking_after_the_end_still_gets_its_reason() {
+    let app = TestApp::start().await;
+    let mut stream = connect(&app).await;
+    stream.write_all(format!("GET /ws/chat HTTP/1.1\r\n{UPGRADE}").as_bytes()).await.unwrap();
+    until(&mut stream, "\r\n\r\n").await;
+    // A frame without a mask ends the connection with 1002; then more than the buffers of a kernel hold.
+    let mut bytes = vec![0x81, 2, b'{', b'}'];
+    bytes.resize(16 << 20, b'x');
+    stream.write_all(&bytes).await.expect("the connection is reset");
+    stream.shutdown().await.unwrap();
+    let mut said = Vec::new();
+    timeout(Duration::from_secs(20), stream.read_to_end(&mut said)).await.expect("it stays open").unwrap();
+    let close = said.windows(4).find(|bytes| bytes[0] == 0x88).expect("no close frame");
+    assert_eq!(u16::from_be_bytes([close[2], close[3]]), 1002);
+    app.finish().await;
+}
