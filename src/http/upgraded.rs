@@ -47,13 +47,13 @@ where
     S: Service<Request, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    // In a box of its own, so that a connection has no room for what is over once it is upgraded.
+    // What comes before and behind is in boxes of its own, so that an upgraded connection has no room for it.
     let answering = Box::pin(answer(app, request, connection));
     Box::pin(async move {
-        if let Ok(Some(mut upgraded)) = answering.await {
-            if upgraded.send_all().await.is_ok() {
-                upgraded.say_goodbye().await;
-            }
+        if let Ok(Some(mut upgraded)) = answering.await
+            && upgraded.send_all().await.is_ok()
+        {
+            Box::pin(upgraded.say_goodbye()).await;
         }
         Ok(())
     })
