@@ -25,6 +25,7 @@ use crate::{
 use futures_util::{FutureExt, StreamExt};
 use std::{
     future::Future,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -203,7 +204,7 @@ impl Steps<'_> {
         self.log.announce(progress(Step::AgentRouting, "Choosing a specialist…"));
         let began = Instant::now();
         let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
-        let route = self.unless_stopped(route).await?;
+        let route = self.unless_stopped(pin!(route)).await?;
         let Route { agent, confidence, fell_back, failure, .. } = route;
         let (metrics, took) = (&self.engine.metrics, began.elapsed());
         metrics.step(TurnStep::Classify, took);
@@ -222,7 +223,7 @@ impl Steps<'_> {
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
         let search = self.engine.knowledge.retrieve(&query, &routed.agent.collections, self.engine.max_passages);
-        let passages = self.unless_stopped(search).await?.unwrap_or_else(|error| {
+        let passages = self.unless_stopped(pin!(search)).await?.unwrap_or_else(|error| {
             // An answer without sources is better than none.
             log::error!("the knowledge base cannot be searched: {error}");
             Vec::new()
@@ -252,7 +253,7 @@ impl Steps<'_> {
         };
         self.recording.describe(metadata.clone());
         if let Some(warning) = self.engine.agents.safety_warning(&routed.asked.question.text) {
-            self.append(warning.to_owned(), &mut metadata);
+            self.append(warning, &mut metadata);
         }
         let request = GenerateRequest {
             system_prompt: routed.agent.system_prompt.clone(),
@@ -261,7 +262,7 @@ impl Steps<'_> {
             question: routed.asked.question.text,
             script: routed.asked.question.script,
         };
-        let ending = match self.unless_stopped(self.stream_answer(request, &mut metadata)).await {
+        let ending = match self.unless_stopped(pin!(self.stream_answer(request, &mut metadata))).await {
             Ok(Ok(reason)) => Ok(reason),
             Ok(Err(error)) => Err(self.upstream_failure(&error)),
             Err(Stopped) => self.stopped(),
@@ -279,7 +280,7 @@ impl Steps<'_> {
         let mut answer = self.engine.provider.generate(request).await?;
         while let Some(part) = answer.next().await {
             match part? {
-                AnswerPart::Token(token) => self.append(token, metadata),
+                AnswerPart::Token(token) => self.append(&token, metadata),
                 AnswerPart::Finished { reason, usage } => {
                     metadata.usage = usage;
                     return Ok(reason);
@@ -293,7 +294,7 @@ impl Steps<'_> {
         })
     }
 
-    fn append(&self, token: String, metadata: &mut AnswerMetadata) {
+    fn append(&self, token: &str, metadata: &mut AnswerMetadata) {
         let seq = self.recording.append(token);
         let now = Instant::now();
         let before = self.watch.news(now);
@@ -339,8 +340,9 @@ impl Steps<'_> {
         }
     }
 
-    fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
-        self.acceptance.stop().token().run_until_cancelled(work).map(|done| done.ok_or(Stopped))
+    /// Takes a reference: a future that is handed over has room in the task twice.
+    fn unless_stopped<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> impl Future<Output = Result<T, Stopped>> {
+        self.acceptance.stop().unless_stopped(work).map(|done| done.ok_or(Stopped))
     }
 
     fn upstream_failure(&self, error: &ProviderError) -> ApiError {
