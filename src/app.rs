@@ -21,7 +21,7 @@ use crate::{
 };
 use actix::{Actor, Addr};
 use actix_web::{
-    App, HttpServer,
+    App,
     dev::{Server, ServerHandle},
     middleware::from_fn,
     web::Data,
@@ -63,8 +63,8 @@ pub struct ApplicationHandle {
 }
 
 impl Application {
-    /// Builds the server: opens the database, loads the knowledge base, starts the actors, and listens. Needs a running
-    /// actix system.
+    /// Builds the server: opens the database, loads the knowledge base, starts the actors, and listens. Needs a runtime
+    /// whose tasks stay on their thread.
     ///
     /// # Errors
     /// When the database, the specialists, the provider or the address cannot be used; the error says which.
@@ -207,14 +207,20 @@ impl Application {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let server = HttpServer::new(factory)
+        let mut server = Server::build()
             .disable_signals()
-            .on_connect(move |connection, _| http::set_options(connection, stall_timeout))
             .workers(workers)
-            .max_connections(config.server.max_connections.div_ceil(workers))
-            .client_request_timeout(Duration::from_millis(config.server.request_head_timeout_ms));
-        let server = server.bind((host.as_str(), port)).map_err(cannot_listen)?;
-        let address = server.addrs().first().copied().ok_or("no address to listen at")?;
+            .max_concurrent_connections(config.server.max_connections.div_ceil(workers));
+        let rules = http::ConnectionRules {
+            request_head_timeout: Duration::from_millis(config.server.request_head_timeout_ms),
+            stall_timeout,
+        };
+        let listeners = http::listen((host.as_str(), port)).map_err(cannot_listen)?;
+        let address = listeners.first().ok_or("no address to listen at")?.local_addr()?;
+        for listener in listeners {
+            let factory = factory.clone();
+            server = server.listen("http", listener, move || http::serve(factory(), rules))?;
+        }
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
         Ok(Self {
             server: server.run(),

@@ -29,7 +29,7 @@ mod turns;
 mod users;
 mod ws;
 
-pub use accepted::set_options;
+pub use accepted::{ConnectionRules, listen, serve};
 pub use client_address::client_address;
 pub use cors::cors;
 pub use error::{ErrorBody, error_bodies};
