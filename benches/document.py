@@ -40,8 +40,9 @@ METHOD = """## How it was measured
   turns of a user are off, since one address and few users are all there is. Everything else is as it comes.
 - **Peers** ([benches/peers](../benches/peers)) accept the upgrade, take any token, and stream a scripted answer in frames
   of the same JSON and the same size. They check no token, keep no log that could be resumed, store, route, look up and
-  count nothing. Those in Rust have two worker threads; FastAPI and Node have one process with one, which is also why they
-  are not asked to hold 15,000 streams.
+  count nothing. `actix` is Switchboard's design without its job: a session actor for each socket, a turn as a task of
+  the runtime that sends to its mailbox, and the same allocator. Those in Rust have two worker threads; FastAPI and Node have
+  one process with one, which is also why they are not asked to hold 15,000 streams.
 - Every answer of every server was verified by seq and SHA-256.
 """
 

@@ -132,7 +132,7 @@ def machine(load_before):
     cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     memory_kib = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
     lock = (PEERS / "Cargo.lock").read_text()
-    crates = [f"{name} {locked(lock, name)}" for name in ("tokio", "axum", "tungstenite", "fastwebsockets", "hyper")]
+    crates = [f"{name} {locked(lock, name)}" for name in ("tokio", "actix-web", "axum", "tungstenite", "fastwebsockets", "hyper")]
     pinned = dict(line.split("==") for line in (PEERS / "requirements.txt").read_text().split())
     others = [f"{name} {pinned[name]}" for name in ("fastapi", "uvicorn", "uvloop", "websockets")]
     ws = json.loads((PEERS / "package-lock.json").read_text())["packages"]["node_modules/ws"]["version"]

@@ -24,7 +24,7 @@ PEERS = ROOT / "benches" / "peers"
 BUILT = ROOT / "target" / "peers"
 SWITCHBOARD = ROOT / "target" / "release" / "switchboard"
 FLOOR = "floor"
-RUST_PEERS = (FLOOR, "axum", "fastwebsockets")
+RUST_PEERS = (FLOOR, "actix", "axum", "fastwebsockets")
 OTHER_PEERS = ("fastapi", "node")
 START_TIMEOUT_S = 30
 # Of <linux/prctl.h>.

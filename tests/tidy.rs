@@ -52,6 +52,7 @@ fn parts_import_only_what_they_may() {
         ("argon2", &["src/auth"]),
         ("jsonwebtoken", &["src/auth"]),
         ("SqliteStore", &["src/store/sqlite", "src/app.rs", "src/cli"]),
+        ("HttpServer", &[]),
         ("HttpService", &["src/http/server.rs"]),
         ("crate::app", &["src/cli"]),
         ("crate::client", &["src/load", "src/cli"]),

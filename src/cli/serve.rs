@@ -3,17 +3,23 @@
 use super::CliError;
 use crate::{app::Application, config::Config};
 use std::io;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 pub(super) fn run(config: Config, out: &mut dyn io::Write) -> Result<(), CliError> {
     // A connection touches a part of its buffers; in huge pages all of them would be resident, a third of it for nothing.
     // A kernel that cannot do without them costs memory, and nothing else.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    actix::System::new().block_on(async {
+    // No `actix::System`: within one, actix-server's workers run all their tasks as one future of their runtime, which costs
+    // a second scheduler for each wake-up.
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
         let served = serve(config, out).await;
-        // An actor that was never polled starts when it is dropped with the system, where it has no runtime: after an
-        // error it starts here.
+        // An actor that was never polled starts when it is dropped with the runtime, where it cannot: after an error it
+        // starts here.
         tokio::task::yield_now().await;
         served
     })

@@ -1,6 +1,8 @@
 //! The server below the application: where it listens, its worker threads, and what each of them does with a connection.
 //!
-//! It stands in for `HttpServer` of actix-web, which has no place for what serves a connection after its upgrade.
+//! It stands in for `HttpServer` of actix-web, which has no place for what serves a connection after its upgrade, and gives
+//! each connection a future that waits for a graceful stop, which is not used here: to poll it takes a lock of the whole
+//! server, for each token.
 
 use super::{accepted, upgraded};
 use crate::limits::{DISCONNECT_TIMEOUT, LISTEN_BACKLOG};
@@ -109,4 +111,18 @@ where
         })?;
     }
     Ok(server.run())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_listens_where_it_can() {
+        let taken = listen("127.0.0.1:0").unwrap();
+        let address = taken[0].local_addr().unwrap();
+        assert_eq!(listen(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        assert_eq!(listen(&[address, free][..]).unwrap().len(), 1);
+    }
 }

@@ -85,7 +85,12 @@ impl Upgraded {
         drop(body);
         // Who is not there any more does not hear it.
         if SockRef::from(&*socket).shutdown(Shutdown::Write).is_ok() {
-            let rest = async { while poll_fn(|cx| poll_read(&socket, cx)).await.is_ok_and(|read| !read.is_empty()) {} };
+            let rest = async {
+                while poll_fn(|cx| poll_read(&socket, cx)).await.is_ok_and(|read| !read.is_empty()) {
+                    // Who says much, and without a pause, does not hold up others.
+                    tokio::task::yield_now().await;
+                }
+            };
             let _ = tokio::time::timeout(DISCONNECT_TIMEOUT, rest).await;
         }
     }

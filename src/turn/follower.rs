@@ -2,8 +2,7 @@
 
 use super::{Progress, TurnLog};
 use crate::metrics::Metrics;
-use actix::Recipient;
-use bytestring::ByteString;
+use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU32, Ordering},
@@ -20,8 +19,14 @@ pub struct TurnEvent {
 
 #[derive(Clone)]
 pub enum TurnEventKind {
-    Progress { index: usize, progress: Arc<Progress> },
-    Token { seq: u32, text: ByteString },
+    Progress {
+        index: usize,
+        progress: Arc<Progress>,
+    },
+    /// Its text is in the log.
+    Token {
+        seq: u32,
+    },
     Ended,
 }
 
@@ -34,7 +39,12 @@ pub trait TurnSink: Send + Sync {
     fn try_deliver(&self, event: TurnEvent) -> Result<(), TurnEvent>;
 }
 
-impl TurnSink for Recipient<TurnEvent> {
+/// By its address, not as a `Recipient`: that is one more box to follow for each token.
+impl<A> TurnSink for Addr<A>
+where
+    A: Actor + Handler<TurnEvent>,
+    A::Context: ToEnvelope<A, TurnEvent>,
+{
     fn try_deliver(&self, event: TurnEvent) -> Result<(), TurnEvent> {
         self.try_send(event).map_err(actix::prelude::SendError::into_inner)
     }

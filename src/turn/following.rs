@@ -2,7 +2,7 @@
 //!
 //! Pure: events and the log go in, encoded frames come out. WebSocket sessions and SSE answers both use it.
 
-use super::{Follower, Missed, Progress, TurnEnd, TurnEvent, TurnEventKind, TurnLog, TurnSubject};
+use super::{Follower, Missed, Progress, Tokens, TurnEnd, TurnEvent, TurnEventKind, TurnLog, TurnSubject};
 use crate::{
     domain::TurnId,
     protocol::{CompleteFrame, Dialect, ErrorFrame, ErrorSubject, ProgressFrame, ServerFrame, TokenFrame},
@@ -118,13 +118,8 @@ impl Following {
         }
         match event.kind {
             TurnEventKind::Progress { progress, .. } => self.write_progress(&progress, outbox),
-            TurnEventKind::Token { seq, text } => {
-                match self.style.dialect {
-                    Dialect::V2 => self.write_token(&text, None, seq..seq + 1, outbox),
-                    Dialect::V1 => Arc::clone(&self.turn).with_tokens(|tokens| {
-                        self.write_token(&text, Some(tokens.text_before(seq + 1)), seq..seq + 1, outbox);
-                    }),
-                }
+            TurnEventKind::Token { seq } => {
+                event.turn.with_tokens(|tokens| self.write_tokens(tokens, seq..seq + 1, outbox));
                 self.hold(outbox.now);
             }
             TurnEventKind::Ended => self.catch_up(outbox),
@@ -212,9 +207,8 @@ impl Following {
                 return false;
             }
             let part = seqs.start..end_of_frame(&missed, &seqs);
-            let partial = (self.style.dialect == Dialect::V1).then(|| missed.tokens.text_before(part.end));
-            self.write_token(missed.tokens.joined(part.clone()), partial, part.clone(), outbox);
             seqs.start = part.end;
+            self.write_tokens(missed.tokens, part, outbox);
         }
         if let Some(end) = missed.end {
             if outbox.is_full() {
@@ -240,20 +234,19 @@ impl Following {
         })));
     }
 
-    fn write_token(&mut self, token: &str, partial_response: Option<&str>, seqs: Range<u32>, outbox: &mut Outbox<'_>) {
+    fn write_tokens(&mut self, tokens: &Tokens, seqs: Range<u32>, outbox: &mut Outbox<'_>) {
         self.cursor.next_seq = seqs.end;
         self.follower.came_to(seqs.end);
         let seq = seqs.end - 1;
         let frame = ServerFrame::Token(TokenFrame {
-            token,
-            partial_response,
+            token: tokens.joined(seqs.clone()),
+            partial_response: (self.style.dialect == Dialect::V1).then(|| tokens.text_before(seqs.end)),
             turn_id: self.turn.subject.turn_id,
             session_id: self.turn.subject.conversation_id,
             seq,
             first_seq: (seqs.start != seq).then_some(seqs.start),
         });
-        let tokens = seqs.end - seqs.start;
-        outbox.put(Outgoing { frame: frame.encode(), tokens, seq: Some(seq) });
+        outbox.put(Outgoing { frame: frame.encode(), tokens: seqs.end - seqs.start, seq: Some(seq) });
     }
 }
 
@@ -406,7 +399,7 @@ mod tests {
         let mut reader = Reader::new(&turn, Dialect::V1, 16, Cursor::default());
         turn.announce(starting());
         for token in ["Hel", "lo"] {
-            turn.append(token.to_owned());
+            turn.append(token);
             reader.read_mail(16);
         }
         complete(&turn);
@@ -421,7 +414,7 @@ mod tests {
     fn chat_v2_has_no_partial_response() {
         let turn = turn();
         let mut reader = Reader::new(&turn, Dialect::V2, 16, Cursor::default());
-        turn.append("Hi".to_owned());
+        turn.append("Hi");
         reader.read_mail(16);
         assert!(reader.frames[0].get("partial_response").is_none());
     }
@@ -431,7 +424,7 @@ mod tests {
         let turn = turn();
         let mut reader = Reader::new(&turn, Dialect::V2, 2, Cursor::default());
         for n in 0..10 {
-            turn.append(n.to_string());
+            turn.append(&n.to_string());
         }
         complete(&turn);
         reader.read_mail(usize::MAX);
@@ -453,7 +446,7 @@ mod tests {
     fn large_backlogs_come_in_bounded_frames() {
         let turn = turn();
         for _ in 0..100 {
-            turn.append("x".repeat(1000));
+            turn.append(&"x".repeat(1000));
         }
         let reader = Reader::new(&turn, Dialect::V2, 1, Cursor::default());
         assert!(reader.frames.iter().all(|frame| frame["token"].as_str().unwrap().len() <= MAX_JOINED_BYTES));
@@ -464,7 +457,7 @@ mod tests {
     fn a_backlog_comes_in_parts_as_there_is_room() {
         let turn = turn();
         for _ in 0..100 {
-            turn.append("x".repeat(1000));
+            turn.append(&"x".repeat(1000));
         }
         let style = Style { dialect: Dialect::V2, coalesce: Duration::ZERO };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), 1);
@@ -472,7 +465,7 @@ mod tests {
         let followed = reader.following.followed();
         assert_eq!(turn.bytes_waiting_for(&followed.follower), 100_000 - reader.tokens().len());
         // Live tokens wait behind the backlog.
-        turn.append("y".to_owned());
+        turn.append("y");
         assert!(reader.mailbox.is_empty());
         while reader.following.is_behind() {
             let before = reader.frames.len();
@@ -481,7 +474,7 @@ mod tests {
         }
         assert_eq!(reader.tokens().len(), 100_001);
         assert_eq!(turn.bytes_waiting_for(&followed.follower), 0);
-        turn.append("z".to_owned());
+        turn.append("z");
         reader.read_mail(1);
         assert!(reader.tokens().ends_with("yz"));
     }
@@ -492,7 +485,7 @@ mod tests {
         let style = Style { dialect: Dialect::V2, coalesce: Duration::from_millis(50) };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), MANY);
         for token in ["a", "b", "c"] {
-            turn.append(token.to_owned());
+            turn.append(token);
             reader.read_mail(16);
             reader.wait(10);
         }
@@ -501,7 +494,7 @@ mod tests {
         reader.wait(20);
         assert_eq!(reader.tokens(), "abc");
         assert_eq!((&reader.frames[1]["first_seq"], &reader.frames[1]["seq"]), (&1.into(), &2.into()));
-        turn.append("d".to_owned());
+        turn.append("d");
         complete(&turn);
         reader.read_mail(16);
         assert_eq!(reader.tokens(), "abcd", "the end does not wait");
@@ -514,7 +507,7 @@ mod tests {
         let style = Style { dialect: Dialect::V2, coalesce: Duration::from_millis(50) };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), MANY);
         for token in ["a", "b"] {
-            turn.append(token.to_owned());
+            turn.append(token);
             reader.read_mail(16);
             reader.wait(50);
             assert!(reader.tokens().ends_with(token));
@@ -539,7 +532,7 @@ mod tests {
         let turn = turn();
         let reader = Reader::new(&turn, Dialect::V2, 1, Cursor::default());
         drop(reader.following);
-        turn.append("x".to_owned());
+        turn.append("x");
         assert!(reader.mailbox.is_empty());
     }
 
@@ -563,7 +556,7 @@ mod tests {
             let mut written = 0;
             for (write, read, reconnect, ms) in steps {
                 for _ in 0..write {
-                    turn.append(format!("{written},é "));
+                    turn.append(&format!("{written},é "));
                     written += 1;
                 }
                 reader.read_mail_with_room(read, room);

@@ -5,7 +5,6 @@ use crate::{
     domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Source, TurnId, UserId},
     protocol::{ApiError, Step, TurnState},
 };
-use bytestring::ByteString;
 use sha2::{Digest, Sha256};
 use std::{
     ops::Range,
@@ -162,10 +161,10 @@ impl TurnLog {
     }
 
     /// Appends a token, and returns its seq.
-    pub fn append(self: &Arc<Self>, token: String) -> u32 {
+    pub fn append(self: &Arc<Self>, token: &str) -> u32 {
         let mut entries = self.lock();
-        let seq = entries.tokens.push(&token);
-        self.tell(&entries, TurnEventKind::Token { seq, text: ByteString::from(token) });
+        let seq = entries.tokens.push(token);
+        self.tell(&entries, TurnEventKind::Token { seq });
         seq
     }
 

@@ -307,7 +307,7 @@ fn size_of_end(end: &EndedTurn) -> usize {
 
 impl Recording {
     /// Appends a token to the log, and sees to it that it comes to disk. Returns its seq.
-    pub fn append(&self, token: String) -> u32 {
+    pub fn append(&self, token: &str) -> u32 {
         let seq = self.turn.log.append(token);
         self.recorder.look_at(&self.turn);
         let unkept = (seq + 1).saturating_sub(self.turn.kept.load(Ordering::SeqCst));

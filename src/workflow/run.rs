@@ -25,6 +25,7 @@ use crate::{
 use futures_util::{FutureExt, StreamExt};
 use std::{
     future::Future,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -215,7 +216,7 @@ impl Steps<'_> {
         self.log.announce(progress(Step::AgentRouting, "Choosing a specialist…"));
         let began = Instant::now();
         let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
-        let route = self.unless_stopped(route).await?;
+        let route = self.unless_stopped(pin!(route)).await?;
         let Route { agent, confidence, fell_back, failure, .. } = route;
         let (metrics, took) = (&self.engine.metrics, began.elapsed());
         metrics.step(TurnStep::Classify, took);
@@ -234,7 +235,7 @@ impl Steps<'_> {
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
         let search = self.engine.knowledge.retrieve(&query, &routed.agent.collections, self.engine.max_passages);
-        let passages = self.unless_stopped(search).await?.unwrap_or_else(|error| {
+        let passages = self.unless_stopped(pin!(search)).await?.unwrap_or_else(|error| {
             // An answer without sources is better than none.
             log::error!("the knowledge base cannot be searched: {error}");
             Vec::new()
@@ -264,7 +265,7 @@ impl Steps<'_> {
         });
         self.recording.describe(AnswerMetadata::clone(&metadata));
         if let Some(warning) = self.engine.agents.safety_warning(&routed.asked.question.text) {
-            self.append(warning.to_owned(), &mut metadata);
+            self.append(warning, &mut metadata);
         }
         let request = GenerateRequest {
             system_prompt: routed.agent.system_prompt.clone(),
@@ -273,14 +274,14 @@ impl Steps<'_> {
             question: routed.asked.question.text,
             script: routed.asked.question.script,
         };
-        let answer = self.unless_stopped(self.engine.provider.generate(request)).await;
+        let answer = self.unless_stopped(pin!(self.engine.provider.generate(request))).await;
         Answering { metadata, answer, began }
     }
 
     async fn generate(&self, answering: Answering) -> Generated {
         let Answering { mut metadata, answer, began } = answering;
         let ending = match answer {
-            Ok(Ok(answer)) => self.unless_stopped(self.write(answer, &mut metadata)).await,
+            Ok(Ok(answer)) => self.unless_stopped(pin!(self.write(answer, &mut metadata))).await,
             Ok(Err(error)) => Ok(Err(error)),
             Err(Stopped) => Err(Stopped),
         };
@@ -301,7 +302,7 @@ impl Steps<'_> {
     ) -> Result<FinishReason, ProviderError> {
         while let Some(part) = answer.next().await {
             match part? {
-                AnswerPart::Token(token) => self.append(token, metadata),
+                AnswerPart::Token(token) => self.append(&token, metadata),
                 AnswerPart::Finished { reason, usage } => {
                     metadata.usage = usage;
                     return Ok(reason);
@@ -315,7 +316,7 @@ impl Steps<'_> {
         })
     }
 
-    fn append(&self, token: String, metadata: &mut AnswerMetadata) {
+    fn append(&self, token: &str, metadata: &mut AnswerMetadata) {
         let seq = self.recording.append(token);
         let now = Instant::now();
         let before = self.watch.news(now);
@@ -361,8 +362,9 @@ impl Steps<'_> {
         }
     }
 
-    fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
-        self.acceptance.stop().token().run_until_cancelled(work).map(|done| done.ok_or(Stopped))
+    /// Takes a reference: a future that is handed over has room in the task twice.
+    fn unless_stopped<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> impl Future<Output = Result<T, Stopped>> {
+        self.acceptance.stop().unless_stopped(work).map(|done| done.ok_or(Stopped))
     }
 
     fn upstream_failure(&self, error: &ProviderError) -> ApiError {

@@ -4,12 +4,15 @@ use crate::{
     config::{Abandoned, WorkflowConfig},
     turn::TurnLog,
 };
+use futures_util::task::AtomicWaker;
 use std::{
     cell::Cell,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{Arc, OnceLock},
+    task::Poll,
     time::{Duration, Instant},
 };
-use tokio_util::sync::CancellationToken;
 
 /// Why a turn stops early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +29,39 @@ pub enum StopReason {
 
 /// Stops a turn, from any thread. Clones stop the same turn.
 #[derive(Clone, Default)]
-pub struct Stop {
-    reason: Arc<OnceLock<StopReason>>,
-    token: CancellationToken,
+pub struct Stop(Arc<Signal>);
+
+/// The task of a turn looks here for each token: no lock, and no list of those who wait, since only that task does.
+#[derive(Default)]
+struct Signal {
+    reason: OnceLock<StopReason>,
+    task: AtomicWaker,
 }
 
 impl Stop {
     /// Only the first reason counts.
     pub fn because(&self, reason: StopReason) {
-        let _ = self.reason.set(reason);
-        self.token.cancel();
-    }
-
-    pub fn token(&self) -> &CancellationToken {
-        &self.token
+        let _ = self.0.reason.set(reason);
+        self.0.task.wake();
     }
 
     pub fn reason(&self) -> Option<StopReason> {
-        self.reason.get().copied()
+        self.0.reason.get().copied()
+    }
+
+    /// Does `work`; `None` when the turn has to stop first. Only the turn's task waits here, for one work at a time.
+    pub fn unless_stopped<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> impl Future<Output = Option<T>> {
+        poll_fn(move |cx| {
+            if self.reason().is_some() {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            self.0.task.register(cx.waker());
+            // A reason that was given before that woke nobody.
+            if self.reason().is_some() { Poll::Ready(None) } else { Poll::Pending }
+        })
     }
 }
 
@@ -110,6 +128,8 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+    use std::{future::pending, pin::pin};
 
     fn watch(abandoned: Abandoned) -> Watch {
         let config = WorkflowConfig {
@@ -158,6 +178,29 @@ mod tests {
         let stop = Stop::default();
         stop.because(StopReason::TimedOut);
         stop.clone().because(StopReason::Cancelled);
-        assert_eq!((stop.reason(), stop.token().is_cancelled()), (Some(StopReason::TimedOut), true));
+        assert_eq!(stop.reason(), Some(StopReason::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn work_goes_on_until_there_is_a_reason() {
+        let stop = Stop::default();
+        assert_eq!(stop.unless_stopped(pin!(async { 1 })).await, Some(1));
+        let stopping = stop.clone();
+        let work = tokio::spawn(async move { stop.unless_stopped(pin!(pending::<()>())).await });
+        // It waits now.
+        tokio::task::yield_now().await;
+        stopping.because(StopReason::Cancelled);
+        assert_eq!(work.await.unwrap(), None);
+        assert_eq!(stopping.unless_stopped(pin!(async { 1 })).await, None, "what stopped begins nothing");
+    }
+
+    #[test]
+    fn a_reason_that_comes_while_work_is_looked_at_is_seen() {
+        let stop = Stop::default();
+        let work = poll_fn(|_| {
+            stop.because(StopReason::Cancelled);
+            Poll::<()>::Pending
+        });
+        assert_eq!(stop.unless_stopped(pin!(work)).now_or_never(), Some(None));
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use uuid::Uuid;
 
 /// As many as Switchboard has on two cores.
-const WORKER_THREADS: usize = 2;
+pub const WORKER_THREADS: usize = 2;
 /// The longest answer, in bytes.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 

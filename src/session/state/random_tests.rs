@@ -273,7 +273,7 @@ impl World {
             Event::Append { turn, tokens } => {
                 let Some(turn) = self.turn(turn).filter(|turn| !turn.has_ended()) else { return };
                 for n in 0..tokens {
-                    turn.append(format!("{n}é "));
+                    turn.append(&format!("{n}é "));
                 }
             }
             Event::End { turn, failed } => {

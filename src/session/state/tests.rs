@@ -256,7 +256,7 @@ fn expiry_is_announced_once_then_refuses_then_closes() {
     session.wait(31);
     session.ring();
     assert_eq!(session.closed(), None);
-    turn.append("still here".to_owned());
+    turn.append("still here");
     complete(&turn);
     session.read_mail();
     assert_eq!(session.closed(), Some(CloseReason::AuthExpired));
@@ -335,14 +335,14 @@ fn a_turn_that_was_refused_leaves_one_error_and_its_place() {
 fn a_message_sent_again_goes_on_with_its_first_turn() {
     let mut session = Session::signed_in(900);
     let first = session.start("m1");
-    first.append("one ".to_owned());
+    first.append("one ");
     session.read_mail();
     session.frames();
     session.say(&json!({"type": "message", "message": "m1", "client_message_id": "m1"}));
     let second = session.started().subject.turn_id;
     let outcome = Ok(StartedTurn::Duplicate(Arc::clone(&first)));
     session.state.on_started(second, outcome, session.now, &mut session.effects);
-    first.append("two".to_owned());
+    first.append("two");
     complete(&first);
     session.read_mail();
     let frames = session.frames();
@@ -359,7 +359,7 @@ fn turns_that_share_an_overflowing_mailbox_all_arrive_whole() {
     session.frames();
     for n in 0..50 {
         for turn in &turns {
-            turn.append(format!("{n} "));
+            turn.append(&format!("{n} "));
         }
     }
     // The last turn's end finds no room either; only the mail of the others tells of it.
@@ -380,9 +380,9 @@ fn a_mailbox_that_others_filled_is_no_loss() {
     let (loud, quiet) = (session.start("loud"), session.start("quiet"));
     session.frames();
     for n in 0..4 {
-        loud.append(n.to_string());
+        loud.append(&n.to_string());
     }
-    quiet.append("once".to_owned());
+    quiet.append("once");
     complete(&quiet);
     // What waits there is of another turn alone.
     let waiting = session.mail.len();
@@ -401,7 +401,7 @@ fn a_mailbox_that_commands_filled_is_no_loss() {
     // What stands for commands: it takes the room, and is no news of a turn when it is handled.
     let junk = TurnEvent { turn: Arc::clone(&turn), kind: crate::turn::TurnEventKind::Ended };
     while session.sink.try_deliver(junk.clone()).is_ok() {}
-    turn.append("once".to_owned());
+    turn.append("once");
     complete(&turn);
     while session.mail.try_recv().is_ok() {}
     let elsewhere = TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..turn.subject });
@@ -425,7 +425,7 @@ fn a_conversation_is_followed_before_its_latest_turn_is_looked_for() {
 fn late_news_of_a_turn_that_is_not_followed_says_nothing() {
     let mut session = Session::signed_in(900);
     let turn = session.start("m1");
-    turn.append("x".to_owned());
+    turn.append("x");
     complete(&turn);
     session.read_mail();
     session.frames();
