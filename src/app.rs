@@ -16,7 +16,10 @@ use crate::{
     registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits, TokensRevoked},
     session::SessionContext,
     steering::{Audit, DrainControl, DrainPhase, Settings},
-    store::{AuditStore, ConversationStore, DocumentStore, UserStore, sqlite::SqliteStore},
+    store::{
+        AuditStore, ConversationStore, DocumentStore, UserStore,
+        sqlite::{ServingRight, SqliteStore},
+    },
     workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, agents::Agents, router::Router},
 };
 use actix::{Actor, Addr};
@@ -49,6 +52,7 @@ pub struct Application {
     limiter: Arc<Limiter>,
     recorder: Arc<Recorder>,
     feed: Arc<Feed>,
+    serving_right: ServingRight,
 }
 
 /// Stops a server, and looks at it from outside.
@@ -69,10 +73,11 @@ impl Application {
     /// # Errors
     /// When the database, the specialists, the provider or the address cannot be used; the error says which.
     pub async fn build(config: Config) -> Result<Self, Box<dyn Error>> {
-        // Before the database is touched: a second server, started by mistake, would end the turns of the first.
+        // Before the database is touched, as who may not serve it must leave it alone.
         let (host, port) = (config.server.host.clone(), config.server.port);
         let cannot_listen = |error| format!("cannot listen at {host}:{port}: {error}");
         drop(TcpListener::bind((host.as_str(), port)).map_err(cannot_listen)?);
+        let serving_right = ServingRight::take(&config.database)?;
         let secret = config.signing_secret()?;
         let config_at_start = config.clone();
         let agents = Arc::new(Agents::load(config.workflow.agents_file.as_deref())?);
@@ -228,6 +233,7 @@ impl Application {
             limiter: limiter_to_sweep,
             recorder,
             feed: feed_to_run,
+            serving_right,
         })
     }
 
@@ -271,6 +277,8 @@ impl Application {
         let served = self.server.await;
         // The turns that were running ended with the worker threads.
         self.recorder.store_again().await;
+        drop(self.serving_right);
+        self.drain.set_stopped();
         served
     }
 }
@@ -304,7 +312,6 @@ impl ApplicationHandle {
         tokio::time::sleep(DRAIN_FLUSH).await;
         // A graceful stop of actix-web would wait for connections that merely stay open.
         self.server.stop(false).await;
-        self.drain.set_stopped();
     }
 
     /// No new sockets and turns; sessions are told to go, those with a running turn when it has ended; after
