@@ -10,7 +10,7 @@ use crate::{
     limiter::{self, Limiter, Origins},
     limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, REVOCATIONS_INTERVAL},
     metrics::Metrics,
-    ops::{Feed, OpsContext},
+    ops::{Feed, OpsContext, OpsSockets},
     protocol::ErrorCode,
     provider,
     registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits, TokensRevoked},
@@ -62,6 +62,7 @@ pub struct ApplicationHandle {
     pub registry: Addr<ConnectionManager>,
     pub turns: Arc<Turns>,
     requests: Data<http::InFlight>,
+    operators: Arc<OpsSockets>,
     drain: Arc<DrainControl>,
     drain_timeout: Duration,
 }
@@ -248,6 +249,7 @@ impl Application {
             registry: self.registry.clone(),
             turns: Arc::clone(&self.turns),
             requests: self.requests.clone(),
+            operators: Arc::clone(self.feed.sockets()),
             drain: Arc::clone(&self.drain),
             drain_timeout: self.drain_timeout,
         }
@@ -301,13 +303,15 @@ impl ApplicationHandle {
                 DrainPhase::Open | DrainPhase::Draining => {}
             }
         }
-        let requests_end = async {
-            while self.requests.count() > 0 {
+        self.operators.close(|| getrandom::u32().unwrap_or_default());
+        let rest_ends = async {
+            while self.requests.count() + self.operators.count() > 0 {
                 tokio::time::sleep(DRAIN_TICK).await;
             }
         };
-        if tokio::time::timeout(DRAIN_LAST_CALL, requests_end).await.is_err() {
-            log::warn!(requests = self.requests.count(); "requests are cut that are still being answered");
+        if tokio::time::timeout(DRAIN_LAST_CALL, rest_ends).await.is_err() {
+            let (requests, operators) = (self.requests.count(), self.operators.count());
+            log::warn!(requests, operators; "requests and operators' sockets are cut that have not ended");
         }
         tokio::time::sleep(DRAIN_FLUSH).await;
         // A graceful stop of actix-web would wait for connections that merely stay open.

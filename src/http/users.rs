@@ -7,6 +7,7 @@ use super::{
 use crate::{
     auth::Accounts,
     domain::UserId,
+    ops::OpsContext,
     protocol::ApiError,
     registry::{ConnectionManager, Kick, Whom},
     steering::{Audit, Deed},
@@ -38,13 +39,13 @@ impl Default for KickUserRequest {
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct KickUserResponse {
-    /// Connections that were closed.
+    /// Connections that were closed, operators' sockets among them.
     kicked: usize,
     /// Whether the user's tokens were revoked.
     revoked: bool,
 }
 
-/// Closes all connections of a user with 4403, and signs the user out everywhere.
+/// Closes all connections of a user with 4403, operators' sockets too, and signs the user out everywhere.
 #[utoipa::path(
     post, path = "/api/v1/users/{id}/kick", tag = "operators", operation_id = "kick_user",
     params(("id" = UserId, Path)), request_body = KickUserRequest,
@@ -57,6 +58,7 @@ async fn kick(
     MaybeJson(request): MaybeJson<KickUserRequest>,
     accounts: web::Data<Accounts>,
     registry: web::Data<Addr<ConnectionManager>>,
+    ops: web::Data<OpsContext>,
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
     check_reason(request.reason.as_deref())?;
@@ -68,8 +70,10 @@ async fn kick(
             // First, so that nobody comes back with one of them.
             accounts.revoke_tokens(id).await?;
         }
-        let kick = Kick { whom: Whom::User(id), text: close_text(reason.as_deref()) };
-        let kicked = registry.send(kick).await.map_err(|error| ApiError::internal(&error))?;
+        let text = close_text(reason.as_deref());
+        let of_operator = ops.feed.sockets().kick(id, &text);
+        let kick = Kick { whom: Whom::User(id), text };
+        let kicked = of_operator + registry.send(kick).await.map_err(|error| ApiError::internal(&error))?;
         Ok(KickUserResponse { kicked, revoked })
     };
     Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))

@@ -11,6 +11,7 @@ let ws = null;
 let ready = false;               // whether the server has authenticated the socket
 let attempt = 0;                 // failed connections in a row
 let reconnectTimer = 0, silenceTimer = 0;
+let comeBackMs = null;           // when a server that ends wants us back
 let triedRefresh = false;        // a refused token is refreshed once, not for ever
 let clockSkew = 0;               // the server's clock minus ours, in milliseconds
 let stats = null;                // the last `stats`
@@ -193,7 +194,9 @@ function listen() {
 
 function reconnectLater() {
   if (!account) return;
-  const wait = Math.min(15000, 500 * 2 ** attempt++) * (0.5 + Math.random() / 2);
+  const backOff = Math.min(15000, 500 * 2 ** attempt++) * (0.5 + Math.random() / 2);
+  const wait = comeBackMs ?? backOff;
+  comeBackMs = null;
   setStatus("busy", "Reconnecting in " + Math.max(1, Math.round(wait / 1000)) + " s");
   clearTimeout(reconnectTimer);
   reconnectTimer = setTimeout(connect, wait);
@@ -212,6 +215,7 @@ function receive(frame) {
     case "connection": return onConnection(frame);
     case "frames": return onFrames(frame);
     case "audit": return onAudit(frame.entries);
+    case "going_away": return onGoingAway(frame);
     case "error": return toast(told(frame), true);
   }
 }
@@ -240,6 +244,12 @@ async function onAuthError(frame) {
 }
 
 const onAuthExpiring = () => account?.refresh_token ? authenticateAgain() : undefined;
+
+function onGoingAway(frame) {
+  comeBackMs = frame.reconnect_after_ms;
+  $("banner").hidden = false;
+  setText($("banner"), "The server is going away. This page reconnects when one is there again.");
+}
 
 async function authenticateAgain() {
   try {
@@ -354,7 +364,8 @@ function onStats(frame) {
   }
   drawCharts();
   setText($("uptime"), "up " + duration(frame.at_ms - frame.started_at_ms) + " · " + count(frame.turns) + " turns · " + count(frame.tokens) + " tokens · "
-    + count(frame.refused) + " refused by limits" + (frame.stalled ? " · " + count(frame.stalled) + " gave up reading" : ""));
+    + count(frame.refused) + " refused by limits" + (frame.stalled ? " · " + count(frame.stalled) + " gave up reading" : "")
+    + " · " + count(frame.operators) + (frame.operators === 1 ? " operator is" : " operators are") + " looking");
   $("banner").hidden = !frame.draining;
   if (frame.draining) setText($("banner"), "The server drains: it takes no new connections and turns. " + count(frame.sessions) + " connections and " + count(frame.running_turns) + " turns are left.");
   setText($("do-drain"), frame.draining ? "Undrain…" : "Drain…");

@@ -250,6 +250,28 @@ const scenarios = {
     return visitor;
   },
 
+  async "a server that goes away is told, and the page comes back"() {
+    let first = true, goAway;
+    const visitor = await enter({ prepare: (page) => page.routeWebSocket("**/ws/ops", (socket) => {
+      const server = socket.connectToServer();
+      if (!first) return;
+      first = false;
+      goAway = async () => {
+        socket.send(JSON.stringify({ type: "going_away", reconnect_after_ms: 1500 }));
+        await socket.close({ code: 1001, reason: "the server is going away" });
+        server.close();
+      };
+    }) });
+    const { page } = visitor;
+    await page.locator("#uptime", { hasText: "1 operator is looking" }).waitFor();
+    await goAway();
+    await page.locator("#banner", { hasText: "The server is going away" }).waitFor();
+    await page.locator("#status", { hasText: "Reconnecting in 2 s" }).waitFor();
+    await page.waitForSelector("#status[data-state=online]");
+    await page.locator("#banner").waitFor({ state: "hidden" });
+    return visitor;
+  },
+
   async "ten thousand rows scroll smoothly"() {
     // The real feed, with its rows multiplied.
     const visitor = await enter({ prepare: (page) => page.routeWebSocket("**/ws/ops", (socket) => {
