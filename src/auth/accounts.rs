@@ -6,7 +6,7 @@ use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
     limits::MAX_ACCESS_TOKEN_LIFE_S,
     protocol::{ApiError, ErrorCode},
-    store::{RefreshFamily, Revocation, Rotation, StoreError, UserStore},
+    store::{RefreshFamily, Revocation, Revoked, Rotation, StoreError, UserStore},
 };
 use secrecy::SecretString;
 use std::{sync::Arc, time::Duration};
@@ -98,7 +98,8 @@ impl Accounts {
     }
 
     /// Changes a refresh token for new tokens; each is good once. One that comes a second time was stolen, from the one who
-    /// used it first or by them: its whole family ends.
+    /// used it first or by them: its whole family ends, and with it the access tokens of that sign-in, of which the server
+    /// learns as of those that other processes revoke.
     ///
     /// # Errors
     /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
@@ -109,7 +110,7 @@ impl Accounts {
         let refresh = self.tokens.issue_refresh(next, at)?;
         match self.store.rotate_family(used.jti, family(next, &refresh)).await {
             Ok(Rotation::Rotated(user)) => {
-                Ok(SignIn { access: self.tokens.issue_access(&user, at)?, user, refresh, at })
+                Ok(SignIn { access: self.tokens.issue_access(&user, next.family_id, at)?, user, refresh, at })
             }
             Ok(Rotation::Reused) => {
                 log::warn!(user_id:% = used.user_id; "a refresh token was used twice; its family is revoked");
@@ -120,14 +121,16 @@ impl Accounts {
         }
     }
 
-    /// Signs out: the refresh token and all of its family are good no more. Doing it twice does no harm. Access tokens stay
-    /// good until their time is over.
+    /// Signs out: the refresh token and all that came from the same sign-in, access tokens too, are good no more. Doing it
+    /// twice does no harm. Returns what connections have to hear.
     ///
     /// # Errors
     /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
-    pub async fn logout(&self, refresh_token: &str) -> Result<(), ApiError> {
+    pub async fn logout(&self, refresh_token: &str) -> Result<Revocation, ApiError> {
         let grant = self.tokens.verify_refresh(refresh_token, UnixMillis::now())?;
-        self.store.end_family(grant.family_id).await.map_err(ApiError::from)
+        let revocation = self.store.end_family(grant.family_id).await?;
+        self.tokens.revocations().add(revocation);
+        Ok(revocation)
     }
 
     /// The account as it is now, which may be other than the token says.
@@ -179,7 +182,7 @@ impl Accounts {
     pub async fn revoke_tokens(&self, user_id: UserId) -> Result<(), ApiError> {
         let at = UnixMillis::now();
         self.store.revoke_tokens(user_id, at).await?;
-        self.tokens.revocations().add(Revocation { user_id, at });
+        self.tokens.revocations().add(Revocation { whose: Revoked::User(user_id), at });
         log::info!(user_id:%; "all tokens of a user were revoked");
         // A token issued within the same millisecond would count as older.
         while UnixMillis::now() <= at {
@@ -203,7 +206,7 @@ impl Accounts {
     async fn start_session(&self, user: User, at: UnixMillis) -> Result<SignIn, ApiError> {
         let grant = RefreshGrant { user_id: user.id, family_id: Uuid::new_v4(), jti: Uuid::new_v4() };
         let refresh = self.tokens.issue_refresh(grant, at)?;
-        let access = self.tokens.issue_access(&user, at)?;
+        let access = self.tokens.issue_access(&user, grant.family_id, at)?;
         if !self.store.start_family(family(grant, &refresh), at).await? {
             return Err(token::revoked());
         }

@@ -101,9 +101,11 @@ mod tests {
     };
     use futures_util::FutureExt;
     use serde_json::json;
+    use uuid::Uuid;
 
     fn operator() -> Identity {
-        let token = tokens().issue_access(&user("ada@example.org", Role::Operator), UnixMillis::now()).unwrap();
+        let token =
+            tokens().issue_access(&user("ada@example.org", Role::Operator), Uuid::new_v4(), UnixMillis::now()).unwrap();
         tokens().verify_access(&token.token).unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Answer, AuditStore, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, PasswordHash,
-    RefreshFamily, Revocation, Rotation, StoreError, StoredTurnState, UserStore,
+    RefreshFamily, Revocation, Revoked, Rotation, StoreError, StoredTurnState, UserStore,
 };
 use crate::domain::{
     AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
@@ -192,14 +192,18 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         assert!(matches!(self.store.begin_turn(at(1_000, false)).await.unwrap(), BegunTurn::Started { .. }));
     }
 
-    /// A sign-in that began then; whether it was kept.
-    async fn sign_in(&self, at: i64) -> bool {
-        let family = RefreshFamily {
+    fn family(&self) -> RefreshFamily {
+        RefreshFamily {
             id: Uuid::new_v4(),
             user_id: self.user,
             current_jti: Uuid::new_v4(),
             expires_at: UnixMillis(i64::MAX),
-        };
+        }
+    }
+
+    /// A sign-in that began then; whether it was kept.
+    async fn sign_in(&self, at: i64) -> bool {
+        let family = self.family();
         let is_kept = self.store.start_family(family, UnixMillis(at)).await.unwrap();
         let rotated = self.store.rotate_family(family.current_jti, family).await.unwrap();
         assert_eq!(rotated != Rotation::Unknown, is_kept);
@@ -208,17 +212,12 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
 
     async fn revoked(&self, since: i64) -> Vec<i64> {
         let revocations = self.store.revocations(UnixMillis(since)).await.unwrap();
-        assert!(revocations.iter().all(|revocation| revocation.user_id == self.user));
+        assert!(revocations.iter().all(|revocation| revocation.whose == Revoked::User(self.user)));
         revocations.iter().map(|revocation| revocation.at.0).collect()
     }
 
     pub async fn a_revocation_ends_sign_ins_and_is_kept(self) {
-        let family = RefreshFamily {
-            id: Uuid::new_v4(),
-            user_id: self.user,
-            current_jti: Uuid::new_v4(),
-            expires_at: UnixMillis(i64::MAX),
-        };
+        let family = self.family();
         assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
         self.store.revoke_tokens(self.user, UnixMillis(1_000)).await.unwrap();
         assert_eq!(self.store.rotate_family(family.current_jti, family).await.unwrap(), Rotation::Unknown);
@@ -241,7 +240,7 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         self.store.revoke_tokens(other.id, UnixMillis(1_000 + day_ms)).await.unwrap();
         assert_eq!(self.store.revocations(UnixMillis(0)).await.unwrap().len(), 2);
         self.store.revoke_tokens(other.id, UnixMillis(1_001 + day_ms)).await.unwrap();
-        let left = Revocation { user_id: other.id, at: UnixMillis(1_001 + day_ms) };
+        let left = Revocation { whose: Revoked::User(other.id), at: UnixMillis(1_001 + day_ms) };
         assert_eq!(self.store.revocations(UnixMillis(0)).await.unwrap(), [left]);
     }
 
@@ -255,6 +254,29 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         self.store.set_password(email(), PasswordHash::new("new".to_owned()), UnixMillis(3_000)).await.unwrap();
         assert_eq!(self.revoked(0).await, [3_000]);
         assert!(!self.sign_in(2_999).await);
+    }
+
+    pub async fn a_family_that_ended_is_kept_as_a_revocation(self) {
+        let (signed_out, reused, goes_on) = (self.family(), self.family(), self.family());
+        for family in [signed_out, reused, goes_on] {
+            assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
+        }
+        let before = UnixMillis::now();
+        let revocation = self.store.end_family(signed_out.id).await.unwrap();
+        assert_eq!(revocation.whose, Revoked::Family(signed_out.id));
+        assert!(before <= revocation.at && revocation.at <= UnixMillis::now(), "{revocation:?}");
+        assert_eq!(self.store.revocations(before).await.unwrap(), [revocation]);
+        assert_eq!(self.store.rotate_family(signed_out.current_jti, signed_out).await.unwrap(), Rotation::Unknown);
+        // Twice does no harm, and is kept once.
+        let again = self.store.end_family(signed_out.id).await.unwrap();
+        assert_eq!(self.store.revocations(before).await.unwrap(), [again]);
+        // A token that was used before ends its family in the same way.
+        assert_eq!(self.store.rotate_family(Uuid::new_v4(), reused).await.unwrap(), Rotation::Reused);
+        let mut ended: Vec<_> =
+            self.store.revocations(before).await.unwrap().into_iter().map(|revocation| revocation.whose).collect();
+        ended.retain(|whose| *whose != Revoked::Family(signed_out.id));
+        assert_eq!(ended, [Revoked::Family(reused.id)]);
+        assert_ne!(self.store.rotate_family(goes_on.current_jti, goes_on).await.unwrap(), Rotation::Unknown);
     }
 
     pub async fn audit_entries_are_kept_and_listed_newest_first(self) {
@@ -320,6 +342,7 @@ macro_rules! conformance {
             a_revocation_ends_sign_ins_and_is_kept
             revocations_are_forgotten_when_no_token_is_as_old
             a_new_password_and_a_lost_role_revoke_tokens
+            a_family_that_ended_is_kept_as_a_revocation
             audit_entries_are_kept_and_listed_newest_first
             a_store_that_can_write_says_so
         }

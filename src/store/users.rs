@@ -51,16 +51,24 @@ pub struct RefreshFamily {
 pub enum Rotation {
     /// It was the current one, and now the next one is. Holds the user as of now.
     Rotated(User),
-    /// It had been used before: the whole family is gone.
+    /// It had been used before: the whole family is gone, and its access tokens are revoked.
     Reused,
     /// Its family is not there: signed out, revoked, or over.
     Unknown,
 }
 
-/// From `at` back, a user's access tokens are good no more.
+/// Whose access tokens are revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Revoked {
+    User(UserId),
+    /// All that came from one sign-in.
+    Family(Uuid),
+}
+
+/// From `at` back, some access tokens are good no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    pub user_id: UserId,
+    pub whose: Revoked,
     /// Tokens issued up to here, this moment included.
     pub at: UnixMillis,
 }
@@ -111,6 +119,7 @@ pub trait UserStore: Send + Sync {
     /// `next.user_id`. Of concurrent calls with the same `used_jti` exactly one sees `Rotated`.
     async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily) -> Result<Rotation, StoreError>;
 
-    /// Whether or not it is there.
-    async fn end_family(&self, id: Uuid) -> Result<(), StoreError>;
+    /// Ends a family, whether or not it is there, and revokes the access tokens that came with its refresh tokens, in one
+    /// transaction.
+    async fn end_family(&self, id: Uuid) -> Result<Revocation, StoreError>;
 }

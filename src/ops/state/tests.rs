@@ -25,6 +25,7 @@ impl OpsDoor for Door {
             email: Email::parse("ada@example.org").unwrap(),
             name: DisplayName::parse("Ada").unwrap(),
             role,
+            family_id: None,
             issued_at_ms: self.now.unix.0,
             expires_at: self.now.unix.seconds() + seconds.parse::<i64>().unwrap(),
         })

@@ -95,6 +95,13 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    family_revocations (family_id) {
+        family_id -> Text,
+        revoked_at_ms -> BigInt,
+    }
+}
+
 diesel::joinable!(refresh_families -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(users, refresh_families);
 

@@ -2,13 +2,14 @@
 
 use super::{
     SqliteStore, parse,
-    schema::{refresh_families, token_revocations, users},
+    schema::{family_revocations, refresh_families, token_revocations, users},
 };
 use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
     limits::MAX_ACCESS_TOKEN_LIFE_S,
     store::{
-        Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError, UserStore,
+        Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, StoreError,
+        UserStore,
     },
 };
 use async_trait::async_trait;
@@ -57,9 +58,25 @@ fn revoke_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Res
     revoke_access_tokens(conn, id, at)
 }
 
+fn end_family(conn: &mut SqliteConnection, id: Uuid) -> Result<Revocation, StoreError> {
+    // Read in the transaction: what was issued with a refresh token of the family is older.
+    let at = UnixMillis::now();
+    diesel::delete(refresh_families::table.find(id.to_string())).execute(conn)?;
+    diesel::delete(family_revocations::table.filter(family_revocations::revoked_at_ms.lt(no_token_is_as_old(at))))
+        .execute(conn)?;
+    diesel::replace_into(family_revocations::table)
+        .values((family_revocations::family_id.eq(id.to_string()), family_revocations::revoked_at_ms.eq(at.0)))
+        .execute(conn)?;
+    Ok(Revocation { whose: Revoked::Family(id), at })
+}
+
+/// In milliseconds: of what was revoked before, every token has ended.
+fn no_token_is_as_old(now: UnixMillis) -> i64 {
+    now.0.saturating_sub(MAX_ACCESS_TOKEN_LIFE_S.saturating_mul(1_000))
+}
+
 fn revoke_access_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
-    let no_token_is_as_old = at.0.saturating_sub(MAX_ACCESS_TOKEN_LIFE_S.saturating_mul(1_000));
-    diesel::delete(token_revocations::table.filter(token_revocations::revoked_at_ms.lt(no_token_is_as_old)))
+    diesel::delete(token_revocations::table.filter(token_revocations::revoked_at_ms.lt(no_token_is_as_old(at))))
         .execute(conn)?;
     let known = token_revocations::table
         .find(id.to_string())
@@ -161,11 +178,18 @@ impl UserStore for SqliteStore {
 
     async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
         self.read(move |conn| {
-            let rows = token_revocations::table
+            let users = token_revocations::table
                 .filter(token_revocations::revoked_at_ms.ge(since.0))
                 .select((token_revocations::user_id, token_revocations::revoked_at_ms))
                 .load::<(String, i64)>(conn)?;
-            rows.into_iter().map(|(id, at)| Ok(Revocation { user_id: parse(&id)?, at: UnixMillis(at) })).collect()
+            let families = family_revocations::table
+                .filter(family_revocations::revoked_at_ms.ge(since.0))
+                .select((family_revocations::family_id, family_revocations::revoked_at_ms))
+                .load::<(String, i64)>(conn)?;
+            let users = users.into_iter().map(|(id, at)| Ok((Revoked::User(parse(&id)?), at)));
+            let families = families.into_iter().map(|(id, at)| Ok((Revoked::Family(parse(&id)?), at)));
+            let revoked = users.chain(families);
+            revoked.map(|found| found.map(|(whose, at)| Revocation { whose, at: UnixMillis(at) })).collect()
         })
         .await
     }
@@ -217,7 +241,7 @@ impl UserStore for SqliteStore {
             let Some((current_jti, user)) = found else { return Ok(Rotation::Unknown) };
             let family = refresh_families::table.find(&family_id);
             if current_jti != used_jti.to_string() {
-                diesel::delete(family).execute(conn)?;
+                end_family(conn, next.id)?;
                 return Ok(Rotation::Reused);
             }
             diesel::update(family)
@@ -231,11 +255,7 @@ impl UserStore for SqliteStore {
         .await
     }
 
-    async fn end_family(&self, id: Uuid) -> Result<(), StoreError> {
-        self.write(move |conn| {
-            diesel::delete(refresh_families::table.find(id.to_string())).execute(conn)?;
-            Ok(())
-        })
-        .await
+    async fn end_family(&self, id: Uuid) -> Result<Revocation, StoreError> {
+        self.write(move |conn| end_family(conn, id)).await
     }
 }
