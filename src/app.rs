@@ -52,6 +52,7 @@ pub struct Application {
     limiter: Arc<Limiter>,
     recorder: Arc<Recorder>,
     feed: Arc<Feed>,
+    audit: Arc<Audit>,
     serving_right: ServingRight,
 }
 
@@ -119,7 +120,9 @@ impl Application {
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
         let drain = DrainControl::new(Arc::clone(&turns));
         let settings = Data::new(Settings::new(config_at_start, Arc::clone(&limiter), Arc::clone(&turns)));
-        let audit = Data::from(Audit::new(Arc::clone(&store) as Arc<dyn AuditStore>));
+        let audit_retention_days = config.database.audit_retention_days;
+        let audit = Audit::new(Arc::clone(&store) as Arc<dyn AuditStore>, audit_retention_days);
+        let (audit, audit_to_maintain) = (Data::from(Arc::clone(&audit)), audit);
         let recorder = Recorder::new(Arc::clone(&conversations));
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
@@ -234,6 +237,7 @@ impl Application {
             limiter: limiter_to_sweep,
             recorder,
             feed: feed_to_run,
+            audit: audit_to_maintain,
             serving_right,
         })
     }
@@ -276,6 +280,7 @@ impl Application {
         actix::spawn(Arc::clone(&self.recorder).run());
         actix::spawn(Arc::clone(&self.recorder).maintain());
         actix::spawn(Feed::run(Arc::downgrade(&self.feed)));
+        actix::spawn(Audit::maintain(Arc::downgrade(&self.audit)));
         let served = self.server.await;
         // The turns that were running ended with the worker threads.
         self.recorder.store_again().await;

@@ -279,18 +279,22 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         assert_ne!(self.store.rotate_family(goes_on.current_jti, goes_on).await.unwrap(), Rotation::Unknown);
     }
 
+    fn audit_entry(&self, at: i64) -> AuditEntry {
+        AuditEntry {
+            id: AuditId::new(),
+            at_ms: UnixMillis(at),
+            operator: AuditedOperator { id: self.user, email: Email::parse("ada@example.org").unwrap() },
+            action: "kick".to_owned(),
+            target: (at > 0).then(|| format!("target {at}")),
+            detail: serde_json::json!({"reason": "\"quoted\"", "n": at}),
+            outcome: "begun".to_owned(),
+        }
+    }
+
     pub async fn audit_entries_are_kept_and_listed_newest_first(self) {
         let mut added = Vec::new();
         for n in 0..5 {
-            let entry = AuditEntry {
-                id: AuditId::new(),
-                at_ms: UnixMillis(n),
-                operator: AuditedOperator { id: self.user, email: Email::parse("ada@example.org").unwrap() },
-                action: "kick".to_owned(),
-                target: (n > 0).then(|| format!("target {n}")),
-                detail: serde_json::json!({"reason": "\"quoted\"", "n": n}),
-                outcome: "begun".to_owned(),
-            };
+            let entry = self.audit_entry(n);
             self.store.add_audit_entry(entry.clone()).await.unwrap();
             added.insert(0, entry);
         }
@@ -302,6 +306,16 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(list(Some(added[1].id), 2).await, added[2..4]);
         let unknown = self.store.set_audit_outcome(AuditId::new(), "done".to_owned()).await;
         assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
+    }
+
+    pub async fn old_audit_entries_are_forgotten(self) {
+        for at in [1_000, 2_000, 3_000] {
+            self.store.add_audit_entry(self.audit_entry(at)).await.unwrap();
+        }
+        assert_eq!(self.store.forget_audit_entries(UnixMillis(1_000)).await.unwrap(), 0);
+        assert_eq!(self.store.forget_audit_entries(UnixMillis(3_000)).await.unwrap(), 2);
+        let left = self.store.audit_entries(Page { before: None, limit: 9 }).await.unwrap();
+        assert_eq!(left.iter().map(|entry| entry.at_ms.0).collect::<Vec<_>>(), [3_000]);
     }
 
     pub async fn a_store_that_can_write_says_so(self) {
@@ -344,6 +358,7 @@ macro_rules! conformance {
             a_new_password_and_a_lost_role_revoke_tokens
             a_family_that_ended_is_kept_as_a_revocation
             audit_entries_are_kept_and_listed_newest_first
+            old_audit_entries_are_forgotten
             a_store_that_can_write_says_so
         }
     };

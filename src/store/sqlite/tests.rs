@@ -14,7 +14,13 @@ const BUSY_TIMEOUT_MS: u32 = 200;
 const SLACK: Duration = Duration::from_secs(3);
 
 fn open(folder: &TempDir) -> SqliteStore {
-    SqliteStore::open(&DatabaseConfig { url: url(folder), readers: 2, busy_timeout_ms: BUSY_TIMEOUT_MS }).unwrap()
+    SqliteStore::open(&DatabaseConfig {
+        url: url(folder),
+        readers: 2,
+        busy_timeout_ms: BUSY_TIMEOUT_MS,
+        ..DatabaseConfig::default()
+    })
+    .unwrap()
 }
 
 fn url(folder: &TempDir) -> String {
