@@ -69,7 +69,7 @@ impl Accounts {
             Err(error) => return Err(error.into()),
         }
         let password_hash = self.passwords.hash_new(password, email.clone(), name.clone()).await?;
-        let user = User { id: UserId::new(), email, name, role, created_at: UnixMillis::now() };
+        let user = User { id: UserId::new(), email, name, role, is_locked: false, created_at: UnixMillis::now() };
         self.store.add_user(user.clone(), password_hash).await.map_err(|error| match error {
             StoreError::Conflict(_) => email_taken(),
             other => other.into(),
@@ -81,7 +81,7 @@ impl Accounts {
     /// Signs in. That there is no such account takes as long to find out as that the password is wrong.
     ///
     /// # Errors
-    /// `INVALID_CREDENTIALS`, `OVERLOADED`.
+    /// `INVALID_CREDENTIALS`, `ACCOUNT_LOCKED`, `OVERLOADED`.
     pub async fn login(&self, email: Email, password: SecretString) -> Result<SignIn, ApiError> {
         // Tokens are as old as the look at the password: what is revoked while it is hashed, is.
         let at = UnixMillis::now();
@@ -92,6 +92,8 @@ impl Accounts {
         };
         let fits = self.passwords.verify(password, hash).await?;
         match user {
+            // Only who knows the password is told.
+            Some(user) if fits && user.is_locked => Err(locked()),
             Some(user) if fits => self.start_session(user, at).await,
             _ => Err(ApiError::new(ErrorCode::InvalidCredentials, "The e-mail or the password is wrong.")),
         }
@@ -167,7 +169,7 @@ impl Accounts {
     /// # Errors
     /// `NOT_FOUND`, `WEAK_PASSWORD`, `OVERLOADED`.
     pub async fn set_password(&self, email: Email, password: SecretString) -> Result<(), ApiError> {
-        let user = self.store.credentials(email.clone()).await.map_err(no_such_user)?.user;
+        let user = self.user_of(email.clone()).await?;
         let hash = self.passwords.hash_new(password, email.clone(), user.name).await?;
         self.store.set_password(email, hash, UnixMillis::now()).await.map_err(no_such_user)?;
         log::info!(user_id:% = user.id; "a password was set");
@@ -189,6 +191,33 @@ impl Accounts {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(())
+    }
+
+    /// Signs the user out everywhere, and lets nobody sign in to the account until it is unlocked.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn lock(&self, user_id: UserId) -> Result<(), ApiError> {
+        let revocation = self.store.lock_user(user_id).await?;
+        self.tokens.revocations().add(revocation);
+        log::info!(user_id:%; "an account was locked");
+        Ok(())
+    }
+
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn unlock(&self, user_id: UserId) -> Result<(), ApiError> {
+        self.store.unlock_user(user_id).await?;
+        log::info!(user_id:%; "an account was unlocked");
+        Ok(())
+    }
+
+    /// Whose account has this e-mail.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn user_of(&self, email: Email) -> Result<User, ApiError> {
+        Ok(self.store.credentials(email).await.map_err(no_such_user)?.user)
     }
 
     /// Learns what was revoked before the start, and since by other processes; returns what is new.
@@ -230,6 +259,10 @@ fn name_of(email: &Email) -> Result<DisplayName, ApiError> {
 
 fn email_taken() -> ApiError {
     ApiError::new(ErrorCode::EmailTaken, "An account with this e-mail exists already.")
+}
+
+fn locked() -> ApiError {
+    ApiError::new(ErrorCode::AccountLocked, "This account is locked. Please ask whoever runs this service.")
 }
 
 fn no_such_user(error: StoreError) -> ApiError {

@@ -82,6 +82,7 @@ pub(crate) mod test_support {
             email: Email::parse(email).unwrap(),
             name: DisplayName::parse("Ada Lovelace").unwrap(),
             role,
+            is_locked: false,
             created_at: UnixMillis::now(),
         }
     }

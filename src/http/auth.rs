@@ -151,6 +151,7 @@ pub async fn register(
         (status = 200, description = "Signed in.", body = TokenAnswer),
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 401, description = "`INVALID_CREDENTIALS`", body = ErrorBody),
+        (status = 403, description = "`ACCOUNT_LOCKED`", body = ErrorBody),
         (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
         (status = 422, description = "`INVALID_FIELD`", body = ErrorBody),
         (status = 429, description = "`RATE_LIMITED`", body = ErrorBody),

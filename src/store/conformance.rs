@@ -31,6 +31,7 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
             email: Email::parse(email).unwrap(),
             name: DisplayName::parse("Ada").unwrap(),
             role: Role::User,
+            is_locked: false,
             created_at: UnixMillis::now(),
         }
     }
@@ -256,6 +257,28 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         assert!(!self.sign_in(2_999).await);
     }
 
+    pub async fn nobody_signs_in_to_a_locked_account(self) {
+        let family = self.family();
+        assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
+        let before = UnixMillis::now();
+        let revocation = self.store.lock_user(self.user).await.unwrap();
+        assert!(revocation.whose == Revoked::User(self.user) && before <= revocation.at, "{revocation:?}");
+        assert_eq!(self.store.revocations(before).await.unwrap(), [revocation]);
+        assert!(self.store.user(self.user).await.unwrap().is_locked);
+        assert_eq!(self.store.rotate_family(family.current_jti, family).await.unwrap(), Rotation::Unknown);
+        // Also not who looked at the password before it was locked, and comes behind.
+        let later = revocation.at.0 + 1_000;
+        assert!(!self.sign_in(later).await);
+        self.store.unlock_user(self.user).await.unwrap();
+        assert!(!self.store.user(self.user).await.unwrap().is_locked);
+        assert!(self.sign_in(later).await);
+        for nobody in
+            [self.store.lock_user(UserId::new()).await.map(|_| ()), self.store.unlock_user(UserId::new()).await]
+        {
+            assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
+        }
+    }
+
     pub async fn a_family_that_ended_is_kept_as_a_revocation(self) {
         let (signed_out, reused, goes_on) = (self.family(), self.family(), self.family());
         for family in [signed_out, reused, goes_on] {
@@ -356,6 +379,7 @@ macro_rules! conformance {
             a_revocation_ends_sign_ins_and_is_kept
             revocations_are_forgotten_when_no_token_is_as_old
             a_new_password_and_a_lost_role_revoke_tokens
+            nobody_signs_in_to_a_locked_account
             a_family_that_ended_is_kept_as_a_revocation
             audit_entries_are_kept_and_listed_newest_first
             old_audit_entries_are_forgotten

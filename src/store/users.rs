@@ -108,10 +108,24 @@ pub trait UserStore: Send + Sync {
     /// `NotFound("user")`.
     async fn revoke_tokens(&self, id: UserId, at: UnixMillis) -> Result<(), StoreError>;
 
+    /// Lets nobody sign in to an account any more, and revokes the user's tokens, as [`UserStore::revoke_tokens`] does, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// `NotFound("user")`.
+    async fn lock_user(&self, id: UserId) -> Result<Revocation, StoreError>;
+
+    /// The opposite; what was revoked stays so.
+    ///
+    /// # Errors
+    /// `NotFound("user")`.
+    async fn unlock_user(&self, id: UserId) -> Result<(), StoreError>;
+
     /// What was revoked at `since` or later, in no order. What is older than any access token may be gone.
     async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError>;
 
-    /// Keeps a new family of a sign-in that began at `now`; `false` when the user's tokens were revoked since. Removes those
+    /// Keeps a new family of a sign-in that began at `now`; `false` when the user's tokens were revoked since, or
+    /// the account is locked. Removes those
     /// that were over at `now`, and the user's longest idle ones past [`MAX_FAMILIES_PER_USER`].
     async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<bool, StoreError>;
 

@@ -582,7 +582,8 @@ function openDetail(id, focus = false) {
     detail.kick = el("button", { type: "button", class: "danger", onclick: () => kick(id) }, "Kick…");
     detail.kickUser = el("button", { type: "button", class: "danger", hidden: true, onclick: () => kickUser(userOf(detail.view)) }, "Kick user…");
     detail.noticeUser = el("button", { type: "button", hidden: true, onclick: () => notice(userOf(detail.view)) }, "Notice…");
-    detail.actions.append(detail.kick, detail.kickUser, detail.noticeUser);
+    detail.lockUser = el("button", { type: "button", class: "danger", hidden: true, onclick: () => lockUser(userOf(detail.view)) }, "Lock user…");
+    detail.actions.append(detail.kick, detail.kickUser, detail.lockUser, detail.noticeUser);
     $("detail").replaceChildren(el("div", { class: "top" }, detail.title, detail.close), el("div", { class: "body", tabindex: "0", role: "group", "aria-labelledby": "detail-title" }, detail.gone, detail.actions, detail.facts, el("h4", {}, "Turns"), detail.turns,
       el("h4", {}, "Frames, live: kinds and sizes, never texts"), frames));
     $("detail").hidden = false;
@@ -614,7 +615,7 @@ function onConnection({ connection_id, connection }) {
   detail.view = connection;
   const user = userOf(connection);
   detail.title.replaceChildren(said(user?.name ?? "Not signed in"));
-  detail.kickUser.hidden = detail.noticeUser.hidden = !user;
+  detail.kickUser.hidden = detail.lockUser.hidden = detail.noticeUser.hidden = !user;
   fact("State", el("span", { class: "badge", "data-state": connection.state }, connection.state));
   if (user) fact("User", said(user.email));
   if (user) fact("User id", el("code", {}, user.id));
@@ -727,6 +728,17 @@ function kickUser(user) {
     run: async (form) => {
       const answer = await api("POST", "/api/v1/users/" + user.id + "/kick", { ...reasonOf(form), revoke_tokens: form.get("revoke") !== null });
       return many(answer.kicked, "connection") + " of " + user.email + " kicked" + (answer.revoked ? ", tokens revoked." : ".");
+    },
+  });
+}
+
+function lockUser(user) {
+  confirmThen({
+    title: "Lock " + user.name + "?", text: user.email + " loses every open connection and sign-in, and cannot sign in until somebody unlocks the account: switchboard ops unlock " + user.id,
+    parts: [reasonField()], action: "Lock user", danger: true,
+    run: async (form) => {
+      const answer = await api("POST", "/api/v1/users/" + user.id + "/lock", reasonOf(form));
+      return user.email + " is locked, " + many(answer.kicked, "connection") + " closed.";
     },
   });
 }

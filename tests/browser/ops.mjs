@@ -326,13 +326,29 @@ const scenarios = {
   },
 
   // The last one: a server that is drained sends its connections away.
+  async "an account is locked"() {
+    const visitor = await enter();
+    const { page } = visitor;
+    await page.fill("#q", "hostile");
+    await total(page, 1);
+    await rows(page).first().click();
+    await page.locator("#detail button", { hasText: "Lock user…" }).click();
+    await page.locator("#ask", { hasText: "cannot sign in until somebody unlocks the account" }).waitFor();
+    await page.click("#ask .primary");
+    await page.locator(".toast", { hasText: "is locked, 1 connection closed." }).waitFor();
+    await page.locator("#detail .gone").waitFor();
+    await total(page, 0);
+    await page.locator("#audit li", { hasText: "lock user" }).waitFor();
+    return visitor;
+  },
+
   async "the server is steered"() {
     const visitor = await enter();
     const { page } = visitor;
     await page.click("#do-notice");
     await page.fill("#ask [name=message]", "Tea at five.");
     await page.click("#ask .primary");
-    await page.locator(".toast", { hasText: /Sent to 1[23] connections\./ }).waitFor();
+    await page.locator(".toast", { hasText: /Sent to 1[12] connections\./ }).waitFor();
     await page.click("#do-settings");
     assert.ok((await page.inputValue("#ask [name=log_level]")).length > 0, "the level in force");
     const turns = await page.inputValue("#ask [name=workflow-max_running_turns]");

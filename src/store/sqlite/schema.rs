@@ -63,6 +63,7 @@ diesel::table! {
         role -> Text,
         password_hash -> Text,
         created_at_ms -> BigInt,
+        is_locked -> Bool,
     }
 }
 

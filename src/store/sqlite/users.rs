@@ -24,6 +24,7 @@ struct UserRow {
     name: String,
     role: String,
     created_at_ms: i64,
+    is_locked: bool,
 }
 
 impl TryFrom<UserRow> for User {
@@ -35,6 +36,7 @@ impl TryFrom<UserRow> for User {
             email: Email::parse(&row.email).map_err(|_| corrupt("email"))?,
             name: DisplayName::parse(&row.name).map_err(|_| corrupt("name"))?,
             role: row.role.parse().map_err(|_| corrupt("role"))?,
+            is_locked: row.is_locked,
             created_at: UnixMillis(row.created_at_ms),
         })
     }
@@ -46,6 +48,16 @@ fn corrupt(column: &str) -> StoreError {
 
 fn found(row: Option<UserRow>) -> Result<User, StoreError> {
     row.ok_or(StoreError::NotFound("user"))?.try_into()
+}
+
+fn user_with(conn: &mut SqliteConnection, id: UserId) -> Result<User, StoreError> {
+    found(users::table.find(id.to_string()).select(UserRow::as_select()).first(conn).optional()?)
+}
+
+fn set_locked(conn: &mut SqliteConnection, id: UserId, is_locked: bool) -> Result<(), StoreError> {
+    let changed =
+        diesel::update(users::table.find(id.to_string())).set(users::is_locked.eq(is_locked)).execute(conn)?;
+    if changed == 0 { Err(StoreError::NotFound("user")) } else { Ok(()) }
 }
 
 fn user_of(conn: &mut SqliteConnection, email: &Email) -> Result<User, StoreError> {
@@ -112,10 +124,7 @@ impl UserStore for SqliteStore {
     }
 
     async fn user(&self, id: UserId) -> Result<User, StoreError> {
-        self.read(move |conn| {
-            found(users::table.find(id.to_string()).select(UserRow::as_select()).first(conn).optional()?)
-        })
-        .await
+        self.read(move |conn| user_with(conn, id)).await
     }
 
     async fn credentials(&self, email: Email) -> Result<Credentials, StoreError> {
@@ -170,10 +179,25 @@ impl UserStore for SqliteStore {
 
     async fn revoke_tokens(&self, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
         self.write(move |conn| {
-            found(users::table.find(id.to_string()).select(UserRow::as_select()).first(conn).optional()?)?;
+            user_with(conn, id)?;
             revoke_tokens(conn, id, at)
         })
         .await
+    }
+
+    async fn lock_user(&self, id: UserId) -> Result<Revocation, StoreError> {
+        self.write(move |conn| {
+            // Read in the transaction: nothing is issued behind it.
+            let at = UnixMillis::now();
+            set_locked(conn, id, true)?;
+            revoke_tokens(conn, id, at)?;
+            Ok(Revocation { whose: Revoked::User(id), at })
+        })
+        .await
+    }
+
+    async fn unlock_user(&self, id: UserId) -> Result<(), StoreError> {
+        self.write(move |conn| set_locked(conn, id, false)).await
     }
 
     async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
@@ -203,7 +227,7 @@ impl UserStore for SqliteStore {
                 .select(token_revocations::revoked_at_ms)
                 .first::<i64>(conn)
                 .optional()?;
-            if revoked_at.is_some_and(|revoked_at| now.0 <= revoked_at) {
+            if revoked_at.is_some_and(|revoked_at| now.0 <= revoked_at) || user_with(conn, family.user_id)?.is_locked {
                 return Ok(false);
             }
             let idle_longest = refresh_families::table
