@@ -10,13 +10,16 @@ use crate::{
     limiter::{self, Limiter, Origins},
     limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, REVOCATIONS_INTERVAL},
     metrics::Metrics,
-    ops::{Feed, OpsContext},
+    ops::{Feed, OpsContext, OpsSockets},
     protocol::ErrorCode,
     provider,
     registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits, TokensRevoked},
     session::SessionContext,
     steering::{Audit, DrainControl, DrainPhase, Settings},
-    store::{AuditStore, ConversationStore, DocumentStore, UserStore, sqlite::SqliteStore},
+    store::{
+        AuditStore, ConversationStore, DocumentStore, UserStore,
+        sqlite::{ServingRight, SqliteStore},
+    },
     workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, agents::Agents, router::Router},
 };
 use actix::{Actor, Addr};
@@ -49,6 +52,8 @@ pub struct Application {
     limiter: Arc<Limiter>,
     recorder: Arc<Recorder>,
     feed: Arc<Feed>,
+    audit: Arc<Audit>,
+    serving_right: ServingRight,
 }
 
 /// Stops a server, and looks at it from outside.
@@ -58,6 +63,7 @@ pub struct ApplicationHandle {
     pub registry: Addr<ConnectionManager>,
     pub turns: Arc<Turns>,
     requests: Data<http::InFlight>,
+    operators: Arc<OpsSockets>,
     drain: Arc<DrainControl>,
     drain_timeout: Duration,
 }
@@ -69,10 +75,11 @@ impl Application {
     /// # Errors
     /// When the database, the specialists, the provider or the address cannot be used; the error says which.
     pub async fn build(config: Config) -> Result<Self, Box<dyn Error>> {
-        // Before the database is touched: a second server, started by mistake, would end the turns of the first.
+        // Before the database is touched, as who may not serve it must leave it alone.
         let (host, port) = (config.server.host.clone(), config.server.port);
         let cannot_listen = |error| format!("cannot listen at {host}:{port}: {error}");
         drop(TcpListener::bind((host.as_str(), port)).map_err(cannot_listen)?);
+        let serving_right = ServingRight::take(&config.database)?;
         let secret = config.signing_secret()?;
         let config_at_start = config.clone();
         let agents = Arc::new(Agents::load(config.workflow.agents_file.as_deref())?);
@@ -113,7 +120,9 @@ impl Application {
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
         let drain = DrainControl::new(Arc::clone(&turns));
         let settings = Data::new(Settings::new(config_at_start, Arc::clone(&limiter), Arc::clone(&turns)));
-        let audit = Data::from(Audit::new(Arc::clone(&store) as Arc<dyn AuditStore>));
+        let audit_retention_days = config.database.audit_retention_days;
+        let audit = Audit::new(Arc::clone(&store) as Arc<dyn AuditStore>, audit_retention_days);
+        let (audit, audit_to_maintain) = (Data::from(Arc::clone(&audit)), audit);
         let recorder = Recorder::new(Arc::clone(&conversations));
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
@@ -229,6 +238,8 @@ impl Application {
             limiter: limiter_to_sweep,
             recorder,
             feed: feed_to_run,
+            audit: audit_to_maintain,
+            serving_right,
         })
     }
 
@@ -243,6 +254,7 @@ impl Application {
             registry: self.registry.clone(),
             turns: Arc::clone(&self.turns),
             requests: self.requests.clone(),
+            operators: Arc::clone(self.feed.sockets()),
             drain: Arc::clone(&self.drain),
             drain_timeout: self.drain_timeout,
         }
@@ -269,9 +281,12 @@ impl Application {
         actix::spawn(Arc::clone(&self.recorder).run());
         actix::spawn(Arc::clone(&self.recorder).maintain());
         actix::spawn(Feed::run(Arc::downgrade(&self.feed)));
+        actix::spawn(Audit::maintain(Arc::downgrade(&self.audit)));
         let served = self.server.await;
         // The turns that were running ended with the worker threads.
         self.recorder.store_again().await;
+        drop(self.serving_right);
+        self.drain.set_stopped();
         served
     }
 }
@@ -294,18 +309,19 @@ impl ApplicationHandle {
                 DrainPhase::Open | DrainPhase::Draining => {}
             }
         }
-        let requests_end = async {
-            while self.requests.count() > 0 {
+        self.operators.close(|| getrandom::u32().unwrap_or_default());
+        let rest_ends = async {
+            while self.requests.count() + self.operators.count() > 0 {
                 tokio::time::sleep(DRAIN_TICK).await;
             }
         };
-        if tokio::time::timeout(DRAIN_LAST_CALL, requests_end).await.is_err() {
-            log::warn!(requests = self.requests.count(); "requests are cut that are still being answered");
+        if tokio::time::timeout(DRAIN_LAST_CALL, rest_ends).await.is_err() {
+            let (requests, operators) = (self.requests.count(), self.operators.count());
+            log::warn!(requests, operators; "requests and operators' sockets are cut that have not ended");
         }
         tokio::time::sleep(DRAIN_FLUSH).await;
         // A graceful stop of actix-web would wait for connections that merely stay open.
         self.server.stop(false).await;
-        self.drain.set_stopped();
     }
 
     /// No new sockets and turns; sessions are told to go, those with a running turn when it has ended; after

@@ -67,6 +67,8 @@ pub const MAX_UNSTORED_BYTES: usize = 64 * 1024 * 1024;
 pub const STORE_AGAIN_INTERVAL_MS: u64 = 500;
 /// How long a `client_message_id` is known at least, in milliseconds.
 pub const CLIENT_MESSAGE_ID_LIFE_MS: i64 = 24 * 3_600 * 1_000;
+/// Between two purges of what is too old to be kept in the store.
+pub const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Entries of one page of a list.
 pub const MAX_PAGE: i64 = 200;
 /// The longest text that connections are searched for, in characters.

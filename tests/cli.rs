@@ -128,6 +128,25 @@ fn an_operator_is_made_on_the_command_line() {
 }
 
 #[test]
+fn the_list_says_who_is_locked() {
+    let folder = TempDir::new().unwrap();
+    add_user(folder.path(), "ada@example.org", &[]);
+    add_user(folder.path(), "bob@example.org", &[]);
+    let list = || {
+        let list = switchboard(folder.path()).args(["user", "list"]).assert().success().get_output().clone();
+        text(&list.stdout).lines().map(|line| line.ends_with("\tlocked")).collect::<Vec<_>>()
+    };
+    assert_eq!(list(), [false, false]);
+    switchboard(folder.path()).args(["user", "lock", "Bob@example.org"]).assert().success();
+    assert_eq!(list(), [false, true]);
+    switchboard(folder.path()).args(["user", "unlock", "bob@example.org"]).assert().success();
+    assert_eq!(list(), [false, false]);
+    let nobody =
+        switchboard(folder.path()).args(["user", "lock", "eve@example.org"]).assert().code(1).get_output().clone();
+    assert!(text(&nobody.stderr).contains("No account"), "{}", text(&nobody.stderr));
+}
+
+#[test]
 fn what_the_accounts_refuse_ends_with_1() {
     let folder = TempDir::new().unwrap();
     add_user(folder.path(), "ada@example.org", &[]);

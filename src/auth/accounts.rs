@@ -6,7 +6,7 @@ use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
     limits::MAX_ACCESS_TOKEN_LIFE_S,
     protocol::{ApiError, ErrorCode},
-    store::{RefreshFamily, Revocation, Rotation, StoreError, UserStore},
+    store::{RefreshFamily, Revocation, Revoked, Rotation, StoreError, UserStore},
 };
 use secrecy::SecretString;
 use std::{sync::Arc, time::Duration};
@@ -69,7 +69,7 @@ impl Accounts {
             Err(error) => return Err(error.into()),
         }
         let password_hash = self.passwords.hash_new(password, email.clone(), name.clone()).await?;
-        let user = User { id: UserId::new(), email, name, role, created_at: UnixMillis::now() };
+        let user = User { id: UserId::new(), email, name, role, is_locked: false, created_at: UnixMillis::now() };
         self.store.add_user(user.clone(), password_hash).await.map_err(|error| match error {
             StoreError::Conflict(_) => email_taken(),
             other => other.into(),
@@ -81,7 +81,7 @@ impl Accounts {
     /// Signs in. That there is no such account takes as long to find out as that the password is wrong.
     ///
     /// # Errors
-    /// `INVALID_CREDENTIALS`, `OVERLOADED`.
+    /// `INVALID_CREDENTIALS`, `ACCOUNT_LOCKED`, `OVERLOADED`.
     pub async fn login(&self, email: Email, password: SecretString) -> Result<SignIn, ApiError> {
         // Tokens are as old as the look at the password: what is revoked while it is hashed, is.
         let at = UnixMillis::now();
@@ -92,13 +92,16 @@ impl Accounts {
         };
         let fits = self.passwords.verify(password, hash).await?;
         match user {
+            // Only who knows the password is told.
+            Some(user) if fits && user.is_locked => Err(locked()),
             Some(user) if fits => self.start_session(user, at).await,
             _ => Err(ApiError::new(ErrorCode::InvalidCredentials, "The e-mail or the password is wrong.")),
         }
     }
 
     /// Changes a refresh token for new tokens; each is good once. One that comes a second time was stolen, from the one who
-    /// used it first or by them: its whole family ends.
+    /// used it first or by them: its whole family ends, and with it the access tokens of that sign-in, of which the server
+    /// learns as of those that other processes revoke.
     ///
     /// # Errors
     /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
@@ -109,7 +112,7 @@ impl Accounts {
         let refresh = self.tokens.issue_refresh(next, at)?;
         match self.store.rotate_family(used.jti, family(next, &refresh)).await {
             Ok(Rotation::Rotated(user)) => {
-                Ok(SignIn { access: self.tokens.issue_access(&user, at)?, user, refresh, at })
+                Ok(SignIn { access: self.tokens.issue_access(&user, next.family_id, at)?, user, refresh, at })
             }
             Ok(Rotation::Reused) => {
                 log::warn!(user_id:% = used.user_id; "a refresh token was used twice; its family is revoked");
@@ -120,14 +123,16 @@ impl Accounts {
         }
     }
 
-    /// Signs out: the refresh token and all of its family are good no more. Doing it twice does no harm. Access tokens stay
-    /// good until their time is over.
+    /// Signs out: the refresh token and all that came from the same sign-in, access tokens too, are good no more. Doing it
+    /// twice does no harm. Returns what connections have to hear.
     ///
     /// # Errors
     /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
-    pub async fn logout(&self, refresh_token: &str) -> Result<(), ApiError> {
+    pub async fn logout(&self, refresh_token: &str) -> Result<Revocation, ApiError> {
         let grant = self.tokens.verify_refresh(refresh_token, UnixMillis::now())?;
-        self.store.end_family(grant.family_id).await.map_err(ApiError::from)
+        let revocation = self.store.end_family(grant.family_id).await?;
+        self.tokens.revocations().add(revocation);
+        Ok(revocation)
     }
 
     /// The account as it is now, which may be other than the token says.
@@ -164,7 +169,7 @@ impl Accounts {
     /// # Errors
     /// `NOT_FOUND`, `WEAK_PASSWORD`, `OVERLOADED`.
     pub async fn set_password(&self, email: Email, password: SecretString) -> Result<(), ApiError> {
-        let user = self.store.credentials(email.clone()).await.map_err(no_such_user)?.user;
+        let user = self.user_of(email.clone()).await?;
         let hash = self.passwords.hash_new(password, email.clone(), user.name).await?;
         self.store.set_password(email, hash, UnixMillis::now()).await.map_err(no_such_user)?;
         log::info!(user_id:% = user.id; "a password was set");
@@ -179,13 +184,40 @@ impl Accounts {
     pub async fn revoke_tokens(&self, user_id: UserId) -> Result<(), ApiError> {
         let at = UnixMillis::now();
         self.store.revoke_tokens(user_id, at).await?;
-        self.tokens.revocations().add(Revocation { user_id, at });
+        self.tokens.revocations().add(Revocation { whose: Revoked::User(user_id), at });
         log::info!(user_id:%; "all tokens of a user were revoked");
         // A token issued within the same millisecond would count as older.
         while UnixMillis::now() <= at {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(())
+    }
+
+    /// Signs the user out everywhere, and lets nobody sign in to the account until it is unlocked.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn lock(&self, user_id: UserId) -> Result<(), ApiError> {
+        let revocation = self.store.lock_user(user_id).await?;
+        self.tokens.revocations().add(revocation);
+        log::info!(user_id:%; "an account was locked");
+        Ok(())
+    }
+
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn unlock(&self, user_id: UserId) -> Result<(), ApiError> {
+        self.store.unlock_user(user_id).await?;
+        log::info!(user_id:%; "an account was unlocked");
+        Ok(())
+    }
+
+    /// Whose account has this e-mail.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn user_of(&self, email: Email) -> Result<User, ApiError> {
+        Ok(self.store.credentials(email).await.map_err(no_such_user)?.user)
     }
 
     /// Learns what was revoked before the start, and since by other processes; returns what is new.
@@ -203,7 +235,7 @@ impl Accounts {
     async fn start_session(&self, user: User, at: UnixMillis) -> Result<SignIn, ApiError> {
         let grant = RefreshGrant { user_id: user.id, family_id: Uuid::new_v4(), jti: Uuid::new_v4() };
         let refresh = self.tokens.issue_refresh(grant, at)?;
-        let access = self.tokens.issue_access(&user, at)?;
+        let access = self.tokens.issue_access(&user, grant.family_id, at)?;
         if !self.store.start_family(family(grant, &refresh), at).await? {
             return Err(token::revoked());
         }
@@ -227,6 +259,10 @@ fn name_of(email: &Email) -> Result<DisplayName, ApiError> {
 
 fn email_taken() -> ApiError {
     ApiError::new(ErrorCode::EmailTaken, "An account with this e-mail exists already.")
+}
+
+fn locked() -> ApiError {
+    ApiError::new(ErrorCode::AccountLocked, "This account is locked. Please ask whoever runs this service.")
 }
 
 fn no_such_user(error: StoreError) -> ApiError {

@@ -13,7 +13,11 @@ pub use revocations::Revocations;
 pub use ticket::Tickets;
 pub use token::{IssuedToken, RefreshGrant, Tokens};
 
-use crate::domain::{DisplayName, Email, Role, UserId};
+use crate::{
+    domain::{DisplayName, Email, Role, UserId},
+    store::{Revocation, Revoked},
+};
+use uuid::Uuid;
 
 /// Who somebody has proved to be, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +26,23 @@ pub struct Identity {
     pub email: Email,
     pub name: DisplayName,
     pub role: Role,
+    /// The sign-in that it came from, which is also that of the refresh token beside it; absent in tokens of before 2026-11-25.
+    pub family_id: Option<Uuid>,
     /// Unix time in milliseconds at which the proof was given.
     pub issued_at_ms: i64,
     /// Unix time in seconds at which the proof ends.
     pub expires_at: i64,
+}
+
+impl Identity {
+    /// Whether the proof is good no more because of this revocation.
+    pub fn is_revoked_by(&self, revocation: &Revocation) -> bool {
+        let is_theirs = match revocation.whose {
+            Revoked::User(user_id) => user_id == self.user_id,
+            Revoked::Family(family_id) => Some(family_id) == self.family_id,
+        };
+        is_theirs && self.issued_at_ms <= revocation.at.0
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +82,7 @@ pub(crate) mod test_support {
             email: Email::parse(email).unwrap(),
             name: DisplayName::parse("Ada Lovelace").unwrap(),
             role,
+            is_locked: false,
             created_at: UnixMillis::now(),
         }
     }

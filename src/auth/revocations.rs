@@ -1,10 +1,11 @@
-//! Access tokens that are good no more before their time: those of a user that were issued up to some moment.
+//! Access tokens that are good no more before their time: those of a user or of a sign-in that were issued up to some moment.
 //!
 //! In memory, for every token that somebody brings; the store has the same, for the next start and for other processes.
 
+use super::Identity;
 use crate::{
-    domain::{UnixMillis, UserId},
-    store::Revocation,
+    domain::UnixMillis,
+    store::{Revocation, Revoked},
 };
 use std::{
     collections::HashMap,
@@ -14,27 +15,31 @@ use std::{
     },
 };
 
-/// What was revoked. One for the whole server; as large as there are users whose tokens were revoked within the longest life
-/// of a token.
+/// What was revoked. One for the whole server; as large as there are users and sign-ins whose tokens were revoked within the
+/// longest life of a token.
 #[derive(Default)]
 pub struct Revocations {
     /// The latest of all, in milliseconds: a token that is younger needs no look at the table.
     newest_ms: AtomicI64,
-    by_user: RwLock<HashMap<UserId, UnixMillis>>,
+    revoked_at: RwLock<HashMap<Revoked, UnixMillis>>,
 }
 
 impl Revocations {
-    /// Whether a token of this user that was issued then is revoked.
-    pub fn cover(&self, user_id: UserId, issued_at_ms: i64) -> bool {
-        issued_at_ms <= self.newest_ms.load(Ordering::Acquire)
-            && self.read().get(&user_id).is_some_and(|revoked_at| issued_at_ms <= revoked_at.0)
+    /// Whether this proof is revoked.
+    pub fn cover(&self, identity: &Identity) -> bool {
+        if identity.issued_at_ms > self.newest_ms.load(Ordering::Acquire) {
+            return false;
+        }
+        let whose = [Some(Revoked::User(identity.user_id)), identity.family_id.map(Revoked::Family)];
+        let revoked_at = self.read();
+        whose.iter().flatten().any(|whose| revoked_at.get(whose).is_some_and(|at| identity.issued_at_ms <= at.0))
     }
 
     /// Takes a revocation in. Whether it is news.
     pub fn add(&self, revocation: Revocation) -> bool {
-        let Revocation { user_id, at } = revocation;
-        let mut by_user = self.write();
-        let known = by_user.entry(user_id).or_insert(UnixMillis(i64::MIN));
+        let Revocation { whose, at } = revocation;
+        let mut revoked_at = self.write();
+        let known = revoked_at.entry(whose).or_insert(UnixMillis(i64::MIN));
         let is_news = *known < at;
         *known = (*known).max(at);
         self.newest_ms.fetch_max(at.0, Ordering::Release);
@@ -47,41 +52,79 @@ impl Revocations {
     }
 
     /// A moment is whole at any time, so a panic elsewhere does not spoil it.
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<UserId, UnixMillis>> {
-        self.by_user.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Revoked, UnixMillis>> {
+        self.revoked_at.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<UserId, UnixMillis>> {
-        self.by_user.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Revoked, UnixMillis>> {
+        self.revoked_at.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        auth::test_support::user,
+        domain::{Role, UserId},
+    };
+    use uuid::Uuid;
+
+    fn identity(user_id: UserId, family_id: Option<Uuid>, issued_at_ms: i64) -> Identity {
+        let ada = user("ada@example.org", Role::User);
+        Identity { user_id, email: ada.email, name: ada.name, role: ada.role, family_id, issued_at_ms, expires_at: 0 }
+    }
+
+    fn of_user(user_id: UserId, ms: i64) -> Revocation {
+        Revocation { whose: Revoked::User(user_id), at: UnixMillis(ms) }
+    }
+
+    fn of_family(family_id: Uuid, ms: i64) -> Revocation {
+        Revocation { whose: Revoked::Family(family_id), at: UnixMillis(ms) }
+    }
 
     #[test]
     fn what_was_issued_up_to_then_is_covered_and_nothing_else() {
         let (revocations, ada, bob) = (Revocations::default(), UserId::new(), UserId::new());
-        assert!(!revocations.cover(ada, 0));
-        let at = |user_id, ms| Revocation { user_id, at: UnixMillis(ms) };
-        assert!(revocations.add(at(ada, 1_000)));
-        assert!(revocations.cover(ada, 999) && revocations.cover(ada, 1_000) && !revocations.cover(ada, 1_001));
-        assert!(!revocations.cover(bob, 1_000));
+        let covers = |user_id, ms| revocations.cover(&identity(user_id, Some(Uuid::new_v4()), ms));
+        assert!(!covers(ada, 0));
+        assert!(revocations.add(of_user(ada, 1_000)));
+        assert!(covers(ada, 999) && covers(ada, 1_000) && !covers(ada, 1_001));
+        assert!(!covers(bob, 1_000));
         // What is older, or known, is no news and takes nothing back.
-        assert!(!revocations.add(at(ada, 1_000)) && !revocations.add(at(ada, 500)));
-        assert!(revocations.cover(ada, 1_000));
-        assert!(revocations.add(at(ada, 3_000)) && revocations.add(at(bob, 2_000)));
-        assert!(revocations.cover(ada, 3_000) && revocations.cover(bob, 2_000) && !revocations.cover(bob, 2_001));
+        assert!(!revocations.add(of_user(ada, 1_000)) && !revocations.add(of_user(ada, 500)));
+        assert!(covers(ada, 1_000));
+        assert!(revocations.add(of_user(ada, 3_000)) && revocations.add(of_user(bob, 2_000)));
+        assert!(covers(ada, 3_000) && covers(bob, 2_000) && !covers(bob, 2_001));
+    }
+
+    #[test]
+    fn a_sign_in_that_ended_takes_only_its_own_tokens() {
+        let (revocations, ada) = (Revocations::default(), UserId::new());
+        let (ended, other) = (Uuid::new_v4(), Uuid::new_v4());
+        let revocation = of_family(ended, 1_000);
+        assert!(revocations.add(revocation) && !revocations.add(revocation));
+        for (family_id, ms, is_revoked) in [
+            (Some(ended), 1_000, true),
+            (Some(ended), 1_001, false),
+            (Some(other), 1_000, false),
+            // A token that does not say where it came from.
+            (None, 1_000, false),
+        ] {
+            let identity = identity(ada, family_id, ms);
+            assert_eq!(revocations.cover(&identity), is_revoked, "{identity:?}");
+            assert_eq!(identity.is_revoked_by(&revocation), is_revoked, "{identity:?}");
+        }
     }
 
     #[test]
     fn what_no_token_can_be_as_old_as_is_forgotten() {
         let (revocations, ada, bob) = (Revocations::default(), UserId::new(), UserId::new());
-        revocations.add(Revocation { user_id: ada, at: UnixMillis(1_000) });
-        revocations.add(Revocation { user_id: bob, at: UnixMillis(2_000) });
+        revocations.add(of_user(ada, 1_000));
+        revocations.add(of_family(Uuid::new_v4(), 1_999));
+        revocations.add(of_user(bob, 2_000));
         revocations.forget_before(UnixMillis(2_000));
-        assert!(!revocations.cover(ada, 1_000) && revocations.cover(bob, 2_000));
+        assert!(!revocations.cover(&identity(ada, None, 1_000)) && revocations.cover(&identity(bob, None, 2_000)));
         assert_eq!(revocations.read().len(), 1);
     }
 }

@@ -178,9 +178,11 @@ mod tests {
         Barrier,
         atomic::{AtomicUsize, Ordering},
     };
+    use uuid::Uuid;
 
     fn identity() -> Identity {
-        let token = tokens().issue_access(&user("ada@example.org", Role::User), UnixMillis::now()).unwrap();
+        let token =
+            tokens().issue_access(&user("ada@example.org", Role::User), Uuid::new_v4(), UnixMillis::now()).unwrap();
         tokens().verify_access(&token.token).unwrap()
     }
 

@@ -66,6 +66,9 @@ struct AccessClaims {
     iat_ms: Option<i64>,
     exp: i64,
     r#type: TokenType,
+    /// That of the refresh token beside it.
+    #[serde(default)]
+    family: Option<Uuid>,
     email: String,
     name: String,
     role: Role,
@@ -110,9 +113,11 @@ impl Tokens {
         &self.revocations
     }
 
+    /// `family_id`: the sign-in that it comes from, and ends with.
+    ///
     /// # Errors
     /// `PROCESSING_ERROR` when the cryptographic library refuses to sign.
-    pub fn issue_access(&self, user: &User, now: UnixMillis) -> Result<IssuedToken, ApiError> {
+    pub fn issue_access(&self, user: &User, family_id: Uuid, now: UnixMillis) -> Result<IssuedToken, ApiError> {
         let iat = now.seconds();
         let exp = iat.saturating_add(self.access_ttl_s);
         let claims = AccessClaims {
@@ -124,6 +129,7 @@ impl Tokens {
             iat_ms: Some(now.0),
             exp,
             r#type: TokenType::Access,
+            family: Some(family_id),
             email: user.email.as_str().to_owned(),
             name: user.name.as_str().to_owned(),
             role: user.role,
@@ -169,6 +175,7 @@ impl Tokens {
             email: Email::parse(&claims.email).map_err(|_| invalid())?,
             name: DisplayName::parse(&claims.name).map_err(|_| invalid())?,
             role: claims.role,
+            family_id: claims.family,
             // Of a token that does not say, the earliest moment.
             issued_at_ms: claims.iat_ms.unwrap_or_else(|| claims.iat.saturating_mul(1_000)),
             expires_at: claims.exp,
@@ -182,7 +189,7 @@ impl Tokens {
     /// # Errors
     /// `EXPIRED_TOKEN` when it was.
     pub fn check_revoked(&self, identity: &Identity) -> Result<(), ApiError> {
-        if self.revocations.cover(identity.user_id, identity.issued_at_ms) { Err(revoked()) } else { Ok(()) }
+        if self.revocations.cover(identity) { Err(revoked()) } else { Ok(()) }
     }
 
     /// What this refresh token says; it may have been used or revoked since.

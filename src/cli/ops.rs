@@ -60,6 +60,16 @@ enum Question {
         override_usage = "switchboard ops kick [OPTIONS] <CONNECTION>\n       switchboard ops kick [OPTIONS] --user <ID>"
     )]
     Kick(Kick),
+    /// Sign a user out everywhere, and let nobody sign in to the account
+    Lock {
+        /// The user's id
+        user: String,
+        /// What the peer is told
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let a user sign in again
+    Unlock { user: String },
     /// Empty the server, then stop it
     Drain {
         /// Leave it running, empty, until `undrain`
@@ -192,6 +202,10 @@ impl Question {
                 let body = json!({"reason": reason, "revoke_tokens": !keep_tokens});
                 (Method::POST, format!("users/{}/kick", segment(user.as_deref().unwrap_or_default())), Some(body))
             }
+            Self::Lock { user, reason } => {
+                (Method::POST, format!("users/{}/lock", segment(user)), Some(json!({"reason": reason})))
+            }
+            Self::Unlock { user } => (Method::DELETE, format!("users/{}/lock", segment(user)), None),
             Self::Drain { stay } => {
                 (Method::POST, "drain".to_owned(), Some(json!({"then": if *stay { "stay" } else { "stop" }})))
             }
@@ -231,6 +245,10 @@ impl Question {
                 }
                 Ok(())
             }
+            Self::Lock { .. } => {
+                writeln!(out, "The account is locked. Connections closed: {}.", text(&answer["kicked"]))
+            }
+            Self::Unlock { .. } => writeln!(out, "The user can sign in again."),
             Self::Drain { stay } => {
                 let (sessions, turns) = (text(&answer["sessions"]), text(&answer["running_turns"]));
                 let then = if *stay { "stays, empty" } else { "stops" };

@@ -31,7 +31,7 @@ pub(super) enum Command {
         #[command(flatten)]
         password: PasswordSource,
     },
-    /// List all accounts: id, role, e-mail and name, separated by tabs
+    /// List all accounts: id, role, e-mail, name, and `locked` where it is so, separated by tabs
     List,
     /// Change what somebody may do, from their next access token on
     SetRole {
@@ -39,6 +39,16 @@ pub(super) enum Command {
         email: Email,
         #[arg(value_parser = role())]
         role: Role,
+    },
+    /// Sign somebody out everywhere, and let nobody sign in to the account
+    Lock {
+        #[arg(value_parser = Email::parse)]
+        email: Email,
+    },
+    /// Let somebody sign in again
+    Unlock {
+        #[arg(value_parser = Email::parse)]
+        email: Email,
     },
     /// Set a new password, which signs the person out everywhere; asks for it
     SetPassword {
@@ -61,6 +71,16 @@ impl Command {
             Self::SetRole { email, role } => {
                 accounts(config)?.set_role(email.clone(), role).await?;
                 writeln!(out, "{} has the role {role} now.", email.as_str())?;
+            }
+            Self::Lock { email } => {
+                let accounts = accounts(config)?;
+                accounts.lock(accounts.user_of(email.clone()).await?.id).await?;
+                writeln!(out, "{} is locked now.", email.as_str())?;
+            }
+            Self::Unlock { email } => {
+                let accounts = accounts(config)?;
+                accounts.unlock(accounts.user_of(email.clone()).await?.id).await?;
+                writeln!(out, "{} can sign in again.", email.as_str())?;
             }
             Self::SetPassword { email, password } => {
                 let password = password.read()?;
@@ -97,5 +117,6 @@ async fn list(accounts: &Accounts, out: &mut dyn io::Write) -> Result<(), CliErr
 }
 
 fn write_user(user: &User, out: &mut dyn io::Write) -> io::Result<()> {
-    writeln!(out, "{}\t{}\t{}\t{}", user.id, user.role, user.email.as_str(), user.name.as_str())
+    let locked = if user.is_locked { "\tlocked" } else { "" };
+    writeln!(out, "{}\t{}\t{}\t{}{locked}", user.id, user.role, user.email.as_str(), user.name.as_str())
 }

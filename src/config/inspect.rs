@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_names_of_a_section_are_its_settings_and_sections() {
-        assert_eq!(names_in("database"), "url, readers, busy_timeout_ms");
+        assert_eq!(names_in("database"), "url, readers, busy_timeout_ms, audit_retention_days");
         assert!(names_in("provider").ends_with("total_timeout_ms, extractive, scripted"));
         assert!(names_in("").starts_with("env, data_dir, server, log"));
     }

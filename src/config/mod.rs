@@ -140,6 +140,8 @@ pub struct DatabaseConfig {
     pub readers: u32,
     /// How long a statement waits for a lock that another process holds, in milliseconds.
     pub busy_timeout_ms: u32,
+    /// How long entries of the operators' audit are kept, in days; 0: for ever.
+    pub audit_retention_days: u32,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -375,7 +377,12 @@ impl Default for LogConfig {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: "sqlite://data/switchboard.db".to_owned(), readers: 4, busy_timeout_ms: 5_000 }
+        Self {
+            url: "sqlite://data/switchboard.db".to_owned(),
+            readers: 4,
+            busy_timeout_ms: 5_000,
+            audit_retention_days: 400,
+        }
     }
 }
 

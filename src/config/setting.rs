@@ -59,6 +59,7 @@ pub const SETTINGS: &[Setting] = &[
     text("database.url"),
     whole("database.readers", 1, 256),
     whole("database.busy_timeout_ms", 0, 600_000),
+    whole("database.audit_retention_days", 0, 36_500),
     optional("auth.jwt_secret", Kind::Secret),
     text("auth.issuer"),
     text("auth.audience"),

@@ -112,6 +112,8 @@ pub struct User {
     pub email: Email,
     pub name: DisplayName,
     pub role: Role,
+    /// Nobody may sign in to it.
+    pub is_locked: bool,
     pub created_at: UnixMillis,
 }
 

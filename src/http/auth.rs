@@ -7,7 +7,9 @@ use crate::{
     limiter::{Limit, Limiter},
     metrics::{AuthWay, Metrics},
     protocol::{ApiError, ErrorCode},
+    registry::{ConnectionManager, TokensRevoked},
 };
+use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -19,7 +21,7 @@ use actix_web::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-/// Mounts the routes. They need `web::Data` of [`Accounts`], [`Tickets`] and [`crate::auth::Tokens`].
+/// Mounts the routes. They need `web::Data` of [`Accounts`], [`Tickets`], [`crate::auth::Tokens`] and the registry's address.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/auth/register").route(web::post().to(register)))
         .service(web::resource("/api/v1/auth/login").route(web::post().to(login)))
@@ -149,6 +151,7 @@ pub async fn register(
         (status = 200, description = "Signed in.", body = TokenAnswer),
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 401, description = "`INVALID_CREDENTIALS`", body = ErrorBody),
+        (status = 403, description = "`ACCOUNT_LOCKED`", body = ErrorBody),
         (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
         (status = 422, description = "`INVALID_FIELD`", body = ErrorBody),
         (status = 429, description = "`RATE_LIMITED`", body = ErrorBody),
@@ -205,8 +208,8 @@ pub async fn refresh(
     Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
 }
 
-/// Sign out: the refresh token, and all that came from the same sign-in, are good no more. An access token is good until it
-/// expires.
+/// Sign out: the refresh token, and all that came from the same sign-in, access tokens too, are good no more. Its WebSockets are
+/// closed with 4401.
 #[utoipa::path(
     post, path = "/api/v1/auth/logout", tag = "auth", operation_id = "logout",
     request_body = RefreshRequest,
@@ -218,8 +221,13 @@ pub async fn refresh(
         (status = 422, description = "`INVALID_FIELD`", body = ErrorBody),
     ),
 )]
-pub async fn logout(accounts: web::Data<Accounts>, Json(body): Json<RefreshRequest>) -> Result<HttpResponse, ApiError> {
-    accounts.logout(body.refresh_token.expose_secret()).await?;
+pub async fn logout(
+    accounts: web::Data<Accounts>,
+    registry: web::Data<Addr<ConnectionManager>>,
+    Json(body): Json<RefreshRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let revocation = accounts.logout(body.refresh_token.expose_secret()).await?;
+    registry.do_send(TokensRevoked(vec![revocation]));
     Ok(HttpResponse::NoContent().finish())
 }
 

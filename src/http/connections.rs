@@ -7,6 +7,7 @@ use super::{
 use crate::{
     domain::SessionId,
     limiter::{LimitHits, Limiter},
+    ops::OpsContext,
     protocol::{ApiError, ErrorCode},
     registry::{
         ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindSession, GetStats, Kick, ListSessions,
@@ -34,6 +35,8 @@ pub struct ConnectionStats {
     connections: RegistryStats,
     #[serde(flatten)]
     turns: TurnsStats,
+    /// Operators' sockets that are signed in; they are not among the sessions.
+    operators: usize,
     /// How often each limit said no, since the start of the server.
     limits: LimitHits,
 }
@@ -48,9 +51,11 @@ async fn stats(
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
     limiter: web::Data<Limiter>,
+    ops: web::Data<OpsContext>,
 ) -> Result<HttpResponse, ApiError> {
     let connections = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
-    Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns: turns.stats(), limits: limiter.hits() }))
+    let (turns, operators, limits) = (turns.stats(), ops.feed.sockets().signed_in(), limiter.hits());
+    Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns, operators, limits }))
 }
 
 /// The live connections that fit, and what each is doing.

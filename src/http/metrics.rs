@@ -145,6 +145,7 @@ mod tests {
         limiter::client_addresses,
     };
     use actix_web::test::TestRequest;
+    use uuid::Uuid;
 
     const TOKEN: &str = "a-token-of-the-tests";
 
@@ -200,7 +201,8 @@ mod tests {
         let rules = ScrapeRules::new(&MetricsConfig { allowed_addresses: Vec::new(), token: None });
         let request = TestRequest::default().to_http_request();
         for role in Role::ALL {
-            let token = tokens().issue_access(&user("ada@example.org", role), UnixMillis::now()).unwrap().token;
+            let token =
+                tokens().issue_access(&user("ada@example.org", role), Uuid::new_v4(), UnixMillis::now()).unwrap().token;
             let identity = tokens().verify_access(&token).unwrap();
             assert_eq!(rules.check(&request, Some(&identity)).is_ok(), role == Role::Operator, "{role}");
         }

@@ -19,7 +19,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/ws/ops").route(web::get().to(ops)));
 }
 
-/// Also when the server drains: operators watch it, and may call it off.
+/// Also when the server drains: operators watch it, and may call it off until it ends.
 async fn ops(
     request: HttpRequest,
     payload: web::Payload,
@@ -43,6 +43,8 @@ async fn ops(
         return Err(ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `ops.v1`, or none.").into());
     }
     let token = offered.iter().find_map(|offer| offer.strip_prefix("bearer."));
-    let opening = OpsOpening { auth: authenticate(&request, proof, token, &tokens, &tickets), address_place, echo };
+    let place = context.feed.sockets().open()?;
+    let auth = authenticate(&request, proof, token, &tokens, &tickets);
+    let opening = OpsOpening { auth, place, address_place, echo };
     ops::upgrade(&request, payload, context.as_ref().clone(), opening)
 }

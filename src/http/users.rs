@@ -1,4 +1,4 @@
-//! `/api/v1/users/{id}/kick`: an operator sends somebody away.
+//! `/api/v1/users/{id}`: an operator sends somebody away, for now or until further notice.
 
 use super::{
     ErrorBody, MaybeJson, Operator,
@@ -7,6 +7,7 @@ use super::{
 use crate::{
     auth::Accounts,
     domain::UserId,
+    ops::OpsContext,
     protocol::ApiError,
     registry::{ConnectionManager, Kick, Whom},
     steering::{Audit, Deed},
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/api/v1/users/{id}/kick").route(web::post().to(kick)));
+    cfg.service(web::resource("/api/v1/users/{id}/kick").route(web::post().to(kick)))
+        .service(web::resource("/api/v1/users/{id}/lock").route(web::post().to(lock)).route(web::delete().to(unlock)));
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -38,13 +40,13 @@ impl Default for KickUserRequest {
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct KickUserResponse {
-    /// Connections that were closed.
+    /// Connections that were closed, operators' sockets among them.
     kicked: usize,
     /// Whether the user's tokens were revoked.
     revoked: bool,
 }
 
-/// Closes all connections of a user with 4403, and signs the user out everywhere.
+/// Closes all connections of a user with 4403, operators' sockets too, and signs the user out everywhere.
 #[utoipa::path(
     post, path = "/api/v1/users/{id}/kick", tag = "operators", operation_id = "kick_user",
     params(("id" = UserId, Path)), request_body = KickUserRequest,
@@ -57,6 +59,7 @@ async fn kick(
     MaybeJson(request): MaybeJson<KickUserRequest>,
     accounts: web::Data<Accounts>,
     registry: web::Data<Addr<ConnectionManager>>,
+    ops: web::Data<OpsContext>,
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
     check_reason(request.reason.as_deref())?;
@@ -68,9 +71,85 @@ async fn kick(
             // First, so that nobody comes back with one of them.
             accounts.revoke_tokens(id).await?;
         }
-        let kick = Kick { whom: Whom::User(id), text: close_text(reason.as_deref()) };
-        let kicked = registry.send(kick).await.map_err(|error| ApiError::internal(&error))?;
+        let kicked = send_away(id, reason.as_deref(), &registry, &ops).await?;
         Ok(KickUserResponse { kicked, revoked })
+    };
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+}
+
+/// Closes what is open of a user; returns how many.
+async fn send_away(
+    id: UserId,
+    reason: Option<&str>,
+    registry: &Addr<ConnectionManager>,
+    ops: &OpsContext,
+) -> Result<usize, ApiError> {
+    let text = close_text(reason);
+    let of_operator = ops.feed.sockets().kick(id, &text);
+    let kicked = registry.send(Kick { whom: Whom::User(id), text }).await;
+    Ok(of_operator + kicked.map_err(|error| ApiError::internal(&error))?)
+}
+
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct LockUserRequest {
+    /// What the user's connections are told; the close frame has room for 123 bytes of it.
+    reason: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct LockUserResponse {
+    /// Whether the account is locked now.
+    locked: bool,
+    /// Connections that were closed, operators' sockets among them.
+    kicked: usize,
+}
+
+/// Locks an account: its user is signed out everywhere, all connections are closed with 4403, and nobody can sign in to it.
+#[utoipa::path(
+    post, path = "/api/v1/users/{id}/lock", tag = "operators", operation_id = "lock_user",
+    params(("id" = UserId, Path)), request_body = LockUserRequest,
+    responses((status = 200, body = LockUserResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn lock(
+    Operator(operator): Operator,
+    id: web::Path<UserId>,
+    MaybeJson(LockUserRequest { reason }): MaybeJson<LockUserRequest>,
+    accounts: web::Data<Accounts>,
+    registry: web::Data<Addr<ConnectionManager>>,
+    ops: web::Data<OpsContext>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    check_reason(reason.as_deref())?;
+    let id = *id;
+    let deed = Deed { action: "lock_user", target: Some(id.to_string()), detail: json!({"reason": reason}) };
+    let work = async move {
+        // First, so that nobody comes back.
+        accounts.lock(id).await?;
+        Ok(LockUserResponse { locked: true, kicked: send_away(id, reason.as_deref(), &registry, &ops).await? })
+    };
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+}
+
+/// Unlocks an account: its user can sign in again. Tokens of before stay revoked.
+#[utoipa::path(
+    delete, path = "/api/v1/users/{id}/lock", tag = "operators", operation_id = "unlock_user",
+    params(("id" = UserId, Path)),
+    responses((status = 200, body = LockUserResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    security(("bearer" = [])),
+)]
+async fn unlock(
+    Operator(operator): Operator,
+    id: web::Path<UserId>,
+    accounts: web::Data<Accounts>,
+    audit: web::Data<Audit>,
+) -> Result<HttpResponse, ApiError> {
+    let id = *id;
+    let deed = Deed { action: "unlock_user", target: Some(id.to_string()), detail: json!({}) };
+    let work = async move {
+        accounts.unlock(id).await?;
+        Ok(LockUserResponse { locked: false, kicked: 0 })
     };
     Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
 }

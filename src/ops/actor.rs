@@ -4,14 +4,15 @@
 //! fewer samples, and nothing waits for it.
 
 use super::{
-    feed::{Feed, OpsPlace},
+    feed::Feed,
     frames::ViewFrame,
+    sockets::{OpsCommand, OpsPlace},
     state::{Moment, OpsDoor, OpsEffect, OpsState, TICK},
 };
 use crate::{
     auth::{Identity, Tokens},
     config::SessionConfig,
-    domain::{AuditEntry, SessionId, UnixMillis},
+    domain::{AuditEntry, SessionId, UnixMillis, UserId},
     limiter::{AddressPlace, Limiter},
     limits::MAX_OPS_FRAME_BYTES,
     protocol::{ApiError, CloseReason},
@@ -22,7 +23,7 @@ use crate::{
     },
     steering::Audit,
 };
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, StreamHandler, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Bytes, Data, Payload},
@@ -46,6 +47,7 @@ pub struct OpsContext {
 pub struct OpsOpening {
     /// What became of the proof in the request, when there was one.
     pub auth: Option<Result<Identity, ApiError>>,
+    pub place: OpsPlace,
     pub address_place: AddressPlace,
     /// The subprotocol to echo.
     pub echo: Option<&'static str>,
@@ -62,6 +64,7 @@ pub struct OpsSession {
     /// When the `stats` that were sent last were read.
     stats_at: UnixMillis,
     is_open: bool,
+    place: OpsPlace,
     /// Held as long as the socket.
     _address_place: AddressPlace,
 }
@@ -76,7 +79,7 @@ pub fn upgrade(
     request: &HttpRequest,
     payload: Payload,
     context: OpsContext,
-    OpsOpening { auth, address_place, echo }: OpsOpening,
+    OpsOpening { auth, place, address_place, echo }: OpsOpening,
 ) -> Result<HttpResponse, actix_web::Error> {
     let deadline = Duration::from_secs(context.session.auth_deadline_s);
     let session = OpsSession {
@@ -88,6 +91,7 @@ pub fn upgrade(
         news: None,
         stats_at: UnixMillis::default(),
         is_open: true,
+        place,
         _address_place: address_place,
     };
     let echo: Vec<&str> = echo.into_iter().collect();
@@ -98,6 +102,9 @@ impl Actor for OpsSession {
     type Context = Context;
 
     fn started(&mut self, ctx: &mut Context) {
+        if !self.place.reach(ctx.address().recipient()) {
+            return self.close(CloseReason::GoingAway, ctx);
+        }
         if let Some(outcome) = self.auth.take() {
             self.decide(ctx, |state, door, effects| state.on_auth(outcome, Moment::now(), door, effects));
         }
@@ -105,13 +112,19 @@ impl Actor for OpsSession {
     }
 }
 
-impl OpsDoor for OpsContext {
+/// The door of one socket.
+struct Door<'a> {
+    tokens: &'a Tokens,
+    place: &'a OpsPlace,
+}
+
+impl OpsDoor for Door<'_> {
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         self.tokens.verify_access(token)
     }
 
-    fn admit(&self) -> Option<OpsPlace> {
-        self.feed.claim()
+    fn admit(&self, user_id: UserId) -> bool {
+        self.place.sign_in(user_id)
     }
 
     fn is_revoked(&self, identity: &Identity) -> bool {
@@ -129,9 +142,10 @@ impl OpsSession {
     }
 
     /// Lets the state decide, and carries out what it decided.
-    fn decide(&mut self, ctx: &mut Context, decision: impl FnOnce(&mut OpsState, &OpsContext, &mut Vec<OpsEffect>)) {
+    fn decide(&mut self, ctx: &mut Context, decision: impl FnOnce(&mut OpsState, &Door<'_>, &mut Vec<OpsEffect>)) {
         let mut effects = Vec::new();
-        decision(&mut self.state, &self.context, &mut effects);
+        let door = Door { tokens: &self.context.tokens, place: &self.place };
+        decision(&mut self.state, &door, &mut effects);
         for effect in effects {
             if !self.is_open {
                 break;
@@ -167,6 +181,15 @@ impl OpsSession {
                     self.decide(ctx, |state, _, effects| state.on_frames(id, &taken, effects));
                 }
             }
+        }
+    }
+
+    fn close_with(&mut self, reason: CloseReason, text: &str, ctx: &mut Context) {
+        if self.is_open {
+            self.is_open = false;
+            log::info!(code = reason.code(); "closing an operator's socket: {}", reason.text());
+            ctx.close(Some(socket::goodbye(reason.code(), text)));
+            ctx.stop();
         }
     }
 
@@ -227,12 +250,7 @@ impl SocketHandler for OpsSession {
     }
 
     fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
-        if self.is_open {
-            self.is_open = false;
-            log::info!(code = reason.code(); "closing an operator's socket: {}", reason.text());
-            ctx.close(Some(socket::goodbye(reason.code(), reason.text())));
-            ctx.stop();
-        }
+        self.close_with(reason, reason.text(), ctx);
     }
 
     fn on_goodbye(&mut self, code: Option<CloseCode>, ctx: &mut Context) {
@@ -247,5 +265,18 @@ impl SocketHandler for OpsSession {
 impl StreamHandler<Received> for OpsSession {
     fn handle(&mut self, received: Received, ctx: &mut Context) {
         socket::receive(self, received, ctx);
+    }
+}
+
+impl Handler<OpsCommand> for OpsSession {
+    type Result = ();
+
+    fn handle(&mut self, command: OpsCommand, ctx: &mut Context) {
+        match command {
+            OpsCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),
+            OpsCommand::GoAway { reconnect_after_ms } => {
+                self.decide(ctx, |state, _, effects| state.on_going_away(reconnect_after_ms, effects));
+            }
+        }
     }
 }

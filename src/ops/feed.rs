@@ -4,11 +4,11 @@
 use super::{
     frames::{HistoryFrame, OpsServerFrame, StatsFrame, Totals},
     history::{History, Reading},
+    sockets::OpsSockets,
 };
 use crate::{
     domain::UnixMillis,
     limiter::Limiter,
-    limits::MAX_OPS_SOCKETS,
     metrics::{Bucket, Metrics},
     process::Process,
     protocol::Dialect,
@@ -21,14 +21,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::MissedTickBehavior,
-};
-
-/// The place of an operator's socket; dropping it gives it back.
-#[derive(Debug)]
-pub struct OpsPlace(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+use tokio::time::MissedTickBehavior;
 
 pub struct Feed {
     registry: Addr<ConnectionManager>,
@@ -37,7 +30,7 @@ pub struct Feed {
     metrics: Arc<Metrics>,
     process: Process,
     started_at: UnixMillis,
-    places: Arc<Semaphore>,
+    sockets: Arc<OpsSockets>,
     kept: Mutex<Kept>,
 }
 
@@ -69,7 +62,7 @@ impl Feed {
             metrics,
             process: Process::this(),
             started_at: UnixMillis::now(),
-            places: Arc::new(Semaphore::new(MAX_OPS_SOCKETS)),
+            sockets: Arc::default(),
             kept: Mutex::default(),
         })
     }
@@ -96,6 +89,7 @@ impl Feed {
         let totals = Totals {
             started_at_ms: self.started_at,
             draining: self.turns.check_open().is_err(),
+            operators: self.sockets.signed_in(),
             sessions_v1: of_dialect(Dialect::V1),
             sessions_v2: of_dialect(Dialect::V2),
             stalled: connections.stalled,
@@ -141,13 +135,9 @@ impl Feed {
         OpsServerFrame::History(HistoryFrame { samples: &samples }).encode()
     }
 
-    /// A place for one more operator's socket; none when all are taken.
-    pub fn claim(&self) -> Option<OpsPlace> {
-        Self::claim_of(&self.places)
-    }
-
-    pub(super) fn claim_of(places: &Arc<Semaphore>) -> Option<OpsPlace> {
-        Arc::clone(places).try_acquire_owned().ok().map(OpsPlace)
+    /// Those who read it.
+    pub fn sockets(&self) -> &Arc<OpsSockets> {
+        &self.sockets
     }
 
     /// A reading is whole at any time, so a panic elsewhere does not spoil it.

@@ -4,7 +4,8 @@ use super::{Columns, Sample};
 use crate::{
     domain::{AuditEntry, SessionId, UnixMillis},
     protocol::{
-        ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, ErrorFrame, fields_of, parse_type, unknown_type,
+        ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, ErrorFrame, GoingAway, fields_of, parse_type,
+        unknown_type,
     },
     registry::{ConnectionQuery, ConnectionView, FrameShape},
 };
@@ -75,6 +76,7 @@ pub enum OpsServerFrame<'a> {
     Connection(ConnectionFrame<'a>),
     Frames(FramesFrame<'a>),
     Audit(AuditFrame<'a>),
+    GoingAway(GoingAway),
 }
 
 /// The last minutes; once, after signing in.
@@ -99,6 +101,8 @@ pub struct Totals {
     pub started_at_ms: UnixMillis,
     /// Whether it takes no new work.
     pub draining: bool,
+    /// Operators' sockets that are signed in.
+    pub operators: usize,
     pub sessions_v1: usize,
     pub sessions_v2: usize,
     /// Sessions given up because their peer did not read, since the start.

@@ -1,20 +1,17 @@
 //! What an operator's socket has proved and wants to see. Frames, results and the clock go in, effects come out.
 
-use super::{
-    OpsPlace,
-    frames::{
-        AuditFrame, ConnectionFrame, FramesFrame, OpsClientFrame, OpsServerFrame, RowsFrame, ViewFrame, WatchFrame,
-    },
+use super::frames::{
+    AuditFrame, ConnectionFrame, FramesFrame, OpsClientFrame, OpsServerFrame, RowsFrame, ViewFrame, WatchFrame,
 };
 use crate::{
     auth::Identity,
     config::LimitsConfig,
-    domain::{AuditEntry, Role, SessionId, UnixMillis},
+    domain::{AuditEntry, Role, SessionId, UnixMillis, UserId},
     limiter::{FrameBudget, FrameVerdict, Limit},
     limits::{AUTH_EXPIRING_NOTICE_S, MAX_AUTH_FAILURES},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CloseReason, ErrorCode, ErrorFrame, ErrorSubject,
-        UserView, check_json_depth,
+        GoingAway, UserView, check_json_depth,
     },
     registry::{ConnectionView, ConnectionsPage, NewFrames},
 };
@@ -35,8 +32,8 @@ pub trait OpsDoor {
     /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
     fn verify(&self, token: &str) -> Result<Identity, ApiError>;
 
-    /// A place for one more operator; none when all are taken.
-    fn admit(&self) -> Option<OpsPlace>;
+    /// Gives the socket a place in the name of an operator; `false` when all are taken.
+    fn admit(&self, user_id: UserId) -> bool;
 
     /// Whether somebody who came in may not stay.
     fn is_revoked(&self, identity: &Identity) -> bool;
@@ -82,13 +79,7 @@ pub struct OpsState {
 
 enum Auth {
     Nobody,
-    Operator {
-        identity: Identity,
-        expires_at: Instant,
-        told_of_expiry: bool,
-        /// Held as long as the socket.
-        place: OpsPlace,
-    },
+    Operator { identity: Identity, expires_at: Instant, told_of_expiry: bool },
 }
 
 /// A moment, on both clocks: timers run on the steady one, tokens end on the wall's.
@@ -202,17 +193,12 @@ impl OpsState {
                 return;
             }
         };
-        let (place, is_first) = match std::mem::replace(&mut self.auth, Auth::Nobody) {
-            Auth::Operator { place, .. } => (place, false),
-            Auth::Nobody => {
-                let Some(place) = door.admit() else {
-                    let reason = "There are too many operators' pages open.";
-                    send_error(&ApiError::new(ErrorCode::TooManyConnections, reason), effects);
-                    return effects.push(OpsEffect::Close(CloseReason::TooManyConnections));
-                };
-                (place, true)
-            }
-        };
+        if !door.admit(identity.user_id) {
+            let reason = "There are too many operators' pages open.";
+            send_error(&ApiError::new(ErrorCode::TooManyConnections, reason), effects);
+            return effects.push(OpsEffect::Close(CloseReason::TooManyConnections));
+        }
+        let is_first = matches!(self.auth, Auth::Nobody);
         let frame = OpsServerFrame::AuthSuccess(AuthSuccess {
             message: "Authenticated",
             user: UserView { id: identity.user_id, email: &identity.email, name: &identity.name },
@@ -225,7 +211,13 @@ impl OpsState {
         let life_ms = identity.expires_at.saturating_mul(1_000).saturating_sub(now.unix.0);
         let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
         self.auth_failures = 0;
-        self.auth = Auth::Operator { identity, expires_at, told_of_expiry: false, place };
+        self.auth = Auth::Operator { identity, expires_at, told_of_expiry: false };
+    }
+
+    /// The server ends.
+    pub fn on_going_away(&self, reconnect_after_ms: u64, effects: &mut Vec<OpsEffect>) {
+        effects.push(OpsEffect::Send(OpsServerFrame::GoingAway(GoingAway { reconnect_after_ms }).encode()));
+        effects.push(OpsEffect::Close(CloseReason::GoingAway));
     }
 
     /// Called every [`TICK`].

@@ -44,6 +44,7 @@ error_codes! {
     InvalidToken = "INVALID_TOKEN", 401, false, "the token is not one of ours, or not of this kind";
     ExpiredToken = "EXPIRED_TOKEN", 401, false, "the token was over before it was used to sign in";
     InvalidCredentials = "INVALID_CREDENTIALS", 401, false, "no account has this e-mail and this password";
+    AccountLocked = "ACCOUNT_LOCKED", 403, false, "the e-mail and the password are right, and an operator has locked the account";
     Forbidden = "FORBIDDEN", 403, false, "not this user's conversation, or not an operator";
     EmptyMessage = "EMPTY_MESSAGE", 422, false, "nothing but white space";
     MessageTooLong = "MESSAGE_TOO_LONG", 413, false, "over the limit of size; the error says which";

@@ -262,10 +262,7 @@ impl Handler<TokensRevoked> for ConnectionManager {
 
     fn handle(&mut self, TokensRevoked(revocations): TokensRevoked, _: &mut Self::Context) {
         let is_revoked = |vitals: &Vitals| {
-            vitals.identity().is_some_and(|identity| {
-                let mut revocations = revocations.iter();
-                revocations.any(|one| one.user_id == identity.user_id && identity.issued_at_ms <= one.at.0)
-            })
+            vitals.identity().is_some_and(|identity| revocations.iter().any(|one| identity.is_revoked_by(one)))
         };
         for session in self.state.recipients(is_revoked) {
             session.do_send(SessionCommand::Close(CloseReason::AuthExpired));

@@ -37,6 +37,11 @@ pub struct Goodbye {
     pub reconnect_after_ms: u64,
 }
 
+/// When a client comes back that is told to go. `random` is any number: each client gets a time of its own.
+pub fn reconnect_after_ms(random: u32) -> u64 {
+    RECONNECT_AFTER_MIN_MS + u64::from(random) % RECONNECT_SPREAD_MS
+}
+
 impl Drain {
     /// Begins a drain of so many sessions.
     pub fn new(now: Instant, timeout: Duration, sessions: usize) -> Self {
@@ -64,8 +69,7 @@ impl Drain {
         for (session_id, is_busy) in sessions {
             open += 1;
             if !is_busy && close.len() < self.batch && self.told.insert(session_id) {
-                let reconnect_after_ms = RECONNECT_AFTER_MIN_MS + u64::from(random()) % RECONNECT_SPREAD_MS;
-                close.push(Goodbye { session_id, reconnect_after_ms });
+                close.push(Goodbye { session_id, reconnect_after_ms: reconnect_after_ms(random()) });
             }
         }
         let interrupt_turns = !self.interrupted && self.deadline <= now && running_turns > 0;

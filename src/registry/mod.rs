@@ -15,7 +15,7 @@ pub use actor::{
     ConnectionManager, ContinueDrain, EndDrain, FindSession, FollowConversation, FoundSession, GetStats, Kick,
     ListSessions, Register, Registration, SendNotice, SessionCommand, TokensRevoked, TurnStarted, Whom,
 };
-pub use drain::{Drain, DrainOrders};
+pub use drain::{Drain, DrainOrders, reconnect_after_ms};
 pub use query::{ConnectionQuery, Order, SortKey};
 pub use stall::StallLimits;
 pub use state::{DialectSessions, RegistryStats, StateSessions, UserSessions};

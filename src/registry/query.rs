@@ -245,6 +245,7 @@ mod tests {
                     email: Email::parse(email).unwrap(),
                     name: DisplayName::parse(name).unwrap(),
                     role: Role::User,
+                    family_id: None,
                     issued_at_ms: 0,
                     expires_at: 0,
                 }));

@@ -3,12 +3,12 @@
 use crate::{
     auth::Identity,
     domain::{AuditEntry, AuditId, AuditedOperator, UnixMillis},
-    limits::AUDIT_NEWS_WAITING,
+    limits::{AUDIT_NEWS_WAITING, PURGE_INTERVAL},
     protocol::ApiError,
     store::{AuditStore, Page},
 };
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::broadcast;
 
 /// What became of a deed of which nothing else is known yet.
@@ -16,10 +16,13 @@ const BEGUN: &str = "begun";
 const DONE: &str = "done";
 /// What is kept of the name of what is acted on, in characters.
 const MAX_TARGET_CHARS: usize = 500;
+const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
 /// The record of the whole server.
 pub struct Audit {
     store: Arc<dyn AuditStore>,
+    /// In milliseconds; `None`: entries are kept for ever.
+    retention_ms: Option<i64>,
     news: broadcast::Sender<Arc<AuditEntry>>,
 }
 
@@ -34,8 +37,30 @@ pub struct Deed {
 }
 
 impl Audit {
-    pub fn new(store: Arc<dyn AuditStore>) -> Arc<Self> {
-        Arc::new(Self { store, news: broadcast::channel(AUDIT_NEWS_WAITING).0 })
+    /// Entries are kept for so many days; 0: for ever.
+    pub fn new(store: Arc<dyn AuditStore>, retention_days: u32) -> Arc<Self> {
+        let retention_ms = (retention_days > 0).then(|| i64::from(retention_days) * DAY_MS);
+        Arc::new(Self { store, retention_ms, news: broadcast::channel(AUDIT_NEWS_WAITING).0 })
+    }
+
+    /// Lets go of old entries from time to time, as long as the audit is there.
+    pub async fn maintain(audit: Weak<Self>) {
+        let mut purges = tokio::time::interval(PURGE_INTERVAL);
+        loop {
+            purges.tick().await;
+            let Some(audit) = audit.upgrade() else { return };
+            audit.purge(UnixMillis::now()).await;
+        }
+    }
+
+    async fn purge(&self, now: UnixMillis) {
+        let Some(retention_ms) = self.retention_ms else { return };
+        match self.store.forget_audit_entries(UnixMillis(now.0 - retention_ms)).await {
+            Ok(0) => {}
+            Ok(entries) => log::info!(entries; "old entries of the audit are forgotten"),
+            // The next purge tries again.
+            Err(error) => log::error!("old entries of the audit cannot be forgotten: {error}"),
+        }
     }
 
     /// Does `work` in the name of an operator. It goes on to its end when the one who asked has gone.
@@ -101,9 +126,11 @@ mod tests {
     };
     use futures_util::FutureExt;
     use serde_json::json;
+    use uuid::Uuid;
 
     fn operator() -> Identity {
-        let token = tokens().issue_access(&user("ada@example.org", Role::Operator), UnixMillis::now()).unwrap();
+        let token =
+            tokens().issue_access(&user("ada@example.org", Role::Operator), Uuid::new_v4(), UnixMillis::now()).unwrap();
         tokens().verify_access(&token.token).unwrap()
     }
 
@@ -115,7 +142,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/test.db", folder.path().display());
         let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
-        (Audit::new(Arc::new(store)), folder)
+        (Audit::new(Arc::new(store), 400), folder)
     }
 
     async fn outcomes(audit: &Audit) -> Vec<String> {
@@ -175,11 +202,14 @@ mod tests {
         async fn audit_entries(&self, _: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError> {
             Ok(Vec::new())
         }
+        async fn forget_audit_entries(&self, _: UnixMillis) -> Result<usize, StoreError> {
+            Err(StoreError::Unavailable("full".to_owned()))
+        }
     }
 
     #[actix::test]
     async fn what_cannot_be_recorded_is_not_done() {
-        let audit = Audit::new(Arc::new(Broken));
+        let audit = Audit::new(Arc::new(Broken), 1);
         let refused = audit.record::<()>(&operator(), deed(), async { panic!("it was done") }).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::Overloaded);
     }

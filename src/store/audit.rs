@@ -1,7 +1,7 @@
 //! What is kept of operators' actions.
 
 use super::{Page, StoreError};
-use crate::domain::{AuditEntry, AuditId};
+use crate::domain::{AuditEntry, AuditId, UnixMillis};
 
 #[async_trait::async_trait]
 pub trait AuditStore: Send + Sync {
@@ -22,4 +22,10 @@ pub trait AuditStore: Send + Sync {
     /// # Errors
     /// When the database is unavailable.
     async fn audit_entries(&self, page: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Lets go of the entries that are older; returns how many.
+    ///
+    /// # Errors
+    /// When the database is unavailable.
+    async fn forget_audit_entries(&self, before: UnixMillis) -> Result<usize, StoreError>;
 }

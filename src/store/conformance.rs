@@ -2,7 +2,7 @@
 
 use super::{
     Answer, AuditStore, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, PasswordHash,
-    RefreshFamily, Revocation, Rotation, StoreError, StoredTurnState, UserStore,
+    RefreshFamily, Revocation, Revoked, Rotation, StoreError, StoredTurnState, UserStore,
 };
 use crate::domain::{
     AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
@@ -31,6 +31,7 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
             email: Email::parse(email).unwrap(),
             name: DisplayName::parse("Ada").unwrap(),
             role: Role::User,
+            is_locked: false,
             created_at: UnixMillis::now(),
         }
     }
@@ -192,14 +193,18 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         assert!(matches!(self.store.begin_turn(at(1_000, false)).await.unwrap(), BegunTurn::Started { .. }));
     }
 
-    /// A sign-in that began then; whether it was kept.
-    async fn sign_in(&self, at: i64) -> bool {
-        let family = RefreshFamily {
+    fn family(&self) -> RefreshFamily {
+        RefreshFamily {
             id: Uuid::new_v4(),
             user_id: self.user,
             current_jti: Uuid::new_v4(),
             expires_at: UnixMillis(i64::MAX),
-        };
+        }
+    }
+
+    /// A sign-in that began then; whether it was kept.
+    async fn sign_in(&self, at: i64) -> bool {
+        let family = self.family();
         let is_kept = self.store.start_family(family, UnixMillis(at)).await.unwrap();
         let rotated = self.store.rotate_family(family.current_jti, family).await.unwrap();
         assert_eq!(rotated != Rotation::Unknown, is_kept);
@@ -208,17 +213,12 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
 
     async fn revoked(&self, since: i64) -> Vec<i64> {
         let revocations = self.store.revocations(UnixMillis(since)).await.unwrap();
-        assert!(revocations.iter().all(|revocation| revocation.user_id == self.user));
+        assert!(revocations.iter().all(|revocation| revocation.whose == Revoked::User(self.user)));
         revocations.iter().map(|revocation| revocation.at.0).collect()
     }
 
     pub async fn a_revocation_ends_sign_ins_and_is_kept(self) {
-        let family = RefreshFamily {
-            id: Uuid::new_v4(),
-            user_id: self.user,
-            current_jti: Uuid::new_v4(),
-            expires_at: UnixMillis(i64::MAX),
-        };
+        let family = self.family();
         assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
         self.store.revoke_tokens(self.user, UnixMillis(1_000)).await.unwrap();
         assert_eq!(self.store.rotate_family(family.current_jti, family).await.unwrap(), Rotation::Unknown);
@@ -241,7 +241,7 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         self.store.revoke_tokens(other.id, UnixMillis(1_000 + day_ms)).await.unwrap();
         assert_eq!(self.store.revocations(UnixMillis(0)).await.unwrap().len(), 2);
         self.store.revoke_tokens(other.id, UnixMillis(1_001 + day_ms)).await.unwrap();
-        let left = Revocation { user_id: other.id, at: UnixMillis(1_001 + day_ms) };
+        let left = Revocation { whose: Revoked::User(other.id), at: UnixMillis(1_001 + day_ms) };
         assert_eq!(self.store.revocations(UnixMillis(0)).await.unwrap(), [left]);
     }
 
@@ -257,18 +257,67 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         assert!(!self.sign_in(2_999).await);
     }
 
+    pub async fn nobody_signs_in_to_a_locked_account(self) {
+        let family = self.family();
+        assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
+        let before = UnixMillis::now();
+        let revocation = self.store.lock_user(self.user).await.unwrap();
+        assert!(revocation.whose == Revoked::User(self.user) && before <= revocation.at, "{revocation:?}");
+        assert_eq!(self.store.revocations(before).await.unwrap(), [revocation]);
+        assert!(self.store.user(self.user).await.unwrap().is_locked);
+        assert_eq!(self.store.rotate_family(family.current_jti, family).await.unwrap(), Rotation::Unknown);
+        // Also not who looked at the password before it was locked, and comes behind.
+        let later = revocation.at.0 + 1_000;
+        assert!(!self.sign_in(later).await);
+        self.store.unlock_user(self.user).await.unwrap();
+        assert!(!self.store.user(self.user).await.unwrap().is_locked);
+        assert!(self.sign_in(later).await);
+        for nobody in
+            [self.store.lock_user(UserId::new()).await.map(|_| ()), self.store.unlock_user(UserId::new()).await]
+        {
+            assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
+        }
+    }
+
+    pub async fn a_family_that_ended_is_kept_as_a_revocation(self) {
+        let (signed_out, reused, goes_on) = (self.family(), self.family(), self.family());
+        for family in [signed_out, reused, goes_on] {
+            assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
+        }
+        let before = UnixMillis::now();
+        let revocation = self.store.end_family(signed_out.id).await.unwrap();
+        assert_eq!(revocation.whose, Revoked::Family(signed_out.id));
+        assert!(before <= revocation.at && revocation.at <= UnixMillis::now(), "{revocation:?}");
+        assert_eq!(self.store.revocations(before).await.unwrap(), [revocation]);
+        assert_eq!(self.store.rotate_family(signed_out.current_jti, signed_out).await.unwrap(), Rotation::Unknown);
+        // Twice does no harm, and is kept once.
+        let again = self.store.end_family(signed_out.id).await.unwrap();
+        assert_eq!(self.store.revocations(before).await.unwrap(), [again]);
+        // A token that was used before ends its family in the same way.
+        assert_eq!(self.store.rotate_family(Uuid::new_v4(), reused).await.unwrap(), Rotation::Reused);
+        let mut ended: Vec<_> =
+            self.store.revocations(before).await.unwrap().into_iter().map(|revocation| revocation.whose).collect();
+        ended.retain(|whose| *whose != Revoked::Family(signed_out.id));
+        assert_eq!(ended, [Revoked::Family(reused.id)]);
+        assert_ne!(self.store.rotate_family(goes_on.current_jti, goes_on).await.unwrap(), Rotation::Unknown);
+    }
+
+    fn audit_entry(&self, at: i64) -> AuditEntry {
+        AuditEntry {
+            id: AuditId::new(),
+            at_ms: UnixMillis(at),
+            operator: AuditedOperator { id: self.user, email: Email::parse("ada@example.org").unwrap() },
+            action: "kick".to_owned(),
+            target: (at > 0).then(|| format!("target {at}")),
+            detail: serde_json::json!({"reason": "\"quoted\"", "n": at}),
+            outcome: "begun".to_owned(),
+        }
+    }
+
     pub async fn audit_entries_are_kept_and_listed_newest_first(self) {
         let mut added = Vec::new();
         for n in 0..5 {
-            let entry = AuditEntry {
-                id: AuditId::new(),
-                at_ms: UnixMillis(n),
-                operator: AuditedOperator { id: self.user, email: Email::parse("ada@example.org").unwrap() },
-                action: "kick".to_owned(),
-                target: (n > 0).then(|| format!("target {n}")),
-                detail: serde_json::json!({"reason": "\"quoted\"", "n": n}),
-                outcome: "begun".to_owned(),
-            };
+            let entry = self.audit_entry(n);
             self.store.add_audit_entry(entry.clone()).await.unwrap();
             added.insert(0, entry);
         }
@@ -280,6 +329,16 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(list(Some(added[1].id), 2).await, added[2..4]);
         let unknown = self.store.set_audit_outcome(AuditId::new(), "done".to_owned()).await;
         assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
+    }
+
+    pub async fn old_audit_entries_are_forgotten(self) {
+        for at in [1_000, 2_000, 3_000] {
+            self.store.add_audit_entry(self.audit_entry(at)).await.unwrap();
+        }
+        assert_eq!(self.store.forget_audit_entries(UnixMillis(1_000)).await.unwrap(), 0);
+        assert_eq!(self.store.forget_audit_entries(UnixMillis(3_000)).await.unwrap(), 2);
+        let left = self.store.audit_entries(Page { before: None, limit: 9 }).await.unwrap();
+        assert_eq!(left.iter().map(|entry| entry.at_ms.0).collect::<Vec<_>>(), [3_000]);
     }
 
     pub async fn a_store_that_can_write_says_so(self) {
@@ -320,7 +379,10 @@ macro_rules! conformance {
             a_revocation_ends_sign_ins_and_is_kept
             revocations_are_forgotten_when_no_token_is_as_old
             a_new_password_and_a_lost_role_revoke_tokens
+            nobody_signs_in_to_a_locked_account
+            a_family_that_ended_is_kept_as_a_revocation
             audit_entries_are_kept_and_listed_newest_first
+            old_audit_entries_are_forgotten
             a_store_that_can_write_says_so
         }
     };

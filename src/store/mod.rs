@@ -15,7 +15,9 @@ pub use conversations::{
     Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState,
 };
 pub use documents::{DocumentStore, SearchHit, SearchHits};
-pub use users::{Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Rotation, UserStore};
+pub use users::{
+    Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, UserStore,
+};
 
 use crate::{
     limits::STORE_RETRY_MS,

@@ -51,16 +51,24 @@ pub struct RefreshFamily {
 pub enum Rotation {
     /// It was the current one, and now the next one is. Holds the user as of now.
     Rotated(User),
-    /// It had been used before: the whole family is gone.
+    /// It had been used before: the whole family is gone, and its access tokens are revoked.
     Reused,
     /// Its family is not there: signed out, revoked, or over.
     Unknown,
 }
 
-/// From `at` back, a user's access tokens are good no more.
+/// Whose access tokens are revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Revoked {
+    User(UserId),
+    /// All that came from one sign-in.
+    Family(Uuid),
+}
+
+/// From `at` back, some access tokens are good no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    pub user_id: UserId,
+    pub whose: Revoked,
     /// Tokens issued up to here, this moment included.
     pub at: UnixMillis,
 }
@@ -100,10 +108,24 @@ pub trait UserStore: Send + Sync {
     /// `NotFound("user")`.
     async fn revoke_tokens(&self, id: UserId, at: UnixMillis) -> Result<(), StoreError>;
 
+    /// Lets nobody sign in to an account any more, and revokes the user's tokens, as [`UserStore::revoke_tokens`] does, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// `NotFound("user")`.
+    async fn lock_user(&self, id: UserId) -> Result<Revocation, StoreError>;
+
+    /// The opposite; what was revoked stays so.
+    ///
+    /// # Errors
+    /// `NotFound("user")`.
+    async fn unlock_user(&self, id: UserId) -> Result<(), StoreError>;
+
     /// What was revoked at `since` or later, in no order. What is older than any access token may be gone.
     async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError>;
 
-    /// Keeps a new family of a sign-in that began at `now`; `false` when the user's tokens were revoked since. Removes those
+    /// Keeps a new family of a sign-in that began at `now`; `false` when the user's tokens were revoked since, or
+    /// the account is locked. Removes those
     /// that were over at `now`, and the user's longest idle ones past [`MAX_FAMILIES_PER_USER`].
     async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<bool, StoreError>;
 
@@ -111,6 +133,7 @@ pub trait UserStore: Send + Sync {
     /// `next.user_id`. Of concurrent calls with the same `used_jti` exactly one sees `Rotated`.
     async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily) -> Result<Rotation, StoreError>;
 
-    /// Whether or not it is there.
-    async fn end_family(&self, id: Uuid) -> Result<(), StoreError>;
+    /// Ends a family, whether or not it is there, and revokes the access tokens that came with its refresh tokens, in one
+    /// transaction.
+    async fn end_family(&self, id: Uuid) -> Result<Revocation, StoreError>;
 }

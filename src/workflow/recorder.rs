@@ -8,7 +8,7 @@ use crate::{
     domain::{AnswerMetadata, FinishReason, MessageId, UnixMillis},
     limits::{
         CHECKPOINT_BATCH, CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_MS, CHECKPOINT_TOKENS, CLIENT_MESSAGE_ID_LIFE_MS,
-        MAX_UNSTORED_BYTES, STORE_AGAIN_INTERVAL_MS,
+        MAX_UNSTORED_BYTES, PURGE_INTERVAL, STORE_AGAIN_INTERVAL_MS,
     },
     protocol::{ApiError, ErrorCode},
     store::{Answer, Checkpoint, ConversationStore, EndedTurn, StoreError},
@@ -26,9 +26,6 @@ use tokio::{
     sync::{Mutex as AsyncMutex, Notify},
     time::{MissedTickBehavior, interval},
 };
-
-/// Between two purges of old `client_message_id`s.
-const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 
 pub struct Recorder {
     store: Arc<dyn ConversationStore>,

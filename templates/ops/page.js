@@ -11,6 +11,7 @@ let ws = null;
 let ready = false;               // whether the server has authenticated the socket
 let attempt = 0;                 // failed connections in a row
 let reconnectTimer = 0, silenceTimer = 0;
+let comeBackMs = null;           // when a server that ends wants us back
 let triedRefresh = false;        // a refused token is refreshed once, not for ever
 let clockSkew = 0;               // the server's clock minus ours, in milliseconds
 let stats = null;                // the last `stats`
@@ -193,7 +194,9 @@ function listen() {
 
 function reconnectLater() {
   if (!account) return;
-  const wait = Math.min(15000, 500 * 2 ** attempt++) * (0.5 + Math.random() / 2);
+  const backOff = Math.min(15000, 500 * 2 ** attempt++) * (0.5 + Math.random() / 2);
+  const wait = comeBackMs ?? backOff;
+  comeBackMs = null;
   setStatus("busy", "Reconnecting in " + Math.max(1, Math.round(wait / 1000)) + " s");
   clearTimeout(reconnectTimer);
   reconnectTimer = setTimeout(connect, wait);
@@ -212,6 +215,7 @@ function receive(frame) {
     case "connection": return onConnection(frame);
     case "frames": return onFrames(frame);
     case "audit": return onAudit(frame.entries);
+    case "going_away": return onGoingAway(frame);
     case "error": return toast(told(frame), true);
   }
 }
@@ -240,6 +244,12 @@ async function onAuthError(frame) {
 }
 
 const onAuthExpiring = () => account?.refresh_token ? authenticateAgain() : undefined;
+
+function onGoingAway(frame) {
+  comeBackMs = frame.reconnect_after_ms;
+  $("banner").hidden = false;
+  setText($("banner"), "The server is going away. This page reconnects when one is there again.");
+}
 
 async function authenticateAgain() {
   try {
@@ -354,7 +364,8 @@ function onStats(frame) {
   }
   drawCharts();
   setText($("uptime"), "up " + duration(frame.at_ms - frame.started_at_ms) + " · " + count(frame.turns) + " turns · " + count(frame.tokens) + " tokens · "
-    + count(frame.refused) + " refused by limits" + (frame.stalled ? " · " + count(frame.stalled) + " gave up reading" : ""));
+    + count(frame.refused) + " refused by limits" + (frame.stalled ? " · " + count(frame.stalled) + " gave up reading" : "")
+    + " · " + count(frame.operators) + (frame.operators === 1 ? " operator is" : " operators are") + " looking");
   $("banner").hidden = !frame.draining;
   if (frame.draining) setText($("banner"), "The server drains: it takes no new connections and turns. " + count(frame.sessions) + " connections and " + count(frame.running_turns) + " turns are left.");
   setText($("do-drain"), frame.draining ? "Undrain…" : "Drain…");
@@ -571,7 +582,8 @@ function openDetail(id, focus = false) {
     detail.kick = el("button", { type: "button", class: "danger", onclick: () => kick(id) }, "Kick…");
     detail.kickUser = el("button", { type: "button", class: "danger", hidden: true, onclick: () => kickUser(userOf(detail.view)) }, "Kick user…");
     detail.noticeUser = el("button", { type: "button", hidden: true, onclick: () => notice(userOf(detail.view)) }, "Notice…");
-    detail.actions.append(detail.kick, detail.kickUser, detail.noticeUser);
+    detail.lockUser = el("button", { type: "button", class: "danger", hidden: true, onclick: () => lockUser(userOf(detail.view)) }, "Lock user…");
+    detail.actions.append(detail.kick, detail.kickUser, detail.lockUser, detail.noticeUser);
     $("detail").replaceChildren(el("div", { class: "top" }, detail.title, detail.close), el("div", { class: "body", tabindex: "0", role: "group", "aria-labelledby": "detail-title" }, detail.gone, detail.actions, detail.facts, el("h4", {}, "Turns"), detail.turns,
       el("h4", {}, "Frames, live: kinds and sizes, never texts"), frames));
     $("detail").hidden = false;
@@ -603,7 +615,7 @@ function onConnection({ connection_id, connection }) {
   detail.view = connection;
   const user = userOf(connection);
   detail.title.replaceChildren(said(user?.name ?? "Not signed in"));
-  detail.kickUser.hidden = detail.noticeUser.hidden = !user;
+  detail.kickUser.hidden = detail.lockUser.hidden = detail.noticeUser.hidden = !user;
   fact("State", el("span", { class: "badge", "data-state": connection.state }, connection.state));
   if (user) fact("User", said(user.email));
   if (user) fact("User id", el("code", {}, user.id));
@@ -716,6 +728,17 @@ function kickUser(user) {
     run: async (form) => {
       const answer = await api("POST", "/api/v1/users/" + user.id + "/kick", { ...reasonOf(form), revoke_tokens: form.get("revoke") !== null });
       return many(answer.kicked, "connection") + " of " + user.email + " kicked" + (answer.revoked ? ", tokens revoked." : ".");
+    },
+  });
+}
+
+function lockUser(user) {
+  confirmThen({
+    title: "Lock " + user.name + "?", text: user.email + " loses every open connection and sign-in, and cannot sign in until somebody unlocks the account: switchboard ops unlock " + user.id,
+    parts: [reasonField()], action: "Lock user", danger: true,
+    run: async (form) => {
+      const answer = await api("POST", "/api/v1/users/" + user.id + "/lock", reasonOf(form));
+      return user.email + " is locked, " + many(answer.kicked, "connection") + " closed.";
     },
   });
 }

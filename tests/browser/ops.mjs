@@ -250,6 +250,28 @@ const scenarios = {
     return visitor;
   },
 
+  async "a server that goes away is told, and the page comes back"() {
+    let first = true, goAway;
+    const visitor = await enter({ prepare: (page) => page.routeWebSocket("**/ws/ops", (socket) => {
+      const server = socket.connectToServer();
+      if (!first) return;
+      first = false;
+      goAway = async () => {
+        socket.send(JSON.stringify({ type: "going_away", reconnect_after_ms: 1500 }));
+        await socket.close({ code: 1001, reason: "the server is going away" });
+        server.close();
+      };
+    }) });
+    const { page } = visitor;
+    await page.locator("#uptime", { hasText: "1 operator is looking" }).waitFor();
+    await goAway();
+    await page.locator("#banner", { hasText: "The server is going away" }).waitFor();
+    await page.locator("#status", { hasText: "Reconnecting in 2 s" }).waitFor();
+    await page.waitForSelector("#status[data-state=online]");
+    await page.locator("#banner").waitFor({ state: "hidden" });
+    return visitor;
+  },
+
   async "ten thousand rows scroll smoothly"() {
     // The real feed, with its rows multiplied.
     const visitor = await enter({ prepare: (page) => page.routeWebSocket("**/ws/ops", (socket) => {
@@ -304,13 +326,29 @@ const scenarios = {
   },
 
   // The last one: a server that is drained sends its connections away.
+  async "an account is locked"() {
+    const visitor = await enter();
+    const { page } = visitor;
+    await page.fill("#q", "hostile");
+    await total(page, 1);
+    await rows(page).first().click();
+    await page.locator("#detail button", { hasText: "Lock user…" }).click();
+    await page.locator("#ask", { hasText: "cannot sign in until somebody unlocks the account" }).waitFor();
+    await page.click("#ask .primary");
+    await page.locator(".toast", { hasText: "is locked, 1 connection closed." }).waitFor();
+    await page.locator("#detail .gone").waitFor();
+    await total(page, 0);
+    await page.locator("#audit li", { hasText: "lock user" }).waitFor();
+    return visitor;
+  },
+
   async "the server is steered"() {
     const visitor = await enter();
     const { page } = visitor;
     await page.click("#do-notice");
     await page.fill("#ask [name=message]", "Tea at five.");
     await page.click("#ask .primary");
-    await page.locator(".toast", { hasText: /Sent to 1[23] connections\./ }).waitFor();
+    await page.locator(".toast", { hasText: /Sent to 1[12] connections\./ }).waitFor();
     await page.click("#do-settings");
     assert.ok((await page.inputValue("#ask [name=log_level]")).length > 0, "the level in force");
     const turns = await page.inputValue("#ask [name=workflow-max_running_turns]");

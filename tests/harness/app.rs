@@ -169,6 +169,15 @@ impl TestApp {
             .success();
     }
 
+    /// `switchboard user lock` or `unlock`, by the program itself, as on a shell.
+    pub fn user_command(&self, command: &str, user: &TestUser) {
+        Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .current_dir(self.folder.path())
+            .args(["user", command, &user.email, "--database-url", &self.database_url])
+            .assert()
+            .success();
+    }
+
     /// Sets a new password, by the program itself, as on a shell.
     pub fn set_password(&self, user: &TestUser, password: &str) {
         Command::new(env!("CARGO_BIN_EXE_switchboard"))

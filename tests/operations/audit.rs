@@ -1,6 +1,7 @@
 //! The record of what operators did.
 
 use crate::harness::TestApp;
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::{Value, json};
 
 #[actix_web::test]
@@ -64,4 +65,31 @@ async fn documents_are_in_the_record_without_their_text() {
     assert_eq!(entries, wanted);
     assert!(!page.to_string().contains("secret"), "{page}");
     app.finish().await;
+}
+
+#[actix_web::test]
+async fn entries_are_kept_as_long_as_is_wanted() {
+    let app = TestApp::start().await;
+    let operator = app.operator().await;
+    for message in ["The first.", "The second."] {
+        assert_eq!(app.post("/api/v1/notices", Some(&operator), &json!({"message": message})).await.0, 200);
+    }
+    let url = app.database_url().to_owned();
+    app.stop().await;
+    // Two days pass for the first one.
+    SqliteConnection::establish(url.trim_start_matches("sqlite://"))
+        .unwrap()
+        .batch_execute("UPDATE audit_entries SET at_ms = at_ms - 2 * 86400000 WHERE detail LIKE '%The first.%'")
+        .unwrap();
+    for (days, left) in [(0, 2), (3, 2), (0, 2), (1, 1)] {
+        let next = TestApp::with(|config| {
+            config.database.url.clone_from(&url);
+            config.database.audit_retention_days = days;
+        })
+        .await;
+        let is_right = |page: &Value| page["entries"].as_array().unwrap().len() == left;
+        let page = next.get_when("/api/v1/audit", &operator, is_right).await;
+        assert_eq!(page["entries"][0]["detail"]["message"], "The second.");
+        next.finish().await;
+    }
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod drain;
 mod kick;
+mod lock;
 mod notices;
 mod revocation;
 mod settings;

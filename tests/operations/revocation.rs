@@ -104,6 +104,83 @@ async fn a_revocation_survives_a_restart() {
 }
 
 #[actix_web::test]
+async fn signing_out_ends_all_of_that_sign_in_and_nothing_else() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    let elsewhere = app.sign_in(&user.email, PASSWORD).await;
+    // One tab has renewed the sign-in, the other has not.
+    let (status, answer) = app.post("/api/v1/auth/refresh", None, &json!({"refresh_token": user.refresh_token})).await;
+    assert_eq!(status, 200, "{answer}");
+    let renewed = TestUser::from_answer(&answer);
+    let (_, ticket) = app.post("/api/v1/auth/ws-ticket", Some(&user), &json!({})).await;
+    let mut sockets = [app.socket().signed_in(&user).await, app.socket().signed_in(&renewed).await];
+    let mut bystander = app.socket().signed_in(&elsewhere).await;
+    let question = json!({"message": "Hi", "metadata": {"script": {"tokens": 200, "interval_ms": 20}}});
+    let mut events = app.events(&renewed, &question, None).await.unwrap();
+    events.next().await.unwrap();
+
+    let (status, _) = app.post("/api/v1/auth/logout", None, &json!({"refresh_token": renewed.refresh_token})).await;
+    assert_eq!(status, 204);
+    for over in [&user, &renewed] {
+        assert_eq!(refusal(&app, over).await.as_deref(), Some("EXPIRED_TOKEN"));
+    }
+    for socket in &mut sockets {
+        assert_eq!(socket.expect_close().await, 4401);
+    }
+    let mut last = json!(null);
+    while let Some(event) = events.next().await {
+        last = event.frame;
+    }
+    assert_eq!((&last["type"], &last["code"]), (&json!("error"), &json!("EXPIRED_TOKEN")));
+    let ticket = format!("ticket={}", ticket["ticket"].as_str().unwrap());
+    let mut late = app.socket().query(&ticket).connect().await;
+    assert_eq!(late.expect("auth_error").await["code"], "EXPIRED_TOKEN");
+    late.close().await;
+    assert_eq!(refusal(&app, &elsewhere).await, None);
+    bystander.expect_nothing().await;
+    bystander.close().await;
+    app.turns().interrupt_all();
+
+    // Also after a restart.
+    app.idle().await;
+    app.stop().await;
+    let url = app.database_url().to_owned();
+    let next = TestApp::with(|config| config.database.url = url).await;
+    assert_eq!(refusal(&next, &renewed).await.as_deref(), Some("EXPIRED_TOKEN"));
+    assert_eq!(refusal(&next, &elsewhere).await, None);
+    next.finish().await;
+}
+
+#[actix_web::test]
+async fn an_operator_who_signs_out_closes_their_feed() {
+    let app = TestApp::start().await;
+    let operator = app.operator().await;
+    let elsewhere = app.sign_in(&operator.email, PASSWORD).await;
+    let mut feed = app.ops_socket().signed_in(&operator).await;
+    let mut other = app.ops_socket().signed_in(&elsewhere).await;
+    app.post("/api/v1/auth/logout", None, &json!({"refresh_token": operator.refresh_token})).await;
+    assert_eq!(feed.expect_close().await, 4401);
+    other.expect("history").await;
+    drop((feed, other));
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_refresh_token_that_comes_twice_ends_what_came_of_it() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    let body = json!({"refresh_token": user.refresh_token});
+    let (_, answer) = app.post("/api/v1/auth/refresh", None, &body).await;
+    let renewed = TestUser::from_answer(&answer);
+    let mut socket = app.socket().signed_in(&renewed).await;
+    let (status, answer) = app.post("/api/v1/auth/refresh", None, &body).await;
+    assert_eq!((status, &answer["code"]), (401, &json!("INVALID_TOKEN")));
+    assert_eq!(socket.expect_close().await, 4401);
+    refused_in_time(&app, &renewed).await;
+    app.finish().await;
+}
+
+#[actix_web::test]
 async fn who_is_not_there_cannot_be_revoked() {
     let app = TestApp::start().await;
     let operator = app.operator().await;

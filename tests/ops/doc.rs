@@ -1,6 +1,6 @@
 //! `docs/OPERATIONS.md` shows the frames of `/ws/ops` as they are.
 
-use super::{ops, view};
+use super::{next_of, ops, view};
 use crate::{harness::TestApp, websocket_doc::fences};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,8 @@ async fn every_frame_of_the_server_is_shown_with_its_fields() {
     assert_eq!(status, 200, "{answer}");
     let shown = frames("`/ws/ops` → client");
     let mut real = BTreeMap::new();
-    while real.len() < shown.len() {
+    // The last frame comes last.
+    while real.len() + 1 < shown.len() {
         let frame = socket.next().await;
         // One with a token, which is the fullest.
         if frame["type"] != "frames" || frame["frames"].as_array().unwrap().iter().any(|shape| shape["type"] == "token")
@@ -57,6 +58,10 @@ async fn every_frame_of_the_server_is_shown_with_its_fields() {
             real.insert(type_of(&frame).to_owned(), frame);
         }
     }
+    // What an operator did comes to all of them.
+    while type_of(&idle.next().await) != "audit" {}
+    assert_eq!(app.post("/api/v1/drain", Some(&operator), &json!({})).await.0, 202);
+    real.insert("going_away".to_owned(), next_of(&mut socket, "going_away").await);
     assert_eq!(shown.iter().map(type_of).collect::<BTreeSet<_>>(), real.keys().map(String::as_str).collect());
     for frame in &shown {
         let real = &real[type_of(frame)];
@@ -72,8 +77,6 @@ async fn every_frame_of_the_server_is_shown_with_its_fields() {
             _ => {}
         }
     }
-    // What an operator did comes to all of them.
-    while type_of(&idle.next().await) != "audit" {}
     app.turns().interrupt_all();
     drop((chat, socket, idle));
     app.finish().await;

@@ -3,6 +3,7 @@
 mod access;
 mod doc;
 mod feed;
+mod going;
 mod page;
 mod watch;
 

@@ -1,6 +1,6 @@
 //! How the program ends, begins again, and why it does not begin.
 
-use super::{NO_SEED, Program, SCRIPTED, refused};
+use super::{NO_SEED, Program, SCRIPTED, command, refused};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -45,6 +45,37 @@ async fn a_restart_keeps_all_and_ends_what_was_cut_off() {
     let again = json!({"type": "message", "message": "Again", "session_id": frame["session_id"]});
     assert_eq!(socket.turn(again).await.terminal["type"], "complete");
     assert_eq!(program.sign_in("login", "ada@example.org").await.id, user.id);
+}
+
+#[tokio::test]
+async fn a_database_has_one_server_and_a_second_one_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
+    let user = program.sign_in("register", "ada@example.org").await;
+    let mut socket = program.socket().signed_in(&user).await;
+    let slow = json!({"type": "message", "message": "Hi", "metadata": {"script": {"tokens": 100_000}}});
+    let first = socket.start(slow).await;
+
+    let (code, text) = refused(folder.path(), &["serve", "--port", "0"], &[SCRIPTED, NO_SEED]).await;
+    assert_eq!(code, Some(1), "{text}");
+    let message = text.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{text}"));
+    for words in ["data/switchboard.db.lock", "another server", "Stop it first", "`database.url`"] {
+        assert!(message.contains(words), "{words} is not in {message}");
+    }
+    // The turn of the first goes on, and so do the commands that work beside it.
+    let mut late = program.socket().signed_in(&user).await;
+    late.send(json!({"type": "resume", "session_id": first["session_id"], "turn_id": first["turn_id"]})).await;
+    assert_eq!(late.expect("resumed").await["state"], "streaming");
+    for arguments in [&["user", "list"][..], &["user", "set-role", &user.email, "agent"], &["migrate"]] {
+        let output = command(folder.path(), arguments, &[]).output().await.unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    // One that is killed leaves its file, and no lock.
+    program.child.kill().await.unwrap();
+    drop((socket, late));
+    assert!(folder.path().join("data/switchboard.db.lock").exists());
+    Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
 }
 
 #[tokio::test]

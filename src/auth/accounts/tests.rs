@@ -133,6 +133,19 @@ async fn signing_out_ends_the_family_and_may_be_repeated() {
 }
 
 #[tokio::test]
+async fn signing_out_ends_the_access_tokens_of_that_sign_in() {
+    let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    let renewed = accounts.refresh(&first.refresh.token).await.unwrap();
+    let elsewhere = accounts.login(ada(), PASSWORD.into()).await.unwrap();
+    accounts.logout(&renewed.refresh.token).await.unwrap();
+    for over in [&first, &renewed] {
+        assert_eq!(code(accounts.tokens.verify_access(&over.access.token)), ErrorCode::ExpiredToken);
+    }
+    assert!(accounts.tokens.verify_access(&elsewhere.access.token).is_ok());
+}
+
+#[tokio::test]
 async fn a_new_role_shows_at_once_in_me_and_in_the_next_token() {
     let (accounts, _folder) = service();
     let first = registered(&accounts).await;
@@ -162,7 +175,7 @@ async fn what_is_for_an_account_needs_one() {
     assert_eq!(code(accounts.set_role(ada(), Role::Agent).await), ErrorCode::NotFound);
     assert_eq!(code(accounts.set_password(ada(), PASSWORD.into()).await), ErrorCode::NotFound);
     let stranger = crate::auth::test_support::user("eve@example.org", Role::User);
-    let token = tokens().issue_access(&stranger, UnixMillis::now()).unwrap().token;
+    let token = tokens().issue_access(&stranger, Uuid::new_v4(), UnixMillis::now()).unwrap().token;
     let eve = tokens().verify_access(&token).unwrap();
     assert_eq!(code(accounts.me(&eve).await), ErrorCode::InvalidToken);
 }

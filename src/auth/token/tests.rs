@@ -59,7 +59,8 @@ fn verify_claims(claims: &Value) -> Result<Identity, ErrorCode> {
 #[test]
 fn an_access_token_carries_the_user() {
     let ada = ada();
-    let issued = tokens().issue_access(&ada, NOW).unwrap();
+    let family_id = Uuid::new_v4();
+    let issued = tokens().issue_access(&ada, family_id, NOW).unwrap();
     assert_eq!(issued.expires_at, NOW.seconds() + 900);
     let identity = verify(&issued.token).unwrap();
     let expected = Identity {
@@ -67,6 +68,7 @@ fn an_access_token_carries_the_user() {
         email: ada.email,
         name: ada.name,
         role: ada.role,
+        family_id: Some(family_id),
         issued_at_ms: NOW.0,
         expires_at: issued.expires_at,
     };
@@ -75,7 +77,7 @@ fn an_access_token_carries_the_user() {
 
 #[test]
 fn the_claims_of_both_kinds_are_those_of_the_docs() {
-    let access = tokens().issue_access(&ada(), NOW).unwrap().token;
+    let access = tokens().issue_access(&ada(), Uuid::new_v4(), NOW).unwrap().token;
     let refresh = tokens().issue_refresh(grant(), NOW).unwrap().token;
     for (token, kind) in [(access, "access"), (refresh, "refresh")] {
         let claims: Value = jsonwebtoken::dangerous::insecure_decode(&token).unwrap().claims;
@@ -88,7 +90,7 @@ fn the_claims_of_both_kinds_are_those_of_the_docs() {
 
 #[test]
 fn a_bearer_scheme_in_front_is_tolerated() {
-    let token = tokens().issue_access(&ada(), NOW).unwrap().token;
+    let token = tokens().issue_access(&ada(), Uuid::new_v4(), NOW).unwrap().token;
     for text in [format!("Bearer {token}"), format!("bEARER   {token} "), format!(" {token}\n")] {
         assert!(verify(&text).is_ok(), "{text:?}");
     }
@@ -190,7 +192,7 @@ fn one_kind_does_not_pass_for_the_other() {
     let refresh = tokens().issue_refresh(grant, NOW).unwrap().token;
     assert_eq!(tokens().verify_refresh(&refresh, NOW), Ok(grant));
     assert_eq!(verify(&refresh), Err(ErrorCode::InvalidToken));
-    let access = tokens().issue_access(&ada(), NOW).unwrap().token;
+    let access = tokens().issue_access(&ada(), Uuid::new_v4(), NOW).unwrap().token;
     assert_eq!(tokens().verify_refresh(&access, NOW).unwrap_err().code, ErrorCode::InvalidToken);
 
     // The type decides, not which claims happen to be there.

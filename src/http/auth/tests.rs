@@ -11,7 +11,9 @@ use crate::{
     http::error,
     limiter::Limiter,
     metrics::Metrics,
+    registry::{ConnectionManager, StallLimits},
 };
+use actix::Actor;
 use actix_web::{
     App,
     body::MessageBody,
@@ -38,6 +40,7 @@ macro_rules! app {
                 })))
                 .app_data(Data::new(tokens()))
                 .app_data(Data::new(Metrics::default()))
+                .app_data(Data::new(registry()))
                 .configure(error::configure)
                 .configure(routes),
         )
@@ -46,6 +49,12 @@ macro_rules! app {
     ($accounts:expr) => {
         app!($accounts, Data::new(Tickets::new(30)))
     };
+}
+
+/// Nobody is connected.
+fn registry() -> actix::Addr<ConnectionManager> {
+    let limit = std::time::Duration::from_secs(20);
+    ConnectionManager::new(StallLimits { behind: limit, idle: limit }).start()
 }
 
 struct Answer {

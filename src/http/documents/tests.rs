@@ -22,6 +22,7 @@ use actix_web::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 const DOCUMENTS: &str = "/api/v1/documents";
 
@@ -33,7 +34,7 @@ fn base() -> (Base, TempDir) {
     let url = format!("sqlite://{}", folder.path().join("test.db").display());
     let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
     let config = KnowledgeConfig { max_document_bytes: 1_000, ..KnowledgeConfig::default() };
-    let audit = Data::from(Audit::new(Arc::new(store.clone())));
+    let audit = Data::from(Audit::new(Arc::new(store.clone()), 0));
     ((Data::new(KnowledgeBase::new(Arc::new(store), config)), audit), folder)
 }
 
@@ -60,7 +61,8 @@ where
     let request = match role {
         None => request,
         Some(role) => {
-            let token = tokens().issue_access(&user("ada@example.org", role), UnixMillis::now()).unwrap().token;
+            let token =
+                tokens().issue_access(&user("ada@example.org", role), Uuid::new_v4(), UnixMillis::now()).unwrap().token;
             request.insert_header((AUTHORIZATION, format!("Bearer {token}")))
         }
     };

@@ -1,17 +1,13 @@
 //! An operator's socket without a socket.
 
 use super::*;
-use crate::{
-    domain::{DisplayName, Email, UserId},
-    ops::{Feed, OpsPlace},
-};
+use crate::domain::{DisplayName, Email};
 use serde_json::{Value, json};
-use std::{cell::Cell, sync::Arc};
-use tokio::sync::Semaphore;
+use std::cell::Cell;
 
 /// Lets in whoever has a token that says so.
 struct Door {
-    places: Arc<Semaphore>,
+    has_room: Cell<bool>,
     revoked: Cell<bool>,
     now: Moment,
     user_id: UserId,
@@ -29,13 +25,14 @@ impl OpsDoor for Door {
             email: Email::parse("ada@example.org").unwrap(),
             name: DisplayName::parse("Ada").unwrap(),
             role,
+            family_id: None,
             issued_at_ms: self.now.unix.0,
             expires_at: self.now.unix.seconds() + seconds.parse::<i64>().unwrap(),
         })
     }
 
-    fn admit(&self) -> Option<OpsPlace> {
-        Feed::claim_of(&self.places)
+    fn admit(&self, _: UserId) -> bool {
+        self.has_room.get()
     }
 
     fn is_revoked(&self, _: &Identity) -> bool {
@@ -76,7 +73,7 @@ impl Socket {
         let now = Moment::now();
         let limits = LimitsConfig { frames_per_s: 20, frame_burst: 20, ..LimitsConfig::default() };
         let state = OpsState::new(&limits, Duration::from_secs(30), now);
-        let door = Door { places: Arc::new(Semaphore::new(1)), revoked: Cell::new(false), now, user_id: UserId::new() };
+        let door = Door { has_room: Cell::new(true), revoked: Cell::new(false), now, user_id: UserId::new() };
         Self { state, door, now }
     }
 
@@ -148,17 +145,20 @@ fn a_token_that_ends_or_is_revoked_ends_the_socket() {
 }
 
 #[test]
-fn places_are_bounded_and_come_back() {
-    let mut first = Socket::signed_in(900);
-    first.door.places = Arc::new(Semaphore::new(0));
-    assert_eq!(first.send(json!({"type": "auth", "token": "operator 900"})), ["auth_success"]);
-    let mut second = Socket::new();
-    second.door.places = Arc::new(Semaphore::new(0));
+fn who_has_no_place_has_to_go() {
+    let mut socket = Socket::new();
+    socket.door.has_room.set(false);
     let wanted = ["error TOO_MANY_CONNECTIONS", "Close 1013"];
-    assert_eq!(second.send(json!({"type": "auth", "token": "operator 900"})), wanted);
-    let places = Arc::new(Semaphore::new(1));
-    drop(Feed::claim_of(&places).unwrap());
-    assert!(Feed::claim_of(&places).is_some());
+    assert_eq!(socket.send(json!({"type": "auth", "token": "operator 900"})), wanted);
+}
+
+#[test]
+fn a_server_that_ends_says_so() {
+    for socket in [Socket::new(), Socket::signed_in(900)] {
+        let mut effects = Vec::new();
+        socket.state.on_going_away(700, &mut effects);
+        assert_eq!(told(&effects), ["going_away", "Close 1001"]);
+    }
 }
 
 #[test]

@@ -153,6 +153,7 @@ impl World {
             email: Email::parse(email).unwrap(),
             name: DisplayName::parse("Ada").unwrap(),
             role: Role::User,
+            family_id: None,
             issued_at_ms: now.unix.0,
             expires_at: now.unix.seconds() + TOKEN_LIFE_S,
         };

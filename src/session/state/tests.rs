@@ -34,6 +34,7 @@ fn identity(user: &User, expires_at: i64) -> Identity {
         email: user.email.clone(),
         name: user.name.clone(),
         role: user.role,
+        family_id: None,
         issued_at_ms: START_S * 1_000,
         expires_at,
     }

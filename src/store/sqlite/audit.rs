@@ -81,4 +81,12 @@ impl AuditStore for SqliteStore {
         })
         .await
     }
+
+    async fn forget_audit_entries(&self, before: UnixMillis) -> Result<usize, StoreError> {
+        self.write(move |conn| {
+            let old = audit_entries::table.filter(audit_entries::at_ms.lt(before.0));
+            Ok(diesel::delete(old).execute(conn)?)
+        })
+        .await
+    }
 }

@@ -10,6 +10,7 @@ mod documents;
 mod file;
 mod schema;
 mod search;
+mod serving;
 mod users;
 mod writer;
 
@@ -24,6 +25,7 @@ use diesel::{Connection, ExpressionMethods, RunQueryDsl, SqliteConnection, conne
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use file::{FileConnection, Readers};
 use schema::store_checks;
+pub use serving::ServingRight;
 use std::{
     path::Path,
     sync::Arc,

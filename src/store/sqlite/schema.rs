@@ -63,6 +63,7 @@ diesel::table! {
         role -> Text,
         password_hash -> Text,
         created_at_ms -> BigInt,
+        is_locked -> Bool,
     }
 }
 
@@ -92,6 +93,13 @@ diesel::table! {
         target -> Nullable<Text>,
         detail -> Text,
         outcome -> Text,
+    }
+}
+
+diesel::table! {
+    family_revocations (family_id) {
+        family_id -> Text,
+        revoked_at_ms -> BigInt,
     }
 }
 

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     domain::{AnswerMetadata, TurnId},
-    store::{ConversationStore, conformance::conformance},
+    store::{ConversationStore, UserStore, conformance::conformance},
 };
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
@@ -14,7 +14,13 @@ const BUSY_TIMEOUT_MS: u32 = 200;
 const SLACK: Duration = Duration::from_secs(3);
 
 fn open(folder: &TempDir) -> SqliteStore {
-    SqliteStore::open(&DatabaseConfig { url: url(folder), readers: 2, busy_timeout_ms: BUSY_TIMEOUT_MS }).unwrap()
+    SqliteStore::open(&DatabaseConfig {
+        url: url(folder),
+        readers: 2,
+        busy_timeout_ms: BUSY_TIMEOUT_MS,
+        ..DatabaseConfig::default()
+    })
+    .unwrap()
 }
 
 fn url(folder: &TempDir) -> String {
@@ -171,6 +177,20 @@ async fn nobody_else_can_read_what_is_stored() {
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
+}
+
+#[tokio::test]
+async fn families_that_ended_are_forgotten_when_no_token_is_as_old() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let ages_ms = [crate::limits::MAX_ACCESS_TOKEN_LIFE_S * 1_000 + 60_000, 60_000];
+    for at in ages_ms.map(|age| UnixMillis::now().0 - age) {
+        let row = format!("INSERT INTO family_revocations VALUES ('{}', {at})", uuid::Uuid::new_v4());
+        store.write(move |connection| Ok(connection.batch_execute(&row)?)).await.unwrap();
+    }
+    assert_eq!(store.revocations(UnixMillis(0)).await.unwrap().len(), 2);
+    store.end_family(uuid::Uuid::new_v4()).await.unwrap();
+    assert_eq!(store.revocations(UnixMillis(0)).await.unwrap().len(), 2, "the old one has made room");
 }
 
 #[tokio::test]

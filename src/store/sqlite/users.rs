@@ -2,13 +2,14 @@
 
 use super::{
     SqliteStore, parse,
-    schema::{refresh_families, token_revocations, users},
+    schema::{family_revocations, refresh_families, token_revocations, users},
 };
 use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
     limits::MAX_ACCESS_TOKEN_LIFE_S,
     store::{
-        Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError, UserStore,
+        Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, StoreError,
+        UserStore,
     },
 };
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ struct UserRow {
     name: String,
     role: String,
     created_at_ms: i64,
+    is_locked: bool,
 }
 
 impl TryFrom<UserRow> for User {
@@ -34,6 +36,7 @@ impl TryFrom<UserRow> for User {
             email: Email::parse(&row.email).map_err(|_| corrupt("email"))?,
             name: DisplayName::parse(&row.name).map_err(|_| corrupt("name"))?,
             role: row.role.parse().map_err(|_| corrupt("role"))?,
+            is_locked: row.is_locked,
             created_at: UnixMillis(row.created_at_ms),
         })
     }
@@ -47,6 +50,16 @@ fn found(row: Option<UserRow>) -> Result<User, StoreError> {
     row.ok_or(StoreError::NotFound("user"))?.try_into()
 }
 
+fn user_with(conn: &mut SqliteConnection, id: UserId) -> Result<User, StoreError> {
+    found(users::table.find(id.to_string()).select(UserRow::as_select()).first(conn).optional()?)
+}
+
+fn set_locked(conn: &mut SqliteConnection, id: UserId, is_locked: bool) -> Result<(), StoreError> {
+    let changed =
+        diesel::update(users::table.find(id.to_string())).set(users::is_locked.eq(is_locked)).execute(conn)?;
+    if changed == 0 { Err(StoreError::NotFound("user")) } else { Ok(()) }
+}
+
 fn user_of(conn: &mut SqliteConnection, email: &Email) -> Result<User, StoreError> {
     found(users::table.filter(users::email.eq(email.as_str())).select(UserRow::as_select()).first(conn).optional()?)
 }
@@ -57,9 +70,25 @@ fn revoke_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Res
     revoke_access_tokens(conn, id, at)
 }
 
+fn end_family(conn: &mut SqliteConnection, id: Uuid) -> Result<Revocation, StoreError> {
+    // Read in the transaction: what was issued with a refresh token of the family is older.
+    let at = UnixMillis::now();
+    diesel::delete(refresh_families::table.find(id.to_string())).execute(conn)?;
+    diesel::delete(family_revocations::table.filter(family_revocations::revoked_at_ms.lt(no_token_is_as_old(at))))
+        .execute(conn)?;
+    diesel::replace_into(family_revocations::table)
+        .values((family_revocations::family_id.eq(id.to_string()), family_revocations::revoked_at_ms.eq(at.0)))
+        .execute(conn)?;
+    Ok(Revocation { whose: Revoked::Family(id), at })
+}
+
+/// In milliseconds: of what was revoked before, every token has ended.
+fn no_token_is_as_old(now: UnixMillis) -> i64 {
+    now.0.saturating_sub(MAX_ACCESS_TOKEN_LIFE_S.saturating_mul(1_000))
+}
+
 fn revoke_access_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
-    let no_token_is_as_old = at.0.saturating_sub(MAX_ACCESS_TOKEN_LIFE_S.saturating_mul(1_000));
-    diesel::delete(token_revocations::table.filter(token_revocations::revoked_at_ms.lt(no_token_is_as_old)))
+    diesel::delete(token_revocations::table.filter(token_revocations::revoked_at_ms.lt(no_token_is_as_old(at))))
         .execute(conn)?;
     let known = token_revocations::table
         .find(id.to_string())
@@ -95,10 +124,7 @@ impl UserStore for SqliteStore {
     }
 
     async fn user(&self, id: UserId) -> Result<User, StoreError> {
-        self.read(move |conn| {
-            found(users::table.find(id.to_string()).select(UserRow::as_select()).first(conn).optional()?)
-        })
-        .await
+        self.read(move |conn| user_with(conn, id)).await
     }
 
     async fn credentials(&self, email: Email) -> Result<Credentials, StoreError> {
@@ -153,19 +179,41 @@ impl UserStore for SqliteStore {
 
     async fn revoke_tokens(&self, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
         self.write(move |conn| {
-            found(users::table.find(id.to_string()).select(UserRow::as_select()).first(conn).optional()?)?;
+            user_with(conn, id)?;
             revoke_tokens(conn, id, at)
         })
         .await
     }
 
+    async fn lock_user(&self, id: UserId) -> Result<Revocation, StoreError> {
+        self.write(move |conn| {
+            // Read in the transaction: nothing is issued behind it.
+            let at = UnixMillis::now();
+            set_locked(conn, id, true)?;
+            revoke_tokens(conn, id, at)?;
+            Ok(Revocation { whose: Revoked::User(id), at })
+        })
+        .await
+    }
+
+    async fn unlock_user(&self, id: UserId) -> Result<(), StoreError> {
+        self.write(move |conn| set_locked(conn, id, false)).await
+    }
+
     async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
         self.read(move |conn| {
-            let rows = token_revocations::table
+            let users = token_revocations::table
                 .filter(token_revocations::revoked_at_ms.ge(since.0))
                 .select((token_revocations::user_id, token_revocations::revoked_at_ms))
                 .load::<(String, i64)>(conn)?;
-            rows.into_iter().map(|(id, at)| Ok(Revocation { user_id: parse(&id)?, at: UnixMillis(at) })).collect()
+            let families = family_revocations::table
+                .filter(family_revocations::revoked_at_ms.ge(since.0))
+                .select((family_revocations::family_id, family_revocations::revoked_at_ms))
+                .load::<(String, i64)>(conn)?;
+            let users = users.into_iter().map(|(id, at)| Ok((Revoked::User(parse(&id)?), at)));
+            let families = families.into_iter().map(|(id, at)| Ok((Revoked::Family(parse(&id)?), at)));
+            let revoked = users.chain(families);
+            revoked.map(|found| found.map(|(whose, at)| Revocation { whose, at: UnixMillis(at) })).collect()
         })
         .await
     }
@@ -179,7 +227,7 @@ impl UserStore for SqliteStore {
                 .select(token_revocations::revoked_at_ms)
                 .first::<i64>(conn)
                 .optional()?;
-            if revoked_at.is_some_and(|revoked_at| now.0 <= revoked_at) {
+            if revoked_at.is_some_and(|revoked_at| now.0 <= revoked_at) || user_with(conn, family.user_id)?.is_locked {
                 return Ok(false);
             }
             let idle_longest = refresh_families::table
@@ -217,7 +265,7 @@ impl UserStore for SqliteStore {
             let Some((current_jti, user)) = found else { return Ok(Rotation::Unknown) };
             let family = refresh_families::table.find(&family_id);
             if current_jti != used_jti.to_string() {
-                diesel::delete(family).execute(conn)?;
+                end_family(conn, next.id)?;
                 return Ok(Rotation::Reused);
             }
             diesel::update(family)
@@ -231,11 +279,7 @@ impl UserStore for SqliteStore {
         .await
     }
 
-    async fn end_family(&self, id: Uuid) -> Result<(), StoreError> {
-        self.write(move |conn| {
-            diesel::delete(refresh_families::table.find(id.to_string())).execute(conn)?;
-            Ok(())
-        })
-        .await
+    async fn end_family(&self, id: Uuid) -> Result<Revocation, StoreError> {
+        self.write(move |conn| end_family(conn, id)).await
     }
 }

@@ -1,0 +1,214 @@
+//! The operators' sockets that are open: whose they are, how many have a place, and how each is told to go.
+
+use crate::{
+    domain::UserId,
+    limits::{DRAIN_RETRY_MS, MAX_OPS_SOCKETS},
+    protocol::ApiError,
+    registry::reconnect_after_ms,
+};
+use actix::Recipient;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// What a socket is told to do.
+#[derive(Clone, Debug, PartialEq, Eq, actix::Message)]
+#[rtype(result = "()")]
+pub enum OpsCommand {
+    /// Another operator wants it closed; the text is for the close frame.
+    Kick(Arc<str>),
+    /// The server ends.
+    GoAway { reconnect_after_ms: u64 },
+}
+
+/// The sockets of the whole server.
+#[derive(Default)]
+pub struct OpsSockets(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    open: HashMap<u64, Entry>,
+    next_number: u64,
+    /// The server ends: no more are opened.
+    is_closing: bool,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// Once its actor runs.
+    to: Option<Recipient<OpsCommand>>,
+    /// Once it is signed in.
+    user_id: Option<UserId>,
+}
+
+/// A socket's entry, which ends with it.
+pub struct OpsPlace {
+    sockets: Arc<OpsSockets>,
+    number: u64,
+}
+
+impl OpsSockets {
+    /// One more is opened.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when the server ends.
+    pub fn open(self: &Arc<Self>) -> Result<OpsPlace, ApiError> {
+        let mut table = self.lock();
+        if table.is_closing {
+            return Err(ApiError::overloaded("The server is going away.", DRAIN_RETRY_MS));
+        }
+        let number = table.next_number;
+        table.next_number += 1;
+        table.open.insert(number, Entry::default());
+        Ok(OpsPlace { sockets: Arc::clone(self), number })
+    }
+
+    /// How many are open, signed in or not.
+    pub fn count(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// How many are signed in.
+    pub fn signed_in(&self) -> usize {
+        self.lock().signed_in()
+    }
+
+    /// Closes those of a user; returns how many.
+    pub fn kick(&self, user_id: UserId, text: &Arc<str>) -> usize {
+        let table = self.lock();
+        let theirs = table.open.values().filter(|entry| entry.user_id == Some(user_id));
+        let told = theirs.filter_map(|entry| entry.to.as_ref());
+        told.map(|to| to.do_send(OpsCommand::Kick(Arc::clone(text)))).count()
+    }
+
+    /// Tells all to go, each with a time of its own to come back, and opens no more. `random` gives any number.
+    pub fn close(&self, mut random: impl FnMut() -> u32) {
+        let mut table = self.lock();
+        table.is_closing = true;
+        for to in table.open.values().filter_map(|entry| entry.to.as_ref()) {
+            to.do_send(OpsCommand::GoAway { reconnect_after_ms: reconnect_after_ms(random()) });
+        }
+    }
+
+    /// Every change leaves the table whole, so a panic elsewhere under the lock takes nothing from it.
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn signed_in(&self) -> usize {
+        self.open.values().filter(|entry| entry.user_id.is_some()).count()
+    }
+}
+
+impl OpsPlace {
+    /// The socket can be told from now on. `false` when all were told to go before it could.
+    pub fn reach(&self, to: Recipient<OpsCommand>) -> bool {
+        let mut table = self.sockets.lock();
+        if let Some(entry) = table.open.get_mut(&self.number) {
+            entry.to = Some(to);
+        }
+        !table.is_closing
+    }
+
+    /// It belongs to this operator from now on. `false` when too many are signed in without it.
+    pub fn sign_in(&self, user_id: UserId) -> bool {
+        let mut table = self.sockets.lock();
+        let others = table.signed_in();
+        match table.open.get_mut(&self.number) {
+            Some(entry) if entry.user_id.is_some() || others < MAX_OPS_SOCKETS => {
+                entry.user_id = Some(user_id);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Drop for OpsPlace {
+    fn drop(&mut self) {
+        self.sockets.lock().open.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ErrorCode;
+    use actix::{Actor, Context, Handler};
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+    struct Told(UnboundedSender<OpsCommand>);
+
+    impl Actor for Told {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<OpsCommand> for Told {
+        type Result = ();
+
+        fn handle(&mut self, command: OpsCommand, _: &mut Self::Context) {
+            let _ = self.0.send(command);
+        }
+    }
+
+    /// A socket that tells what it was told.
+    fn socket(sockets: &Arc<OpsSockets>) -> (OpsPlace, UnboundedReceiver<OpsCommand>) {
+        let (sender, told) = unbounded_channel();
+        let place = sockets.open().unwrap();
+        assert!(place.reach(Told(sender).start().recipient()));
+        (place, told)
+    }
+
+    #[test]
+    fn so_many_are_signed_in_at_once() {
+        let sockets = Arc::new(OpsSockets::default());
+        let mut places: Vec<_> = (0..=MAX_OPS_SOCKETS).map(|_| sockets.open().unwrap()).collect();
+        let signed_in: Vec<_> = places.iter().map(|place| place.sign_in(UserId::new())).collect();
+        assert_eq!(signed_in.iter().filter(|signed_in| **signed_in).count(), MAX_OPS_SOCKETS);
+        assert_eq!((sockets.count(), sockets.signed_in()), (MAX_OPS_SOCKETS + 1, MAX_OPS_SOCKETS));
+        // Who is in renews it as often as they like, and who leaves makes room.
+        assert!(places[0].sign_in(UserId::new()) && !places[MAX_OPS_SOCKETS].sign_in(UserId::new()));
+        places.remove(0);
+        assert!(places[MAX_OPS_SOCKETS - 1].sign_in(UserId::new()));
+        drop(places);
+        assert_eq!((sockets.count(), sockets.signed_in()), (0, 0));
+    }
+
+    #[actix::test]
+    async fn a_kick_is_for_one_user() {
+        let sockets = Arc::new(OpsSockets::default());
+        let (ada, bob) = (UserId::new(), UserId::new());
+        let ((first, mut told), (second, mut told_too), (other, mut not_told)) =
+            (socket(&sockets), socket(&sockets), socket(&sockets));
+        let (_nobody, mut unknown) = socket(&sockets);
+        assert!(first.sign_in(ada) && second.sign_in(ada) && other.sign_in(bob));
+        let text: Arc<str> = "Tea time.".into();
+        assert_eq!((sockets.kick(ada, &text), sockets.kick(UserId::new(), &text)), (2, 0));
+        for told in [&mut told, &mut told_too] {
+            assert_eq!(told.recv().await, Some(OpsCommand::Kick(Arc::clone(&text))));
+        }
+        assert!(not_told.try_recv().is_err() && unknown.try_recv().is_err());
+    }
+
+    #[actix::test]
+    async fn a_server_that_ends_tells_all_and_opens_no_more() {
+        let sockets = Arc::new(OpsSockets::default());
+        let late = sockets.open().unwrap();
+        let ((signed_in, mut told), (_nobody, mut told_too)) = (socket(&sockets), socket(&sockets));
+        assert!(signed_in.sign_in(UserId::new()));
+        let mut numbers = 0..;
+        sockets.close(|| numbers.next().unwrap());
+        let mut waits = Vec::new();
+        for told in [&mut told, &mut told_too] {
+            let Some(OpsCommand::GoAway { reconnect_after_ms }) = told.recv().await else { panic!("not told") };
+            waits.push(reconnect_after_ms);
+        }
+        assert_ne!(waits[0], waits[1]);
+        assert_eq!(sockets.open().err().map(|error| error.code), Some(ErrorCode::Overloaded));
+        let (sender, _told) = unbounded_channel();
+        assert!(!late.reach(Told(sender).start().recipient()), "it was not there to be told");
+    }
+}
