@@ -1,6 +1,7 @@
 //! Who is who: accounts, passwords, tokens, tickets.
 
 mod accounts;
+mod argon2id;
 mod hash_pool;
 mod password;
 mod revocations;

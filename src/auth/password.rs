@@ -1,7 +1,7 @@
 //! Passwords: whether one is good enough, its argon2id hash, and whether one fits a hash. All that is slow runs on the
 //! [`HashPool`].
 
-use super::hash_pool::HashPool;
+use super::{argon2id::Argon2id, hash_pool::HashPool};
 use crate::{
     config::AuthConfig,
     domain::{DisplayName, Email},
@@ -10,17 +10,12 @@ use crate::{
     store::PasswordHash,
 };
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
+    PasswordHasher, PasswordVerifier,
     password_hash::{Error as HashError, phc},
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{io, sync::Arc, time::Instant};
 use zxcvbn::{Score, zxcvbn};
-
-/// OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
-const MEMORY_KIB: u32 = 19 * 1024;
-const PASSES: u32 = 2;
-const LANES: u32 = 1;
 
 const MIN_CHARS: usize = 8;
 /// Nobody types more, and a limit there must be.
@@ -38,7 +33,7 @@ const NOBODYS_HASH: &str =
 
 /// Hashes and checks passwords. One for the whole server: it holds the threads.
 pub struct Passwords {
-    pool: HashPool,
+    pool: HashPool<Argon2id>,
     metrics: Arc<Metrics>,
 }
 
@@ -70,10 +65,10 @@ impl Passwords {
         check_length(password.expose_secret())?;
         let metrics = Arc::clone(&self.metrics);
         self.pool
-            .run(move || {
+            .run(move |argon2id| {
                 check_strength(password.expose_secret(), &email, &name)?;
                 let began = Instant::now();
-                let hashed = hasher()?.hash_password(password.expose_secret().as_bytes());
+                let hashed = argon2id.hash_password(password.expose_secret().as_bytes());
                 metrics.password_hash.record(began.elapsed());
                 let phc: phc::PasswordHash = hashed.map_err(|error| ApiError::internal(&error))?;
                 Ok(PasswordHash::new(phc.to_string()))
@@ -88,11 +83,11 @@ impl Passwords {
     pub async fn verify(&self, password: SecretString, hash: Option<PasswordHash>) -> Result<bool, ApiError> {
         let metrics = Arc::clone(&self.metrics);
         self.pool
-            .run(move || {
+            .run(move |argon2id| {
                 let phc = phc::PasswordHash::new(hash.as_ref().map_or(NOBODYS_HASH, PasswordHash::as_str))
                     .map_err(|error| ApiError::internal(&error))?;
                 let began = Instant::now();
-                let verified = hasher()?.verify_password(password.expose_secret().as_bytes(), &phc);
+                let verified = argon2id.verify_password(password.expose_secret().as_bytes(), &phc);
                 metrics.password_hash.record(began.elapsed());
                 match verified {
                     Ok(()) => Ok(hash.is_some()),
@@ -107,11 +102,6 @@ impl Passwords {
     pub fn hashes(&self) -> u64 {
         self.metrics.password_hash.count()
     }
-}
-
-fn hasher() -> Result<Argon2<'static>, ApiError> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| ApiError::internal(&error))?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
 fn check_length(password: &str) -> Result<(), ApiError> {
@@ -188,7 +178,7 @@ mod tests {
     #[test]
     fn nobodys_hash_costs_what_a_real_one_costs() {
         let nobodys = phc::PasswordHash::new(NOBODYS_HASH).unwrap();
-        let real: phc::PasswordHash = hasher().unwrap().hash_password(GOOD.as_bytes()).unwrap();
+        let real: phc::PasswordHash = Argon2id::default().hash_password(GOOD.as_bytes()).unwrap();
         assert_eq!((nobodys.algorithm, nobodys.version), (real.algorithm, real.version));
         assert_eq!(nobodys.params.to_string(), real.params.to_string());
         assert_eq!(nobodys.salt.unwrap().len(), real.salt.unwrap().len());

@@ -107,6 +107,23 @@ async fn a_full_disk_fails_all_of_a_commit_and_heals() {
 }
 
 #[tokio::test]
+async fn few_commits_move_the_wal_to_the_database_and_it_stays_bounded() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    pragma(&store, "CREATE TABLE large (bytes BLOB)").await;
+    let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
+    let commit = || pragma(&store, "INSERT INTO large VALUES (randomblob(6000000))");
+    commit().await;
+    assert!(size("switchboard.db") < 6_000_000, "after 1,500 pages already");
+    for _ in 0..12 {
+        commit().await;
+    }
+    assert!(size("switchboard.db") > 30_000_000);
+    let most = u64::from(WAL_PAGES) * 4_120 + 7_000_000;
+    assert!(size("switchboard.db-wal") < most, "{}", size("switchboard.db-wal"));
+}
+
+#[tokio::test]
 async fn a_file_that_may_only_be_read_is_not_ready_and_heals() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
