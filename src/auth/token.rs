@@ -167,7 +167,7 @@ impl Tokens {
         let identity = Identity {
             user_id: claims.sub,
             email: Email::parse(&claims.email).map_err(|_| invalid())?,
-            name: DisplayName::parse(&claims.name).map_err(|_| invalid())?,
+            name: DisplayName::cleaned(&claims.name).map_err(|_| invalid())?,
             role: claims.role,
             // Of a token that does not say, the earliest moment.
             issued_at_ms: claims.iat_ms.unwrap_or_else(|| claims.iat.saturating_mul(1_000)),
