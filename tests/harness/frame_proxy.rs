@@ -38,8 +38,10 @@ pub enum Fate {
 struct Weather {
     server: SocketAddr,
     opened: Arc<Mutex<Vec<Instant>>>,
-    decide: Arc<Mutex<dyn FnMut(&Value) -> Fate + Send>>,
+    decide: Arc<Mutex<Decide>>,
 }
+
+type Decide = dyn FnMut(&Value) -> Fate + Send;
 
 impl FrameProxy {
     /// In front of the server at `url`; `decide` is asked for each text frame.
