@@ -111,7 +111,8 @@ impl DisplayName {
     /// As [`DisplayName::parse`], but not for misleading characters.
     pub fn cleaned(text: &str) -> Result<Self, InvalidUserField> {
         let name: String = text.chars().filter(|c| !is_misleading(*c)).collect();
-        Self::parse(if is_blank(&name) { "?" } else { &name })
+        let is_hidden = is_blank(&name) && !text.trim().is_empty();
+        Self::parse(if is_hidden { "?" } else { &name })
     }
 
     pub fn as_str(&self) -> &str {
@@ -163,6 +164,7 @@ mod tests {
         let cleaned = |text: &str| DisplayName::cleaned(text).map(|name| name.0);
         assert_eq!(cleaned("Ada\u{202e} Lovelace"), Ok("Ada Lovelace".to_owned()));
         assert_eq!(cleaned("\u{202e}\u{200b}"), Ok("?".to_owned()));
-        assert!(cleaned("Ada\u{0}").is_err());
+        assert_eq!(cleaned("\u{200d}"), Ok("?".to_owned()));
+        assert!(cleaned("Ada\u{0}").is_err() && cleaned(" ").is_err());
     }
 }
