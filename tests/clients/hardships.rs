@@ -128,14 +128,17 @@ async fn they_drop_what_a_killed_server_has_lost() {
     let mut program = Program::serve(folder.path(), &settings).await;
     for language in ALL {
         let user = program.sign_in("register", &format!("{language:?}@example.org")).await;
-        let mut probe = Probe::start(language, &program.url, &user.access_token, Life::LONG);
+        let proxy = FrameProxy::start(&program.url, |_| Fate::Passes).await;
+        let mut probe = Probe::start(language, &proxy.url, &user.access_token, Life::LONG);
         probe.ask(100_000, 5);
         let mut longest = 0;
         while longest < 1_000 {
             longest = probe.next().await["text"].as_str().unwrap().len();
         }
+        proxy.lead_to(None);
         program.child.kill().await.unwrap();
-        program = Program::serve_again(folder.path(), &program, &settings).await;
+        program = Program::serve(folder.path(), &settings).await;
+        proxy.lead_to(Some(&program.url));
         let (text, code) = probe.end().await;
         assert_eq!(code, "TURN_INTERRUPTED", "{language:?}");
         let (_, conversations) = program.get("/api/v1/conversations", &user).await;

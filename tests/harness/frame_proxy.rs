@@ -21,6 +21,7 @@ pub struct FrameProxy {
     pub url: String,
     /// When each WebSocket was opened.
     opened: Arc<Mutex<Vec<Instant>>>,
+    server: Arc<Mutex<Option<SocketAddr>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -36,7 +37,7 @@ pub enum Fate {
 /// What a connection shares with the others.
 #[derive(Clone)]
 struct Weather {
-    server: SocketAddr,
+    server: Arc<Mutex<Option<SocketAddr>>>,
     opened: Arc<Mutex<Vec<Instant>>>,
     decide: Arc<Mutex<Decide>>,
 }
@@ -49,20 +50,30 @@ impl FrameProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let own_url = format!("http://{}", listener.local_addr().unwrap());
         let opened = Arc::default();
-        let server = url.trim_start_matches("http://").parse().unwrap();
-        let weather = Weather { server, opened: Arc::clone(&opened), decide: Arc::new(Mutex::new(decide)) };
+        let server = Arc::new(Mutex::new(Some(address(url))));
+        let weather =
+            Weather { server: Arc::clone(&server), opened: Arc::clone(&opened), decide: Arc::new(Mutex::new(decide)) };
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 connections.spawn(weather.clone().connection(client));
             }
         });
-        Self { url: own_url, opened, task }
+        Self { url: own_url, opened, server, task }
+    }
+
+    /// From now on it stands in front of another server, or of none: an address may soon be somebody else's.
+    pub fn lead_to(&self, url: Option<&str>) {
+        *self.server.lock().unwrap() = url.map(address);
     }
 
     pub fn opened(&self) -> Vec<Instant> {
         self.opened.lock().unwrap().clone()
     }
+}
+
+fn address(url: &str) -> SocketAddr {
+    url.trim_start_matches("http://").parse().unwrap()
 }
 
 impl Drop for FrameProxy {
@@ -73,7 +84,8 @@ impl Drop for FrameProxy {
 
 impl Weather {
     async fn connection(self, client: TcpStream) -> io::Result<()> {
-        let server = TcpStream::connect(self.server).await?;
+        let Some(server) = *self.server.lock().unwrap() else { return Ok(()) };
+        let server = TcpStream::connect(server).await?;
         let ((mut client_in, mut client_out), (mut server_in, mut server_out)) =
             (client.into_split(), server.into_split());
         let is_silent = tokio::select! {

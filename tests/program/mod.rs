@@ -49,12 +49,6 @@ impl Program {
         Self::start(folder, command(folder, &["serve", "--port", "0"], settings)).await
     }
 
-    /// Another one, at the address of one that has ended.
-    pub async fn serve_again(folder: &Path, ended: &Self, settings: &[(&str, &str)]) -> Self {
-        let (_, port) = ended.url.rsplit_once(':').unwrap();
-        Self::start(folder, command(folder, &["serve", "--port", port], settings)).await
-    }
-
     /// The same; a file that may not grow does not end it, as a full disk does not.
     pub async fn serve_with_limited_files(folder: &Path, settings: &[(&str, &str)]) -> Self {
         let mut limited = Command::new("sh");
