@@ -7,9 +7,13 @@
 //   client.close();
 //
 // A lost connection is made again, and a running answer goes on after its last token: the tokens you see are the answer,
-// each of them once. The protocol is docs/WEBSOCKET.md.
+// each of them once. `turn.text` is always the answer so far. Show it anew on `resumed`: a server that was killed may have
+// lost the latest tokens, and then it is shorter. The protocol is docs/WEBSOCKET.md.
 
 const MAX_WAIT_MS = 30_000;
+
+/** Close codes after which a new connection may get on; 4408 comes to a device that slept, and is awake now. */
+const mayReconnect = (code) => [1001, 1005, 1006, 1011, 1012, 1013, 4408].includes(code) || (code >= 4000 && code < 4400);
 
 /** What the server, or the network, says went wrong. `code` is a row of the error table, or a close code. */
 export class SwitchboardError extends Error {
@@ -42,6 +46,10 @@ class Turn {
   text = "";
   turnId = null;
   lastSeq = -1;
+  /** A `resume` is on its way: until its `resumed`, what comes of this turn will come again. */
+  resuming = false;
+  /** Where the text of each frame begins: the first `seq` in it, and the place in `text`. */
+  #pieces = [];
   #frames = [];
   #wake = null;
   #error = null;
@@ -65,6 +73,22 @@ class Turn {
     }
   }
 
+  append(token, firstSeq, lastSeq) {
+    this.#pieces.push({ firstSeq, at: this.text.length });
+    this.text += token;
+    this.lastSeq = lastSeq;
+  }
+
+  /** Drops the tokens from `seq` on, and those before it that came in one frame with them; false when there were any. */
+  dropFrom(seq) {
+    while (this.lastSeq >= seq) {
+      const { firstSeq, at } = this.#pieces.pop();
+      this.text = this.text.slice(0, at);
+      this.lastSeq = firstSeq - 1;
+    }
+    return this.lastSeq === seq - 1;
+  }
+
   push(frame) {
     this.#frames.push(frame);
     this.#wake?.();
@@ -85,6 +109,11 @@ export class SwitchboardClient {
   #ready = false;
   #attempt = 0;
   #timer = null;
+  #reconnectAfterMs = null;   // how long a server that goes away asked to wait
+  #lifeTimer = null;          // when to ask whether the other side is there, or to stop waiting for an answer
+  #onNotice;
+  #pingAfterMs;
+  #pongWithinMs;
   #closed = false;
   #refreshed = false;
   #turns = new Map();   // turn_id → turn
@@ -92,12 +121,18 @@ export class SwitchboardClient {
 
   /**
    * `account` is what `register` or `login` answered; `{ access_token }` alone will do, then nothing is refreshed.
-   * Connects with the first question.
+   * Connects with the first question, and stays connected until `close`.
+   *
+   * `onNotice` gets what operators tell people: `{ message, level }`, where `level` is `info` or `warning`. A connection that
+   * is silent for `pingAfterMs` is asked for a sign of life; when none comes within `pongWithinMs`, it is made again.
    */
-  constructor(base, account, { dialect = "chat.v2" } = {}) {
+  constructor(base, account, { dialect = "chat.v2", onNotice = () => {}, pingAfterMs = 20_000, pongWithinMs = 10_000 } = {}) {
     this.#base = base;
     this.#account = account;
     this.#dialect = dialect;
+    this.#onNotice = onNotice;
+    this.#pingAfterMs = pingAfterMs;
+    this.#pongWithinMs = pongWithinMs;
   }
 
   /** Asks; with `sessionId`, in the conversation that goes by it. */
@@ -114,6 +149,7 @@ export class SwitchboardClient {
   close() {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#lifeTimer);
     this.#timer = null;
     this.#socket?.close(1000);
     this.#endAll(new SwitchboardError({ error: "the client was closed", code: "CLOSED" }));
@@ -131,21 +167,44 @@ export class SwitchboardClient {
     this.#socket = socket;
     // Frames are handled one after the other, although checking a SHA-256 takes a moment.
     let queue = Promise.resolve();
-    socket.onmessage = ({ data }) => { queue = queue.then(() => this.#receive(JSON.parse(data))).catch((error) => this.#endAll(error)); };
+    socket.onopen = () => this.#watchLife();
+    socket.onmessage = ({ data }) => {
+      this.#watchLife();
+      queue = queue.then(() => this.#receive(JSON.parse(data))).catch((error) => this.#endAll(error));
+    };
     socket.onclose = ({ code, reason }) => queue.then(() => this.#onClose(code, reason));
   }
 
+  /** A dead network closes nothing. Whatever comes is a sign of life. */
+  #watchLife() {
+    clearTimeout(this.#lifeTimer);
+    const socket = this.#socket;
+    const giveUp = () => {
+      // Its own close would wait for an answer, too.
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+      this.#onClose(1006, "");
+    };
+    this.#lifeTimer = setTimeout(() => {
+      this.send({ type: "ping" });
+      this.#lifeTimer = setTimeout(giveUp, this.#pongWithinMs);
+    }, this.#pingAfterMs);
+  }
+
   #onClose(code, reason) {
+    clearTimeout(this.#lifeTimer);
     this.#socket = null;
     this.#ready = false;
     if (this.#closed) return;
     if (code === 4401 && this.#account.refresh_token && !this.#refreshed) {
       this.#refresh().then(() => this.#connect(), (error) => this.#endAll(error));
-    } else if (code === 1000 || (code >= 4400 && code < 4500)) {
+    } else if (!mayReconnect(code)) {
       this.#endAll(new SwitchboardError({ error: reason || "the server closed the connection", code }));
-    } else if (this.#turns.size || this.#unnamed.length) {
-      // Longer after every failure, and by chance, so that clients do not come back all at once.
-      const wait = Math.min(MAX_WAIT_MS, 500 * 2 ** this.#attempt++) * (0.5 + Math.random() / 2);
+    } else {
+      // As long as the server asked, which asks each client for another time. Else longer after every failure, and by
+      // chance: clients must not come back all at once.
+      const wait = this.#reconnectAfterMs ?? Math.min(MAX_WAIT_MS, 500 * 2 ** this.#attempt++) * (0.5 + Math.random() / 2);
+      this.#reconnectAfterMs = null;
       this.#timer = setTimeout(() => { this.#timer = null; this.#connect(); }, wait);
     }
   }
@@ -159,6 +218,9 @@ export class SwitchboardClient {
         this.close();
         return this.#endAll(new SwitchboardError({ error: frame.message, code: frame.code }));
       case "error": return this.#onError(frame);
+      case "heartbeat": return this.#onHeartbeat(frame);
+      case "going_away": this.#reconnectAfterMs = frame.reconnect_after_ms; return;
+      case "notice": return this.#onNotice({ message: frame.message, level: frame.level });
       case "progress": case "resumed": case "token": case "complete": return this.#onTurnFrame(frame);
     }
   }
@@ -179,17 +241,24 @@ export class SwitchboardClient {
   }
 
   #resume(turn) {
+    turn.resuming = true;
     this.send({ type: "resume", session_id: turn.sessionId, turn_id: turn.turnId, last_seq: turn.lastSeq });
   }
 
   async #onTurnFrame(frame) {
     const turn = this.#turnOf(frame);
     if (!turn) return;   // of another client of this user
+    if (frame.type === "resumed") {
+      turn.resuming = false;
+      if (!turn.dropFrom(frame.from_seq)) return this.#resume(turn);
+    } else if (turn.resuming) {
+      return;
+    }
     if (frame.type === "token") {
+      const firstSeq = frame.first_seq ?? frame.seq;
       if (frame.seq <= turn.lastSeq) return;
-      if ((frame.first_seq ?? frame.seq) !== turn.lastSeq + 1) return this.#resume(turn);
-      turn.text += frame.token;
-      turn.lastSeq = frame.seq;
+      if (firstSeq !== turn.lastSeq + 1) return this.#resume(turn);
+      turn.append(frame.token, firstSeq, frame.seq);
     }
     if (frame.type === "complete") {
       this.#turns.delete(frame.turn_id);
@@ -216,10 +285,18 @@ export class SwitchboardClient {
     return turn;
   }
 
+  /** How far the server says it has come: what is missing was lost on the way. */
+  #onHeartbeat(frame) {
+    for (const { turn_id, seq } of frame.turns) {
+      const turn = this.#turns.get(turn_id);
+      if (turn && !turn.resuming && seq > turn.lastSeq) this.#resume(turn);
+    }
+  }
+
   async #onError(frame) {
     if (frame.code === "AUTH_EXPIRED" && this.#account.refresh_token) return this.#authenticateAgain();
     const turn = this.#turns.get(frame.turn_id) ?? this.#unnamed.find((t) => t.clientMessageId === frame.client_message_id);
-    if (!turn) return;
+    if (!turn || (turn.resuming && frame.code === "TURN_INTERRUPTED")) return;
     this.#turns.delete(frame.turn_id);
     this.#unnamed = this.#unnamed.filter((t) => t !== turn);
     turn.end(new SwitchboardError(frame));

@@ -7,25 +7,32 @@
                 print(frame["token"], end="", flush=True)
 
 A lost connection is made again, and a running answer goes on after its last token: the tokens you see are the answer,
-each of them once. The protocol is docs/WEBSOCKET.md.
+each of them once. `turn.text` is always the answer so far. Show it anew on `resumed`: a server that was killed may have
+lost the latest tokens, and then it is shorter. The protocol is docs/WEBSOCKET.md.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import random
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 MAX_WAIT_S = 30.0
+
+
+def _may_reconnect(code: int) -> bool:
+    """Whether a new connection may get on after this close code; 4408 comes to a device that slept, and is awake now."""
+    return code in (1001, 1005, 1006, 1011, 1012, 1013, 4408) or 4000 <= code < 4400
 
 
 class SwitchboardError(Exception):
@@ -75,9 +82,24 @@ class Turn:
         self.client_message_id = uuid.uuid4().hex
         self.turn_id: str | None = None
         self.last_seq = -1
-        self.tokens: list[str] = []
+        # A `resume` is on its way: until its `resumed`, what comes of this turn will come again.
+        self.resuming = False
+        # The text of each frame, and the first seq in it.
+        self.pieces: list[tuple[int, str]] = []
         self.starting: asyncio.Task[None] | None = None
         self.frames: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(text for _, text in self.pieces)
+
+    def drop_from(self, seq: int) -> bool:
+        """Drops the tokens from `seq` on, and those before it that came in one frame with them; False if there were any."""
+        while self.last_seq >= seq:
+            first_seq, _ = self.pieces.pop()
+            self.last_seq = first_seq - 1
+        return self.last_seq == seq - 1
 
     async def cancel(self) -> None:
         """Stops the answer. It ends in `complete` with `finish_reason` `cancelled`."""
@@ -92,12 +114,29 @@ class Turn:
 
 
 class SwitchboardClient:
-    """`account` is what `register` or `login` answered; `{"access_token": …}` alone will do, then nothing is refreshed."""
+    """`account` is what `register` or `login` answered; `{"access_token": …}` alone will do, then nothing is refreshed.
 
-    def __init__(self, base: str, account: dict[str, Any], dialect: str = "chat.v2") -> None:
+    `on_notice` gets what operators tell people: `message`, and `level`, which is "info" or "warning". Every `ping_after_s`
+    the server is asked for a sign of life; when none comes within `pong_within_s`, the connection is made again.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        account: dict[str, Any],
+        dialect: str = "chat.v2",
+        *,
+        on_notice: Callable[[str, str], None] = lambda message, level: None,
+        ping_after_s: float = 20.0,
+        pong_within_s: float = 10.0,
+    ) -> None:
         self._base = base
         self._account = account
         self._dialect = dialect
+        self._on_notice = on_notice
+        self._ping_after_s = ping_after_s
+        self._pong_within_s = pong_within_s
+        self._reconnect_after_s: float | None = None
         self._socket: Any = None
         self._ready = False
         self._refreshed = False
@@ -144,11 +183,15 @@ class SwitchboardClient:
                 attempt = 0 if connected else attempt + 1
                 if close_code == 4401 and not self._refreshed and "refresh_token" in self._account:
                     await self._refresh()
-                elif close_code == 1000 or 4400 <= close_code < 4500:
+                elif not _may_reconnect(close_code):
                     raise SwitchboardError({"code": close_code, "error": "the server closed the connection"})
                 else:
-                    # Longer after every failure, and by chance, so that clients do not come back all at once.
-                    await asyncio.sleep(min(MAX_WAIT_S, 0.5 * 2**attempt) * random.uniform(0.5, 1.0))
+                    # As long as the server asked, which asks each client for another time. Else longer after every
+                    # failure, and by chance: clients must not come back all at once.
+                    wait, self._reconnect_after_s = self._reconnect_after_s, None
+                    if wait is None:
+                        wait = min(MAX_WAIT_S, 0.5 * 2**attempt) * random.uniform(0.5, 1.0)
+                    await asyncio.sleep(wait)
         except Exception as error:
             self._failure = error
             self._end_all(error)
@@ -158,8 +201,12 @@ class SwitchboardClient:
         url = self._base.replace("http", "ws", 1).rstrip("/") + "/ws/chat"
         headers = {"Authorization": f"Bearer {self._account['access_token']}"}
         connected = False
+        # A peer that gives no sign of life does not answer a close either.
+        life = {"ping_interval": self._ping_after_s, "ping_timeout": self._pong_within_s, "close_timeout": 1}
         try:
-            async with connect(url, subprotocols=[self._dialect], additional_headers=headers, max_size=None) as socket:
+            async with connect(
+                url, subprotocols=[self._dialect], additional_headers=headers, max_size=None, **life
+            ) as socket:
                 self._socket = socket
                 async for text in socket:
                     await self._receive(json.loads(text))
@@ -170,6 +217,8 @@ class SwitchboardClient:
         except InvalidStatus as refused:
             if refused.response.status_code < 500 and refused.response.status_code != 429:
                 raise
+            with contextlib.suppress(KeyError, ValueError):
+                self._reconnect_after_s = float(refused.response.headers["Retry-After"])
             return 1013, connected
         except (OSError, EOFError, asyncio.TimeoutError):
             return 1006, connected
@@ -194,6 +243,16 @@ class SwitchboardClient:
                 await self._authenticate_again()
             case "error":
                 await self._on_error(frame)
+            case "heartbeat":
+                # How far the server says it has come: what is missing was lost on the way.
+                for place in frame["turns"]:
+                    turn = self._turns.get(place["turn_id"])
+                    if turn and not turn.resuming and place["seq"] > turn.last_seq:
+                        await self._resume(turn)
+            case "going_away":
+                self._reconnect_after_s = frame["reconnect_after_ms"] / 1000
+            case "notice":
+                self._on_notice(frame["message"], frame["level"])
             case "progress" | "resumed" | "token" | "complete":
                 await self._on_turn_frame(frame)
 
@@ -206,6 +265,7 @@ class SwitchboardClient:
         await self.send(frame)
 
     async def _resume(self, turn: Turn) -> None:
+        turn.resuming = True
         await self.send(
             {"type": "resume", "session_id": turn.session_id, "turn_id": turn.turn_id, "last_seq": turn.last_seq}
         )
@@ -214,17 +274,25 @@ class SwitchboardClient:
         turn = self._turn_of(frame)
         if turn is None:
             return  # of another client of this user
-        if frame["type"] == "token":
-            if frame["seq"] <= turn.last_seq:
-                return
-            if frame.get("first_seq", frame["seq"]) != turn.last_seq + 1:
+        if frame["type"] == "resumed":
+            turn.resuming = False
+            if not turn.drop_from(frame["from_seq"]):
                 await self._resume(turn)
                 return
-            turn.tokens.append(frame["token"])
+        elif turn.resuming:
+            return
+        if frame["type"] == "token":
+            first_seq = frame.get("first_seq", frame["seq"])
+            if frame["seq"] <= turn.last_seq:
+                return
+            if first_seq != turn.last_seq + 1:
+                await self._resume(turn)
+                return
+            turn.pieces.append((first_seq, frame["token"]))
             turn.last_seq = frame["seq"]
         if frame["type"] == "complete":
             del self._turns[frame["turn_id"]]
-            answer = "".join(turn.tokens)
+            answer = turn.text
             if answer != frame["response"] or hashlib.sha256(answer.encode()).hexdigest() != frame["sha256"]:
                 error = {"code": "CORRUPT_ANSWER", "error": "the answer is not what was sent"}
                 turn.frames.put_nowait(SwitchboardError(error))
@@ -255,8 +323,12 @@ class SwitchboardClient:
         if frame["code"] == "AUTH_EXPIRED" and "refresh_token" in self._account:
             await self._authenticate_again()
             return
-        turn = self._turns.pop(frame.get("turn_id"), None)
-        if turn is None:
+        turn = self._turns.get(frame.get("turn_id"))
+        if turn and turn.resuming and frame["code"] == "TURN_INTERRUPTED":
+            return
+        if turn:
+            del self._turns[turn.turn_id]
+        else:
             mine = [t for t in self._unnamed if t.client_message_id == frame.get("client_message_id")]
             if not mine:
                 return

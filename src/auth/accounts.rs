@@ -254,7 +254,7 @@ fn family(grant: RefreshGrant, token: &IssuedToken) -> RefreshFamily {
 
 fn name_of(email: &Email) -> Result<DisplayName, ApiError> {
     let local = email.as_str().split('@').next().unwrap_or_default();
-    Ok(DisplayName::parse(&local.chars().take(DisplayName::MAX_CHARS).collect::<String>())?)
+    Ok(DisplayName::cleaned(&local.chars().take(DisplayName::MAX_CHARS).collect::<String>())?)
 }
 
 fn email_taken() -> ApiError {

@@ -173,7 +173,7 @@ impl Tokens {
         let identity = Identity {
             user_id: claims.sub,
             email: Email::parse(&claims.email).map_err(|_| invalid())?,
-            name: DisplayName::parse(&claims.name).map_err(|_| invalid())?,
+            name: DisplayName::cleaned(&claims.name).map_err(|_| invalid())?,
             role: claims.role,
             family_id: claims.family,
             // Of a token that does not say, the earliest moment.

@@ -16,6 +16,8 @@ pub struct Answer<'c> {
     frame: Utf8Bytes,
     has_ended: bool,
     was_cancelled: bool,
+    /// A `resume` is on its way: until its `resumed`, what comes of this turn will come again.
+    is_resuming: bool,
 }
 
 /// News of an answer.
@@ -25,7 +27,8 @@ pub enum Event<'a> {
     Progress { step: &'a str },
     /// New text, and the places of the tokens that it joins.
     Token { text: &'a str, seqs: Range<u32> },
-    /// The connection was cut, and is back; nothing is lost.
+    /// The connection was cut, and is back. A server that was killed may have lost the tokens from `from_seq` on: then they
+    /// are gone from [`Answer::transcript`], too.
     Resumed { from_seq: u32 },
     /// The end: all tokens, joined, are what the server wrote.
     Complete { response: &'a str, finish_reason: String },
@@ -59,6 +62,7 @@ impl<'c> Answer<'c> {
             frame: Utf8Bytes::default(),
             has_ended: false,
             was_cancelled: false,
+            is_resuming: false,
         };
         if answer.client.is_connected() {
             match answer.client.send(answer.question.frame()).await {
@@ -153,10 +157,7 @@ impl<'c> Answer<'c> {
             }
             match self.digest()? {
                 Digested::News(news) => return Ok(news),
-                Digested::Gap => {
-                    let resume = self.resume_frame();
-                    self.tell(resume).await?;
-                }
+                Digested::Gap => self.resume().await?,
                 Digested::Other => {
                     let frame = self.frame.clone();
                     match self.client.on_frame(&frame).await {
@@ -176,6 +177,7 @@ impl<'c> Answer<'c> {
         };
         let names_message = frame.client_message_id.as_deref() == Some(self.question.client_message_id.as_str());
         match &*frame.kind {
+            "token" | "complete" if is_ours && self.is_resuming => Ok(Digested::Other),
             "token" if is_ours => match self.transcript.push(&frame) {
                 Ok(Some(added)) => Ok(Digested::News(News::Token { from: added.from, seqs: added.seqs })),
                 Ok(None) => Ok(Digested::Other),
@@ -190,13 +192,25 @@ impl<'c> Answer<'c> {
             "resumed" if is_ours || self.turn_id.is_none() => {
                 adopt(&mut self.turn_id, frame.turn_id);
                 adopt(&mut self.conversation_id, frame.session_id);
+                self.is_resuming = false;
                 let from_seq = frame.from_seq.and_then(|seq| u32::try_from(seq).ok()).unwrap_or(0);
+                if self.transcript.drop_from(from_seq) {
+                    return Ok(Digested::Gap);
+                }
                 Ok(Digested::News(News::Resumed { from_seq }))
+            }
+            "heartbeat" if !self.is_resuming => {
+                let head = frame.turns.iter().find(|head| self.turn_id.as_deref() == Some(&*head.turn_id));
+                let is_ahead = head.is_some_and(|head| head.seq >= i64::from(self.transcript.next_seq()));
+                Ok(if is_ahead { Digested::Gap } else { Digested::Other })
             }
             "complete" if is_ours => {
                 self.transcript.verify(&frame)?;
                 let finish_reason = frame.finish_reason.as_deref().unwrap_or_default().to_owned();
                 Ok(Digested::News(News::Complete { finish_reason }))
+            }
+            "error" if is_ours && self.is_resuming && frame.code.as_deref() == Some("TURN_INTERRUPTED") => {
+                Ok(Digested::Other)
             }
             // A cancel that came too late is no end of the turn.
             "error" if is_ours && self.was_cancelled && frame.code.as_deref() == Some("NOT_FOUND") => {
@@ -211,8 +225,12 @@ impl<'c> Answer<'c> {
     /// Connects again, and asks for what is missing; without a turn, for the turn.
     async fn come_back(&mut self) -> Result<(), ClientError> {
         self.client.reconnect().await?;
-        let frame = if self.turn_id.is_some() { self.resume_frame() } else { self.question.frame() };
-        self.tell(frame).await
+        if self.turn_id.is_some() { self.resume().await } else { self.tell(self.question.frame()).await }
+    }
+
+    async fn resume(&mut self) -> Result<(), ClientError> {
+        self.is_resuming = true;
+        self.tell(self.resume_frame()).await
     }
 
     /// Sends; a connection that breaks at this is replaced by the next read.

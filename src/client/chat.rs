@@ -6,7 +6,7 @@ use super::{
 };
 use serde_json::{Map, Value, json};
 use std::{future::pending, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// The first wait before connecting again, and the longest.
@@ -33,8 +33,22 @@ pub struct Client {
     connection: Option<Connection>,
     /// Failed tries to connect since the last that succeeded.
     failures: u32,
+    /// When the server asked to come back.
+    reconnect_at: Option<Instant>,
     /// Of connections that are gone.
     received_bytes: u64,
+    on_notice: Option<OnNotice>,
+}
+
+type OnNotice = Box<dyn FnMut(Notice<'_>) + Send>;
+
+/// What an operator tells people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice<'a> {
+    /// Plain text, which may have line breaks.
+    pub message: &'a str,
+    /// `info` or `warning`.
+    pub level: &'a str,
 }
 
 impl Question {
@@ -77,8 +91,21 @@ impl Client {
         account: Arc<Account>,
     ) -> Result<(Self, Instant, Instant), ClientError> {
         let Opened { connection, connected_at, authenticated_at } = connector.open(&account).await?;
-        let client = Self { connector, account, connection: Some(connection), failures: 0, received_bytes: 0 };
+        let client = Self {
+            connector,
+            account,
+            connection: Some(connection),
+            failures: 0,
+            reconnect_at: None,
+            received_bytes: 0,
+            on_notice: None,
+        };
         Ok((client, connected_at, authenticated_at))
+    }
+
+    /// What becomes of notices. They come at any time: while an answer is read, and in [`Client::idle`] and [`Client::stay`].
+    pub fn on_notice(&mut self, show: impl FnMut(Notice<'_>) + Send + 'static) {
+        self.on_notice = Some(Box::new(show));
     }
 
     /// Asks, and reads the answer with [`Answer::next`].
@@ -98,7 +125,7 @@ impl Client {
     pub async fn idle(&mut self, until: Instant) -> Result<(), ClientError> {
         tokio::select! {
             error = self.stay() => Err(error),
-            () = tokio::time::sleep_until(until) => Ok(()),
+            () = sleep_until(until) => Ok(()),
         }
     }
 
@@ -167,11 +194,13 @@ impl Client {
         self.connection.is_some()
     }
 
-    /// Connects again, after a wait that grows with every failure.
+    /// Connects again, after the wait that the server asked for, or else one that grows with every failure.
     pub(super) async fn reconnect(&mut self) -> Result<(), ClientError> {
         loop {
-            if self.failures > 0 {
-                sleep(backoff(self.failures, fastrand::f64())).await;
+            match self.reconnect_at.take() {
+                Some(at) => sleep_until(at).await,
+                None if self.failures > 0 => sleep(backoff(self.failures, fastrand::f64())).await,
+                None => {}
             }
             match self.connector.open(&self.account).await {
                 Ok(opened) => {
@@ -179,7 +208,10 @@ impl Client {
                     self.failures = 0;
                     return Ok(());
                 }
-                Err(error) if error.may_reconnect() && self.failures < MAX_TRIES => self.failures += 1,
+                Err(error) if error.may_reconnect() && self.failures < MAX_TRIES => {
+                    self.failures += 1;
+                    self.reconnect_at = error.retry_after().map(|wait| Instant::now() + wait);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -199,6 +231,20 @@ impl Client {
                 self.send(auth_frame(&token)).await
             }
             "auth_error" => Err(auth_error(&frame)),
+            "going_away" => {
+                let wait = frame.reconnect_after_ms.map(Duration::from_millis);
+                self.reconnect_at = wait.map(|wait| Instant::now() + wait);
+                Ok(())
+            }
+            "notice" => {
+                if let Some(show) = &mut self.on_notice {
+                    show(Notice {
+                        message: frame.message.as_deref().unwrap_or_default(),
+                        level: frame.level.as_deref().unwrap_or_default(),
+                    });
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

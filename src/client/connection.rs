@@ -7,16 +7,17 @@ use serde_json::json;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     time::Duration,
 };
 use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
-    time::{Instant, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
     tungstenite::{
-        self, Message, Utf8Bytes,
+        self, Bytes, Message, Utf8Bytes,
         client::IntoClientRequest,
         handshake::client::Request,
         http::{
@@ -31,6 +32,9 @@ use tokio_tungstenite::{
 const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the answer to a goodbye may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that is silent for so long is asked for a sign of life, and how long that may take.
+const PING_AFTER: Duration = Duration::from_secs(20);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// Of each connection, in bytes: small, so that a process can hold many.
 const BUFFER: usize = 4 * 1024;
 const AGENT: &str = concat!("switchboard-client/", env!("CARGO_PKG_VERSION"));
@@ -48,6 +52,10 @@ pub struct Connector {
     pub receive_buffer: Option<u32>,
     /// Until the session is authenticated.
     pub timeout: Duration,
+    /// A connection that is silent for so long, or up to twice so long, is asked for a sign of life.
+    pub ping_after: Duration,
+    /// How long that may take, before the connection is taken for dead.
+    pub pong_within: Duration,
 }
 
 /// A session that is signed in, and when that was.
@@ -62,6 +70,17 @@ pub struct Opened {
 pub struct Connection {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     received_bytes: u64,
+    silence: Silence,
+}
+
+/// A dead network closes nothing: this notices it. Whatever comes is a sign of life; a flag is all that it costs.
+struct Silence {
+    ping_after: Duration,
+    pong_within: Duration,
+    /// When to look next.
+    alarm: Pin<Box<Sleep>>,
+    has_heard: bool,
+    awaits_pong: bool,
 }
 
 impl Connector {
@@ -82,8 +101,17 @@ impl Connector {
             return Err(refuse("the path is always /ws/chat"));
         }
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let dialect = Dialect::V2;
-        Ok(Self { secure, host, port, dialect, source: None, receive_buffer: None, timeout: OPENING_TIMEOUT })
+        Ok(Self {
+            secure,
+            host,
+            port,
+            dialect: Dialect::V2,
+            source: None,
+            receive_buffer: None,
+            timeout: OPENING_TIMEOUT,
+            ping_after: PING_AFTER,
+            pong_within: PONG_WITHIN,
+        })
     }
 
     pub fn port(&self) -> u16 {
@@ -149,7 +177,8 @@ impl Connector {
             .max_message_size(None)
             .max_frame_size(None);
         let (socket, _) = client_async_tls_with_config(request, stream, Some(config), None).await.map_err(refused)?;
-        Ok(Connection { socket, received_bytes: 0 })
+        let silence = Silence::new(self.ping_after, self.pong_within);
+        Ok(Connection { socket, received_bytes: 0, silence })
     }
 
     async fn stream(&self) -> Result<TcpStream, ClientError> {
@@ -197,13 +226,27 @@ impl Connection {
         self.received_bytes
     }
 
-    /// The next text frame. Pings are answered on the way. May be dropped and called again.
+    /// The next text frame. Pings are answered on the way, and a silent server is asked whether it is there. May be dropped
+    /// and called again.
     ///
     /// # Errors
-    /// When the connection has ended.
+    /// When the connection has ended, or is dead.
     pub async fn next(&mut self) -> Result<Utf8Bytes, ClientError> {
         loop {
-            match self.socket.next().await {
+            let message = tokio::select! {
+                biased;
+                message = self.socket.next() => message,
+                () = &mut self.silence.alarm => {
+                    if self.silence.ring()? {
+                        let ping = self.socket.send(Message::Ping(Bytes::new()));
+                        // It may wait for a peer that takes nothing; the next alarm tells.
+                        let _ = timeout(self.silence.pong_within, ping).await;
+                    }
+                    continue;
+                }
+            };
+            self.silence.has_heard = true;
+            match message {
                 Some(Ok(Message::Text(text))) => {
                     self.received_bytes += text.len() as u64;
                     return Ok(text);
@@ -242,14 +285,39 @@ impl Connection {
     }
 
     async fn read_auth(&mut self) -> Result<(), ClientError> {
-        let text = self.next().await?;
-        let frame = Frame::parse(&text).map_err(|error| ClientError::Protocol(error.to_string()))?;
-        match &*frame.kind {
-            "auth_success" => Ok(()),
-            "auth_error" => Err(auth_error(&frame)),
-            "error" => Err(ClientError::Server(server_error(&text))),
-            other => Err(ClientError::Protocol(format!("`{other}` came before `auth_success`"))),
+        loop {
+            let text = self.next().await?;
+            let frame = Frame::parse(&text).map_err(|error| ClientError::Protocol(error.to_string()))?;
+            match &*frame.kind {
+                "auth_success" => return Ok(()),
+                "auth_error" => return Err(auth_error(&frame)),
+                "error" => return Err(ClientError::Server(server_error(&text))),
+                // A notice comes at any time.
+                _ => {}
+            }
         }
+    }
+}
+
+impl Silence {
+    fn new(ping_after: Duration, pong_within: Duration) -> Self {
+        let alarm = Box::pin(sleep(ping_after));
+        Self { ping_after, pong_within, alarm, has_heard: false, awaits_pong: false }
+    }
+
+    /// The alarm rang. Returns whether to ask for a sign of life.
+    ///
+    /// # Errors
+    /// When it asked before, and nothing came.
+    fn ring(&mut self) -> Result<bool, ClientError> {
+        let was_heard = std::mem::take(&mut self.has_heard);
+        if !was_heard && self.awaits_pong {
+            return Err(ClientError::Timeout("a sign of life"));
+        }
+        self.awaits_pong = !was_heard;
+        let next = if self.awaits_pong { self.pong_within } else { self.ping_after };
+        self.alarm.as_mut().reset(Instant::now() + next);
+        Ok(self.awaits_pong)
     }
 }
 

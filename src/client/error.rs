@@ -1,7 +1,7 @@
 //! What can go wrong between a client and the server.
 
 use super::Violation;
-use std::io;
+use std::{io, time::Duration};
 
 /// An `error` frame, or the body of a refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,14 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// How long the server asked to wait, when it refused the connection for now.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { error, .. } => error.retry_after_ms.map(Duration::from_millis),
+            _ => None,
+        }
+    }
+
     /// One word for statistics: the server's code where there is one.
     pub fn label(&self) -> String {
         match self {
@@ -54,11 +62,11 @@ impl ClientError {
         }
     }
 
-    /// Whether a new connection may get on where this one ended.
+    /// Whether a new connection may get on where this one ended. 4408 comes to a device that slept, and is awake now.
     pub fn may_reconnect(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Timeout(_) => true,
-            Self::Closed { code, .. } => matches!(code, 1001 | 1005 | 1006 | 1011..=1013 | 4000..=4399),
+            Self::Closed { code, .. } => matches!(code, 1001 | 1005 | 1006 | 1011..=1013 | 4000..=4399 | 4408),
             Self::Refused { status, .. } => matches!(status, 429 | 502..=504),
             _ => false,
         }
@@ -72,7 +80,7 @@ mod tests {
     #[test]
     fn close_codes_say_whether_to_come_back() {
         let may = |code| ClientError::Closed { code, reason: String::new() }.may_reconnect();
-        assert!([1001, 1006, 1011, 1013, 4000, 4399].into_iter().all(may));
+        assert!([1001, 1006, 1011, 1013, 4000, 4399, 4408].into_iter().all(may));
         assert!(![1000, 1002, 1003, 1007, 1009, 4400, 4401, 4403, 4429].into_iter().any(may));
     }
 }

@@ -48,6 +48,20 @@ pub struct Frame<'a> {
     #[serde(borrow)]
     pub finish_reason: Option<Text<'a>>,
     pub from_seq: Option<i64>,
+    #[serde(borrow)]
+    pub level: Option<Text<'a>>,
+    pub reconnect_after_ms: Option<u64>,
+    /// Of a `heartbeat`.
+    #[serde(borrow)]
+    pub turns: Vec<Head<'a>>,
+}
+
+/// How far a running turn has come.
+#[derive(Debug, Deserialize)]
+pub struct Head<'a> {
+    #[serde(borrow)]
+    pub turn_id: Text<'a>,
+    pub seq: i64,
 }
 
 impl<'a> Frame<'a> {

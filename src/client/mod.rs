@@ -32,9 +32,9 @@ mod transcript;
 
 pub use account::Account;
 pub use answer::{Answer, Event};
-pub use chat::{Client, Question};
+pub use chat::{Client, Notice, Question};
 pub use connection::{Connection, Connector, Opened};
 pub use error::{ClientError, ServerError};
 pub use feed::Feed;
-pub use frame::{Frame, Text};
+pub use frame::{Frame, Head, Text};
 pub use transcript::{Transcript, Violation};

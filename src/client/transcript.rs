@@ -22,6 +22,14 @@ pub enum Violation {
 pub struct Transcript {
     text: String,
     next_seq: u32,
+    pieces: Vec<Piece>,
+}
+
+/// Where the text of one frame begins.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    first_seq: u32,
+    at: usize,
 }
 
 /// What a token frame added.
@@ -57,9 +65,20 @@ impl Transcript {
             return Err(Violation::Gap { expected: self.next_seq, got: first });
         }
         let from = self.text.len();
+        self.pieces.push(Piece { first_seq: first, at: from });
         self.text.push_str(frame.token.as_deref().unwrap_or_default());
         self.next_seq = last + 1;
         Ok(Some(Added { seqs: first..self.next_seq, from }))
+    }
+
+    /// Drops the tokens from `seq` on, which the server has lost, and those before it that came in one frame with them:
+    /// they cannot be told apart. Returns whether there were any; a `resume` from here brings them again.
+    pub(super) fn drop_from(&mut self, seq: u32) -> bool {
+        while let Some(piece) = self.pieces.pop_if(|_| self.next_seq > seq) {
+            self.text.truncate(piece.at);
+            self.next_seq = piece.first_seq;
+        }
+        self.next_seq < seq
     }
 
     /// Holds it against a `complete` frame: the number of tokens, the text byte for byte, and its hash.
@@ -115,6 +134,22 @@ mod tests {
         assert_eq!(push(&mut transcript, "bc", Some(1), 2), Ok(None), "a repetition adds nothing");
         assert_eq!(transcript.text(), "abc");
         assert_eq!(verify(&transcript, "abc", 2, HASH_OF_ABC), Ok(()));
+    }
+
+    #[test]
+    fn what_the_server_lost_is_dropped_with_what_was_joined_to_it() {
+        let mut transcript = Transcript::default();
+        push(&mut transcript, "a", None, 0).unwrap();
+        push(&mut transcript, "bcd", Some(1), 3).unwrap();
+        push(&mut transcript, "e", None, 4).unwrap();
+        assert!(!transcript.drop_from(5), "nothing was lost");
+        assert_eq!((transcript.text(), transcript.next_seq()), ("abcde", 5));
+        assert!(!transcript.drop_from(4));
+        assert_eq!((transcript.text(), transcript.next_seq()), ("abcd", 4));
+        assert!(transcript.drop_from(2), "`b` went with `cd`, and is missing now");
+        assert_eq!((transcript.text(), transcript.next_seq()), ("a", 1));
+        assert!(!transcript.drop_from(0));
+        assert_eq!((transcript.text(), transcript.next_seq()), ("", 0));
     }
 
     #[test]

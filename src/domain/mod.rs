@@ -7,6 +7,7 @@ mod audit;
 mod conversation;
 mod ids;
 mod provider_error;
+mod text;
 mod time;
 mod user;
 
@@ -15,5 +16,6 @@ pub use audit::{AuditEntry, AuditedOperator};
 pub use conversation::{Conversation, Message, MessageRole};
 pub use ids::{AuditId, ConversationId, DocumentId, MessageId, SessionId, TurnId, UserId};
 pub use provider_error::ProviderErrorKind;
+pub use text::{is_blank, is_misleading};
 pub use time::UnixMillis;
 pub use user::{DisplayName, Email, InvalidUserField, Role, User};

@@ -1,6 +1,6 @@
 //! People with an account.
 
-use super::{UnixMillis, UserId};
+use super::{UnixMillis, UserId, is_blank, is_misleading};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -81,7 +81,7 @@ impl Email {
     }
 }
 
-/// What a person wants to be called: 1 to 100 characters, none of them a control character.
+/// What a person wants to be called: 1 to 100 characters that can be seen, and that leave the text beside them alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct DisplayName(String);
@@ -90,14 +90,29 @@ impl DisplayName {
     pub const MAX_CHARS: usize = 100;
 
     /// # Errors
-    /// When nothing but white space is left, or the name is too long, or holds control characters.
+    /// When nothing but white space is left, or the name is too long, or holds characters that are controls, invisible or
+    /// change the direction of text.
     pub fn parse(text: &str) -> Result<Self, InvalidUserField> {
+        let refuse = |reason| Err(InvalidUserField { field: "name", reason });
         let name = text.trim();
-        let chars = name.chars().count();
-        if chars == 0 || chars > Self::MAX_CHARS || name.chars().any(char::is_control) {
-            return Err(InvalidUserField { field: "name", reason: "must be 1 to 100 printable characters" });
+        if name.chars().any(is_misleading) {
+            return refuse("must not hold characters that are invisible or change the direction of text");
+        }
+        if is_blank(name) || name.chars().count() > Self::MAX_CHARS || name.chars().any(char::is_control) {
+            return refuse("must be 1 to 100 printable characters");
         }
         Ok(Self(name.to_owned()))
+    }
+
+    /// A name that nobody chose just now: it was stored before names were refused for such characters, or is made from
+    /// something else. They are left out.
+    ///
+    /// # Errors
+    /// As [`DisplayName::parse`], but not for misleading characters.
+    pub fn cleaned(text: &str) -> Result<Self, InvalidUserField> {
+        let name: String = text.chars().filter(|c| !is_misleading(*c)).collect();
+        let is_hidden = is_blank(&name) && !text.trim().is_empty();
+        Self::parse(if is_hidden { "?" } else { &name })
     }
 
     pub fn as_str(&self) -> &str {
@@ -139,5 +154,19 @@ mod tests {
         assert!(DisplayName::parse(" \t ").is_err());
         assert!(DisplayName::parse("Ada\u{0}").is_err());
         assert!(DisplayName::parse(&"x".repeat(101)).is_err());
+    }
+
+    #[test]
+    fn names_do_not_mislead() {
+        for text in ["Ada\u{202e}", "\u{200b}Ada", "Ad\u{2066}a", "\u{3164}"] {
+            let refused = DisplayName::parse(text).unwrap_err();
+            assert!(refused.field == "name" && refused.reason.contains("direction"), "{text:?}: {refused}");
+        }
+        assert!(DisplayName::parse("\u{200d}\u{200d}").is_err(), "nothing to see");
+        let cleaned = |text: &str| DisplayName::cleaned(text).map(|name| name.0);
+        assert_eq!(cleaned("Ada\u{202e} Lovelace"), Ok("Ada Lovelace".to_owned()));
+        assert_eq!(cleaned("\u{202e}\u{200b}"), Ok("?".to_owned()));
+        assert_eq!(cleaned("\u{200d}"), Ok("?".to_owned()));
+        assert!(cleaned("Ada\u{0}").is_err() && cleaned(" ").is_err());
     }
 }

@@ -38,7 +38,7 @@ pub struct RegisterRequest {
     /// 8 characters or more, at most 128 bytes, and not easy to guess.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     password: SecretString,
-    /// 1 to 100 characters. Absent: the part of the address before the `@`.
+    /// 1 to 100 characters that can be seen. Absent: the part of the address before the `@`.
     #[schema(example = "Ada")]
     name: Option<String>,
 }

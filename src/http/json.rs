@@ -4,7 +4,7 @@
 
 use crate::{
     limiter::{Limit, Limiter},
-    protocol::{ApiError, ErrorCode, check_json_depth},
+    protocol::{ApiError, ErrorCode, check_json_depth, not_json, wrong_field},
 };
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
@@ -12,8 +12,8 @@ use actix_web::{
     web::{self, BufMut, BytesMut},
 };
 use futures_util::{StreamExt, future::LocalBoxFuture};
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::error::Category;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::time::Duration;
 
 /// The body of a request, which must be one JSON object of at most [`JsonLimit`] bytes.
@@ -135,26 +135,22 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         return Err(ApiError::new(ErrorCode::InvalidJson, "The body must be one JSON object."));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        // For a name out of a few, serde_json calls a number bad syntax.
-        if error.inner().is_syntax() && path != "." && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
-            return ApiError::invalid_field(&path, "is not of its type");
-        }
-        refusal(&path, error.inner())
-    })?;
-    json.end().map_err(|error| refusal(".", &error))?;
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| refusal::<T>(body, &error))?;
+    json.end().map_err(|error| not_json("The body", &error))?;
     Ok(value)
 }
 
-fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
-    match error.classify() {
-        Category::Data if path != "." => ApiError::invalid_field(path, error),
-        // The error itself names a field that is missing from the outermost object.
-        Category::Data => ApiError::new(ErrorCode::InvalidField, error.to_string()),
-        Category::Syntax | Category::Eof | Category::Io => {
-            ApiError::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {error}."))
-        }
+fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let wrong = |error: &serde_path_to_error::Error<serde_json::Error>| {
+        wrong_field(&error.path().to_string(), &error.inner().to_string())
+    };
+    if error.inner().is_data() {
+        return wrong(error);
+    }
+    // For a name out of a few, serde_json calls a number bad syntax. As a value it is read by its type.
+    match serde_json::from_slice::<Value>(body).map(serde_path_to_error::deserialize::<_, T>) {
+        Ok(Err(error)) => wrong(&error),
+        _ => not_json("The body", error.inner()),
     }
 }
 
@@ -219,10 +215,10 @@ mod tests {
     fn a_wrong_field_is_named_by_its_path() {
         for (body, name) in [
             ("{}", "`name`"),
-            ("{\"name\":5}", "`name`"),
+            ("{\"name\":5}", "`name` must be a string"),
             ("{\"name\":\"x\",\"inner\":{\"count\":-1}}", "`inner.count`"),
-            ("{\"name\":\"x\",\"inner\":{}}", "`count`"),
-            ("{\"name\":\"x\",\"inner\":{\"count\":1,\"colour\":5}}", "`inner.colour`"),
+            ("{\"name\":\"x\",\"inner\":{}}", "`inner.count` is missing"),
+            ("{\"name\":\"x\",\"inner\":{\"count\":1,\"colour\":5}}", "`inner.colour` must be a string"),
             ("{\"name\":\"x\",\"inner\":{\"count\":1,\"colour\":\"blue\"}}", "`inner.colour`"),
         ] {
             let error = refused(body);

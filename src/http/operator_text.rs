@@ -1,14 +1,21 @@
 //! What operators write for others to read: a notice, or why somebody has to go.
 
 use crate::{
+    domain::is_misleading,
     limits::{MAX_CLOSE_TEXT_BYTES, MAX_OPERATOR_TEXT_CHARS},
     protocol::{ApiError, CloseReason},
 };
 use std::sync::Arc;
 
 /// # Errors
-/// `INVALID_FIELD` for one that is empty, too long, or holds control characters other than line breaks and tabs.
+/// `INVALID_FIELD` for one that is empty, too long, or holds control characters other than line breaks and tabs, or
+/// characters that are invisible or change the direction of text.
 pub fn check_text(field: &str, text: &str) -> Result<(), ApiError> {
+    if let Some(c) = text.chars().find(|c| is_misleading(*c)) {
+        let reason =
+            format_args!("must not hold U+{:04X}, which is invisible or changes the direction of text", c as u32);
+        return Err(ApiError::invalid_field(field, reason));
+    }
     let is_printable = text.replace("\r\n", "\n").chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'));
     if text.trim().is_empty() || text.chars().count() > MAX_OPERATOR_TEXT_CHARS || !is_printable {
         let allowed = format_args!("must be 1 to {MAX_OPERATOR_TEXT_CHARS} printable characters");
@@ -60,5 +67,8 @@ mod tests {
         for text in ["", " \n", "over\rwritten", "bell \u{7}", "\u{1b}[31m", &"x".repeat(MAX_OPERATOR_TEXT_CHARS + 1)] {
             assert!(check_text("message", text).unwrap_err().message.contains("`message`"), "{text:?}");
         }
+        let refused = check_reason(Some("gnp.\u{202e}live")).unwrap_err();
+        assert!(refused.message.contains("`reason`") && refused.message.contains("U+202E"), "{refused}");
+        assert!(check_text("message", "a\u{200b}b").unwrap_err().message.contains("U+200B"));
     }
 }

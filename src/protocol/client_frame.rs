@@ -1,15 +1,12 @@
 //! What clients say: one JSON object a text frame, told apart by `type`.
 
-use super::{ApiError, ErrorCode};
+use super::{ApiError, ErrorCode, not_json, wrong_field};
 use crate::domain::{ConversationId, TurnId};
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::{Map, Value};
-
-/// What an error says of a field that is wrong, at most; in bytes.
-const MAX_REASON_BYTES: usize = 200;
 
 /// A frame of a client. Unknown fields are ignored, an unknown `type` is an error.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,9 +111,9 @@ impl ClientFrame {
 /// # Errors
 /// `INVALID_JSON` with line and column, or `INVALID_FIELD`.
 pub fn parse_type(text: &str) -> Result<(String, Value), ApiError> {
-    let value: Value = serde_json::from_str(text).map_err(|error| invalid_json(&error))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| not_json("The frame", &error))?;
     let Value::Object(fields) = &value else {
-        return Err(ApiError::new(ErrorCode::InvalidJson, "a frame must be one JSON object"));
+        return Err(ApiError::new(ErrorCode::InvalidJson, "The frame must be one JSON object."));
     };
     let frame_type = match fields.get("type") {
         Some(Value::String(name)) => name.clone(),
@@ -132,28 +129,13 @@ pub fn unknown_type(name: &str) -> ApiError {
     ApiError::new(ErrorCode::UnknownType, format!("`type` {shown:?} is not in this protocol"))
 }
 
-fn invalid_json(error: &serde_json::Error) -> ApiError {
-    ApiError::new(
-        ErrorCode::InvalidJson,
-        format!("not JSON: {:?} at line {}, column {}", error.classify(), error.line(), error.column()),
-    )
-}
-
 /// The fields of a frame.
 ///
 /// # Errors
 /// `INVALID_FIELD` with the field's path.
 pub fn fields_of<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        // It may repeat the value that is wrong.
-        let mut reason = error.inner().to_string();
-        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-        match error.path().to_string() {
-            // A missing field is an error of the object around it, so that its name is only in the message.
-            path if path == "." => ApiError::new(ErrorCode::InvalidField, reason),
-            path => ApiError::invalid_field(&path, format_args!("is wrong: {reason}")),
-        }
-    })
+    serde_path_to_error::deserialize(value)
+        .map_err(|error| wrong_field(&error.path().to_string(), &error.inner().to_string()))
 }
 
 #[cfg(test)]
@@ -182,16 +164,19 @@ mod tests {
 
     #[test]
     fn errors_name_the_place() {
-        assert_eq!(error_of("{"), (ErrorCode::InvalidJson, "not JSON: Eof at line 1, column 1".to_owned()));
+        let early = "The frame is not valid JSON: it ends too early, at line 1, column 1.";
+        assert_eq!(error_of("{"), (ErrorCode::InvalidJson, early.to_owned()));
         assert_eq!(error_of("[]").0, ErrorCode::InvalidJson);
         assert_eq!(error_of("{}"), (ErrorCode::InvalidField, "`type` is missing".to_owned()));
         assert_eq!(error_of(r#"{"type":"shout"}"#).0, ErrorCode::UnknownType);
-        let (code, message) = error_of(r#"{"type":"message"}"#);
-        assert!(code == ErrorCode::InvalidField && message.contains("`message`"), "{message}");
-        let (code, message) = error_of(r#"{"type":"message","message":"x","session_id":7}"#);
-        assert!(code == ErrorCode::InvalidField && message.contains("`session_id`"), "{message}");
-        let (_, message) = error_of(r#"{"type":"resume","session_id":"nope"}"#);
-        assert!(message.contains("`session_id`"), "{message}");
+        let field = |text| match error_of(text) {
+            (ErrorCode::InvalidField, message) => message,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(field(r#"{"type":"message"}"#), "`message` is missing");
+        assert_eq!(field(r#"{"type":"message","message":"x","session_id":7}"#), "`session_id` must be a UUID");
+        assert_eq!(field(r#"{"type":"message","message":"x","metadata":[]}"#), "`metadata` must be an object");
+        assert_eq!(field(r#"{"type":"resume","session_id":"nope"}"#), "`session_id` must be a UUID");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod close_reason;
 mod dialect;
 mod error_code;
 mod json_depth;
+mod malformed;
 mod server_frame;
 
 pub use api_error::ApiError;
@@ -18,6 +19,7 @@ pub use close_reason::CloseReason;
 pub use dialect::{Dialect, Offer};
 pub use error_code::ErrorCode;
 pub use json_depth::check_json_depth;
+pub use malformed::{not_json, wrong_field};
 pub use server_frame::{
     AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, GoingAway, HeadOfTurn, Heartbeat,
     Notice, NoticeLevel, Pong, ProgressFrame, Resumed, ServerFrame, Step, TokenFrame, TurnState, UserView,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::ScriptedConfig,
     domain::{FinishReason, Usage},
-    protocol::ApiError,
+    protocol::{ApiError, wrong_field},
 };
 use futures_util::Stream;
 use serde::Deserialize;
@@ -84,7 +84,7 @@ impl ScriptedConfig {
                 "." => "metadata.script".to_owned(),
                 path => format!("metadata.script.{path}"),
             };
-            ApiError::invalid_field(&field, format_args!("is wrong: {}", err.inner()))
+            wrong_field(&field, &err.inner().to_string())
         })?;
         let script = Self {
             tokens: changes.tokens.unwrap_or(self.tokens),

@@ -4,7 +4,7 @@
 // characters that turn the direction of text round.
 
 const $ = (id) => document.getElementById(id);
-const MAX_SAMPLES = 900, MAX_FRAMES = 300, MAX_AUDIT = 500, WINDOW = 120, OVERSCAN = 6, VIEW_EVERY_MS = 120, SILENCE_MS = 8000;
+const MAX_SAMPLES = 900, MAX_FRAMES = 300, MAX_AUDIT = 500, WINDOW = 120, OVERSCAN = 6, VIEW_EVERY_MS = 120, SILENCE_MS = 8000, TICK_PX = 54;
 
 let account = readStored("switchboard.ops.account");   // access_token, refresh_token, expires_at, user
 let ws = null;
@@ -48,7 +48,7 @@ const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
 const count = (n) => n === null || n === undefined ? "–" : n < 100 ? plain.format(n) : n < 10000 ? plain.format(Math.round(n)) : compact.format(n);
-const millis = (ms) => ms === null || ms === undefined ? "–" : ms < 10 ? ms.toFixed(1) + " ms" : ms < 10000 ? Math.round(ms) + " ms" : (ms / 1000).toFixed(1) + " s";
+const millis = (ms) => ms === null || ms === undefined ? "–" : ms < 1000 ? (ms < 10 ? plain.format(ms) : Math.round(ms)) + " ms" : plain.format(ms / 1000) + " s";
 
 function bytes(n) {
   if (n === null || n === undefined) return "–";
@@ -62,7 +62,7 @@ function bytes(n) {
 function duration(ms) {
   const s = Math.max(0, Math.floor(ms / 1000));
   if (s < 60) return s + " s";
-  if (s < 3600) return Math.floor(s / 60) + " min " + (s % 60 ? (s % 60) + " s" : "");
+  if (s < 3600) return Math.floor(s / 60) + " min" + (s % 60 ? " " + (s % 60) + " s" : "");
   if (s < 86400) return Math.floor(s / 3600) + " h " + Math.floor(s % 3600 / 60) + " min";
   return Math.floor(s / 86400) + " d " + Math.floor(s % 86400 / 3600) + " h";
 }
@@ -266,8 +266,8 @@ async function authenticateAgain() {
 const COLUMNS = ["at_ms", "sessions", "authenticated", "users", "behind", "running_turns", "waiting_turns", "opened_per_s", "closed_per_s", "turns_per_s",
   "tokens_per_s", "errors_per_s", "first_token_p50_ms", "first_token_p95_ms", "first_token_p99_ms", "cpu", "memory_bytes"];
 const CHARTS = [
-  { id: "sessions", title: "Connections", show: count, series: [["sessions", "open"], ["authenticated", "signed in", [2, 4]]], fill: true },
-  { id: "turns", title: "Turns", show: count, series: [["running_turns", "running"], ["waiting_turns", "waiting"]], fill: true },
+  { id: "sessions", title: "Connections", show: count, whole: true, series: [["sessions", "open"], ["authenticated", "signed in", [2, 4]]], fill: true },
+  { id: "turns", title: "Turns", show: count, whole: true, series: [["running_turns", "running"], ["waiting_turns", "waiting"]], fill: true },
   { id: "tokens", title: "Tokens", show: count, series: [["tokens_per_s", "per second"]], fill: true },
   { id: "first-token", title: "First token", show: millis, series: [["first_token_p50_ms", "p50"], ["first_token_p95_ms", "p95"], ["first_token_p99_ms", "p99"]] },
   { id: "errors", title: "Errors", show: count, series: [["errors_per_s", "per second"]], fill: true, bad: true },
@@ -284,8 +284,9 @@ function makeCards() {
       return { value, node: el("span", { class: "value", "data-series": String(i + 1) }, ...mark, value, el("span", {}, label)) };
     });
     chart.box = el("div", { class: "plot", "aria-hidden": "true" });
+    chart.at = el("span", { class: "at" });
     $("cards").append(el("article", { class: "card tile", id: "card-" + chart.id, "aria-labelledby": "title-" + chart.id },
-      el("h3", { id: "title-" + chart.id }, chart.title), el("div", { class: "values" }, ...chart.values.map(({ node }) => node)), chart.box));
+      el("div", { class: "heading" }, el("h3", { id: "title-" + chart.id }, chart.title), chart.at), el("div", { class: "values" }, ...chart.values.map(({ node }) => node)), chart.box));
   }
 }
 
@@ -298,17 +299,19 @@ function makeCharts() {
     const grid = { stroke: color("--line"), width: 1 };
     const strokes = [chart.bad ? "--three" : "--one", "--two", "--three"];
     chart.plot = new uPlot({
-      width: Math.max(80, chart.box.clientWidth), height: 104, legend: { show: false }, padding: [6, 8, 0, 0],
+      ...sizeOf(chart.box), legend: { show: false }, padding: [7, 16, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 }, sync: { key: "ops" } },
       scales: {
         // The same span always: a server that has just started is at the right edge.
         x: { time: true, range: (_, min, max) => { const end = max ?? now() / 1000; return [end - minutes * 60, end]; } },
-        y: { range: (_, min, max) => [0, niceTop(max)] },
-        cpu: { range: (_, min, max) => [0, Math.max(1, max ?? 0) * 1.15] },
+        y: { range: (_, min, max) => [0, niceTop(max, chart.whole)] },
+        cpu: { range: (_, min, max) => [0, niceTop(Math.max(1, max ?? 0))] },
       },
       axes: [
-        { stroke: color("--soft"), font, grid: { show: false }, ticks: { show: false }, size: 20, gap: 2, space: 70, values: (_, ticks) => ticks.map((t) => clock(t * 1000).slice(0, minutes === 1 ? 8 : 5)) },
-        { stroke: color("--soft"), font, grid, ticks: { show: false }, size: 52, gap: 4, space: 34, values: (_, ticks) => ticks.map((t) => chart.show(t)) },
+        { stroke: color("--soft"), font, grid: { show: false }, ticks: { show: false }, size: 24, gap: 6, splits: timeTicks,
+          values: (plot, ticks) => ticks.map((t) => agoText(plot.scales.x.max - t)) },
+        { stroke: color("--soft"), font, grid, ticks: { show: false }, size: 48, gap: 4, splits: (plot, axis, min, max) => [0, max / 2, max],
+          values: (_, ticks) => ticks.map((t) => chart.show(t)) },
       ],
       series: [{}, ...chart.series.map(([name, , dash], i) => ({
         dash,
@@ -320,10 +323,27 @@ function makeCharts() {
   }
 }
 
-/** The end of an axis: some air above the highest point, and never nothing. */
-function niceTop(max) {
-  return max > 0 ? max * 1.12 : 1;
+const sizeOf = (box) => ({ width: Math.max(80, box.clientWidth), height: box.clientHeight });
+
+/** The end of an axis: some air above the highest point, never nothing, and a number whose half is round, too. */
+function niceTop(max, whole = false) {
+  const least = Math.max(whole ? 2 : 0, (max ?? 0) * 1.05);
+  if (least === 0) return 1;
+  const power = 10 ** Math.floor(Math.log10(least));
+  const tops = whole && power === 1 ? [2, 4, 6, 8, 10] : [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10];
+  return power * tops.find((top) => top * power >= least);
 }
+
+/** Ticks from now back, as many as have room: they stand still while time goes by. */
+function timeTicks(plot, axis, min, max) {
+  const room = plot.bbox.width / devicePixelRatio / (max - min);   // pixels for each second
+  const step = [10, 20, 30, 60, 120, 300, 600, 900].find((seconds) => seconds * room >= TICK_PX) ?? max - min;
+  const ticks = [];
+  for (let at = max; at >= min; at -= step) ticks.unshift(at);
+  return ticks;
+}
+
+const agoText = (seconds) => seconds < 1 ? "now" : seconds % 60 ? "−" + Math.round(seconds) + " s" : "−" + seconds / 60 + " min";
 
 function dataOf(chart) {
   const from = Math.max(0, columns.at_ms.length - minutes * 60);
@@ -332,7 +352,8 @@ function dataOf(chart) {
 
 /** The numbers of a card: of the moment under the pointer, or of now. */
 function showValues(chart, index) {
-  const data = chart.plot?.data ?? dataOf(chart);
+  const data = chart.plot?.data ?? dataOf(chart), at = data[0][index];
+  setText(chart.at, at === undefined ? "" : clock(at * 1000));
   chart.series.forEach(([name], i) => {
     const value = data[i + 1]?.[index ?? data[0].length - 1] ?? null;
     setText(chart.values[i].value, name === "cpu" ? (value === null ? "–" : value.toFixed(2)) : chart.show(value));
@@ -505,6 +526,7 @@ function drawRows() {
   $("rows").style.height = table.total * height + "px";
   $("grid").setAttribute("aria-rowcount", String(table.total + 1));
   $("empty").hidden = table.total > 0 || !ready;
+  setText($("empty"), $("q").value.trim() || $("state").value || $("dialect").value ? "No connection matches." : "Nobody is connected.");
   setText($("matches"), count(table.total) + (stats && table.total < stats.sessions ? " of " + count(stats.sessions) : ""));
   while (pool.length < to - from) pool.push(makeRow());
   pool.forEach((row, i) => {
@@ -780,7 +802,7 @@ async function settings() {
   try { known = await api("GET", "/api/v1/settings"); } catch (error) { return toast(told(error), true); }
   const fields = ["limits", "workflow"].flatMap((section) => Object.entries(known[section] ?? {}).map(([name, value]) => ({ section, name, value, input: section + "-" + name })));
   confirmThen({
-    title: "Settings in force", text: "Changes last until the server stops: put them into its configuration to keep them. 0 is no limit, but for turns.",
+    title: "Settings in force", text: "Changes last until the server stops: put them into its configuration to keep them. 0 means no limit, except for turns.",
     parts: [
       el("label", {}, "Log level", el("input", { name: "log_level", value: known.log_level ?? "", spellcheck: "false", autocomplete: "off" })),
       el("fieldset", {}, el("legend", {}, "Limits"), ...fields.map(({ name, value, input }) => el("label", {}, name.replaceAll("_", " "), el("input", { name: input, type: "number", min: "0", step: "1", required: true, value: String(value) })))),
@@ -816,7 +838,7 @@ function onAudit(entries, older = false) {
   const fresh = entries.filter((entry) => !known.has(entry.id));
   audit.entries = (older ? [...audit.entries, ...fresh] : [...fresh, ...audit.entries]).sort((a, b) => b.at_ms - a.at_ms).slice(0, MAX_AUDIT);
   $("audit-more").hidden = !audit.next;
-  $("audit").replaceChildren(...(audit.entries.length ? audit.entries.map(auditNode) : [el("li", {}, el("span", { class: "none" }, "Nothing yet."))]));
+  $("audit").replaceChildren(...(audit.entries.length ? audit.entries.map(auditNode) : [el("li", {}, el("span", { class: "none" }, "Nothing yet. Kicks, notices, drains and changed settings are listed here."))]));
 }
 
 function auditNode({ at_ms, operator, action, target, detail: more, outcome }) {
@@ -833,7 +855,7 @@ let resizeTimer = 0;
 function resizeCharts() {
   clearTimeout(resizeTimer);
   resizeTimer = setTimeout(() => {
-    for (const { plot, box } of CHARTS) plot?.setSize({ width: Math.max(80, box.clientWidth), height: 104 });
+    for (const { plot, box } of CHARTS) plot?.setSize(sizeOf(box));
     askForRows();
     drawSoon();
   }, 60);

@@ -54,6 +54,16 @@ const rows = (page) => page.locator(".row:not([hidden]):not(.waiting)");
 const total = (page, n) => page.locator(`#grid[aria-rowcount="${n + 1}"]`).waitFor();
 const activeIndex = (page) => page.evaluate(() => document.getElementById(document.getElementById("grid").getAttribute("aria-activedescendant"))?.getAttribute("aria-rowindex") - 2);
 
+/** How many labels each axis of each chart has: one alone tells nothing. */
+const labels = (page) => page.evaluate(() => CHARTS.map(({ plot }) => plot.axes.map((axis) => axis._values.filter(Boolean).length)));
+
+async function haveLabels(page) {
+  for (const minutes of [1, 15, 5]) {
+    await page.click(`#span [data-minutes="${minutes}"]`);
+    for (const [time, value] of await labels(page)) assert.ok(time >= 2 && value === 3, `${minutes} min: ${time} and ${value} labels`);
+  }
+}
+
 const scenarios = {
   async "an operator signs in and sees what is live"() {
     const visitor = await visit();
@@ -66,6 +76,9 @@ const scenarios = {
     await page.locator("#card-sessions b", { hasText: "14" }).first().waitFor();
     await page.locator("#card-turns b", { hasText: "2" }).first().waitFor();
     assert.equal(await page.locator("#cards canvas").count(), 6, "each card has its chart");
+    await haveLabels(page);
+    await page.locator("#card-turns .plot").hover();
+    await page.locator("#card-tokens .at", { hasText: ":" }).waitFor();
     const before = await page.locator("#uptime").textContent();
     await page.waitForFunction((text) => document.getElementById("uptime").textContent !== text, before);
     await visitor.shot("ops-light");
@@ -239,6 +252,11 @@ const scenarios = {
       assert.ok(width <= PHONE.viewport.width, `${where} is ${width} px wide`);
     };
     await fits("the page");
+    await haveLabels(page);
+    const cards = await page.locator("#cards .tile").all();
+    for (const box of await Promise.all(cards.map((card) => card.boundingBox()))) {
+      assert.ok(box.x >= 0 && box.x + box.width <= PHONE.viewport.width, "each chart can be seen without scrolling aside");
+    }
     await visitor.shot("ops-phone-dark");
     await rows(page).first().scrollIntoViewIfNeeded();
     await rows(page).first().tap();

@@ -21,7 +21,7 @@ async fn the_operators_page_shows_and_steers_in_a_real_browser() {
     })
     .await;
     let (operator, user) = (app.operator().await, app.user().await);
-    let hostile = app.user_called("<img src=x onerror=\"alert('name')\">\u{202e}hostile").await;
+    let hostile = app.user_called("<img src=x onerror=\"alert('name')\">hostile").await;
     let mut sockets = vec![streaming(&app, &user).await, streaming(&app, &user).await];
     for _ in 0..10 {
         sockets.push(app.socket().signed_in(&user).await);

@@ -148,8 +148,10 @@ const answers = {
     await page.tap(`[data-ask="${QUESTION}"]`);
     await answered(visitor);
     await fits("the chat");
-    for (const status of ["Online · 12 ms", "Closed: the server closed the connection"]) {
-      await page.evaluate((text) => { document.querySelector("#status").textContent = text; }, status);
+    for (const [status, more] of [["Online", " · 12 ms"], ["Reconnecting", " in 12 s"], ["Closed", ": the server closed the connection"]]) {
+      await page.evaluate(([text, more]) => setStatus("online", text, more), [status, more]);
+      const cut = await page.evaluate(() => { const pill = document.querySelector("#status"); return pill.scrollWidth > pill.clientWidth; });
+      assert.ok(!cut, `"${status}" can be read`);
       const [logo, pill] = await Promise.all([".brand svg", "#status"].map((selector) => page.locator(selector).boundingBox()));
       assert.ok(logo.x + logo.width <= pill.x, `"${status}" covers the logo`);
       await fits(status);
@@ -239,7 +241,13 @@ const answers = {
   async "a direction override turns round its own text alone"() {
     const visitor = await visit();
     const { page } = visitor;
-    await register(visitor, "Ada \u202eecalevoL");
+    await page.fill("#form-register [name=name]", "Ada \u202eecalevoL");
+    await page.fill("#form-register [name=email]", visitor.email);
+    await page.fill("#form-register [name=password]", visitor.password);
+    await page.click("#form-register .primary");
+    await page.locator("#gate-error").getByText("`name` must not hold characters that are invisible").waitFor();
+    visitor.complaints = visitor.complaints.filter((text) => !text.includes("status of 422"));
+    await register(visitor);
     await ask(visitor, "first \u202e**second**");
     await answered(visitor);
     const isolation = await page.evaluate(() => ["#who", ".question", ".answer p", "#conversations .pick span"]
@@ -264,6 +272,67 @@ const answers = {
     await register(visitor);
     visitor.goAway(60_000);
     await page.locator("#status", { hasText: "Reconnecting in 60 s" }).waitFor();
+    return visitor;
+  },
+
+  async "notices are shown by their level until they are dismissed"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    await page.routeWebSocket("**/ws/chat", (socket) => {
+      socket.connectToServer();
+      visitor.say = (frame) => socket.send(JSON.stringify(frame));
+    });
+    await register(visitor);
+    visitor.say({ type: "notice", level: "info", message: "Away at 18:00.\n<b>Save</b> your work." });
+    visitor.say({ type: "notice", level: "warning", message: "It is 17:55." });
+    const notices = page.locator("[role=status] .notice");
+    await notices.nth(1).waitFor();
+    assert.equal(await notices.nth(0).locator("p").innerText(), "Away at 18:00.\n<b>Save</b> your work.", "with its line break, as text");
+    assert.deepEqual(await notices.locator("code").allTextContents(), ["Notice", "Warning"]);
+    await axe(page, "notices");
+    await visitor.shot("desktop-light-notices");
+    await notices.nth(0).getByText("Dismiss").click();
+    assert.deepEqual(await notices.locator("code").allTextContents(), ["Warning"]);
+    assert.ok(await page.evaluate(() => document.activeElement.id === "question"), "the focus is not lost");
+    return visitor;
+  },
+
+  async "what a server has lost is asked for again, or dropped"() {
+    const visitor = await visit();
+    const { page } = visitor;
+    const sent = [];
+    await page.routeWebSocket("**/ws/chat", (socket) => {
+      const server = socket.connectToServer();
+      visitor.say = (frame) => socket.send(JSON.stringify({ session_id: "c", turn_id: "t", ...frame }));
+      // The turn is this test's own.
+      socket.onMessage((text) => {
+        const frame = JSON.parse(text);
+        if (["message", "resume"].includes(frame.type)) sent.push(frame);
+        else server.send(text);
+      });
+    });
+    await register(visitor);
+    await ask(visitor, QUESTION);
+    const answer = turn(page, 0).locator(".answer");
+    const resumed = async (times) => {
+      await page.waitForFunction((n) => [...turns.values()][0].resuming && window.resumes.length === n, times);
+      return sent.at(-1).last_seq;
+    };
+    await page.evaluate(() => { window.resumes = []; const plain = resume; resume = (turn) => { window.resumes.push(turn.lastSeq); plain(turn); }; });
+    visitor.say({ type: "progress", step: "starting", message: "Starting", client_message_id: sent[0].client_message_id });
+    visitor.say({ type: "token", token: "a", seq: 0 });
+    visitor.say({ type: "token", token: "bcd", first_seq: 1, seq: 3 });
+    visitor.say({ type: "heartbeat", turns: [{ turn_id: "t", session_id: "c", seq: 9 }] });
+    assert.equal(await resumed(1), 3, "a heartbeat is ahead");
+    visitor.say({ type: "error", code: "TURN_INTERRUPTED", error: "of before", retryable: true });
+    visitor.say({ type: "resumed", from_seq: 2, state: "interrupted" });
+    assert.equal(await resumed(2), 0, "`b` cannot be told from what was lost");
+    visitor.say({ type: "error", code: "TURN_INTERRUPTED", error: "of before", retryable: true });
+    visitor.say({ type: "resumed", from_seq: 1, state: "interrupted" });
+    visitor.say({ type: "token", token: "b", seq: 1 });
+    visitor.say({ type: "error", code: "TURN_INTERRUPTED", error: "The server was killed.", retryable: true });
+    await turn(page, 0).getByText("The server was killed.").waitFor();
+    assert.equal(await answer.innerText(), "ab");
     return visitor;
   },
 

@@ -1,6 +1,9 @@
 //! Clients that were not written in Rust: the programs of `docs/WEBSOCKET.md` and the clients in `clients/`, each run as
 //! its reader would, against the server with its documents and without a model.
 
+mod hardships;
+mod probe;
+
 use crate::{
     harness::TestApp,
     websocket_doc::{examples, examples_in},

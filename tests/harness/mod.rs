@@ -5,6 +5,7 @@
 mod app;
 mod chaos_proxy;
 mod events;
+mod frame_proxy;
 mod program;
 mod raw_socket;
 mod socket;
@@ -13,6 +14,7 @@ pub mod token;
 pub use app::{JWT_SECRET, Leftovers, PASSWORD, TestApp, TestUser};
 pub use chaos_proxy::ChaosProxy;
 pub use events::Event;
+pub use frame_proxy::{Fate, FrameProxy};
 pub use program::Program;
 pub use raw_socket::{RawSocket, first};
 pub use socket::{SocketBuilder, TestSocket, Transcript, is_terminal};

@@ -26,6 +26,24 @@ fn assert_tokens(answer: &Answer, status: u16) {
 }
 
 #[actix_web::test]
+async fn names_that_mislead_are_refused_but_what_is_asked_stays_as_it_is() {
+    let app = TestApp::start().await;
+    for name in ["Ada\u{202e}", "\u{200b}Ada", "\u{3164}"] {
+        let body = json!({"email": "ada@example.org", "password": PASSWORD, "name": name});
+        let refused = post(&app, "/api/v1/auth/register", None, &body).await;
+        refused.assert_error(422, "INVALID_FIELD");
+        assert!(refused.body["error"].as_str().unwrap().starts_with("`name` "), "{}", refused.body);
+    }
+    let user = app.user().await;
+    let question = "What does \u{202e}this\u{202c} mean\u{200b}?";
+    let mut socket = app.socket().signed_in(&user).await;
+    let turn = socket.ask(question).await;
+    assert_eq!(app.history(&user, &turn.session_id).await[0]["content"], question);
+    socket.close().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
 async fn an_account_is_made_once_and_signed_in_with() {
     let app = TestApp::start().await;
     let body = json!({"email": " Ada@Example.org", "password": PASSWORD, "name": "Ada Lovelace"});

@@ -34,7 +34,7 @@ impl TryFrom<UserRow> for User {
         Ok(Self {
             id: row.id.parse().map_err(|_| corrupt("id"))?,
             email: Email::parse(&row.email).map_err(|_| corrupt("email"))?,
-            name: DisplayName::parse(&row.name).map_err(|_| corrupt("name"))?,
+            name: DisplayName::cleaned(&row.name).map_err(|_| corrupt("name"))?,
             role: row.role.parse().map_err(|_| corrupt("role"))?,
             is_locked: row.is_locked,
             created_at: UnixMillis(row.created_at_ms),

@@ -1,0 +1,183 @@
+//! What serde says of input that it cannot read, in words for those who wrote the input.
+
+use super::{ApiError, ErrorCode};
+
+/// What an error repeats of the input, at most; in bytes.
+const MAX_SHOWN_BYTES: usize = 200;
+
+/// `what`, such as "The body", is not JSON.
+pub fn not_json(what: &str, error: &serde_json::Error) -> ApiError {
+    let (line, column) = (error.line(), error.column());
+    let message = if error.is_eof() {
+        format!("{what} is not valid JSON: it ends too early, at line {line}, column {column}.")
+    } else {
+        let text = error.to_string();
+        format!("{what} is not valid JSON at line {line}, column {column}: {}.", without_place(&text))
+    };
+    ApiError::new(ErrorCode::InvalidJson, message)
+}
+
+/// A field is missing, unknown, or not what it must be. `path` is that of `serde_path_to_error`, `reason` what serde says;
+/// a field that is missing is only named there.
+pub fn wrong_field(path: &str, reason: &str) -> ApiError {
+    let reason = without_place(reason);
+    let parent = if path == "." { None } else { Some(shown(path)) };
+    let inside = |name: &str| parent.map_or_else(|| name.to_owned(), |parent| format!("{parent}.{name}"));
+    if let Some(name) = name_behind("missing field ", reason) {
+        return ApiError::invalid_field(&inside(name), "is missing");
+    }
+    if let Some(name) = name_behind("duplicate field ", reason) {
+        return ApiError::invalid_field(&inside(name), "is there twice");
+    }
+    let sentence = match reason.rsplit_once(", expected ") {
+        Some((found, expected)) if found.starts_with("unknown field ") => {
+            format!("is not known here: use {}", shown(expected))
+        }
+        Some((_, expected)) => format!("must be {}", expectation(expected)),
+        None => fault(reason),
+    };
+    match parent {
+        Some(path) => ApiError::invalid_field(path, sentence),
+        None => ApiError::new(ErrorCode::InvalidField, format!("The whole {sentence}")),
+    }
+}
+
+/// The place is told otherwise, or means nothing to whoever wrote an object.
+fn without_place(text: &str) -> &str {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.rsplit_once(" at line ") {
+        Some((reason, place)) if place.split_once(" column ").is_some_and(|(l, c)| is_number(l) && is_number(c)) => {
+            reason
+        }
+        _ => text,
+    }
+}
+
+fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_SHOWN_BYTES)]
+}
+
+fn name_behind<'a>(words: &str, reason: &'a str) -> Option<&'a str> {
+    reason.strip_prefix(words)?.strip_prefix('`')?.strip_suffix('`')
+}
+
+/// What serde expects, in the terms of JSON.
+fn expectation(expected: &str) -> String {
+    match expected {
+        "string" | "string or map" => "a string".to_owned(),
+        "a formatted UUID string" => "a UUID".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a map" => "an object".to_owned(),
+        "a sequence" => "an array".to_owned(),
+        "u8" => whole_number_up_to(u8::MAX.into()),
+        "u16" => whole_number_up_to(u16::MAX.into()),
+        "u32" => whole_number_up_to(u32::MAX.into()),
+        "u64" | "usize" => "a whole number, 0 or more".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        other if other.starts_with("struct ") => "an object".to_owned(),
+        other => shown(other).to_owned(),
+    }
+}
+
+fn whole_number_up_to(max: u64) -> String {
+    format!("a whole number from 0 to {max}")
+}
+
+/// What a parser says of a text; it may repeat the text.
+fn fault(reason: &str) -> String {
+    match reason {
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            "must be a whole number".to_owned()
+        }
+        "number too large to fit in target type" => "is too large".to_owned(),
+        "number too small to fit in target type" => "is too small".to_owned(),
+        "provided string was not `true` or `false`" => "must be true or false".to_owned(),
+        _ if reason.starts_with("UUID parsing failed") => "must be a UUID".to_owned(),
+        _ => format!("is wrong: {}", shown(reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read by serde")]
+    struct Order {
+        name: String,
+        count: Option<u8>,
+        id: Option<uuid::Uuid>,
+        tags: Option<Vec<String>>,
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only read by serde")]
+    struct Inner {
+        is_on: bool,
+        level: Option<Level>,
+        any: Option<serde_json::Map<String, serde_json::Value>>,
+        last: Option<i64>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Level {
+        Low,
+        High,
+    }
+
+    fn message(json: &str) -> String {
+        let mut json = serde_json::Deserializer::from_str(json);
+        let error = serde_path_to_error::deserialize::<_, Order>(&mut json).unwrap_err();
+        wrong_field(&error.path().to_string(), &error.inner().to_string()).message.into_owned()
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_with_what_it_must_be() {
+        for (json, wanted) in [
+            ("{}", "`name` is missing"),
+            (r#"{"name":5}"#, "`name` must be a string"),
+            (r#"{"name":null}"#, "`name` must be a string"),
+            (r#"{"name":"x","count":-1}"#, "`count` must be a whole number from 0 to 255"),
+            (r#"{"name":"x","count":1.5}"#, "`count` must be a whole number from 0 to 255"),
+            (r#"{"name":"x","id":7}"#, "`id` must be a UUID"),
+            (r#"{"name":"x","id":"at line 7"}"#, "`id` must be a UUID"),
+            (r#"{"name":"x","tags":"y"}"#, "`tags` must be an array"),
+            (r#"{"name":"x","tags":["y",5]}"#, "`tags[1]` must be a string"),
+            (r#"{"name":"x","inner":5}"#, "`inner` must be an object"),
+            (r#"{"name":"x","inner":{}}"#, "`inner.is_on` is missing"),
+            (r#"{"name":"x","inner":{"is_on":"yes"}}"#, "`inner.is_on` must be true or false"),
+            (r#"{"name":"x","inner":{"is_on":true,"level":"mid"}}"#, "`inner.level` must be `low` or `high`"),
+            (r#"{"name":"x","inner":{"is_on":true,"any":[]}}"#, "`inner.any` must be an object"),
+            (r#"{"name":"x","inner":{"is_on":true,"last":"1"}}"#, "`inner.last` must be a whole number"),
+            (r#"{"name":"x","name":"y"}"#, "`name` is there twice"),
+            (r#"{"name":"x","nam":1}"#, "`nam` is not known here: use one of `name`, `count`, `id`, `tags`, `inner`"),
+        ] {
+            assert_eq!(message(json), wanted, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_not_repeated() {
+        let secret = "s3cret, expected nothing".repeat(20);
+        let message = message(&format!(r#"{{"name":"x","count":"{secret}"}}"#));
+        assert_eq!(message, "`count` must be a whole number from 0 to 255");
+        let long = "x".repeat(5_000);
+        assert!(wrong_field(&long, &long).message.len() < 500);
+    }
+
+    #[test]
+    fn what_is_not_json_is_said_with_its_place() {
+        let message = |text: &str| {
+            let error = serde_json::from_str::<serde_json::Value>(text).unwrap_err();
+            not_json("The body", &error).message.into_owned()
+        };
+        assert_eq!(message("{"), "The body is not valid JSON: it ends too early, at line 1, column 1.");
+        assert_eq!(message("{\n\"a\" 5}"), "The body is not valid JSON at line 2, column 5: expected `:`.");
+        assert_eq!(message("{} x"), "The body is not valid JSON at line 1, column 4: trailing characters.");
+    }
+}

@@ -1,0 +1,149 @@
+//! What every published client has to bear: a server that goes away, or is killed, and a network that loses or falls silent.
+
+use super::probe::{Language, Life, Probe};
+use crate::{
+    harness::{Fate, FrameProxy, TestApp},
+    program::{NO_SEED, Program, SCRIPTED},
+};
+use serde_json::{Value, json};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// How much too early a timer may ring.
+const TIMER_SLACK: Duration = Duration::from_millis(5);
+const ALL: [Language; 3] = [Language::JavaScript, Language::Python, Language::Rust];
+
+/// The text of the last answer in the only conversation of its owner.
+fn last_answer(messages: &[Value]) -> &str {
+    let answer = messages.last().unwrap();
+    assert_eq!(answer["role"], "assistant");
+    answer["content"].as_str().unwrap()
+}
+
+#[actix_web::test]
+async fn they_tell_of_notices_and_come_back_when_the_server_says() {
+    let app = TestApp::start().await;
+    let operator = app.operator().await;
+    for language in ALL {
+        let told: Arc<Mutex<Option<(Instant, Duration)>>> = Arc::default();
+        let note = Arc::clone(&told);
+        let proxy = FrameProxy::start(&app.url, move |frame| {
+            if frame["type"] == "going_away" {
+                let wait = Duration::from_millis(frame["reconnect_after_ms"].as_u64().unwrap());
+                *note.lock().unwrap() = Some((Instant::now(), wait));
+            }
+            Fate::Passes
+        })
+        .await;
+        let user = app.user().await;
+        let mut probe = Probe::start(language, &proxy.url, &user.access_token, Life::LONG);
+        probe.ask(3, 0);
+        assert_eq!(probe.end().await.1, Value::Null, "{language:?}");
+
+        let notice = json!({"message": "Tea\nat five.", "level": "warning"});
+        let (status, sent) = app.post("/api/v1/notices", Some(&operator), &notice).await;
+        assert_eq!((status, &sent["sessions"]), (200, &json!(1)), "{language:?}");
+        assert_eq!(probe.next().await, json!({"notice": notice}), "{language:?}");
+
+        let (status, _) = app.post("/api/v1/drain", Some(&operator), &json!({"then": "stay"})).await;
+        assert_eq!(status, 202);
+        app.stats_when(&operator, |stats| stats["sessions"] == 0).await;
+        assert_eq!(app.delete("/api/v1/drain", Some(&operator)).await.0, 200);
+        probe.ask(3, 0);
+        assert_eq!(probe.end().await.1, Value::Null, "{language:?}");
+        let (told_at, wait) = told.lock().unwrap().expect("it was told to go");
+        let [_, back_at] = proxy.opened()[..] else { panic!("{language:?}: {:?}", proxy.opened()) };
+        let waited = back_at - told_at;
+        assert!(waited + TIMER_SLACK >= wait, "{language:?} came back after {waited:?}, not {wait:?}");
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn they_leave_a_dead_network_and_go_on_where_they_were() {
+    let app = TestApp::start().await;
+    for language in ALL {
+        let proxy = FrameProxy::start(&app.url, {
+            let mut was_silent = false;
+            move |frame| {
+                if was_silent || frame["type"] != "token" || frame["seq"].as_u64() < Some(3) {
+                    return Fate::Passes;
+                }
+                was_silent = true;
+                Fate::IsTheLast
+            }
+        })
+        .await;
+        let user = app.user().await;
+        let life = Life { ping_after_ms: 150, pong_within_ms: 150 };
+        let mut probe = Probe::start(language, &proxy.url, &user.access_token, life);
+        probe.ask(30, 10);
+        let mut resumed_at = Value::Null;
+        let end = loop {
+            let mut news = probe.next().await;
+            if news["frame"]["type"] == "resumed" {
+                resumed_at = news["frame"]["from_seq"].take();
+            }
+            if let Some(end) = news.get_mut("end") {
+                break end.take();
+            }
+        };
+        assert_eq!((&end["code"], &resumed_at), (&Value::Null, &json!(3)), "{language:?}");
+        assert_eq!(proxy.opened().len(), 2, "{language:?}");
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn they_notice_by_a_heartbeat_that_tokens_were_lost() {
+    let app = TestApp::with(|config| config.session.heartbeat_interval_s = 1).await;
+    for language in ALL {
+        let proxy = FrameProxy::start(&app.url, {
+            // Until it is asked for, all behind the beginning is lost: nothing but a heartbeat can tell.
+            let mut was_asked = false;
+            move |frame| {
+                was_asked |= frame["type"] == "resumed";
+                let is_lost = !was_asked && frame["type"] == "token" && frame["seq"].as_u64() > Some(9);
+                if is_lost { Fate::IsLost } else { Fate::Passes }
+            }
+        })
+        .await;
+        let user = app.user().await;
+        let mut probe = Probe::start(language, &proxy.url, &user.access_token, Life::LONG);
+        probe.ask(60, 50);
+        assert_eq!(probe.end().await.1, Value::Null, "{language:?}");
+        assert_eq!(proxy.opened().len(), 1, "{language:?}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn they_drop_what_a_killed_server_has_lost() {
+    // Tokens that share frames: the server seldom loses whole ones.
+    let settings = [SCRIPTED, NO_SEED, ("SWITCHBOARD__SESSION__COALESCE_MS", "100")];
+    let folder = TempDir::new().unwrap();
+    let mut program = Program::serve(folder.path(), &settings).await;
+    for language in ALL {
+        let user = program.sign_in("register", &format!("{language:?}@example.org")).await;
+        let proxy = FrameProxy::start(&program.url, |_| Fate::Passes).await;
+        let mut probe = Probe::start(language, &proxy.url, &user.access_token, Life::LONG);
+        probe.ask(100_000, 5);
+        let mut longest = 0;
+        while longest < 1_000 {
+            longest = probe.next().await["text"].as_str().unwrap().len();
+        }
+        proxy.lead_to(None);
+        program.child.kill().await.unwrap();
+        program = Program::serve(folder.path(), &settings).await;
+        proxy.lead_to(Some(&program.url));
+        let (text, code) = probe.end().await;
+        assert_eq!(code, "TURN_INTERRUPTED", "{language:?}");
+        let (_, conversations) = program.get("/api/v1/conversations", &user).await;
+        let session_id = conversations["conversations"][0]["session_id"].as_str().unwrap();
+        let (_, history) = program.get(&format!("/api/v1/conversations/{session_id}/messages"), &user).await;
+        assert_eq!(text, last_answer(history["messages"].as_array().unwrap()), "{language:?}");
+    }
+}
