@@ -165,9 +165,9 @@ export class SwitchboardClient {
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url, [this.#dialect, `bearer.${this.#account.access_token}`]);
     this.#socket = socket;
+    this.#watchLife();   // an upgrade may stay without an answer, too
     // Frames are handled one after the other, although checking a SHA-256 takes a moment.
     let queue = Promise.resolve();
-    socket.onopen = () => this.#watchLife();
     socket.onmessage = ({ data }) => {
       this.#watchLife();
       queue = queue.then(() => this.#receive(JSON.parse(data))).catch((error) => this.#endAll(error));
