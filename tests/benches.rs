@@ -39,7 +39,7 @@ fn the_argon2_loop_has_the_servers_parameters() {
         };
         text.lines().filter(is_parameter).map(str::to_owned).collect()
     };
-    let ours = parameters("src/auth/password.rs");
+    let ours = parameters("src/auth/argon2id.rs");
     assert_eq!(ours.len(), 3, "{ours:?}");
     assert_eq!(ours, parameters("benches/peers/src/bin/argon2_loop.rs"));
 }

@@ -155,13 +155,13 @@ async fn a_heartbeat_that_comes_back_says_what_has_arrived() {
     let mut socket = app.socket().signed_in(&user).await;
     let first = socket.start(json!({"type": "message", "message": "Hi"})).await;
     // Reading answers the ping, too.
-    let frames = socket.read_tokens(first, 100).await;
+    let frames = socket.read_tokens(first, 75).await;
     let is_acknowledged = |page: &Value| page["connections"][0]["turns"][0]["acknowledged_seq"] != -1;
     let page = app.get_when("/api/v1/connections", &operator, is_acknowledged).await;
     let (entry, turn) = (&page["connections"][0], &page["connections"][0]["turns"][0]);
     let (acknowledged, written) = (turn["acknowledged_seq"].as_i64().unwrap(), turn["written_seq"].as_i64().unwrap());
     // One second's tokens, and not those that were sent behind the ping.
-    assert!((0..=written).contains(&acknowledged) && (10..=90).contains(&acknowledged), "{turn}");
+    assert!((10..written).contains(&acknowledged), "{turn}");
     assert!((0.001..20_000.0).contains(&entry["ping_ms"].as_f64().unwrap()), "{entry}");
     drop((socket, frames));
     let turn_id = turn["turn_id"].as_str().unwrap();

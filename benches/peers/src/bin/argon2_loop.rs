@@ -1,4 +1,4 @@
-//! What argon2 alone allows: passwords checked in a loop, with Switchboard's parameters (`src/auth/password.rs`), on as many
+//! What argon2 alone allows: passwords checked in a loop, with Switchboard's parameters (`src/auth/argon2id.rs`), on as many
 //! threads. Prints one line of JSON.
 
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
