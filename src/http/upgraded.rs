@@ -7,7 +7,7 @@
 use crate::limits::{DISCONNECT_TIMEOUT, SOCKET_READ_BYTES};
 use actix_codec::Framed;
 use actix_http::{
-    BoxedPayloadStream, Request, Response, StatusCode,
+    BoxedPayloadStream, ConnectionType, Request, Response, StatusCode,
     body::{BoxBody, MessageBody},
     error::PayloadError,
     h1::{Codec, Message},
@@ -116,7 +116,11 @@ where
         Err(error) => Response::from(error),
     };
     let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    if !is_upgraded {
+        // A proxy would keep the connection for the next request.
+        head.head_mut().set_connection_type(ConnectionType::Close);
+    }
     // Behind the answers to earlier requests, if any wait there.
     let mut unsent = parts.write_buf;
     parts.codec.encode(Message::Item((head, body.size())), &mut unsent)?;

@@ -44,7 +44,9 @@ async fn who_asks_for_an_upgrade_where_there_is_none_gets_the_whole_answer() {
         let answer = rest(&mut stream).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
-        assert!(head.to_lowercase().contains(&format!("content-length: {}", body.len())), "{head}");
+        let head = head.to_lowercase();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        assert!(head.contains("connection: close") && !head.contains("connection: upgrade"), "{head}");
         assert!(body.ends_with(end), "{body}");
     }
     app.finish().await;
