@@ -6,7 +6,7 @@ use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
     limits::MAX_ACCESS_TOKEN_LIFE_S,
     protocol::{ApiError, ErrorCode},
-    store::{RefreshFamily, Revocation, Revoked, Rotation, StoreError, UserStore},
+    store::{RefreshFamily, Revocation, Rotation, StoreError, UserStore},
 };
 use secrecy::SecretString;
 use std::{sync::Arc, time::Duration};
@@ -159,7 +159,7 @@ impl Accounts {
     /// # Errors
     /// `NOT_FOUND`.
     pub async fn set_role(&self, email: Email, role: Role) -> Result<(), ApiError> {
-        self.store.set_role(email, role, UnixMillis::now()).await.map_err(no_such_user)?;
+        self.store.set_role(email, role).await.map_err(no_such_user)?;
         log::info!(role:%; "a role was set");
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Accounts {
     pub async fn set_password(&self, email: Email, password: SecretString) -> Result<(), ApiError> {
         let user = self.user_of(email.clone()).await?;
         let hash = self.passwords.hash_new(password, email.clone(), user.name).await?;
-        self.store.set_password(email, hash, UnixMillis::now()).await.map_err(no_such_user)?;
+        self.store.set_password(email, hash).await.map_err(no_such_user)?;
         log::info!(user_id:% = user.id; "a password was set");
         Ok(())
     }
@@ -182,12 +182,11 @@ impl Accounts {
     /// # Errors
     /// `NOT_FOUND`.
     pub async fn revoke_tokens(&self, user_id: UserId) -> Result<(), ApiError> {
-        let at = UnixMillis::now();
-        self.store.revoke_tokens(user_id, at).await?;
-        self.tokens.revocations().add(Revocation { whose: Revoked::User(user_id), at });
+        let revocation = self.store.revoke_tokens(user_id).await?;
+        self.tokens.revocations().add(revocation);
         log::info!(user_id:%; "all tokens of a user were revoked");
         // A token issued within the same millisecond would count as older.
-        while UnixMillis::now() <= at {
+        while UnixMillis::now() <= revocation.at {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(())

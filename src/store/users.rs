@@ -90,23 +90,24 @@ pub trait UserStore: Send + Sync {
     /// At most `limit` users in the order of their registration, those after `after`.
     async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
 
-    /// A role with fewer rights also revokes the access tokens issued up to `at`, in the same transaction.
+    /// A role with fewer rights also revokes the access tokens issued until now, in the same transaction.
     ///
     /// # Errors
     /// `NotFound("user")`.
-    async fn set_role(&self, email: Email, role: Role, at: UnixMillis) -> Result<(), StoreError>;
+    async fn set_role(&self, email: Email, role: Role) -> Result<(), StoreError>;
 
     /// Also revokes the user's tokens, as [`UserStore::revoke_tokens`] does, in the same transaction.
     ///
     /// # Errors
     /// `NotFound("user")`.
-    async fn set_password(&self, email: Email, password_hash: PasswordHash, at: UnixMillis) -> Result<(), StoreError>;
+    async fn set_password(&self, email: Email, password_hash: PasswordHash) -> Result<(), StoreError>;
 
-    /// Ends all refresh families of the user and revokes the access tokens issued up to `at`, in one transaction.
+    /// Ends all refresh families of the user and revokes the access tokens issued until now, in one transaction. The moment is
+    /// that of the transaction, not of the call: what is issued while it waits its turn is revoked, too.
     ///
     /// # Errors
     /// `NotFound("user")`.
-    async fn revoke_tokens(&self, id: UserId, at: UnixMillis) -> Result<(), StoreError>;
+    async fn revoke_tokens(&self, id: UserId) -> Result<Revocation, StoreError>;
 
     /// Lets nobody sign in to an account any more, and revokes the user's tokens, as [`UserStore::revoke_tokens`] does, in one
     /// transaction.
@@ -125,8 +126,8 @@ pub trait UserStore: Send + Sync {
     async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError>;
 
     /// Keeps a new family of a sign-in that began at `now`; `false` when the user's tokens were revoked since, or
-    /// the account is locked. Removes those
-    /// that were over at `now`, and the user's longest idle ones past [`MAX_FAMILIES_PER_USER`].
+    /// the account is locked. Removes those that were over at `now`, and the user's longest idle ones past
+    /// [`MAX_FAMILIES_PER_USER`].
     async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<bool, StoreError>;
 
     /// Puts `next.current_jti` in the place of `used_jti`, when that is the current one of family `next.id` of

@@ -3,11 +3,14 @@
 
 use super::*;
 use crate::{
-    domain::{AnswerMetadata, TurnId},
-    store::{ConversationStore, UserStore, conformance::conformance},
+    domain::{AnswerMetadata, DisplayName, Email, Role, TurnId, User, UserId},
+    limits::MAX_ACCESS_TOKEN_LIFE_S,
+    store::{ConversationStore, PasswordHash, RefreshFamily, Revocation, Revoked, UserStore, conformance::conformance},
 };
-use std::os::unix::fs::PermissionsExt;
+use futures_util::FutureExt;
+use std::{os::unix::fs::PermissionsExt, pin::pin};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 const BUSY_TIMEOUT_MS: u32 = 200;
 /// What a machine that does other things may add to a wait.
@@ -236,4 +239,65 @@ async fn what_a_crash_left_before_the_journal_is_not_lost() {
     let answer = store.turn(turn.parse().unwrap()).await.unwrap().unwrap().answer.unwrap();
     assert_eq!((answer.text, answer.token_ends), (format!("Grüß{}", "x".repeat(300)), vec![3, 6, 306]));
     assert_eq!(answer.metadata, metadata);
+}
+
+async fn account(store: &SqliteStore, email: &str) -> User {
+    let user = User {
+        id: UserId::new(),
+        email: Email::parse(email).unwrap(),
+        name: DisplayName::parse("Ada").unwrap(),
+        role: Role::User,
+        is_locked: false,
+        created_at: UnixMillis(0),
+    };
+    store.add_user(user.clone(), PasswordHash::new("old".to_owned())).await.unwrap();
+    user
+}
+
+#[tokio::test]
+async fn who_signs_in_while_a_new_password_waits_for_the_database_is_signed_out_by_it() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let user = account(&store, "ada@example.org").await;
+    let mut other = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let asked_at = UnixMillis::now();
+    let mut changed = pin!(store.set_password(user.email, PasswordHash::new("new".to_owned())));
+    assert!(changed.as_mut().now_or_never().is_none(), "it waits");
+    // Who knows the old password signs in later than the change was asked for.
+    let signed_in_at = loop {
+        match UnixMillis::now() {
+            now if now > asked_at => break now,
+            _ => std::thread::yield_now(),
+        }
+    };
+    other.batch_execute("COMMIT").unwrap();
+    changed.await.unwrap();
+    let family = RefreshFamily {
+        id: Uuid::new_v4(),
+        user_id: user.id,
+        current_jti: Uuid::new_v4(),
+        expires_at: UnixMillis(i64::MAX),
+    };
+    assert!(!store.start_family(family, signed_in_at).await.unwrap());
+}
+
+#[tokio::test]
+async fn revocations_only_move_forward_and_are_forgotten_when_no_token_is_as_old() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let (ada, other) = (account(&store, "ada@example.org").await.id, account(&store, "bob@example.org").await.id);
+    let revoke =
+        async |id, at| store.write(move |conn| users::revoke_access_tokens(conn, id, UnixMillis(at))).await.unwrap();
+    let revoked = async || store.revocations(UnixMillis(0)).await.unwrap();
+    let of = |id, at| Revocation { whose: Revoked::User(id), at: UnixMillis(at) };
+    revoke(ada, 1_000).await;
+    // By a clock that was set back.
+    revoke(ada, 500).await;
+    assert_eq!(revoked().await, [of(ada, 1_000)]);
+    let life_ms = MAX_ACCESS_TOKEN_LIFE_S * 1_000;
+    revoke(other, 1_000 + life_ms).await;
+    assert_eq!(revoked().await.len(), 2);
+    revoke(other, 1_001 + life_ms).await;
+    assert_eq!(revoked().await, [of(other, 1_001 + life_ms)]);
 }

@@ -65,9 +65,12 @@ fn user_of(conn: &mut SqliteConnection, email: &Email) -> Result<User, StoreErro
 }
 
 /// Also ends the sign-ins that access tokens come from.
-fn revoke_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
+fn revoke_tokens(conn: &mut SqliteConnection, id: UserId) -> Result<Revocation, StoreError> {
+    // Read in the transaction: nothing is issued behind it.
+    let at = UnixMillis::now();
     diesel::delete(refresh_families::table.filter(refresh_families::user_id.eq(id.to_string()))).execute(conn)?;
-    revoke_access_tokens(conn, id, at)
+    revoke_access_tokens(conn, id, at)?;
+    Ok(Revocation { whose: Revoked::User(id), at })
 }
 
 fn end_family(conn: &mut SqliteConnection, id: Uuid) -> Result<Revocation, StoreError> {
@@ -87,7 +90,7 @@ fn no_token_is_as_old(now: UnixMillis) -> i64 {
     now.0.saturating_sub(MAX_ACCESS_TOKEN_LIFE_S.saturating_mul(1_000))
 }
 
-fn revoke_access_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
+pub(super) fn revoke_access_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
     diesel::delete(token_revocations::table.filter(token_revocations::revoked_at_ms.lt(no_token_is_as_old(at))))
         .execute(conn)?;
     let known = token_revocations::table
@@ -157,41 +160,38 @@ impl UserStore for SqliteStore {
         .await
     }
 
-    async fn set_role(&self, email: Email, role: Role, at: UnixMillis) -> Result<(), StoreError> {
+    async fn set_role(&self, email: Email, role: Role) -> Result<(), StoreError> {
         self.write(move |conn| {
             let known = user_of(conn, &email)?;
             diesel::update(users::table.find(known.id.to_string())).set(users::role.eq(role.as_str())).execute(conn)?;
-            if role < known.role { revoke_access_tokens(conn, known.id, at) } else { Ok(()) }
+            if role < known.role { revoke_access_tokens(conn, known.id, UnixMillis::now()) } else { Ok(()) }
         })
         .await
     }
 
-    async fn set_password(&self, email: Email, password_hash: PasswordHash, at: UnixMillis) -> Result<(), StoreError> {
+    async fn set_password(&self, email: Email, password_hash: PasswordHash) -> Result<(), StoreError> {
         self.write(move |conn| {
             let id = user_of(conn, &email)?.id;
             diesel::update(users::table.find(id.to_string()))
                 .set(users::password_hash.eq(password_hash.as_str()))
                 .execute(conn)?;
-            revoke_tokens(conn, id, at)
+            revoke_tokens(conn, id).map(drop)
         })
         .await
     }
 
-    async fn revoke_tokens(&self, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
+    async fn revoke_tokens(&self, id: UserId) -> Result<Revocation, StoreError> {
         self.write(move |conn| {
             user_with(conn, id)?;
-            revoke_tokens(conn, id, at)
+            revoke_tokens(conn, id)
         })
         .await
     }
 
     async fn lock_user(&self, id: UserId) -> Result<Revocation, StoreError> {
         self.write(move |conn| {
-            // Read in the transaction: nothing is issued behind it.
-            let at = UnixMillis::now();
             set_locked(conn, id, true)?;
-            revoke_tokens(conn, id, at)?;
-            Ok(Revocation { whose: Revoked::User(id), at })
+            revoke_tokens(conn, id)
         })
         .await
     }
