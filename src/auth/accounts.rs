@@ -3,7 +3,7 @@
 
 use super::{Identity, IssuedToken, Passwords, RefreshGrant, Tokens, token};
 use crate::{
-    domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
+    domain::{DisplayName, Email, Role, UnixMillis, User, UserId, is_misleading},
     limits::MAX_ACCESS_TOKEN_LIFE_S,
     protocol::{ApiError, ErrorCode},
     store::{RefreshFamily, Revocation, Rotation, StoreError, UserStore},
@@ -53,7 +53,7 @@ impl Accounts {
     /// Makes an account. Without a name it is called by the local part of its address.
     ///
     /// # Errors
-    /// `EMAIL_TAKEN`, `WEAK_PASSWORD`, `OVERLOADED`.
+    /// `INVALID_FIELD` when the address looks like another one, `EMAIL_TAKEN`, `WEAK_PASSWORD`, `OVERLOADED`.
     pub async fn add_user(
         &self,
         email: Email,
@@ -61,6 +61,11 @@ impl Accounts {
         name: Option<DisplayName>,
         role: Role,
     ) -> Result<User, ApiError> {
+        // Not for the domain to say of every address: accounts that were made before still sign in.
+        if email.as_str().chars().any(is_misleading) {
+            let reason = "must not hold characters that are invisible or change the direction of text";
+            return Err(ApiError::invalid_field("email", reason));
+        }
         let name = name.map_or_else(|| name_of(&email), Ok)?;
         // The store would notice too, but only after the price of a hash.
         match self.store.credentials(email.clone()).await {

@@ -65,6 +65,17 @@ async fn an_address_has_one_account_even_when_two_ask_at_once() {
 }
 
 #[tokio::test]
+async fn an_address_that_looks_like_another_makes_no_account() {
+    let (accounts, _folder) = service();
+    for text in ["ad\u{200b}a@example.org", "\u{202e}ada@example.org", "ada@example.org\u{2060}"] {
+        let email = Email::parse(text).unwrap();
+        let refused = accounts.register(email, PASSWORD.into(), None).await;
+        assert_eq!(code(refused), ErrorCode::InvalidField, "{text:?}");
+    }
+    assert!(accounts.users(None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_weak_password_makes_no_account() {
     let (accounts, _folder) = service();
     assert_eq!(code(accounts.register(ada(), "password1".into(), None).await), ErrorCode::WeakPassword);
