@@ -2,11 +2,12 @@
 //! RFC 6455 forbids becomes a close code. It knows nothing of chat; the conformance test runs it with an echo.
 
 use super::fragments::{Fragments, Whole};
-use crate::protocol::CloseReason;
+use crate::protocol::{ApiError, CloseReason};
 use actix::Actor;
 use actix_http::ws::Codec;
 use actix_web::{
     HttpRequest, HttpResponse,
+    http::header::TRANSFER_ENCODING,
     web::{Bytes, Payload},
 };
 use actix_web_actors::ws;
@@ -66,6 +67,12 @@ where
     A: SocketHandler + actix::StreamHandler<Received>,
     O: Stream<Item = Result<Bytes, actix_web::Error>> + 'static,
 {
+    // actix-http would take the body for the connection, and both sides' frames would go as chunks of it.
+    if request.headers().contains_key(TRANSFER_ENCODING) {
+        return Err(
+            ApiError::invalid_field("Transfer-Encoding", "must be absent: a WebSocket handshake has no body").into()
+        );
+    }
     let (frames, max_bytes) = (actor.fragments().guard(payload), actor.fragments().max_bytes());
     let mut response = ws::handshake_with_protocols(request, protocols)?;
     let sent = SocketContext::with_codec(actor, frames, Codec::new().max_size(max_bytes));

@@ -64,6 +64,19 @@ async fn a_refused_upgrade_says_why() {
 }
 
 #[actix_web::test]
+async fn a_handshake_with_a_body_is_none() {
+    let app = TestApp::start().await;
+    for path in ["/ws/chat", "/ws/ops"] {
+        let mut stream = connect(&app).await;
+        let request = format!("GET {path} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{UPGRADE}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 422 ") && answer.contains("Transfer-Encoding"), "{answer}");
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
 async fn an_upgrade_comes_behind_earlier_requests_and_before_a_frame_in_the_same_packet() {
     let app = TestApp::start().await;
     let mut stream = connect(&app).await;
