@@ -188,6 +188,7 @@ impl Application {
                 .wrap(http::cors(origins.clone()))
                 .wrap(http::error_bodies())
                 .wrap(http::security_headers())
+                .wrap(from_fn(http::hold_bodies))
                 .app_data(tokens.clone())
                 .app_data(accounts.clone())
                 .app_data(tickets.clone())

@@ -27,6 +27,7 @@ mod query;
 mod server;
 mod settings;
 mod turns;
+mod unread_body;
 mod upgraded;
 mod users;
 mod ws;
@@ -42,6 +43,7 @@ pub use metrics::ScrapeRules;
 pub use page::PageQuery;
 pub use query::Query;
 pub use server::{ServerLimits, listen, server};
+pub use unread_body::hold_bodies;
 
 use actix_web::web;
 

@@ -48,13 +48,34 @@ async fn a_head_that_does_not_end_is_not_waited_for() {
 #[actix_web::test]
 async fn a_body_that_does_not_end_is_not_waited_for() {
     let app = TestApp::with(|config| config.server.request_body_timeout_ms = 300).await;
+    for body in ["Content-Length: 1000\r\n\r\n{\"email\":", "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"ema"] {
+        let mut stream = connect(&app).await;
+        let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("REQUEST_TIMEOUT"), "{answer}");
+    }
+    assert_eq!(hits(&app, "request_body_time").await, 2);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_body_that_nobody_reads_ends_its_connection_unless_it_is_whole() {
+    let app = TestApp::start().await;
+    let head = "POST /api/v1/nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for body in ["", "5\r\nhe"] {
+        let mut stream = connect(&app).await;
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("connection: close"), "{answer}");
+    }
+    // One that is read to its end leaves the connection to the next request.
     let mut stream = connect(&app).await;
-    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
-                Content-Length: 1000\r\n\r\n{\"email\":";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let answer = rest(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("REQUEST_TIMEOUT"), "{answer}");
-    assert_eq!(hits(&app, "request_body_time").await, 1);
+    let whole = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    let last = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(format!("{whole}{whole}{last}").as_bytes()).await.unwrap();
+    let answers = rest(&mut stream).await;
+    assert!(answers.matches("HTTP/1.1 422 ").count() == 2 && answers.contains("HTTP/1.1 200 "), "{answers}");
     app.finish().await;
 }
 
