@@ -61,7 +61,9 @@ async fn a_view_is_a_window_of_the_table() {
     socket.send(view(1, 0, 200, &json!({}))).await;
     let all = next_of(&mut socket, "connections").await;
     assert_eq!((&all["id"], &all["total"], &all["offset"]), (&json!(1), &json!(31), &json!(0)));
-    assert_eq!((all["connections"][0]["user_agent"].as_str(), ids(&all).len()), (Some(agent.as_str()), 31));
+    // Not always the first: others may have opened in the same millisecond.
+    let is_there = all["connections"].as_array().unwrap().iter().any(|row| row["user_agent"] == agent);
+    assert!(is_there && ids(&all).len() == 31, "{all}");
     socket.send(view(2, 10, 5, &json!({}))).await;
     let window = next_of(&mut socket, "connections").await;
     assert_eq!((&window["id"], &window["total"], &window["offset"]), (&json!(2), &json!(31), &json!(10)));
