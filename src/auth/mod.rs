@@ -27,7 +27,8 @@ pub struct Identity {
     pub email: Email,
     pub name: DisplayName,
     pub role: Role,
-    /// The sign-in that it came from, which is also that of the refresh token beside it; absent in tokens of before 2026-11-25.
+    /// The sign-in that it came from, which is also that of the refresh token beside it; absent in tokens that an
+    /// earlier version issued.
     pub family_id: Option<Uuid>,
     /// Unix time in milliseconds at which the proof was given.
     pub issued_at_ms: i64,
