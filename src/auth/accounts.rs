@@ -129,15 +129,14 @@ impl Accounts {
     }
 
     /// Signs out: the refresh token and all that came from the same sign-in, access tokens too, are good no more. Doing it
-    /// twice does no harm. Returns what connections have to hear.
+    /// twice does no harm. Returns what connections have to hear, which is nothing the second time.
     ///
     /// # Errors
     /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
-    pub async fn logout(&self, refresh_token: &str) -> Result<Revocation, ApiError> {
+    pub async fn logout(&self, refresh_token: &str) -> Result<Option<Revocation>, ApiError> {
         let grant = self.tokens.verify_refresh(refresh_token, UnixMillis::now())?;
         let revocation = self.store.end_family(grant.family_id).await?;
-        self.tokens.revocations().add(revocation);
-        Ok(revocation)
+        Ok(self.tokens.revocations().add(revocation).then_some(revocation))
     }
 
     /// The account as it is now, which may be other than the token says.

@@ -135,6 +135,6 @@ pub trait UserStore: Send + Sync {
     async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily) -> Result<Rotation, StoreError>;
 
     /// Ends a family, whether or not it is there, and revokes the access tokens that came with its refresh tokens, in one
-    /// transaction.
+    /// transaction. One that has ended before keeps the moment at which it did.
     async fn end_family(&self, id: Uuid) -> Result<Revocation, StoreError>;
 }

@@ -73,16 +73,25 @@ fn revoke_tokens(conn: &mut SqliteConnection, id: UserId) -> Result<Revocation, 
     Ok(Revocation { whose: Revoked::User(id), at })
 }
 
+/// One that has ended keeps its moment, since nothing was issued behind it: to end it again is no news.
 fn end_family(conn: &mut SqliteConnection, id: Uuid) -> Result<Revocation, StoreError> {
     // Read in the transaction: what was issued with a refresh token of the family is older.
-    let at = UnixMillis::now();
+    let now = UnixMillis::now();
+    diesel::delete(family_revocations::table.filter(family_revocations::revoked_at_ms.lt(no_token_is_as_old(now))))
+        .execute(conn)?;
+    let known = family_revocations::table
+        .find(id.to_string())
+        .select(family_revocations::revoked_at_ms)
+        .first::<i64>(conn)
+        .optional()?;
+    if let Some(at) = known {
+        return Ok(Revocation { whose: Revoked::Family(id), at: UnixMillis(at) });
+    }
     diesel::delete(refresh_families::table.find(id.to_string())).execute(conn)?;
-    diesel::delete(family_revocations::table.filter(family_revocations::revoked_at_ms.lt(no_token_is_as_old(at))))
+    diesel::insert_into(family_revocations::table)
+        .values((family_revocations::family_id.eq(id.to_string()), family_revocations::revoked_at_ms.eq(now.0)))
         .execute(conn)?;
-    diesel::replace_into(family_revocations::table)
-        .values((family_revocations::family_id.eq(id.to_string()), family_revocations::revoked_at_ms.eq(at.0)))
-        .execute(conn)?;
-    Ok(Revocation { whose: Revoked::Family(id), at })
+    Ok(Revocation { whose: Revoked::Family(id), at: now })
 }
 
 /// In milliseconds: of what was revoked before, every token has ended.
