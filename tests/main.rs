@@ -24,4 +24,5 @@ mod reliability;
 mod session;
 mod survival;
 mod tidy;
+mod upgrade;
 mod websocket_doc;

@@ -1,4 +1,4 @@
-//! Access tokens as this server could have made them, and as somebody else would forge them.
+//! Tokens as this server issues them, and as an attacker would forge them.
 
 use super::{JWT_SECRET, TestUser};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -32,6 +32,17 @@ pub fn unsigned_token(user: &TestUser) -> String {
     let claims = sound.split('.').nth(1).unwrap();
     // {"typ":"JWT","alg":"none"}
     format!("eyJ0eXAiOiJKV1QiLCJhbGciOiJub25lIn0.{claims}.")
+}
+
+/// A refresh token with these `sub`, `family` and `jti`, as a server with this secret issues it; good for an hour.
+pub fn refresh_token(identity: &Value, secret: &str) -> String {
+    let now = unix_now();
+    let mut claims =
+        json!({"iss": "switchboard", "aud": "switchboard", "iat": now, "exp": now + 3600, "type": "refresh"});
+    for name in ["sub", "family", "jti"] {
+        claims[name] = identity[name].clone();
+    }
+    sign(&claims, Algorithm::HS256, secret)
 }
 
 fn claims(user: &TestUser, seconds: i64, change: impl FnOnce(&mut Value)) -> Value {
