@@ -1,8 +1,9 @@
-# `make run` serves a chat at http://localhost:8000/; `make test` runs every test. `make check` is what CI runs.
+# `make run` serves a chat at http://localhost:8000/; `make test` runs every test. `make check` is what CI runs;
+# `make test-long` repeats the tests of failures many times.
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test tools fmt clippy audit check bench bench-quick bench-smoke
+.PHONY: help run run-llm test test-long tools fmt clippy audit check bench bench-quick bench-smoke
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +20,9 @@ tools: ## Install what the tests need beside Rust: Chromium, Prometheus, Python 
 
 test: tools ## Run every test
 	$(CARGO) test --locked
+
+test-long: tools ## Run every test with long chaos runs, many kills and many random cases: about an hour
+	SWITCHBOARD_CHAOS_ROUNDS=40 SWITCHBOARD_SURVIVAL_ROUNDS=100 PROPTEST_CASES=20000 $(CARGO) test --locked
 
 fmt: ## Format the code
 	$(CARGO) fmt

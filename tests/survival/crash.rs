@@ -11,6 +11,7 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// Kills of the server, unless `SWITCHBOARD_SURVIVAL_ROUNDS` asks for more.
 const ROUNDS: u32 = 10;
 /// Turns that run when the server is killed.
 const TURNS: usize = 6;
@@ -88,7 +89,8 @@ async fn nothing_that_was_promised_is_lost_by_kill_9() {
     let folder = TempDir::new().unwrap();
     let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
     let user = program.sign_in("register", "ada@example.org").await;
-    for round in 0..ROUNDS {
+    let rounds = std::env::var("SWITCHBOARD_SURVIVAL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    for round in 0..rounds {
         let mut turns: HashMap<String, Seen> = HashMap::new();
         let mut socket = program.socket().subprotocols("chat.v2").signed_in(&user).await;
         let interval_ms = [1, 3, 10, 30][dice.below(4) as usize];
