@@ -111,7 +111,7 @@ pub struct LimitsConfig {
     pub violations_per_minute: u32,
     /// How deep JSON may be nested.
     pub json_depth: usize,
-    /// Networks that are held to no limit of addresses, nor to `connections_per_user`.
+    /// Networks to which no limit per address or per user applies, nor `workflow.max_running_turns_per_user`.
     pub exempt_addresses: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! `POST /api/v1/chat`: a turn without a WebSocket, whole or as server-sent events.
 
-use super::{Body, ErrorBody};
+use super::{Body, ErrorBody, client_address};
 use crate::{
     auth::{Identity, Tokens},
     domain::{ConversationId, TurnId},
@@ -17,7 +17,7 @@ use actix_web::{
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 /// Proxies drop what is silent for a minute or so.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -64,7 +64,8 @@ async fn chat(
         None => {
             super::json::check_content_type(&request)?;
             let message: MessageFrame = super::json::parse(&body)?;
-            (start(&workflow, &rules, &identity, message).await?, Cursor::default())
+            let turn = start(&workflow, &rules, &identity, client_address(&request), message).await?;
+            (turn, Cursor::default())
         }
     };
     // A token that was never sent is none to go on behind.
@@ -94,6 +95,7 @@ async fn start(
     workflow: &Addr<Workflow>,
     rules: &QuestionRules,
     identity: &Identity,
+    address: IpAddr,
     message: MessageFrame,
 ) -> Result<Arc<TurnLog>, ApiError> {
     let question = rules.parse(message)?;
@@ -102,7 +104,8 @@ async fn start(
         conversation_id: question.conversation_id.unwrap_or_else(ConversationId::new),
         user_id: identity.user_id,
     });
-    match received(workflow.send(StartTurn { turn: Arc::clone(&turn), question, by: None }).await)? {
+    let start = StartTurn { turn: Arc::clone(&turn), question, by: None, address };
+    match received(workflow.send(start).await)? {
         StartedTurn::New => Ok(turn),
         StartedTurn::Duplicate(first) => Ok(first),
     }

@@ -219,7 +219,8 @@ impl Limiter {
         })
     }
 
-    fn is_exempt(&self, address: IpAddr) -> bool {
+    /// Whether no limit of an address or of a user applies to clients at this address.
+    pub fn is_exempt(&self, address: IpAddr) -> bool {
         self.exempt.iter().any(|network| network.contains(&address))
     }
 }

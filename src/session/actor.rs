@@ -249,7 +249,7 @@ impl ChatSession {
     fn start_turn(&self, NewTurn { turn, question }: NewTurn, ctx: &mut Context) {
         let turn_id = turn.subject.turn_id;
         let by = Some(self.vitals.session_id);
-        let answer = self.context.workflow.send(StartTurn { turn, question, by });
+        let answer = self.context.workflow.send(StartTurn { turn, question, by, address: self.address });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
             session.decide(ctx, |state, _, now, effects| state.on_started(turn_id, outcome, now, effects));

@@ -14,7 +14,7 @@ use crate::{
     turn::{Tokens, TurnEnd, TurnLog, TurnSubject},
 };
 use actix::{Actor, Addr, Context, Handler, ResponseFuture};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// What turns work with.
 pub struct Engine {
@@ -54,6 +54,8 @@ pub struct StartTurn {
     pub question: Question,
     /// The session that starts it.
     pub by: Option<SessionId>,
+    /// The client's: exempt addresses are not held to the limit on turns of one user.
+    pub address: IpAddr,
 }
 
 /// What became of a [`StartTurn`].
@@ -87,12 +89,12 @@ pub struct CancelTurn {
 impl Handler<StartTurn> for Workflow {
     type Result = ResponseFuture<Result<StartedTurn, ApiError>>;
 
-    fn handle(&mut self, StartTurn { turn, question, by }: StartTurn, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, StartTurn { turn, question, by, address }: StartTurn, _: &mut Self::Context) -> Self::Result {
         let engine = Arc::clone(&self.engine);
         let TurnSubject { turn_id, conversation_id, .. } = turn.subject;
         let fields = vec![("turn_id", turn_id.to_string()), ("session_id", conversation_id.to_string())];
         Box::pin(logging::with_fields(fields.clone(), async move {
-            match TurnRun::begin(Arc::clone(&engine), Arc::clone(&turn), question).await? {
+            match TurnRun::begin(Arc::clone(&engine), Arc::clone(&turn), question, address).await? {
                 Ok(run) => {
                     log::info!("a turn began");
                     engine.registry.do_send(TurnStarted { turn, by });

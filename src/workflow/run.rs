@@ -25,6 +25,7 @@ use crate::{
 use futures_util::{FutureExt, StreamExt};
 use std::{
     future::Future,
+    net::IpAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -90,9 +91,10 @@ impl TurnRun {
         engine: Arc<Engine>,
         log: Arc<TurnLog>,
         question: Question,
+        address: IpAddr,
     ) -> Result<Result<Self, BegunBefore>, ApiError> {
         let began = Instant::now();
-        let admission = match engine.turns.admit(&log).await {
+        let admission = match engine.turns.admit(&log, address).await {
             Ok(admission) => admission,
             Err(refusal) => {
                 // What runs there may be this very message, sent again after a cut.

@@ -17,6 +17,7 @@ use crate::{
 use serde::Serialize;
 use std::{
     collections::{HashMap, VecDeque},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -37,7 +38,7 @@ pub struct Turns {
 struct Table {
     /// Those that wait for a place are among them.
     running: HashMap<TurnId, Running>,
-    /// How many of each user.
+    /// How many of each user, without those of exempt addresses.
     by_user: HashMap<UserId, usize>,
     /// How many wait for a place.
     waiting: usize,
@@ -61,6 +62,8 @@ struct Table {
 
 struct Running {
     log: Arc<TurnLog>,
+    /// Whether it is one of its user's in `by_user`.
+    counts_for_user: bool,
     stop: Stop,
     /// Given back under the table's lock, together with the conversation.
     place: Option<OwnedSemaphorePermit>,
@@ -99,13 +102,14 @@ impl Turns {
         })
     }
 
-    /// Takes the conversation for a turn, and a place, for which it waits a while when all are taken.
+    /// Takes the conversation for a turn that a client at `address` asks for, and a permit to run, for which it waits a
+    /// while when there is none.
     ///
     /// # Errors
     /// `TURN_IN_PROGRESS` when the conversation has a turn, `OVERLOADED` when the user has too many, no place became
     /// free in time, or the server stops.
-    pub async fn admit(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
-        let admission = self.reserve(log)?;
+    pub async fn admit(self: &Arc<Self>, log: &Arc<TurnLog>, address: IpAddr) -> Result<Admission, ApiError> {
+        let admission = self.reserve(log, !self.limiter.is_exempt(address))?;
         let place = self.place().await?;
         let mut table = self.lock();
         table.started += 1;
@@ -116,7 +120,7 @@ impl Turns {
         Ok(admission)
     }
 
-    fn reserve(self: &Arc<Self>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
+    fn reserve(self: &Arc<Self>, log: &Arc<TurnLog>, counts_for_user: bool) -> Result<Admission, ApiError> {
         let mut table = self.lock();
         let subject = log.subject;
         if table.by_conversation.contains_key(&place(&subject)) {
@@ -127,15 +131,23 @@ impl Turns {
             return Err(going_away());
         }
         let of_user = table.by_user.get(&subject.user_id).copied().unwrap_or_default();
-        if table.max_per_user > 0 && of_user >= table.max_per_user {
+        if counts_for_user && table.max_per_user > 0 && of_user >= table.max_per_user {
             self.limiter.hit(Limit::TurnsPerUser);
             let reason = "Too many of your questions are being answered. Please wait for one of them.";
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
         let (stop, decided) = (Stop::default(), CancellationToken::new());
         table.by_conversation.insert(place(&subject), subject.turn_id);
-        table.by_user.insert(subject.user_id, of_user + 1);
-        let running = Running { log: Arc::clone(log), stop: stop.clone(), place: None, decided: decided.clone() };
+        if counts_for_user {
+            table.by_user.insert(subject.user_id, of_user + 1);
+        }
+        let running = Running {
+            log: Arc::clone(log),
+            counts_for_user,
+            stop: stop.clone(),
+            place: None,
+            decided: decided.clone(),
+        };
         table.running.insert(subject.turn_id, running);
         Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), stop, decided: decided.drop_guard() })
     }
@@ -271,7 +283,9 @@ impl Turns {
                 table.excess -= 1;
             }
             table.by_conversation.remove(&place(&subject));
-            if let Some(of_user) = table.by_user.get_mut(&subject.user_id) {
+            if running.counts_for_user
+                && let Some(of_user) = table.by_user.get_mut(&subject.user_id)
+            {
                 *of_user -= 1;
                 if *of_user == 0 {
                     table.by_user.remove(&subject.user_id);
@@ -398,6 +412,10 @@ mod tests {
         turn::{Mailbox, TurnEvent, TurnSink},
     };
     use futures_util::FutureExt;
+    use std::net::Ipv4Addr;
+
+    /// No exempt one.
+    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn turns(change: impl FnOnce(&mut WorkflowConfig)) -> Arc<Turns> {
         let mut config = WorkflowConfig { max_running_turns: 9, ..WorkflowConfig::default() };
@@ -420,7 +438,7 @@ mod tests {
 
     /// Takes a place, when there is one without waiting.
     fn admit(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
-        turns.admit(log).now_or_never().expect("it waits")
+        turns.admit(log, ADDRESS).now_or_never().expect("it waits")
     }
 
     fn interrupted() -> TurnEnd {
@@ -500,7 +518,7 @@ mod tests {
         let turns = turns(|config| config.max_running_turns = 1);
         let admission = admit(&turns, &log(ConversationId::new())).unwrap();
         let (waiting, began) = (log(ConversationId::new()), tokio::time::Instant::now());
-        assert_eq!(turns.admit(&waiting).await.err().unwrap().code, ErrorCode::Overloaded);
+        assert_eq!(turns.admit(&waiting, ADDRESS).await.err().unwrap().code, ErrorCode::Overloaded);
         assert_eq!(began.elapsed().as_secs(), 2, "it waits for a place");
         assert_eq!((turns.limiter.hits().turns, turns.stats().waiting_turns), (1, 0));
         admission.reject();
@@ -517,8 +535,8 @@ mod tests {
         let _entered = runtime.enter();
         let logs: [_; 4] = std::array::from_fn(|_| log(ConversationId::new()));
         let running = admit(&turns, &log(ConversationId::new())).unwrap();
-        let mut first = Box::pin(turns.admit(&logs[0]));
-        let mut second = Box::pin(turns.admit(&logs[1]));
+        let mut first = Box::pin(turns.admit(&logs[0], ADDRESS));
+        let mut second = Box::pin(turns.admit(&logs[1], ADDRESS));
         assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
         let stats = turns.stats();
         assert_eq!((stats.running_turns, stats.waiting_turns), (1, 2));
@@ -530,7 +548,7 @@ mod tests {
         assert!((&mut second).now_or_never().is_none(), "it is not its turn");
         let admitted = (&mut first).now_or_never().unwrap().unwrap();
         // One who comes just now does not overtake, and leaves nothing when it goes.
-        assert!(turns.admit(&logs[3]).now_or_never().is_none());
+        assert!(turns.admit(&logs[3], ADDRESS).now_or_never().is_none());
         assert_eq!(turns.stats().waiting_turns, 1);
         drop(admitted);
         assert!(second.now_or_never().unwrap().is_ok());
@@ -552,11 +570,35 @@ mod tests {
     }
 
     #[test]
+    fn turns_from_exempt_addresses_neither_reach_nor_use_up_the_limit_of_their_user() {
+        let config =
+            WorkflowConfig { max_running_turns: 9, max_running_turns_per_user: 1, ..WorkflowConfig::default() };
+        let limits = LimitsConfig { exempt_addresses: vec!["198.51.100.0/24".to_owned()], ..LimitsConfig::default() };
+        let turns = Turns::new(&config, Arc::new(Limiter::new(&limits)));
+        let user_id = UserId::new();
+        let admit_from = |address: IpAddr| {
+            let subject = TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id };
+            turns.admit(&TurnLog::new(subject), address).now_or_never().expect("it waits")
+        };
+        let exempt = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+        let from_exempt: Vec<_> = (0..5).map(|_| admit_from(exempt)).collect();
+        assert!(from_exempt.iter().all(Result::is_ok));
+        let limited = admit_from(ADDRESS).unwrap();
+        assert_eq!(admit_from(ADDRESS).err().unwrap().code, ErrorCode::Overloaded);
+        // Turns that were not counted are not subtracted either.
+        drop(from_exempt);
+        assert_eq!(admit_from(ADDRESS).err().unwrap().code, ErrorCode::Overloaded);
+        drop(limited);
+        assert!(admit_from(ADDRESS).is_ok() && turns.lock().by_user.is_empty());
+    }
+
+    #[test]
     fn places_change_while_turns_run() {
         let turns = turns(|config| config.max_running_turns = 3);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _entered = runtime.enter();
-        let take = || turns.admit(&log(ConversationId::new())).now_or_never().map(|admitted| admitted.ok().unwrap());
+        let take =
+            || turns.admit(&log(ConversationId::new()), ADDRESS).now_or_never().map(|admitted| admitted.ok().unwrap());
         let mut held: Vec<_> = (0..3).map(|_| take().unwrap()).collect();
         turns.change_limits(1, 0);
         for left in [2, 1] {

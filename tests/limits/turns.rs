@@ -31,6 +31,32 @@ async fn turns_wait_their_turn_for_a_place() {
 }
 
 #[actix_web::test]
+async fn exempt_addresses_have_no_limit_on_turns_of_one_user() {
+    for is_exempt in [true, false] {
+        let app = TestApp::with(|config| {
+            config.workflow.max_running_turns_per_user = 1;
+            config.provider.scripted.tokens = 10_000;
+            config.provider.scripted.interval_ms = 10;
+            if is_exempt {
+                config.limits.exempt_addresses = vec!["127.0.0.1".to_owned()];
+            }
+        })
+        .await;
+        let user = app.user().await;
+        let mut socket = app.socket().signed_in(&user).await;
+        let first = socket.start(json!({"type": "message", "message": "A long one"})).await;
+        let short = json!({"message": "Hi", "metadata": {"script": {"tokens": 1}}});
+        let (status, answer) = app.post("/api/v1/chat", Some(&user), &short).await;
+        assert_eq!(status, if is_exempt { 200 } else { 503 }, "{answer}");
+        assert_eq!(hits(&app, "turns_per_user").await, u64::from(!is_exempt));
+        socket.send(json!({"type": "cancel", "turn_id": first["turn_id"]})).await;
+        socket.rest_of_turn(vec![first]).await;
+        socket.close().await;
+        app.finish().await;
+    }
+}
+
+#[actix_web::test]
 async fn who_waited_too_long_is_told_to_come_back_and_keeps_nothing_taken() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 1;
