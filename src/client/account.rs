@@ -1,7 +1,14 @@
 //! Who signs in: an account at the server, and tokens that are still good. Many connections may share one.
 
-use super::{ClientError, Connector, ServerError, connection::server_error};
-use reqwest::Method;
+use super::{
+    ClientError, Connector, ServerError,
+    connection::{redirected, server_error},
+};
+use reqwest::{
+    Method,
+    header::{HeaderValue, LOCATION},
+    redirect,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{io, time::Duration};
@@ -55,7 +62,7 @@ impl Account {
     /// An account of which there is only an access token; it ends when the token does.
     pub fn from_token(connector: &Connector, access_token: String) -> Self {
         let tokens = Tokens { access: access_token, renewal: None };
-        Self { http: reqwest::Client::new(), base: connector.http_url(), tokens: Mutex::new(tokens) }
+        Self { http: http_client(), base: connector.http_url(), tokens: Mutex::new(tokens) }
     }
 
     /// An access token that is good for a while. Of all who ask at once, one renews it.
@@ -88,33 +95,57 @@ impl Account {
         if text.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&text).map_err(|error| ClientError::Protocol(error.to_string()))
+        serde_json::from_str(&text).map_err(not_ours)
     }
 
     async fn with_tokens_of(connector: &Connector, route: &str, body: Value) -> Result<Self, ClientError> {
-        let http = reqwest::Client::new();
+        let http = http_client();
         let base = connector.http_url();
         let tokens = Mutex::new(post(&http, &base, route, &body).await?);
         Ok(Self { http, base, tokens })
     }
 }
 
+/// A client that sends its requests, and with them passwords and tokens, to the server that was named and nowhere else:
+/// not to the target of a redirect, and not to a proxy of the environment, which the WebSocket would not use either.
+fn http_client() -> reqwest::Client {
+    let builder = reqwest::Client::builder().redirect(redirect::Policy::none()).no_proxy();
+    builder.build().expect("the settings are sound")
+}
+
 /// The body of an answer that is no error.
 async fn exchange(request: reqwest::RequestBuilder, what: &'static str) -> Result<String, ClientError> {
     let exchange = async {
         let response = request.send().await?;
-        let status = response.status();
-        Ok::<_, reqwest::Error>((status, response.text().await?))
+        let (status, target) = (response.status(), response.headers().get(LOCATION).cloned());
+        Ok::<_, reqwest::Error>((status, target, response.text().await?))
     };
-    let (status, text) = timeout(TIMEOUT, exchange)
-        .await
-        .map_err(|_| ClientError::Timeout(what))?
-        .map_err(|error| ClientError::Connect(io::Error::other(error)))?;
+    let (status, target, text) =
+        timeout(TIMEOUT, exchange).await.map_err(|_| ClientError::Timeout(what))?.map_err(unreachable)?;
     if status.is_success() {
         return Ok(text);
     }
+    if status.is_redirection() {
+        return Err(redirected(target.as_ref().map(HeaderValue::as_bytes)));
+    }
     let error: ServerError = server_error(&text);
     Err(ClientError::Refused { status: status.as_u16(), error })
+}
+
+fn not_ours(error: serde_json::Error) -> ClientError {
+    ClientError::Protocol(format!("the answer is not one of a Switchboard server: {error}"))
+}
+
+/// Why a request got no answer: the innermost cause, which names what the system said.
+fn unreachable(error: reqwest::Error) -> ClientError {
+    let place = error.url().map(|url| format!("{}: ", url.origin().ascii_serialization())).unwrap_or_default();
+    let mut cause: &dyn std::error::Error = &error;
+    let mut kind = None;
+    while let Some(source) = cause.source() {
+        cause = source;
+        kind = cause.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
+    }
+    ClientError::Connect(io::Error::new(kind.unwrap_or(io::ErrorKind::Other), format!("{place}{cause}")))
 }
 
 async fn post(http: &reqwest::Client, base: &str, route: &str, body: &Value) -> Result<Tokens, ClientError> {
@@ -125,7 +156,7 @@ async fn post(http: &reqwest::Client, base: &str, route: &str, body: &Value) -> 
         expires_in: u64,
     }
     let text = exchange(http.post(format!("{base}/api/v1/auth/{route}")).json(body), "signing in").await?;
-    let answer: Answer = serde_json::from_str(&text).map_err(|error| ClientError::Protocol(error.to_string()))?;
+    let answer: Answer = serde_json::from_str(&text).map_err(not_ours)?;
     let ends_at = Instant::now() + Duration::from_secs(answer.expires_in);
     Ok(Tokens { access: answer.access_token, renewal: Some(Renewal { refresh: answer.refresh_token, ends_at }) })
 }

@@ -11,8 +11,6 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// The first wait before connecting again, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Tries to connect again before giving up.
-const MAX_TRIES: u32 = 8;
 
 /// What to ask.
 #[derive(Clone, Debug)]
@@ -190,7 +188,8 @@ impl Client {
         sent
     }
 
-    pub(super) fn is_connected(&self) -> bool {
+    /// Whether there is a connection; after a cut, the next question makes a new one.
+    pub fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
 
@@ -208,7 +207,7 @@ impl Client {
                     self.failures = 0;
                     return Ok(());
                 }
-                Err(error) if error.may_reconnect() && self.failures < MAX_TRIES => {
+                Err(error) if error.may_reconnect() && self.failures < self.connector.max_reconnects => {
                     self.failures += 1;
                     self.reconnect_at = error.retry_after().map(|wait| Instant::now() + wait);
                 }

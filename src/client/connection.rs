@@ -22,7 +22,7 @@ use tokio_tungstenite::{
         handshake::client::Request,
         http::{
             HeaderValue, Uri,
-            header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
+            header::{AUTHORIZATION, LOCATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
         },
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
@@ -35,6 +35,8 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that is silent for so long is asked for a sign of life, and how long that may take.
 const PING_AFTER: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// Tries to connect again before giving up, if nobody says otherwise: a minute and a half in all.
+const MAX_RECONNECTS: u32 = 8;
 /// Of each connection, in bytes: small, so that a process can hold many.
 const BUFFER: usize = 4 * 1024;
 const AGENT: &str = concat!("switchboard-client/", env!("CARGO_PKG_VERSION"));
@@ -56,6 +58,8 @@ pub struct Connector {
     pub ping_after: Duration,
     /// How long that may take, before the connection is taken for dead.
     pub pong_within: Duration,
+    /// Tries to connect again after a cut, before giving up.
+    pub max_reconnects: u32,
 }
 
 /// A session that is signed in, and when that was.
@@ -111,6 +115,7 @@ impl Connector {
             timeout: OPENING_TIMEOUT,
             ping_after: PING_AFTER,
             pong_within: PONG_WITHIN,
+            max_reconnects: MAX_RECONNECTS,
         })
     }
 
@@ -129,7 +134,8 @@ impl Connector {
     /// When its name is not known.
     pub async fn addresses(&self) -> Result<Vec<SocketAddr>, ClientError> {
         let host = self.host.trim_matches(['[', ']']);
-        let found: Vec<_> = lookup_host((host, self.port)).await.map_err(ClientError::Connect)?.collect();
+        let unknown = |error: io::Error| ClientError::Connect(io::Error::new(error.kind(), format!("{host}: {error}")));
+        let found: Vec<_> = lookup_host((host, self.port)).await.map_err(unknown)?.collect();
         if found.is_empty() {
             return Err(ClientError::Connect(io::Error::new(io::ErrorKind::NotFound, "the host has no address")));
         }
@@ -186,7 +192,7 @@ impl Connector {
         for address in self.addresses().await? {
             match self.connect_to(address).await {
                 Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(error),
+                Err(error) => last = Some(io::Error::new(error.kind(), format!("{address}: {error}"))),
             }
         }
         Err(ClientError::Connect(last.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
@@ -355,6 +361,9 @@ fn lost(error: &tungstenite::Error) -> ClientError {
 /// Why an upgrade did not come about.
 fn refused(error: tungstenite::Error) -> ClientError {
     match error {
+        tungstenite::Error::Http(response) if response.status().is_redirection() => {
+            redirected(response.headers().get(LOCATION).map(HeaderValue::as_bytes))
+        }
         tungstenite::Error::Http(response) => {
             let body = response.body().as_deref().unwrap_or_default();
             let error = server_error(std::str::from_utf8(body).unwrap_or_default());
@@ -365,13 +374,19 @@ fn refused(error: tungstenite::Error) -> ClientError {
     }
 }
 
+/// A redirect, with the address in its `Location`.
+pub(super) fn redirected(location: Option<&[u8]>) -> ClientError {
+    let to = location.map(String::from_utf8_lossy).unwrap_or_default();
+    ClientError::Redirected { to: if to.is_empty() { "nowhere".to_owned() } else { to.into_owned() } }
+}
+
 /// The error in a REST answer, or in an `error` frame.
 pub(super) fn server_error(body: &str) -> ServerError {
     let frame = Frame::parse(body).unwrap_or_default();
     let text = |text: Option<super::Text<'_>>, other: &str| text.as_deref().unwrap_or(other).to_owned();
     ServerError {
         code: text(frame.code, "HTTP"),
-        message: text(frame.error, "refused"),
+        message: text(frame.error, "a proxy or another server answered, not Switchboard; check the address"),
         retry_after_ms: frame.retry_after_ms,
     }
 }

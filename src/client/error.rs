@@ -18,8 +18,11 @@ pub struct ServerError {
 pub enum ClientError {
     #[error("{url} is no address of a server: {reason}")]
     Address { url: String, reason: String },
-    #[error("no connection: {0}")]
+    #[error("cannot reach the server: {0}")]
     Connect(#[source] io::Error),
+    /// The server refers to another address. It is not followed: a password or a token is for the server that was named.
+    #[error("the server redirects to {to}; redirects are not followed: use that address if you trust it")]
+    Redirected { to: String },
     #[error("HTTP {status}: {} ({})", error.message, error.code)]
     Refused { status: u16, error: ServerError },
     /// The proof was refused, or is used up.
@@ -53,6 +56,7 @@ impl ClientError {
         match self {
             Self::Address { .. } => "ADDRESS".to_owned(),
             Self::Connect(error) => format!("CONNECT: {}", error.kind()),
+            Self::Redirected { .. } => "REDIRECTED".to_owned(),
             Self::Refused { error, .. } | Self::Server(error) => error.code.clone(),
             Self::Auth { code, .. } => code.clone(),
             Self::Closed { code, .. } => format!("CLOSED {code}"),

@@ -3,6 +3,7 @@
 
 mod hardships;
 mod probe;
+mod redirects;
 
 use crate::{
     harness::TestApp,
