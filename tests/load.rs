@@ -1,14 +1,15 @@
 //! The load generator against the real server: its numbers must be what happened.
 
-use crate::harness::TestApp;
+use crate::harness::{Program, TestApp};
 use assert_cmd::Command;
 use serde_json::Value;
-use std::sync::Arc;
+use std::{path::Path, process::Output, sync::Arc, time::Duration};
 use switchboard::{
     client::{Account, Client, ClientError, Connector, Event, Question},
     load::{self, Plan, Report},
     protocol::Dialect,
 };
+use tokio_util::sync::CancellationToken;
 
 fn plan(app: &TestApp) -> Plan {
     Plan {
@@ -27,12 +28,13 @@ fn plan(app: &TestApp) -> Plan {
         reconnects: 0.0,
         seed: 1,
         users: 1,
+        max_failures: 0.0,
         allow_remote: false,
     }
 }
 
 async fn run(plan: Plan) -> Report {
-    load::run(plan, None, |_| {}).await.unwrap()
+    load::run(plan, None, CancellationToken::new(), |_| {}).await.unwrap()
 }
 
 fn latency(report: &Report, name: &str) -> (u64, f64) {
@@ -59,7 +61,7 @@ async fn every_transcript_is_counted_and_verified() {
         assert!(count == 24 && (145.0..1_000.0).contains(&turn_ms), "{turn_ms} ms");
         let server = report.server.as_ref().expect("the server is this process");
         assert_eq!(server.pid, std::process::id());
-        assert!(report.is_flawless());
+        assert!(report.is_success(), "{:?}", report.problems);
     }
     app.finish().await;
 }
@@ -72,6 +74,8 @@ async fn errors_are_counted_by_their_code() {
     assert_eq!(report.errors.values().sum::<u64>(), 16);
     let codes: Vec<_> = report.errors.keys().map(String::as_str).collect();
     assert!(codes == ["TURN_INTERRUPTED"] || codes == ["UPSTREAM_UNAVAILABLE"], "{codes:?}");
+    assert!(report.turns.failed_as_planned == 16 && report.is_success(), "{:?}", report.problems);
+    assert_numbers_are_sound(&report);
     app.finish().await;
 }
 
@@ -101,7 +105,7 @@ async fn slow_readers_lose_nothing() {
 async fn the_time_bounds_the_load() {
     let app = TestApp::start().await;
     let report = run(Plan { turns: None, duration_s: Some(1), tokens: 5, interval_ms: 0, ..plan(&app) }).await;
-    assert!(report.turns.complete > 8 && report.is_flawless(), "{:?}", report.turns);
+    assert!(report.turns.complete > 8 && report.is_success(), "{:?} {:?}", report.turns, report.problems);
     assert!(report.seconds < 10.0, "{}", report.seconds);
     app.finish().await;
 }
@@ -175,6 +179,179 @@ async fn the_program_reports_as_text_json_and_page() {
     app.finish().await;
 }
 
+/// No number of a report is negative, infinite, or none at all.
+fn assert_numbers_are_sound(report: &Report) {
+    fn walk(path: &str, value: &Value) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(name, value)| walk(&format!("{path}.{name}"), value)),
+            Value::Array(items) => items.iter().for_each(|value| walk(path, value)),
+            Value::Number(number) => assert!(number.as_f64().unwrap() >= 0.0, "{path} = {number}"),
+            // A number that is not finite would be written as null.
+            Value::Null => {
+                let may_be_absent = ["_s", "steady_us_per_token", "turns", "fail_after", "server", "server_resident"];
+                assert!(may_be_absent.iter().any(|name| path.ends_with(name)), "{path} is null");
+            }
+            Value::String(_) | Value::Bool(_) => {}
+        }
+    }
+    walk("report", &serde_json::to_value(report).unwrap());
+    let (mut text, mut page) = (Vec::new(), Vec::new());
+    load::write_text(report, &mut text).unwrap();
+    load::write_html(report, &mut page).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    for word in text.split(|c: char| c.is_whitespace() || c == ',') {
+        assert!(!word.starts_with('-') && word != "NaN" && word != "inf", "{word:?} in {text}");
+    }
+    assert!(!String::from_utf8(page).unwrap().contains("NaN"));
+}
+
+#[actix_web::test]
+async fn a_load_from_an_exempt_address_is_held_to_no_limit_of_a_user() {
+    let app = TestApp::with(|config| {
+        config.limits.exempt_addresses = vec!["127.0.0.0/8".to_owned()];
+        config.limits.connections_per_address = 1;
+        config.limits.connections_per_user = 1;
+        config.limits.registrations_per_minute_per_address = 1;
+        config.workflow.max_running_turns_per_user = 1;
+    })
+    .await;
+    let report =
+        run(Plan { connections: 24, turns: Some(1), tokens: 20, interval_ms: 40, users: 3, ..plan(&app) }).await;
+    assert_eq!((report.turns.complete, report.turns.failed), (24, 0), "{:?}", report.error_texts);
+    assert!(report.is_success(), "{:?}", report.problems);
+    assert_numbers_are_sound(&report);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn turns_that_fail_make_the_load_fail_unless_they_may() {
+    let app = TestApp::with(|config| config.workflow.max_running_turns_per_user = 2).await;
+    let plan = Plan { connections: 10, turns: Some(1), tokens: 100, interval_ms: 20, ..plan(&app) };
+    let report = run(plan.clone()).await;
+    let failed = report.turns.failed;
+    assert!(failed > 0 && report.errors.get("OVERLOADED") == Some(&failed), "{:?}", report.errors);
+    assert_eq!(report.problems, [format!("{failed} of 10 turns failed (--max-failures allows 0 %)")]);
+    assert!(report.error_texts["OVERLOADED"].contains("Too many of your questions"), "{:?}", report.error_texts);
+    assert!(report.advice.iter().any(|advice| advice.contains("limits.exempt_addresses")), "{:?}", report.advice);
+    assert_numbers_are_sound(&report);
+    let report = run(Plan { max_failures: 90.0, ..plan }).await;
+    assert!(report.turns.failed > 0 && report.is_success(), "{:?}", report.problems);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_load_without_a_single_success_has_sound_numbers() {
+    let app = TestApp::start().await;
+    // The server refuses such a script.
+    let report = run(Plan { turns: Some(1), tokens: 100_000_000, ..plan(&app) }).await;
+    assert_eq!((report.turns.complete, report.turns.failed, report.tokens.received), (0, 8, 0));
+    assert!(report.error_texts["INVALID_FIELD"].contains("metadata.script.tokens"), "{:?}", report.error_texts);
+    assert!(!report.is_success());
+    assert_numbers_are_sound(&report);
+    let report = run(Plan { turns: Some(0), duration_s: Some(1), ..plan(&app) }).await;
+    assert!(report.turns.started == 0 && report.is_success(), "{:?}", report.problems);
+    assert_numbers_are_sound(&report);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_server_that_is_not_scripted_is_noticed() {
+    let app = TestApp::with(|config| config.provider.kind = switchboard::config::ProviderKind::Extractive).await;
+    let report = run(Plan { connections: 2, turns: Some(1), tokens: 3_000, ..plan(&app) }).await;
+    assert_eq!((report.turns.complete, report.turns.off_script), (2, 2));
+    assert!(report.advice.iter().any(|advice| advice.contains("provider.kind")), "{:?}", report.advice);
+    app.finish().await;
+}
+
+/// `switchboard load` as a process, in a thread of its own.
+async fn switchboard_load(folder: &Path, url: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.current_dir(folder).env_remove("SWITCHBOARD_TOKEN").args(["load", "--url", url]).args(arguments);
+    actix_web::rt::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[actix_web::test]
+async fn a_failed_load_ends_with_1_and_says_why_on_stderr() {
+    let app = TestApp::with(|config| config.workflow.max_running_turns_per_user = 1).await;
+    let arguments = ["-c", "4", "--users", "1", "--tokens", "100", "--interval-ms", "20", "--json", "report.json"];
+    let output = switchboard_load(app.folder.path(), &app.url, &arguments).await;
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(out.contains("FAILED: 3 of 4 turns failed"), "{out}");
+    assert!(err.contains("error: the load failed:\n  3 of 4 turns failed"), "{err}");
+    assert!(err.contains("OVERLOADED × 3: Too many of your questions") && err.contains("exempt_addresses"), "{err}");
+    let report: Value = serde_json::from_slice(&std::fs::read(app.folder.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["errors"]["OVERLOADED"], report["problems"].as_array().unwrap().len()), (&3.into(), 1));
+
+    let refused = switchboard_load(app.folder.path(), &app.url, &["-c", "2", "--token", "x.y.z"]).await;
+    let err = text(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && err.contains("INVALID_TOKEN") && !err.contains("x.y.z"), "{err}");
+    let nobody = switchboard_load(app.folder.path(), "ws://127.0.0.1:1", &["-c", "2"]).await;
+    let err = text(&nobody.stderr);
+    assert!(nobody.status.code() == Some(1) && err.contains("127.0.0.1:1") && err.contains("refused"), "{err}");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_server_that_dies_makes_the_load_fail() {
+    for arguments in [["--turns", "0", "--duration", "60"].as_slice(), &["--tokens", "10000", "--interval-ms", "50"]] {
+        let mut server = Program::start(&[]);
+        let operator = server.operator().await;
+        let folder = tempfile::TempDir::new().unwrap();
+        let arguments: Vec<_> = ["-c", "4", "--users", "1"].iter().chain(arguments).copied().collect();
+        let is_idle = arguments.contains(&"0");
+        let url = server.url.clone();
+        let load = switchboard_load(folder.path(), &url, &arguments);
+        let kill = async {
+            let wanted = if is_idle { ("sessions", 4) } else { ("running_turns", 4) };
+            let url = format!("{url}/api/v1/connections/stats");
+            loop {
+                let request = reqwest::Client::new().get(&url).bearer_auth(&operator.access_token);
+                let stats: Value = request.send().await.unwrap().json().await.unwrap();
+                let count = stats.get(wanted.0).or(stats["turns"].get(wanted.0)).and_then(Value::as_u64);
+                if count == Some(wanted.1) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            // Long enough for the load to have begun what it does.
+            tokio::time::sleep(Duration::from_millis(2_000)).await;
+            server.kill();
+        };
+        let (output, ()) = tokio::join!(load, kill);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{out}{err}");
+        assert!(err.contains("the server's process ended during the load"), "{out}{err}");
+        assert!(err.contains(if is_idle { "4 of 4 connections were lost" } else { "4 of 4 turns failed" }), "{err}");
+        assert!(!out.contains("NaN") && !out.contains(" -"), "{out}");
+        let _ = server.ended().await;
+    }
+}
+
+#[actix_web::test]
+async fn an_interrupted_load_reports_what_happened() {
+    let app = TestApp::start().await;
+    let operator = app.operator().await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.current_dir(app.folder.path()).env_remove("SWITCHBOARD_TOKEN").args(["load", "--url", &app.url]);
+    command.args(["-c", "4", "--users", "1", "--tokens", "10000", "--interval-ms", "50"]).kill_on_drop(true);
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let pid = child.id().unwrap().to_string();
+    app.stats_when(&operator, |stats| stats["running_turns"] == 4).await;
+    assert!(tokio::process::Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+    let output = tokio::time::timeout(Duration::from_secs(20), child.wait_with_output()).await.unwrap().unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(130), "{out}{err}");
+    assert!(out.contains("4 unfinished") && out.contains("interrupted: the report covers"), "{out}");
+    assert!(err.contains("error: interrupted") && !err.contains("FAILED"), "{err}");
+    app.turns().interrupt_all();
+    app.finish().await;
+}
+
 #[test]
 fn what_is_asked_for_wrongly_ends_with_2() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -188,4 +365,6 @@ fn what_is_asked_for_wrongly_ends_with_2() {
     assert!(refused(&["--url", "ftp://127.0.0.1"]).contains("ws://"));
     assert!(refused(&["--connections", "0"]).contains("--connections"));
     assert!(refused(&["--duration", "1000000"]).contains("--duration"));
+    assert!(refused(&["--duration", "0"]).contains("--duration"));
+    assert!(refused(&["--max-failures", "101"]).contains("--max-failures"));
 }

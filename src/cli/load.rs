@@ -1,9 +1,9 @@
 //! `switchboard load`: puts load on a server, and tells what came of it.
 
-use super::CliError;
+use super::{CliError, table::harmless};
 use crate::{
     client::ClientError,
-    load::{self, LoadError, Plan, Sample},
+    load::{self, LoadError, Plan, Report, Sample},
     protocol::Dialect,
 };
 use clap::{Args, ValueEnum};
@@ -12,6 +12,7 @@ use std::{
     io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
+use tokio_util::sync::CancellationToken;
 
 /// Between two lines of progress where nobody watches them come, in seconds.
 const QUIET_INTERVAL_S: f64 = 5.0;
@@ -62,6 +63,9 @@ pub(super) struct Command {
     /// Accounts to register
     #[arg(long, default_value_t = 4, value_name = "N")]
     users: u32,
+    /// Share of the connections, and of the turns, that may fail before the load counts as failed, in percent
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    max_failures: f64,
     /// Use this access token, and register nobody
     #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -91,7 +95,13 @@ impl Command {
         let json = self.json.as_deref().map(open).transpose()?;
         let html = self.html.as_deref().map(open).transpose()?;
         let mut progress = Progress::default();
-        let report = load::run(plan, self.token, |sample| progress.show(sample)).await.map_err(refused)?;
+        let stop = CancellationToken::new();
+        let interrupt = stop_at_interrupt(stop.clone());
+        let load = load::run(plan, self.token, stop, |sample| progress.show(sample));
+        let report = tokio::select! {
+            report = load => report.map_err(refused)?,
+            interrupted = interrupt => return Err(interrupted),
+        };
         load::write_text(&report, out)?;
         if let Some(mut file) = json {
             empty(&file)?;
@@ -101,10 +111,7 @@ impl Command {
             empty(&file)?;
             load::write_html(&report, &mut file)?;
         }
-        if report.is_flawless() {
-            return Ok(());
-        }
-        Err(CliError::Failed("not every connection opened, or an answer was wrong or never ended".to_owned()))
+        verdict(&report)
     }
 
     fn plan(&self) -> Plan {
@@ -127,9 +134,40 @@ impl Command {
             reconnects: self.reconnects,
             seed: self.seed,
             users: self.users,
+            max_failures: self.max_failures,
             allow_remote: self.allow_remote,
         }
     }
+}
+
+/// Ends the load at the first interrupt, so that there is a report; ready at the second, which does not wait for it.
+async fn stop_at_interrupt(stop: CancellationToken) -> CliError {
+    for _ in 0..2 {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            return CliError::Io(error);
+        }
+        stop.cancel();
+    }
+    CliError::Interrupted("interrupted twice; there is no report".to_owned())
+}
+
+/// Fails when the load did. Everything that led to it is told on stderr, too: the report may have gone to a file.
+fn verdict(report: &Report) -> Result<(), CliError> {
+    if report.is_success() {
+        return Ok(());
+    }
+    let errors = report.errors.iter().map(|(code, count)| {
+        let text = report.error_texts.get(code).map_or("", String::as_str);
+        format!("{code} × {count}: {text}")
+    });
+    let advice = report.advice.iter().map(|advice| (*advice).to_owned());
+    let reasons = report.problems.iter().cloned().chain(errors).chain(advice);
+    let reasons: String = reasons.map(|reason| format!("\n  {reason}")).collect();
+    Err(if report.is_interrupted {
+        CliError::Interrupted(format!("interrupted; the report covers what happened until then{reasons}"))
+    } else {
+        CliError::Failed(format!("the load failed:{reasons}"))
+    })
 }
 
 /// Opens a file to be written later; what is in it stays until then.
@@ -165,6 +203,7 @@ impl Progress {
 fn refused(error: LoadError) -> CliError {
     match error {
         LoadError::Plan(_) | LoadError::Client(ClientError::Address { .. }) => CliError::Usage(error.to_string()),
-        LoadError::Client(_) | LoadError::NothingOpened(_) => CliError::Failed(error.to_string()),
+        LoadError::Client(_) | LoadError::NothingOpened(_) => CliError::Failed(harmless(&error.to_string())),
+        LoadError::Interrupted => CliError::Interrupted(error.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! The command line: what can be asked for, and how it ends. A file for each command.
 //!
 //! Results go to stdout, messages and the log to stderr. Exit code 0: done; 1: it failed; 2: it was asked for wrongly, or
-//! the configuration is refused.
+//! the configuration is refused; 130: it was interrupted by Ctrl-C before it was done.
 
 mod config;
 mod ingest;
@@ -24,6 +24,9 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf, process::ExitCode};
+
+/// The exit code of shells for a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
 
 /// The server of the chat, and the tools around it.
 #[derive(Debug, Parser)]
@@ -91,6 +94,9 @@ pub enum CliError {
     Refused(#[from] ApiError),
     #[error("{0}")]
     Failed(String),
+    /// By Ctrl-C.
+    #[error("{0}")]
+    Interrupted(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -106,6 +112,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Interrupted(_) => ExitCode::from(INTERRUPTED),
             Self::Refused(_) | Self::Failed(_) | Self::Store(_) | Self::Io(_) => ExitCode::FAILURE,
         }
     }

@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod tally;
 mod text;
+mod verdict;
 mod worker;
 
 pub use html::write_html;

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 const MAX_CONNECTIONS: u32 = 200_000;
 const MAX_DURATION_S: u64 = 3_600;
 const MAX_USERS: u32 = 1_000;
+/// The most turns that one connection may ask for.
+const MAX_TURNS: u32 = 1_000_000;
 /// Files that the program holds beside its sockets.
 const OTHER_FILES: u64 = 64;
 
@@ -39,6 +41,8 @@ pub struct Plan {
     pub seed: u64,
     /// Accounts to register; connections share them.
     pub users: u32,
+    /// Share of the connections, and of the turns, that may fail without the load failing, in percent.
+    pub max_failures: f64,
     pub allow_remote: bool,
 }
 
@@ -72,8 +76,17 @@ impl Plan {
         if self.duration_s.is_some_and(|duration| !(1..=MAX_DURATION_S).contains(&duration)) {
             return out_of("duration", format!("from 1 to {MAX_DURATION_S} seconds"));
         }
+        if self.turns.is_some_and(|turns| turns > MAX_TURNS) {
+            return out_of("turns", format!("from 0 to {MAX_TURNS}"));
+        }
         if !(1..=MAX_USERS).contains(&self.users) {
             return out_of("users", format!("from 1 to {MAX_USERS}"));
+        }
+        if self.slow_readers > self.connections {
+            return out_of("slow-readers", format!("from 0 to --connections, which is {}", self.connections));
+        }
+        if !(0.0..=100.0).contains(&self.max_failures) {
+            return out_of("max-failures", "from 0 to 100 percent".to_owned());
         }
         Ok(())
     }
@@ -152,6 +165,7 @@ mod tests {
             reconnects: 0.0,
             seed: 1,
             users: 4,
+            max_failures: 0.0,
             allow_remote: false,
         }
     }
@@ -161,6 +175,11 @@ mod tests {
         assert_eq!(plan(1).check(), Ok(()));
         assert!(plan(0).check().is_err() && plan(MAX_CONNECTIONS + 1).check().is_err());
         assert!(Plan { rate: f64::NAN, ..plan(1) }.check().is_err());
+        assert!(Plan { slow_readers: 2, ..plan(1) }.check().is_err());
+        assert!(Plan { turns: Some(u32::MAX), ..plan(1) }.check().is_err());
+        for percent in [-1.0, 100.1, f64::NAN, f64::INFINITY] {
+            assert!(Plan { max_failures: percent, ..plan(1) }.check().is_err(), "{percent}");
+        }
         assert!(Plan { duration_s: Some(MAX_DURATION_S + 1), ..plan(1) }.check().is_err());
         assert_eq!(plan(1).max_turns(), 1);
         assert_eq!(Plan { duration_s: Some(5), ..plan(1) }.max_turns(), u32::MAX);

@@ -4,6 +4,7 @@ use super::{
     Plan, Sample,
     run::{Memory, Moments},
     tally::{Tally, Times},
+    verdict,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,11 +26,19 @@ pub struct Report {
     pub tokens: Tokens,
     pub transcripts: Transcripts,
     pub errors: BTreeMap<String, u64>,
+    /// For each kind of error, the text of the first one.
+    pub error_texts: BTreeMap<String, String>,
     pub close_codes: BTreeMap<u16, u64>,
     /// None when it runs elsewhere.
     pub server: Option<ServerCost>,
     pub generator: Cost,
     pub samples: Vec<Sample>,
+    /// Whether it was stopped before its end.
+    pub is_interrupted: bool,
+    /// Every reason for which the load failed; empty when it succeeded.
+    pub problems: Vec<String>,
+    /// What to do about the errors, where that is known.
+    pub advice: Vec<&'static str>,
 }
 
 /// Times of one kind, in milliseconds.
@@ -51,6 +60,8 @@ pub struct Latency {
 pub struct Connections {
     pub tried: u64,
     pub opened: u64,
+    /// Connections that ended while nothing was asked.
+    pub lost: u64,
     /// Cuts that were resumed.
     pub resumes: u64,
 }
@@ -60,6 +71,10 @@ pub struct Turns {
     pub started: u64,
     pub complete: u64,
     pub failed: u64,
+    /// Of these, turns that `--fail-after` told to fail.
+    pub failed_as_planned: u64,
+    /// Complete answers with another number of tokens than `--tokens`.
+    pub off_script: u64,
     /// Still running when the load gave up.
     pub unfinished: u64,
     /// While questions were asked.
@@ -101,55 +116,64 @@ pub struct ServerCost {
     #[serde(flatten)]
     pub cost: Cost,
     pub memory: Memory,
-    /// What each connection adds with nothing asked, in kB of 1,000 bytes.
+    /// Whether the process ended during the load.
+    pub is_gone: bool,
+    /// What each connection adds with nothing asked, in kB of 1,000 bytes; 0 when the process did not grow.
     pub idle_kb_per_connection: f64,
     /// What each adds at the most while questions are asked.
     pub busy_kb_per_connection: f64,
 }
 
+/// What a load left behind, for its report.
+pub(super) struct Observed<'a> {
+    pub plan: &'a Plan,
+    pub tally: &'a Tally,
+    pub samples: Vec<Sample>,
+    pub moments: Moments,
+    pub memory: Memory,
+    pub server_pid: Option<u32>,
+    /// From the first connection to the last answer, in seconds.
+    pub seconds: f64,
+    pub is_interrupted: bool,
+}
+
 impl Report {
-    pub(super) fn new(
-        plan: &Plan,
-        tally: &Tally,
-        samples: Vec<Sample>,
-        moments: Moments,
-        memory: Memory,
-        server_pid: Option<u32>,
-        seconds: f64,
-    ) -> Self {
+    pub(super) fn new(observed: Observed<'_>) -> Self {
+        let Observed { plan, tally, samples, moments, memory, server_pid, seconds, is_interrupted } = observed;
         let asking_s = moments.last_turn_ended_s.unwrap_or(seconds) - moments.asking_from_s;
         let per_second = |count: u64| if asking_s > 0.0 { float(count) / asking_s } else { 0.0 };
         let server = server_pid.map(|pid| {
             let cost = cost(&samples, &moments, |sample| (sample.server_cpu_s, sample.server_resident));
             let opened = float(tally.opened.max(1));
-            let added = |resident: u64| (float(resident) - float(memory.before)) / 1_000.0 / opened;
+            // A server that held a load before may give memory back meanwhile.
+            let added = |resident: u64| float(resident.saturating_sub(memory.before)) / 1_000.0 / opened;
             ServerCost {
                 pid,
                 cost,
                 memory,
+                is_gone: samples.last().is_some_and(|sample| sample.server_resident.is_none()),
                 idle_kb_per_connection: added(memory.idle),
                 busy_kb_per_connection: added(cost.max_resident),
             }
         });
-        Self {
+        let mut report = Self {
             plan: plan.clone(),
             seconds,
             moments,
-            latencies: vec![
-                Latency::new("connect", &tally.connect),
-                Latency::new("authenticated", &tally.authenticated),
-                Latency::new("first token", &tally.first_token),
-                Latency::new("between tokens", &tally.between_tokens),
-                Latency::new("behind schedule", &tally.behind_schedule),
-                Latency::new("whole turn", &tally.turn),
-                Latency::new("cut to resumed", &tally.resume),
-            ],
-            connections: Connections { tried: tally.tries, opened: tally.opened, resumes: tally.resumes },
+            latencies: Latency::all(tally),
+            connections: Connections {
+                tried: tally.tries,
+                opened: tally.opened,
+                lost: tally.lost,
+                resumes: tally.resumes,
+            },
             turns: Turns {
                 started: tally.turns_started,
                 complete: tally.turns_complete,
                 failed: tally.turns_failed,
-                unfinished: tally.turns_started - tally.turns_complete - tally.turns_failed,
+                failed_as_planned: tally.failed_as_planned,
+                off_script: tally.off_script,
+                unfinished: tally.turns_started.saturating_sub(tally.turns_complete + tally.turns_failed),
                 per_second: per_second(tally.turns_complete),
             },
             tokens: Tokens {
@@ -161,21 +185,39 @@ impl Report {
             },
             transcripts: Transcripts { verified: tally.verified, wrong: tally.unverified },
             errors: tally.errors.clone(),
+            error_texts: tally.error_texts.clone(),
             close_codes: tally.close_codes.clone(),
             server,
             generator: cost(&samples, &moments, |sample| (Some(sample.client_cpu_s), Some(sample.client_resident))),
             samples,
-        }
+            is_interrupted,
+            problems: Vec::new(),
+            advice: Vec::new(),
+        };
+        report.problems = verdict::problems(&report);
+        report.advice = verdict::advice(&report);
+        report
     }
 
-    /// Whether everything that was begun came to a good end.
-    pub fn is_flawless(&self) -> bool {
-        let all_open = self.connections.opened == u64::from(self.plan.connections);
-        all_open && self.transcripts.wrong == 0 && self.turns.unfinished == 0
+    /// Whether everything that was begun came to a good end, but for as much as the plan allows to fail.
+    pub fn is_success(&self) -> bool {
+        self.problems.is_empty() && !self.is_interrupted
     }
 }
 
 impl Latency {
+    fn all(tally: &Tally) -> Vec<Self> {
+        vec![
+            Self::new("connect", &tally.connect),
+            Self::new("authenticated", &tally.authenticated),
+            Self::new("first token", &tally.first_token),
+            Self::new("between tokens", &tally.between_tokens),
+            Self::new("behind schedule", &tally.behind_schedule),
+            Self::new("whole turn", &tally.turn),
+            Self::new("cut to resumed", &tally.resume),
+        ]
+    }
+
     fn new(name: &'static str, times: &Times) -> Self {
         Self {
             name,
@@ -194,12 +236,14 @@ impl Latency {
 /// What a process used, of its CPU time and resident memory in each sample.
 fn cost(samples: &[Sample], moments: &Moments, usage: impl Fn(&Sample) -> (Option<f64>, Option<u64>)) -> Cost {
     let window = |from: f64, until: f64| {
-        let first = samples.iter().rev().find(|sample| sample.at_s <= from).or(samples.first())?;
-        let last = samples.iter().find(|sample| sample.at_s >= until).or(samples.last())?;
-        Some((first, last, usage(last).0? - usage(first).0?))
+        // Of a process that ended, what was seen last.
+        let mut seen = samples.iter().filter(|sample| usage(sample).0.is_some());
+        let first = seen.clone().rev().find(|sample| sample.at_s <= from).or(seen.clone().next())?;
+        let last = seen.clone().find(|sample| sample.at_s >= until).or(seen.next_back())?;
+        Some((first, last, (usage(last).0? - usage(first).0?).max(0.0)))
     };
     let per_token = |first: &Sample, last: &Sample, cpu_s: f64| {
-        let tokens = last.tokens - first.tokens;
+        let tokens = last.tokens.saturating_sub(first.tokens);
         if tokens == 0 { 0.0 } else { cpu_s * 1e6 / float(tokens) }
     };
     let Some((first, last, cpu_s)) = window(moments.asking_from_s, f64::INFINITY) else { return Cost::default() };

@@ -2,12 +2,13 @@
 
 use super::{
     Plan, PlanError, Report,
+    report::Observed,
     tally::Tally,
     worker::{Phase, Worker},
 };
 use crate::{
     client::{Account, ClientError, Connector},
-    process::{Process, Usage, ephemeral_ports, raise_file_limit},
+    process::{Process, ephemeral_ports, raise_file_limit},
 };
 use serde::Serialize;
 use std::{
@@ -18,12 +19,15 @@ use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between the last connection and the first question: for memory to settle.
 const SETTLE: Duration = Duration::from_millis(1_500);
 /// How long connections may open past their schedule, and answers go on past the last question.
 const GRACE: Duration = Duration::from_secs(120);
+/// Tries to connect again after a cut: a server that is gone must not hold up the report.
+const MAX_RECONNECTS: u32 = 4;
 /// How long goodbyes may take.
 const CLOSING: Duration = Duration::from_secs(10);
 
@@ -33,8 +37,11 @@ pub enum LoadError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("no connection came about: {0}")]
+    #[error("no connection opened: {0}")]
     NothingOpened(String),
+    /// Before there was anything to report.
+    #[error("interrupted before the first connection")]
+    Interrupted,
 }
 
 /// The state of things at one moment.
@@ -78,25 +85,40 @@ struct Watch {
     generator: Process,
     tally: Arc<Mutex<Tally>>,
     samples: Vec<Sample>,
+    /// Cancelled to end the load early.
+    stop: CancellationToken,
 }
 
-/// Puts the load on the server, and tells each second how it stands.
+/// Puts the load on the server, and tells each second how it stands. When `stop` is cancelled, the load ends early, and the
+/// report covers what happened until then.
 ///
 /// # Errors
 /// When the plan is refused, no account can be had, or no connection opens.
-pub async fn run(plan: Plan, token: Option<String>, mut on_sample: impl FnMut(&Sample)) -> Result<Report, LoadError> {
+pub async fn run(
+    plan: Plan,
+    token: Option<String>,
+    stop: CancellationToken,
+    mut on_sample: impl FnMut(&Sample),
+) -> Result<Report, LoadError> {
     plan.check()?;
     let mut connector = Connector::new(&plan.url)?;
     connector.dialect = plan.dialect;
+    connector.max_reconnects = MAX_RECONNECTS;
     let addresses = connector.addresses().await?;
     plan.check_addresses(&addresses)?;
     plan.check_files(raise_file_limit(plan.files()))?;
-    let accounts = accounts(&plan, &connector, token).await?;
+    let server = addresses.iter().find(|address| address.ip().is_loopback()).and_then(Process::listening_at);
+    let resident = || server.and_then(|process| process.usage().ok()).map(|usage| usage.resident);
+    let before_accounts = resident();
+    let accounts = tokio::select! {
+        accounts = accounts(&plan, &connector, token) => accounts?,
+        () = stop.cancelled() => return Err(LoadError::Interrupted),
+    };
+    // Passwords are hashed in memory that the server may give back only later.
+    let before = before_accounts.into_iter().chain(resident()).min().unwrap_or_default();
 
     let plan = Arc::new(plan);
     let tally = Arc::new(Mutex::new(Tally::default()));
-    let server = addresses.iter().find(|address| address.ip().is_loopback()).and_then(Process::listening_at);
-    let before = server.and_then(|process| process.usage().ok()).unwrap_or_default();
     let (to_phase, phase) = watch::channel(Phase::Opening);
     let started = Instant::now();
     let ports = ephemeral_ports();
@@ -111,39 +133,50 @@ pub async fn run(plan: Plan, token: Option<String>, mut on_sample: impl FnMut(&S
                 account: Arc::clone(&accounts[index as usize % accounts.len()]),
                 tally: Arc::clone(&tally),
                 phase: phase.clone(),
+                is_open: false,
             };
             tokio::spawn(worker.run(started + Duration::from_secs_f64(f64::from(index) / plan.rate)))
         })
         .collect();
 
-    let mut watch = Watch { started, server, generator: Process::this(), tally, samples: Vec::new() };
+    let mut watch = Watch { started, server, generator: Process::this(), tally, samples: Vec::new(), stop };
     let spread = Duration::from_secs_f64(f64::from(plan.connections) / plan.rate);
     let all = u64::from(plan.connections);
     watch.until(started + spread + GRACE, &mut on_sample, |tally| tally.tries == all).await;
     if watch.tally().opened == 0 {
-        let why = watch.tally().errors.keys().cloned().collect::<Vec<_>>().join(", ");
+        if watch.stop.is_cancelled() {
+            return Err(LoadError::Interrupted);
+        }
+        let why = watch.tally().error_texts.values().cloned().collect::<Vec<_>>().join("; ");
         return Err(LoadError::NothingOpened(why));
     }
-    sleep(SETTLE).await;
-    let idle = watch.server_usage();
+    tokio::select! {
+        () = sleep(SETTLE) => {}
+        () = watch.stop.cancelled() => {}
+    }
+    let idle = resident().unwrap_or_default();
 
     let from = Instant::now();
     let until = from + Duration::from_secs(plan.longest_s());
     let is_idle = plan.max_turns() == 0;
     to_phase.send_replace(Phase::Asking { from, until });
     watch
-        .until(until + GRACE, &mut on_sample, |tally| if is_idle { Instant::now() >= until } else { tally.done == all })
+        .until(until + GRACE, &mut on_sample, |tally| {
+            if is_idle { Instant::now() >= until || tally.open == 0 } else { tally.done == all }
+        })
         .await;
     let ended = Instant::now();
     watch.sample(&mut on_sample);
 
     to_phase.send_replace(Phase::Closing);
+    let is_interrupted = watch.stop.is_cancelled();
+    watch.stop = CancellationToken::new();
     watch.until(Instant::now() + CLOSING, &mut on_sample, |tally| tally.open == 0).await;
     for worker in workers {
         worker.abort();
     }
     let seconds = |instant: std::time::Instant| (Instant::from_std(instant) - started).as_secs_f64();
-    let memory = Memory { before: before.resident, idle: idle.resident };
+    let memory = Memory { before, idle };
     let (moments, pid) = {
         let tally = watch.tally();
         let moments = Moments {
@@ -155,8 +188,11 @@ pub async fn run(plan: Plan, token: Option<String>, mut on_sample: impl FnMut(&S
         (moments, server.map(|process| process.pid))
     };
     let samples = std::mem::take(&mut watch.samples);
-    let report = Report::new(&plan, &watch.tally(), samples, moments, memory, pid, (ended - started).as_secs_f64());
-    Ok(report)
+    let seconds = (ended - started).as_secs_f64();
+    let tally = watch.tally();
+    let observed =
+        Observed { plan: &plan, tally: &tally, samples, moments, memory, server_pid: pid, seconds, is_interrupted };
+    Ok(Report::new(observed))
 }
 
 /// Accounts to sign in with: one that the token stands for, or new ones.
@@ -174,7 +210,7 @@ async fn accounts(plan: &Plan, connector: &Connector, token: Option<String>) -> 
 }
 
 impl Watch {
-    /// Takes samples until `is_done`, or `limit`.
+    /// Takes samples until `is_done`, `limit`, or the load is stopped.
     async fn until(&mut self, limit: Instant, on_sample: &mut impl FnMut(&Sample), is_done: impl Fn(&Tally) -> bool) {
         let mut ticks = interval(Duration::from_millis(100));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -184,7 +220,7 @@ impl Watch {
             if self.samples.is_empty() || self.started.elapsed().as_secs_f64() - last >= SAMPLE_INTERVAL.as_secs_f64() {
                 self.sample(on_sample);
             }
-            if is_done(&self.tally()) || Instant::now() >= limit {
+            if is_done(&self.tally()) || Instant::now() >= limit || self.stop.is_cancelled() {
                 return;
             }
         }
@@ -209,10 +245,6 @@ impl Watch {
         };
         on_sample(&sample);
         self.samples.push(sample);
-    }
-
-    fn server_usage(&self) -> Usage {
-        self.server.and_then(|process| process.usage().ok()).unwrap_or_default()
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {

@@ -1,5 +1,6 @@
 //! What the clients saw, counted.
 
+use crate::client::ClientError;
 use hdrhistogram::Histogram;
 use std::{
     collections::BTreeMap,
@@ -33,9 +34,15 @@ pub struct Tally {
     pub opened: u64,
     /// Connections that are open.
     pub open: u64,
+    /// Connections that ended without a goodbye of ours, while nothing was asked.
+    pub lost: u64,
     pub turns_started: u64,
     pub turns_complete: u64,
     pub turns_failed: u64,
+    /// Of these, turns that were told to fail.
+    pub failed_as_planned: u64,
+    /// Complete answers with another number of tokens than the script asked for.
+    pub off_script: u64,
     pub tokens: u64,
     pub token_frames: u64,
     /// Of all text frames.
@@ -44,6 +51,8 @@ pub struct Tally {
     pub verified: u64,
     pub unverified: u64,
     pub errors: BTreeMap<String, u64>,
+    /// For each kind of error, the text of the first one.
+    pub error_texts: BTreeMap<String, String>,
     pub close_codes: BTreeMap<u16, u64>,
     /// Connections that have nothing more to ask.
     pub done: u64,
@@ -93,7 +102,9 @@ fn ms(micros: u64) -> f64 {
 }
 
 impl Tally {
-    pub fn error(&mut self, label: String) {
+    pub fn error(&mut self, error: &ClientError) {
+        let label = error.label();
+        self.error_texts.entry(label.clone()).or_insert_with(|| one_line(&error.to_string()));
         *self.errors.entry(label).or_default() += 1;
     }
 
@@ -105,6 +116,11 @@ impl Tally {
         self.first_turn_ended_at.get_or_insert(at);
         self.last_turn_ended_at = Some(at);
     }
+}
+
+/// A text of the server on one line, without what a terminal would obey.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if crate::logging::breaks_a_line(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -81,11 +81,13 @@ pub fn write_text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
         grouped(report.transcripts.wrong)
     )?;
     writeln!(out, "resumes      {}", grouped(report.connections.resumes))?;
-    writeln!(out, "errors       {}", list(report.errors.iter()))?;
+    writeln!(out, "lost         {} connections while nothing was asked", grouped(report.connections.lost))?;
+    write_errors(report, out)?;
     writeln!(out, "close codes  {}", list(report.close_codes.iter()))?;
     match &report.server {
         Some(server) => {
-            writeln!(out, "server       {}", cost(&server.cost, server.pid))?;
+            let gone = if server.is_gone { "; it ended during the load" } else { "" };
+            writeln!(out, "server       {}{gone}", cost(&server.cost, server.pid))?;
             writeln!(
                 out,
                 "             {:.1} kB per connection idle, {:.1} kB busy; {} before, {} at most",
@@ -102,7 +104,31 @@ pub fn write_text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
         "generator    {}, {} at most",
         cost(&report.generator, std::process::id()),
         bytes(float(report.generator.max_resident))
-    )
+    )?;
+    write_verdict(report, out)
+}
+
+/// Errors by their code, with the text of the first of each.
+fn write_errors(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    if report.errors.is_empty() {
+        return writeln!(out, "errors       none");
+    }
+    for (at, (code, count)) in report.errors.iter().enumerate() {
+        let (name, text) =
+            (if at == 0 { "errors" } else { "" }, report.error_texts.get(code).map_or("", String::as_str));
+        writeln!(out, "{name:<13}{code} × {}: {text}", grouped(*count))?;
+    }
+    Ok(())
+}
+
+fn write_verdict(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    if report.is_interrupted {
+        writeln!(out, "\ninterrupted: the report covers what happened until then")?;
+    }
+    for problem in &report.problems {
+        writeln!(out, "\nFAILED: {problem}")?;
+    }
+    report.advice.iter().try_for_each(|advice| writeln!(out, "\nadvice: {advice}"))
 }
 
 fn cost(cost: &super::report::Cost, pid: u32) -> String {

@@ -16,6 +16,8 @@ use tokio::{
 const SLOW: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(1_000));
 /// Of a slow reader's socket, in bytes.
 const SLOW_BUFFER: u32 = 4 * 1024;
+/// How a turn ends whose script lets it fail: before its first token, and after.
+const CODES_OF_SCRIPTED_FAILURES: [&str; 2] = ["UPSTREAM_UNAVAILABLE", "TURN_INTERRUPTED"];
 /// The longest that a refused question waits before the next.
 const MAX_RETRY: Duration = Duration::from_secs(10);
 
@@ -37,6 +39,8 @@ pub struct Worker {
     pub account: Arc<Account>,
     pub tally: Arc<Mutex<Tally>>,
     pub phase: watch::Receiver<Phase>,
+    /// Whether `tally.open` counts this connection.
+    pub is_open: bool,
 }
 
 /// The clock of one answer.
@@ -64,33 +68,46 @@ impl Worker {
                     tally.connect.add(connected_at - opens_at);
                     tally.authenticated.add(authenticated_at - opens_at);
                     tally.opened += 1;
-                    tally.open += 1;
                     client
                 }
                 Err(error) => {
-                    tally.error(error.label());
+                    tally.error(&error);
                     tally.done += 1;
                     return;
                 }
             }
         };
+        self.set_open(true);
         if let Some((from, until)) = self.wait_for_start(&mut client).await {
-            self.ask_all(&mut client, from, until).await;
+            let mut phase = self.phase.clone();
+            tokio::select! {
+                () = self.ask_all(&mut client, from, until) => {}
+                // An interruption does not wait for answers.
+                _ = phase.wait_for(|phase| matches!(phase, Phase::Closing)) => {}
+            }
         }
+        self.set_open(client.is_connected());
         self.tally().done += 1;
         self.wait_for_end(&mut client).await;
-        let bytes = client.received_bytes();
-        let code = match client.close().await {
-            Ok(()) => Some(1000),
-            Err(ClientError::Closed { code, .. }) => Some(code),
-            Err(_) => None,
-        };
+        let (bytes, is_connected) = (client.received_bytes(), client.is_connected());
+        let goodbye = client.close().await;
+        self.set_open(false);
         let mut tally = self.tally();
         tally.bytes += bytes;
-        tally.open -= 1;
-        match code {
-            Some(code) => tally.closed(code),
-            None => tally.error("TIMEOUT: the goodbye".to_owned()),
+        match goodbye {
+            Ok(()) if is_connected => tally.closed(1000),
+            // It was lost before, and counted then.
+            Ok(()) => {}
+            Err(ClientError::Closed { code, .. }) => tally.closed(code),
+            Err(error) => tally.error(&error),
+        }
+    }
+
+    fn set_open(&mut self, is_open: bool) {
+        if is_open != self.is_open {
+            self.is_open = is_open;
+            let mut tally = self.tally();
+            tally.open = if is_open { tally.open + 1 } else { tally.open.saturating_sub(1) };
         }
     }
 
@@ -117,7 +134,7 @@ impl Worker {
         }
     }
 
-    async fn ask_all(&self, client: &mut Client, from: Instant, until: Instant) {
+    async fn ask_all(&mut self, client: &mut Client, from: Instant, until: Instant) {
         let mut random = fastrand::Rng::with_seed(self.plan.seed.wrapping_add(u64::from(self.index)));
         let mut due = from + Duration::from_secs_f64(f64::from(self.index) / self.plan.rate);
         for _ in 0..self.plan.max_turns() {
@@ -129,6 +146,7 @@ impl Worker {
                 sleep_until(due).await;
             }
             let outcome = self.ask(client, due, &mut random).await;
+            self.set_open(client.is_connected());
             let now = Instant::now();
             let mut pause = Duration::from_millis(self.plan.think_ms);
             let mut tally = self.tally();
@@ -143,8 +161,9 @@ impl Worker {
                 }
                 Err(error) => {
                     tally.turns_failed += 1;
+                    tally.failed_as_planned += u64::from(is_planned(&self.plan, &error));
                     tally.unverified += u64::from(matches!(error, ClientError::Unverified(_)));
-                    tally.error(error.label());
+                    tally.error(&error);
                     if let ClientError::Server(error) = &error {
                         let wait = error.retry_after_ms.map_or(Duration::ZERO, Duration::from_millis);
                         pause = pause.max(wait.min(MAX_RETRY));
@@ -184,7 +203,11 @@ impl Worker {
                         tally.resume.add(now - cut_at);
                     }
                 }
-                Event::Progress { .. } | Event::Complete { .. } => {}
+                Event::Complete { .. } => {
+                    let tokens = answer.transcript().next_seq();
+                    self.tally().off_script += u64::from(tokens != self.plan.tokens);
+                }
+                Event::Progress { .. } => {}
             }
             if self.is_slow() && reading_since.elapsed() > SLOW.0 {
                 sleep(SLOW.1).await;
@@ -244,15 +267,23 @@ impl Worker {
         self.index < self.plan.slow_readers
     }
 
-    fn lost(&self, error: &ClientError) {
+    fn lost(&mut self, error: &ClientError) {
+        self.set_open(false);
         let mut tally = self.tally();
-        match error {
-            ClientError::Closed { code, .. } => tally.closed(*code),
-            other => tally.error(other.label()),
+        tally.lost += 1;
+        tally.error(error);
+        if let ClientError::Closed { code, .. } = error {
+            tally.closed(*code);
         }
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a turn failed because `--fail-after` told it to.
+fn is_planned(plan: &Plan, error: &ClientError) -> bool {
+    let is_scripted = |code: &str| CODES_OF_SCRIPTED_FAILURES.contains(&code);
+    plan.fail_after.is_some() && matches!(error, ClientError::Server(error) if is_scripted(&error.code))
 }

@@ -84,6 +84,11 @@ impl Program {
         assert!(sent.success());
     }
 
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     /// Waits for the end.
     pub async fn ended(&mut self) -> ExitStatus {
         let began = Instant::now();
