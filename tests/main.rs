@@ -19,6 +19,7 @@ mod metrics;
 mod operations;
 mod ops;
 mod program;
+mod prototype;
 mod provider;
 mod reliability;
 mod session;

@@ -15,7 +15,7 @@ use argon2::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{io, sync::Arc, time::Instant};
-use zxcvbn::{Score, zxcvbn};
+use zxcvbn::zxcvbn;
 
 const MIN_CHARS: usize = 8;
 /// Nobody types more, and a limit there must be.
@@ -23,8 +23,9 @@ const MAX_BYTES: usize = 128;
 /// The strength is that of so many characters from the beginning. A text of symbols that stand for letters (`4@8({[<`)
 /// costs zxcvbn about a hash at this length and ten times that at 100; and what is strong so far stays strong.
 const RATED_CHARS: usize = 32;
-/// "Safely unguessable": protects even when the hashes leak.
-const MIN_SCORE: Score = Score::Three;
+
+/// The best rating of zxcvbn.
+const MAX_SCORE: u8 = 4;
 
 /// Stands in for the hash of an account that does not exist, so that its absence takes as long as a wrong password. It is
 /// random, not the hash of anything known; that something fits it would not let anybody in.
@@ -34,6 +35,7 @@ const NOBODYS_HASH: &str =
 /// Hashes and checks passwords. One for the whole server: it holds the threads.
 pub struct Passwords {
     pool: HashPool<Argon2id>,
+    min_score: u8,
     metrics: Arc<Metrics>,
 }
 
@@ -49,7 +51,8 @@ impl Passwords {
     /// # Errors
     /// As [`Passwords::start`].
     pub fn start_measured(config: &AuthConfig, metrics: Arc<Metrics>) -> io::Result<Self> {
-        Ok(Self { pool: HashPool::start(config.hash_threads, config.hash_queue)?, metrics })
+        let pool = HashPool::start(config.hash_threads, config.hash_queue)?;
+        Ok(Self { pool, min_score: config.min_password_score, metrics })
     }
 
     /// The hash of a new password, if it is good enough for this person.
@@ -63,10 +66,10 @@ impl Passwords {
         name: DisplayName,
     ) -> Result<PasswordHash, ApiError> {
         check_length(password.expose_secret())?;
-        let metrics = Arc::clone(&self.metrics);
+        let (metrics, min_score) = (Arc::clone(&self.metrics), self.min_score);
         self.pool
             .run(move |argon2id| {
-                check_strength(password.expose_secret(), &email, &name)?;
+                check_strength(password.expose_secret(), &email, &name, min_score)?;
                 let began = Instant::now();
                 let hashed = argon2id.hash_password(password.expose_secret().as_bytes());
                 metrics.password_hash.record(began.elapsed());
@@ -115,14 +118,21 @@ fn check_length(password: &str) -> Result<(), ApiError> {
 }
 
 /// Takes milliseconds: for the pool. The length must have been checked.
-fn check_strength(password: &str, email: &Email, name: &DisplayName) -> Result<(), ApiError> {
+fn check_strength(password: &str, email: &Email, name: &DisplayName, min_score: u8) -> Result<(), ApiError> {
+    if min_score == 0 {
+        return Ok(());
+    }
     let rated: String = password.chars().take(RATED_CHARS).collect();
     let entropy = zxcvbn(&rated, &easy_guesses(email, name));
-    if entropy.score() >= MIN_SCORE {
+    let score = u8::from(entropy.score());
+    if score >= min_score {
         return Ok(());
     }
     let advice = entropy.feedback().map(ToString::to_string).unwrap_or_default();
-    Err(weak(format!("The password is too easy to guess. {advice}").trim_end().to_owned()))
+    let reason = format!(
+        "The password is too easy to guess: its strength is {score} of {MAX_SCORE}, and at least {min_score} is required. {advice}"
+    );
+    Err(weak(reason.trim_end().to_owned()))
 }
 
 /// What somebody who knows the person tries first.
@@ -145,8 +155,13 @@ mod tests {
 
     const GOOD: &str = "quiet-otter-paints-thursday";
 
+    /// With what `production.toml` requires.
     fn passwords() -> Passwords {
-        Passwords::start(&AuthConfig { hash_threads: 2, ..AuthConfig::default() }).unwrap()
+        passwords_of_score(3)
+    }
+
+    fn passwords_of_score(min_password_score: u8) -> Passwords {
+        Passwords::start(&AuthConfig { hash_threads: 2, min_password_score, ..AuthConfig::default() }).unwrap()
     }
 
     fn ada() -> (Email, DisplayName) {
@@ -202,6 +217,27 @@ mod tests {
             assert!(error.message.contains(reason), "{password}: {}", error.message);
             assert!(!error.message.contains(password), "{password} is in the message");
         }
+    }
+
+    #[tokio::test]
+    async fn the_required_strength_is_a_setting_and_the_error_names_it() {
+        // What zxcvbn rates 0, 1, 2, 3 and 4.
+        let of_score = ["password123", "mountains9x", "TestWS123", "tigermoon77", GOOD];
+        for required in 0..=MAX_SCORE {
+            for (password, score) in of_score.into_iter().zip(0..) {
+                let (email, name) = ada();
+                let outcome = passwords_of_score(required).hash_new(password.into(), email, name).await;
+                assert_eq!(outcome.is_ok(), score >= required, "{password} where {required} is required");
+                if let Err(error) = outcome {
+                    assert_eq!(error.code, ErrorCode::WeakPassword);
+                    let reason = format!("strength is {score} of 4, and at least {required} is required");
+                    assert!(error.message.contains(&reason), "{}", error.message);
+                }
+            }
+        }
+        let (email, name) = ada();
+        let too_short = passwords_of_score(0).hash_new("Ab3$xyz".into(), email, name).await;
+        assert!(too_short.unwrap_err().message.contains("at least 8 characters"));
     }
 
     #[tokio::test]

@@ -159,6 +159,8 @@ pub struct AuthConfig {
     pub refresh_token_ttl_s: u64,
     /// Life of a one-time WebSocket ticket, in seconds.
     pub ws_ticket_ttl_s: u64,
+    /// The lowest zxcvbn score of a new password, from 0 (anything) to 4 (very hard to guess).
+    pub min_password_score: u8,
     /// Password hashes at once, each of 19 MiB; 0 is one per core.
     pub hash_threads: usize,
     /// Password hashes that may wait for a free place; one more is answered `OVERLOADED`.
@@ -395,6 +397,7 @@ impl Default for AuthConfig {
             access_token_ttl_s: 900,
             refresh_token_ttl_s: 30 * 24 * 3600,
             ws_ticket_ttl_s: 30,
+            min_password_score: 1,
             hash_threads: 0,
             hash_queue: 256,
         }

@@ -66,6 +66,7 @@ pub const SETTINGS: &[Setting] = &[
     whole("auth.access_token_ttl_s", 1, MAX_ACCESS_TOKEN_LIFE_S.unsigned_abs()),
     whole("auth.refresh_token_ttl_s", 1, 366 * DAY_S),
     whole("auth.ws_ticket_ttl_s", 1, 600),
+    whole("auth.min_password_score", 0, 4),
     whole("auth.hash_threads", 0, 256),
     whole("auth.hash_queue", 1, 65_536),
     whole("limits.connections_per_address", 0, 10_000_000),

@@ -35,7 +35,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 pub struct RegisterRequest {
     #[schema(example = "ada@example.org")]
     email: String,
-    /// 8 characters or more, at most 128 bytes, and not easy to guess.
+    /// 8 characters or more, at most 128 bytes, and as hard to guess as `auth.min_password_score` requires.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     password: SecretString,
     /// 1 to 100 characters that can be seen. Absent: the part of the address before the `@`.

@@ -24,12 +24,21 @@ pub struct Program {
 impl Program {
     /// With a scripted model and these settings: names as in `session.coalesce_ms`.
     pub fn start(settings: &[(&str, &str)]) -> Self {
+        let fixed = [("provider.kind", "scripted"), ("knowledge.seed", "false"), ("server.workers", "1")];
+        Self::with(fixed.iter().chain(settings).copied())
+    }
+
+    /// With the default configuration: only the port is another, so that tests can run side by side.
+    pub fn with_defaults() -> Self {
+        Self::with([])
+    }
+
+    fn with<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let folder = TempDir::new().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
         command.current_dir(folder.path()).args(["serve", "--port", "0"]).stdout(Stdio::piped()).stderr(log);
-        let fixed = [("provider.kind", "scripted"), ("knowledge.seed", "false"), ("server.workers", "1")];
-        for (key, value) in fixed.iter().chain(settings) {
+        for (key, value) in settings {
             command.env(format!("SWITCHBOARD__{}", key.to_uppercase().replace('.', "__")), value);
         }
         let mut child = command.spawn().unwrap();
