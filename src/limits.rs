@@ -91,6 +91,14 @@ pub const MAX_OPS_FRAME_BYTES: usize = 16 * 1024;
 pub const OPS_HISTORY_SAMPLES: usize = 15 * 60;
 /// Shapes of frames of one connection that wait for those who watch it; the oldest make room.
 pub const MAX_WATCHED_FRAMES: usize = 200;
+/// Log lines that wait to be written; a line that does not fit is dropped and counted.
+pub const LOG_QUEUE_LINES: usize = 16 * 1024;
+/// The bytes of these lines together.
+pub const LOG_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// How long the end of the process waits for the last log lines to be written.
+pub const LOG_FLUSH_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the log's writer waits before it tries again to write to a pipe that is full and non-blocking.
+pub const LOG_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// What is kept of a client's `User-Agent`, in characters.
 pub const MAX_USER_AGENT_CHARS: usize = 200;
 

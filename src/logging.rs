@@ -3,16 +3,25 @@
 //! A line is a line: control characters in a sentence or a value are escaped, so that nothing a client sends can forge
 //! one. What may be logged at all is up to who logs.
 
-use crate::config::{LogConfig, LogFormat};
-use env_logger::fmt::style::Style;
+mod queue;
+
+use crate::{
+    config::{LogConfig, LogFormat},
+    limits::LOG_FLUSH_PATIENCE,
+};
+use env_logger::{Target, WriteStyle, fmt::style::Style};
 use log::{
     Metadata, Record,
     kv::{Key, Value, VisitSource},
 };
+use queue::{LogQueue, Loss};
 use std::{
     fmt,
-    io::Write as _,
-    sync::{PoisonError, RwLock},
+    fs::File,
+    io::{self, IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
+    panic::PanicHookInfo,
+    sync::{OnceLock, PoisonError, RwLock},
 };
 
 /// The fields that each JSON line has; a key-value of the same name gets an underscore behind it.
@@ -25,6 +34,8 @@ pub enum LoggingError {
     Filter(#[from] env_filter::ParseError),
     #[error("a logger runs already")]
     Twice(#[from] log::SetLoggerError),
+    #[error("cannot write a log: {0}")]
+    Io(#[from] io::Error),
 }
 
 /// The fields of whatever a task works on, by name.
@@ -44,6 +55,9 @@ pub fn with_fields<T>(fields: Fields, work: impl Future<Output = T>) -> impl Fut
 /// What is logged, by this process. `None` before the start.
 static LEVEL: RwLock<Option<Level>> = RwLock::new(None);
 
+/// The lines on their way to stderr. Absent before the start.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+
 struct Level {
     /// As it was written.
     text: String,
@@ -53,21 +67,72 @@ struct Level {
 /// Starts logging to stderr. `rust_log`, the variable `RUST_LOG`, replaces `log.level` when it is not empty: it is what
 /// people reach for to look at one run, so it wins over what is configured.
 ///
+/// Lines are written by a thread of their own; see [`flush`].
+///
 /// # Errors
-/// When the filter cannot be read, or a logger runs already.
+/// When the filter cannot be read, a logger runs already, or the thread cannot be started.
 pub fn init(config: &LogConfig, rust_log: Option<&str>) -> Result<(), LoggingError> {
     set_level(filter(config, rust_log))?;
     let format = config.format;
+    let queue = LogQueue::default();
     let lines = env_logger::Builder::new()
         // All that passes the level is written.
         .filter_level(log::LevelFilter::Trace)
+        .write_style(if has_colours() { WriteStyle::Always } else { WriteStyle::Never })
+        .target(Target::Pipe(Box::new(queue.clone())))
         .format(move |out, record| {
             let (time, style) = (out.timestamp_millis(), out.default_level_style(record.level()));
             out.write_all(line(format, &time, style, record).as_bytes())
         })
         .build();
+    // Not `io::stderr()`, whose lock this thread would hold for as long as a write blocks.
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     log::set_boxed_logger(Box::new(Filtered(lines)))?;
+    QUEUE.get_or_init(|| queue.clone());
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || queue.write_to(stderr, report))?;
     Ok(())
+}
+
+/// Whether stderr is a terminal that shows colours, by the usual conventions (`NO_COLOR`, `TERM`).
+fn has_colours() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+fn report(loss: Loss) {
+    match loss {
+        Loss::Dropped(lines) => log::warn!("dropped {lines} log lines because the log's reader was too slow"),
+        Loss::Failed(lines, error) => {
+            log::warn!("lost {lines} log lines because the log could not be written: {error}")
+        }
+    }
+}
+
+/// Waits until what was logged so far is written, but no longer than [`LOG_FLUSH_PATIENCE`]: a log that nobody reads must not
+/// keep the process from ending.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LOG_FLUSH_PATIENCE);
+    }
+}
+
+/// Log lines that never reached the log, since the start.
+pub fn lost_lines() -> u64 {
+    QUEUE.get().map_or(0, LogQueue::lost)
+}
+
+/// Reports panics in the log from now on, instead of writing to stderr, which blocks when nobody reads it.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
+        let thread = std::thread::current();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let backtrace = std::backtrace::Backtrace::capture();
+        log::error!(thread = thread.name().unwrap_or("unnamed"), place; "a thread panicked: {message}");
+        if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+            log::error!("backtrace of the panic: {backtrace}");
+        }
+    }));
 }
 
 /// What is logged from now on: a level, or a list such as `info,switchboard::workflow=debug`.
@@ -109,7 +174,7 @@ impl log::Log for Filtered {
     }
 
     fn flush(&self) {
-        self.0.flush();
+        flush();
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     auth::Identity,
     config::{MetricsConfig, parse_network},
     limiter::Limiter,
+    logging,
     metrics::{Format, LimitCount, Live, Metrics, SessionCount},
     process::Process,
     protocol::{ApiError, ErrorCode},
@@ -131,6 +132,7 @@ fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Reco
         turns_retained: of_turns.retained_turns,
         turns_started: of_turns.started_turns,
         answers_unstored: recorder.unstored(),
+        log_lines_lost: logging::lost_lines(),
         limits: limiter.hits().each().map(|(limit, hits)| LimitCount { limit, hits }).collect(),
     }
 }

@@ -300,6 +300,8 @@ impl Ours {
         )?;
         let unstored = one(count(live.answers_unstored));
         families.gauge("answers_unstored", None, "Answers in memory that the store has not taken.", unstored)?;
+        let lost = one(live.log_lines_lost);
+        families.counter("log_lines_lost", "Log lines that were dropped or could not be written.", lost)?;
         let limits = live.limits.iter().map(|limit| (vec![("limit", limit.limit)], limit.hits));
         families.counter("limit_hits", "Times that a limit said no.", limits)
     }

@@ -27,6 +27,8 @@ pub struct Live {
     /// Answers that wait for the store.
     pub answers_unstored: usize,
     /// Since the start.
+    pub log_lines_lost: u64,
+    /// Since the start.
     pub limits: Vec<LimitCount>,
 }
 

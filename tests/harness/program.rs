@@ -72,6 +72,19 @@ impl Program {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    /// The same, once it is as it should be: lines are written by a thread of their own.
+    pub async fn log_when(&self, is_right: impl Fn(&str) -> bool) -> String {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            if is_right(&log) {
+                return log;
+            }
+            assert!(began.elapsed() < PATIENCE, "the log is not as it should be:\n{log}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub fn socket(&self) -> SocketBuilder {
         SocketBuilder::new(&self.url)
     }

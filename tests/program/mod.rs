@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
 
 mod life;
+mod log_reader;
 mod logs;
 
 use crate::harness::{PASSWORD, SocketBuilder, TestUser};
@@ -57,22 +58,39 @@ impl Program {
         Self::start(folder, prepared(limited, folder, settings)).await
     }
 
-    async fn start(folder: &Path, mut command: Command) -> Self {
+    /// The same; its log goes to `log`.
+    pub async fn serve_logging_to(folder: &Path, log: impl Into<Stdio>, settings: &[(&str, &str)]) -> Self {
+        Self::spawn(folder, command(folder, &["serve", "--port", "0"], settings), log.into()).await
+    }
+
+    async fn start(folder: &Path, command: Command) -> Self {
         let log = std::fs::File::create(folder.join("log")).unwrap();
+        Self::spawn(folder, command, log.into()).await
+    }
+
+    async fn spawn(folder: &Path, mut command: Command, log: Stdio) -> Self {
         let mut child = command.stderr(log).spawn().unwrap();
+        // It holds its own copy of what the log goes to: a pipe would never end otherwise.
+        drop(command);
         let mut line = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         timeout(PATIENCE, out.read_line(&mut line)).await.expect("it does not say where it is").unwrap();
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_else(|| {
-            panic!("no address in {line:?}: {}", std::fs::read_to_string(folder.join("log")).unwrap())
-        });
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .unwrap_or_else(|| panic!("no address in {line:?}: {:?}", std::fs::read_to_string(folder.join("log"))));
         Self { url: url.trim_end_matches('/').to_owned(), child }
     }
 
     /// Asks it to stop, as a service manager does.
     async fn terminate(&mut self) {
+        self.signal("TERM").await;
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().await.unwrap().success());
     }
 
     /// Its exit code.

@@ -1,0 +1,116 @@
+//! A log whose reader stands still, has gone, or has no room.
+
+use super::{NO_SEED, Program, SCRIPTED, command};
+use serde_json::json;
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const TRACE: (&str, &str) = ("SWITCHBOARD__LOG__LEVEL", "trace");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The value of `switchboard_log_lines_lost_total`.
+async fn lost_lines(program: &Program) -> u64 {
+    let page = reqwest::get(format!("{}/metrics", program.url)).await.unwrap().text().await.unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix("switchboard_log_lines_lost_total "));
+    line.unwrap_or_else(|| panic!("no such metric in {page}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let folder = TempDir::new().unwrap();
+    let (reader, log) = std::io::pipe().unwrap();
+    let mut program = Program::serve_logging_to(folder.path(), log, &[SCRIPTED, NO_SEED, TRACE]).await;
+    let user = program.sign_in("register", "ada@example.org").await;
+    let began = Instant::now();
+    let mut lost = 0;
+    while lost == 0 {
+        for _ in 0..20 {
+            assert_eq!(reqwest::get(format!("{}/health", program.url)).await.unwrap().status(), 200);
+        }
+        lost = lost_lines(&program).await;
+        assert!(began.elapsed() < PATIENCE, "no line was dropped");
+    }
+    let mut socket = program.socket().signed_in(&user).await;
+    assert_eq!(socket.ask("Hello?").await.terminal["type"], "complete");
+
+    // The reader goes on: the log says that lines are missing, and how many.
+    let reading = std::thread::spawn(move || {
+        let notice = BufReader::new(&reader).lines().map_while(Result::ok).find_map(|line| {
+            let (_, rest) = line.split_once("dropped ")?;
+            let (count, rest) = rest.split_once(' ')?;
+            (rest == "log lines because the log's reader was too slow").then(|| count.parse::<u64>().unwrap())
+        });
+        (notice, reader)
+    });
+    while !reading.is_finished() {
+        // It is a line of the log itself, and follows when there is something to log.
+        assert_eq!(reqwest::get(format!("{}/health", program.url)).await.unwrap().status(), 200);
+        assert!(began.elapsed() < PATIENCE, "nothing about lines that are missing");
+    }
+    let (dropped, reader) = reading.join().unwrap();
+    assert!(dropped.is_some_and(|dropped| dropped >= lost), "{dropped:?} of {lost}");
+
+    // Nobody reads again, and it is asked to end.
+    program.terminate().await;
+    assert_eq!(socket.expect_close().await, 1001);
+    drop(socket);
+    assert_eq!(program.exit_code().await, Some(0));
+    drop(reader);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_stops_nothing() {
+    let folder = TempDir::new().unwrap();
+    let (reader, log) = std::io::pipe().unwrap();
+    let mut program = Program::serve_logging_to(folder.path(), log, &[SCRIPTED, NO_SEED, TRACE]).await;
+    drop(reader);
+    serves_and_ends(&mut program).await;
+}
+
+#[tokio::test]
+async fn a_disk_without_room_for_the_log_stops_nothing() {
+    let folder = TempDir::new().unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut program = Program::serve_logging_to(folder.path(), full, &[SCRIPTED, NO_SEED, TRACE]).await;
+    serves_and_ends(&mut program).await;
+}
+
+async fn serves_and_ends(program: &mut Program) {
+    let user = program.sign_in("register", "ada@example.org").await;
+    let (status, answer) = program.post("/api/v1/chat", Some(&user), &json!({"message": "Hello?"})).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(lost_lines(program).await > 0);
+    program.terminate().await;
+    assert_eq!(program.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_full_stdout_does_not_keep_the_server_from_serving() {
+    let folder = TempDir::new().unwrap();
+    let (_reader, mut stdout) = std::io::pipe().unwrap();
+    // As much as fits: the largest pipe that an ordinary user may have is smaller than this.
+    let (filled, mut filling) = (std::sync::mpsc::channel(), stdout.try_clone().unwrap());
+    std::thread::spawn(move || {
+        while filling.write_all(&[b'x'; 4096]).is_ok() {
+            let _ = filled.0.send(());
+        }
+    });
+    while filled.1.recv_timeout(Duration::from_millis(500)).is_ok() {}
+    stdout.flush().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let mut serve = command(folder.path(), &["serve", "--port", &port.to_string()], &[SCRIPTED, NO_SEED]);
+    let child = serve.stdout(stdout).stderr(log).spawn().unwrap();
+    let mut program = Program { url: format!("http://127.0.0.1:{port}"), child };
+    let began = Instant::now();
+    while reqwest::get(format!("{}/health", program.url)).await.is_err() {
+        assert!(began.elapsed() < PATIENCE, "it does not serve");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    program.terminate().await;
+    assert_eq!(program.exit_code().await, Some(0));
+}
