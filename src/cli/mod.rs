@@ -10,6 +10,7 @@ mod migrate;
 mod ops;
 mod password;
 mod serve;
+mod signals;
 mod table;
 mod user;
 
@@ -131,20 +132,26 @@ impl Cli {
         if matches!(self.command, Some(Command::Ops(_) | Command::Load(_))) {
             self.flags.refuse()?;
         }
+        let serving = match self.command {
+            None | Some(Command::Serve) => Some(serve::Serving::prepare()?),
+            _ => None,
+        };
         let (variables, rust_log) = variables_of_ours(variables)?;
         let config = Config::load(&self.flags.sources(variables))?;
         if !matches!(self.command, Some(Command::Config(_))) {
             logging::init(&config.log, rust_log.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
         }
-        match self.command {
-            None | Some(Command::Serve) => serve::run(config, out),
+        let done = match self.command {
+            None | Some(Command::Serve) => serving.map_or(Ok(()), |serving| serving.run(config)),
             Some(Command::Migrate) => migrate::run(&config, out),
             Some(Command::Ingest(command)) => block_on(command.run(&config, out)),
             Some(Command::User(command)) => block_on(command.run(&config, out)),
             Some(Command::Config(command)) => command.run(&config, out),
             Some(Command::Ops(command)) => block_on(command.run(out)),
             Some(Command::Load(command)) => block_on(command.run(out)),
-        }
+        };
+        logging::flush();
+        done
     }
 }
 

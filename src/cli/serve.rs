@@ -1,36 +1,65 @@
 //! `switchboard serve`: runs the server until it is asked to stop.
 
-use super::CliError;
-use crate::{app::Application, config::Config};
-use std::io;
+use super::{CliError, signals::SurvivedSignals};
+use crate::{app::Application, config::Config, logging};
+use std::io::{self, Write as _};
 use tokio::{
-    runtime::{Builder, LocalOptions},
+    runtime::{Builder, LocalOptions, LocalRuntime},
     signal::unix::{Signal, SignalKind, signal},
 };
 
-pub(super) fn run(config: Config, out: &mut dyn io::Write) -> Result<(), CliError> {
-    // A connection touches a part of its buffers; in huge pages all of them would be resident, a third of it for nothing.
-    // A kernel that cannot do without them costs memory, and nothing else.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
-    // No `actix::System`: within one, actix-server's workers run all their tasks as one future of their runtime, which costs
-    // a second scheduler for each wake-up.
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(async {
-        let served = serve(config, out).await;
-        // An actor that was never polled starts when it is dropped with the runtime, where it cannot: after an error it
-        // starts here.
-        tokio::task::yield_now().await;
-        served
-    })
+/// A process that is about to serve: from here on it survives signals that only mean to tell it something.
+pub(super) struct Serving {
+    runtime: LocalRuntime,
+    signals: SurvivedSignals,
 }
 
-async fn serve(config: Config, out: &mut dyn io::Write) -> Result<(), CliError> {
+/// Flushes the log however the server ends, also by a panic.
+struct FlushedAtEnd;
+
+impl Drop for FlushedAtEnd {
+    fn drop(&mut self) {
+        logging::flush();
+    }
+}
+
+impl Serving {
+    /// The first thing that a server does, before it reads its configuration.
+    ///
+    /// # Errors
+    /// When the system has no place for a runtime.
+    pub fn prepare() -> io::Result<Self> {
+        // No `actix::System`: within one, actix-server's workers run all their tasks as one future of their runtime, which costs
+        // a second scheduler for each wake-up.
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let signals = runtime.block_on(async { SurvivedSignals::catch() })?;
+        Ok(Self { runtime, signals })
+    }
+
+    pub fn run(self, config: Config) -> Result<(), CliError> {
+        // A connection touches a part of its buffers; in huge pages all of them would be resident, a third of it for nothing.
+        // A kernel that cannot do without them costs memory, and nothing else.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::thread::disable_transparent_huge_pages(true);
+        let _flushed_at_end = FlushedAtEnd;
+        logging::log_panics();
+        let Self { runtime, signals } = self;
+        runtime.block_on(async {
+            signals.log();
+            let served = serve(config).await;
+            // An actor that was never polled starts when it is dropped with the runtime, where it cannot: after an error it
+            // starts here.
+            tokio::task::yield_now().await;
+            served
+        })
+    }
+}
+
+async fn serve(config: Config) -> Result<(), CliError> {
     let application = Application::build(config).await.map_err(|error| CliError::Failed(error.to_string()))?;
-    writeln!(out, "Switchboard is at http://{}/ (Ctrl-C stops it)", application.address())?;
-    out.flush()?;
     let handle = application.handle();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    announce(format!("Switchboard is at http://{}/ (Ctrl-C stops it)", application.address()))?;
     actix::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
         actix::spawn({
@@ -43,8 +72,17 @@ async fn serve(config: Config, out: &mut dyn io::Write) -> Result<(), CliError> 
     });
     application.run().await?;
     log::info!("stopped");
-    log::logger().flush();
     Ok(())
+}
+
+/// Writes a line to stdout from a thread of its own: a write blocks when stdout is a pipe that nobody reads. A closed stdout
+/// is no reason not to serve.
+fn announce(line: String) -> io::Result<()> {
+    let write = move || {
+        let mut out = io::stdout();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    };
+    std::thread::Builder::new().name("announcement".to_owned()).spawn(write).map(drop)
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

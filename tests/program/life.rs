@@ -98,3 +98,69 @@ async fn why_it_does_not_start_is_said_in_one_message() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("not a database"), "{text}");
 }
+
+#[tokio::test]
+async fn signals_that_only_tell_something_leave_it_running() {
+    let folder = TempDir::new().unwrap();
+    let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
+    let user = program.sign_in("register", "ada@example.org").await;
+    let mut socket = program.socket().signed_in(&user).await;
+    let slow = json!({"type": "message", "message": "Hi", "metadata": {"script": {"tokens": 40, "interval_ms": 10}}});
+    let first = socket.start(slow).await;
+    for name in ["HUP", "USR1", "USR2", "XFSZ"] {
+        program.signal(name).await;
+    }
+    let turn = socket.rest_of_turn(vec![first]).await;
+    assert_eq!(turn.terminal["finish_reason"], "stop");
+    // Also while it empties: what it was asked before goes on.
+    let long = json!({"type": "message", "message": "Hi", "metadata": {"script": {"tokens": 60, "interval_ms": 10}}});
+    let first = socket.start(long).await;
+    program.terminate().await;
+    for name in ["HUP", "USR1", "USR2"] {
+        program.signal(name).await;
+    }
+    assert_eq!(socket.rest_of_turn(vec![first]).await.terminal["finish_reason"], "stop");
+    assert_eq!(socket.expect_close().await, 1001);
+    drop(socket);
+    assert_eq!(program.exit_code().await, Some(0));
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    for name in
+        ["SIGHUP received; no setting can be reloaded", "SIGUSR1 received", "SIGUSR2 received", "SIGXFSZ received"]
+    {
+        assert!(log.contains(name), "{name} is not in\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_hangup_while_it_starts_does_not_end_it() {
+    let folder = TempDir::new().unwrap();
+    // Loading the documents of the knowledge base makes the start long enough to be hit.
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let mut child = command(folder.path(), &["serve", "--port", "0"], &[SCRIPTED]).stderr(log).spawn().unwrap();
+    let pid = child.id().unwrap();
+    let started = Instant::now();
+    // From the moment on that it catches signals; before that, it is not even this program.
+    while !catches_hangup(pid) {
+        assert!(started.elapsed() < Duration::from_secs(20), "it catches no SIGHUP");
+    }
+    let kill = async |name: &str| {
+        let sent = tokio::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().await;
+        assert!(sent.unwrap().success());
+    };
+    for _ in 0..20 {
+        kill("HUP").await;
+    }
+    let mut line = String::new();
+    let mut out = tokio::io::BufReader::new(child.stdout.take().unwrap());
+    tokio::io::AsyncBufReadExt::read_line(&mut out, &mut line).await.unwrap();
+    assert!(line.contains("http://"), "it does not say where it is: {line:?}");
+    kill("TERM").await;
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
+}
+
+/// Whether the process has a handler for SIGHUP, which is signal 1.
+fn catches_hangup(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 1 == 1
+}
