@@ -1,4 +1,4 @@
-//! The pages for people: the test page, and that of the operators.
+//! The pages for people: the test page and the operators' page.
 
 use actix_web::{
     HttpResponse,
@@ -15,19 +15,30 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/ops").route(web::get().to(ops_page)));
 }
 
-/// Everything is inside the page, and a policy lets only that run.
+/// Substitutes for what browsers offer on https and localhost only.
+const BROWSER: &str = include_str!("../../templates/shared/browser.js");
+/// The sign-in that the tabs of a page share.
+const ACCOUNT: &str = include_str!("../../templates/shared/account.js");
+
+/// The test page. Everything is inline, and a policy lets nothing else run.
 #[derive(Template)]
 #[template(path = "test_page.html")]
 struct TestPage {
-    /// Made anew for each answer; only a script and a style that carry it are run.
+    /// A new value for each response; only scripts and styles that carry it run.
     nonce: String,
+    browser: &'static str,
+    account: &'static str,
+    markdown: &'static str,
+    queue: &'static str,
 }
 
 #[derive(Template)]
 #[template(path = "ops/page.html")]
 struct OpsPage {
-    /// As that of the test page.
+    /// As on the test page.
     nonce: String,
+    browser: &'static str,
+    account: &'static str,
     chart_style: &'static str,
     chart_script: &'static str,
     style: &'static str,
@@ -39,12 +50,20 @@ async fn home() -> HttpResponse {
 }
 
 async fn test_page() -> Result<HttpResponse, actix_web::Error> {
-    page(|nonce| TestPage { nonce })
+    page(|nonce| TestPage {
+        nonce,
+        browser: BROWSER,
+        account: ACCOUNT,
+        markdown: include_str!("../../templates/chat/markdown.js"),
+        queue: include_str!("../../templates/chat/queue.js"),
+    })
 }
 
 async fn ops_page() -> Result<HttpResponse, actix_web::Error> {
     page(|nonce| OpsPage {
         nonce,
+        browser: BROWSER,
+        account: ACCOUNT,
         chart_style: include_str!("../../templates/vendor/uplot-1.6.32.min.css"),
         chart_script: include_str!("../../templates/vendor/uplot-1.6.32.min.js"),
         style: include_str!("../../templates/ops/page.css"),

@@ -6,13 +6,13 @@
 const $ = (id) => document.getElementById(id);
 const MAX_SAMPLES = 900, MAX_FRAMES = 300, MAX_AUDIT = 500, WINDOW = 120, OVERSCAN = 6, VIEW_EVERY_MS = 120, SILENCE_MS = 8000, TICK_PX = 54;
 
-let account = readStored("switchboard.ops.account");   // access_token, refresh_token, expires_at, user
 let ws = null;
 let ready = false;               // whether the server has authenticated the socket
 let attempt = 0;                 // failed connections in a row
 let reconnectTimer = 0, silenceTimer = 0;
 let comeBackMs = null;           // when a server that ends wants us back
 let triedRefresh = false;        // a refused token is refreshed once, not for ever
+let socketToken = null;          // the access token that this socket was authenticated with last
 let clockSkew = 0;               // the server's clock minus ours, in milliseconds
 let stats = null;                // the last `stats`
 
@@ -34,10 +34,6 @@ function el(tag, props = {}, ...children) {
 
 /** What somebody else wrote, with its own direction. */
 const said = (text) => el("bdi", {}, text);
-
-function readStored(key) {
-  try { return JSON.parse(localStorage.getItem(key)); } catch { return null; }
-}
 
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
@@ -81,46 +77,12 @@ function toast(text, bad = false) {
 
 const told = (error) => error?.code ? error.code + ": " + error.error : String(error);
 
-// ── REST ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-async function api(method, path, body, retried = false) {
-  const signedIn = account && !/\/auth\/(login|refresh)$/.test(path);
-  const used = account?.access_token;
-  const response = await fetch(path, {
-    method,
-    headers: { ...(body ? { "Content-Type": "application/json" } : {}), ...(signedIn ? { Authorization: "Bearer " + used } : {}) },
-    body: body ? JSON.stringify(body) : undefined,
-  }).catch(() => { throw { code: "NETWORK", error: "The server cannot be reached." }; });
-  const text = await response.text();
-  let answer = null;
-  try { answer = text ? JSON.parse(text) : null; } catch { /* not ours: a proxy's page, say */ }
-  if (response.ok) return answer;
-  if (response.status === 401 && signedIn && account?.refresh_token && !retried) {
-    await renewToken(used);
-    return api(method, path, body, true);
-  }
-  throw { ...answer, error: answer?.error ?? "The server answered " + response.status + ".", code: answer?.code ?? "HTTP_" + response.status, status: response.status };
-}
-
-/** Tabs share one refresh token, which may be used once. */
-async function renewToken(used) {
-  const locked = navigator.locks ? (work) => navigator.locks.request("switchboard.ops.refresh", work) : (work) => work();
-  await locked(async () => {
-    const stored = readStored("switchboard.ops.account");
-    if (stored && stored.access_token !== used) return void (account = stored);
-    keepAccount(await api("POST", "/api/v1/auth/refresh", { refresh_token: account.refresh_token }));
-  });
-}
-
-function keepAccount(answer) {
-  account = { ...answer, user: answer.user ?? account?.user, expires_at: Math.floor(Date.now() / 1000) + answer.expires_in };
-  localStorage.setItem("switchboard.ops.account", JSON.stringify(account));
-}
+// ── Signing in and out ──────────────────────────────────────────────────────────────────────────────────────────────
 
 async function signOut(why = null) {
   const leaving = account;
   account = null;
-  localStorage.removeItem("switchboard.ops.account");
+  localStorage.removeItem(ACCOUNT_KEY);
   closeSocket();
   clearTimeout(reconnectTimer);
   closeDetail();
@@ -160,12 +122,14 @@ function connect() {
   url.protocol = url.protocol.replace("http", "ws");
   const socket = ws = new WebSocket(url);
   const authenticate = async () => {
-    if (account.expires_at * 1000 < Date.now() + 20000 && account.refresh_token) await renewToken(account.access_token);
-    if (socket === ws && socket.readyState === WebSocket.OPEN) send({ type: "auth", token: account.access_token });
+    if (!isFresh(account)) await renewToken(account.access_token);
+    if (socket !== ws || socket.readyState !== WebSocket.OPEN) return;
+    socketToken = account.access_token;
+    send({ type: "auth", token: socketToken });
   };
   socket.onopen = () => {
     setStatus("busy", "Signing in…");
-    authenticate().catch((error) => error.status === 401 ? signOut(error) : socket.close());
+    authenticate().catch((error) => endsSignIn(error) ? signOut(error) : socket.close());
   };
   socket.onmessage = (event) => { if (socket === ws) { listen(); receive(JSON.parse(event.data)); } };
   socket.onclose = (event) => {
@@ -222,9 +186,8 @@ function receive(frame) {
 
 function onAuthSuccess(frame) {
   const first = !ready;
-  account.user = frame.user;
-  account.expires_at = frame.expires_at;
-  localStorage.setItem("switchboard.ops.account", JSON.stringify(account));
+  account = { ...account, user: frame.user };
+  store(ACCOUNT_KEY, account);
   ready = true;
   attempt = 0;
   triedRefresh = false;
@@ -252,12 +215,14 @@ function onGoingAway(frame) {
 }
 
 async function authenticateAgain() {
+  const socket = ws, used = socketToken;
   try {
-    await renewToken(account.access_token);
-    if (ws?.readyState === WebSocket.OPEN) send({ type: "auth", token: account.access_token });
+    const renewed = await renewPatiently(used, () => ws === socket && socketToken === used);
+    if (!renewed || socket.readyState !== WebSocket.OPEN) return;
+    socketToken = account.access_token;
+    send({ type: "auth", token: socketToken });
   } catch (error) {
-    if (error.status === 401) signOut(error);
-    else toast(told(error), true);
+    signOut(error);
   }
 }
 
@@ -928,7 +893,7 @@ addEventListener("online", () => { if (account && !ready) { attempt = 0; connect
 addEventListener("storage", (event) => {
   // Another tab signed out, or refreshed the token that all tabs share.
   if (event.key === "switchboard.ops.theme") return showTheme();
-  if (event.key !== "switchboard.ops.account") return;
+  if (event.key !== ACCOUNT_KEY) return;
   const other = readStored(event.key);
   if (!other && account) signOut({ code: "SIGNED_OUT", error: "You signed out in another tab." });
   else if (other && account && other.user?.id === account.user?.id) account = other;

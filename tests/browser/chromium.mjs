@@ -11,12 +11,12 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/
 export const screenshots = fileURLToPath(new URL("../../target/screenshots", import.meta.url));
 export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
-export function launch() {
+export function launch(...args) {
   mkdirSync(screenshots, { recursive: true });
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync"],
+      "--disable-component-update", "--disable-sync", ...args],
   });
 }
 

@@ -1,5 +1,5 @@
-//! The pages in a real browser: `page.mjs` drives Chromium on `/ws/test`, `ops.mjs` on `/ops`. Screenshots are left in
-//! `target/screenshots`.
+//! The pages in a real browser: `page.mjs` and `outage.mjs` drive Chromium on `/ws/test`, `ops.mjs` on `/ops`. Screenshots are
+//! left in `target/screenshots`.
 
 mod ops;
 
@@ -40,4 +40,16 @@ async fn the_page_keeps_hold_of_slow_answers() {
     let app = TestApp::scripted(120, 25).await;
     run_suite(&app, "slow").await;
     app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_page_works_on_plain_http_from_another_host() {
+    let app = app().await;
+    run_suite(&app, "insecure").await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn the_page_says_that_the_server_is_gone_and_keeps_what_is_asked() {
+    run_script("outage.mjs", &[env!("CARGO_BIN_EXE_switchboard")]).await;
 }

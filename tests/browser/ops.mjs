@@ -91,6 +91,19 @@ const scenarios = {
     return visitor;
   },
 
+  async "it works on plain http from another host"() {
+    const visitor = await enter({ prepare: (page) => page.addInitScript(() => {
+      for (const [owner, name] of [[Crypto, "randomUUID"], [Crypto, "subtle"], [Navigator, "clipboard"], [Navigator, "locks"]]) delete owner.prototype[name];
+    }) });
+    const { page } = visitor;
+    assert.ok(!await page.evaluate(() => crypto.subtle || navigator.locks || navigator.clipboard), "nothing that needs a secure context");
+    const before = await page.evaluate(() => socketToken);
+    await page.evaluate(() => onAuthExpiring());
+    await page.waitForFunction((token) => socketToken !== token, before);
+    await total(page, 14);
+    return visitor;
+  },
+
   async "whoever is no operator is told so"() {
     const visitor = await visit();
     const { page } = visitor;

@@ -1,76 +1,19 @@
-// node page.mjs http://localhost:8000 [answers | slow | hostile]
+// node page.mjs http://localhost:8000 [answers | slow | hostile | insecure]
 //
 // Drives /ws/test in a real Chromium (CHROMIUM, or /usr/bin/chromium) against a running server. Exits 1 when a scenario
 // fails. `answers`, the default, wants a server that answers from its documents, with sources; `slow` one whose answers
 // take some seconds. Screenshots are left in target/screenshots.
 
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
-import { PHONE, axe, launch, screenshots } from "./chromium.mjs";
+import { PHONE, axe } from "./chromium.mjs";
 import { CuttingProxy } from "./cutting_proxy.mjs";
+import { QUESTION, answered, ask, online, register, run, turn } from "./visitor.mjs";
 
 const base = new URL(process.argv[2] ?? "http://localhost:8000");
 const suite = process.argv[3] ?? "answers";
-const QUESTION = "What is the engine power?";
-const DESKTOP = { width: 1280, height: 800 };
-const WAIT_MS = 20_000;
-
-const browser = await launch();
-
-/** A new visitor: an own context, whose complaints and frames are collected. */
-async function visit({ url = base.href, ...options } = {}) {
-  const context = await browser.newContext({ viewport: DESKTOP, reducedMotion: "reduce", ...options });
-  context.setDefaultTimeout(WAIT_MS);
-  const visitor = { context, complaints: [], frames: [], email: `${randomUUID()}@example.org`, password: randomUUID() };
-  await context.exposeBinding("reportComplaint", (_, text) => visitor.complaints.push(text));
-  await context.addInitScript(() => {
-    addEventListener("securitypolicyviolation", (event) => {
-      window.reportComplaint(`CSP ${event.violatedDirective}: ${event.blockedURI} ${event.sample}`);
-    });
-    // What a person sees of an answer before its end, one entry for each change.
-    window.seenAnswers = [];
-    document.addEventListener("DOMContentLoaded", () => {
-      new MutationObserver(() => {
-        const text = document.querySelector(".turn:last-child.streaming .answer")?.textContent;
-        if (text && text !== window.seenAnswers.at(-1)) window.seenAnswers.push(text);
-      }).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
-    });
-  });
-  visitor.page = await context.newPage();
-  visitor.page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) visitor.complaints.push(`console: ${message.text()}`);
-  });
-  visitor.page.on("pageerror", (error) => visitor.complaints.push(`uncaught: ${error.message}`));
-  visitor.page.on("dialog", (dialog) => { visitor.complaints.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
-  visitor.page.on("websocket", (ws) => ws.on("framereceived", ({ payload }) => visitor.frames.push(JSON.parse(payload))));
-  visitor.shot = (name) => visitor.page.screenshot({ path: `${screenshots}/${name}.png` });
-  await visitor.page.goto(new URL("/ws/test", url).href);
-  return visitor;
-}
-
-async function register({ page, email, password }, name = "Ada Lovelace") {
-  await page.fill("#form-register [name=name]", name);
-  await page.fill("#form-register [name=email]", email);
-  await page.fill("#form-register [name=password]", password);
-  await page.click("#form-register .primary");
-  await page.waitForSelector("#status[data-state=online]");
-}
-
-async function ask({ page }, text) {
-  await page.fill("#question", text);
-  await page.press("#question", "Enter");
-}
-
-const turn = (page, n) => page.locator(".turn").nth(n);
-
-/** Waits for the end of the n-th turn; returns its answer's text. */
-async function answered({ page }, n = 0) {
-  await turn(page, n).locator(".meta").waitFor();
-  return turn(page, n).locator(".answer").innerText();
-}
 
 const answers = {
-  async "a new user registers, asks, and watches the answer arrive"() {
+  async "a new user registers, asks, and watches the answer arrive"(visit) {
     const visitor = await visit();
     const { page, frames } = visitor;
     assert.equal(await page.title(), "WebSocket Chat Test");
@@ -116,7 +59,7 @@ const answers = {
     return visitor;
   },
 
-  async "the page is accessible, light and dark"() {
+  async "the page is accessible, light and dark"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     for (const colorScheme of ["light", "dark"]) {
@@ -136,7 +79,7 @@ const answers = {
     return visitor;
   },
 
-  async "it works on a phone"() {
+  async "it works on a phone"(visit) {
     const visitor = await visit({ ...PHONE, colorScheme: "dark" });
     const { page } = visitor;
     const fits = async (where) => {
@@ -167,7 +110,7 @@ const answers = {
     return visitor;
   },
 
-  async "it works with the keyboard alone"() {
+  async "it works with the keyboard alone"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     const tabTo = async (selector) => {
@@ -198,7 +141,7 @@ const answers = {
     return visitor;
   },
 
-  async "a cut in the middle of an answer is healed"() {
+  async "a cut in the middle of an answer is healed"(visit) {
     const proxy = await CuttingProxy.start(base);
     try {
       const visitor = await visit({ url: proxy.url });
@@ -223,7 +166,7 @@ const answers = {
     }
   },
 
-  async "markup in a name and in a message stays text"() {
+  async "markup in a name and in a message stays text"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     const name = `<img src=x onerror="alert('name')">`;
@@ -239,7 +182,7 @@ const answers = {
     return visitor;
   },
 
-  async "a direction override turns round its own text alone"() {
+  async "a direction override turns round its own text alone"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     await page.fill("#form-register [name=name]", "Ada \u202eecalevoL");
@@ -259,7 +202,7 @@ const answers = {
     return visitor;
   },
 
-  async "a server that goes away says when to come back"() {
+  async "a server that goes away says when to come back"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     await page.routeWebSocket("**/ws/chat", (socket) => {
@@ -276,7 +219,7 @@ const answers = {
     return visitor;
   },
 
-  async "notices are shown by their level until they are dismissed"() {
+  async "notices are shown by their level until they are dismissed"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     await page.routeWebSocket("**/ws/chat", (socket) => {
@@ -298,7 +241,7 @@ const answers = {
     return visitor;
   },
 
-  async "what a server has lost is asked for again, or dropped"() {
+  async "what a server has lost is asked for again, or dropped"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     const sent = [];
@@ -337,7 +280,7 @@ const answers = {
     return visitor;
   },
 
-  async "errors are shown with their code"() {
+  async "errors are shown with their code"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     await page.click("#tab-login");
@@ -354,13 +297,12 @@ const answers = {
     return visitor;
   },
 
-  async "tabs share a sign-in, and signing out ends it in all"() {
+  async "tabs share a sign-in, and signing out ends it in all"(visit) {
     const visitor = await visit();
     await register(visitor);
-    const second = await visitor.context.newPage();
-    await second.goto(new URL("/ws/test", base).href);
-    await second.waitForSelector("#status[data-state=online]");
-    await second.click("#sign-out");
+    const second = await visitor.openTab();
+    await online(second.page);
+    await second.page.click("#sign-out");
     await visitor.page.locator("#gate").waitFor();
     assert.equal(await visitor.page.evaluate(() => localStorage.getItem("switchboard.account")), null);
     return visitor;
@@ -368,7 +310,7 @@ const answers = {
 };
 
 const slow = {
-  async "Stop ends an answer, and what there was stays"() {
+  async "Stop ends an answer, and what there was stays"(visit) {
     const visitor = await visit();
     const { page, frames } = visitor;
     await register(visitor);
@@ -386,7 +328,7 @@ const slow = {
     return visitor;
   },
 
-  async "an answer goes on over a reload of the page"() {
+  async "an answer goes on over a reload of the page"(visit) {
     const visitor = await visit();
     const { page, frames } = visitor;
     await register(visitor);
@@ -401,24 +343,129 @@ const slow = {
     return visitor;
   },
 
-  async "a second tab sees the same answer arrive"() {
+  async "a tab with an open conversation sees what another tab asks, once and without a reload"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     await register(visitor);
-    await ask(visitor, QUESTION);
+    await ask(visitor, "One");
     await answered(visitor);
-    const second = await visitor.context.newPage();
-    await second.goto(page.url());
-    await second.locator("#conversations .pick").first().click();
-    await turn(second, 0).locator(".meta").waitFor();
-    await second.fill("#question", "And the torque?");
-    await second.press("#question", "Enter");
-    await turn(second, 1).locator(".meta").waitFor();
-    assert.equal(await turn(second, 1).locator(".question").innerText(), "And the torque?");
+    const second = await visitor.openTab();
+    await second.page.locator("#conversations .pick").first().click();
+    await answered(second);
+    await ask(visitor, "Two");
+    await second.page.waitForSelector(".turn.streaming");
+    await answered(second, 1);
+    await answered(visitor, 1);
+    await ask(second, "Three");
+    await page.locator(".turn.streaming").waitFor();
+    for (const tab of [visitor, second]) {
+      await answered(tab, 2);
+      await turn(tab.page, 2).getByText("verified").waitFor();
+      assert.deepEqual(await tab.page.locator(".question").allTextContents(), ["One", "Two", "Three"]);
+    }
+    const answersOf = (tab) => tab.page.locator(".answer").allTextContents();
+    assert.deepEqual(await answersOf(visitor), await answersOf(second));
+    const opened = second.sent.find((frame) => frame.type === "resume");
+    assert.ok(opened.turn_id && opened.last_seq >= 0, "the tab names the turn that it has");
+    const again = second.frames.filter((frame) => frame.type === "token" && frame.turn_id === opened.turn_id);
+    assert.deepEqual(again, [], "the history is not sent twice");
     return visitor;
   },
 
-  async "two conversations are answered side by side"() {
+  async "a tab that was cut off sees what was asked meanwhile"(visit) {
+    const visitor = await visit();
+    const { page } = visitor;
+    await register(visitor);
+    await ask(visitor, "One");
+    await answered(visitor);
+    const second = await visitor.openTab();
+    await second.page.locator("#conversations .pick").first().click();
+    await answered(second);
+    await second.page.evaluate(() => closeSocket());
+    await ask(visitor, "Two");
+    await answered(visitor, 1);
+    await ask(visitor, "Three");
+    await page.waitForSelector(".turn.streaming");
+    await second.page.evaluate(() => reconnectNow());
+    await answered(second, 2);
+    await answered(visitor, 2);
+    assert.deepEqual(await second.page.locator(".question").allTextContents(), ["One", "Two", "Three"]);
+    assert.deepEqual(await second.page.locator(".answer").allTextContents(), await page.locator(".answer").allTextContents());
+    return visitor;
+  },
+
+  async "a message is queued while another tab's answer is written"(visit) {
+    const visitor = await visit();
+    await register(visitor);
+    await ask(visitor, "One");
+    await answered(visitor);
+    const second = await visitor.openTab();
+    await second.page.locator("#conversations .pick").first().click();
+    await answered(second);
+    await ask(visitor, "Two");
+    await second.page.waitForSelector(".turn.streaming");
+    await ask(second, "Three");
+    assert.deepEqual(await second.page.locator("#queued span").allTextContents(), ["Three"]);
+    await answered(second, 2);
+    await answered(visitor, 2);
+    assert.deepEqual(await visitor.page.locator(".question").allTextContents(), ["One", "Two", "Three"]);
+    return visitor;
+  },
+
+  async "a refused renewal fails no answer, and is tried again"(visit) {
+    const visitor = await visit();
+    const { page, sent } = visitor;
+    let expire;
+    await page.routeWebSocket("**/ws/chat", (socket) => {
+      socket.connectToServer();
+      expire = () => socket.send(JSON.stringify({ type: "auth_expiring", expires_in: 15 }));
+    });
+    const refusals = [
+      (route) => route.fulfill({ status: 503, json: { code: "OVERLOADED", error: "Not now.", retryable: true } }),
+      (route) => route.abort(),
+      (route) => route.fulfill({ status: 404, contentType: "text/html", body: "<h1>a proxy</h1>" }),
+    ];
+    const tries = refusals.length + 1;
+    let refreshes = 0;
+    await page.route("**/api/v1/auth/refresh", (route) => { refreshes += 1; return (refusals.shift() ?? ((r) => r.continue()))(route); });
+    await register(visitor);
+    const before = await page.evaluate(() => account.access_token);
+    await ask(visitor, QUESTION);
+    await page.waitForSelector(".turn.streaming");
+    expire();
+    await answered(visitor);
+    await turn(page, 0).getByText("verified").waitFor();
+    await page.waitForFunction((token) => socketToken !== token, before);
+    assert.equal(refreshes, tries);
+    assert.equal(await page.locator(".failure").count(), 0);
+    await ask(visitor, "And the torque?");
+    await answered(visitor, 1);
+    visitor.expectComplaints("status of 503", "status of 404", "ERR_FAILED");
+    return visitor;
+  },
+
+  async "a sign-in that is over still lets the answer end"(visit) {
+    const visitor = await visit();
+    const { page } = visitor;
+    let expire;
+    await page.routeWebSocket("**/ws/chat", (socket) => {
+      socket.connectToServer();
+      expire = () => socket.send(JSON.stringify({ type: "auth_expiring", expires_in: 15 }));
+    });
+    await page.route("**/api/v1/auth/refresh", (route) => route.fulfill({ status: 401, json: { code: "INVALID_TOKEN", error: "The token is not good." } }));
+    await register(visitor);
+    await ask(visitor, QUESTION);
+    await page.waitForSelector(".turn.streaming");
+    expire();
+    await page.locator("#failures", { hasText: "Your sign-in ends with this answer." }).waitFor();
+    await answered(visitor);
+    await page.getByText("Sign in again").click();
+    await page.locator("#gate").waitFor();
+    visitor.expectComplaints("status of 401");
+    return visitor;
+  },
+
+  async "two conversations are answered side by side"(visit) {
     const visitor = await visit();
     const { page, frames } = visitor;
     await register(visitor);
@@ -439,7 +486,7 @@ const slow = {
 
 // Wants a server with the document of tests/attackers/page.rs.
 const hostile = {
-  async "markup in a document stays text"() {
+  async "markup in a document stays text"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     await register(visitor);
@@ -457,23 +504,51 @@ const hostile = {
   },
 };
 
-const scenarios = { answers, slow, hostile }[suite];
+// Wants a server that takes the host chat.test. It is no name of this host, so that Chromium treats it as plain http from elsewhere.
+const insecure = {
+  async "it works on plain http from another host"(visit) {
+    const visitor = await visit({ url: `http://chat.test:${base.port}` });
+    const { page } = visitor;
+    assert.ok(!await page.evaluate(() => isSecureContext || crypto.randomUUID || crypto.subtle || navigator.clipboard || navigator.locks), "nothing that needs a secure context");
+    await register(visitor);
+    await ask(visitor, QUESTION);
+    await answered(visitor);
+    await turn(page, 0).getByText("✓ verified").waitFor();
+    const second = await visitor.openTab();
+    await second.page.locator("#conversations .pick").first().click();
+    await answered(second);
+    await ask(second, "How often should I change the oil? – Grüße 🚗");
+    await answered(second, 1);
+    await answered(visitor, 1);
+    for (const tab of [visitor, second]) await turn(tab.page, 1).getByText("✓ verified").waitFor();
+
+    await page.click("#toggle-log");
+    await page.click("#copy-log");
+    await page.waitForFunction(() => document.getElementById("announcer").textContent === "Copied");
+    await page.click("#question");
+    await page.keyboard.press("Control+V");
+    assert.ok((await page.inputValue("#question")).includes("auth_success"), "the frames were copied");
+    await page.click("#sign-out");
+    await second.page.locator("#gate").waitFor();
+    visitor.expectComplaints("Cross-Origin-Opener-Policy header has been ignored");   // it protects secure contexts alone
+    return visitor;
+  },
+
+  async "the substitute for SHA-256 computes what browsers do"(visit) {
+    const visitor = await visit();
+    const different = await visitor.page.evaluate(async () => {
+      const wrong = [];
+      for (let length = 0; length < 300; length += 1) {
+        const text = "añ🚗z".repeat(length).slice(0, length), bytes = new TextEncoder().encode(text);
+        if (toHex(sha256Of(bytes)) !== await sha256(text)) wrong.push(length);
+      }
+      return wrong;
+    });
+    assert.deepEqual(different, []);
+    return visitor;
+  },
+};
+
+const scenarios = { answers, slow, hostile, insecure }[suite];
 assert.ok(scenarios, `there is no suite ${suite}`);
-let failed = 0;
-for (const [name, run] of Object.entries(scenarios)) {
-  try {
-    const visitor = await run();
-    assert.deepEqual(visitor.complaints, [], "the browser complained");
-    await visitor.context.close();
-    console.log(`ok   ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAIL ${name}\n     ${String(error.message ?? error).replaceAll("\n", "\n     ")}`);
-    const [context] = browser.contexts();
-    await context?.pages()[0]?.screenshot({ path: `${screenshots}/failed-${failed}.png` }).catch(() => {});
-    for (const left of browser.contexts()) await left.close();
-  }
-}
-await browser.close();
-console.log(`${Object.keys(scenarios).length - failed} passed, ${failed} failed`);
-process.exitCode = failed ? 1 : 0;
+await run(scenarios, base, "--host-resolver-rules=MAP chat.test 127.0.0.1");

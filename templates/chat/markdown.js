@@ -1,0 +1,92 @@
+"use strict";
+// A little Markdown, as DOM nodes; blocks that have not changed are left alone.
+
+function renderMarkdown(container, text) {
+  const blocks = blocksOf(text);
+  blocks.forEach((block, i) => {
+    const old = container.children[i];
+    if (old?.source === block.source) return;
+    const node = blockNode(block);
+    node.source = block.source;
+    if (old) old.replaceWith(node);
+    else container.append(node);
+  });
+  while (container.children.length > blocks.length) container.lastChild.remove();
+}
+
+function kindOf(line) {
+  if (/^\s*```/.test(line)) return "code";
+  if (/^#{1,6}\s/.test(line)) return "heading";
+  if (/^\s*[-*•]\s+/.test(line)) return "ul";
+  if (/^\s*\d+[.)]\s+/.test(line)) return "ol";
+  if (/^\s*\|/.test(line)) return "table";
+  if (/^>\s?/.test(line)) return "quote";
+  return "p";
+}
+
+function blocksOf(text) {
+  const blocks = [];
+  let block = null;
+  for (const line of text.split("\n")) {
+    if (block?.kind === "code" && !block.closed) {
+      block.lines.push(line);
+      block.closed = /^\s*```\s*$/.test(line);
+    } else if (line.trim() === "") {
+      block = null;
+    } else {
+      let kind = kindOf(line);
+      if (kind === "p" && (block?.kind === "ul" || block?.kind === "ol") && /^\s/.test(line)) kind = block.kind;   // goes on with its item
+      if (block?.kind === kind && kind !== "heading" && kind !== "code") block.lines.push(line);
+      else blocks.push(block = { kind, lines: [line] });
+    }
+  }
+  for (const b of blocks) b.source = b.lines.join("\n");
+  return blocks;
+}
+
+function blockNode({ kind, lines, source }) {
+  switch (kind) {
+    case "code": return el("pre", { tabindex: 0 }, lines.slice(1).filter((l, i, all) => i < all.length - 1 || !/^\s*```\s*$/.test(l)).join("\n"));
+    case "heading": return el("h3", {}, ...inline(source.replace(/^#+\s*/, "")));
+    case "quote": return el("blockquote", {}, ...inline(lines.map((l) => l.replace(/^>\s?/, "")).join("\n")));
+    case "table": return tableNode(lines);
+    case "ul": case "ol": return listNode(kind, lines);
+    default: return el("p", {}, ...inline(source));
+  }
+}
+
+function listNode(kind, lines) {
+  const items = [], marker = kind === "ul" ? /^\s*[-*•]\s+/ : /^\s*\d+[.)]\s+/;
+  for (const line of lines) {
+    if (marker.test(line) || !items.length) items.push(line.replace(marker, ""));
+    else items[items.length - 1] += " " + line.trim();
+  }
+  const start = kind === "ol" ? parseInt(lines[0].trim(), 10) : null;
+  return el(kind, { start: start > 1 ? start : null }, ...items.map((item) => el("li", {}, ...inline(item))));
+}
+
+function tableNode(lines) {
+  const cells = (line) => line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
+  const rule = /^\s*\|[\s:|-]*$/;   // also one that has not arrived in full
+  const headed = lines.length > 1 && rule.test(lines[1]);
+  const row = (line, tag) => el("tr", {}, ...cells(line).map((cell) => el(tag, {}, ...inline(cell))));
+  const head = headed ? [el("thead", {}, row(lines[0], "th"))] : [];
+  const rows = lines.slice(headed ? 2 : 0).filter((line) => !rule.test(line)).map((line) => row(line, "td"));
+  return el("div", { class: "table" }, el("table", {}, ...head, el("tbody", {}, ...rows)));
+}
+
+function inline(text) {
+  const nodes = [];
+  const marks = /\*\*(\S(?:[^*]*\S)?)\*\*|`([^`]+)`|(?<![\w*])\*(\S(?:[^*\n]*\S)?)\*(?![\w*])|\[(\d{1,2})\]/g;
+  let from = 0;
+  for (const m of text.matchAll(marks)) {
+    nodes.push(text.slice(from, m.index));
+    from = m.index + m[0].length;
+    if (m[1] !== undefined) nodes.push(el("strong", {}, m[1]));
+    else if (m[2] !== undefined) nodes.push(el("code", {}, m[2]));
+    else if (m[3] !== undefined) nodes.push(el("em", {}, m[3]));
+    else nodes.push(el("sup", {}, "[" + m[4] + "]"));
+  }
+  nodes.push(text.slice(from));
+  return nodes.filter((node) => node !== "");
+}
