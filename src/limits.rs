@@ -16,8 +16,14 @@ pub const MAX_PING_ID_BYTES: usize = 256;
 pub const MAX_ACCESS_TOKEN_LIFE_S: i64 = 24 * 3_600;
 /// How often the server looks what other processes have revoked.
 pub const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(2);
-/// Conversations that one session follows at once; the one it followed first makes room.
+/// Conversations to which one connection is subscribed at once; the least recently used one makes room.
 pub const MAX_FOLLOWED_CONVERSATIONS: usize = 64;
+/// Turns after the resumed one that `resume` replays, too; with more, the client is told to read the history.
+pub const MAX_REPLAYED_TURNS: usize = 16;
+/// Turns that one connection remembers having been shown, so that none is announced to it twice.
+pub const MAX_REMEMBERED_TURNS: usize = 32;
+/// Turns of other connections that wait until this one may be shown them; the oldest makes room.
+pub const MAX_WAITING_TURNS_PER_CONNECTION: usize = 64;
 /// Events that wait for a session or an HTTP answer; what has no room is read from the turn's log.
 pub const TURN_EVENTS_WAITING: usize = 16;
 /// What a session hands over when its connection asks for more, in bytes; one frame may be larger. What has no room is read
@@ -103,4 +109,5 @@ pub const LOG_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 pub const MAX_USER_AGENT_CHARS: usize = 200;
 
 const _: () = assert!(AUTH_EXPIRING_NOTICE_S as u64 >= AUTH_GRACE_S, "the notice comes well before the end");
+const _: () = assert!(MAX_REMEMBERED_TURNS > MAX_REPLAYED_TURNS, "all turns of one replay are remembered");
 const _: () = assert!(CHECKPOINT_INTERVAL_MS < 500, "a token is on its way to the disk within half a second");

@@ -47,6 +47,8 @@ pub struct Message {
     pub turn_id: TurnId,
     pub role: MessageRole,
     pub content: String,
+    /// The seq of the answer's last token, -1 for an answer without tokens; only of answers.
+    pub last_seq: Option<i64>,
     /// Only of answers.
     pub finish_reason: Option<FinishReason>,
     /// Only of answers.

@@ -56,7 +56,7 @@ async fn chat(
         Some(id) => {
             let (turn_id, cursor) = parse_event_id(id)?;
             let user_id = identity.user_id;
-            let resume = ResumeTurn { user_id, conversation_id: None, turn_id: Some(turn_id) };
+            let resume = ResumeTurn { user_id, turn_id };
             let found = received(workflow.send(resume).await);
             metrics.resumed(found.as_ref().map(|turn| turn.state()).map_err(|error| error.code));
             (found?, cursor)

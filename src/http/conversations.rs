@@ -7,9 +7,11 @@ use crate::{
         AnswerMetadata, Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis,
     },
     protocol::{ApiError, ErrorCode},
+    registry::{ConnectionManager, ConversationDeleted},
     store::ConversationStore,
     workflow::Turns,
 };
+use actix::Addr;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -54,6 +56,9 @@ pub struct MessageView {
     role: MessageRole,
     content: String,
     created_at_ms: UnixMillis,
+    /// The seq of the answer's last token, for `resume`; -1 for an answer without tokens. Only of answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seq: Option<i64>,
     /// Only of answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     finish_reason: Option<FinishReason>,
@@ -81,6 +86,7 @@ impl From<Message> for MessageView {
             role: message.role,
             content: message.content,
             created_at_ms: message.created_at,
+            last_seq: message.last_seq,
             finish_reason: message.finish_reason,
             metadata: message.metadata,
         }
@@ -144,6 +150,7 @@ async fn delete(
     conversation: web::Path<ConversationId>,
     store: web::Data<dyn ConversationStore>,
     turns: web::Data<Turns>,
+    registry: web::Data<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, ApiError> {
     if turns.running_in(identity.user_id, *conversation).await.is_some() {
         let reason = "An answer is being written in this conversation; cancel it first.";
@@ -151,5 +158,6 @@ async fn delete(
     }
     store.delete_conversation(identity.user_id, *conversation).await?;
     turns.forget_conversation(*conversation);
+    registry.do_send(ConversationDeleted(*conversation));
     Ok(HttpResponse::NoContent().finish())
 }

@@ -109,6 +109,8 @@ labels! {
         Live = "live",
         /// The turn had ended; it was sent again.
         Replayed = "replayed",
+        /// The conversation has no turn to replay; it was only subscribed to.
+        Idle = "idle",
         /// The turn is unknown or too old.
         Unavailable = "unavailable",
         /// Somebody else's, or the store cannot be asked.

@@ -183,6 +183,7 @@ impl Metrics {
         self.resumes.increment(match outcome {
             Ok(TurnState::Streaming) => Resumption::Live,
             Ok(TurnState::Complete | TurnState::Interrupted) => Resumption::Replayed,
+            Ok(TurnState::Idle) => Resumption::Idle,
             Err(ErrorCode::ResumeUnavailable) => Resumption::Unavailable,
             Err(_) => Resumption::Refused,
         });

@@ -32,37 +32,90 @@ impl std::fmt::Debug for AuthFrame {
 
 /// Starts a turn.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(try_from = "MessageFields")]
 pub struct MessageFrame {
     pub message: String,
     /// The conversation to go on with; a new one without.
-    #[serde(default)]
     pub session_id: Option<ConversationId>,
     /// The client's own name for the person it asks for.
-    #[serde(default)]
     pub customer_id: Option<String>,
     /// The same id again never starts a second turn.
-    #[serde(default)]
     pub client_message_id: Option<String>,
-    #[serde(default)]
     pub attachments: Vec<IgnoredValue>,
-    #[serde(default)]
     pub metadata: Option<Map<String, Value>>,
 }
 
-/// Replays what was missed of a turn, then goes on live.
+/// Subscribes to a conversation: replays what was missed of a turn, then goes on live.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ResumeFields")]
 pub struct ResumeFrame {
     pub session_id: ConversationId,
     /// The conversation's latest turn without.
-    #[serde(default)]
     pub turn_id: Option<TurnId>,
     /// The last token that arrived; -1 for none.
-    #[serde(default = "before_the_first")]
     pub last_seq: i64,
 }
 
-const fn before_the_first() -> i64 {
-    -1
+/// The fields of a [`MessageFrame`] on the wire, where its conversation has two names.
+#[derive(Deserialize)]
+struct MessageFields {
+    message: String,
+    session_id: Option<ConversationId>,
+    conversation_id: Option<ConversationId>,
+    customer_id: Option<String>,
+    client_message_id: Option<String>,
+    attachments: Option<Vec<IgnoredValue>>,
+    metadata: Option<Map<String, Value>>,
+}
+
+/// The fields of a [`ResumeFrame`] on the wire.
+#[derive(Deserialize)]
+struct ResumeFields {
+    session_id: Option<ConversationId>,
+    conversation_id: Option<ConversationId>,
+    turn_id: Option<TurnId>,
+    last_seq: Option<i64>,
+}
+
+impl TryFrom<MessageFields> for MessageFrame {
+    type Error = &'static str;
+
+    fn try_from(fields: MessageFields) -> Result<Self, Self::Error> {
+        Ok(Self {
+            message: fields.message,
+            session_id: one_conversation(fields.session_id, fields.conversation_id)?,
+            customer_id: fields.customer_id,
+            client_message_id: fields.client_message_id,
+            attachments: fields.attachments.unwrap_or_default(),
+            metadata: fields.metadata,
+        })
+    }
+}
+
+impl TryFrom<ResumeFields> for ResumeFrame {
+    type Error = &'static str;
+
+    fn try_from(fields: ResumeFields) -> Result<Self, Self::Error> {
+        let session_id = one_conversation(fields.session_id, fields.conversation_id)?;
+        Ok(Self {
+            session_id: session_id.ok_or("missing field `session_id`")?,
+            turn_id: fields.turn_id,
+            last_seq: fields.last_seq.unwrap_or(-1),
+        })
+    }
+}
+
+/// The conversation that a frame names under either name, or under both.
+fn one_conversation(
+    session_id: Option<ConversationId>,
+    conversation_id: Option<ConversationId>,
+) -> Result<Option<ConversationId>, &'static str> {
+    match (session_id, conversation_id) {
+        (Some(one), Some(other)) if one != other => {
+            Err("`conversation_id` must be the same as `session_id`, or be left out")
+        }
+        (one, other) => Ok(one.or(other)),
+    }
 }
 
 /// Stops a turn.
@@ -142,6 +195,7 @@ pub fn fields_of<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn error_of(text: &str) -> (ErrorCode, String) {
         let error = ClientFrame::parse(text).unwrap_err();
@@ -177,6 +231,40 @@ mod tests {
         assert_eq!(field(r#"{"type":"message","message":"x","session_id":7}"#), "`session_id` must be a UUID");
         assert_eq!(field(r#"{"type":"message","message":"x","metadata":[]}"#), "`metadata` must be an object");
         assert_eq!(field(r#"{"type":"resume","session_id":"nope"}"#), "`session_id` must be a UUID");
+        assert_eq!(field(r#"{"type":"resume","conversation_id":"nope"}"#), "`conversation_id` must be a UUID");
+        assert_eq!(field(r#"{"type":"resume"}"#), "`session_id` is missing");
+    }
+
+    #[test]
+    fn a_conversation_may_be_named_either_way() {
+        let id: ConversationId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let other = ConversationId::new();
+        for names in [
+            json!({"session_id": id}),
+            json!({"conversation_id": id}),
+            json!({"session_id": id, "conversation_id": id}),
+        ] {
+            let mut frame = names.as_object().unwrap().clone();
+            frame.extend([("type".to_owned(), "resume".into()), ("message".to_owned(), "Hi".into())]);
+            let text = |kind: &str| {
+                json!({"type": kind}).as_object().unwrap().iter().fold(frame.clone(), |mut frame, (name, value)| {
+                    frame.insert(name.clone(), value.clone());
+                    frame
+                })
+            };
+            let parsed = |kind| ClientFrame::parse(&Value::from(text(kind)).to_string()).unwrap();
+            assert!(matches!(parsed("resume"), ClientFrame::Resume(resume) if resume.session_id == id), "{names}");
+            assert!(
+                matches!(parsed("message"), ClientFrame::Message(message) if message.session_id == Some(id)),
+                "{names}"
+            );
+        }
+        for kind in ["message", "resume"] {
+            let frame = json!({"type": kind, "message": "Hi", "session_id": id, "conversation_id": other});
+            let (code, message) = error_of(&frame.to_string());
+            assert_eq!(code, ErrorCode::InvalidField);
+            assert!(message.starts_with("`conversation_id` must be the same as `session_id`"), "{message}");
+        }
     }
 
     #[test]
@@ -230,6 +318,7 @@ mod tests {
             "token",
             "message",
             "session_id",
+            "conversation_id",
             "customer_id",
             "client_message_id",
             "attachments",

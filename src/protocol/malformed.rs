@@ -26,6 +26,10 @@ pub fn wrong_field(path: &str, reason: &str) -> ApiError {
     if let Some(name) = name_behind("missing field ", reason) {
         return ApiError::invalid_field(&inside(name), "is missing");
     }
+    if reason.starts_with('`') {
+        // A rule of our own about several fields, which names them.
+        return ApiError::new(ErrorCode::InvalidField, shown(reason).to_owned());
+    }
     if let Some(name) = name_behind("duplicate field ", reason) {
         return ApiError::invalid_field(&inside(name), "is there twice");
     }

@@ -87,6 +87,9 @@ pub struct ProgressFrame<'a> {
     /// That of the message which started the turn; only with `starting`, so that a client knows which turn is its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<&'a str>,
+    /// The user's message that started the turn; only with `starting`, so that a client that did not send it can show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<&'a str>,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -126,15 +129,23 @@ pub enum TurnState {
     Complete,
     /// It ended in an error; the terminal frame says which.
     Interrupted,
+    /// The conversation has no turn that can be replayed; those that start later are delivered.
+    Idle,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Resumed<'a> {
     pub session_id: ConversationId,
-    pub turn_id: TurnId,
-    /// The seq of the first token that follows.
-    pub from_seq: u32,
+    /// The turn that is replayed; absent when the conversation is idle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn_id: Option<TurnId>,
+    /// The seq of the first token that follows; absent when the conversation is idle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_seq: Option<u32>,
     pub state: TurnState,
+    /// Whether more turns came after this one than are replayed: the history has them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reload_history: bool,
     /// That of the message which was sent again; none when a `resume` is answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<&'a str>,

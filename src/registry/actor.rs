@@ -109,6 +109,11 @@ pub struct FollowConversation {
     pub conversation_id: ConversationId,
 }
 
+/// A conversation was deleted; nobody is subscribed to it any more.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct ConversationDeleted(pub ConversationId);
+
 /// A turn began; whoever else follows its conversation is told.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
@@ -202,6 +207,14 @@ impl Handler<FollowConversation> for ConnectionManager {
 
     fn handle(&mut self, message: FollowConversation, _: &mut Self::Context) {
         self.state.follow(message.session_id, message.conversation_id);
+    }
+}
+
+impl Handler<ConversationDeleted> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, ConversationDeleted(id): ConversationDeleted, _: &mut Self::Context) {
+        self.state.forget_conversation(id);
     }
 }
 

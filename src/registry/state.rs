@@ -153,10 +153,13 @@ impl<R> RegistryState<R> {
         self.unregister(id);
     }
 
-    /// A session follows a conversation: it gets the turns that other sessions start there, too.
+    /// Subscribes a connection to a conversation: it gets the turns that other connections start there, too. A conversation
+    /// that it is subscribed to already becomes the most recently used one.
     pub fn follow(&mut self, id: SessionId, conversation: ConversationId) {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
-        if entry.follows.contains(&conversation) {
+        if let Some(place) = entry.follows.iter().position(|known| *known == conversation) {
+            entry.follows.remove(place);
+            entry.follows.push_back(conversation);
             return;
         }
         entry.follows.push_back(conversation);
@@ -165,6 +168,15 @@ impl<R> RegistryState<R> {
             self.forget(oldest, id);
         }
         self.followers.entry(conversation).or_default().push(id);
+    }
+
+    /// Ends all subscriptions to a conversation that is no more.
+    pub fn forget_conversation(&mut self, conversation: ConversationId) {
+        for id in self.followers.remove(&conversation).unwrap_or_default() {
+            if let Some(entry) = self.sessions.get_mut(&id) {
+                entry.follows.retain(|known| *known != conversation);
+            }
+        }
     }
 
     fn forget(&mut self, conversation: ConversationId, id: SessionId) {
@@ -331,13 +343,19 @@ mod tests {
         let mut state = RegistryState::default();
         let user = UserId::new();
         let id = session(&mut state, Some(user)).session_id;
-        let first = ConversationId::new();
+        let (used_again, first) = (ConversationId::new(), ConversationId::new());
+        state.follow(id, used_again);
         state.follow(id, first);
-        for _ in 0..MAX_FOLLOWED_CONVERSATIONS {
+        state.follow(id, used_again);
+        for _ in 1..MAX_FOLLOWED_CONVERSATIONS {
             state.follow(id, ConversationId::new());
         }
         assert_eq!(state.followers(first, user, None).count(), 0);
+        assert_eq!(state.followers(used_again, user, None).count(), 1);
         assert_eq!(state.followers.len(), MAX_FOLLOWED_CONVERSATIONS);
+        state.forget_conversation(used_again);
+        assert_eq!(state.followers(used_again, user, None).count(), 0);
+        assert_eq!(state.followers.len(), MAX_FOLLOWED_CONVERSATIONS - 1);
         state.remove(id);
         assert!(state.followers.is_empty());
     }

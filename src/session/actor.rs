@@ -21,7 +21,7 @@ use crate::{
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionManager, Direction, Registration, SessionCommand, Vitals},
     turn::{Mailbox, Outgoing, TurnEvent},
-    workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, Workflow},
+    workflow::{CancelTurn, QuestionRules, ResumeConversation, ResumedConversation, StartTurn, Workflow},
 };
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, SpawnHandle, StreamHandler,
@@ -258,14 +258,14 @@ impl ChatSession {
     }
 
     fn resume_turn(&self, user_id: UserId, resume: ResumeFrame, ctx: &mut Context) {
-        let answer = self.context.workflow.send(ResumeTurn {
+        let answer = self.context.workflow.send(ResumeConversation {
             user_id,
-            conversation_id: Some(resume.session_id),
+            conversation_id: resume.session_id,
             turn_id: resume.turn_id,
         });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
-            let found = outcome.as_ref().map(|turn| turn.state()).map_err(|error| error.code);
+            let found = outcome.as_ref().map(ResumedConversation::state).map_err(|error| error.code);
             session.context.metrics.resumed(found);
             session.decide(ctx, |state, _, now, effects| state.on_resumed(&resume, outcome, now, effects));
         });

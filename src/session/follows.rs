@@ -42,10 +42,6 @@ impl Follows {
         self.turns.is_empty()
     }
 
-    pub fn has(&self, turn_id: TurnId) -> bool {
-        self.turns.iter().any(|following| following.is_of(turn_id))
-    }
-
     pub fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
         let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
         let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };

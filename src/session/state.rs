@@ -2,6 +2,7 @@
 
 pub use super::now::Now;
 use super::{
+    announced::Announced,
     door::Doorkeeper,
     effect::{Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_message},
     follows::{AnyEnded, Follows},
@@ -38,11 +39,11 @@ pub struct SessionState {
     follows: Follows,
     /// Turns that this session started and nobody has accepted yet.
     starting: Vec<Starting>,
+    announced: Announced,
 }
 
 struct Starting {
     turn_id: TurnId,
-    conversation_id: ConversationId,
     /// What an error about it names.
     subject: ErrorSubject,
 }
@@ -72,6 +73,7 @@ impl SessionState {
             auth_failures: 0,
             intake: Intake::new(limits),
             starting: Vec::new(),
+            announced: Announced::default(),
         }
     }
 
@@ -148,6 +150,7 @@ impl SessionState {
                 self.auth_failures = 0;
                 self.auth = Auth::Somebody { identity, expires_at, told_of_expiry: false };
                 self.check_expiry(now, effects);
+                self.show_announced(now, effects);
             }
             Err(error) => {
                 let frame = ServerFrame::AuthError(AuthError { message: &error.message, code: error.code });
@@ -170,8 +173,10 @@ impl SessionState {
         match self.check_message(message, now) {
             Ok(new) => {
                 let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
-                self.starting.push(Starting { turn_id, conversation_id, subject });
-                self.follows.follow(Arc::clone(&new.turn), Cursor::default(), now, effects);
+                self.starting.push(Starting { turn_id, subject });
+                // First, so that a turn which another connection starts right after this one is announced here, too.
+                effects.push(Effect::FollowConversation(conversation_id));
+                self.show(Arc::clone(&new.turn), Cursor::default(), now, effects);
                 effects.push(Effect::Start(Box::new(new)));
             }
             Err(error) => {
@@ -197,22 +202,6 @@ impl SessionState {
         Ok(NewTurn { turn, question })
     }
 
-    fn on_resume(&mut self, resume: ResumeFrame, now: Now, effects: &mut Vec<Effect>) {
-        let subject = subject_of(&resume);
-        let checked = self.authorised(now).and_then(|user_id| match resume.last_seq {
-            -1..=0xFFFF_FFFE => Ok(user_id),
-            _ => Err(ApiError::invalid_field("last_seq", "must be -1 or the seq of a token")),
-        });
-        match checked {
-            Ok(user_id) => {
-                // First, so that a turn which begins while the latest one is looked for is told to this session, too.
-                effects.push(Effect::FollowConversation(resume.session_id));
-                effects.push(Effect::Resume { user_id, resume });
-            }
-            Err(error) => send_error(&error, &subject, effects),
-        }
-    }
-
     fn on_cancel(&mut self, cancel: &CancelFrame, now: Now, effects: &mut Vec<Effect>) {
         match self.authorised(now) {
             Ok(user_id) => effects.push(Effect::Cancel { user_id, turn_id: cancel.turn_id }),
@@ -233,73 +222,23 @@ impl SessionState {
         effects: &mut Vec<Effect>,
     ) {
         let Some(place) = self.starting.iter().position(|starting| starting.turn_id == turn_id) else { return };
-        let Starting { conversation_id, subject, .. } = self.starting.swap_remove(place);
+        let Starting { subject, .. } = self.starting.swap_remove(place);
         if self.starting.is_empty() {
             // A session waits for long after it has asked.
             self.starting = Vec::new();
         }
         match outcome {
-            Ok(StartedTurn::New) => effects.push(Effect::FollowConversation(conversation_id)),
+            Ok(StartedTurn::New) => {}
             Ok(StartedTurn::Duplicate(first)) => {
                 self.follows.unfollow(turn_id, effects);
-                self.resume_from(first, Cursor::default(), subject.client_message_id.as_deref(), now, effects);
+                let resumption = Resumption { client_message_id: subject.client_message_id, ..Resumption::default() };
+                self.resume_from(first, resumption, now, effects);
             }
             Err(error) => {
                 self.follows.unfollow(turn_id, effects);
                 send_error(&error, &subject, effects);
             }
         }
-    }
-
-    /// The turn to resume was found, or was not.
-    pub fn on_resumed(
-        &mut self,
-        resume: &ResumeFrame,
-        outcome: Result<Arc<TurnLog>, ApiError>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        match outcome {
-            Ok(turn) => {
-                let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
-                // All steps come before the first token: who has a token has seen the steps.
-                let progress = if next_seq == 0 { 0 } else { usize::MAX };
-                self.resume_from(turn, Cursor { progress, next_seq, ended: false }, None, now, effects);
-            }
-            Err(error) => send_error(&error, &subject_of(resume), effects),
-        }
-    }
-
-    fn resume_from(
-        &mut self,
-        turn: Arc<TurnLog>,
-        cursor: Cursor,
-        client_message_id: Option<&str>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
-        let frame = ServerFrame::Resumed(Resumed {
-            session_id: turn.subject.conversation_id,
-            turn_id: turn.subject.turn_id,
-            from_seq: cursor.next_seq,
-            state: turn.state(),
-            client_message_id,
-        });
-        effects.push(send(frame));
-        effects.push(Effect::FollowConversation(turn.subject.conversation_id));
-        self.follows.unfollow(turn.subject.turn_id, effects);
-        self.follows.follow(turn, cursor, now, effects);
-    }
-
-    /// Another session of this user started a turn in a conversation that this one follows.
-    pub fn on_follow(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
-        let may_follow = self.authorised(now).is_ok_and(|user_id| user_id == turn.subject.user_id);
-        if may_follow && !self.follows.has(turn.subject.turn_id) {
-            self.follows.follow(turn, Cursor::default(), now, effects);
-        }
-        let any_ended = self.follows.read_overflowed(now, effects);
-        self.after(any_ended, now, effects);
     }
 
     /// News of a turn.
@@ -410,6 +349,10 @@ fn notice_at(expires_at: Instant) -> Instant {
     let notice = Duration::from_secs(AUTH_EXPIRING_NOTICE_S.unsigned_abs());
     expires_at.checked_sub(notice).unwrap_or(expires_at)
 }
+
+mod resume;
+
+use resume::Resumption;
 
 #[cfg(test)]
 mod random_tests;

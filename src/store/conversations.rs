@@ -75,6 +75,10 @@ pub struct StoredTurn {
     pub turn_id: TurnId,
     pub conversation_id: ConversationId,
     pub user_id: UserId,
+    /// The client's own id of the message, as long as it is known.
+    pub client_message_id: Option<String>,
+    /// The user's message.
+    pub question: Option<String>,
     pub state: StoredTurnState,
     /// What there is of the answer.
     pub answer: Option<Answer>,
@@ -129,6 +133,14 @@ pub trait ConversationStore: Send + Sync {
 
     /// The latest turn of a conversation.
     async fn latest_turn(&self, conversation: ConversationId) -> Result<Option<TurnId>, StoreError>;
+
+    /// The turns of a conversation that began after `turn`, at most `limit`, oldest first.
+    async fn turns_after(
+        &self,
+        conversation: ConversationId,
+        turn: TurnId,
+        limit: usize,
+    ) -> Result<Vec<TurnId>, StoreError>;
 
     async fn conversations(&self, user: UserId, page: Page<ConversationId>) -> Result<Vec<Conversation>, StoreError>;
 

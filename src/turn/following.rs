@@ -231,6 +231,7 @@ impl Following {
             confidence: progress.confidence,
             sources: progress.sources.as_deref(),
             client_message_id: progress.client_message_id.as_deref(),
+            question: progress.question.as_deref(),
         })));
     }
 
@@ -390,6 +391,7 @@ mod tests {
             confidence: None,
             sources: None,
             client_message_id: None,
+            question: None,
         }
     }
 

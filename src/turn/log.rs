@@ -33,6 +33,8 @@ pub struct Progress {
     pub sources: Option<Arc<[Source]>>,
     /// Of the message that started the turn; only on the first step.
     pub client_message_id: Option<String>,
+    /// The user's message; only on the first step.
+    pub question: Option<String>,
 }
 
 /// How a turn ended.
@@ -145,9 +147,10 @@ impl TurnLog {
         Arc::new(Self { subject, entries: Mutex::new(entries) })
     }
 
-    /// A turn that ended before, as the store kept it.
-    pub fn restore(subject: TurnSubject, tokens: Tokens, end: TurnEnd) -> Arc<Self> {
-        let entries = Entries { tokens, end: Some(Arc::new(end)), ..Entries::default() };
+    /// A turn that ended before, as the store kept it. Of its steps only the first is known, which tells the question.
+    pub fn restore(subject: TurnSubject, starting: Progress, tokens: Tokens, end: TurnEnd) -> Arc<Self> {
+        let progress = vec![Arc::new(starting)];
+        let entries = Entries { progress, tokens, end: Some(Arc::new(end)), ..Entries::default() };
         Arc::new(Self { subject, entries: Mutex::new(entries) })
     }
 

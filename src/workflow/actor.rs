@@ -1,17 +1,23 @@
 //! The `Workflow` actor. There is one for each worker thread, and its turns run there; what they share is the [`Engine`].
 
-use super::{Question, Recorder, Turns, agents::Agents, router::Router, run::TurnRun};
+use super::{
+    Question, Recorder, Turns,
+    agents::Agents,
+    router::Router,
+    run::{STARTING, TurnRun, progress},
+};
 use crate::{
     config::WorkflowConfig,
     domain::{ConversationId, SessionId, TurnId, UserId},
     knowledge::KnowledgeBase,
+    limits::MAX_REPLAYED_TURNS,
     logging,
     metrics::Metrics,
-    protocol::{ApiError, ErrorCode},
+    protocol::{ApiError, ErrorCode, Step, TurnState},
     provider::ModelProvider,
     registry::{ConnectionManager, TurnStarted},
-    store::{ConversationStore, StoredTurn, StoredTurnState},
-    turn::{Tokens, TurnEnd, TurnLog, TurnSubject},
+    store::{ConversationStore, Page, StoreError, StoredTurn, StoredTurnState},
+    turn::{Progress, Tokens, TurnEnd, TurnLog, TurnSubject},
 };
 use actix::{Actor, Addr, Context, Handler, ResponseFuture};
 use std::{net::IpAddr, sync::Arc};
@@ -71,10 +77,35 @@ pub enum StartedTurn {
 #[rtype(result = "Result<Arc<TurnLog>, ApiError>")]
 pub struct ResumeTurn {
     pub user_id: UserId,
-    /// Where the turn belongs, when the caller knows.
-    pub conversation_id: Option<ConversationId>,
-    /// The conversation's latest turn without.
+    pub turn_id: TurnId,
+}
+
+/// Finds what a connection that subscribes to a conversation has missed. Turns that begin later are announced to it by the
+/// registry, if it is subscribed there before it asks.
+#[derive(actix::Message)]
+#[rtype(result = "Result<ResumedConversation, ApiError>")]
+pub struct ResumeConversation {
+    pub user_id: UserId,
+    pub conversation_id: ConversationId,
+    /// The turn to replay; the latest one without.
     pub turn_id: Option<TurnId>,
+}
+
+/// The turns that [`ResumeConversation`] found.
+#[derive(Default)]
+pub struct ResumedConversation {
+    /// The turn to replay; `None` when the conversation has none that can be.
+    pub turn: Option<Arc<TurnLog>>,
+    /// Turns that began after it, oldest first.
+    pub later: Vec<Arc<TurnLog>>,
+    /// More turns began after it than are replayed.
+    pub has_more: bool,
+}
+
+impl ResumedConversation {
+    pub fn state(&self) -> TurnState {
+        self.turn.as_ref().map_or(TurnState::Idle, |turn| turn.state())
+    }
 }
 
 /// Asks a running turn to stop. It ends in `complete` with what there was; a turn that has ended stays as it is, and the
@@ -118,7 +149,16 @@ impl Handler<ResumeTurn> for Workflow {
 
     fn handle(&mut self, message: ResumeTurn, _: &mut Self::Context) -> Self::Result {
         let engine = Arc::clone(&self.engine);
-        Box::pin(async move { engine.find(message.user_id, message.conversation_id, message.turn_id).await })
+        Box::pin(async move { engine.find(message.user_id, None, Some(message.turn_id)).await })
+    }
+}
+
+impl Handler<ResumeConversation> for Workflow {
+    type Result = ResponseFuture<Result<ResumedConversation, ApiError>>;
+
+    fn handle(&mut self, message: ResumeConversation, _: &mut Self::Context) -> Self::Result {
+        let engine = Arc::clone(&self.engine);
+        Box::pin(async move { engine.resume(&message).await })
     }
 }
 
@@ -140,6 +180,43 @@ pub(super) struct BegunBefore {
 }
 
 impl Engine {
+    async fn resume(&self, wanted: &ResumeConversation) -> Result<ResumedConversation, ApiError> {
+        let ResumeConversation { user_id, conversation_id, turn_id } = *wanted;
+        let turn = match self.find(user_id, Some(conversation_id), turn_id).await {
+            Ok(turn) => turn,
+            Err(error) if error.code == ErrorCode::ResumeUnavailable && turn_id.is_none() => {
+                let nothing = Page { before: None, limit: 0 };
+                return match self.store.messages(user_id, conversation_id, nothing).await {
+                    Ok(_) => Ok(ResumedConversation::default()),
+                    Err(StoreError::NotFound(_)) => Err(error),
+                    Err(other) => Err(other.into()),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        // While a turn runs, none can begin after it; the latest one has none after it either.
+        let later = match turn_id {
+            Some(turn_id) if turn.has_ended() => {
+                self.store.turns_after(conversation_id, turn_id, MAX_REPLAYED_TURNS + 1).await?
+            }
+            _ => Vec::new(),
+        };
+        let mut resumed = ResumedConversation { turn: Some(turn), ..ResumedConversation::default() };
+        if later.len() > MAX_REPLAYED_TURNS {
+            resumed.has_more = true;
+            return Ok(resumed);
+        }
+        for turn_id in later {
+            match self.find(user_id, Some(conversation_id), Some(turn_id)).await {
+                Ok(turn) => resumed.later.push(turn),
+                // Its conversation was deleted meanwhile, or it cannot be replayed token by token.
+                Err(error) if error.code == ErrorCode::ResumeUnavailable => resumed.has_more = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(resumed)
+    }
+
     /// A turn of this user.
     async fn find(
         &self,
@@ -206,7 +283,12 @@ fn restore(stored: StoredTurn) -> Option<Arc<TurnLog>> {
         }
         (StoredTurnState::Running | StoredTurnState::Complete, _) => return None,
     };
-    Some(TurnLog::restore(subject, tokens, end))
+    let starting = Progress {
+        client_message_id: stored.client_message_id,
+        question: stored.question,
+        ..progress(Step::Starting, STARTING)
+    };
+    Some(TurnLog::restore(subject, starting, tokens, end))
 }
 
 fn unknown_turn() -> ApiError {

@@ -17,7 +17,9 @@ mod turns;
 mod watch;
 mod words;
 
-pub use actor::{CancelTurn, Engine, ResumeTurn, StartTurn, StartedTurn, Workflow};
+pub use actor::{
+    CancelTurn, Engine, ResumeConversation, ResumeTurn, ResumedConversation, StartTurn, StartedTurn, Workflow,
+};
 pub use question::{Question, QuestionRules, is_client_id};
 pub use recorder::Recorder;
 pub use turns::{Turns, TurnsStats};

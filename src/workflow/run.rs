@@ -33,6 +33,9 @@ use std::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+/// What people are told when a turn starts.
+pub(super) const STARTING: &str = "Starting…";
+
 /// A turn that was accepted and has yet to run.
 pub struct TurnRun {
     engine: Arc<Engine>,
@@ -207,7 +210,8 @@ impl Steps<'_> {
     async fn up_to_model(&self, asked: Box<Asked>) -> Result<Answering, Stopped> {
         self.log.announce(Progress {
             client_message_id: asked.question.client_message_id.clone(),
-            ..progress(Step::Starting, "Starting…")
+            question: Some(asked.question.text.clone()),
+            ..progress(Step::Starting, STARTING)
         });
         let routed = self.classify(asked).await?;
         let retrieved = self.retrieve(routed).await?;
@@ -399,9 +403,9 @@ impl Routed {
 }
 
 /// A step that knows nothing yet.
-fn progress(step: Step, message: &str) -> Progress {
+pub(super) fn progress(step: Step, message: &str) -> Progress {
     let message = message.to_owned();
-    Progress { step, message, agent: None, confidence: None, sources: None, client_message_id: None }
+    Progress { step, message, agent: None, confidence: None, sources: None, client_message_id: None, question: None }
 }
 
 fn millis(duration: Duration) -> u64 {

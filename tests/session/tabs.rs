@@ -1,7 +1,10 @@
 //! Several sockets of one user, and those of others.
 
-use crate::harness::TestApp;
-use serde_json::json;
+use crate::harness::{TestApp, TestUser, Transcript};
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchboard::config::ScriptedConfig;
 
 #[actix_web::test]
 async fn all_sockets_of_a_user_that_follow_a_conversation_get_every_frame() {
@@ -52,5 +55,173 @@ async fn a_stranger_does_not_hold_up_a_conversation() {
     socket.rest_of_turn(vec![first]).await;
     socket.close().await;
     other.close().await;
+    app.finish().await;
+}
+
+/// What somebody who opens a conversation has of it: the messages, and the turn to resume.
+struct Opened {
+    messages: Vec<Value>,
+    resume: Value,
+}
+
+async fn open(app: &TestApp, user: &TestUser, session_id: &str) -> Opened {
+    let messages = app.history(user, session_id).await;
+    let last = messages.last().unwrap();
+    let last_seq = last.get("last_seq").cloned().unwrap_or(json!(-1));
+    let resume = json!({"type": "resume", "session_id": session_id, "turn_id": last["turn_id"], "last_seq": last_seq});
+    Opened { messages, resume }
+}
+
+/// Starts a turn, over each of the ways there are.
+async fn ask_in(app: &TestApp, user: &TestUser, way: usize, question: &str, session_id: &str) {
+    let message = json!({"message": question, "session_id": session_id});
+    match way % 3 {
+        0 => {
+            let mut socket = app.socket().signed_in(user).await;
+            let mut frame = message;
+            frame["type"] = json!("message");
+            socket.turn(frame).await;
+            socket.close().await;
+        }
+        1 => {
+            let (status, answer) = app.post("/api/v1/chat", Some(user), &message).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+        _ => {
+            let request = app.http.post(format!("{}/api/v1/chat", app.url)).header("Accept", "text/event-stream");
+            let answer = request.bearer_auth(&user.access_token).json(&message).send().await.unwrap();
+            assert!(answer.text().await.unwrap().contains("complete"));
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_turn_that_starts_while_a_tab_opens_the_conversation_is_shown_there_once() {
+    let app = TestApp::with(|config| {
+        config.server.workers = 4;
+        config.provider.scripted = ScriptedConfig { tokens: 8, interval_ms: 1, ..ScriptedConfig::default() };
+    })
+    .await;
+    let user = app.user().await;
+    for dialect in ["chat.v1", "chat.v2"] {
+        let mut asking = app.socket().signed_in(&user).await;
+        let session_id = asking.ask("One").await.session_id;
+        asking.close().await;
+        for round in 0..36_u64 {
+            let question = format!("Question {round}");
+            let asked = async {
+                tokio::time::sleep(Duration::from_micros(round * 700 % 9_000)).await;
+                ask_in(&app, &user, usize::try_from(round).unwrap(), &question, &session_id).await;
+            };
+            let opening = async {
+                tokio::time::sleep(Duration::from_micros(round * 1_100 % 7_000)).await;
+                let opened = open(&app, &user, &session_id).await;
+                let mut tab = app.socket().subprotocols(dialect).signed_in(&user).await;
+                tab.send(opened.resume.clone()).await;
+                (opened, tab)
+            };
+            let ((), (opened, mut tab)) = tokio::join!(asked, opening);
+            let in_history = opened.messages.iter().filter(|message| message["content"] == question).count();
+            let resumed = tab.expect("resumed").await;
+            assert_eq!(resumed["turn_id"], opened.resume["turn_id"]);
+            // The answer to the resume, and the new turn unless the history had it already.
+            let named_is_new = in_history == 1;
+            let frames = tab.frames_of_turns(if named_is_new { 1 } else { 2 }).await;
+            tab.expect_nothing().await;
+            tab.close().await;
+            if opened.resume["last_seq"] == -1 {
+                assert!(named_is_new, "only a turn that runs has no answer yet");
+            }
+            let (named, new): (Vec<_>, Vec<_>) =
+                frames.into_iter().partition(|frame| frame["turn_id"] == opened.resume["turn_id"]);
+            let shown = if named_is_new { named } else { new };
+            if opened.resume["last_seq"] == -1 || !named_is_new {
+                assert_eq!(shown[0]["question"], json!(question), "round {round}");
+                Transcript::check(shown);
+            } else {
+                assert_eq!(shown.len(), 1, "the history had the answer: {shown:?}");
+            }
+        }
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn turns_that_were_missed_come_once_with_their_questions() {
+    for retention_s in [300, 0] {
+        let app = TestApp::with(|config| config.workflow.turn_retention_s = retention_s).await;
+        let user = app.user().await;
+        let mut asking = app.socket().signed_in(&user).await;
+        let session_id = asking.ask("One").await.session_id;
+        let opened = open(&app, &user, &session_id).await;
+        let mut missed = Vec::new();
+        for question in ["Two", "Three", "Four"] {
+            let frame = json!({"type": "message", "message": question, "session_id": session_id, "client_message_id": question});
+            missed.push(asking.turn(frame).await);
+        }
+        for dialect in ["chat.v1", "chat.v2"] {
+            let mut tab = app.socket().subprotocols(dialect).signed_in(&user).await;
+            tab.send(opened.resume.clone()).await;
+            let resumed = tab.expect("resumed").await;
+            assert_eq!((&resumed["state"], resumed.get("reload_history")), (&json!("complete"), None));
+            let frames = tab.frames_of_turns(4).await;
+            for (turn, question) in missed.iter().zip(["Two", "Three", "Four"]) {
+                let shown = Transcript::of_turn(&frames, &json!(turn.turn_id));
+                assert_eq!((&shown.text, &shown.terminal), (&turn.text, &turn.terminal));
+                assert_eq!(
+                    (&shown.progress[0]["question"], &shown.progress[0]["client_message_id"]),
+                    (&json!(question), &json!(question))
+                );
+            }
+            tab.expect_nothing().await;
+            tab.close().await;
+        }
+        // With more than are replayed, the history is to be read.
+        for n in 0..14 {
+            asking.turn(json!({"type": "message", "message": format!("{n}"), "session_id": session_id})).await;
+        }
+        let mut tab = app.socket().signed_in(&user).await;
+        tab.send(opened.resume.clone()).await;
+        assert_eq!(tab.expect("resumed").await["reload_history"], true);
+        tab.expect("complete").await;
+        tab.expect_nothing().await;
+        tab.close().await;
+        asking.close().await;
+        app.finish().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_conversation_without_turns_is_idle_and_one_that_is_gone_is_not() {
+    let app = TestApp::start().await;
+    let (user, stranger) = (app.user().await, app.user().await);
+    let mut asking = app.socket().signed_in(&user).await;
+    let session_id = asking.ask("One").await.session_id;
+    app.turns().forget_conversation(session_id.parse().unwrap());
+    let path = app.database_url().strip_prefix("sqlite://").unwrap().to_owned();
+    let mut database = SqliteConnection::establish(&path).unwrap();
+    diesel::sql_query("DELETE FROM turns").execute(&mut database).unwrap();
+
+    for dialect in ["chat.v1", "chat.v2"] {
+        let mut tab = app.socket().subprotocols(dialect).signed_in(&user).await;
+        tab.send(json!({"type": "resume", "conversation_id": session_id})).await;
+        let idle = json!({"type": "resumed", "session_id": session_id, "state": "idle"});
+        assert_eq!(tab.next().await, idle);
+        let asked = asking.turn(json!({"type": "message", "message": "Two", "session_id": session_id})).await;
+        let shown = tab.rest_of_turn(Vec::new()).await;
+        assert_eq!((&shown.progress[0]["question"], &shown.terminal), (&json!("Two"), &asked.terminal));
+        tab.close().await;
+        app.turns().forget_conversation(session_id.parse().unwrap());
+        diesel::sql_query("DELETE FROM turns").execute(&mut database).unwrap();
+    }
+
+    let mut other = app.socket().signed_in(&stranger).await;
+    other.send(json!({"type": "resume", "session_id": session_id})).await;
+    other.expect_error("FORBIDDEN").await;
+    other.close().await;
+    assert_eq!(app.delete(&format!("/api/v1/conversations/{session_id}"), Some(&user)).await.0, 204);
+    asking.send(json!({"type": "resume", "session_id": session_id})).await;
+    asking.expect_error("RESUME_UNAVAILABLE").await;
+    asking.close().await;
     app.finish().await;
 }

@@ -6,6 +6,7 @@ use crate::{
     limiter::Limiter,
     protocol::Step,
     turn::{Progress, TurnEnd},
+    workflow::ResumedConversation,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -252,7 +253,13 @@ impl World {
                 let outcome = match turn.filter(|_| found).cloned() {
                     Some(turn) => {
                         self.begins(&turn);
-                        Ok(turn)
+                        let later = self.turns.iter().filter(|other| {
+                            other.subject.turn_id > turn.subject.turn_id
+                                && other.subject.conversation_id == turn.subject.conversation_id
+                        });
+                        let later: Vec<_> = later.cloned().collect();
+                        later.iter().for_each(|turn| self.begins(turn));
+                        Ok(ResumedConversation { turn: Some(turn), later, has_more: false })
                     }
                     None => Err(ApiError::new(ErrorCode::ResumeUnavailable, "unknown")),
                 };
@@ -269,6 +276,7 @@ impl World {
                     confidence: None,
                     sources: None,
                     client_message_id: None,
+                    question: None,
                 });
             }
             Event::Append { turn, tokens } => {

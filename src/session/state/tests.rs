@@ -289,24 +289,30 @@ fn a_new_token_within_the_grace_makes_everything_as_it_was() {
 }
 
 #[test]
-fn an_expired_session_follows_no_turn_of_another() {
+fn turns_of_others_are_shown_only_with_a_valid_token_of_their_user() {
     let mut session = Session::signed_in(100);
     let subject =
         TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id: session.user.id };
     session.state.on_follow(TurnLog::new(subject), session.now, &mut session.effects);
     assert!(matches!(session.effects.pop(), Some(Effect::Followed(_))));
     session.wait(100);
-    session.state.on_follow(
-        TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..subject }),
-        session.now,
-        &mut session.effects,
-    );
+    let missed = TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..subject });
+    session.state.on_follow(Arc::clone(&missed), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
+    // It is shown, once, when the client has renewed its token.
+    missed.append("while away");
+    complete(&missed);
+    for shown in ["while away", ""] {
+        session.say(&json!({"type": "auth", "token": "900"}));
+        assert_eq!(text_of(&session.frames(), &missed), shown);
+    }
     // Nor does anybody follow a stranger's.
     let mut session = Session::signed_in(100);
     session.state.on_follow(TurnLog::new(subject), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
 }
+
+mod resume;
 
 #[test]
 fn a_turn_that_was_refused_leaves_one_error_and_its_place() {

@@ -104,6 +104,9 @@ pub(super) fn interrupt_running(
 }
 
 /// The ends of tokens as they are stored.
+/// Each end is an unsigned 32-bit integer, little endian.
+pub(super) const BYTES_PER_END: i64 = 4;
+
 pub(super) fn bytes_of(ends: &[u32]) -> Vec<u8> {
     ends.iter().flat_map(|end| end.to_le_bytes()).collect()
 }

@@ -3,15 +3,13 @@
 use super::{
     SqliteStore, checkpoints, parse,
     schema::{conversations, messages, turns},
+    stored_turns::{self, MessageRow, TurnRow},
 };
 use crate::{
     domain::{
         AnswerMetadata, Conversation, ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId,
     },
-    store::{
-        Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoreError, StoredTurn,
-        StoredTurnState,
-    },
+    store::{BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoreError, StoredTurn},
 };
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, RunQueryDsl,
@@ -22,8 +20,8 @@ use diesel::{
 const TITLE_CHARS: usize = 80;
 
 pub(super) const RUNNING: &str = "running";
-const COMPLETE: &str = "complete";
-const FAILED: &str = "failed";
+pub(super) const COMPLETE: &str = "complete";
+pub(super) const FAILED: &str = "failed";
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = conversations)]
@@ -34,34 +32,6 @@ struct ConversationRow {
     title: String,
     created_at_ms: i64,
     updated_at_ms: i64,
-}
-
-#[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = turns)]
-struct TurnRow {
-    id: String,
-    conversation_id: String,
-    user_id: String,
-    client_message_id: Option<String>,
-    state: String,
-    error_code: Option<String>,
-    error_message: Option<String>,
-    token_ends: Option<Vec<u8>>,
-    started_at_ms: i64,
-    ended_at_ms: Option<i64>,
-}
-
-#[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = messages)]
-struct MessageRow {
-    id: String,
-    conversation_id: String,
-    turn_id: String,
-    role: String,
-    content: String,
-    finish_reason: Option<String>,
-    metadata: Option<String>,
-    created_at_ms: i64,
 }
 
 #[async_trait::async_trait]
@@ -99,11 +69,7 @@ impl ConversationStore for SqliteStore {
     }
 
     async fn turn(&self, id: TurnId) -> Result<Option<StoredTurn>, StoreError> {
-        self.read(move |connection| {
-            let row = turns::table.find(id.to_string()).select(TurnRow::as_select()).first(connection).optional()?;
-            row.map(|row| stored_turn(connection, &row)).transpose()
-        })
-        .await
+        self.read(move |connection| stored_turns::find(connection, id)).await
     }
 
     async fn turn_of_message(&self, user: UserId, client_message_id: String) -> Result<Option<TurnId>, StoreError> {
@@ -111,17 +77,16 @@ impl ConversationStore for SqliteStore {
     }
 
     async fn latest_turn(&self, conversation: ConversationId) -> Result<Option<TurnId>, StoreError> {
-        self.read(move |connection| {
-            turns::table
-                .filter(turns::conversation_id.eq(conversation.to_string()))
-                .order(turns::id.desc())
-                .select(turns::id)
-                .first::<String>(connection)
-                .optional()?
-                .map(|id| parse(&id))
-                .transpose()
-        })
-        .await
+        self.read(move |connection| stored_turns::latest(connection, conversation)).await
+    }
+
+    async fn turns_after(
+        &self,
+        conversation: ConversationId,
+        turn: TurnId,
+        limit: usize,
+    ) -> Result<Vec<TurnId>, StoreError> {
+        self.read(move |connection| stored_turns::after(connection, conversation, turn, limit)).await
     }
 
     async fn conversations(&self, user: UserId, page: Page<ConversationId>) -> Result<Vec<Conversation>, StoreError> {
@@ -162,7 +127,9 @@ impl ConversationStore for SqliteStore {
             if let Some(before) = page.before {
                 query = query.filter(messages::id.lt(before.to_string()));
             }
-            query.load(connection)?.iter().rev().map(message).collect()
+            let rows = query.load(connection)?;
+            let counts = stored_turns::token_counts(connection, &rows)?;
+            rows.iter().rev().map(|row| message(row, counts.get(&row.turn_id).copied())).collect()
         })
         .await
     }
@@ -311,42 +278,6 @@ fn owned_conversation(
     if row.user_id == user.to_string() { Ok(row) } else { Err(StoreError::Forbidden("conversation")) }
 }
 
-fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<StoredTurn, StoreError> {
-    let answer = messages::table
-        .filter(messages::turn_id.eq(&row.id).and(messages::role.eq(MessageRole::Assistant.as_str())))
-        .select(MessageRow::as_select())
-        .first(connection)
-        .optional()?
-        .map(|message| answer(message, row.token_ends.as_deref().unwrap_or_default()))
-        .transpose()?;
-    let state = match row.state.as_str() {
-        RUNNING => StoredTurnState::Running,
-        COMPLETE => StoredTurnState::Complete,
-        FAILED => StoredTurnState::Failed {
-            code: row.error_code.clone().unwrap_or_default(),
-            message: row.error_message.clone().unwrap_or_default(),
-        },
-        other => return Err(StoreError::Corrupt(format!("a turn's state {other:?}"))),
-    };
-    Ok(StoredTurn {
-        turn_id: parse(&row.id)?,
-        conversation_id: parse(&row.conversation_id)?,
-        user_id: parse(&row.user_id)?,
-        state,
-        answer,
-    })
-}
-
-fn answer(message: MessageRow, token_ends: &[u8]) -> Result<Answer, StoreError> {
-    Ok(Answer {
-        message_id: parse(&message.id)?,
-        token_ends: checkpoints::ends_of(token_ends)?,
-        finish_reason: parse(message.finish_reason.as_deref().unwrap_or_default())?,
-        metadata: metadata(message.metadata.as_deref())?.unwrap_or_default(),
-        text: message.content,
-    })
-}
-
 fn conversation(row: &ConversationRow) -> Result<Conversation, StoreError> {
     Ok(Conversation {
         id: parse(&row.id)?,
@@ -357,20 +288,22 @@ fn conversation(row: &ConversationRow) -> Result<Conversation, StoreError> {
     })
 }
 
-fn message(row: &MessageRow) -> Result<Message, StoreError> {
+fn message(row: &MessageRow, tokens: Option<i64>) -> Result<Message, StoreError> {
+    let is_answer = row.role == MessageRole::Assistant.as_str();
     Ok(Message {
         id: parse(&row.id)?,
         conversation_id: parse(&row.conversation_id)?,
         turn_id: parse(&row.turn_id)?,
         role: parse(&row.role)?,
         content: row.content.clone(),
+        last_seq: is_answer.then(|| tokens.unwrap_or(0) - 1),
         finish_reason: row.finish_reason.as_deref().map(parse).transpose()?,
         metadata: metadata(row.metadata.as_deref())?,
         created_at: UnixMillis(row.created_at_ms),
     })
 }
 
-fn metadata(json: Option<&str>) -> Result<Option<AnswerMetadata>, StoreError> {
+pub(super) fn metadata(json: Option<&str>) -> Result<Option<AnswerMetadata>, StoreError> {
     json.map(|json| serde_json::from_str(json).map_err(|error| StoreError::Corrupt(error.to_string()))).transpose()
 }
 

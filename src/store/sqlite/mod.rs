@@ -11,6 +11,7 @@ mod file;
 mod schema;
 mod search;
 mod serving;
+mod stored_turns;
 mod users;
 mod writer;
 

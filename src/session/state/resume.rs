@@ -1,0 +1,123 @@
+//! Subscriptions: `resume`, and the turns that other connections start in a conversation.
+//!
+//! A connection is subscribed before it is looked what it has missed, so that a turn is either found or announced. One that is
+//! both is shown once: see [`Announced`](super::super::announced::Announced).
+
+use super::*;
+use crate::{protocol::TurnState, workflow::ResumedConversation};
+
+/// How a turn is resumed.
+#[derive(Default)]
+pub(super) struct Resumption {
+    pub cursor: Cursor,
+    /// Of the message that was sent again.
+    pub client_message_id: Option<String>,
+    /// The client has to read the history: more turns follow than are replayed.
+    pub reload_history: bool,
+}
+
+impl SessionState {
+    pub(super) fn on_resume(&mut self, resume: ResumeFrame, now: Now, effects: &mut Vec<Effect>) {
+        let subject = subject_of(&resume);
+        let checked = self.authorised(now).and_then(|user_id| match resume.last_seq {
+            -1..=0xFFFF_FFFE => Ok(user_id),
+            _ => Err(ApiError::invalid_field("last_seq", "must be -1 or the seq of a token")),
+        });
+        match checked {
+            Ok(user_id) => {
+                self.announced.resume_asked(resume.session_id);
+                // First, so that a turn which begins while the latest one is looked for is announced here, too.
+                effects.push(Effect::FollowConversation(resume.session_id));
+                effects.push(Effect::Resume { user_id, resume });
+            }
+            Err(error) => send_error(&error, &subject, effects),
+        }
+    }
+
+    /// What the client has missed was found, or was not.
+    pub fn on_resumed(
+        &mut self,
+        resume: &ResumeFrame,
+        outcome: Result<ResumedConversation, ApiError>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.announced.resume_answered(resume.session_id);
+        match outcome {
+            Ok(ResumedConversation { turn: None, .. }) => {
+                effects.push(send(ServerFrame::Resumed(Resumed {
+                    session_id: resume.session_id,
+                    turn_id: None,
+                    from_seq: None,
+                    state: TurnState::Idle,
+                    reload_history: false,
+                    client_message_id: None,
+                })));
+            }
+            Ok(ResumedConversation { turn: Some(turn), later, has_more }) => {
+                let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
+                // All steps come before the first token: a client that has a token has seen the steps.
+                let progress = if next_seq == 0 { 0 } else { usize::MAX };
+                let cursor = Cursor { progress, next_seq, ended: false };
+                let resumption = Resumption { cursor, client_message_id: None, reload_history: has_more };
+                self.resume_from(turn, resumption, now, effects);
+                for turn in later {
+                    self.show_once(turn, now, effects);
+                }
+            }
+            Err(error) => send_error(&error, &subject_of(resume), effects),
+        }
+        self.show_announced(now, effects);
+    }
+
+    pub(super) fn resume_from(
+        &mut self,
+        turn: Arc<TurnLog>,
+        resumption: Resumption,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Resumption { cursor, client_message_id, reload_history } = resumption;
+        let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
+        effects.push(send(ServerFrame::Resumed(Resumed {
+            session_id: turn.subject.conversation_id,
+            turn_id: Some(turn.subject.turn_id),
+            from_seq: Some(cursor.next_seq),
+            state: turn.state(),
+            reload_history,
+            client_message_id: client_message_id.as_deref(),
+        })));
+        effects.push(Effect::FollowConversation(turn.subject.conversation_id));
+        self.follows.unfollow(turn.subject.turn_id, effects);
+        self.show(turn, cursor, now, effects);
+    }
+
+    /// Another connection of this user started a turn in a conversation that this one is subscribed to.
+    pub fn on_follow(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
+        self.announced.announce(turn);
+        self.show_announced(now, effects);
+        let any_ended = self.follows.read_overflowed(now, effects);
+        self.after(any_ended, now, effects);
+    }
+
+    /// Shows the announced turns that may be shown now. With an expired token none may: they wait for the next one.
+    pub(super) fn show_announced(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Ok(user_id) = self.authorised(now) else { return };
+        for turn in self.announced.take_ready() {
+            if turn.subject.user_id == user_id {
+                self.show_once(turn, now, effects);
+            }
+        }
+    }
+
+    fn show_once(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
+        if !self.announced.was_shown(turn.subject.turn_id) {
+            self.show(turn, Cursor::default(), now, effects);
+        }
+    }
+
+    pub(super) fn show(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
+        self.announced.shows(turn.subject.turn_id);
+        self.follows.follow(turn, cursor, now, effects);
+    }
+}

@@ -1,0 +1,146 @@
+//! Subscriptions, in every order in which answers and announcements may come.
+
+use super::*;
+use crate::{protocol::Step, turn::Progress, workflow::ResumedConversation};
+
+/// A turn of another connection, with its first step.
+fn other_turn(session: &Session, conversation_id: ConversationId, question: &str) -> Arc<TurnLog> {
+    let turn = TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id: session.user.id });
+    turn.announce(Progress {
+        step: Step::Starting,
+        message: "Starting…".to_owned(),
+        agent: None,
+        confidence: None,
+        sources: None,
+        client_message_id: Some("theirs".to_owned()),
+        question: Some(question.to_owned()),
+    });
+    turn
+}
+
+fn resume_of(session: &mut Session, fields: &Value) -> ResumeFrame {
+    let mut frame = json!({"type": "resume"});
+    frame.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    session.say(&frame);
+    let asked = session.effects.drain(..).find_map(|effect| match effect {
+        Effect::Resume { resume, .. } => Some(resume),
+        _ => None,
+    });
+    asked.expect("it is looked for")
+}
+
+fn answer(session: &mut Session, resume: &ResumeFrame, found: ResumedConversation) {
+    session.state.on_resumed(resume, Ok(found), session.now, &mut session.effects);
+}
+
+#[test]
+fn an_idle_conversation_says_so_and_shows_what_starts_later() {
+    let mut session = Session::signed_in(900);
+    let conversation = ConversationId::new();
+    let resume = resume_of(&mut session, &json!({"conversation_id": conversation}));
+    answer(&mut session, &resume, ResumedConversation::default());
+    assert_eq!(session.frames(), [json!({"type": "resumed", "session_id": conversation, "state": "idle"})]);
+    let turn = other_turn(&session, conversation, "Why?");
+    session.state.on_follow(Arc::clone(&turn), session.now, &mut session.effects);
+    let frames = session.frames();
+    assert_eq!((&frames[0]["step"], &frames[0]["question"]), (&json!("starting"), &json!("Why?")));
+    assert_eq!(frames[0]["client_message_id"], "theirs");
+}
+
+/// A turn that begins around a `resume` may be announced before, between or after, running or ended, and be found or not.
+#[test]
+fn a_turn_that_begins_around_a_resume_is_shown_once() {
+    for announced_at in 0..4 {
+        for ends_at in 0..5 {
+            for is_found in [true, false] {
+                let mut session = Session::signed_in(900);
+                let conversation = ConversationId::new();
+                let (known, new) =
+                    (other_turn(&session, conversation, "One"), other_turn(&session, conversation, "Two"));
+                known.append("first");
+                complete(&known);
+                new.append("second");
+                let mut frames = Vec::new();
+                let mut resume = None;
+                for moment in 0..5 {
+                    if ends_at == moment {
+                        complete(&new);
+                    }
+                    match moment {
+                        1 => {
+                            let fields =
+                                json!({"session_id": conversation, "turn_id": known.subject.turn_id, "last_seq": 0});
+                            resume = Some(resume_of(&mut session, &fields));
+                        }
+                        3 => {
+                            let later = is_found.then(|| Arc::clone(&new)).into_iter().collect();
+                            let found = ResumedConversation { turn: Some(Arc::clone(&known)), later, has_more: false };
+                            answer(&mut session, resume.as_ref().unwrap(), found);
+                        }
+                        _ => {}
+                    }
+                    // Announced before it is subscribed to, it is announced to others only, and found.
+                    if announced_at == moment && (moment > 0 || !is_found) {
+                        session.state.on_follow(Arc::clone(&new), session.now, &mut session.effects);
+                    }
+                    session.read_mail();
+                    frames.extend(session.frames());
+                }
+                let case = format!("announced at {announced_at}, ends at {ends_at}, found: {is_found}");
+                assert_eq!(text_of(&frames, &new), "second", "{case}");
+                let of_new = |frame: &&Value| frame["turn_id"] == json!(new.subject.turn_id);
+                let ends = frames.iter().filter(of_new).filter(|frame| frame["type"] == "complete").count();
+                let questions = frames.iter().filter(of_new).filter(|frame| frame["question"] == "Two").count();
+                assert_eq!((ends, questions), (1, 1), "{case}");
+                assert_eq!(text_of(&frames, &known), "", "{case}");
+                assert!(session.state.follows.is_empty(), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_announcement_waits_for_the_answer_to_resume() {
+    let mut session = Session::signed_in(900);
+    let conversation = ConversationId::new();
+    let known = other_turn(&session, conversation, "One");
+    complete(&known);
+    let resume = resume_of(&mut session, &json!({"session_id": conversation, "turn_id": known.subject.turn_id}));
+    let new = other_turn(&session, conversation, "Two");
+    session.state.on_follow(new, session.now, &mut session.effects);
+    assert!(session.effects.is_empty());
+    let found = ResumedConversation { turn: Some(known), later: Vec::new(), has_more: true };
+    answer(&mut session, &resume, found);
+    let frames = session.frames();
+    let kinds: Vec<_> = frames.iter().map(|frame| frame["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["resumed", "progress", "complete", "progress"]);
+    assert_eq!((&frames[0]["reload_history"], &frames[3]["question"]), (&json!(true), &json!("Two")));
+}
+
+#[test]
+fn an_announcement_is_not_lost_when_the_resume_is_refused() {
+    let mut session = Session::signed_in(900);
+    let conversation = ConversationId::new();
+    let resume = resume_of(&mut session, &json!({"session_id": conversation, "turn_id": TurnId::new()}));
+    session.state.on_follow(other_turn(&session, conversation, "Two"), session.now, &mut session.effects);
+    let refused = Err(ApiError::new(ErrorCode::ResumeUnavailable, "unknown"));
+    session.state.on_resumed(&resume, refused, session.now, &mut session.effects);
+    let frames = session.frames();
+    assert_eq!((&frames[0]["code"], &frames[1]["question"]), (&json!("RESUME_UNAVAILABLE"), &json!("Two")));
+}
+
+#[test]
+fn a_connection_is_subscribed_before_its_turn_can_end() {
+    let mut session = Session::signed_in(900);
+    session.say(&json!({"type": "message", "message": "Hi"}));
+    let order: Vec<_> = session
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::FollowConversation(_) => Some("subscribed"),
+            Effect::Start(_) => Some("started"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(order, ["subscribed", "started"]);
+}
