@@ -157,6 +157,9 @@ impl Application {
         let scrape_rules = Data::new(http::ScrapeRules::new(&config.metrics));
         let limiter_to_sweep = Arc::clone(&limiter);
 
+        let listeners = http::listen((host.as_str(), port)).map_err(cannot_listen)?;
+        let address = listeners.first().ok_or("no address to listen at")?.local_addr()?;
+        let host_check = Data::new(http::HostCheck::new(&config.server, &listeners)?);
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
         let (data_of_drain, in_flight) = (Data::from(Arc::clone(&drain)), Data::new(http::InFlight::default()));
@@ -186,6 +189,7 @@ impl Application {
             App::new()
                 .wrap(from_fn(http::count_requests))
                 .wrap(http::cors(origins.clone()))
+                .wrap(from_fn(http::check_host))
                 .wrap(http::error_bodies())
                 .wrap(http::security_headers())
                 .wrap(from_fn(http::hold_bodies))
@@ -210,6 +214,7 @@ impl Application {
                 .app_data(scrape_rules.clone())
                 .app_data(data_of_origins.clone())
                 .app_data(client_addresses.clone())
+                .app_data(host_check.clone())
                 .app_data(json_limit)
                 .configure(http::routes)
         };
@@ -223,8 +228,6 @@ impl Application {
             request_head_timeout: Duration::from_millis(config.server.request_head_timeout_ms),
             stall_timeout,
         };
-        let listeners = http::listen((host.as_str(), port)).map_err(cannot_listen)?;
-        let address = listeners.first().ok_or("no address to listen at")?.local_addr()?;
         let server = http::server(listeners, limits, factory)?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
         Ok(Self {

@@ -105,6 +105,8 @@ pub const LOG_QUEUE_BYTES: usize = 4 * 1024 * 1024;
 pub const LOG_FLUSH_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the log's writer waits before it tries again to write to a pipe that is full and non-blocking.
 pub const LOG_RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Between two log lines about requests that are refused because of their host.
+pub const REFUSED_HOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// What is kept of a client's `User-Agent`, in characters.
 pub const MAX_USER_AGENT_CHARS: usize = 200;
 

@@ -3,7 +3,7 @@
 
 use super::{
     Config, Environment, Problem, ProviderKind, SETTINGS,
-    peer::{is_origin, parse_network},
+    peer::{HostPattern, is_origin, parse_network},
 };
 use figment::value::Value;
 use secrecy::ExposeSecret;
@@ -49,6 +49,15 @@ impl Config {
             self.server.allowed_origins.iter().all(|origin| is_origin(origin)),
             "server.allowed_origins",
             || "must be origins without a path, such as [\"https://app.example.org\"], or [\"*\"]".to_owned(),
+        );
+        found.require(
+            self.server.allowed_hosts.iter().all(|host| HostPattern::parse(host).is_some()),
+            "server.allowed_hosts",
+            || {
+                "must be host names or addresses without scheme and port, such as [\"chat.example.org\", \"*.example.org\"], \
+                 or [\"*\"]"
+                    .to_owned()
+            },
         );
         let path = self.database.url.strip_prefix("sqlite://");
         found.require(path.is_some_and(|path| !path.is_empty()), "database.url", || {

@@ -20,7 +20,7 @@ pub use check::JWT_SECRET_MIN_BYTES;
 pub use development_secret::development_secret;
 pub use error::{ConfigError, Problem};
 pub use load::{ENV_PREFIX, Flags, Sources};
-pub use peer::parse_network;
+pub use peer::{HostPattern, parse_network};
 pub use setting::{Kind, SETTINGS, Setting};
 
 use secrecy::SecretString;
@@ -79,6 +79,9 @@ pub struct ServerConfig {
     pub drain_timeout_s: u64,
     /// Web pages that may talk to the server beside its own, such as `https://app.example.org`; `*` is every page.
     pub allowed_origins: Vec<String>,
+    /// Host names that requests may be addressed to, beside loopback ones, such as `chat.example.org`; `*` is every name. Empty:
+    /// only loopback names when bound to loopback, otherwise every name.
+    pub allowed_hosts: Vec<String>,
     /// Proxies in front, as networks; what they say in `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
     /// TCP connections at once; more wait until one ends.
@@ -346,6 +349,7 @@ impl Default for ServerConfig {
             workers: 0,
             drain_timeout_s: 30,
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             max_connections: 100_000,
             request_head_timeout_ms: 5_000,

@@ -1,7 +1,45 @@
 //! How a setting names others: networks and the origins of web pages.
 
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The longest name in the DNS, in characters.
+const MAX_NAME_CHARS: usize = 253;
+
+/// One of `server.allowed_hosts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// `*`: every host.
+    Any,
+    /// In lower case.
+    Name(String),
+    /// `*.example.org`: every name below this one.
+    Subdomains(String),
+    Address(IpAddr),
+}
+
+impl HostPattern {
+    /// `None` for what is no host, such as one with a port.
+    pub fn parse(text: &str) -> Option<Self> {
+        let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+        if text == "*" {
+            Some(Self::Any)
+        } else if let Some(address) = text.parse::<IpAddr>().ok().or_else(in_brackets) {
+            Some(Self::Address(address.to_canonical()))
+        } else if let Some(parent) = text.strip_prefix("*.") {
+            is_name(parent).then(|| Self::Subdomains(parent.to_ascii_lowercase()))
+        } else {
+            is_name(text).then(|| Self::Name(text.to_ascii_lowercase()))
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    text.len() <= MAX_NAME_CHARS && text.split('.').all(is_label)
+}
 
 /// A network such as `10.0.0.0/8`, or a single address.
 pub fn parse_network(text: &str) -> Option<IpNet> {
@@ -34,6 +72,20 @@ mod tests {
                 .into_iter()
                 .any(is_origin)
         );
+    }
+
+    #[test]
+    fn an_allowed_host_has_no_port() {
+        let parse = HostPattern::parse;
+        assert_eq!(parse("*"), Some(HostPattern::Any));
+        assert_eq!(parse("Chat.Example.org"), Some(HostPattern::Name("chat.example.org".to_owned())));
+        assert_eq!(parse("*.example.org"), Some(HostPattern::Subdomains("example.org".to_owned())));
+        assert_eq!(parse("[::ffff:192.0.2.7]"), Some(HostPattern::Address([192, 0, 2, 7].into())));
+        assert_eq!(parse("2001:db8::7"), parse("[2001:db8:0::7]"));
+        for text in ["", "a:80", "[::1]:80", "http://a", "a/b", "*.", "*a.b", "a.*.b", ".a", "a..b", "a.", "ä.example"]
+        {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub const SETTINGS: &[Setting] = &[
     whole("server.workers", 0, 1_024),
     whole("server.drain_timeout_s", 0, HOUR_S),
     list("server.allowed_origins"),
+    list("server.allowed_hosts"),
     list("server.trusted_proxies"),
     whole("server.max_connections", 1, 10_000_000),
     whole("server.request_head_timeout_ms", 1, HOUR_MS),

@@ -9,7 +9,6 @@ pub fn client_address(request: &HttpRequest) -> IpAddr {
     // Only a test's request has no peer.
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let Some(addresses) = request.app_data::<web::Data<ClientAddresses>>() else { return peer };
-    let forwarded: Vec<&str> =
-        request.headers().get_all("x-forwarded-for").map(|value| value.to_str().unwrap_or_default()).collect();
+    let forwarded: Vec<&[u8]> = request.headers().get_all("x-forwarded-for").map(|value| value.as_bytes()).collect();
     addresses.client(peer, forwarded.into_iter())
 }

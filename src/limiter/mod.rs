@@ -6,12 +6,14 @@
 mod client_address;
 mod connections;
 mod frames;
+mod host;
 mod keyed;
 mod origin;
 
 pub use client_address::ClientAddresses;
 pub use connections::{AddressPlace, UserPlace};
 pub use frames::{FrameBudget, FrameVerdict};
+pub use host::{AllowedHosts, RefusedHost};
 pub use origin::Origins;
 
 use crate::{
@@ -94,6 +96,7 @@ limits! {
     Turns = turns, "Questions that found no free place within `workflow.admission_wait_ms`.";
     WaitingTurns = waiting_turns, "Questions that found `workflow.max_waiting_turns` waiting.";
     Origins = origins, "Upgrades from a page of another origin.";
+    Hosts = hosts, "Requests for a host that is not in `server.allowed_hosts`.";
     RequestBodyTime = request_body_time, "Bodies that took longer than `server.request_body_timeout_ms`.";
 }
 

@@ -46,6 +46,7 @@ error_codes! {
     InvalidCredentials = "INVALID_CREDENTIALS", 401, false, "no account has this e-mail and this password";
     AccountLocked = "ACCOUNT_LOCKED", 403, false, "the e-mail and the password are right, and an operator has locked the account";
     Forbidden = "FORBIDDEN", 403, false, "not this user's conversation, or not an operator";
+    HostNotAllowed = "HOST_NOT_ALLOWED", 421, false, "`Host` is missing, malformed, or names a host that is not in `server.allowed_hosts`";
     EmptyMessage = "EMPTY_MESSAGE", 422, false, "nothing but white space";
     MessageTooLong = "MESSAGE_TOO_LONG", 413, false, "over the limit of size; the error says which";
     InvalidJson = "INVALID_JSON", 400, false, "not one JSON object; the error says where";

@@ -2,6 +2,7 @@
 
 mod documents;
 mod forged_tokens;
+mod hosts;
 mod origins;
 mod others;
 mod page;

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// Sends bytes, and returns all that the server says until it ends the connection or falls silent.
-async fn exchange(app: &TestApp, request: &[u8]) -> String {
+pub(super) async fn exchange(app: &TestApp, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
     stream.write_all(request).await.unwrap();
     let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
@@ -27,7 +27,7 @@ fn statuses(answer: &str) -> Vec<&str> {
 #[actix_web::test]
 async fn no_second_request_is_hidden_in_the_first() {
     let app = TestApp::start().await;
-    let hidden = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    let hidden = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (what, headers, body) in [
         ("two lengths", "Content-Length: 0\r\nContent-Length: 38", hidden.to_owned()),
         ("a list of lengths", "Content-Length: 0, 38", hidden.to_owned()),
@@ -39,7 +39,7 @@ async fn no_second_request_is_hidden_in_the_first() {
         ("a name with a space", "Content-Length : 38", hidden.to_owned()),
         ("a folded header", "X-A: b\r\n Content-Length: 38", hidden.to_owned()),
     ] {
-        let request = format!("POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n{body}");
+        let request = format!("POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{body}");
         let answer = exchange(&app, request.as_bytes()).await;
         assert_eq!(statuses(&answer).len(), 1, "{what}: {answer}");
         assert!(answer.starts_with("HTTP/1.1 4"), "{what}: {answer}");
@@ -52,12 +52,12 @@ async fn no_second_request_is_hidden_in_the_first() {
 async fn what_a_client_says_never_becomes_a_header() {
     let app = TestApp::start().await;
     for request in [
-        "GET /%0d%0aX-Evil:%20yes HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET /ws/chat?token=%0d%0aX-Evil:%20yes HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /%0d%0aX-Evil:%20yes HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /ws/chat?token=%0d%0aX-Evil:%20yes HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        "GET /ws/chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        "GET /ws/chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Protocol: chat.v2, x\nX-Evil: yes\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: evil.example\r\n\r\n",
     ] {
         let answer = exchange(&app, request.as_bytes()).await;
         let (head, _) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -92,7 +92,8 @@ async fn no_path_climbs_or_goes_around() {
         "/.git/config",
     ] {
         let answer =
-            exchange(&app, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await;
+            exchange(&app, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+                .await;
         let status = statuses(&answer).first().copied().unwrap_or_default().to_owned();
         assert!(["400", "401", "404", "405"].contains(&status.as_str()), "{path}: {answer}");
         for secret in ["SQLite format", "[package]", "root:", "black-box tests"] {

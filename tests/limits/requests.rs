@@ -28,7 +28,7 @@ async fn a_head_that_does_not_end_is_not_waited_for() {
     let mut silent = connect(&app).await;
     let mut dripping = connect(&app).await;
     let began = Instant::now();
-    dripping.write_all(b"GET /ws/chat HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    dripping.write_all(b"GET /ws/chat HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
     let drip = async {
         for index in 0..20 {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -50,7 +50,7 @@ async fn a_body_that_does_not_end_is_not_waited_for() {
     let app = TestApp::with(|config| config.server.request_body_timeout_ms = 300).await;
     for body in ["Content-Length: 1000\r\n\r\n{\"email\":", "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"ema"] {
         let mut stream = connect(&app).await;
-        let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+        let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         let answer = rest(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("REQUEST_TIMEOUT"), "{answer}");
@@ -62,7 +62,7 @@ async fn a_body_that_does_not_end_is_not_waited_for() {
 #[actix_web::test]
 async fn a_body_that_nobody_reads_ends_its_connection_unless_it_is_whole() {
     let app = TestApp::start().await;
-    let head = "POST /api/v1/nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     for body in ["", "5\r\nhe"] {
         let mut stream = connect(&app).await;
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
@@ -71,8 +71,9 @@ async fn a_body_that_nobody_reads_ends_its_connection_unless_it_is_whole() {
     }
     // One that is read to its end leaves the connection to the next request.
     let mut stream = connect(&app).await;
-    let whole = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
-    let last = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let whole =
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    let last = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(format!("{whole}{whole}{last}").as_bytes()).await.unwrap();
     let answers = rest(&mut stream).await;
     assert!(answers.matches("HTTP/1.1 422 ").count() == 2 && answers.contains("HTTP/1.1 200 "), "{answers}");
@@ -84,7 +85,7 @@ async fn connections_over_the_limit_wait_until_one_ends() {
     let app = TestApp::with(|config| config.server.max_connections = 2).await;
     let mut sockets = vec![app.socket().connect().await, app.socket().connect().await];
     let mut waiting = connect(&app).await;
-    waiting.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    waiting.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut first = [0];
     let early = timeout(Duration::from_millis(300), waiting.read(&mut first)).await;
     assert!(early.is_err(), "served over the limit: {early:?}");

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-const UPGRADE: &str = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+const UPGRADE: &str = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 async fn connect(app: &TestApp) -> TcpStream {
@@ -80,7 +80,8 @@ async fn a_handshake_with_a_body_is_none() {
 async fn an_upgrade_comes_behind_earlier_requests_and_before_a_frame_in_the_same_packet() {
     let app = TestApp::start().await;
     let mut stream = connect(&app).await;
-    let mut bytes = format!("GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /ws/chat HTTP/1.1\r\n{UPGRADE}").into_bytes();
+    let mut bytes =
+        format!("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /ws/chat HTTP/1.1\r\n{UPGRADE}").into_bytes();
     // A masked frame of text, with a mask that changes nothing.
     let frame = br#"{"type":"ping","id":7}"#;
     bytes.extend([0x81, 0x80 | u8::try_from(frame.len()).unwrap(), 0, 0, 0, 0]);
