@@ -1,12 +1,12 @@
 //! What can be done with an account: make one, sign in, stay signed in, sign out; and what operators do from the command
 //! line. The rules are here; hashing, signing and keeping are done by [`Passwords`], [`Tokens`] and a [`UserStore`].
 
-use super::{Identity, IssuedToken, Passwords, RefreshGrant, Tokens, token};
+use super::{Identity, IssuedToken, Passwords, RefreshGrant, Tokens, Verdict, token};
 use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId, is_misleading},
     limits::MAX_ACCESS_TOKEN_LIFE_S,
     protocol::{ApiError, ErrorCode},
-    store::{RefreshFamily, Revocation, Rotation, StoreError, UserStore},
+    store::{Credentials, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError, UserStore},
 };
 use secrecy::SecretString;
 use std::{sync::Arc, time::Duration};
@@ -83,24 +83,39 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Signs in. That there is no such account takes as long to find out as that the password is wrong.
+    /// Signs in. Takes the same time for an unknown account as for a wrong password, so that accounts cannot be enumerated.
     ///
     /// # Errors
     /// `INVALID_CREDENTIALS`, `ACCOUNT_LOCKED`, `OVERLOADED`.
     pub async fn login(&self, email: Email, password: SecretString) -> Result<SignIn, ApiError> {
         // Tokens are as old as the look at the password: what is revoked while it is hashed, is.
         let at = UnixMillis::now();
-        let (user, hash) = match self.store.credentials(email).await {
-            Ok(credentials) => (Some(credentials.user), Some(credentials.password_hash)),
-            Err(StoreError::NotFound(_)) => (None, None),
+        let known = match self.store.credentials(email).await {
+            Ok(credentials) => Some(credentials),
+            Err(StoreError::NotFound(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let fits = self.passwords.verify(password, hash).await?;
-        match user {
-            // Only who knows the password is told.
-            Some(user) if fits && user.is_locked => Err(locked()),
-            Some(user) if fits => self.start_session(user, at).await,
-            _ => Err(ApiError::new(ErrorCode::InvalidCredentials, "The e-mail or the password is wrong.")),
+        let hash = known.as_ref().map(|credentials| credentials.password_hash.clone());
+        let verdict = self.passwords.verify(password, hash).await?;
+        match (known, verdict) {
+            (None, _) | (_, Verdict::Wrong) => {
+                Err(ApiError::new(ErrorCode::InvalidCredentials, "The e-mail or the password is wrong."))
+            }
+            // Only a caller who knows the password is told.
+            (Some(Credentials { user, .. }), _) if user.is_locked => Err(locked()),
+            (Some(Credentials { user, .. }), Verdict::Right) => self.start_session(user, at).await,
+            (Some(Credentials { user, password_hash }), Verdict::RightInOldForm(canonical)) => {
+                self.replace_hash(user.id, password_hash, canonical).await;
+                self.start_session(user, at).await
+            }
+        }
+    }
+
+    /// Replaces the hash of a password in another Unicode form. If the store cannot, the next sign-in tries again.
+    async fn replace_hash(&self, user_id: UserId, known: PasswordHash, canonical: PasswordHash) {
+        match self.store.replace_password_hash(user_id, known, canonical).await {
+            Ok(()) => log::info!(user_id:%; "replaced the hash of a password that was not in canonical form"),
+            Err(error) => log::error!(user_id:%; "could not replace the hash of a password: {error}"),
         }
     }
 

@@ -4,12 +4,13 @@ mod accounts;
 mod argon2id;
 mod hash_pool;
 mod password;
+mod password_forms;
 mod revocations;
 mod ticket;
 mod token;
 
 pub use accounts::{Accounts, SignIn};
-pub use password::Passwords;
+pub use password::{Passwords, Verdict};
 pub use revocations::Revocations;
 pub use ticket::Tickets;
 pub use token::{IssuedToken, RefreshGrant, Tokens};

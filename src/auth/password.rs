@@ -1,7 +1,6 @@
-//! Passwords: whether one is good enough, its argon2id hash, and whether one fits a hash. All that is slow runs on the
-//! [`HashPool`].
+//! Password strength, hashing with argon2id, and verification. All that is slow runs on the [`HashPool`].
 
-use super::{argon2id::Argon2id, hash_pool::HashPool};
+use super::{argon2id::Argon2id, hash_pool::HashPool, password_forms};
 use crate::{
     config::AuthConfig,
     domain::{DisplayName, Email},
@@ -39,6 +38,15 @@ pub struct Passwords {
     metrics: Arc<Metrics>,
 }
 
+/// The outcome of comparing a password with a hash.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Wrong,
+    Right,
+    /// Right, but an earlier version made the hash of another Unicode form. Holds the hash to store instead.
+    RightInOldForm(PasswordHash),
+}
+
 impl Passwords {
     /// # Errors
     /// When the system has no thread left.
@@ -65,38 +73,41 @@ impl Passwords {
         email: Email,
         name: DisplayName,
     ) -> Result<PasswordHash, ApiError> {
+        let password = password_forms::canonical(&password);
         check_length(password.expose_secret())?;
         let (metrics, min_score) = (Arc::clone(&self.metrics), self.min_score);
         self.pool
             .run(move |argon2id| {
                 check_strength(password.expose_secret(), &email, &name, min_score)?;
-                let began = Instant::now();
-                let hashed = argon2id.hash_password(password.expose_secret().as_bytes());
-                metrics.password_hash.record(began.elapsed());
-                let phc: phc::PasswordHash = hashed.map_err(|error| ApiError::internal(&error))?;
-                Ok(PasswordHash::new(phc.to_string()))
+                hash(argon2id, &password, &metrics)
             })
             .await?
     }
 
-    /// Whether the password fits; never, without a hash. Takes the same time either way.
+    /// Compares a password with a hash, or without one with a hash that nothing fits. Takes the same time for a wrong password
+    /// as without a hash.
     ///
     /// # Errors
     /// `OVERLOADED`; `PROCESSING_ERROR` when the hash is not one.
-    pub async fn verify(&self, password: SecretString, hash: Option<PasswordHash>) -> Result<bool, ApiError> {
+    pub async fn verify(&self, password: SecretString, known: Option<PasswordHash>) -> Result<Verdict, ApiError> {
         let metrics = Arc::clone(&self.metrics);
         self.pool
             .run(move |argon2id| {
-                let phc = phc::PasswordHash::new(hash.as_ref().map_or(NOBODYS_HASH, PasswordHash::as_str))
+                let phc = phc::PasswordHash::new(known.as_ref().map_or(NOBODYS_HASH, PasswordHash::as_str))
                     .map_err(|error| ApiError::internal(&error))?;
-                let began = Instant::now();
-                let verified = argon2id.verify_password(password.expose_secret().as_bytes(), &phc);
-                metrics.password_hash.record(began.elapsed());
-                match verified {
-                    Ok(()) => Ok(hash.is_some()),
-                    Err(HashError::PasswordInvalid) => Ok(false),
-                    Err(error) => Err(ApiError::internal(&error)),
+                let candidates = password_forms::candidates(&password);
+                for (index, candidate) in candidates.iter().enumerate() {
+                    if !fits(argon2id, candidate, &phc, &metrics)? || known.is_none() {
+                        continue;
+                    }
+                    return match candidates.first() {
+                        Some(canonical) if index > 0 => {
+                            Ok(Verdict::RightInOldForm(hash(argon2id, canonical, &metrics)?))
+                        }
+                        _ => Ok(Verdict::Right),
+                    };
                 }
+                Ok(Verdict::Wrong)
             })
             .await?
     }
@@ -104,6 +115,30 @@ impl Passwords {
     /// Hashes computed since the start, to check a password or to keep one.
     pub fn hashes(&self) -> u64 {
         self.metrics.password_hash.count()
+    }
+}
+
+fn hash(argon2id: &Argon2id, password: &SecretString, metrics: &Metrics) -> Result<PasswordHash, ApiError> {
+    let began = Instant::now();
+    let hashed = argon2id.hash_password(password.expose_secret().as_bytes());
+    metrics.password_hash.record(began.elapsed());
+    let phc: phc::PasswordHash = hashed.map_err(|error| ApiError::internal(&error))?;
+    Ok(PasswordHash::new(phc.to_string()))
+}
+
+fn fits(
+    argon2id: &Argon2id,
+    password: &SecretString,
+    phc: &phc::PasswordHash,
+    metrics: &Metrics,
+) -> Result<bool, ApiError> {
+    let began = Instant::now();
+    let verified = argon2id.verify_password(password.expose_secret().as_bytes(), phc);
+    metrics.password_hash.record(began.elapsed());
+    match verified {
+        Ok(()) => Ok(true),
+        Err(HashError::PasswordInvalid) => Ok(false),
+        Err(error) => Err(ApiError::internal(&error)),
     }
 }
 
@@ -177,10 +212,65 @@ mod tests {
     async fn a_password_fits_its_own_hash_only() {
         let passwords = passwords();
         let hash = hashed(GOOD).await.unwrap();
-        assert_eq!(passwords.verify(GOOD.into(), Some(hash.clone())).await, Ok(true));
-        assert_eq!(passwords.verify("quiet-otter-paints-Thursday".into(), Some(hash)).await, Ok(false));
-        assert_eq!(passwords.verify(GOOD.into(), None).await, Ok(false));
+        assert_eq!(passwords.verify(GOOD.into(), Some(hash.clone())).await, Ok(Verdict::Right));
+        assert_eq!(passwords.verify("quiet-otter-paints-Thursday".into(), Some(hash)).await, Ok(Verdict::Wrong));
+        assert_eq!(passwords.verify(GOOD.into(), None).await, Ok(Verdict::Wrong));
         assert_eq!(passwords.hashes(), 3);
+    }
+
+    /// A hash of exactly these bytes, as versions made it that did not normalise.
+    fn earlier_hash(password: &str) -> PasswordHash {
+        let phc: phc::PasswordHash = Argon2id::default().hash_password(password.as_bytes()).unwrap();
+        PasswordHash::new(phc.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_password_fits_in_every_unicode_form() {
+        let passwords = passwords();
+        let (composed, decomposed) = ("Gr\u{fc}\u{df}e-aus-K\u{f6}ln", "Gru\u{308}\u{df}e-aus-Ko\u{308}ln");
+        for registered in [composed, decomposed] {
+            let hash = hashed(registered).await.unwrap();
+            for typed in [composed, decomposed] {
+                assert_eq!(passwords.verify(typed.into(), Some(hash.clone())).await, Ok(Verdict::Right), "{typed:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_another_form_fits_and_is_replaced() {
+        let passwords = passwords();
+        let forms = ["ﬁ Gr\u{fc}\u{df}e\u{a0}aus K\u{f6}ln", "ﬁ Gru\u{308}\u{df}e\u{a0}aus Ko\u{308}ln"];
+        for stored in forms {
+            for typed in forms {
+                let verdict = passwords.verify(typed.into(), Some(earlier_hash(stored))).await.unwrap();
+                let Verdict::RightInOldForm(hash) = verdict else { panic!("{typed:?} for {stored:?}: {verdict:?}") };
+                assert_eq!(passwords.verify(typed.into(), Some(hash)).await, Ok(Verdict::Right));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_costs_the_same_whatever_the_server_knows() {
+        for (typed, cost) in [("wrong horse", 1), ("Gr\u{fc}\u{df}e", 2), ("ﬁ Gru\u{308}\u{df}e\u{fc}", 4)] {
+            let good = hashed(GOOD).await.unwrap();
+            for known in [None, Some(earlier_hash("Gr\u{fc}n")), Some(good)] {
+                let passwords = passwords();
+                assert_eq!(passwords.verify(typed.into(), known).await, Ok(Verdict::Wrong));
+                assert_eq!(passwords.hashes(), cost, "{typed:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_length_is_that_of_the_canonical_form() {
+        // 66 characters of two bytes each when composed, and of three when decomposed.
+        let varied = |n: u32| char::from_u32(0xe0 + n * 7 % 0x20).filter(|c| *c != '\u{f7}').unwrap_or('\u{e9}');
+        let text: String = (0..62).map(varied).collect();
+        let decomposed: String = unicode_normalization::UnicodeNormalization::nfd(text.as_str()).collect();
+        assert!(text.len() < MAX_BYTES && decomposed.len() > MAX_BYTES);
+        assert!(hashed(&decomposed).await.is_ok());
+        let seven = "e\u{301}".repeat(7);
+        assert!(hashed(&seven).await.unwrap_err().message.contains("at least 8 characters"));
     }
 
     #[tokio::test]

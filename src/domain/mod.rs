@@ -5,6 +5,7 @@
 mod answer;
 mod audit;
 mod conversation;
+mod email;
 mod ids;
 mod provider_error;
 mod text;
@@ -14,8 +15,9 @@ mod user;
 pub use answer::{AnswerMetadata, FinishReason, Latency, Source, Usage};
 pub use audit::{AuditEntry, AuditedOperator};
 pub use conversation::{Conversation, Message, MessageRole};
+pub use email::Email;
 pub use ids::{AuditId, ConversationId, DocumentId, MessageId, SessionId, TurnId, UserId};
 pub use provider_error::ProviderErrorKind;
 pub use text::{is_blank, is_misleading};
 pub use time::UnixMillis;
-pub use user::{DisplayName, Email, InvalidUserField, Role, User};
+pub use user::{DisplayName, InvalidUserField, Role, User};

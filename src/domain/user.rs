@@ -1,6 +1,6 @@
 //! People with an account.
 
-use super::{UnixMillis, UserId, is_blank, is_misleading};
+use super::{Email, UnixMillis, UserId, is_blank, is_misleading};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -49,36 +49,6 @@ impl FromStr for Role {
 pub struct InvalidUserField {
     pub field: &'static str,
     pub reason: &'static str,
-}
-
-/// An e-mail address, trimmed and in lower case, so that one mailbox is one account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Email(String);
-
-impl Email {
-    /// The longest address that SMTP can carry (RFC 5321, 4.5.3.1.3).
-    const MAX_BYTES: usize = 254;
-
-    /// # Errors
-    /// When the text is not `local@domain`, holds white space or control characters, or is over 254 bytes.
-    pub fn parse(text: &str) -> Result<Self, InvalidUserField> {
-        let email = text.trim().to_lowercase();
-        let well_formed = email.len() <= Self::MAX_BYTES
-            && !email.chars().any(|c| c.is_whitespace() || c.is_control())
-            && email.split_once('@').is_some_and(|(local, domain)| {
-                !local.is_empty() && !domain.contains('@') && domain.split('.').all(|label| !label.is_empty())
-            });
-        if well_formed {
-            Ok(Self(email))
-        } else {
-            Err(InvalidUserField { field: "email", reason: "must be an e-mail address, such as ada@example.org" })
-        }
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// What a person wants to be called: 1 to 100 characters that can be seen, and that leave the text beside them alone.
@@ -135,18 +105,6 @@ pub struct User {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_mailbox_is_one_email() {
-        assert_eq!(Email::parse(" Ada@Example.ORG "), Email::parse("ada@example.org"));
-    }
-
-    #[test]
-    fn malformed_emails_are_refused() {
-        for text in ["", "ada", "@example.org", "ada@", "ada@@example.org", "a da@example.org", "ada@example..org"] {
-            assert!(Email::parse(text).is_err(), "{text:?} was taken");
-        }
-    }
 
     #[test]
     fn names_are_trimmed_and_bounded() {

@@ -83,9 +83,20 @@ pub trait UserStore: Send + Sync {
     /// `NotFound("user")`.
     async fn user(&self, id: UserId) -> Result<User, StoreError>;
 
+    /// The account with this address, preferably in the form in which it was typed.
+    ///
     /// # Errors
     /// `NotFound("user")`.
     async fn credentials(&self, email: Email) -> Result<Credentials, StoreError>;
+
+    /// Replaces `known`, the hash of a password, by another hash of the same password. Changes nothing when `known` is not the
+    /// hash any more.
+    async fn replace_password_hash(
+        &self,
+        id: UserId,
+        known: PasswordHash,
+        hash: PasswordHash,
+    ) -> Result<(), StoreError>;
 
     /// At most `limit` users in the order of their registration, those after `after`.
     async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;

@@ -66,6 +66,32 @@ async fn an_account_is_made_once_and_signed_in_with() {
     app.finish().await;
 }
 
+/// Operating systems and input methods write the same characters as different code points.
+#[actix_web::test]
+async fn an_account_is_the_same_in_every_unicode_form() {
+    let app = TestApp::start().await;
+    let forms = [
+        ("Caf\u{e9}.ada@ex\u{e4}mple.org", "Gr\u{fc}\u{df}e-aus-K\u{f6}ln-1794"),
+        ("cafe\u{301}.ada@exa\u{308}mple.org", "Gru\u{308}\u{df}e-aus-Ko\u{308}ln-1794"),
+        ("ｃａｆé．ａｄａ＠exämple．org", "Grüße－aus－Köln－１７９４"),
+    ];
+    for (number, (email, password)) in forms.iter().enumerate() {
+        let account = |form: &str| format!("{number}{form}");
+        let registered = post(&app, "/api/v1/auth/register", None, &credentials(&account(email), password)).await;
+        assert_eq!(registered.status, 201, "{}", registered.body);
+        assert_eq!(registered.body["user"]["email"], account("café.ada@exämple.org"));
+        for (email, password) in forms {
+            let signed_in = post(&app, "/api/v1/auth/login", None, &credentials(&account(email), password)).await;
+            assert_eq!(signed_in.body["user"]["id"], registered.body["user"]["id"], "{email:?} {}", signed_in.body);
+            let again = post(&app, "/api/v1/auth/register", None, &credentials(&account(email), password)).await;
+            again.assert_error(409, "EMAIL_TAKEN");
+        }
+        let wrong = post(&app, "/api/v1/auth/login", None, &credentials(&account(email), "Grusse-aus-Koln-1794")).await;
+        wrong.assert_error(401, "INVALID_CREDENTIALS");
+    }
+    app.finish().await;
+}
+
 #[actix_web::test]
 async fn what_is_wrong_with_an_account_is_said() {
     let app = TestApp::start().await;

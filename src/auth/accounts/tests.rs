@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::{
-    auth::test_support::{service, tokens},
+    auth::{
+        argon2id::Argon2id,
+        test_support::{service, tokens},
+    },
     store::MAX_FAMILIES_PER_USER,
 };
+use argon2::PasswordHasher;
 use futures_util::future::join_all;
 
 const PASSWORD: &str = "quiet-otter-paints-thursday";
@@ -95,6 +99,30 @@ async fn an_unknown_address_costs_what_a_wrong_password_costs() {
     let wrong_password = cost("ada@example.org").await;
     assert_eq!((wrong_password.0, wrong_password.2), (ErrorCode::InvalidCredentials, 1));
     assert_eq!(cost("nobody@example.org").await, wrong_password);
+}
+
+/// The hash of the e-mail's account.
+async fn stored_hash(accounts: &Accounts) -> PasswordHash {
+    accounts.store.credentials(ada()).await.unwrap().password_hash
+}
+
+#[tokio::test]
+async fn a_password_that_was_hashed_in_another_form_signs_in_and_is_hashed_again() {
+    let (accounts, _folder) = service();
+    registered(&accounts).await;
+    let (composed, decomposed) = ("Gr\u{fc}n aus K\u{f6}ln", "Gru\u{308}n aus Ko\u{308}ln");
+    let phc = Argon2id::default().hash_password(decomposed.as_bytes()).unwrap();
+    let earlier = PasswordHash::new(phc.to_string());
+    accounts.store.set_password(ada(), earlier.clone()).await.unwrap();
+    assert_eq!(code(accounts.login(ada(), "Grun aus Koln".into()).await), ErrorCode::InvalidCredentials);
+    assert_eq!(stored_hash(&accounts).await, earlier, "a wrong password changed the hash");
+
+    let first = accounts.login(ada(), composed.into()).await.unwrap();
+    let canonical = stored_hash(&accounts).await;
+    assert_ne!(canonical, earlier);
+    assert!(accounts.login(ada(), decomposed.into()).await.is_ok());
+    assert_eq!(stored_hash(&accounts).await, canonical, "it was canonical already");
+    assert!(accounts.refresh(&first.refresh.token).await.is_ok(), "nobody was signed out");
 }
 
 #[tokio::test]

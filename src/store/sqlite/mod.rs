@@ -172,7 +172,11 @@ pub fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, StoreError> {
     let ran = connection
         .run_pending_migrations(MIGRATIONS)
         .map_err(|error| StoreError::Unavailable(format!("migrating {path}: {error}")))?;
-    Ok(ran.iter().map(ToString::to_string).collect())
+    let ran: Vec<_> = ran.iter().map(ToString::to_string).collect();
+    if !ran.is_empty() {
+        connection.immediate_transaction(users::normalise_emails)?;
+    }
+    Ok(ran)
 }
 
 /// Makes the file and its folder when absent, for their owner only: SQLite would let everybody read it, and it holds

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use async_trait::async_trait;
-use diesel::prelude::*;
+use diesel::{dsl::sql, prelude::*, sql_types::Bool};
 use uuid::Uuid;
 
 #[derive(Queryable, Selectable)]
@@ -33,7 +33,7 @@ impl TryFrom<UserRow> for User {
     fn try_from(row: UserRow) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.id.parse().map_err(|_| corrupt("id"))?,
-            email: Email::parse(&row.email).map_err(|_| corrupt("email"))?,
+            email: Email::stored(&row.email).map_err(|_| corrupt("email"))?,
             name: DisplayName::cleaned(&row.name).map_err(|_| corrupt("name"))?,
             role: row.role.parse().map_err(|_| corrupt("role"))?,
             is_locked: row.is_locked,
@@ -60,8 +60,54 @@ fn set_locked(conn: &mut SqliteConnection, id: UserId, is_locked: bool) -> Resul
     if changed == 0 { Err(StoreError::NotFound("user")) } else { Ok(()) }
 }
 
+/// Two accounts may have the same address in different forms, which an earlier version did not notice: the form that was typed
+/// goes first.
+fn credentials_of(conn: &mut SqliteConnection, email: &Email) -> Result<Credentials, StoreError> {
+    for form in email.stored_forms() {
+        let account = users::table
+            .filter(users::email.eq(form))
+            .select((UserRow::as_select(), users::password_hash))
+            .first::<(UserRow, String)>(conn)
+            .optional()?;
+        if let Some((row, phc)) = account {
+            return Ok(Credentials { user: row.try_into()?, password_hash: PasswordHash::new(phc) });
+        }
+    }
+    Err(StoreError::NotFound("user"))
+}
+
 fn user_of(conn: &mut SqliteConnection, email: &Email) -> Result<User, StoreError> {
-    found(users::table.filter(users::email.eq(email.as_str())).select(UserRow::as_select()).first(conn).optional()?)
+    credentials_of(conn, email).map(|credentials| credentials.user)
+}
+
+/// Brings the addresses that an earlier version stored to canonical form. Where another account has it, both stay as they are and
+/// sign in with the form that they registered.
+pub(super) fn normalise_emails(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    // Addresses in printable ASCII are canonical, since they are in lower case.
+    let suspects = users::table
+        .filter(sql::<Bool>("email GLOB '*[^ -~]*'"))
+        .order(users::id)
+        .select((users::id, users::email))
+        .load::<(String, String)>(conn)?;
+    let mut changed = 0;
+    for (id, stored) in suspects {
+        let canonical = Email::parse(&stored).map_err(|_| corrupt("email"))?;
+        if canonical.as_str() == stored {
+            continue;
+        }
+        let holder = users::table.filter(users::email.eq(canonical.as_str())).select(users::id);
+        if let Some(other) = holder.first::<String>(conn).optional()? {
+            log::warn!(user_id = id, other; "two accounts have the same e-mail address in different Unicode forms; \
+                each can sign in with the form that was registered");
+        } else {
+            diesel::update(users::table.find(id)).set(users::email.eq(canonical.as_str())).execute(conn)?;
+            changed += 1;
+        }
+    }
+    if changed > 0 {
+        log::info!(accounts = changed; "brought e-mail addresses to canonical form");
+    }
+    Ok(())
 }
 
 /// Also ends the sign-ins that access tokens come from.
@@ -140,14 +186,19 @@ impl UserStore for SqliteStore {
     }
 
     async fn credentials(&self, email: Email) -> Result<Credentials, StoreError> {
-        self.read(move |conn| {
-            let (row, phc) = users::table
-                .filter(users::email.eq(email.as_str()))
-                .select((UserRow::as_select(), users::password_hash))
-                .first::<(UserRow, String)>(conn)
-                .optional()?
-                .ok_or(StoreError::NotFound("user"))?;
-            Ok(Credentials { user: row.try_into()?, password_hash: PasswordHash::new(phc) })
+        self.read(move |conn| credentials_of(conn, &email)).await
+    }
+
+    async fn replace_password_hash(
+        &self,
+        id: UserId,
+        known: PasswordHash,
+        hash: PasswordHash,
+    ) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            let unchanged = users::table.find(id.to_string()).filter(users::password_hash.eq(known.as_str()));
+            diesel::update(unchanged).set(users::password_hash.eq(hash.as_str())).execute(conn)?;
+            Ok(())
         })
         .await
     }
@@ -292,3 +343,6 @@ impl UserStore for SqliteStore {
         self.write(move |conn| end_family(conn, id)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! The Unicode forms of a password. Keyboards and operating systems write the same characters as different code points, and a
+//! person who types the same password must get in with all of them.
+
+use secrecy::{ExposeSecret, SecretString};
+use unicode_normalization::UnicodeNormalization;
+
+/// The form that is rated and hashed: every space an ordinary one, as in the OpaqueString profile of RFC 8265, then form KC,
+/// as NIST SP 800-63B recommends. RFC 8265 stops at form C; form KC also makes equal what input methods write in full width,
+/// and whatever is equal in form C is equal in form KC.
+pub(super) fn canonical(password: &SecretString) -> SecretString {
+    let spaced = password.expose_secret().chars().map(|c| if is_space(c) { ' ' } else { c });
+    SecretString::from(spaced.nfkc().collect::<String>())
+}
+
+/// What a hash may have been made of, without repetitions, and at most four: the canonical form first, then what earlier
+/// versions hashed, which is the password as it is typed now or in the form of another system. A password in ASCII has only
+/// one. How many there are depends on what was typed and on nothing that the server knows.
+pub(super) fn candidates(typed: &SecretString) -> Vec<SecretString> {
+    let text = typed.expose_secret();
+    let mut candidates = vec![canonical(typed)];
+    let earlier = [text.to_owned(), text.nfc().collect(), text.nfd().collect()];
+    for form in earlier.map(SecretString::from) {
+        if candidates.iter().all(|known| known.expose_secret() != form.expose_secret()) {
+            candidates.push(form);
+        }
+    }
+    candidates
+}
+
+/// The category Zs of Unicode.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forms(text: &str) -> Vec<String> {
+        candidates(&text.into()).iter().map(|form| form.expose_secret().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_form_of_a_password_has_the_same_canonical_form() {
+        for text in
+            ["Grüße-aus-Köln", "mật khẩu của tôi", "ｐａｓｓ１２３４", "비밀번호 한글", "ﬁne ½ Ångström", "ｶﾞｷﾞ", "ḍ̇ot"]
+        {
+            let nfc: String = text.nfc().collect();
+            let others =
+                [text.nfd().collect::<String>(), text.nfkc().collect(), text.nfkd().collect(), text.to_owned()];
+            for other in others {
+                assert_eq!(forms(&other)[0], forms(&nfc)[0], "{text}");
+            }
+        }
+        for space in ["\u{a0}", "\u{1680}", "\u{2003}", "\u{202f}", "\u{205f}", "\u{3000}"] {
+            assert_eq!(forms(&format!("two{space}words"))[0], "two words", "{space:?}");
+        }
+    }
+
+    #[test]
+    fn case_and_ends_are_part_of_a_password() {
+        assert_eq!(forms(" Straße "), [" Straße "]);
+        assert_ne!(forms("straße")[0], forms("strasse")[0]);
+        assert_ne!(forms("İ")[0], forms("i")[0]);
+    }
+
+    #[test]
+    fn candidates_are_few_and_each_comes_once() {
+        assert_eq!(forms("correct horse"), ["correct horse"]);
+        assert_eq!(forms("密码密码密码"), ["密码密码密码"]);
+        assert_eq!(forms("ü"), ["ü", "u\u{308}"]);
+        assert_eq!(forms("u\u{308}"), ["ü", "u\u{308}"]);
+        assert_eq!(forms("½u\u{308}ü"), ["1\u{2044}2üü", "½u\u{308}ü", "½üü", "½u\u{308}u\u{308}"]);
+        for c in '\0'..=char::MAX {
+            assert!(forms(&format!("½u\u{308}ü{c}")).len() <= 4, "{c:?}");
+        }
+    }
+}
