@@ -4,8 +4,11 @@ use std::time::Duration;
 
 /// Failed tries to authenticate on one socket; the last one closes it.
 pub const MAX_AUTH_FAILURES: u32 = 5;
-/// How long before a token's end the client is told, in seconds.
-pub const AUTH_EXPIRING_NOTICE_S: i64 = 60;
+/// The longest time before a token's end at which the client is told, in seconds.
+pub const AUTH_EXPIRING_NOTICE_S: u64 = 60;
+/// A client is told of a token's end when no more than this part of the token's life is left: with a fixed notice, a client would
+/// renew a short-lived token as soon as it gets one.
+pub const AUTH_EXPIRING_LIFE_PART: u32 = 4;
 /// How long after its token's end an idle session stays open, in seconds.
 pub const AUTH_GRACE_S: u64 = 30;
 /// The longest `client_message_id` and `customer_id`, in characters.
@@ -110,6 +113,6 @@ pub const REFUSED_HOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// What is kept of a client's `User-Agent`, in characters.
 pub const MAX_USER_AGENT_CHARS: usize = 200;
 
-const _: () = assert!(AUTH_EXPIRING_NOTICE_S as u64 >= AUTH_GRACE_S, "the notice comes well before the end");
+const _: () = assert!(AUTH_EXPIRING_NOTICE_S >= AUTH_GRACE_S, "the notice comes well before the end");
 const _: () = assert!(MAX_REMEMBERED_TURNS > MAX_REPLAYED_TURNS, "all turns of one replay are remembered");
 const _: () = assert!(CHECKPOINT_INTERVAL_MS < 500, "a token is on its way to the disk within half a second");

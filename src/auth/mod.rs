@@ -17,8 +17,10 @@ pub use token::{IssuedToken, RefreshGrant, Tokens};
 
 use crate::{
     domain::{DisplayName, Email, Role, UserId},
+    limits::{AUTH_EXPIRING_LIFE_PART, AUTH_EXPIRING_NOTICE_S},
     store::{Revocation, Revoked},
 };
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Who somebody has proved to be, and until when.
@@ -38,6 +40,13 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// How long before the end of the proof the client is told to renew it.
+    pub fn expiry_notice(&self) -> Duration {
+        let life_s = self.expires_at.saturating_sub(self.issued_at_ms.div_euclid(1_000));
+        let life = Duration::from_secs(u64::try_from(life_s).unwrap_or(0));
+        Duration::from_secs(AUTH_EXPIRING_NOTICE_S).min(life / AUTH_EXPIRING_LIFE_PART)
+    }
+
     /// Whether the proof is good no more because of this revocation.
     pub fn is_revoked_by(&self, revocation: &Revocation) -> bool {
         let is_theirs = match revocation.whose {

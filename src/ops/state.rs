@@ -8,7 +8,7 @@ use crate::{
     config::LimitsConfig,
     domain::{AuditEntry, Role, SessionId, UnixMillis, UserId},
     limiter::{FrameBudget, FrameVerdict, Limit},
-    limits::{AUTH_EXPIRING_NOTICE_S, MAX_AUTH_FAILURES},
+    limits::MAX_AUTH_FAILURES,
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CloseReason, ErrorCode, ErrorFrame, ErrorSubject,
         GoingAway, UserView, check_json_depth,
@@ -79,7 +79,12 @@ pub struct OpsState {
 
 enum Auth {
     Nobody,
-    Operator { identity: Identity, expires_at: Instant, told_of_expiry: bool },
+    /// `notice_at`: when the client is told that the token ends, unless it was told.
+    Operator {
+        identity: Identity,
+        expires_at: Instant,
+        notice_at: Option<Instant>,
+    },
 }
 
 /// A moment, on both clocks: timers run on the steady one, tokens end on the wall's.
@@ -211,7 +216,8 @@ impl OpsState {
         let life_ms = identity.expires_at.saturating_mul(1_000).saturating_sub(now.unix.0);
         let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
         self.auth_failures = 0;
-        self.auth = Auth::Operator { identity, expires_at, told_of_expiry: false };
+        let notice_at = expires_at.checked_sub(identity.expiry_notice()).or(Some(now.instant));
+        self.auth = Auth::Operator { identity, expires_at, notice_at };
     }
 
     /// The server ends.
@@ -235,12 +241,11 @@ impl OpsState {
             Auth::Operator { identity, .. } if door.is_revoked(identity) => {
                 return effects.push(OpsEffect::Close(CloseReason::AuthExpired));
             }
-            Auth::Operator { identity, expires_at, told_of_expiry, .. } => {
-                let left = expires_at.saturating_duration_since(now.instant);
-                if !*told_of_expiry && left.as_secs() < AUTH_EXPIRING_NOTICE_S.unsigned_abs() {
-                    *told_of_expiry = true;
-                    let expires_in = (identity.expires_at - now.unix.seconds()).max(0);
-                    effects.push(OpsEffect::Send(OpsServerFrame::AuthExpiring(AuthExpiring { expires_in }).encode()));
+            Auth::Operator { expires_at, notice_at, .. } => {
+                if notice_at.is_some_and(|notice_at| notice_at <= now.instant) {
+                    *notice_at = None;
+                    let notice = AuthExpiring::new(expires_at.saturating_duration_since(now.instant));
+                    effects.push(OpsEffect::Send(OpsServerFrame::AuthExpiring(notice).encode()));
                 }
             }
         }

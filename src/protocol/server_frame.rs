@@ -7,7 +7,7 @@ use crate::domain::{
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 use uuid::Uuid;
 
 /// A frame of the server.
@@ -54,8 +54,14 @@ pub struct AuthError<'a> {
 
 #[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
 pub struct AuthExpiring {
-    /// Seconds until the token ends.
-    pub expires_in: i64,
+    /// Seconds until the token ends, rounded up.
+    pub expires_in: u64,
+}
+
+impl AuthExpiring {
+    pub fn new(left: Duration) -> Self {
+        Self { expires_in: left.as_secs() + u64::from(left.subsec_nanos() > 0) }
+    }
 }
 
 /// What a turn is doing.

@@ -14,7 +14,7 @@ use crate::{
     config::{LimitsConfig, SessionConfig},
     domain::{ConversationId, TurnId, UserId},
     limiter::{Limit, UserPlace},
-    limits::{AUTH_EXPIRING_NOTICE_S, AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
+    limits::{AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
         ErrorCode, ErrorSubject, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
@@ -50,7 +50,12 @@ struct Starting {
 
 enum Auth {
     Nobody,
-    Somebody { identity: Arc<Identity>, expires_at: Instant, told_of_expiry: bool },
+    /// `notice_at`: when the client is told that the token ends, unless it was told.
+    Somebody {
+        identity: Arc<Identity>,
+        expires_at: Instant,
+        notice_at: Option<Instant>,
+    },
 }
 
 impl SessionState {
@@ -148,7 +153,8 @@ impl SessionState {
                 let life_ms = identity.expires_at.saturating_mul(1000).saturating_sub(now.unix.0);
                 let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
                 self.auth_failures = 0;
-                self.auth = Auth::Somebody { identity, expires_at, told_of_expiry: false };
+                let notice_at = expires_at.checked_sub(identity.expiry_notice()).or(Some(now.instant));
+                self.auth = Auth::Somebody { identity, expires_at, notice_at };
                 self.check_expiry(now, effects);
                 self.show_announced(now, effects);
             }
@@ -300,7 +306,7 @@ impl SessionState {
     pub fn next_alarm(&self) -> Instant {
         let auth = match &self.auth {
             Auth::Nobody => Some(self.auth_deadline()),
-            Auth::Somebody { expires_at, told_of_expiry: false, .. } => Some(notice_at(*expires_at)),
+            Auth::Somebody { notice_at: Some(notice_at), .. } => Some(*notice_at),
             // With a turn still running, its end is the next occasion.
             Auth::Somebody { .. } if !self.follows.is_empty() => None,
             Auth::Somebody { expires_at, .. } => Some(*expires_at + Duration::from_secs(AUTH_GRACE_S)),
@@ -316,11 +322,11 @@ impl SessionState {
 
     /// Tells of a token's coming end, and closes what stays past it with nothing running.
     fn check_expiry(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Auth::Somebody { identity, expires_at, told_of_expiry } = &mut self.auth else { return };
-        if !*told_of_expiry && notice_at(*expires_at) <= now.instant {
-            *told_of_expiry = true;
-            let expires_in = (identity.expires_at - now.unix.seconds()).max(0);
-            effects.push(send(ServerFrame::AuthExpiring(AuthExpiring { expires_in })));
+        let Auth::Somebody { expires_at, notice_at, .. } = &mut self.auth else { return };
+        if notice_at.is_some_and(|notice_at| notice_at <= now.instant) {
+            *notice_at = None;
+            let notice = AuthExpiring::new(expires_at.saturating_duration_since(now.instant));
+            effects.push(send(ServerFrame::AuthExpiring(notice)));
         }
         if *expires_at + Duration::from_secs(AUTH_GRACE_S) <= now.instant && self.follows.is_empty() {
             effects.push(Effect::Close(CloseReason::AuthExpired));
@@ -343,11 +349,6 @@ impl SessionState {
             Auth::Somebody { identity, .. } => Ok(identity.user_id),
         }
     }
-}
-
-fn notice_at(expires_at: Instant) -> Instant {
-    let notice = Duration::from_secs(AUTH_EXPIRING_NOTICE_S.unsigned_abs());
-    expires_at.checked_sub(notice).unwrap_or(expires_at)
 }
 
 mod resume;

@@ -1,14 +1,19 @@
 //! The end of a token's time, while its socket is open.
 
-use crate::harness::{TestApp, token};
+use crate::harness::{TestApp, TestUser, token};
 use serde_json::json;
+
+/// A token that ends in a second and is most of its life old, so that its end is announced at once.
+fn ending_token(user: &TestUser) -> String {
+    token::access_token(user, 1, |claims| claims["iat"] = json!(token::unix_now() - 300))
+}
 
 #[actix_web::test]
 async fn a_turn_outlives_the_token_and_new_ones_need_another() {
     let app = TestApp::scripted(40, 50).await;
     let user = app.user().await;
     let mut socket = app.socket().connect().await;
-    socket.send(json!({"type": "auth", "token": token::access_token(&user, 1, |_| {})})).await;
+    socket.send(json!({"type": "auth", "token": ending_token(&user)})).await;
     let success = socket.expect("auth_success").await;
     let notice = socket.expect("auth_expiring").await;
     assert!((0..=1).contains(&notice["expires_in"].as_i64().unwrap()), "{notice}");
@@ -45,7 +50,7 @@ async fn an_expired_session_gets_no_turns_of_others() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut expiring = app.socket().connect().await;
-    expiring.send(json!({"type": "auth", "token": token::access_token(&user, 1, |_| {})})).await;
+    expiring.send(json!({"type": "auth", "token": ending_token(&user)})).await;
     let expires_at = expiring.expect("auth_success").await["expires_at"].as_i64().unwrap();
     expiring.expect("auth_expiring").await;
     let first = expiring.ask("Begin").await;

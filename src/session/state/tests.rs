@@ -87,8 +87,12 @@ impl Session {
     }
 
     fn wait(&mut self, seconds: u64) {
-        self.now.instant += Duration::from_secs(seconds);
-        self.now.unix.0 += i64::try_from(seconds).unwrap() * 1000;
+        self.wait_ms(1_000 * seconds);
+    }
+
+    fn wait_ms(&mut self, ms: u64) {
+        self.now.instant += Duration::from_millis(ms);
+        self.now.unix.0 += i64::try_from(ms).unwrap();
     }
 
     /// The peer gives a sign of life, and the alarm rings if its time has come.
@@ -235,10 +239,25 @@ fn an_alarm_that_rings_early_does_nothing() {
     assert!(session.effects.is_empty());
 }
 
+/// Whatever its life, a token is renewed when a quarter of it is left at most, so that a client has a new one for most of the time.
+#[test]
+fn a_short_lived_token_is_announced_in_the_last_quarter_of_its_life() {
+    for (life_s, notice_s) in [(1, 1), (4, 1), (8, 2), (60, 15), (239, 60), (240, 60), (241, 60), (86_400, 60)] {
+        let mut session = Session::signed_in(life_s);
+        let before = u64::try_from(life_s * 1_000).unwrap() - (250 * u64::try_from(life_s).unwrap()).min(60_000);
+        session.wait_ms(before - 1);
+        session.ring();
+        assert!(session.frames().is_empty(), "{life_s} s: too early");
+        session.wait_ms(1);
+        session.ring();
+        assert_eq!(session.frames(), [json!({"type": "auth_expiring", "expires_in": notice_s})], "{life_s} s");
+    }
+}
+
 #[test]
 fn expiry_is_announced_once_then_refuses_then_closes() {
-    let mut session = Session::signed_in(100);
-    session.wait(40);
+    let mut session = Session::signed_in(400);
+    session.wait(340);
     session.ring();
     let expiring = json!({"type": "auth_expiring", "expires_in": 60});
     assert_eq!(session.frames(), std::slice::from_ref(&expiring));
