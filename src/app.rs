@@ -8,7 +8,7 @@ use crate::{
     http::{self, JsonLimit, ServerLimits},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
-    limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, REVOCATIONS_INTERVAL},
+    limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, INDEX_UPDATE_AT_START, REVOCATIONS_INTERVAL},
     metrics::Metrics,
     ops::{Feed, OpsContext, OpsSockets},
     protocol::ErrorCode,
@@ -98,6 +98,10 @@ impl Application {
         }
         let knowledge =
             Arc::new(KnowledgeBase::new(Arc::clone(&store) as Arc<dyn DocumentStore>, config.knowledge.clone()));
+        if !knowledge.update_index(INDEX_UPDATE_AT_START).await? {
+            let knowledge = Arc::clone(&knowledge);
+            actix::spawn(async move { knowledge.finish_index().await });
+        }
         if config.knowledge.seed {
             knowledge.seed().await?;
         }

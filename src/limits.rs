@@ -78,6 +78,11 @@ pub const STORE_AGAIN_INTERVAL_MS: u64 = 500;
 pub const CLIENT_MESSAGE_ID_LIFE_MS: i64 = 24 * 3_600 * 1_000;
 /// Between two purges of what is too old to be kept in the store.
 pub const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How long the start of the server waits for the search index to be brought to the current version; the rest is done
+/// while it serves.
+pub const INDEX_UPDATE_AT_START: Duration = Duration::from_secs(2);
+/// Between two tries to go on with it when the store is unavailable.
+pub const INDEX_UPDATE_AGAIN: Duration = Duration::from_secs(2);
 /// Entries of one page of a list.
 pub const MAX_PAGE: i64 = 200;
 /// The longest text that connections are searched for, in characters.

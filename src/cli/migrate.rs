@@ -1,11 +1,18 @@
 //! `switchboard migrate`: brings the database to the current schema.
 
 use super::CliError;
-use crate::{config::Config, store::sqlite};
-use std::io;
+use crate::{
+    config::Config,
+    knowledge::KnowledgeBase,
+    store::sqlite::{self, SqliteStore},
+};
+use std::{io, sync::Arc, time::Duration};
 
-pub(super) fn run(config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
+pub(super) async fn run(config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
     let ran = sqlite::migrate(&config.database)?;
+    // The server would do it when it starts.
+    let store = SqliteStore::open(&config.database)?;
+    KnowledgeBase::new(Arc::new(store), config.knowledge.clone()).update_index(Duration::MAX).await?;
     if ran.is_empty() {
         writeln!(out, "The database is up to date.")?;
     }
@@ -19,16 +26,16 @@ pub(super) fn run(config: &Config, out: &mut dyn io::Write) -> Result<(), CliErr
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_second_run_has_nothing_to_do() {
+    #[tokio::test]
+    async fn the_second_run_has_nothing_to_do() {
         let folder = tempfile::TempDir::new().unwrap();
         let mut config = Config::default();
         config.database.url = format!("sqlite://{}", folder.path().join("new/switchboard.db").display());
-        let migrate = || {
+        let migrate = async || {
             let mut out = Vec::new();
-            run(&config, &mut out).map(|()| String::from_utf8(out).unwrap())
+            run(&config, &mut out).await.map(|()| String::from_utf8(out).unwrap())
         };
-        assert!(migrate().unwrap().starts_with("Ran "));
-        assert_eq!(migrate().unwrap(), "The database is up to date.\n");
+        assert!(migrate().await.unwrap().starts_with("Ran "));
+        assert_eq!(migrate().await.unwrap(), "The database is up to date.\n");
     }
 }

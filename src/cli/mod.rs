@@ -143,7 +143,7 @@ impl Cli {
         }
         let done = match self.command {
             None | Some(Command::Serve) => serving.map_or(Ok(()), |serving| serving.run(config)),
-            Some(Command::Migrate) => migrate::run(&config, out),
+            Some(Command::Migrate) => block_on(migrate::run(&config, out)),
             Some(Command::Ingest(command)) => block_on(command.run(&config, out)),
             Some(Command::User(command)) => block_on(command.run(&config, out)),
             Some(Command::Config(command)) => command.run(&config, out),

@@ -7,11 +7,12 @@ use super::{
     ingest::{checked_name, files_below},
     rank::{GOOD_SCORE, rank},
     seed,
-    terms::query_terms,
+    terms::{SearchTerms, search_terms},
 };
 use crate::{
     config::KnowledgeConfig,
     domain::{DocumentId, UnixMillis},
+    limits::INDEX_UPDATE_AGAIN,
     store::{DocumentStore, Page, SearchHits, StoreError},
 };
 use std::{
@@ -67,8 +68,8 @@ impl KnowledgeBase {
     /// # Errors
     /// When the store is unavailable.
     pub async fn search(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
-        let found = self.hits(query, scope, limit).await?;
-        Ok(rank(&found, |hit| hit.in_scope, limit))
+        let (search, found) = self.hits(query, scope, limit).await?;
+        Ok(rank(&search, &found, |hit| hit.in_scope, limit))
     }
 
     /// Finds the passages to answer a question from: those in `scope`, or, when none of them could be taken for an
@@ -77,21 +78,55 @@ impl KnowledgeBase {
     /// # Errors
     /// When the store is unavailable.
     pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
-        let found = self.hits(query, scope, limit).await?;
-        let in_scope = rank(&found, |hit| hit.in_scope, limit);
+        let (search, found) = self.hits(query, scope, limit).await?;
+        let in_scope = rank(&search, &found, |hit| hit.in_scope, limit);
         if in_scope.first().is_some_and(|best| best.score >= GOOD_SCORE) {
             return Ok(in_scope);
         }
-        Ok(rank(&found, |_| true, limit))
+        Ok(rank(&search, &found, |_| true, limit))
     }
 
-    async fn hits(&self, query: &str, scope: &[String], limit: usize) -> Result<SearchHits, StoreError> {
-        let terms = query_terms(query);
-        if terms.is_empty() || limit == 0 {
-            return Ok(SearchHits::default());
+    /// What to search for, and the chunks that hold any of it.
+    async fn hits(&self, query: &str, scope: &[String], limit: usize) -> Result<(SearchTerms, SearchHits), StoreError> {
+        let search = search_terms(query);
+        if search.is_empty() || limit == 0 {
+            return Ok((search, SearchHits::default()));
         }
         let candidates = CANDIDATES.max(limit.try_into().unwrap_or(u32::MAX));
-        self.store.search_chunks(terms, scope.to_vec(), candidates).await
+        let found = self.store.search_chunks(search.terms.clone(), scope.to_vec(), candidates).await?;
+        Ok((search, found))
+    }
+
+    /// Brings the index to the current version of [`super::terms`], as far as it gets within `patience`. Returns whether
+    /// it is there: if not, documents that were not reached are found by the terms of their version, or not at all, until
+    /// the next call.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn update_index(&self, patience: Duration) -> Result<bool, StoreError> {
+        let began = Instant::now();
+        let mut updated = 0;
+        loop {
+            let chunks = self.store.update_chunk_terms().await?;
+            updated += chunks;
+            let is_done = chunks == 0;
+            if is_done || began.elapsed() >= patience {
+                if !is_done {
+                    log::warn!(chunks = updated; "the search index is rebuilt while the server runs; until then, not all documents are found");
+                } else if updated > 0 {
+                    log::info!(chunks = updated; "the search index was rebuilt for this version");
+                }
+                return Ok(is_done);
+            }
+        }
+    }
+
+    /// Brings the index to the current version however long that takes, and waits out trouble with the store.
+    pub async fn finish_index(&self) {
+        while let Err(error) = self.update_index(Duration::MAX).await {
+            log::warn!("the search index could not be rebuilt yet: {error}");
+            tokio::time::sleep(INDEX_UPDATE_AGAIN).await;
+        }
     }
 
     /// Takes a document in, in place of the one of the same name.

@@ -1,6 +1,6 @@
 //! The words to search for, given a question and the conversation it stands in.
 
-use super::terms::query_terms;
+use super::terms::telling_words;
 use crate::{domain::MessageRole, provider::HistoryMessage};
 
 /// How a question starts that goes on from the one before.
@@ -20,7 +20,7 @@ pub fn retrieval_query(question: &str, history: &[HistoryMessage]) -> String {
 }
 
 fn is_follow_up(question: &str) -> bool {
-    let terms = query_terms(question).len();
+    let terms = telling_words(question);
     let start = question.trim_start().to_lowercase();
     terms == 0 || (terms <= MAX_FOLLOW_UP_TERMS && FOLLOW_UP_STARTS.iter().any(|words| start.starts_with(words)))
 }

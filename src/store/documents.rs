@@ -5,10 +5,10 @@
 use super::{Page, StoreError};
 use crate::{
     domain::DocumentId,
-    knowledge::{Chunk, Document},
+    knowledge::{Chunk, Document, terms::SearchTerm},
 };
 
-/// A chunk that holds at least one of the words of a search.
+/// A chunk that holds at least one of the terms of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchHit {
     pub document_id: DocumentId,
@@ -62,11 +62,22 @@ pub trait DocumentStore: Send + Sync {
     /// When the database is unavailable.
     async fn count_documents(&self) -> Result<u64, StoreError>;
 
-    /// Finds the chunks that hold any of `terms`, which are words and never query syntax: the best `limit` in the
-    /// collections of `scope` (empty: all) and in documents of no collection, and as many of the others.
+    /// Finds the chunks that hold any of `terms`: the best `limit` in the collections of `scope` (empty: all) and in
+    /// documents of no collection, and as many of the others.
     ///
     /// # Errors
     /// When the database is unavailable.
-    async fn search_chunks(&self, terms: Vec<String>, scope: Vec<String>, limit: u32)
-    -> Result<SearchHits, StoreError>;
+    async fn search_chunks(
+        &self,
+        terms: Vec<SearchTerm>,
+        scope: Vec<String>,
+        limit: u32,
+    ) -> Result<SearchHits, StoreError>;
+
+    /// Indexes some of the chunks anew whose terms are of another [`crate::knowledge::terms::INDEX_VERSION`], and returns
+    /// how many; none when all are current. A call takes a moment: other changes go in between.
+    ///
+    /// # Errors
+    /// When the database is unavailable.
+    async fn update_chunk_terms(&self) -> Result<usize, StoreError>;
 }

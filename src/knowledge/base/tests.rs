@@ -271,6 +271,132 @@ async fn what_looks_like_query_syntax_is_words() {
     assert!(titles(&base, "eng*", &[]).await.is_empty(), "a star is no prefix search");
 }
 
+/// Each text among others in its language and in English.
+#[tokio::test]
+async fn texts_without_spaces_are_found_by_words_and_questions() {
+    let base = empty_base();
+    let texts = [
+        ("ja", "エンジンオイルの交換は一万五千キロごとです。タイヤの空気圧は二百四十です。"),
+        (
+            "ja-other",
+            "シートベルトは必ず着用してください。チャイルドシートは後部座席に取り付けます。いくつでもかまいません。",
+        ),
+        ("zh", "每行驶一万五千公里应更换发动机机油。轮胎气压为二百四十千帕。"),
+        ("zh-other", "请系好安全带。气压计显示大气压力。儿童座椅应安装在后排座位上，多少都可以。"),
+        ("zh-tw", "每行駛一萬五千公里應更換引擎機油。"),
+        ("th", "ควรเปลี่ยนน้ำมันเครื่องทุกหมื่นกิโลเมตร"),
+        ("th-other", "ควรคาดเข็มขัดนิรภัยทุกครั้งที่ขับรถ และติดตั้งที่นั่งเด็กที่เบาะหลัง"),
+        ("ko", "엔진오일은 만 킬로미터마다 교환하십시오."),
+        ("ko-other", "안전벨트를 반드시 착용하십시오. 어린이 시트는 뒷좌석에 설치합니다."),
+        ("lo", "ຄວນປ່ຽນນ້ຳມັນເຄື່ອງທຸກໆໝື່ນກິໂລແມັດ"),
+        ("lo-other", "ກະລຸນາຮັດສາຍແອວນິລະໄພທຸກຄັ້ງ"),
+        ("km", "ត្រូវប្តូរប្រេងម៉ាស៊ីនរៀងរាល់មួយម៉ឺនគីឡូម៉ែត្រ"),
+        ("km-other", "សូមពាក់ខ្សែក្រវាត់សុវត្ថិភាពគ្រប់ពេល"),
+        ("my", "အင်ဂျင်ဝိုင်ကို ကီလိုမီတာတစ်သောင်းတိုင်းလဲပါ"),
+        ("my-other", "ထိုင်ခုံခါးပတ်ကို အမြဲပတ်ပါ"),
+        ("en", "The garden has roses."),
+    ];
+    for (source, text) in texts {
+        base.ingest(document(&format!("{source}.txt"), "", text)).await.unwrap();
+    }
+    let mut misses = Vec::new();
+    for (question, source, is_answer) in [
+        ("空気圧", "ja", true),
+        ("ﾀｲﾔの空気圧", "ja", true),
+        ("タイヤの空気圧はいくつですか", "ja", true),
+        ("エンジンオイルはいつ交換しますか", "ja", true),
+        ("机油", "zh", true),
+        ("轮胎气压", "zh", true),
+        ("轮胎气压是多少", "zh", true),
+        ("请问多久更换一次发动机机油？", "zh", true),
+        ("引擎機油多久要更換", "zh-tw", true),
+        ("น้ำมันเครื่อง", "th", true),
+        ("ต้องเปลี่ยนน้ำมันเครื่องเมื่อไหร่ครับ", "th", true),
+        ("เข็มขัดนิรภัย", "th-other", true),
+        ("엔진오일", "ko", true),
+        ("엔진오일 교환", "ko", true),
+        ("엔진 오일은 언제 교환해야 하나요?", "ko", true),
+        ("ນ້ຳມັນເຄື່ອງ", "lo", true),
+        ("ຄວນປ່ຽນນ້ຳມັນເຄື່ອງເມື່ອໃດ", "lo", true),
+        ("ប្រេងម៉ាស៊ីន", "km", true),
+        ("តើត្រូវប្តូរប្រេងម៉ាស៊ីននៅពេលណា", "km", true),
+        ("အင်ဂျင်ဝိုင်", "my", true),
+        ("အင်ဂျင်ဝိုင်ကို ဘယ်တော့လဲရမလဲ", "my", true),
+        // Others that share a pair of characters with the base, or some grammar.
+        ("法国的首都是哪里", "", false),
+        ("大气污染有多少", "", false),
+        ("フランスの首都はどこですか", "", false),
+        ("เมืองหลวงของฝรั่งเศสคืออะไร", "", false),
+        ("프랑스의 수도는 어디입니까?", "", false),
+    ] {
+        let found = base.search(question, &[], 3).await.unwrap();
+        let best = found.first().map(|best| (best.source.trim_end_matches(".txt"), best.score >= GOOD_SCORE));
+        let is_right = if is_answer { best == Some((source, true)) } else { best.is_none_or(|(_, good)| !good) };
+        if !is_right {
+            let found: Vec<_> = found.iter().map(|p| format!("{} {:.2}", p.source, p.score)).collect();
+            misses.push(format!("{question} → {found:?}"));
+        }
+    }
+    assert!(misses.is_empty(), "{misses:#?}");
+}
+
+#[tokio::test]
+async fn words_of_any_spelling_are_found() {
+    let base = empty_base();
+    for (source, text) in [
+        ("staff.txt", "Sinead O'Brannigan runs the front desk."),
+        ("fr.txt", "L'autonomie atteint 62 km. La vidange de l'huile est annuelle."),
+        ("it.txt", "La sostituzione dell’olio avviene ogni anno."),
+        ("de.txt", "Die Straße ist gesperrt. Der Ölwechsel kostet 89 Euro."),
+        ("tr.txt", "İstanbul servisi ılık günlerde açıktır."),
+        ("band.txt", "The Who played at Leeds in 1970."),
+        ("play.txt", "To be, or not to be, that is the question."),
+        ("about.txt", "Who are you? We are a workshop."),
+        ("parts.txt", "Bolt WV-06A115561B, gasket max_running_turns, filter e-mail."),
+        ("oil.txt", "It takes 4,5 litres of 5W-30 every 15 000 km."),
+        ("pdf.txt", "The ﬂywheel needs main\u{ad}tenance. Ｔｏｒｑｕｅ is 110\u{a0}Nm. zero\u{200b}width"),
+        ("x.txt", "The garden has roses and it is not to be mown."),
+    ] {
+        base.ingest(document(source, "", text)).await.unwrap();
+    }
+    for (question, source) in [
+        ("Who is O'Brannigan?", "staff.txt"),
+        ("O\u{2019}Brannigan", "staff.txt"),
+        ("OʼBrannigan’s desk", "staff.txt"),
+        ("O＇BRANNIGAN", "staff.txt"),
+        ("l'autonomie", "fr.txt"),
+        ("Quand changer l’huile ?", "fr.txt"),
+        ("Ogni quanto si cambia l'olio?", "it.txt"),
+        ("STRASSE", "de.txt"),
+        ("olwechsel", "de.txt"),
+        ("istanbul", "tr.txt"),
+        ("ILIK", "tr.txt"),
+        ("The Who", "band.txt"),
+        ("to be or not to be", "play.txt"),
+        ("who are you", "about.txt"),
+        ("06A115561B", "parts.txt"),
+        ("maxRunningTurns", "parts.txt"),
+        ("email", "parts.txt"),
+        ("5W30", "oil.txt"),
+        ("15,000 km", "oil.txt"),
+        ("15.000", "oil.txt"),
+        ("4.5 litres", "oil.txt"),
+        ("flywheel", "pdf.txt"),
+        ("maintenance", "pdf.txt"),
+        ("torque 110Nm", "pdf.txt"),
+        ("zerowidth", "pdf.txt"),
+    ] {
+        let found = base.search(question, &[], 2).await.unwrap();
+        let sources: Vec<_> = found.iter().map(|passage| (passage.source.as_str(), passage.score)).collect();
+        assert_eq!(sources.first().map(|(source, _)| *source), Some(source), "{question}: {sources:?}");
+    }
+    for question in ["to be", "is it", "The Whom", "hi", "help"] {
+        let found = base.search(question, &[], 2).await.unwrap();
+        let is_answer = found.iter().any(|passage| passage.score >= GOOD_SCORE && passage.source == "band.txt");
+        assert!(!is_answer, "{question}: {found:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_pdf_and_a_word_document_are_found_by_their_words() {
     let base = empty_base();

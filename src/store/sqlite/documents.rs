@@ -2,18 +2,24 @@
 
 use super::{
     SqliteStore,
-    schema::{chunks, documents},
+    schema::{chunks, chunks_fts, documents},
     search::{merge_segments, search},
 };
 use crate::{
     domain::{DocumentId, UnixMillis},
-    knowledge::{Chunk, Document},
+    knowledge::{
+        Chunk, Document,
+        terms::{INDEX_VERSION, SearchTerm, index_terms},
+    },
     store::{DocumentStore, Page, SearchHits, StoreError},
 };
-use diesel::prelude::*;
+use diesel::{connection::DefaultLoadingMode, prelude::*};
+use std::collections::HashSet;
 
-/// Rows of one INSERT: below SQLite's limit of variables (32,766) at four a row.
+/// Rows of one INSERT: below SQLite's limit of variables (32,766) at five a row.
 const INSERT_ROWS: usize = 1_000;
+/// Text whose terms are updated in one change, in bytes; a chunk may be longer.
+const UPDATED_BYTES: usize = 128 * 1024;
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = documents, check_for_backend(diesel::sqlite::Sqlite))]
@@ -35,6 +41,22 @@ struct ChunkRow<'a> {
     position: i64,
     title: &'a str,
     text: &'a str,
+    terms_version: i32,
+}
+
+/// The terms of a chunk, for the index.
+#[derive(Insertable)]
+#[diesel(table_name = chunks_fts)]
+struct TermsRow {
+    rowid: i64,
+    title: String,
+    text: String,
+}
+
+impl TermsRow {
+    fn of(id: i64, title: &str, text: &str) -> Self {
+        Self { rowid: id, title: index_terms(title), text: index_terms(text) }
+    }
 }
 
 #[async_trait::async_trait]
@@ -77,7 +99,7 @@ impl DocumentStore for SqliteStore {
     async fn delete_document(&self, id: DocumentId) -> Result<(), StoreError> {
         self.write(move |connection| {
             let id = id.to_string();
-            // The chunks first: their triggers keep the index in step.
+            // The chunks first: a trigger keeps the index in step.
             diesel::delete(chunks::table.filter(chunks::document_id.eq(&id))).execute(connection)?;
             match diesel::delete(documents::table.find(&id)).execute(connection)? {
                 0 => Err(StoreError::NotFound("document")),
@@ -93,12 +115,54 @@ impl DocumentStore for SqliteStore {
 
     async fn search_chunks(
         &self,
-        terms: Vec<String>,
+        terms: Vec<SearchTerm>,
         scope: Vec<String>,
         limit: u32,
     ) -> Result<SearchHits, StoreError> {
         self.read(move |connection| search(connection, &terms, &scope, limit)).await
     }
+
+    async fn update_chunk_terms(&self) -> Result<usize, StoreError> {
+        // The terms are made on a reader's thread: the writer commits for everybody.
+        let rows = self.read(outdated_chunks).await?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        self.write(move |connection| update_terms(connection, rows)).await
+    }
+}
+
+/// New terms of some chunks whose terms are of another version.
+fn outdated_chunks(connection: &mut SqliteConnection) -> Result<Vec<TermsRow>, StoreError> {
+    let outdated = chunks::terms_version.lt(INDEX_VERSION).or(chunks::terms_version.gt(INDEX_VERSION));
+    let chunks = chunks::table.filter(outdated).select((chunks::id, chunks::title, chunks::text));
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    for chunk in chunks.load_iter::<(i64, String, String), DefaultLoadingMode>(connection)? {
+        let (id, title, text) = chunk?;
+        bytes += title.len() + text.len();
+        rows.push(TermsRow::of(id, &title, &text));
+        if bytes >= UPDATED_BYTES || rows.len() == INSERT_ROWS {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+fn update_terms(connection: &mut SqliteConnection, mut rows: Vec<TermsRow>) -> Result<usize, StoreError> {
+    // A chunk may be gone since it was read, or its id may be another one's.
+    let ids: Vec<_> = rows.iter().map(|row| row.rowid).collect();
+    let outdated = chunks::table.filter(chunks::id.eq_any(&ids)).filter(chunks::terms_version.ne(INDEX_VERSION));
+    let outdated: HashSet<i64> = outdated.select(chunks::id).load(connection)?.into_iter().collect();
+    rows.retain(|row| outdated.contains(&row.rowid));
+    let ids: Vec<_> = rows.iter().map(|row| row.rowid).collect();
+    diesel::delete(chunks_fts::table.filter(chunks_fts::rowid.eq_any(&ids))).execute(connection)?;
+    diesel::insert_into(chunks_fts::table).values(&rows).execute(connection)?;
+    diesel::update(chunks::table.filter(chunks::id.eq_any(&ids)))
+        .set(chunks::terms_version.eq(INDEX_VERSION))
+        .execute(connection)?;
+    merge_segments(connection)?;
+    // Also when there was nothing left to do: the caller looks again.
+    Ok(rows.len().max(1))
 }
 
 fn put(connection: &mut SqliteConnection, document: Document, chunks: &[Chunk]) -> Result<Document, StoreError> {
@@ -115,15 +179,40 @@ fn put(connection: &mut SqliteConnection, document: Document, chunks: &[Chunk]) 
     } else {
         diesel::insert_into(documents::table).values(&row).execute(connection)?;
     }
-    let rows: Vec<_> = (0..)
-        .zip(chunks)
-        .map(|(position, chunk)| ChunkRow { document_id: &row.id, position, title: &chunk.title, text: &chunk.text })
-        .collect();
-    for rows in rows.chunks(INSERT_ROWS) {
-        diesel::insert_into(chunks::table).values(rows).execute(connection)?;
+    for (first, chunks) in (0_i64..).step_by(INSERT_ROWS).zip(chunks.chunks(INSERT_ROWS)) {
+        insert_chunks(connection, &row.id, first, chunks)?;
     }
     merge_segments(connection)?;
     row.try_into()
+}
+
+/// Inserts chunks, the first of them at the place `first` of the document, and indexes them.
+fn insert_chunks(
+    connection: &mut SqliteConnection,
+    document_id: &str,
+    first: i64,
+    chunks: &[Chunk],
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = (first..)
+        .zip(chunks)
+        .map(|(position, Chunk { title, text })| ChunkRow {
+            document_id,
+            position,
+            title,
+            text,
+            terms_version: INDEX_VERSION,
+        })
+        .collect();
+    diesel::insert_into(chunks::table).values(&rows).execute(connection)?;
+    let ids: Vec<i64> = chunks::table
+        .filter(chunks::document_id.eq(document_id).and(chunks::position.ge(first)))
+        .order(chunks::position)
+        .select(chunks::id)
+        .load(connection)?;
+    let terms: Vec<_> =
+        ids.iter().zip(chunks).map(|(id, chunk)| TermsRow::of(*id, &chunk.title, &chunk.text)).collect();
+    diesel::insert_into(chunks_fts::table).values(&terms).execute(connection)?;
+    Ok(())
 }
 
 impl From<Document> for DocumentRow {

@@ -126,5 +126,15 @@ diesel::table! {
         position -> BigInt,
         title -> Text,
         text -> Text,
+        terms_version -> Integer,
+    }
+}
+
+diesel::table! {
+    /// Terms only: the texts are in `chunks`.
+    chunks_fts (rowid) {
+        rowid -> BigInt,
+        title -> Text,
+        text -> Text,
     }
 }

@@ -1,7 +1,10 @@
 //! The search in FTS5: three statements, each prepared once for a connection. A search is a good part of a turn's cost.
 
 use super::{documents::id_of, schema::chunks};
-use crate::store::{SearchHit, SearchHits, StoreError};
+use crate::{
+    knowledge::terms::SearchTerm,
+    store::{SearchHit, SearchHits, StoreError},
+};
 use diesel::{
     connection::SimpleConnection,
     prelude::*,
@@ -90,20 +93,20 @@ impl QueryFragment<Sqlite> for TermCounts {
 
 pub(super) fn search(
     connection: &mut SqliteConnection,
-    terms: &[String],
+    terms: &[SearchTerm],
     scope: &[String],
     limit: u32,
 ) -> Result<SearchHits, StoreError> {
     if terms.is_empty() {
         return Ok(SearchHits::default());
     }
-    let phrases: Vec<_> = terms.iter().map(|term| phrase(term)).collect();
-    let (any_of, scope) = (phrases.join(" OR "), serde_json::json!(scope).to_string());
+    let expressions: Vec<_> = terms.iter().map(expression).collect();
+    let (any_of, scope) = (expressions.join(" OR "), serde_json::json!(scope).to_string());
     // One transaction, so that the counts and the hits are of the same moment.
     connection.transaction(|connection| {
         let rows: Vec<HitRow> = BestChunks { any_of, scope, limit: i64::from(limit) }.load(connection)?;
         let ids: Vec<_> = rows.iter().map(|row| row.0).collect();
-        let (terms_json, chunks) = (serde_json::json!(phrases).to_string(), serde_json::json!(ids).to_string());
+        let (terms_json, chunks) = (serde_json::json!(expressions).to_string(), serde_json::json!(ids).to_string());
         let counted: Vec<TermRow> = TermCounts { terms: terms_json, chunks }.load(connection)?;
         let all: i64 = chunks::table.count().get_result(connection)?;
 
@@ -133,9 +136,10 @@ pub(super) fn merge_segments(connection: &mut SqliteConnection) -> Result<(), St
     Ok(connection.batch_execute(&merge)?)
 }
 
-/// A term as an FTS5 string: inside the quotes nothing is an operator.
-fn phrase(term: &str) -> String {
-    format!("\"{}\"", term.replace('\0', " ").replace('"', "\"\""))
+/// A term as an expression of FTS5. Inside the quotes nothing is an operator.
+fn expression(term: &SearchTerm) -> String {
+    let phrases = term.any_of.iter().map(|words| format!("\"{}\"", words.replace('"', "\"\"")));
+    phrases.collect::<Vec<_>>().join(" OR ")
 }
 
 /// A count, which the database never holds below zero.

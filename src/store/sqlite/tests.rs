@@ -4,8 +4,12 @@
 use super::*;
 use crate::{
     domain::{AnswerMetadata, DisplayName, Email, Role, TurnId, User, UserId},
+    knowledge::{Chunk, terms::search_terms},
     limits::MAX_ACCESS_TOKEN_LIFE_S,
-    store::{ConversationStore, PasswordHash, RefreshFamily, Revocation, Revoked, UserStore, conformance::conformance},
+    store::{
+        ConversationStore, DocumentStore, PasswordHash, RefreshFamily, Revocation, Revoked, UserStore,
+        conformance::conformance,
+    },
 };
 use futures_util::FutureExt;
 use std::{os::unix::fs::PermissionsExt, pin::pin};
@@ -239,6 +243,59 @@ async fn what_a_crash_left_before_the_journal_is_not_lost() {
     let answer = store.turn(turn.parse().unwrap()).await.unwrap().unwrap().answer.unwrap();
     assert_eq!((answer.text, answer.token_ends), (format!("Grüß{}", "x".repeat(300)), vec![3, 6, 306]));
     assert_eq!(answer.metadata, metadata);
+}
+
+#[tokio::test]
+async fn documents_of_an_older_index_are_found_again_once_it_is_rebuilt() {
+    const TERMS: &str = "20261126000101";
+    let folder = TempDir::new().unwrap();
+    drop(open(&folder));
+    let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    while connection.revert_last_migration(MIGRATIONS).unwrap().to_string() != TERMS {}
+    let [kept, replaced] = std::array::from_fn(|_| TurnId::new().to_string());
+    let long = "The flywheel is red. ".repeat(20_000);
+    connection
+        .batch_execute(&format!(
+            "INSERT INTO documents VALUES ('{kept}', 'kept.md', '', 'text/markdown', 9, 3, 0, 0);
+             INSERT INTO documents VALUES ('{replaced}', 'replaced.md', '', 'text/markdown', 9, 1, 0, 0);
+             INSERT INTO chunks (document_id, position, title, text) VALUES
+                 ('{kept}', 0, 'Flywheel', '{long}'), ('{kept}', 1, 'タイヤ', '空気圧'), ('{kept}', 2, 'Oil', 'O''Brannigan'),
+                 ('{replaced}', 0, 'Old', 'The sprocket is green.');
+             INSERT INTO chunks_fts (chunks_fts) VALUES ('integrity-check');"
+        ))
+        .unwrap();
+    drop(connection);
+    let store = open(&folder);
+    let found = async |question: &str| {
+        let terms = search_terms(question).terms;
+        let hits = store.search_chunks(terms, Vec::new(), 10).await.unwrap().hits;
+        hits.into_iter().map(|hit| hit.title).collect::<Vec<_>>()
+    };
+    assert!(found("flywheel").await.is_empty(), "the index is empty before it is rebuilt");
+    // A document that comes meanwhile is there at once, and replaces what was not indexed yet.
+    let chunk = Chunk { title: "New".to_owned(), text: "The sprocket is blue.".to_owned() };
+    let document = store.document(replaced.parse().unwrap()).await.unwrap();
+    store.put_document(document, vec![chunk]).await.unwrap();
+    assert_eq!(found("sprocket").await, ["New"]);
+    let mut updated = Vec::new();
+    while let chunks @ 1.. = store.update_chunk_terms().await.unwrap() {
+        updated.push(chunks);
+    }
+    assert_eq!(updated, [1, 2], "a long chunk is a change of its own");
+    assert_eq!(found("flywheel").await, ["Flywheel"]);
+    assert_eq!(found("空気圧").await, ["タイヤ"]);
+    assert_eq!(found("O’Brannigan").await, ["Oil"]);
+    assert_eq!(found("sprocket").await, ["New"]);
+    store.delete_document(kept.parse().unwrap()).await.unwrap();
+    assert!(found("flywheel").await.is_empty());
+    let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    // Back to the version before, which finds what it has.
+    connection.revert_last_migration(MIGRATIONS).unwrap();
+    let count = |sql: &str| diesel::dsl::sql::<diesel::sql_types::BigInt>(sql);
+    let held: i64 = diesel::select(count("(SELECT count(*) FROM chunks_fts WHERE chunks_fts MATCH 'sprocket')"))
+        .get_result(&mut connection)
+        .unwrap();
+    assert_eq!(held, 1);
 }
 
 async fn account(store: &SqliteStore, email: &str) -> User {

@@ -1,0 +1,148 @@
+//! What is found by which words.
+
+use super::*;
+use proptest::prelude::*;
+
+/// The first alternative of each term.
+fn asked(question: &str) -> Vec<String> {
+    search_terms(question).terms.into_iter().map(|term| term.any_of[0].clone()).collect()
+}
+
+/// Whether a text holds a term: any of its alternatives, in a row.
+fn holds(text: &str, term: &SearchTerm) -> bool {
+    let index = format!(" {} ", index_terms(text));
+    term.any_of.iter().any(|words| index.contains(&format!(" {words} ")))
+}
+
+/// The terms of a question that a text does not hold.
+fn missing(text: &str, question: &str) -> Vec<String> {
+    search_terms(question).terms.iter().filter(|term| !holds(text, term)).map(|term| term.any_of.join("|")).collect()
+}
+
+#[test]
+fn what_is_left_is_what_the_question_is_about() {
+    assert_eq!(asked("What is the engine power?"), ["engin", "power"]);
+    assert_eq!(asked("My car's engine won't start, why?"), ["car", "engin", "start"]);
+    assert_eq!(telling_words("My car's engine won't start, why?"), 3);
+    assert_eq!(telling_words("What is it?"), 0);
+    assert_eq!(telling_words("And 机油?"), 1);
+}
+
+#[test]
+fn forms_of_a_word_are_one_term() {
+    assert_eq!(asked("brake, brakes and braking"), ["brake"]);
+    assert_eq!(stems("Braking brakes"), ["brake", "brake"]);
+    assert_eq!(stems("How do I jump-start the car's CarPlay?"), ["jump", "start", "car", "carplay"]);
+}
+
+#[test]
+fn a_question_of_any_length_makes_a_bounded_search() {
+    let question: String = (0..1_000).map(|n| format!("word{n} ")).collect();
+    assert_eq!(asked(&question).len(), MAX_QUERY_WORDS);
+    assert!(asked(&"x".repeat(100)).is_empty());
+    let run: String = ('\u{4e00}'..='\u{9fff}').collect();
+    assert_eq!(asked(&run).len(), MAX_QUERY_GRAMS);
+    assert!(asked(&"the who ".repeat(1_000)).len() <= 1 + MAX_QUERY_WORDS);
+}
+
+#[test]
+fn other_ways_to_write_a_word_find_it() {
+    for (text, questions) in [
+        ("Send an e-mail.", &["email", "e-mail", "e‑mail", "E–Mail", "mail"] as &[_]),
+        ("Send an email.", &["e-mail", "Email"]),
+        ("Jump starting", &["jump-start", "Jump–starting"]),
+        (
+            "Sinead O'Brannigan",
+            &["O’Brannigan", "OʼBrannigan", "O＇Brannigan", "obrannigan", "Brannigan's", "O`Brannigan"],
+        ),
+        ("Sinead O’Brannigan", &["O'Brannigan"]),
+        ("L'autonomie de l’huile", &["autonomie", "l'autonomie", "l'huile", "d'huile"]),
+        ("La sostituzione dell'olio", &["l'olio", "olio", "all’olio"]),
+        ("Hawai'i", &["Hawaii", "Hawaiʻi"]),
+        ("every 15,000 km", &["15000 km", "15.000 km", "15 000km", "15\u{202f}000", "15'000", "15_000"]),
+        ("every 15 000 km", &["15000", "15,000", "000"]),
+        ("2.0L or 2,5 l", &["2.0 L", "2,0l", "2.5 l", "2.5L"]),
+        ("oil 10W-40", &["10W-40", "10w40", "10W 40"]),
+        ("oil 5W30", &["5W-30", "5w30", "5W–30"]),
+        ("100 km", &["100km", "100 km"]),
+        ("100km", &["100 km"]),
+        ("max_running_turns", &["max running turns", "maxRunningTurns", "running"]),
+        ("WV-06A115561B and partNumber", &["06A115561B", "part number", "partnumber", "WV 06A115561B"]),
+        ("Straße, İstanbul, Isparta, café", &["STRASSE", "istanbul", "ısparta", "cafe\u{301}", "CAFÉ"]),
+        ("main\u{ad}tenance, work\u{200b}shop, ﬁlter", &["maintenance", "workshop", "filter"]),
+        ("Ｔｙｒｅ ﾀｲﾔ", &["tyre", "タイヤ"]),
+        ("main-\ntenance", &["maintenance"]),
+        ("The U.S.A. and AT&T", &["USA", "U.S.A.", "AT&T", "ATT"]),
+        ("26.11.2026 at 192.168.1.10", &["2026", "26/11/2026", "192.168.1.10"]),
+        ("CO₂ and a footnote¹", &["CO2", "footnote"]),
+    ] {
+        for question in questions {
+            assert_eq!(missing(text, question), Vec::<String>::new(), "{question:?} in {text:?}");
+        }
+    }
+}
+
+#[test]
+fn other_words_do_not_find_it() {
+    for (text, question) in [
+        ("She'll go", "shell"),
+        ("We won't", "wont"),
+        ("10-20 bar", "1020"),
+        ("2.0 bar", "20"),
+        ("10² m", "102"),
+        ("か", "が"),
+        ("a list: 100, 200", "100200"),
+    ] {
+        assert_ne!(missing(text, question), Vec::<String>::new(), "{question:?} in {text:?}");
+    }
+}
+
+#[test]
+fn stop_words_alone_are_searched_for_in_a_row() {
+    let search = search_terms("To be, or not to be?");
+    assert!(search.is_stop_words);
+    assert_eq!(search.terms[0].any_of, ["to be or not to be"]);
+    assert_eq!(asked("The Who"), ["the who", "the", "who"]);
+    assert_eq!(asked("Who?"), ["who"]);
+    assert!(!search_terms("Who is Ada?").is_stop_words);
+    for courtesy in ["hi", "Hello!", "Thanks!", "help", "OK, please", "…", ""] {
+        assert!(search_terms(courtesy).is_empty(), "{courtesy:?}");
+    }
+}
+
+/// An index of old terms is not found by new ones: whoever changes what is in it must change [`INDEX_VERSION`], so that
+/// it is rebuilt. Then, and only then, this expectation changes.
+#[test]
+fn the_version_changes_with_the_terms() {
+    let text = "O'Brannigan’s e-mail: 15,000 km or 15 000 km, 2.0L of 10W-40 (5W30), max_turns, CarPlay, U.S.A. \
+        İstanbul Straße café ﬁlter ﾀｲﾔの空気圧 机油 엔진오일은 น้ำมันเครื่อง 26.11.2026 don't";
+    let terms = "o brannigan s obrannigan e mail email 15000 km or 15 000 15000 km 2·0 l 2·0l of 10 w 10w 40 10w40 5 w 30 5w30 \
+        max turn maxturn car play carplay u s a usa istanbul strass cafe filter タ タイ イ イヤ ヤ ヤの の の空 空 空気 気 気圧 圧 \
+        机 机油 油 엔 엔진 진 진오 오 오일 일 일은 은";
+    let index = index_terms(text);
+    assert!(index.starts_with(terms), "{index}");
+    assert!(index.ends_with("26 11 2026 26·11·2026 don t"), "{index}");
+    assert_eq!((INDEX_VERSION, index.split(' ').count()), (1, 96));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    /// The index of a text holds all that is searched for when the text itself is the question.
+    #[test]
+    fn a_text_is_found_by_its_own_words(
+        text in "(\\PC|[a-zA-Z0-9]{1,4}|['’.,_&-]| |\n|don't|the |15 000|2\\.0L|タイヤ|机|น้ำ|엔진|\u{301}|\u{ad}|\u{200b}){0,40}"
+    ) {
+        prop_assert_eq!(missing(&text, &text), Vec::<String>::new());
+    }
+
+    /// Terms are words to the index's tokenizer, which parts at ASCII that is no letter or digit.
+    #[test]
+    fn terms_are_left_alone_by_the_tokenizer(text in "(\\PC|[\"*():^+-]|\n|\0){0,40}") {
+        for term in index_terms(&text).split(' ').filter(|term| !term.is_empty()) {
+            prop_assert!(
+                term.chars().all(|c| !c.is_ascii() || c.is_ascii_lowercase() || c.is_ascii_digit()),
+                "{term:?} of {text:?}"
+            );
+        }
+    }
+}
