@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Chromium, Prometheus (target/tools/prometheus), a Python with `websockets`
+# Installs what the tests need beside Rust: Chromium, libfaketime, Prometheus (target/tools/prometheus), a Python with `websockets`
 # (target/tools/venv), the browser tests' packages (tests/browser/node_modules). What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,6 +23,13 @@ if [ ! -x "$chromium" ]; then
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
 fi
 "$chromium" --version
+
+# A server whose clock is wrong.
+if ! ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then
+  command -v apt-get >/dev/null || { echo "error: no libfaketime in /usr/lib, and no apt-get to install it: install faketime" >&2; exit 1; }
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime >/dev/null
+fi
 
 # Only the two programs: what the package would install beside them is a service that starts, and its pages.
 prometheus="${PROMETHEUS_BIN:-target/tools/prometheus/usr/bin}"

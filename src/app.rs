@@ -4,11 +4,10 @@
 use crate::{
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
-    domain::UnixMillis,
     http::{self, JsonLimit, ServerLimits},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
-    limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, INDEX_UPDATE_AT_START, REVOCATIONS_INTERVAL},
+    limits::{CLOCK_INTERVAL, DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, INDEX_UPDATE_AT_START, REVOCATIONS_INTERVAL},
     metrics::Metrics,
     ops::{Feed, OpsContext, OpsSockets},
     protocol::ErrorCode,
@@ -17,7 +16,7 @@ use crate::{
     session::SessionContext,
     steering::{Audit, DrainControl, DrainPhase, Settings},
     store::{
-        AuditStore, ConversationStore, DocumentStore, UserStore,
+        AuditStore, ClockStore, ConversationStore, DocumentStore, ServingClock, UserStore,
         sqlite::{ServingRight, SqliteStore},
     },
     workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, agents::Agents, router::Router},
@@ -53,6 +52,8 @@ pub struct Application {
     recorder: Arc<Recorder>,
     feed: Arc<Feed>,
     audit: Arc<Audit>,
+    clock: ServingClock,
+    clock_store: Arc<dyn ClockStore>,
     serving_right: ServingRight,
 }
 
@@ -106,11 +107,12 @@ impl Application {
             knowledge.seed().await?;
         }
 
-        let tokens = Arc::new(Tokens::new(&config.auth, &secret));
+        let clock = ServingClock::resume(store.served_time().await?);
+        let tokens = Arc::new(Tokens::new(&config.auth, &secret, clock.clone()));
         let users = Arc::clone(&store) as Arc<dyn UserStore>;
         let passwords = Passwords::start_measured(&config.auth, Arc::clone(&metrics))?;
         let accounts = Data::new(Accounts::new(users, passwords, Arc::clone(&tokens)));
-        accounts.learn_revocations(UnixMillis(0)).await.map_err(|error| error.to_string())?;
+        accounts.learn_revocations().await.map_err(|error| error.to_string())?;
         let tokens = Data::from(tokens);
         let tickets = Data::new(Tickets::new(config.auth.ws_ticket_ttl_s));
         let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
@@ -125,9 +127,9 @@ impl Application {
         let drain = DrainControl::new(Arc::clone(&turns));
         let settings = Data::new(Settings::new(config_at_start, Arc::clone(&limiter), Arc::clone(&turns)));
         let audit_retention_days = config.database.audit_retention_days;
-        let audit = Audit::new(Arc::clone(&store) as Arc<dyn AuditStore>, audit_retention_days);
+        let audit = Audit::new(Arc::clone(&store) as Arc<dyn AuditStore>, audit_retention_days, clock.clone());
         let (audit, audit_to_maintain) = (Data::from(Arc::clone(&audit)), audit);
-        let recorder = Recorder::new(Arc::clone(&conversations));
+        let recorder = Recorder::new(Arc::clone(&conversations), clock.clone());
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&agents), config.workflow.confidence_threshold),
@@ -247,6 +249,8 @@ impl Application {
             recorder,
             feed: feed_to_run,
             audit: audit_to_maintain,
+            clock,
+            clock_store: store,
             serving_right,
         })
     }
@@ -290,9 +294,12 @@ impl Application {
         actix::spawn(Arc::clone(&self.recorder).maintain());
         actix::spawn(Feed::run(Arc::downgrade(&self.feed)));
         actix::spawn(Audit::maintain(Arc::downgrade(&self.audit)));
+        let (clock, clock_store) = (self.clock.clone(), Arc::clone(&self.clock_store));
+        actix::spawn(keep_time(clock, clock_store, self.accounts.clone(), Arc::clone(&self.drain)));
         let served = self.server.await;
         // The turns that were running ended with the worker threads.
         self.recorder.store_again().await;
+        store_time(&self.clock, &*self.clock_store).await;
         drop(self.serving_right);
         self.drain.set_stopped();
         served
@@ -367,18 +374,41 @@ impl ApplicationHandle {
 async fn learn_revocations(accounts: Data<Accounts>, registry: Addr<ConnectionManager>, drain: Arc<DrainControl>) {
     let mut ticks = tokio::time::interval(REVOCATIONS_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut since = UnixMillis::now();
     loop {
         tokio::select! {
             () = drain.stopped() => return,
             _ = ticks.tick() => {}
         }
-        let now = UnixMillis::now();
-        // What went wrong is in the log; the next look goes back as far.
-        let Ok(revocations) = accounts.learn_revocations(since).await else { continue };
-        since = now;
+        // What went wrong is in the log; the next look begins where this one did.
+        let Ok(revocations) = accounts.learn_revocations().await else { continue };
         if !revocations.is_empty() {
             registry.do_send(TokensRevoked(revocations));
         }
+    }
+}
+
+/// Stores the running time every few minutes, and forgets what it says has expired.
+async fn keep_time(
+    clock: ServingClock,
+    store: Arc<dyn ClockStore>,
+    accounts: Data<Accounts>,
+    drain: Arc<DrainControl>,
+) {
+    let mut ticks = tokio::time::interval(CLOCK_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = drain.stopped() => return,
+            _ = ticks.tick() => {}
+        }
+        store_time(&clock, &*store).await;
+        // What went wrong is in the log; the next tick tries again.
+        let _ = accounts.forget_expired().await;
+    }
+}
+
+async fn store_time(clock: &ServingClock, store: &dyn ClockStore) {
+    if let Err(error) = store.keep_served_time(clock.advance()).await {
+        log::error!("could not store the running time: {error}");
     }
 }

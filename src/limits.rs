@@ -15,8 +15,14 @@ pub const AUTH_GRACE_S: u64 = 30;
 pub const MAX_CLIENT_ID_CHARS: usize = 200;
 /// The `id` of a `ping` is sent back: the longest that is, in bytes of JSON.
 pub const MAX_PING_ID_BYTES: usize = 256;
-/// The longest that an access token may live (`auth.access_token_ttl_s`), in seconds: what was revoked before is forgotten.
+/// How far the clock may be set back after a token was issued before the token is refused, in seconds.
+pub const TOKEN_CLOCK_LEEWAY_S: i64 = 60;
+/// The longest that an access token may live (`auth.access_token_ttl_s`), in seconds.
 pub const MAX_ACCESS_TOKEN_LIFE_S: i64 = 24 * 3_600;
+/// How long a revocation is kept, in milliseconds of running time: longer than any token that it applies to can live.
+pub const REVOCATION_LIFE_MS: i64 = (MAX_ACCESS_TOKEN_LIFE_S + 3_600) * 1_000;
+/// How often the running time is stored; what a crash takes from it is less.
+pub const CLOCK_INTERVAL: Duration = Duration::from_secs(300);
 /// How often the server looks what other processes have revoked.
 pub const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(2);
 /// Conversations to which one connection is subscribed at once; the least recently used one makes room.
@@ -121,3 +127,7 @@ pub const MAX_USER_AGENT_CHARS: usize = 200;
 const _: () = assert!(AUTH_EXPIRING_NOTICE_S >= AUTH_GRACE_S, "the notice comes well before the end");
 const _: () = assert!(MAX_REMEMBERED_TURNS > MAX_REPLAYED_TURNS, "all turns of one replay are remembered");
 const _: () = assert!(CHECKPOINT_INTERVAL_MS < 500, "a token is on its way to the disk within half a second");
+const _: () = assert!(
+    REVOCATION_LIFE_MS / 1_000 > MAX_ACCESS_TOKEN_LIFE_S + TOKEN_CLOCK_LEEWAY_S + 2 * CLOCK_INTERVAL.as_secs() as i64,
+    "a revocation is kept for longer than the tokens live"
+);

@@ -6,7 +6,7 @@ use switchboard::{
     auth::{Accounts, Passwords, Tokens},
     config::Config,
     domain::Email,
-    store::sqlite::SqliteStore,
+    store::{ServedTime, ServingClock, sqlite::SqliteStore},
 };
 use tempfile::TempDir;
 
@@ -177,7 +177,11 @@ async fn a_new_password_replaces_the_old_one() {
     let accounts = Accounts::new(
         Arc::new(SqliteStore::open(&config.database).unwrap()),
         Passwords::start(&config.auth).unwrap(),
-        Arc::new(Tokens::new(&config.auth, &config.signing_secret().unwrap())),
+        Arc::new(Tokens::new(
+            &config.auth,
+            &config.signing_secret().unwrap(),
+            ServingClock::resume(ServedTime::default()),
+        )),
     );
     let login = |password: &str| accounts.login(Email::parse("ada@example.org").unwrap(), password.into());
     assert!(login("violet mammoth ladder").await.is_err());

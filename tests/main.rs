@@ -8,6 +8,7 @@ mod browser;
 mod chaos;
 mod cli;
 mod clients;
+mod clock;
 mod conformance;
 mod harness;
 mod http;

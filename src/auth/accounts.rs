@@ -4,36 +4,38 @@
 use super::{Identity, IssuedToken, Passwords, RefreshGrant, Tokens, Verdict, token};
 use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId, is_misleading},
-    limits::MAX_ACCESS_TOKEN_LIFE_S,
+    limits::REVOCATION_LIFE_MS,
     protocol::{ApiError, ErrorCode},
-    store::{Credentials, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError, UserStore},
+    store::{Credentials, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError, TokenIssue, UserStore},
 };
 use secrecy::SecretString;
-use std::{sync::Arc, time::Duration};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering::Relaxed},
+};
 use uuid::Uuid;
-
-/// How far back the revocations of other processes are looked for: their clocks, and a commit that took a while.
-const REVOCATIONS_OVERLAP_MS: i64 = 60_000;
 
 /// The accounts of the server.
 pub struct Accounts {
     store: Arc<dyn UserStore>,
     passwords: Passwords,
     tokens: Arc<Tokens>,
+    /// The number of the last revocation that was read from the store.
+    last_revocation: AtomicI64,
 }
 
-/// Somebody who has just signed in, or has renewed that.
+/// The result of signing in or of renewing a sign-in.
 pub struct SignIn {
     pub user: User,
     pub access: IssuedToken,
     pub refresh: IssuedToken,
-    /// When the tokens were issued.
+    /// The time of the answer.
     pub at: UnixMillis,
 }
 
 impl Accounts {
     pub fn new(store: Arc<dyn UserStore>, passwords: Passwords, tokens: Arc<Tokens>) -> Self {
-        Self { store, passwords, tokens }
+        Self { store, passwords, tokens, last_revocation: AtomicI64::new(0) }
     }
 
     /// Makes an account, with the role `user`, and signs it in.
@@ -47,7 +49,7 @@ impl Accounts {
         name: Option<DisplayName>,
     ) -> Result<SignIn, ApiError> {
         let user = self.add_user(email, password, name, Role::User).await?;
-        self.start_session(user, UnixMillis::now()).await
+        self.start_session(user, 0).await
     }
 
     /// Makes an account. Without a name it is called by the local part of its address.
@@ -88,8 +90,6 @@ impl Accounts {
     /// # Errors
     /// `INVALID_CREDENTIALS`, `ACCOUNT_LOCKED`, `OVERLOADED`.
     pub async fn login(&self, email: Email, password: SecretString) -> Result<SignIn, ApiError> {
-        // Tokens are as old as the look at the password: what is revoked while it is hashed, is.
-        let at = UnixMillis::now();
         let known = match self.store.credentials(email).await {
             Ok(credentials) => Some(credentials),
             Err(StoreError::NotFound(_)) => None,
@@ -103,10 +103,11 @@ impl Accounts {
             }
             // Only a caller who knows the password is told.
             (Some(Credentials { user, .. }), _) if user.is_locked => Err(locked()),
-            (Some(Credentials { user, .. }), Verdict::Right) => self.start_session(user, at).await,
-            (Some(Credentials { user, password_hash }), Verdict::RightInOldForm(canonical)) => {
+            // The generation was read with the password: tokens that are revoked while it is hashed stay so.
+            (Some(Credentials { user, generation, .. }), Verdict::Right) => self.start_session(user, generation).await,
+            (Some(Credentials { user, password_hash, generation }), Verdict::RightInOldForm(canonical)) => {
                 self.replace_hash(user.id, password_hash, canonical).await;
-                self.start_session(user, at).await
+                self.start_session(user, generation).await
             }
         }
     }
@@ -126,16 +127,12 @@ impl Accounts {
     /// # Errors
     /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
     pub async fn refresh(&self, refresh_token: &str) -> Result<SignIn, ApiError> {
-        let at = UnixMillis::now();
-        let used = self.tokens.verify_refresh(refresh_token, at)?;
-        let next = RefreshGrant { jti: Uuid::new_v4(), ..used };
-        let refresh = self.tokens.issue_refresh(next, at)?;
-        match self.store.rotate_family(used.jti, family(next, &refresh)).await {
-            Ok(Rotation::Rotated(user)) => {
-                Ok(SignIn { access: self.tokens.issue_access(&user, next.family_id, at)?, user, refresh, at })
-            }
+        let RefreshGrant { user_id, family_id, jti } = self.tokens.verify_refresh(refresh_token)?;
+        let next = RefreshFamily { id: family_id, user_id, issue: self.tokens.new_issue() };
+        match self.store.rotate_family(jti, next).await {
+            Ok(Rotation::Rotated { user, generation }) => self.signed_in(user, generation, next.id, &next.issue),
             Ok(Rotation::Reused) => {
-                log::warn!(user_id:% = used.user_id; "a refresh token was used twice; its family is revoked");
+                log::warn!(user_id:%; "a refresh token was used twice; its family is revoked");
                 Err(token::invalid())
             }
             Ok(Rotation::Unknown) => Err(token::invalid()),
@@ -149,7 +146,7 @@ impl Accounts {
     /// # Errors
     /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
     pub async fn logout(&self, refresh_token: &str) -> Result<Option<Revocation>, ApiError> {
-        let grant = self.tokens.verify_refresh(refresh_token, UnixMillis::now())?;
+        let grant = self.tokens.verify_refresh(refresh_token)?;
         let revocation = self.store.end_family(grant.family_id).await?;
         Ok(self.tokens.revocations().add(revocation).then_some(revocation))
     }
@@ -195,8 +192,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Signs the user out everywhere: no token that was issued until now is good any more. Who signs in behind this is not
-    /// affected.
+    /// Signs the user out everywhere: no token that was issued until now is good any more. Later sign-ins are not affected.
     ///
     /// # Errors
     /// `NOT_FOUND`.
@@ -204,10 +200,6 @@ impl Accounts {
         let revocation = self.store.revoke_tokens(user_id).await?;
         self.tokens.revocations().add(revocation);
         log::info!(user_id:%; "all tokens of a user were revoked");
-        // A token issued within the same millisecond would count as older.
-        while UnixMillis::now() <= revocation.at {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
         Ok(())
     }
 
@@ -238,35 +230,46 @@ impl Accounts {
         Ok(self.store.credentials(email).await.map_err(no_such_user)?.user)
     }
 
-    /// Learns what was revoked before the start, and since by other processes; returns what is new.
+    /// Reads the revocations that are new in the store: at first all, later those of other processes. Returns what is news.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn learn_revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, ApiError> {
-        let found = self.store.revocations(UnixMillis(since.0 - REVOCATIONS_OVERLAP_MS)).await?;
-        let longest_life_ms = MAX_ACCESS_TOKEN_LIFE_S * 1_000;
+    pub async fn learn_revocations(&self) -> Result<Vec<Revocation>, ApiError> {
+        let found = self.store.revocations(self.last_revocation.load(Relaxed)).await?;
+        if let Some(last) = found.last() {
+            self.last_revocation.fetch_max(last.number, Relaxed);
+        }
         let revocations = self.tokens.revocations();
-        revocations.forget_before(UnixMillis(UnixMillis::now().0 - longest_life_ms - REVOCATIONS_OVERLAP_MS));
         Ok(found.into_iter().filter(|revocation| revocations.add(*revocation)).collect())
     }
 
-    async fn start_session(&self, user: User, at: UnixMillis) -> Result<SignIn, ApiError> {
-        let grant = RefreshGrant { user_id: user.id, family_id: Uuid::new_v4(), jti: Uuid::new_v4() };
-        let refresh = self.tokens.issue_refresh(grant, at)?;
-        let access = self.tokens.issue_access(&user, grant.family_id, at)?;
-        if !self.store.start_family(family(grant, &refresh), at).await? {
+    /// Forgets revocations of tokens that have expired, and sign-ins that have. What has expired is decided by time that a
+    /// server has run and by dates that are confirmed, never by a wall clock that may be wrong at the moment.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_expired(&self) -> Result<(), ApiError> {
+        let clock = self.tokens.clock();
+        let running_ms = clock.running_ms();
+        if let Some(last) = self.store.forget_revocations(running_ms, running_ms - REVOCATION_LIFE_MS).await? {
+            self.tokens.revocations().forget(last);
+        }
+        self.store.forget_families(clock.confirmed_now()).await?;
+        Ok(())
+    }
+
+    async fn start_session(&self, user: User, generation: i64) -> Result<SignIn, ApiError> {
+        let family = RefreshFamily { id: Uuid::new_v4(), user_id: user.id, issue: self.tokens.new_issue() };
+        if !self.store.start_family(family, generation).await? {
             return Err(token::revoked());
         }
-        Ok(SignIn { user, access, refresh, at })
+        self.signed_in(user, generation, family.id, &family.issue)
     }
-}
 
-fn family(grant: RefreshGrant, token: &IssuedToken) -> RefreshFamily {
-    RefreshFamily {
-        id: grant.family_id,
-        user_id: grant.user_id,
-        current_jti: grant.jti,
-        expires_at: UnixMillis(token.expires_at.saturating_mul(1_000)),
+    fn signed_in(&self, user: User, generation: i64, family_id: Uuid, issue: &TokenIssue) -> Result<SignIn, ApiError> {
+        let refresh = self.tokens.issue_refresh(user.id, family_id, issue)?;
+        let access = self.tokens.issue_access(&user, generation, family_id, issue)?;
+        Ok(SignIn { user, access, refresh, at: self.tokens.clock().wall() })
     }
 }
 

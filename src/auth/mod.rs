@@ -33,6 +33,8 @@ pub struct Identity {
     /// The sign-in that it came from, which is also that of the refresh token beside it; absent in tokens that an
     /// earlier version issued.
     pub family_id: Option<Uuid>,
+    /// How often the tokens of the user had been revoked when the proof was given; 0 in tokens that an earlier version issued.
+    pub generation: i64,
     /// Unix time in milliseconds at which the proof was given.
     pub issued_at_ms: i64,
     /// Unix time in seconds at which the proof ends.
@@ -47,13 +49,14 @@ impl Identity {
         Duration::from_secs(AUTH_EXPIRING_NOTICE_S).min(life / AUTH_EXPIRING_LIFE_PART)
     }
 
-    /// Whether the proof is good no more because of this revocation.
+    /// Whether this revocation applies to the proof.
     pub fn is_revoked_by(&self, revocation: &Revocation) -> bool {
-        let is_theirs = match revocation.whose {
-            Revoked::User(user_id) => user_id == self.user_id,
+        match revocation.revoked {
+            Revoked::User { user_id, generation } => user_id == self.user_id && self.generation < generation,
             Revoked::Family(family_id) => Some(family_id) == self.family_id,
-        };
-        is_theirs && self.issued_at_ms <= revocation.at.0
+            // Read at the start only, before anybody is connected.
+            Revoked::Untagged { .. } => false,
+        }
     }
 }
 
@@ -63,16 +66,23 @@ pub(crate) mod test_support {
     use crate::{
         config::{AuthConfig, DatabaseConfig},
         domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
-        store::sqlite::SqliteStore,
+        store::{ServedTime, ServingClock, sqlite::SqliteStore},
     };
     use std::sync::Arc;
     use tempfile::TempDir;
+    use uuid::Uuid;
 
     pub(crate) const SECRET: &str = "a secret of the tests, 32 bytes or more";
 
     /// All that are made here accept each other's tokens.
     pub(crate) fn tokens() -> Tokens {
-        Tokens::new(&AuthConfig::default(), &SECRET.into())
+        Tokens::new(&AuthConfig::default(), &SECRET.into(), ServingClock::resume(ServedTime::default()))
+    }
+
+    /// An access token of a user who has signed in just now.
+    pub(crate) fn access_token(user: &User) -> String {
+        let tokens = tokens();
+        tokens.issue_access(user, 0, Uuid::new_v4(), &tokens.new_issue()).unwrap().token
     }
 
     /// Accounts on a database of their own, which goes with the folder.
@@ -81,11 +91,17 @@ pub(crate) mod test_support {
     }
 
     pub(crate) fn service_with(config: &AuthConfig) -> (Accounts, TempDir) {
+        service_by(config, ServingClock::resume(ServedTime::default()))
+    }
+
+    /// The same, with another clock.
+    pub(crate) fn service_by(config: &AuthConfig, clock: ServingClock) -> (Accounts, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/test.db", folder.path().display());
         let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
         let passwords = Passwords::start(config).unwrap();
-        (Accounts::new(Arc::new(store), passwords, Arc::new(tokens())), folder)
+        let tokens = Tokens::new(&AuthConfig::default(), &SECRET.into(), clock);
+        (Accounts::new(Arc::new(store), passwords, Arc::new(tokens)), folder)
     }
 
     pub(crate) fn user(email: &str, role: Role) -> User {

@@ -1,130 +1,168 @@
-//! Access tokens that are good no more before their time: those of a user or of a sign-in that were issued up to some moment.
+//! Access tokens that are revoked before they expire: those of earlier generations of a user, and those of ended sign-ins.
 //!
-//! In memory, for every token that somebody brings; the store has the same, for the next start and for other processes.
+//! In memory, for every token that a client presents; the store has the same, for the next start and for other processes. No
+//! clock takes part: a revocation names the tokens, not a time.
 
 use super::Identity;
 use crate::{
-    domain::UnixMillis,
+    domain::{UnixMillis, UserId},
     store::{Revocation, Revoked},
 };
 use std::{
     collections::HashMap,
-    sync::{
-        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
+use uuid::Uuid;
 
-/// What was revoked. One for the whole server; as large as there are users and sign-ins whose tokens were revoked within the
-/// longest life of a token.
+/// The revocations of the whole server. As many as there are users and sign-ins whose tokens were revoked within the longest life of
+/// a token.
 #[derive(Default)]
 pub struct Revocations {
-    /// The latest of all, in milliseconds: a token that is younger needs no look at the table.
-    newest_ms: AtomicI64,
-    revoked_at: RwLock<HashMap<Revoked, UnixMillis>>,
+    known: RwLock<Known>,
+}
+
+/// Each with the number of its revocation.
+#[derive(Default)]
+struct Known {
+    /// The generation from which on a user's tokens are good.
+    users: HashMap<UserId, (i64, i64)>,
+    families: HashMap<Uuid, i64>,
+    /// Up to when tokens without a generation are revoked.
+    untagged: HashMap<UserId, (UnixMillis, i64)>,
 }
 
 impl Revocations {
-    /// Whether this proof is revoked.
+    /// Whether a revocation applies to this identity.
     pub fn cover(&self, identity: &Identity) -> bool {
-        if identity.issued_at_ms > self.newest_ms.load(Ordering::Acquire) {
-            return false;
-        }
-        let whose = [Some(Revoked::User(identity.user_id)), identity.family_id.map(Revoked::Family)];
-        let revoked_at = self.read();
-        whose.iter().flatten().any(|whose| revoked_at.get(whose).is_some_and(|at| identity.issued_at_ms <= at.0))
+        let known = self.read();
+        known.users.get(&identity.user_id).is_some_and(|(generation, _)| identity.generation < *generation)
+            || identity.family_id.is_some_and(|family_id| known.families.contains_key(&family_id))
     }
 
-    /// Takes a revocation in. Whether it is news.
+    /// Whether a token without a generation, which version 0.1.0 issued at this time, was revoked by that version.
+    pub fn cover_untagged(&self, user_id: UserId, issued_at_ms: i64) -> bool {
+        self.read().untagged.get(&user_id).is_some_and(|(until, _)| issued_at_ms <= until.0)
+    }
+
+    /// Adds a revocation. Returns whether it is news.
     pub fn add(&self, revocation: Revocation) -> bool {
-        let Revocation { whose, at } = revocation;
-        let mut revoked_at = self.write();
-        let known = revoked_at.entry(whose).or_insert(UnixMillis(i64::MIN));
-        let is_news = *known < at;
-        *known = (*known).max(at);
-        self.newest_ms.fetch_max(at.0, Ordering::Release);
-        is_news
+        let Revocation { number, revoked } = revocation;
+        let mut known = self.write();
+        match revoked {
+            Revoked::User { user_id, generation } => {
+                let entry = known.users.entry(user_id).or_default();
+                let is_news = entry.0 < generation;
+                *entry = (*entry).max((generation, number));
+                is_news
+            }
+            Revoked::Family(family_id) => known.families.insert(family_id, number).is_none(),
+            Revoked::Untagged { user_id, until } => {
+                let entry = known.untagged.entry(user_id).or_insert((UnixMillis(i64::MIN), number));
+                let is_news = entry.0 < until;
+                *entry = (entry.0.max(until), entry.1.max(number));
+                is_news
+            }
+        }
     }
 
-    /// Lets go of what was revoked before: no token is as old.
-    pub fn forget_before(&self, moment: UnixMillis) {
-        self.write().retain(|_, revoked_at| *revoked_at >= moment);
+    /// Forgets the revocations up to this number: all tokens that they apply to have expired.
+    pub fn forget(&self, up_to: i64) {
+        let mut known = self.write();
+        known.users.retain(|_, (_, number)| *number > up_to);
+        known.families.retain(|_, number| *number > up_to);
+        known.untagged.retain(|_, (_, number)| *number > up_to);
     }
 
-    /// A moment is whole at any time, so a panic elsewhere does not spoil it.
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Revoked, UnixMillis>> {
-        self.revoked_at.read().unwrap_or_else(PoisonError::into_inner)
+    /// Every change leaves the tables whole, so a panic elsewhere under the lock does not spoil them.
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Revoked, UnixMillis>> {
-        self.revoked_at.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        auth::test_support::user,
-        domain::{Role, UserId},
-    };
-    use uuid::Uuid;
+    use crate::{auth::test_support::user, domain::Role};
 
-    fn identity(user_id: UserId, family_id: Option<Uuid>, issued_at_ms: i64) -> Identity {
+    fn identity(user_id: UserId, family_id: Option<Uuid>, generation: i64) -> Identity {
         let ada = user("ada@example.org", Role::User);
-        Identity { user_id, email: ada.email, name: ada.name, role: ada.role, family_id, issued_at_ms, expires_at: 0 }
+        Identity {
+            user_id,
+            email: ada.email,
+            name: ada.name,
+            role: ada.role,
+            family_id,
+            generation,
+            issued_at_ms: 0,
+            expires_at: 0,
+        }
     }
 
-    fn of_user(user_id: UserId, ms: i64) -> Revocation {
-        Revocation { whose: Revoked::User(user_id), at: UnixMillis(ms) }
+    fn of_user(number: i64, user_id: UserId, generation: i64) -> Revocation {
+        Revocation { number, revoked: Revoked::User { user_id, generation } }
     }
 
-    fn of_family(family_id: Uuid, ms: i64) -> Revocation {
-        Revocation { whose: Revoked::Family(family_id), at: UnixMillis(ms) }
+    fn of_family(number: i64, family_id: Uuid) -> Revocation {
+        Revocation { number, revoked: Revoked::Family(family_id) }
     }
 
     #[test]
-    fn what_was_issued_up_to_then_is_covered_and_nothing_else() {
+    fn tokens_of_earlier_generations_are_covered_and_no_others() {
         let (revocations, ada, bob) = (Revocations::default(), UserId::new(), UserId::new());
-        let covers = |user_id, ms| revocations.cover(&identity(user_id, Some(Uuid::new_v4()), ms));
+        let covers = |user_id, generation| revocations.cover(&identity(user_id, Some(Uuid::new_v4()), generation));
         assert!(!covers(ada, 0));
-        assert!(revocations.add(of_user(ada, 1_000)));
-        assert!(covers(ada, 999) && covers(ada, 1_000) && !covers(ada, 1_001));
-        assert!(!covers(bob, 1_000));
-        // What is older, or known, is no news and takes nothing back.
-        assert!(!revocations.add(of_user(ada, 1_000)) && !revocations.add(of_user(ada, 500)));
-        assert!(covers(ada, 1_000));
-        assert!(revocations.add(of_user(ada, 3_000)) && revocations.add(of_user(bob, 2_000)));
-        assert!(covers(ada, 3_000) && covers(bob, 2_000) && !covers(bob, 2_001));
+        assert!(revocations.add(of_user(1, ada, 2)));
+        assert!(covers(ada, 0) && covers(ada, 1) && !covers(ada, 2) && !covers(ada, 3));
+        assert!(!covers(bob, 0));
+        // One that is known, or older, is no news and takes nothing back.
+        assert!(!revocations.add(of_user(1, ada, 2)) && !revocations.add(of_user(0, ada, 1)));
+        assert!(covers(ada, 1));
+        assert!(revocations.add(of_user(3, ada, 4)) && revocations.add(of_user(2, bob, 1)));
+        assert!(covers(ada, 3) && !covers(ada, 4) && covers(bob, 0) && !covers(bob, 1));
     }
 
     #[test]
-    fn a_sign_in_that_ended_takes_only_its_own_tokens() {
+    fn a_sign_in_that_ended_covers_only_its_own_tokens() {
         let (revocations, ada) = (Revocations::default(), UserId::new());
         let (ended, other) = (Uuid::new_v4(), Uuid::new_v4());
-        let revocation = of_family(ended, 1_000);
+        let revocation = of_family(1, ended);
         assert!(revocations.add(revocation) && !revocations.add(revocation));
-        for (family_id, ms, is_revoked) in [
-            (Some(ended), 1_000, true),
-            (Some(ended), 1_001, false),
-            (Some(other), 1_000, false),
-            // A token that does not say where it came from.
-            (None, 1_000, false),
-        ] {
-            let identity = identity(ada, family_id, ms);
+        // A token without a family is one of an earlier version.
+        for (family_id, is_revoked) in [(Some(ended), true), (Some(other), false), (None, false)] {
+            let identity = identity(ada, family_id, 7);
             assert_eq!(revocations.cover(&identity), is_revoked, "{identity:?}");
             assert_eq!(identity.is_revoked_by(&revocation), is_revoked, "{identity:?}");
         }
     }
 
     #[test]
-    fn what_no_token_can_be_as_old_as_is_forgotten() {
-        let (revocations, ada, bob) = (Revocations::default(), UserId::new(), UserId::new());
-        revocations.add(of_user(ada, 1_000));
-        revocations.add(of_family(Uuid::new_v4(), 1_999));
-        revocations.add(of_user(bob, 2_000));
-        revocations.forget_before(UnixMillis(2_000));
-        assert!(!revocations.cover(&identity(ada, None, 1_000)) && revocations.cover(&identity(bob, None, 2_000)));
-        assert_eq!(revocations.read().len(), 1);
+    fn tokens_without_a_generation_are_covered_by_the_time_of_their_issue() {
+        let (revocations, ada) = (Revocations::default(), UserId::new());
+        let revoked = Revoked::Untagged { user_id: ada, until: UnixMillis(1_000) };
+        assert!(
+            revocations.add(Revocation { number: 1, revoked }) && !revocations.add(Revocation { number: 1, revoked })
+        );
+        assert!(revocations.cover_untagged(ada, 1_000) && !revocations.cover_untagged(ada, 1_001));
+        assert!(!revocations.cover_untagged(UserId::new(), 1_000));
+        assert!(!revocations.cover(&identity(ada, None, 0)), "a token with a generation");
+        revocations.forget(1);
+        assert!(!revocations.cover_untagged(ada, 1_000));
+    }
+
+    #[test]
+    fn revocations_are_forgotten_in_the_order_of_their_numbers() {
+        let (revocations, ada, bob, family) = (Revocations::default(), UserId::new(), UserId::new(), Uuid::new_v4());
+        revocations.add(of_user(1, ada, 1));
+        revocations.add(of_family(2, family));
+        revocations.add(of_user(3, bob, 1));
+        // A second revocation of the same user keeps the entry.
+        revocations.add(of_user(4, ada, 2));
+        revocations.forget(3);
+        assert!(revocations.cover(&identity(ada, None, 1)));
+        assert!(!revocations.cover(&identity(bob, None, 0)) && !revocations.cover(&identity(bob, Some(family), 0)));
     }
 }

@@ -171,19 +171,16 @@ fn from_hex(text: &str) -> Option<Secret> {
 mod tests {
     use super::*;
     use crate::{
-        auth::test_support::{tokens, user},
+        auth::test_support::{access_token, tokens, user},
         domain::Role,
     };
     use std::sync::{
         Barrier,
         atomic::{AtomicUsize, Ordering},
     };
-    use uuid::Uuid;
 
     fn identity() -> Identity {
-        let token =
-            tokens().issue_access(&user("ada@example.org", Role::User), Uuid::new_v4(), UnixMillis::now()).unwrap();
-        tokens().verify_access(&token.token).unwrap()
+        tokens().verify_access(&access_token(&user("ada@example.org", Role::User))).unwrap()
     }
 
     fn code(outcome: Result<Identity, ApiError>) -> ErrorCode {

@@ -8,15 +8,15 @@ use super::{Identity, Revocations};
 use crate::{
     config::AuthConfig,
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
+    limits::TOKEN_CLOCK_LEEWAY_S,
     protocol::{ApiError, ErrorCode},
+    store::{ServingClock, TokenIssue},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-/// How far ahead of ours the clock that stamped a token may be, in seconds.
-const CLOCK_SKEW_S: i64 = 5;
 /// Ours are under 2 KiB; a longer text is no token, and is not worth decoding.
 const MAX_TOKEN_BYTES: usize = 4 * 1024;
 
@@ -30,6 +30,7 @@ pub struct Tokens {
     decoding: DecodingKey,
     validation: Validation,
     revocations: Revocations,
+    clock: ServingClock,
 }
 
 /// A token as it goes to the client.
@@ -39,7 +40,7 @@ pub struct IssuedToken {
     pub expires_at: i64,
 }
 
-/// What a refresh token says: it was the `jti`-th of a family that began with a login of `user_id`.
+/// The content of a refresh token: the token `jti` of a family that began with a sign-in of `user_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshGrant {
     pub user_id: UserId,
@@ -61,9 +62,16 @@ struct AccessClaims {
     sub: UserId,
     jti: Uuid,
     iat: i64,
-    /// `iat` counts seconds, too coarse to tell what was issued before a revocation and what behind it.
+    /// Milliseconds; `iat` counts seconds.
     #[serde(default)]
     iat_ms: Option<i64>,
+    /// Time of issue by [`ServingClock`]: the life of a token ends by it, too, so that a clock that is set back does not
+    /// bring an old token to life. Absent in tokens of version 0.1.0.
+    #[serde(default)]
+    running_ms: Option<i64>,
+    /// How often the tokens of the user had been revoked. Absent in tokens of version 0.1.0.
+    #[serde(default)]
+    generation: Option<i64>,
     exp: i64,
     r#type: TokenType,
     /// That of the refresh token beside it.
@@ -88,7 +96,7 @@ struct RefreshClaims {
 
 impl Tokens {
     /// `secret` is the key of the HMAC: 32 bytes or more, which [`crate::config`] sees to.
-    pub fn new(config: &AuthConfig, secret: &SecretString) -> Self {
+    pub fn new(config: &AuthConfig, secret: &SecretString, clock: ServingClock) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.set_issuer(&[&config.issuer]);
@@ -105,20 +113,39 @@ impl Tokens {
             decoding: DecodingKey::from_secret(key),
             validation,
             revocations: Revocations::default(),
+            clock,
         }
     }
 
-    /// Access tokens that are good no more before their time.
+    pub fn clock(&self) -> &ServingClock {
+        &self.clock
+    }
+
+    /// Access tokens that are revoked before they expire.
     pub fn revocations(&self) -> &Revocations {
         &self.revocations
     }
 
-    /// `family_id`: the sign-in that it comes from, and ends with.
+    /// A new issue of tokens, as of now.
+    pub fn new_issue(&self) -> TokenIssue {
+        let issued_at = self.clock.wall();
+        let expires_at = UnixMillis(issued_at.seconds().saturating_add(self.refresh_ttl_s).saturating_mul(1_000));
+        TokenIssue { jti: Uuid::new_v4(), issued_at, running_ms: self.clock.running_ms(), expires_at }
+    }
+
+    /// The access token of an issue. `family_id`: the sign-in that it comes from, and ends with. `generation`: how often the tokens
+    /// of the user were revoked.
     ///
     /// # Errors
     /// `PROCESSING_ERROR` when the cryptographic library refuses to sign.
-    pub fn issue_access(&self, user: &User, family_id: Uuid, now: UnixMillis) -> Result<IssuedToken, ApiError> {
-        let iat = now.seconds();
+    pub fn issue_access(
+        &self,
+        user: &User,
+        generation: i64,
+        family_id: Uuid,
+        issue: &TokenIssue,
+    ) -> Result<IssuedToken, ApiError> {
+        let iat = issue.issued_at.seconds();
         let exp = iat.saturating_add(self.access_ttl_s);
         let claims = AccessClaims {
             iss: self.issuer.clone(),
@@ -126,7 +153,9 @@ impl Tokens {
             sub: user.id,
             jti: Uuid::new_v4(),
             iat,
-            iat_ms: Some(now.0),
+            iat_ms: Some(issue.issued_at.0),
+            running_ms: Some(issue.running_ms),
+            generation: Some(generation),
             exp,
             r#type: TokenType::Access,
             family: Some(family_id),
@@ -137,20 +166,21 @@ impl Tokens {
         Ok(IssuedToken { token: self.sign(&claims)?, expires_at: exp })
     }
 
+    /// The refresh token of an issue.
+    ///
     /// # Errors
     /// `PROCESSING_ERROR` when the cryptographic library refuses to sign.
-    pub fn issue_refresh(&self, grant: RefreshGrant, now: UnixMillis) -> Result<IssuedToken, ApiError> {
-        let iat = now.seconds();
-        let exp = iat.saturating_add(self.refresh_ttl_s);
+    pub fn issue_refresh(&self, user_id: UserId, family_id: Uuid, issue: &TokenIssue) -> Result<IssuedToken, ApiError> {
+        let exp = issue.expires_at.seconds();
         let claims = RefreshClaims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
-            sub: grant.user_id,
-            jti: grant.jti,
-            iat,
+            sub: user_id,
+            jti: issue.jti,
+            iat: issue.issued_at.seconds(),
             exp,
             r#type: TokenType::Refresh,
-            family: grant.family_id,
+            family: family_id,
         };
         Ok(IssuedToken { token: self.sign(&claims)?, expires_at: exp })
     }
@@ -161,7 +191,7 @@ impl Tokens {
     /// `EXPIRED_TOKEN` when it is over or revoked; `INVALID_TOKEN` when it is anything but a sound access token of this
     /// server.
     pub fn verify_access(&self, token: &str) -> Result<Identity, ApiError> {
-        self.verify_access_at(token, UnixMillis::now())
+        self.verify_access_at(token, self.clock.wall())
     }
 
     fn verify_access_at(&self, token: &str, now: UnixMillis) -> Result<Identity, ApiError> {
@@ -169,15 +199,29 @@ impl Tokens {
         if claims.r#type != TokenType::Access {
             return Err(invalid());
         }
-        check_times(claims.iat, claims.exp, now)?;
+        check_end(claims.exp, now)?;
+        if claims.iat > now.seconds().saturating_add(TOKEN_CLOCK_LEEWAY_S) {
+            return Err(premature());
+        }
+        if let Some(running_ms) = claims.running_ms {
+            let life_s = claims.exp.saturating_sub(claims.iat).saturating_add(TOKEN_CLOCK_LEEWAY_S);
+            if self.clock.running_ms().saturating_sub(running_ms) > life_s.saturating_mul(1_000) {
+                return Err(expired());
+            }
+        }
+        // Of a token that does not say, the earliest moment.
+        let issued_at_ms = claims.iat_ms.unwrap_or_else(|| claims.iat.saturating_mul(1_000));
+        if claims.generation.is_none() && self.revocations.cover_untagged(claims.sub, issued_at_ms) {
+            return Err(revoked());
+        }
         let identity = Identity {
             user_id: claims.sub,
             email: Email::parse(&claims.email).map_err(|_| invalid())?,
             name: DisplayName::cleaned(&claims.name).map_err(|_| invalid())?,
             role: claims.role,
             family_id: claims.family,
-            // Of a token that does not say, the earliest moment.
-            issued_at_ms: claims.iat_ms.unwrap_or_else(|| claims.iat.saturating_mul(1_000)),
+            generation: claims.generation.unwrap_or(0),
+            issued_at_ms,
             expires_at: claims.exp,
         };
         self.check_revoked(&identity)?;
@@ -192,16 +236,22 @@ impl Tokens {
         if self.revocations.cover(identity) { Err(revoked()) } else { Ok(()) }
     }
 
-    /// What this refresh token says; it may have been used or revoked since.
+    /// The content of this refresh token, which may have been used or revoked since. When it was issued does not matter: the
+    /// store knows whether it is the current one, and somebody whose tokens were issued while the clock was ahead must be able to
+    /// renew them.
     ///
     /// # Errors
     /// `EXPIRED_TOKEN` when it is over; `INVALID_TOKEN` when it is anything but a sound refresh token of this server.
-    pub fn verify_refresh(&self, token: &str, now: UnixMillis) -> Result<RefreshGrant, ApiError> {
+    pub fn verify_refresh(&self, token: &str) -> Result<RefreshGrant, ApiError> {
+        self.verify_refresh_at(token, self.clock.wall())
+    }
+
+    fn verify_refresh_at(&self, token: &str, now: UnixMillis) -> Result<RefreshGrant, ApiError> {
         let claims: RefreshClaims = self.decode(token)?;
         if claims.r#type != TokenType::Refresh {
             return Err(invalid());
         }
-        check_times(claims.iat, claims.exp, now)?;
+        check_end(claims.exp, now)?;
         Ok(RefreshGrant { user_id: claims.sub, family_id: claims.family, jti: claims.jti })
     }
 
@@ -229,15 +279,19 @@ fn without_scheme(text: &str) -> &str {
     }
 }
 
-fn check_times(iat: i64, exp: i64, now: UnixMillis) -> Result<(), ApiError> {
-    let now_s = now.seconds();
-    if iat > now_s.saturating_add(CLOCK_SKEW_S) {
-        return Err(invalid());
-    }
-    if exp <= now_s {
-        return Err(ApiError::new(ErrorCode::ExpiredToken, "The token has expired. Please sign in again."));
-    }
-    Ok(())
+/// A token ends in the second of its `exp`, without leeway.
+fn check_end(exp: i64, now: UnixMillis) -> Result<(), ApiError> {
+    if exp <= now.seconds() { Err(expired()) } else { Ok(()) }
+}
+
+fn expired() -> ApiError {
+    ApiError::new(ErrorCode::ExpiredToken, "The token has expired. Please sign in again.")
+}
+
+/// Issued while the clock was ahead. A client that renews it gets one that is good.
+fn premature() -> ApiError {
+    let reason = "The token was issued while the server's clock was ahead. Please renew it or sign in again.";
+    ApiError::new(ErrorCode::ExpiredToken, reason)
 }
 
 /// A client that tries to renew it finds out whether it may come back without a password.

@@ -5,7 +5,7 @@ use crate::{
     auth::{Accounts, Passwords, Tokens},
     config::Config,
     domain::{DisplayName, Email, Role, User},
-    store::sqlite::SqliteStore,
+    store::{ServedTime, ServingClock, sqlite::SqliteStore},
 };
 use clap::{
     Subcommand,
@@ -98,7 +98,9 @@ fn role() -> impl TypedValueParser<Value = Role> {
 
 fn accounts(config: &Config) -> Result<Accounts, CliError> {
     let store = SqliteStore::open(&config.database)?;
-    let tokens = Tokens::new(&config.auth, &config.signing_secret()?);
+    // No token is issued here.
+    let clock = ServingClock::resume(ServedTime::default());
+    let tokens = Tokens::new(&config.auth, &config.signing_secret()?, clock);
     Ok(Accounts::new(Arc::new(store), Passwords::start(&config.auth)?, Arc::new(tokens)))
 }
 

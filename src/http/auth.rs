@@ -98,7 +98,7 @@ impl From<User> for UserBody {
 impl From<SignIn> for TokenAnswer {
     fn from(sign_in: SignIn) -> Self {
         Self {
-            expires_in: sign_in.access.expires_at - sign_in.at.seconds(),
+            expires_in: (sign_in.access.expires_at - sign_in.at.seconds()).max(0),
             access_token: sign_in.access.token,
             refresh_token: sign_in.refresh.token,
             token_type: "bearer",

@@ -55,12 +55,8 @@ pub fn require_operator(identity: &Identity) -> Result<(), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        auth::test_support::{tokens, user},
-        domain::UnixMillis,
-    };
+    use crate::auth::test_support::{access_token, tokens, user};
     use actix_web::test::TestRequest;
-    use uuid::Uuid;
 
     fn identified(header: Option<&str>) -> Result<Identity, ErrorCode> {
         let mut request = TestRequest::default().app_data(web::Data::new(tokens()));
@@ -73,7 +69,7 @@ mod tests {
     #[test]
     fn a_bearer_token_says_who_is_calling() {
         let ada = user("ada@example.org", Role::Agent);
-        let token = tokens().issue_access(&ada, Uuid::new_v4(), UnixMillis::now()).unwrap().token;
+        let token = access_token(&ada);
         let identity = identified(Some(&format!("Bearer {token}"))).unwrap();
         assert_eq!((identity.user_id, identity.role), (ada.id, Role::Agent));
     }
@@ -89,8 +85,7 @@ mod tests {
     #[test]
     fn only_operators_pass() {
         for role in Role::ALL {
-            let token =
-                tokens().issue_access(&user("ada@example.org", role), Uuid::new_v4(), UnixMillis::now()).unwrap().token;
+            let token = access_token(&user("ada@example.org", role));
             let allowed = require_operator(&identified(Some(&token)).unwrap());
             assert_eq!(allowed.is_ok(), role == Role::Operator, "{role}");
         }

@@ -141,13 +141,12 @@ fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Reco
 mod tests {
     use super::*;
     use crate::{
-        auth::test_support::{tokens, user},
+        auth::test_support::{access_token, tokens, user},
         config::ServerConfig,
-        domain::{Role, UnixMillis},
+        domain::Role,
         limiter::client_addresses,
     };
     use actix_web::test::TestRequest;
-    use uuid::Uuid;
 
     const TOKEN: &str = "a-token-of-the-tests";
 
@@ -203,8 +202,7 @@ mod tests {
         let rules = ScrapeRules::new(&MetricsConfig { allowed_addresses: Vec::new(), token: None });
         let request = TestRequest::default().to_http_request();
         for role in Role::ALL {
-            let token =
-                tokens().issue_access(&user("ada@example.org", role), Uuid::new_v4(), UnixMillis::now()).unwrap().token;
+            let token = access_token(&user("ada@example.org", role));
             let identity = tokens().verify_access(&token).unwrap();
             assert_eq!(rules.check(&request, Some(&identity)).is_ok(), role == Role::Operator, "{role}");
         }

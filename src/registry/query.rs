@@ -246,6 +246,7 @@ mod tests {
                     name: DisplayName::parse(name).unwrap(),
                     role: Role::User,
                     family_id: None,
+                    generation: 0,
                     issued_at_ms: 0,
                     expires_at: 0,
                 }));

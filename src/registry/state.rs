@@ -296,8 +296,16 @@ mod tests {
         let vitals = Vitals::new(id, Dialect::V2, "127.0.0.1".to_owned(), String::new());
         if let Some(user_id) = user {
             let (email, name) = (Email::parse("ada@example.org").unwrap(), DisplayName::parse("Ada").unwrap());
-            let identity =
-                Identity { user_id, email, name, role: Role::User, family_id: None, issued_at_ms: 0, expires_at: 0 };
+            let identity = Identity {
+                user_id,
+                email,
+                name,
+                role: Role::User,
+                family_id: None,
+                generation: 0,
+                issued_at_ms: 0,
+                expires_at: 0,
+            };
             vitals.set_identity(Arc::new(identity));
         }
         state.register(Arc::clone(&vitals), id);

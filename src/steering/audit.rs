@@ -5,7 +5,7 @@ use crate::{
     domain::{AuditEntry, AuditId, AuditedOperator, UnixMillis},
     limits::{AUDIT_NEWS_WAITING, PURGE_INTERVAL},
     protocol::ApiError,
-    store::{AuditStore, Page},
+    store::{AuditStore, Page, ServingClock},
 };
 use serde_json::Value;
 use std::sync::{Arc, Weak};
@@ -23,6 +23,7 @@ pub struct Audit {
     store: Arc<dyn AuditStore>,
     /// In milliseconds; `None`: entries are kept for ever.
     retention_ms: Option<i64>,
+    clock: ServingClock,
     news: broadcast::Sender<Arc<AuditEntry>>,
 }
 
@@ -38,9 +39,9 @@ pub struct Deed {
 
 impl Audit {
     /// Entries are kept for so many days; 0: for ever.
-    pub fn new(store: Arc<dyn AuditStore>, retention_days: u32) -> Arc<Self> {
+    pub fn new(store: Arc<dyn AuditStore>, retention_days: u32, clock: ServingClock) -> Arc<Self> {
         let retention_ms = (retention_days > 0).then(|| i64::from(retention_days) * DAY_MS);
-        Arc::new(Self { store, retention_ms, news: broadcast::channel(AUDIT_NEWS_WAITING).0 })
+        Arc::new(Self { store, retention_ms, clock, news: broadcast::channel(AUDIT_NEWS_WAITING).0 })
     }
 
     /// Lets go of old entries from time to time, as long as the audit is there.
@@ -49,12 +50,14 @@ impl Audit {
         loop {
             purges.tick().await;
             let Some(audit) = audit.upgrade() else { return };
-            audit.purge(UnixMillis::now()).await;
+            audit.purge().await;
         }
     }
 
-    async fn purge(&self, now: UnixMillis) {
+    async fn purge(&self) {
         let Some(retention_ms) = self.retention_ms else { return };
+        // Not by the wall clock, which may be ahead at the moment.
+        let now = self.clock.confirmed_now();
         match self.store.forget_audit_entries(UnixMillis(now.0 - retention_ms)).await {
             Ok(0) => {}
             Ok(entries) => log::info!(entries; "old entries of the audit are forgotten"),
@@ -118,31 +121,32 @@ impl Audit {
 mod tests {
     use super::*;
     use crate::{
-        auth::test_support::{tokens, user},
+        auth::test_support::{access_token, tokens, user},
         config::DatabaseConfig,
         domain::Role,
         protocol::ErrorCode,
-        store::{StoreError, sqlite::SqliteStore},
+        store::{ServedTime, StoreError, TurnedClock, sqlite::SqliteStore},
     };
     use futures_util::FutureExt;
     use serde_json::json;
-    use uuid::Uuid;
 
     fn operator() -> Identity {
-        let token =
-            tokens().issue_access(&user("ada@example.org", Role::Operator), Uuid::new_v4(), UnixMillis::now()).unwrap();
-        tokens().verify_access(&token.token).unwrap()
+        tokens().verify_access(&access_token(&user("ada@example.org", Role::Operator))).unwrap()
     }
 
     fn deed() -> Deed {
         Deed { action: "kick", target: Some("x".to_owned()), detail: json!({"reason": "spam"}) }
     }
 
+    fn clock() -> ServingClock {
+        ServingClock::resume(ServedTime::default())
+    }
+
     fn audit() -> (Arc<Audit>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/test.db", folder.path().display());
         let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
-        (Audit::new(Arc::new(store), 400), folder)
+        (Audit::new(Arc::new(store), 400, clock()), folder)
     }
 
     async fn outcomes(audit: &Audit) -> Vec<String> {
@@ -189,6 +193,24 @@ mod tests {
         assert_eq!(news.recv().await.unwrap().outcome, "done");
     }
 
+    #[actix::test]
+    async fn a_clock_that_is_ahead_for_a_while_deletes_nothing() {
+        let (audit, _folder) = audit();
+        audit.record(&operator(), deed(), async { Ok(()) }).await.unwrap();
+        let turned = TurnedClock::at(UnixMillis::now());
+        let began = ServedTime { previous_offset_ms: Some(turned.wall().0), ..ServedTime::default() };
+        let audit = Audit::new(Arc::clone(&audit.store), 400, turned.serve(began));
+        turned.set_by(500 * DAY_MS);
+        audit.purge().await;
+        assert_eq!(outcomes(&audit).await, ["done"]);
+        // A time that really passes does.
+        for _ in 0..3 {
+            turned.pass(std::time::Duration::from_secs(24 * 3_600));
+            audit.purge().await;
+        }
+        assert!(outcomes(&audit).await.is_empty());
+    }
+
     struct Broken;
 
     #[async_trait::async_trait]
@@ -209,7 +231,7 @@ mod tests {
 
     #[actix::test]
     async fn what_cannot_be_recorded_is_not_done() {
-        let audit = Audit::new(Arc::new(Broken), 1);
+        let audit = Audit::new(Arc::new(Broken), 1, clock());
         let refused = audit.record::<()>(&operator(), deed(), async { panic!("it was done") }).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::Overloaded);
     }

@@ -1,8 +1,8 @@
 //! What every backend must do, as tests against the traits: a backend says how it is opened, and gets them all.
 
 use super::{
-    Answer, AuditStore, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, PasswordHash,
-    RefreshFamily, Revoked, Rotation, StoreError, StoredTurnState, UserStore,
+    Answer, AuditStore, BegunTurn, Checkpoint, ClockStore, ConversationStore, EndedTurn, NewTurn, Page, PasswordHash,
+    RefreshFamily, Revoked, Rotation, ServedTime, StoreError, StoredTurnState, TokenIssue, UserStore,
 };
 use crate::domain::{
     AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
@@ -17,7 +17,7 @@ pub struct Fixture<S> {
     conversation: ConversationId,
 }
 
-impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
+impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
     pub async fn new(store: S) -> Self {
         let account = Self::account("ada@example.org");
         let user = account.id;
@@ -194,45 +194,54 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
     }
 
     fn family(&self) -> RefreshFamily {
-        RefreshFamily {
-            id: Uuid::new_v4(),
-            user_id: self.user,
-            current_jti: Uuid::new_v4(),
+        let issue = TokenIssue {
+            jti: Uuid::new_v4(),
+            issued_at: UnixMillis::now(),
+            running_ms: 0,
             expires_at: UnixMillis(i64::MAX),
-        }
+        };
+        RefreshFamily { id: Uuid::new_v4(), user_id: self.user, issue }
     }
 
-    /// A sign-in that began then; whether it was kept.
-    async fn sign_in(&self, at: i64) -> bool {
+    async fn rotate(&self, family: RefreshFamily) -> Rotation {
+        self.store.rotate_family(family.issue.jti, family).await.unwrap()
+    }
+
+    /// Whether a sign-in is taken that read this generation with the password.
+    async fn sign_in(&self, generation: i64) -> bool {
         let family = self.family();
-        let is_kept = self.store.start_family(family, UnixMillis(at)).await.unwrap();
-        let rotated = self.store.rotate_family(family.current_jti, family).await.unwrap();
-        assert_eq!(rotated != Rotation::Unknown, is_kept);
+        let is_kept = self.store.start_family(family, generation).await.unwrap();
+        assert_eq!(self.rotate(family).await != Rotation::Unknown, is_kept);
         is_kept
     }
 
-    /// When the user's tokens were revoked, if they were at `since` or later.
-    async fn revoked(&self, since: i64) -> Option<i64> {
-        let revocations = self.store.revocations(UnixMillis(since)).await.unwrap();
-        assert!(revocations.iter().all(|revocation| revocation.whose == Revoked::User(self.user)));
-        assert!(revocations.len() <= 1, "{revocations:?}");
-        revocations.first().map(|revocation| revocation.at.0)
+    async fn generation(&self) -> i64 {
+        self.store.credentials(Email::parse("ada@example.org").unwrap()).await.unwrap().generation
+    }
+
+    /// What was revoked after this revocation.
+    async fn revoked_after(&self, number: i64) -> Vec<Revoked> {
+        let revocations = self.store.revocations(number).await.unwrap();
+        assert!(revocations.iter().all(|revocation| revocation.number > number), "{revocations:?}");
+        assert!(revocations.is_sorted_by_key(|revocation| revocation.number), "{revocations:?}");
+        revocations.into_iter().map(|revocation| revocation.revoked).collect()
     }
 
     pub async fn a_revocation_ends_sign_ins_and_is_kept(self) {
         let family = self.family();
-        assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
-        let before = UnixMillis::now();
-        let revocation = self.store.revoke_tokens(self.user).await.unwrap();
-        assert!(revocation.whose == Revoked::User(self.user) && before <= revocation.at, "{revocation:?}");
-        assert_eq!(self.store.rotate_family(family.current_jti, family).await.unwrap(), Rotation::Unknown);
-        // One that was under way, and one that came behind.
-        let at = revocation.at.0;
-        assert!(!self.sign_in(at).await && self.sign_in(at + 1).await);
-        assert_eq!(
-            (self.revoked(0).await, self.revoked(at).await, self.revoked(at + 1).await),
-            (Some(at), Some(at), None)
-        );
+        assert!(self.store.start_family(family, 0).await.unwrap());
+        let of_generation = |generation| Revoked::User { user_id: self.user, generation };
+        let first = self.store.revoke_tokens(self.user).await.unwrap();
+        assert_eq!(first.revoked, of_generation(1));
+        assert_eq!(self.rotate(family).await, Rotation::Unknown);
+        // A sign-in that was under way, and one that came later.
+        assert!(!self.sign_in(0).await && self.sign_in(1).await);
+        assert_eq!((self.generation().await, self.revoked_after(0).await), (1, vec![of_generation(1)]));
+        assert_eq!(self.revoked_after(first.number).await, []);
+        // The next revocation takes the place of the first.
+        let second = self.store.revoke_tokens(self.user).await.unwrap();
+        assert_eq!(second.revoked, of_generation(2));
+        assert_eq!(self.store.revocations(0).await.unwrap(), [second]);
         let nobody = self.store.revoke_tokens(UserId::new()).await;
         assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
     }
@@ -240,32 +249,33 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
     pub async fn a_new_password_and_a_lost_role_revoke_tokens(self) {
         let email = || Email::parse("ada@example.org").unwrap();
         self.store.set_role(email(), Role::Operator).await.unwrap();
-        assert_eq!(self.revoked(0).await, None, "more rights take nothing away");
-        let before = UnixMillis::now().0;
-        assert!(self.sign_in(before).await);
+        assert_eq!(self.generation().await, 0, "more rights take nothing away");
+        let family = self.family();
+        assert!(self.store.start_family(family, 0).await.unwrap());
         self.store.set_role(email(), Role::Agent).await.unwrap();
-        let lost_at = self.revoked(before).await.unwrap();
-        assert!(!self.sign_in(lost_at).await);
+        assert!(!self.sign_in(0).await && self.sign_in(1).await);
+        // The sign-in itself stays, and its next access token has fewer rights.
+        let Rotation::Rotated { user, generation } = self.rotate(family).await else { panic!("it was ended") };
+        assert_eq!((user.role, generation), (Role::Agent, 1));
         self.store.set_password(email(), PasswordHash::new("new".to_owned())).await.unwrap();
-        let changed_at = self.revoked(lost_at).await.unwrap();
-        assert!(!self.sign_in(changed_at).await && self.sign_in(changed_at + 1).await);
+        assert_eq!(self.rotate(family).await, Rotation::Unknown);
+        assert!(!self.sign_in(1).await && self.sign_in(2).await);
+        assert_eq!(self.revoked_after(0).await, [Revoked::User { user_id: self.user, generation: 2 }]);
     }
 
     pub async fn nobody_signs_in_to_a_locked_account(self) {
         let family = self.family();
-        assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
-        let before = UnixMillis::now();
+        assert!(self.store.start_family(family, 0).await.unwrap());
         let revocation = self.store.lock_user(self.user).await.unwrap();
-        assert!(revocation.whose == Revoked::User(self.user) && before <= revocation.at, "{revocation:?}");
-        assert_eq!(self.store.revocations(before).await.unwrap(), [revocation]);
+        assert_eq!(revocation.revoked, Revoked::User { user_id: self.user, generation: 1 });
+        assert_eq!(self.store.revocations(0).await.unwrap(), [revocation]);
         assert!(self.store.user(self.user).await.unwrap().is_locked);
-        assert_eq!(self.store.rotate_family(family.current_jti, family).await.unwrap(), Rotation::Unknown);
-        // Also not who looked at the password before it was locked, and comes behind.
-        let later = revocation.at.0 + 1_000;
-        assert!(!self.sign_in(later).await);
+        assert_eq!(self.rotate(family).await, Rotation::Unknown);
+        // Neither a caller who looked at the password before it was locked, nor one who looks later.
+        assert!(!self.sign_in(0).await && !self.sign_in(1).await);
         self.store.unlock_user(self.user).await.unwrap();
         assert!(!self.store.user(self.user).await.unwrap().is_locked);
-        assert!(self.sign_in(later).await);
+        assert!(!self.sign_in(0).await && self.sign_in(1).await);
         for nobody in
             [self.store.lock_user(UserId::new()).await.map(|_| ()), self.store.unlock_user(UserId::new()).await]
         {
@@ -276,27 +286,41 @@ impl<S: AuditStore + ConversationStore + UserStore> Fixture<S> {
     pub async fn a_family_that_ended_is_kept_as_a_revocation(self) {
         let (signed_out, reused, goes_on) = (self.family(), self.family(), self.family());
         for family in [signed_out, reused, goes_on] {
-            assert!(self.store.start_family(family, UnixMillis(1)).await.unwrap());
+            assert!(self.store.start_family(family, 0).await.unwrap());
         }
-        let before = UnixMillis::now();
         let revocation = self.store.end_family(signed_out.id).await.unwrap();
-        assert_eq!(revocation.whose, Revoked::Family(signed_out.id));
-        assert!(before <= revocation.at && revocation.at <= UnixMillis::now(), "{revocation:?}");
-        assert_eq!(self.store.revocations(before).await.unwrap(), [revocation]);
-        assert_eq!(self.store.rotate_family(signed_out.current_jti, signed_out).await.unwrap(), Rotation::Unknown);
-        // Twice does no harm, and is kept once, as of the first time.
-        while UnixMillis::now() <= revocation.at {
-            tokio::task::yield_now().await;
-        }
+        assert_eq!(revocation.revoked, Revoked::Family(signed_out.id));
+        assert_eq!(self.store.revocations(0).await.unwrap(), [revocation]);
+        assert_eq!(self.rotate(signed_out).await, Rotation::Unknown);
+        // Twice does no harm, and is kept once.
         assert_eq!(self.store.end_family(signed_out.id).await.unwrap(), revocation);
-        assert_eq!(self.store.revocations(before).await.unwrap(), [revocation]);
+        assert_eq!(self.store.revocations(0).await.unwrap(), [revocation]);
         // A token that was used before ends its family in the same way.
         assert_eq!(self.store.rotate_family(Uuid::new_v4(), reused).await.unwrap(), Rotation::Reused);
-        let mut ended: Vec<_> =
-            self.store.revocations(before).await.unwrap().into_iter().map(|revocation| revocation.whose).collect();
-        ended.retain(|whose| *whose != Revoked::Family(signed_out.id));
-        assert_eq!(ended, [Revoked::Family(reused.id)]);
-        assert_ne!(self.store.rotate_family(goes_on.current_jti, goes_on).await.unwrap(), Rotation::Unknown);
+        assert_eq!(self.revoked_after(revocation.number).await, [Revoked::Family(reused.id)]);
+        assert_ne!(self.rotate(goes_on).await, Rotation::Unknown);
+    }
+
+    pub async fn revocations_are_forgotten_when_a_server_has_run_for_long_enough(self) {
+        let (first, second) = (self.family(), self.family());
+        let first = self.store.end_family(first.id).await.unwrap();
+        // Nothing is older than when a server first saw it.
+        assert_eq!(self.store.forget_revocations(1_000, 1_000).await.unwrap(), None);
+        let second = self.store.end_family(second.id).await.unwrap();
+        assert_eq!(self.store.forget_revocations(2_000, 1_000).await.unwrap(), None);
+        assert_eq!(self.store.forget_revocations(3_000, 1_001).await.unwrap(), Some(first.number));
+        assert_eq!(self.store.revocations(0).await.unwrap(), [second]);
+        assert_eq!(self.store.forget_revocations(4_000, 2_001).await.unwrap(), Some(second.number));
+        // Numbers are not used again.
+        assert!(self.store.revoke_tokens(self.user).await.unwrap().number > second.number);
+    }
+
+    pub async fn the_running_time_is_kept(self) {
+        let time =
+            ServedTime { running_ms: 1, period_began_ms: 2, lowest_offset_ms: Some(3), previous_offset_ms: None };
+        assert_eq!(self.store.served_time().await.unwrap().running_ms, 0);
+        self.store.keep_served_time(time).await.unwrap();
+        assert_eq!(self.store.served_time().await.unwrap(), time);
     }
 
     fn audit_entry(&self, at: i64) -> AuditEntry {
@@ -377,6 +401,8 @@ macro_rules! conformance {
             a_new_password_and_a_lost_role_revoke_tokens
             nobody_signs_in_to_a_locked_account
             a_family_that_ended_is_kept_as_a_revocation
+            revocations_are_forgotten_when_a_server_has_run_for_long_enough
+            the_running_time_is_kept
             audit_entries_are_kept_and_listed_newest_first
             old_audit_entries_are_forgotten
             a_store_that_can_write_says_so

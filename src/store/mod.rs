@@ -7,6 +7,7 @@ mod audit;
 mod conformance;
 mod conversations;
 mod documents;
+mod serving_clock;
 pub mod sqlite;
 mod users;
 
@@ -15,8 +16,12 @@ pub use conversations::{
     Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoredTurn, StoredTurnState,
 };
 pub use documents::{DocumentStore, SearchHit, SearchHits};
+#[cfg(test)]
+pub(crate) use serving_clock::test_support::TurnedClock;
+pub use serving_clock::{ClockStore, ServedTime, ServingClock};
 pub use users::{
-    Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, UserStore,
+    Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, TokenIssue,
+    UserStore,
 };
 
 use crate::{

@@ -34,43 +34,59 @@ impl fmt::Debug for PasswordHash {
 pub struct Credentials {
     pub user: User,
     pub password_hash: PasswordHash,
+    /// How often the tokens of the user were revoked.
+    pub generation: i64,
 }
 
-/// The refresh tokens that came, one out of the other, from one sign-in.
+/// One issue of an access token and a refresh token: all that they are made of beside the account and the sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenIssue {
+    /// Of the refresh token.
+    pub jti: Uuid,
+    pub issued_at: UnixMillis,
+    /// The same by [`super::ServingClock`].
+    pub running_ms: i64,
+    /// When the refresh token expires.
+    pub expires_at: UnixMillis,
+}
+
+/// A sign-in: the refresh tokens that were issued, each in exchange for the one before. Only the latest is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshFamily {
     pub id: Uuid,
     pub user_id: UserId,
-    /// Of the one token that is still good.
-    pub current_jti: Uuid,
-    pub expires_at: UnixMillis,
+    /// The latest issue.
+    pub issue: TokenIssue,
 }
 
-/// What became of a refresh token that somebody brought.
+/// The outcome of presenting a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// It was the current one, and now the next one is. Holds the user as of now.
-    Rotated(User),
+    /// It was the current one, and now the next one is. Holds the user and the generation of tokens as of now.
+    Rotated { user: User, generation: i64 },
     /// It had been used before: the whole family is gone, and its access tokens are revoked.
     Reused,
-    /// Its family is not there: signed out, revoked, or over.
+    /// There is no such family: signed out, revoked, or expired.
     Unknown,
 }
 
-/// Whose access tokens are revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The access tokens that a revocation applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    User(UserId),
-    /// All that came from one sign-in.
+    /// Those of a user that belong to an earlier generation than this.
+    User { user_id: UserId, generation: i64 },
+    /// Those that came from one sign-in.
     Family(Uuid),
+    /// Those of a user without a generation, which version 0.1.0 issued, up to this moment. Only that version wrote these.
+    Untagged { user_id: UserId, until: UnixMillis },
 }
 
-/// From `at` back, some access tokens are good no more.
+/// A revocation of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    pub whose: Revoked,
-    /// Tokens issued up to here, this moment included.
-    pub at: UnixMillis,
+    /// Assigned by the store; later ones have larger numbers.
+    pub number: i64,
+    pub revoked: Revoked,
 }
 
 #[async_trait]
@@ -101,7 +117,7 @@ pub trait UserStore: Send + Sync {
     /// At most `limit` users in the order of their registration, those after `after`.
     async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
 
-    /// A role with fewer rights also revokes the access tokens issued until now, in the same transaction.
+    /// A role with fewer rights also revokes the user's access tokens, in the same transaction.
     ///
     /// # Errors
     /// `NotFound("user")`.
@@ -113,14 +129,13 @@ pub trait UserStore: Send + Sync {
     /// `NotFound("user")`.
     async fn set_password(&self, email: Email, password_hash: PasswordHash) -> Result<(), StoreError>;
 
-    /// Ends all refresh families of the user and revokes the access tokens issued until now, in one transaction. The moment is
-    /// that of the transaction, not of the call: what is issued while it waits its turn is revoked, too.
+    /// Ends all refresh families of the user and revokes the access tokens of all generations so far, in one transaction.
     ///
     /// # Errors
     /// `NotFound("user")`.
     async fn revoke_tokens(&self, id: UserId) -> Result<Revocation, StoreError>;
 
-    /// Lets nobody sign in to an account any more, and revokes the user's tokens, as [`UserStore::revoke_tokens`] does, in one
+    /// Prevents sign-ins to an account, and revokes the user's tokens, as [`UserStore::revoke_tokens`] does, in one
     /// transaction.
     ///
     /// # Errors
@@ -133,19 +148,25 @@ pub trait UserStore: Send + Sync {
     /// `NotFound("user")`.
     async fn unlock_user(&self, id: UserId) -> Result<(), StoreError>;
 
-    /// What was revoked at `since` or later, in no order. What is older than any access token may be gone.
-    async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError>;
+    /// The revocations with a number after this one, in the order of their numbers.
+    async fn revocations(&self, after: i64) -> Result<Vec<Revocation>, StoreError>;
 
-    /// Keeps a new family of a sign-in that began at `now`; `false` when the user's tokens were revoked since, or
-    /// the account is locked. Removes those that were over at `now`, and the user's longest idle ones past
-    /// [`MAX_FAMILIES_PER_USER`].
-    async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<bool, StoreError>;
+    /// Marks revocations that are new as seen at this running time of [`super::ServingClock`], and deletes those that were seen
+    /// before `before_ms`. Returns the number of the last that was deleted; all earlier ones were, too.
+    async fn forget_revocations(&self, running_ms: i64, before_ms: i64) -> Result<Option<i64>, StoreError>;
 
-    /// Puts `next.current_jti` in the place of `used_jti`, when that is the current one of family `next.id` of
+    /// Adds a family for a sign-in that read this generation with the password. Returns `false` when the user's tokens were
+    /// revoked since, or the account is locked. Removes the user's longest idle families past [`MAX_FAMILIES_PER_USER`].
+    async fn start_family(&self, family: RefreshFamily, generation: i64) -> Result<bool, StoreError>;
+
+    /// Removes the families whose last refresh token expired before this.
+    async fn forget_families(&self, expired_before: UnixMillis) -> Result<usize, StoreError>;
+
+    /// Replaces `used_jti` by the issue in `next`, when that is the current one of family `next.id` of
     /// `next.user_id`. Of concurrent calls with the same `used_jti` exactly one sees `Rotated`.
     async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily) -> Result<Rotation, StoreError>;
 
     /// Ends a family, whether or not it is there, and revokes the access tokens that came with its refresh tokens, in one
-    /// transaction. One that has ended before keeps the moment at which it did.
+    /// transaction. One that has ended before keeps its revocation.
     async fn end_family(&self, id: Uuid) -> Result<Revocation, StoreError>;
 }

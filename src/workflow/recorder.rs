@@ -11,7 +11,7 @@ use crate::{
         MAX_UNSTORED_BYTES, PURGE_INTERVAL, STORE_AGAIN_INTERVAL_MS,
     },
     protocol::{ApiError, ErrorCode},
-    store::{Answer, Checkpoint, ConversationStore, EndedTurn, StoreError},
+    store::{Answer, Checkpoint, ConversationStore, EndedTurn, ServingClock, StoreError},
     turn::TurnLog,
 };
 use std::{
@@ -29,6 +29,7 @@ use tokio::{
 
 pub struct Recorder {
     store: Arc<dyn ConversationStore>,
+    clock: ServingClock,
     /// Turns that have said something since they were looked at last.
     news: Mutex<Vec<Arc<Recorded>>>,
     /// Those among them that have said so much that they do not wait.
@@ -68,9 +69,10 @@ pub struct Recording {
 }
 
 impl Recorder {
-    pub fn new(store: Arc<dyn ConversationStore>) -> Arc<Self> {
+    pub fn new(store: Arc<dyn ConversationStore>, clock: ServingClock) -> Arc<Self> {
         Arc::new(Self {
             store,
+            clock,
             news: Mutex::default(),
             urgent: Mutex::default(),
             wake: Notify::new(),
@@ -160,7 +162,8 @@ impl Recorder {
     }
 
     async fn purge(&self) {
-        let before = UnixMillis(UnixMillis::now().0 - CLIENT_MESSAGE_ID_LIFE_MS);
+        // Not by the wall clock, which may be ahead at the moment.
+        let before = UnixMillis(self.clock.confirmed_now().0 - CLIENT_MESSAGE_ID_LIFE_MS);
         match self.store.forget_client_messages(before).await {
             Ok(0) => {}
             Ok(ids) => log::info!(ids; "old client_message_ids are forgotten"),

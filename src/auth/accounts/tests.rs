@@ -4,12 +4,15 @@ use super::*;
 use crate::{
     auth::{
         argon2id::Argon2id,
-        test_support::{service, tokens},
+        test_support::{access_token, service, service_by, tokens},
     },
-    store::MAX_FAMILIES_PER_USER,
+    config::AuthConfig,
+    store::{MAX_FAMILIES_PER_USER, ServedTime, TurnedClock},
 };
 use argon2::PasswordHasher;
 use futures_util::future::join_all;
+use std::time::Duration;
+use tempfile::TempDir;
 
 const PASSWORD: &str = "quiet-otter-paints-thursday";
 const OTHER_PASSWORD: &str = "seven-lamps-beside-a-canal";
@@ -214,8 +217,7 @@ async fn what_is_for_an_account_needs_one() {
     assert_eq!(code(accounts.set_role(ada(), Role::Agent).await), ErrorCode::NotFound);
     assert_eq!(code(accounts.set_password(ada(), PASSWORD.into()).await), ErrorCode::NotFound);
     let stranger = crate::auth::test_support::user("eve@example.org", Role::User);
-    let token = tokens().issue_access(&stranger, Uuid::new_v4(), UnixMillis::now()).unwrap().token;
-    let eve = tokens().verify_access(&token).unwrap();
+    let eve = tokens().verify_access(&access_token(&stranger)).unwrap();
     assert_eq!(code(accounts.me(&eve).await), ErrorCode::InvalidToken);
 }
 
@@ -236,43 +238,118 @@ async fn accounts_are_listed_in_pages() {
 async fn one_user_has_so_many_sign_ins_and_the_longest_idle_one_goes() {
     let (accounts, _folder) = service();
     let user = accounts.add_user(ada(), PASSWORD.into(), None, Role::User).await.unwrap();
-    let now = UnixMillis::now();
-    // Each was used a second after the one before, which moved its end on.
+    // Whatever the clock says, each was used after the one before.
     let mut families = Vec::new();
-    for second in 0..=i64::try_from(MAX_FAMILIES_PER_USER).unwrap() {
-        let expires_at = UnixMillis(now.0 + 60_000 + 1_000 * second);
-        let family = RefreshFamily { id: Uuid::new_v4(), user_id: user.id, current_jti: Uuid::new_v4(), expires_at };
-        accounts.store.start_family(family, now).await.unwrap();
+    for number in 0..=i64::try_from(MAX_FAMILIES_PER_USER).unwrap() {
+        let issued_at = UnixMillis(UnixMillis::now().0 - 60_000 * number);
+        let family = family_of(user.id, TokenIssue { issued_at, ..accounts.tokens.new_issue() });
+        accounts.store.start_family(family, 0).await.unwrap();
         families.push(family);
     }
-    let rotate = async |family: RefreshFamily| accounts.store.rotate_family(family.current_jti, family).await.unwrap();
+    let rotate = async |family: RefreshFamily| accounts.store.rotate_family(family.issue.jti, family).await.unwrap();
+    let rotated = Rotation::Rotated { user, generation: 0 };
     assert_eq!(rotate(families[0]).await, Rotation::Unknown);
-    assert_eq!(rotate(families[1]).await, Rotation::Rotated(user.clone()));
-    assert_eq!(rotate(families[MAX_FAMILIES_PER_USER]).await, Rotation::Rotated(user));
+    assert_eq!(rotate(families[1]).await, rotated);
+    assert_eq!(rotate(families[MAX_FAMILIES_PER_USER]).await, rotated);
+    // The second one was used, so that the third one goes next.
+    accounts.store.start_family(family_of(families[1].user_id, accounts.tokens.new_issue()), 0).await.unwrap();
+    assert_eq!(rotate(families[2]).await, Rotation::Unknown);
+    assert_eq!(rotate(families[1]).await, rotated);
+}
+
+fn family_of(user_id: UserId, issue: TokenIssue) -> RefreshFamily {
+    RefreshFamily { id: Uuid::new_v4(), user_id, issue }
 }
 
 #[tokio::test]
-async fn families_whose_time_is_over_are_removed_with_the_next_sign_in() {
+async fn expired_sign_ins_are_forgotten_by_a_date_that_is_confirmed() {
     let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    let expires_at = UnixMillis(first.refresh.expires_at * 1_000);
+    assert_eq!(accounts.store.forget_families(expires_at).await.unwrap(), 0);
+    accounts.forget_expired().await.unwrap();
+    assert_eq!(accounts.store.forget_families(UnixMillis(expires_at.0 + 1)).await.unwrap(), 1);
+    assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::InvalidToken);
+}
+
+/// Accounts whose clock the test turns.
+fn service_with_turned_clock() -> (Accounts, TurnedClock, TempDir) {
+    let turned = TurnedClock::at(UnixMillis::now());
+    let began = ServedTime { previous_offset_ms: Some(turned.wall().0), ..ServedTime::default() };
+    let (accounts, folder) = service_by(&AuthConfig::default(), turned.serve(began));
+    (accounts, turned, folder)
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_a_while_makes_no_revoked_token_good_and_ends_no_sign_in() {
+    let (accounts, turned, _folder) = service_with_turned_clock();
+    let (signed_out, elsewhere) = (registered(&accounts).await, accounts.login(ada(), PASSWORD.into()).await.unwrap());
+    accounts.logout(&signed_out.refresh.token).await.unwrap();
+    for ahead_h in [25, 40 * 24, 400 * 24] {
+        turned.set_by(ahead_h * 3_600_000);
+        accounts.forget_expired().await.unwrap();
+        accounts.learn_revocations().await.unwrap();
+        turned.set_by(-ahead_h * 3_600_000);
+        let refused = accounts.tokens.verify_access(&signed_out.access.token);
+        assert_eq!(code(refused), ErrorCode::ExpiredToken, "after {ahead_h} h");
+        assert!(accounts.tokens.verify_access(&elsewhere.access.token).is_ok());
+    }
+    assert_eq!(accounts.store.revocations(0).await.unwrap().len(), 1);
+    assert!(accounts.refresh(&elsewhere.refresh.token).await.is_ok());
+    // When a server has run for longer than the token can live, the revocation is forgotten, and the token has expired.
+    for _ in 0..26 {
+        turned.pass(Duration::from_secs(3_600));
+        accounts.forget_expired().await.unwrap();
+    }
+    assert!(accounts.store.revocations(0).await.unwrap().is_empty());
+    for back_h in [0, 26, 30] {
+        turned.set_by(-back_h * 3_600_000);
+        assert_eq!(code(accounts.tokens.verify_access(&signed_out.access.token)), ErrorCode::ExpiredToken);
+    }
+}
+
+#[tokio::test]
+async fn what_is_revoked_while_the_clock_is_ahead_keeps_nobody_out_later() {
+    let (accounts, turned, _folder) = service_with_turned_clock();
     let user = registered(&accounts).await.user;
-    let now = UnixMillis::now();
-    let over = RefreshFamily { id: Uuid::new_v4(), user_id: user.id, current_jti: Uuid::new_v4(), expires_at: now };
-    accounts.store.start_family(over, UnixMillis(now.0 - 1)).await.unwrap();
-    accounts.login(ada(), PASSWORD.into()).await.unwrap();
-    assert_eq!(accounts.store.rotate_family(over.current_jti, over).await.unwrap(), Rotation::Unknown);
+    turned.set_by(30 * 24 * 3_600_000);
+    accounts.lock(user.id).await.unwrap();
+    let ahead = code(accounts.login(ada(), PASSWORD.into()).await);
+    turned.set_by(-30 * 24 * 3_600_000);
+    assert_eq!(
+        (ahead, code(accounts.login(ada(), PASSWORD.into()).await)),
+        (ErrorCode::AccountLocked, ErrorCode::AccountLocked)
+    );
+    accounts.unlock(user.id).await.unwrap();
+    let unlocked = accounts.login(ada(), PASSWORD.into()).await.unwrap();
+    accounts.set_password(ada(), OTHER_PASSWORD.into()).await.unwrap();
+    accounts.learn_revocations().await.unwrap();
+    assert!(accounts.tokens.verify_access(&unlocked.access.token).is_err());
+    let again = accounts.login(ada(), OTHER_PASSWORD.into()).await.unwrap();
+    accounts.revoke_tokens(user.id).await.unwrap();
+    assert!(accounts.tokens.verify_access(&again.access.token).is_err());
+    let last = accounts.login(ada(), OTHER_PASSWORD.into()).await.unwrap();
+    assert!(accounts.tokens.verify_access(&last.access.token).is_ok());
+    assert!(accounts.refresh(&last.refresh.token).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_signed_in_while_the_clock_was_ahead_renews_and_goes_on() {
+    let (accounts, turned, _folder) = service_with_turned_clock();
+    turned.set_by(25 * 3_600_000);
+    let first = registered(&accounts).await;
+    turned.set_by(-25 * 3_600_000);
+    assert_eq!(code(accounts.tokens.verify_access(&first.access.token)), ErrorCode::ExpiredToken);
+    let renewed = accounts.refresh(&first.refresh.token).await.unwrap();
+    assert!(accounts.tokens.verify_access(&renewed.access.token).is_ok());
 }
 
 #[tokio::test]
 async fn a_family_is_of_one_user() {
     let (accounts, _folder) = service();
     let first = registered(&accounts).await;
-    let grant = tokens().verify_refresh(&first.refresh.token, first.at).unwrap();
-    let stolen = RefreshFamily {
-        id: grant.family_id,
-        user_id: UserId::new(),
-        current_jti: Uuid::new_v4(),
-        expires_at: UnixMillis(first.refresh.expires_at * 1_000),
-    };
+    let grant = tokens().verify_refresh(&first.refresh.token).unwrap();
+    let stolen = RefreshFamily { id: grant.family_id, ..family_of(UserId::new(), accounts.tokens.new_issue()) };
     assert_eq!(accounts.store.rotate_family(grant.jti, stolen).await.unwrap(), Rotation::Unknown);
     assert!(accounts.refresh(&first.refresh.token).await.is_ok());
 }

@@ -1,8 +1,12 @@
 //! Sound tokens, and every way to pass off something else for one.
 
 use super::*;
-use crate::auth::test_support::{SECRET, tokens, user};
+use crate::{
+    auth::test_support::{SECRET, tokens, user},
+    store::{Revocation, Revoked, ServedTime, TurnedClock},
+};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
@@ -10,8 +14,22 @@ fn ada() -> User {
     user("ada@example.org", Role::Operator)
 }
 
-fn grant() -> RefreshGrant {
-    RefreshGrant { user_id: UserId::new(), family_id: Uuid::new_v4(), jti: Uuid::new_v4() }
+/// An issue of tokens at [`NOW`].
+fn issue() -> TokenIssue {
+    TokenIssue {
+        jti: Uuid::new_v4(),
+        issued_at: NOW,
+        running_ms: 0,
+        expires_at: UnixMillis(NOW.0 + 30 * 24 * 3_600_000),
+    }
+}
+
+fn access(user: &User) -> IssuedToken {
+    tokens().issue_access(user, 0, Uuid::new_v4(), &issue()).unwrap()
+}
+
+fn refresh() -> IssuedToken {
+    tokens().issue_refresh(UserId::new(), Uuid::new_v4(), &issue()).unwrap()
 }
 
 /// The claims of a sound access token; the tests spoil them.
@@ -60,7 +78,7 @@ fn verify_claims(claims: &Value) -> Result<Identity, ErrorCode> {
 fn an_access_token_carries_the_user() {
     let ada = ada();
     let family_id = Uuid::new_v4();
-    let issued = tokens().issue_access(&ada, family_id, NOW).unwrap();
+    let issued = tokens().issue_access(&ada, 3, family_id, &issue()).unwrap();
     assert_eq!(issued.expires_at, NOW.seconds() + 900);
     let identity = verify(&issued.token).unwrap();
     let expected = Identity {
@@ -69,6 +87,7 @@ fn an_access_token_carries_the_user() {
         name: ada.name,
         role: ada.role,
         family_id: Some(family_id),
+        generation: 3,
         issued_at_ms: NOW.0,
         expires_at: issued.expires_at,
     };
@@ -77,9 +96,7 @@ fn an_access_token_carries_the_user() {
 
 #[test]
 fn the_claims_of_both_kinds_are_those_of_the_docs() {
-    let access = tokens().issue_access(&ada(), Uuid::new_v4(), NOW).unwrap().token;
-    let refresh = tokens().issue_refresh(grant(), NOW).unwrap().token;
-    for (token, kind) in [(access, "access"), (refresh, "refresh")] {
+    for (token, kind) in [(access(&ada()).token, "access"), (refresh().token, "refresh")] {
         let claims: Value = jsonwebtoken::dangerous::insecure_decode(&token).unwrap().claims;
         assert_eq!(claims["type"], kind);
         for name in ["iss", "aud", "sub", "jti", "iat", "exp"] {
@@ -90,7 +107,7 @@ fn the_claims_of_both_kinds_are_those_of_the_docs() {
 
 #[test]
 fn a_bearer_scheme_in_front_is_tolerated() {
-    let token = tokens().issue_access(&ada(), Uuid::new_v4(), NOW).unwrap().token;
+    let token = access(&ada()).token;
     for text in [format!("Bearer {token}"), format!("bEARER   {token} "), format!(" {token}\n")] {
         assert!(verify(&text).is_ok(), "{text:?}");
     }
@@ -107,8 +124,8 @@ fn the_claims_that_the_other_tests_spoil_are_sound() {
 fn a_token_is_over_in_the_second_of_its_exp() {
     assert!(verify_claims(&with(json!({"exp": NOW.seconds() + 1}))).is_ok());
     assert_eq!(verify_claims(&with(json!({"exp": NOW.seconds()}))), Err(ErrorCode::ExpiredToken));
-    let refresh = tokens().issue_refresh(grant(), NOW).unwrap();
-    let error = tokens().verify_refresh(&refresh.token, UnixMillis(refresh.expires_at * 1_000)).unwrap_err();
+    let refresh = refresh();
+    let error = tokens().verify_refresh_at(&refresh.token, UnixMillis(refresh.expires_at * 1_000)).unwrap_err();
     assert_eq!(error.code, ErrorCode::ExpiredToken);
 }
 
@@ -179,26 +196,118 @@ fn every_claim_is_needed_and_must_be_sound() {
         json!({"name": ""}),
         json!({"exp": "never"}),
         json!({"exp": -1}),
-        json!({"iat": NOW.seconds() + CLOCK_SKEW_S + 1}),
+        json!({"iat": NOW.seconds() + TOKEN_CLOCK_LEEWAY_S + 1}),
     ] {
         assert!(verify_claims(&with(wrong.clone())).is_err(), "{wrong} was taken");
     }
-    assert!(verify_claims(&with(json!({"iat": NOW.seconds() + CLOCK_SKEW_S}))).is_ok());
+    assert!(verify_claims(&with(json!({"iat": NOW.seconds() + TOKEN_CLOCK_LEEWAY_S}))).is_ok());
 }
 
 #[test]
 fn one_kind_does_not_pass_for_the_other() {
-    let grant = grant();
-    let refresh = tokens().issue_refresh(grant, NOW).unwrap().token;
-    assert_eq!(tokens().verify_refresh(&refresh, NOW), Ok(grant));
+    let (user_id, family_id, issue) = (UserId::new(), Uuid::new_v4(), issue());
+    let refresh = tokens().issue_refresh(user_id, family_id, &issue).unwrap().token;
+    let grant = RefreshGrant { user_id, family_id, jti: issue.jti };
+    assert_eq!(tokens().verify_refresh_at(&refresh, NOW), Ok(grant));
     assert_eq!(verify(&refresh), Err(ErrorCode::InvalidToken));
-    let access = tokens().issue_access(&ada(), Uuid::new_v4(), NOW).unwrap().token;
-    assert_eq!(tokens().verify_refresh(&access, NOW).unwrap_err().code, ErrorCode::InvalidToken);
+    let access = access(&ada()).token;
+    assert_eq!(tokens().verify_refresh_at(&access, NOW).unwrap_err().code, ErrorCode::InvalidToken);
 
     // The type decides, not which claims happen to be there.
     let both = with(json!({"type": "refresh", "family": Uuid::new_v4()}));
     assert_eq!(verify_claims(&both), Err(ErrorCode::InvalidToken));
     let both = sign(Algorithm::HS256, &with(json!({"family": Uuid::new_v4()})), SECRET);
     assert!(verify(&both).is_ok());
-    assert_eq!(tokens().verify_refresh(&both, NOW).unwrap_err().code, ErrorCode::InvalidToken);
+    assert_eq!(tokens().verify_refresh_at(&both, NOW).unwrap_err().code, ErrorCode::InvalidToken);
+}
+
+/// Tokens, and the clock that they are judged by.
+fn tokens_at(wall: UnixMillis) -> (Tokens, TurnedClock) {
+    let turned = TurnedClock::at(wall);
+    (Tokens::new(&AuthConfig::default(), &SECRET.into(), turned.serve(ServedTime::default())), turned)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_fresh_token_survives_a_clock_that_is_set_back_by_a_minute() {
+    let code = |outcome: Result<Identity, ApiError>| outcome.unwrap_err().code;
+    for (step_s, is_good) in [(-1, true), (-30, true), (-60, true), (-61, false), (-3_600, false), (-90_000, false)] {
+        let (tokens, turned) = tokens_at(NOW);
+        let issue = tokens.new_issue();
+        let access = tokens.issue_access(&ada(), 0, Uuid::new_v4(), &issue).unwrap().token;
+        let refresh = tokens.issue_refresh(UserId::new(), Uuid::new_v4(), &issue).unwrap().token;
+        turned.set_by(step_s * 1_000);
+        assert_eq!(tokens.verify_access(&access).is_ok(), is_good, "{step_s} s");
+        // A client that renews it gets one that is good, however far the clock was ahead.
+        if !is_good {
+            assert_eq!(code(tokens.verify_access(&access)), ErrorCode::ExpiredToken, "{step_s} s");
+        }
+        assert!(tokens.verify_refresh(&refresh).is_ok(), "{step_s} s");
+        let renewed = tokens.issue_access(&ada(), 0, Uuid::new_v4(), &tokens.new_issue()).unwrap().token;
+        assert!(tokens.verify_access(&renewed).is_ok());
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_lets_no_token_live_for_long() {
+    for step_s in [-30, -60, -3_600, -1_000_000] {
+        let (tokens, turned) = tokens_at(NOW);
+        let token = tokens.issue_access(&ada(), 0, Uuid::new_v4(), &tokens.new_issue()).unwrap().token;
+        turned.pass(seconds(899));
+        assert!(tokens.verify_access(&token).is_ok());
+        turned.set_by(step_s * 1_000);
+        turned.pass(seconds(62));
+        assert_eq!(tokens.verify_access(&token).unwrap_err().code, ErrorCode::ExpiredToken, "{step_s} s");
+    }
+}
+
+#[test]
+fn a_token_has_no_leeway_at_its_end() {
+    let (tokens, turned) = tokens_at(NOW);
+    let token = tokens.issue_access(&ada(), 0, Uuid::new_v4(), &tokens.new_issue()).unwrap().token;
+    turned.pass(seconds(899));
+    assert!(tokens.verify_access(&token).is_ok());
+    turned.pass(seconds(1));
+    assert_eq!(tokens.verify_access(&token).unwrap_err().code, ErrorCode::ExpiredToken);
+}
+
+#[test]
+fn revoked_tokens_stay_so_whatever_the_clock_says() {
+    let (tokens, turned) = tokens_at(NOW);
+    let ada = ada();
+    let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
+    let issue = |generation, family| tokens.issue_access(&ada, generation, family, &tokens.new_issue()).unwrap().token;
+    let (signed_out, of_before) = (issue(0, first), issue(0, second));
+    tokens.revocations().add(Revocation { number: 1, revoked: Revoked::Family(first) });
+    assert!(tokens.verify_access(&of_before).is_ok());
+    // The clock is ahead while the tokens of the user are revoked: what is issued then, and later, is good.
+    turned.set_by(3_600_000);
+    tokens.revocations().add(Revocation { number: 2, revoked: Revoked::User { user_id: ada.id, generation: 1 } });
+    assert!(tokens.verify_access(&issue(1, second)).is_ok());
+    turned.set_by(-3_600_000);
+    assert!(tokens.verify_access(&issue(1, second)).is_ok());
+    for token in [&signed_out, &of_before] {
+        assert_eq!(tokens.verify_access(token).unwrap_err().code, ErrorCode::ExpiredToken);
+    }
+}
+
+#[test]
+fn tokens_of_the_version_before_are_good_until_they_expire_or_were_revoked() {
+    let claims = with(json!({"iat_ms": NOW.0, "family": Uuid::new_v4()}));
+    let token = sign(Algorithm::HS256, &claims, SECRET);
+    let Identity { user_id, generation, .. } = tokens().verify_access_at(&token, NOW).unwrap();
+    assert_eq!(generation, 0);
+    for (revoked, is_good) in [
+        // It was issued after that.
+        (Revoked::Untagged { user_id, until: UnixMillis(NOW.0 - 1) }, true),
+        (Revoked::Untagged { user_id, until: NOW }, false),
+        (Revoked::User { user_id, generation: 1 }, false),
+    ] {
+        let tokens = tokens();
+        tokens.revocations().add(Revocation { number: 1, revoked });
+        assert_eq!(tokens.verify_access_at(&token, NOW).is_ok(), is_good, "{revoked:?}");
+    }
 }

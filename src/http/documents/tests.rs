@@ -2,13 +2,13 @@
 
 use super::routes;
 use crate::{
-    auth::test_support::{tokens, user},
+    auth::test_support::{access_token, tokens, user},
     config::{DatabaseConfig, KnowledgeConfig},
-    domain::{Role, UnixMillis},
+    domain::Role,
     http::error,
     knowledge::KnowledgeBase,
     steering::Audit,
-    store::sqlite::SqliteStore,
+    store::{ServedTime, ServingClock, sqlite::SqliteStore},
 };
 use actix_multipart::test::create_form_data_payload_and_headers;
 use actix_web::{
@@ -22,7 +22,6 @@ use actix_web::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
-use uuid::Uuid;
 
 const DOCUMENTS: &str = "/api/v1/documents";
 
@@ -34,7 +33,7 @@ fn base() -> (Base, TempDir) {
     let url = format!("sqlite://{}", folder.path().join("test.db").display());
     let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
     let config = KnowledgeConfig { max_document_bytes: 1_000, ..KnowledgeConfig::default() };
-    let audit = Data::from(Audit::new(Arc::new(store.clone()), 0));
+    let audit = Data::from(Audit::new(Arc::new(store.clone()), 0, ServingClock::resume(ServedTime::default())));
     ((Data::new(KnowledgeBase::new(Arc::new(store), config)), audit), folder)
 }
 
@@ -61,8 +60,7 @@ where
     let request = match role {
         None => request,
         Some(role) => {
-            let token =
-                tokens().issue_access(&user("ada@example.org", role), Uuid::new_v4(), UnixMillis::now()).unwrap().token;
+            let token = access_token(&user("ada@example.org", role));
             request.insert_header((AUTHORIZATION, format!("Bearer {token}")))
         }
     };

@@ -26,6 +26,7 @@ impl OpsDoor for Door {
             name: DisplayName::parse("Ada").unwrap(),
             role,
             family_id: None,
+            generation: 0,
             issued_at_ms: self.now.unix.0,
             expires_at: self.now.unix.seconds() + seconds.parse::<i64>().unwrap(),
         })

@@ -155,6 +155,7 @@ impl World {
             name: DisplayName::parse("Ada").unwrap(),
             role: Role::User,
             family_id: None,
+            generation: 0,
             issued_at_ms: now.unix.0,
             expires_at: now.unix.seconds() + TOKEN_LIFE_S,
         };

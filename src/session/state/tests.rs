@@ -35,6 +35,7 @@ fn identity(user: &User, expires_at: i64) -> Identity {
         name: user.name.clone(),
         role: user.role,
         family_id: None,
+        generation: 0,
         issued_at_ms: START_S * 1_000,
         expires_at,
     }

@@ -64,6 +64,7 @@ diesel::table! {
         password_hash -> Text,
         created_at_ms -> BigInt,
         is_locked -> Bool,
+        token_generation -> BigInt,
     }
 }
 
@@ -73,13 +74,28 @@ diesel::table! {
         user_id -> Text,
         current_jti -> Text,
         expires_at_ms -> BigInt,
+        last_use -> BigInt,
     }
 }
 
 diesel::table! {
-    token_revocations (user_id) {
-        user_id -> Text,
-        revoked_at_ms -> BigInt,
+    revocations (number) {
+        number -> BigInt,
+        user_id -> Nullable<Text>,
+        generation -> Nullable<BigInt>,
+        family_id -> Nullable<Text>,
+        untagged_until_ms -> Nullable<BigInt>,
+        seen_at_running_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    serving_clock (id) {
+        id -> BigInt,
+        running_ms -> BigInt,
+        period_began_ms -> BigInt,
+        lowest_offset_ms -> Nullable<BigInt>,
+        previous_offset_ms -> Nullable<BigInt>,
     }
 }
 
@@ -93,13 +109,6 @@ diesel::table! {
         target -> Nullable<Text>,
         detail -> Text,
         outcome -> Text,
-    }
-}
-
-diesel::table! {
-    family_revocations (family_id) {
-        family_id -> Text,
-        revoked_at_ms -> BigInt,
     }
 }
 

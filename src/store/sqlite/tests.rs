@@ -5,10 +5,9 @@ use super::*;
 use crate::{
     domain::{AnswerMetadata, DisplayName, Email, Role, TurnId, User, UserId},
     knowledge::{Chunk, terms::search_terms},
-    limits::MAX_ACCESS_TOKEN_LIFE_S,
     store::{
-        ConversationStore, DocumentStore, PasswordHash, RefreshFamily, Revocation, Revoked, UserStore,
-        conformance::conformance,
+        ClockStore, ConversationStore, DocumentStore, PasswordHash, RefreshFamily, Revoked, ServedTime, TokenIssue,
+        UserStore, conformance::conformance,
     },
 };
 use futures_util::FutureExt;
@@ -204,17 +203,39 @@ async fn nobody_else_can_read_what_is_stored() {
 }
 
 #[tokio::test]
-async fn families_that_ended_are_forgotten_when_no_token_is_as_old() {
+async fn what_version_0_1_0_revoked_stays_revoked() {
+    const GENERATIONS: &str = "20261126000401";
     let folder = TempDir::new().unwrap();
+    drop(open(&folder));
+    let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    while connection.revert_last_migration(MIGRATIONS).unwrap().to_string() != GENERATIONS {}
+    let (user, family, [older, newer]) = (UserId::new(), Uuid::new_v4(), [(); 2].map(|()| Uuid::new_v4()));
+    connection
+        .batch_execute(&format!(
+            "INSERT INTO users VALUES ('{user}', 'ada@example.org', 'Ada', 'user', '', 7000, 0);
+             INSERT INTO token_revocations VALUES ('{user}', 5000);
+             INSERT INTO family_revocations VALUES ('{family}', 6000);
+             INSERT INTO refresh_families VALUES ('{newer}', '{user}', '{newer}', 9000);
+             INSERT INTO refresh_families VALUES ('{older}', '{user}', '{older}', 8000);"
+        ))
+        .unwrap();
+    drop(connection);
     let store = open(&folder);
-    let ages_ms = [crate::limits::MAX_ACCESS_TOKEN_LIFE_S * 1_000 + 60_000, 60_000];
-    for at in ages_ms.map(|age| UnixMillis::now().0 - age) {
-        let row = format!("INSERT INTO family_revocations VALUES ('{}', {at})", uuid::Uuid::new_v4());
-        store.write(move |connection| Ok(connection.batch_execute(&row)?)).await.unwrap();
+    let revoked: Vec<_> = store.revocations(0).await.unwrap().into_iter().map(|found| found.revoked).collect();
+    let untagged = Revoked::Untagged { user_id: user, until: UnixMillis(5_000) };
+    assert_eq!(revoked, [untagged, Revoked::Family(family)]);
+    // The newest time in the store is a date that is confirmed.
+    let time = store.served_time().await.unwrap();
+    assert_eq!(time, ServedTime { previous_offset_ms: Some(7_000), ..ServedTime::default() });
+    // Sign-ins go on in the order of their use.
+    let order = "SELECT group_concat(id, ' ') AS text FROM (SELECT id FROM refresh_families ORDER BY last_use)";
+    #[derive(diesel::QueryableByName)]
+    struct Order {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        text: String,
     }
-    assert_eq!(store.revocations(UnixMillis(0)).await.unwrap().len(), 2);
-    store.end_family(uuid::Uuid::new_v4()).await.unwrap();
-    assert_eq!(store.revocations(UnixMillis(0)).await.unwrap().len(), 2, "the old one has made room");
+    let order = store.read(move |connection| Ok(diesel::sql_query(order).get_result::<Order>(connection)?)).await;
+    assert_eq!(order.unwrap().text, format!("{older} {newer}"));
 }
 
 #[tokio::test]
@@ -318,43 +339,14 @@ async fn who_signs_in_while_a_new_password_waits_for_the_database_is_signed_out_
     let user = account(&store, "ada@example.org").await;
     let mut other = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
-    let asked_at = UnixMillis::now();
     let mut changed = pin!(store.set_password(user.email, PasswordHash::new("new".to_owned())));
     assert!(changed.as_mut().now_or_never().is_none(), "it waits");
-    // Who knows the old password signs in later than the change was asked for.
-    let signed_in_at = loop {
-        match UnixMillis::now() {
-            now if now > asked_at => break now,
-            _ => std::thread::yield_now(),
-        }
-    };
+    // Somebody signs in with the old password after the change was asked for.
+    let generation = store.credentials(Email::parse("ada@example.org").unwrap()).await.unwrap().generation;
     other.batch_execute("COMMIT").unwrap();
     changed.await.unwrap();
-    let family = RefreshFamily {
-        id: Uuid::new_v4(),
-        user_id: user.id,
-        current_jti: Uuid::new_v4(),
-        expires_at: UnixMillis(i64::MAX),
-    };
-    assert!(!store.start_family(family, signed_in_at).await.unwrap());
-}
-
-#[tokio::test]
-async fn revocations_only_move_forward_and_are_forgotten_when_no_token_is_as_old() {
-    let folder = TempDir::new().unwrap();
-    let store = open(&folder);
-    let (ada, other) = (account(&store, "ada@example.org").await.id, account(&store, "bob@example.org").await.id);
-    let revoke =
-        async |id, at| store.write(move |conn| users::revoke_access_tokens(conn, id, UnixMillis(at))).await.unwrap();
-    let revoked = async || store.revocations(UnixMillis(0)).await.unwrap();
-    let of = |id, at| Revocation { whose: Revoked::User(id), at: UnixMillis(at) };
-    revoke(ada, 1_000).await;
-    // By a clock that was set back.
-    revoke(ada, 500).await;
-    assert_eq!(revoked().await, [of(ada, 1_000)]);
-    let life_ms = MAX_ACCESS_TOKEN_LIFE_S * 1_000;
-    revoke(other, 1_000 + life_ms).await;
-    assert_eq!(revoked().await.len(), 2);
-    revoke(other, 1_001 + life_ms).await;
-    assert_eq!(revoked().await, [of(other, 1_001 + life_ms)]);
+    let (jti, time) = (Uuid::new_v4(), UnixMillis::now());
+    let issue = TokenIssue { jti, issued_at: time, running_ms: 0, expires_at: time };
+    let family = RefreshFamily { id: Uuid::new_v4(), user_id: user.id, issue };
+    assert!(!store.start_family(family, generation).await.unwrap());
 }

@@ -1,15 +1,14 @@
 //! Accounts in SQLite.
 
 use super::{
-    SqliteStore, parse,
-    schema::{family_revocations, refresh_families, token_revocations, users},
+    SqliteStore,
+    revocations::{self, end_family, revoke_access_tokens, revoke_tokens},
+    schema::{refresh_families, users},
 };
 use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
-    limits::MAX_ACCESS_TOKEN_LIFE_S,
     store::{
-        Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, StoreError,
-        UserStore,
+        Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError, UserStore,
     },
 };
 use async_trait::async_trait;
@@ -66,11 +65,11 @@ fn credentials_of(conn: &mut SqliteConnection, email: &Email) -> Result<Credenti
     for form in email.stored_forms() {
         let account = users::table
             .filter(users::email.eq(form))
-            .select((UserRow::as_select(), users::password_hash))
-            .first::<(UserRow, String)>(conn)
+            .select((UserRow::as_select(), users::password_hash, users::token_generation))
+            .first::<(UserRow, String, i64)>(conn)
             .optional()?;
-        if let Some((row, phc)) = account {
-            return Ok(Credentials { user: row.try_into()?, password_hash: PasswordHash::new(phc) });
+        if let Some((row, phc, generation)) = account {
+            return Ok(Credentials { user: row.try_into()?, password_hash: PasswordHash::new(phc), generation });
         }
     }
     Err(StoreError::NotFound("user"))
@@ -110,54 +109,13 @@ pub(super) fn normalise_emails(conn: &mut SqliteConnection) -> Result<(), StoreE
     Ok(())
 }
 
-/// Also ends the sign-ins that access tokens come from.
-fn revoke_tokens(conn: &mut SqliteConnection, id: UserId) -> Result<Revocation, StoreError> {
-    // Read in the transaction: nothing is issued behind it.
-    let at = UnixMillis::now();
-    diesel::delete(refresh_families::table.filter(refresh_families::user_id.eq(id.to_string()))).execute(conn)?;
-    revoke_access_tokens(conn, id, at)?;
-    Ok(Revocation { whose: Revoked::User(id), at })
-}
-
-/// One that has ended keeps its moment, since nothing was issued behind it: to end it again is no news.
-fn end_family(conn: &mut SqliteConnection, id: Uuid) -> Result<Revocation, StoreError> {
-    // Read in the transaction: what was issued with a refresh token of the family is older.
-    let now = UnixMillis::now();
-    diesel::delete(family_revocations::table.filter(family_revocations::revoked_at_ms.lt(no_token_is_as_old(now))))
-        .execute(conn)?;
-    let known = family_revocations::table
-        .find(id.to_string())
-        .select(family_revocations::revoked_at_ms)
-        .first::<i64>(conn)
-        .optional()?;
-    if let Some(at) = known {
-        return Ok(Revocation { whose: Revoked::Family(id), at: UnixMillis(at) });
-    }
-    diesel::delete(refresh_families::table.find(id.to_string())).execute(conn)?;
-    diesel::insert_into(family_revocations::table)
-        .values((family_revocations::family_id.eq(id.to_string()), family_revocations::revoked_at_ms.eq(now.0)))
-        .execute(conn)?;
-    Ok(Revocation { whose: Revoked::Family(id), at: now })
-}
-
-/// In milliseconds: of what was revoked before, every token has ended.
-fn no_token_is_as_old(now: UnixMillis) -> i64 {
-    now.0.saturating_sub(MAX_ACCESS_TOKEN_LIFE_S.saturating_mul(1_000))
-}
-
-pub(super) fn revoke_access_tokens(conn: &mut SqliteConnection, id: UserId, at: UnixMillis) -> Result<(), StoreError> {
-    diesel::delete(token_revocations::table.filter(token_revocations::revoked_at_ms.lt(no_token_is_as_old(at))))
-        .execute(conn)?;
-    let known = token_revocations::table
-        .find(id.to_string())
-        .select(token_revocations::revoked_at_ms)
-        .first::<i64>(conn)
-        .optional()?;
-    let revoked_at_ms = known.map_or(at.0, |known| known.max(at.0));
-    diesel::replace_into(token_revocations::table)
-        .values((token_revocations::user_id.eq(id.to_string()), token_revocations::revoked_at_ms.eq(revoked_at_ms)))
-        .execute(conn)?;
-    Ok(())
+/// The place in the order of use after all families of a user.
+fn next_use(conn: &mut SqliteConnection, user_id: UserId) -> Result<i64, StoreError> {
+    let latest: Option<i64> = refresh_families::table
+        .filter(refresh_families::user_id.eq(user_id.to_string()))
+        .select(diesel::dsl::max(refresh_families::last_use))
+        .first(conn)?;
+    Ok(latest.unwrap_or(0) + 1)
 }
 
 #[async_trait]
@@ -224,7 +182,7 @@ impl UserStore for SqliteStore {
         self.write(move |conn| {
             let known = user_of(conn, &email)?;
             diesel::update(users::table.find(known.id.to_string())).set(users::role.eq(role.as_str())).execute(conn)?;
-            if role < known.role { revoke_access_tokens(conn, known.id, UnixMillis::now()) } else { Ok(()) }
+            if role < known.role { revoke_access_tokens(conn, known.id).map(drop) } else { Ok(()) }
         })
         .await
     }
@@ -260,54 +218,53 @@ impl UserStore for SqliteStore {
         self.write(move |conn| set_locked(conn, id, false)).await
     }
 
-    async fn revocations(&self, since: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
-        self.read(move |conn| {
-            let users = token_revocations::table
-                .filter(token_revocations::revoked_at_ms.ge(since.0))
-                .select((token_revocations::user_id, token_revocations::revoked_at_ms))
-                .load::<(String, i64)>(conn)?;
-            let families = family_revocations::table
-                .filter(family_revocations::revoked_at_ms.ge(since.0))
-                .select((family_revocations::family_id, family_revocations::revoked_at_ms))
-                .load::<(String, i64)>(conn)?;
-            let users = users.into_iter().map(|(id, at)| Ok((Revoked::User(parse(&id)?), at)));
-            let families = families.into_iter().map(|(id, at)| Ok((Revoked::Family(parse(&id)?), at)));
-            let revoked = users.chain(families);
-            revoked.map(|found| found.map(|(whose, at)| Revocation { whose, at: UnixMillis(at) })).collect()
-        })
-        .await
+    async fn revocations(&self, after: i64) -> Result<Vec<Revocation>, StoreError> {
+        self.read(move |conn| revocations::list(conn, after)).await
     }
 
-    async fn start_family(&self, family: RefreshFamily, now: UnixMillis) -> Result<bool, StoreError> {
+    async fn forget_revocations(&self, running_ms: i64, before_ms: i64) -> Result<Option<i64>, StoreError> {
+        self.write(move |conn| revocations::forget(conn, running_ms, before_ms)).await
+    }
+
+    async fn start_family(&self, family: RefreshFamily, generation: i64) -> Result<bool, StoreError> {
         self.write(move |conn| {
-            diesel::delete(refresh_families::table.filter(refresh_families::expires_at_ms.le(now.0))).execute(conn)?;
             let user_id = family.user_id.to_string();
-            let revoked_at = token_revocations::table
+            let current = users::table
                 .find(&user_id)
-                .select(token_revocations::revoked_at_ms)
-                .first::<i64>(conn)
-                .optional()?;
-            if revoked_at.is_some_and(|revoked_at| now.0 <= revoked_at) || user_with(conn, family.user_id)?.is_locked {
+                .select((users::token_generation, users::is_locked))
+                .first::<(i64, bool)>(conn)
+                .optional()?
+                .ok_or(StoreError::NotFound("user"))?;
+            if current != (generation, false) {
                 return Ok(false);
             }
             let idle_longest = refresh_families::table
                 .filter(refresh_families::user_id.eq(&user_id))
-                // Each use moves the end of a family on.
-                .order(refresh_families::expires_at_ms.desc())
+                .order(refresh_families::last_use.desc())
                 .offset(i64::try_from(MAX_FAMILIES_PER_USER - 1).unwrap_or(i64::MAX))
                 .limit(i64::MAX)
                 .select(refresh_families::id)
                 .load::<String>(conn)?;
             diesel::delete(refresh_families::table.filter(refresh_families::id.eq_any(idle_longest))).execute(conn)?;
+            let last_use = next_use(conn, family.user_id)?;
             diesel::insert_into(refresh_families::table)
                 .values((
                     refresh_families::id.eq(family.id.to_string()),
                     refresh_families::user_id.eq(user_id),
-                    refresh_families::current_jti.eq(family.current_jti.to_string()),
-                    refresh_families::expires_at_ms.eq(family.expires_at.0),
+                    refresh_families::current_jti.eq(family.issue.jti.to_string()),
+                    refresh_families::expires_at_ms.eq(family.issue.expires_at.0),
+                    refresh_families::last_use.eq(last_use),
                 ))
                 .execute(conn)?;
             Ok(true)
+        })
+        .await
+    }
+
+    async fn forget_families(&self, expired_before: UnixMillis) -> Result<usize, StoreError> {
+        self.write(move |conn| {
+            let expired = refresh_families::table.filter(refresh_families::expires_at_ms.lt(expired_before.0));
+            Ok(diesel::delete(expired).execute(conn)?)
         })
         .await
     }
@@ -319,22 +276,24 @@ impl UserStore for SqliteStore {
                 .inner_join(users::table)
                 .filter(refresh_families::id.eq(&family_id))
                 .filter(refresh_families::user_id.eq(next.user_id.to_string()))
-                .select((refresh_families::current_jti, UserRow::as_select()))
-                .first::<(String, UserRow)>(conn)
+                .select((refresh_families::current_jti, UserRow::as_select(), users::token_generation))
+                .first::<(String, UserRow, i64)>(conn)
                 .optional()?;
-            let Some((current_jti, user)) = found else { return Ok(Rotation::Unknown) };
+            let Some((current_jti, user, generation)) = found else { return Ok(Rotation::Unknown) };
             let family = refresh_families::table.find(&family_id);
             if current_jti != used_jti.to_string() {
                 end_family(conn, next.id)?;
                 return Ok(Rotation::Reused);
             }
+            let last_use = next_use(conn, next.user_id)?;
             diesel::update(family)
                 .set((
-                    refresh_families::current_jti.eq(next.current_jti.to_string()),
-                    refresh_families::expires_at_ms.eq(next.expires_at.0),
+                    refresh_families::current_jti.eq(next.issue.jti.to_string()),
+                    refresh_families::expires_at_ms.eq(next.issue.expires_at.0),
+                    refresh_families::last_use.eq(last_use),
                 ))
                 .execute(conn)?;
-            Ok(Rotation::Rotated(user.try_into()?))
+            Ok(Rotation::Rotated { user: user.try_into()?, generation })
         })
         .await
     }

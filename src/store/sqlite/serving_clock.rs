@@ -1,0 +1,39 @@
+//! The clock of [`crate::store::ServingClock`] in SQLite: one row.
+
+use super::{SqliteStore, schema::serving_clock};
+use crate::store::{ClockStore, ServedTime, StoreError};
+use async_trait::async_trait;
+use diesel::prelude::*;
+
+#[async_trait]
+impl ClockStore for SqliteStore {
+    async fn served_time(&self) -> Result<ServedTime, StoreError> {
+        self.read(|conn| {
+            let (running_ms, period_began_ms, lowest_offset_ms, previous_offset_ms) = serving_clock::table
+                .select((
+                    serving_clock::running_ms,
+                    serving_clock::period_began_ms,
+                    serving_clock::lowest_offset_ms,
+                    serving_clock::previous_offset_ms,
+                ))
+                .first(conn)?;
+            Ok(ServedTime { running_ms, period_began_ms, lowest_offset_ms, previous_offset_ms })
+        })
+        .await
+    }
+
+    async fn keep_served_time(&self, time: ServedTime) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            diesel::update(serving_clock::table)
+                .set((
+                    serving_clock::running_ms.eq(time.running_ms),
+                    serving_clock::period_began_ms.eq(time.period_began_ms),
+                    serving_clock::lowest_offset_ms.eq(time.lowest_offset_ms),
+                    serving_clock::previous_offset_ms.eq(time.previous_offset_ms),
+                ))
+                .execute(conn)?;
+            Ok(())
+        })
+        .await
+    }
+}
