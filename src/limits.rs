@@ -19,6 +19,8 @@ pub const MAX_PING_ID_BYTES: usize = 256;
 pub const TOKEN_CLOCK_LEEWAY_S: i64 = 60;
 /// The longest that an access token may live (`auth.access_token_ttl_s`), in seconds.
 pub const MAX_ACCESS_TOKEN_LIFE_S: i64 = 24 * 3_600;
+/// How long a used refresh token still returns the tokens that it was exchanged for, in milliseconds.
+pub const REFRESH_GRACE_MS: i64 = 10_000;
 /// How long a revocation is kept, in milliseconds of running time: longer than any token that it applies to can live.
 pub const REVOCATION_LIFE_MS: i64 = (MAX_ACCESS_TOKEN_LIFE_S + 3_600) * 1_000;
 /// How often the running time is stored; what a crash takes from it is less.

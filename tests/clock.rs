@@ -170,3 +170,28 @@ async fn what_a_shell_with_a_wrong_clock_does_takes_effect_and_can_be_undone() {
         assert_eq!(refresh(&program, &again).await.0, 200);
     }
 }
+
+#[tokio::test]
+async fn a_used_refresh_token_returns_the_same_pair_after_a_restart_too_but_not_for_long() {
+    let machine = Machine::new();
+    let mut program = machine.serve(&[]).await;
+    let user = program.sign_in("register", "ada@example.org").await;
+    let (_, first) = refresh(&program, &user).await;
+    let exchanged = Instant::now();
+    program.child.kill().await.unwrap();
+    program = machine.serve(&[]).await;
+    // However long the start took, the clock says that the exchange was just now.
+    let elapsed = || i64::try_from(exchanged.elapsed().as_secs()).unwrap();
+    machine.set_clock(-elapsed());
+    let (status, again) = refresh(&program, &user).await;
+    assert_eq!(status, 200, "{again}");
+    for name in ["access_token", "refresh_token"] {
+        assert_eq!(again[name], first[name], "{name}");
+    }
+    program.child.kill().await.unwrap();
+    program = machine.serve(&[]).await;
+    machine.set_clock(HOUR_S);
+    assert_eq!(refresh(&program, &user).await.1["code"], "INVALID_TOKEN");
+    let successor = TestUser::from_answer(&first);
+    assert_eq!(refresh(&program, &successor).await.1["code"], "INVALID_TOKEN", "the sign-in has ended");
+}

@@ -120,19 +120,23 @@ impl Accounts {
         }
     }
 
-    /// Changes a refresh token for new tokens; each is good once. One that comes a second time was stolen, from the one who
-    /// used it first or by them: its whole family ends, and with it the access tokens of that sign-in, of which the server
-    /// learns as of those that other processes revoke.
+    /// Exchanges a refresh token for new tokens. For a few seconds the same refresh token returns the same tokens: two tabs may
+    /// bring it at once, and an answer may get lost. After that it counts as stolen, by the one who used it first or by the
+    /// other: its whole family ends, and with it the access tokens of that sign-in, of which the server learns as of those that
+    /// other processes revoke.
     ///
     /// # Errors
     /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
     pub async fn refresh(&self, refresh_token: &str) -> Result<SignIn, ApiError> {
         let RefreshGrant { user_id, family_id, jti } = self.tokens.verify_refresh(refresh_token)?;
         let next = RefreshFamily { id: family_id, user_id, issue: self.tokens.new_issue() };
-        match self.store.rotate_family(jti, next).await {
-            Ok(Rotation::Rotated { user, generation }) => self.signed_in(user, generation, next.id, &next.issue),
+        match self.store.rotate_family(jti, next, self.tokens.clock().grace()).await {
+            Ok(Rotation::Rotated { user, generation, issue }) => {
+                let at = if issue == next.issue { issue.issued_at } else { self.tokens.clock().wall() };
+                self.signed_in(user, generation, next.id, &issue, at)
+            }
             Ok(Rotation::Reused) => {
-                log::warn!(user_id:%; "a refresh token was used twice; its family is revoked");
+                log::warn!(user_id:%; "a refresh token was used a second time; the sign-in is ended");
                 Err(token::invalid())
             }
             Ok(Rotation::Unknown) => Err(token::invalid()),
@@ -263,13 +267,20 @@ impl Accounts {
         if !self.store.start_family(family, generation).await? {
             return Err(token::revoked());
         }
-        self.signed_in(user, generation, family.id, &family.issue)
+        self.signed_in(user, generation, family.id, &family.issue, family.issue.issued_at)
     }
 
-    fn signed_in(&self, user: User, generation: i64, family_id: Uuid, issue: &TokenIssue) -> Result<SignIn, ApiError> {
+    fn signed_in(
+        &self,
+        user: User,
+        generation: i64,
+        family_id: Uuid,
+        issue: &TokenIssue,
+        at: UnixMillis,
+    ) -> Result<SignIn, ApiError> {
         let refresh = self.tokens.issue_refresh(user.id, family_id, issue)?;
         let access = self.tokens.issue_access(&user, generation, family_id, issue)?;
-        Ok(SignIn { user, access, refresh, at: self.tokens.clock().wall() })
+        Ok(SignIn { user, access, refresh, at })
     }
 }
 

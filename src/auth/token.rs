@@ -15,6 +15,7 @@ use crate::{
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Ours are under 2 KiB; a longer text is no token, and is not worth decoding.
@@ -151,7 +152,7 @@ impl Tokens {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
             sub: user.id,
-            jti: Uuid::new_v4(),
+            jti: access_jti(issue.jti),
             iat,
             iat_ms: Some(issue.issued_at.0),
             running_ms: Some(issue.running_ms),
@@ -268,6 +269,15 @@ impl Tokens {
         }
         jsonwebtoken::decode(token, &self.decoding, &self.validation).map(|data| data.claims).map_err(|_| invalid())
     }
+}
+
+/// The `jti` of the access token that is issued with a refresh token. It follows from that one's, so that the same pair can be
+/// issued again.
+fn access_jti(refresh_jti: Uuid) -> Uuid {
+    let mut bytes = [0; 16];
+    let digest = Sha256::digest(refresh_jti.as_bytes());
+    bytes.iter_mut().zip(digest).for_each(|(byte, part)| *byte = part);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
 fn without_scheme(text: &str) -> &str {

@@ -62,7 +62,7 @@ pub struct RefreshRequest {
 pub struct TokenAnswer {
     /// For `Authorization: Bearer`, and to authenticate a WebSocket.
     access_token: String,
-    /// Good once, for `refresh` or `logout`.
+    /// For `refresh`, which exchanges it, or `logout`.
     refresh_token: String,
     #[schema(example = "bearer")]
     token_type: &'static str,
@@ -186,12 +186,12 @@ fn count(error: &ApiError, limiter: &Limiter) {
     }
 }
 
-/// Change a refresh token for new tokens. Each is good once: one that comes twice signs its whole family out.
+/// Exchange a refresh token for new tokens. For 10 seconds it returns the same tokens again; one that comes later ends the sign-in.
 #[utoipa::path(
     post, path = "/api/v1/auth/refresh", tag = "auth", operation_id = "refresh",
     request_body = RefreshRequest,
     responses(
-        (status = 200, description = "New tokens; the old refresh token is good no more.", body = TokenAnswer),
+        (status = 200, description = "New tokens, or within 10 seconds the same ones again.", body = TokenAnswer),
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 401, description = "`INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
         (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),

@@ -1,14 +1,17 @@
 //! What every backend must do, as tests against the traits: a backend says how it is opened, and gets them all.
 
 use super::{
-    Answer, AuditStore, BegunTurn, Checkpoint, ClockStore, ConversationStore, EndedTurn, NewTurn, Page, PasswordHash,
-    RefreshFamily, Revoked, Rotation, ServedTime, StoreError, StoredTurnState, TokenIssue, UserStore,
+    Answer, AuditStore, BegunTurn, Checkpoint, ClockStore, ConversationStore, EndedTurn, Grace, NewTurn, Page,
+    PasswordHash, RefreshFamily, Revoked, Rotation, ServedTime, StoreError, StoredTurnState, TokenIssue, UserStore,
 };
 use crate::domain::{
     AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
     MessageId, MessageRole, Role, TurnId, UnixMillis, User, UserId,
 };
 use uuid::Uuid;
+
+/// A server that has just begun.
+const NOW: Grace = Grace { wall: UnixMillis(0), running_ms: 0, began_at_ms: 0 };
 
 /// A user's conversation in an empty store.
 pub struct Fixture<S> {
@@ -204,7 +207,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
     }
 
     async fn rotate(&self, family: RefreshFamily) -> Rotation {
-        self.store.rotate_family(family.issue.jti, family).await.unwrap()
+        self.store.rotate_family(family.issue.jti, family, NOW).await.unwrap()
     }
 
     /// Whether a sign-in is taken that read this generation with the password.
@@ -255,7 +258,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         self.store.set_role(email(), Role::Agent).await.unwrap();
         assert!(!self.sign_in(0).await && self.sign_in(1).await);
         // The sign-in itself stays, and its next access token has fewer rights.
-        let Rotation::Rotated { user, generation } = self.rotate(family).await else { panic!("it was ended") };
+        let Rotation::Rotated { user, generation, .. } = self.rotate(family).await else { panic!("it was ended") };
         assert_eq!((user.role, generation), (Role::Agent, 1));
         self.store.set_password(email(), PasswordHash::new("new".to_owned())).await.unwrap();
         assert_eq!(self.rotate(family).await, Rotation::Unknown);
@@ -296,7 +299,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(self.store.end_family(signed_out.id).await.unwrap(), revocation);
         assert_eq!(self.store.revocations(0).await.unwrap(), [revocation]);
         // A token that was used before ends its family in the same way.
-        assert_eq!(self.store.rotate_family(Uuid::new_v4(), reused).await.unwrap(), Rotation::Reused);
+        assert_eq!(self.store.rotate_family(Uuid::new_v4(), reused, NOW).await.unwrap(), Rotation::Reused);
         assert_eq!(self.revoked_after(revocation.number).await, [Revoked::Family(reused.id)]);
         assert_ne!(self.rotate(goes_on).await, Rotation::Unknown);
     }

@@ -4,7 +4,7 @@
 //! what is old, a minute of a wrong date would delete everything that has to be kept for days, and revoked tokens would be good
 //! again once the date is right. So time is measured by the steady clock of each run, and the sum is stored.
 
-use super::StoreError;
+use super::{Grace, StoreError};
 use crate::domain::UnixMillis;
 use std::{
     fmt,
@@ -75,14 +75,16 @@ impl ServingClock {
         self.running_ms_at((self.source)())
     }
 
-    /// The running time at which this run began.
-    pub fn began_at_ms(&self) -> i64 {
-        self.began_at_ms
-    }
-
     /// The wall clock.
     pub fn wall(&self) -> UnixMillis {
         (self.source)().wall
+    }
+
+    /// The grace of refresh tokens as of now.
+    pub fn grace(&self) -> Grace {
+        let reading = (self.source)();
+        let running_ms = self.running_ms_at(reading);
+        Grace { wall: reading.wall, running_ms, began_at_ms: self.began_at_ms }
     }
 
     /// Takes the clocks into account, and returns what to store. Call it every few minutes.
@@ -191,7 +193,7 @@ mod tests {
         let stored = clock.advance();
         turned.pass(hours(100));
         let next = turned.serve(stored);
-        assert_eq!((next.began_at_ms(), next.running_ms()), (2 * HOUR_MS, 2 * HOUR_MS), "nothing ran meanwhile");
+        assert_eq!(next.running_ms(), 2 * HOUR_MS, "nothing ran meanwhile");
         turned.pass(hours(1));
         assert_eq!(next.running_ms(), 3 * HOUR_MS);
     }

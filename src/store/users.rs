@@ -1,7 +1,10 @@
 //! What is kept of accounts: users, and the families of refresh tokens that their sign-ins began.
 
 use super::StoreError;
-use crate::domain::{Email, Role, UnixMillis, User, UserId};
+use crate::{
+    domain::{Email, Role, UnixMillis, User, UserId},
+    limits::REFRESH_GRACE_MS,
+};
 use async_trait::async_trait;
 use std::fmt;
 use uuid::Uuid;
@@ -59,12 +62,38 @@ pub struct RefreshFamily {
     pub issue: TokenIssue,
 }
 
+/// Decides how long a used refresh token returns the tokens that it was exchanged for.
+#[derive(Clone, Copy, Debug)]
+pub struct Grace {
+    pub wall: UnixMillis,
+    /// By [`super::ServingClock`].
+    pub running_ms: i64,
+    /// The running time at which this run of the server began.
+    pub began_at_ms: i64,
+}
+
+impl Grace {
+    /// Exchanges from before this running time are past the grace.
+    pub const fn earliest_running_ms(&self) -> i64 {
+        self.running_ms - REFRESH_GRACE_MS
+    }
+
+    /// Whether the exchange for this issue is within the grace: by the running time, and when the server has started since, by
+    /// the wall clock too, since the running time stood still between the two runs.
+    pub fn covers(&self, issue: &TokenIssue) -> bool {
+        let in_this_run = issue.running_ms > self.began_at_ms;
+        let wall_ms = self.wall.0.saturating_sub(issue.issued_at.0);
+        issue.running_ms >= self.earliest_running_ms()
+            && (in_this_run || (-REFRESH_GRACE_MS..=REFRESH_GRACE_MS).contains(&wall_ms))
+    }
+}
+
 /// The outcome of presenting a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// It was the current one, and now the next one is. Holds the user and the generation of tokens as of now.
-    Rotated { user: User, generation: i64 },
-    /// It had been used before: the whole family is gone, and its access tokens are revoked.
+    /// It was exchanged for this issue, now or within the grace. Holds the user and the generation of tokens as of now.
+    Rotated { user: User, generation: i64, issue: TokenIssue },
+    /// It was used before the grace: the whole family is gone, and its access tokens are revoked.
     Reused,
     /// There is no such family: signed out, revoked, or expired.
     Unknown,
@@ -162,11 +191,41 @@ pub trait UserStore: Send + Sync {
     /// Removes the families whose last refresh token expired before this.
     async fn forget_families(&self, expired_before: UnixMillis) -> Result<usize, StoreError>;
 
-    /// Replaces `used_jti` by the issue in `next`, when that is the current one of family `next.id` of
-    /// `next.user_id`. Of concurrent calls with the same `used_jti` exactly one sees `Rotated`.
-    async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily) -> Result<Rotation, StoreError>;
+    /// Replaces `used_jti` by the issue in `next`, when that is the current one of family `next.id` of `next.user_id`. All calls with
+    /// the same `used_jti` within `grace`, concurrent ones too, see the same issue.
+    async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily, grace: Grace) -> Result<Rotation, StoreError>;
 
     /// Ends a family, whether or not it is there, and revokes the access tokens that came with its refresh tokens, in one
     /// transaction. One that has ended before keeps its revocation.
     async fn end_family(&self, id: Uuid) -> Result<Revocation, StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALL: UnixMillis = UnixMillis(1_800_000_000_000);
+
+    /// Whether a token is good again that was used at a running time of 100 s and at [`WALL`].
+    fn covers(running_s: i64, began_at_s: i64, wall_s: i64) -> bool {
+        let issue = TokenIssue { jti: Uuid::new_v4(), issued_at: WALL, running_ms: 100_000, expires_at: WALL };
+        let wall = UnixMillis(WALL.0 + 1_000 * wall_s);
+        Grace { wall, running_ms: 1_000 * running_s, began_at_ms: 1_000 * began_at_s }.covers(&issue)
+    }
+
+    #[test]
+    fn within_a_run_the_wall_clock_does_not_matter() {
+        for wall_s in [0, 5, -90_000, 90_000] {
+            assert!(covers(100, 0, wall_s) && covers(110, 0, wall_s) && !covers(111, 0, wall_s), "{wall_s}");
+        }
+    }
+
+    #[test]
+    fn after_a_restart_both_clocks_must_agree() {
+        for began_at_s in [100, 101] {
+            assert!(covers(105, began_at_s, 7) && covers(105, began_at_s, -7), "{began_at_s}");
+            assert!(!covers(105, began_at_s, 3_600) && !covers(105, began_at_s, -3_600), "{began_at_s}");
+            assert!(!covers(111, began_at_s, 7), "{began_at_s}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{raw_socket::RawSocket, socket::SocketBuilder};
 use assert_cmd::Command;
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::{Value, json};
 use std::{
     sync::{
@@ -120,6 +121,17 @@ impl TestApp {
     /// Stops the server with whatever is running, as a signal does.
     pub async fn stop(&self) {
         self.handle.stop().await;
+    }
+
+    /// Lets the time pass for which a used refresh token returns the same tokens.
+    pub fn pass_refresh_grace(&self) {
+        let path = self.database_url.trim_start_matches("sqlite://");
+        SqliteConnection::establish(path)
+            .unwrap()
+            .batch_execute(
+                "PRAGMA busy_timeout = 20000; UPDATE used_refresh_tokens SET running_ms = running_ms - 10001;",
+            )
+            .unwrap();
     }
 
     /// Where its database is: another server can go on with it.

@@ -128,30 +128,95 @@ async fn a_password_that_was_hashed_in_another_form_signs_in_and_is_hashed_again
     assert!(accounts.refresh(&first.refresh.token).await.is_ok(), "nobody was signed out");
 }
 
+fn pair(sign_in: &SignIn) -> (&str, &str) {
+    (&sign_in.access.token, &sign_in.refresh.token)
+}
+
 #[tokio::test]
-async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_family() {
-    let (accounts, _folder) = service();
+async fn a_used_refresh_token_returns_the_same_pair_for_ten_seconds_and_then_ends_the_sign_in() {
+    let (accounts, turned, _folder) = service_with_turned_clock();
     let first = registered(&accounts).await;
     let elsewhere = accounts.login(ada(), PASSWORD.into()).await.unwrap();
     let second = accounts.refresh(&first.refresh.token).await.unwrap();
+    assert_ne!(pair(&first), pair(&second));
+    // The wall clock does not matter.
+    for jump_h in [0, 25, -50, 25] {
+        turned.set_by(jump_h * 3_600_000);
+        turned.pass(Duration::from_millis(2_500));
+        assert_eq!(pair(&accounts.refresh(&first.refresh.token).await.unwrap()), pair(&second), "{jump_h}");
+    }
     let third = accounts.refresh(&second.refresh.token).await.unwrap();
-    assert_eq!(identity(&third).user_id, first.user.id);
+    assert_eq!(
+        pair(&accounts.refresh(&first.refresh.token).await.unwrap()),
+        pair(&second),
+        "of before the last one, too"
+    );
+    assert!(accounts.tokens.verify_access(&third.access.token).is_ok());
 
+    turned.pass(Duration::from_millis(1));
     assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::InvalidToken);
     assert_eq!(code(accounts.refresh(&third.refresh.token).await), ErrorCode::InvalidToken);
+    accounts.learn_revocations().await.unwrap();
+    assert_eq!(code(accounts.tokens.verify_access(&third.access.token)), ErrorCode::ExpiredToken);
     assert!(accounts.refresh(&elsewhere.refresh.token).await.is_ok(), "another sign-in ended with it");
 }
 
 #[tokio::test]
-async fn of_concurrent_refreshes_one_wins() {
+async fn of_a_used_refresh_token_the_store_keeps_nothing_that_signs_in() {
+    let (accounts, folder) = service();
+    let first = registered(&accounts).await;
+    let second = accounts.refresh(&first.refresh.token).await.unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        for token in [&first.refresh.token, &second.refresh.token, &second.access.token] {
+            let signature = token.rsplit('.').next().unwrap().as_bytes();
+            assert!(!bytes.windows(signature.len()).any(|window| window == signature));
+        }
+    }
+}
+
+#[tokio::test]
+async fn concurrent_refreshes_get_one_pair() {
     let (accounts, _folder) = service();
     let first = registered(&accounts).await;
-    let outcomes = join_all((0..8).map(|_| accounts.refresh(&first.refresh.token))).await;
-    let mut winners = outcomes.into_iter().filter_map(Result::ok);
-    let winner = winners.next().expect("nobody won");
-    assert_eq!(winners.count(), 0);
-    // The others were a reuse.
-    assert_eq!(code(accounts.refresh(&winner.refresh.token).await), ErrorCode::InvalidToken);
+    let outcomes = join_all((0..16).map(|_| accounts.refresh(&first.refresh.token))).await;
+    let signed_in: Vec<_> =
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|error| panic!("{error:?}"))).collect();
+    assert!(signed_in.iter().all(|sign_in| pair(sign_in) == pair(&signed_in[0])));
+    assert!(accounts.refresh(&signed_in[0].refresh.token).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_grace_opens_no_sign_in_that_has_ended() {
+    type End = fn(&Accounts, UserId, String) -> futures_util::future::LocalBoxFuture<'_, ()>;
+    let ends: [End; 4] = [
+        |accounts, _, token| Box::pin(async move { assert!(accounts.logout(&token).await.unwrap().is_some()) }),
+        |accounts, id, _| Box::pin(async move { accounts.lock(id).await.unwrap() }),
+        |accounts, id, _| Box::pin(async move { accounts.revoke_tokens(id).await.unwrap() }),
+        |accounts, _, _| Box::pin(async move { accounts.set_password(ada(), OTHER_PASSWORD.into()).await.unwrap() }),
+    ];
+    for end in ends {
+        let (accounts, _folder) = service();
+        let first = registered(&accounts).await;
+        let second = accounts.refresh(&first.refresh.token).await.unwrap();
+        end(&accounts, first.user.id, second.refresh.token.clone()).await;
+        assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::InvalidToken);
+        assert_eq!(code(accounts.refresh(&second.refresh.token).await), ErrorCode::InvalidToken);
+    }
+}
+
+#[tokio::test]
+async fn the_same_pair_has_the_rights_of_now() {
+    let (accounts, _folder) = service();
+    let first = registered(&accounts).await;
+    accounts.set_role(ada(), Role::Operator).await.unwrap();
+    let operator = accounts.refresh(&first.refresh.token).await.unwrap();
+    accounts.set_role(ada(), Role::User).await.unwrap();
+    accounts.learn_revocations().await.unwrap();
+    assert!(accounts.tokens.verify_access(&operator.access.token).is_err());
+    let again = accounts.refresh(&first.refresh.token).await.unwrap();
+    assert_eq!(accounts.tokens.verify_access(&again.access.token).unwrap().role, Role::User);
+    assert_eq!(again.refresh.token, operator.refresh.token);
 }
 
 #[tokio::test]
@@ -246,15 +311,19 @@ async fn one_user_has_so_many_sign_ins_and_the_longest_idle_one_goes() {
         accounts.store.start_family(family, 0).await.unwrap();
         families.push(family);
     }
-    let rotate = async |family: RefreshFamily| accounts.store.rotate_family(family.issue.jti, family).await.unwrap();
-    let rotated = Rotation::Rotated { user, generation: 0 };
-    assert_eq!(rotate(families[0]).await, Rotation::Unknown);
-    assert_eq!(rotate(families[1]).await, rotated);
-    assert_eq!(rotate(families[MAX_FAMILIES_PER_USER]).await, rotated);
+    let grace = accounts.tokens.clock().grace();
+    let rotate = async |family: RefreshFamily| {
+        let next = RefreshFamily { issue: accounts.tokens.new_issue(), ..family };
+        match accounts.store.rotate_family(family.issue.jti, next, grace).await.unwrap() {
+            Rotation::Rotated { .. } => true,
+            Rotation::Unknown => false,
+            Rotation::Reused => panic!("{family:?}"),
+        }
+    };
+    assert!(!rotate(families[0]).await && rotate(families[1]).await && rotate(families[MAX_FAMILIES_PER_USER]).await);
     // The second one was used, so that the third one goes next.
     accounts.store.start_family(family_of(families[1].user_id, accounts.tokens.new_issue()), 0).await.unwrap();
-    assert_eq!(rotate(families[2]).await, Rotation::Unknown);
-    assert_eq!(rotate(families[1]).await, rotated);
+    assert!(!rotate(families[2]).await && rotate(families[1]).await);
 }
 
 fn family_of(user_id: UserId, issue: TokenIssue) -> RefreshFamily {
@@ -277,6 +346,7 @@ fn service_with_turned_clock() -> (Accounts, TurnedClock, TempDir) {
     let turned = TurnedClock::at(UnixMillis::now());
     let began = ServedTime { previous_offset_ms: Some(turned.wall().0), ..ServedTime::default() };
     let (accounts, folder) = service_by(&AuthConfig::default(), turned.serve(began));
+    turned.pass(Duration::from_secs(1));
     (accounts, turned, folder)
 }
 
@@ -350,6 +420,7 @@ async fn a_family_is_of_one_user() {
     let first = registered(&accounts).await;
     let grant = tokens().verify_refresh(&first.refresh.token).unwrap();
     let stolen = RefreshFamily { id: grant.family_id, ..family_of(UserId::new(), accounts.tokens.new_issue()) };
-    assert_eq!(accounts.store.rotate_family(grant.jti, stolen).await.unwrap(), Rotation::Unknown);
+    let grace = accounts.tokens.clock().grace();
+    assert_eq!(accounts.store.rotate_family(grant.jti, stolen, grace).await.unwrap(), Rotation::Unknown);
     assert!(accounts.refresh(&first.refresh.token).await.is_ok());
 }

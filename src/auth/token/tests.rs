@@ -106,6 +106,20 @@ fn the_claims_of_both_kinds_are_those_of_the_docs() {
 }
 
 #[test]
+fn the_same_issue_makes_the_same_tokens_and_another_one_makes_others() {
+    let (ada, user_id, family_id, issue) = (ada(), UserId::new(), Uuid::new_v4(), issue());
+    let pair = |issue: &TokenIssue| {
+        let access = tokens().issue_access(&ada, 0, family_id, issue).unwrap().token;
+        (access, tokens().issue_refresh(user_id, family_id, issue).unwrap().token)
+    };
+    assert_eq!(pair(&issue), pair(&issue));
+    let other = pair(&TokenIssue { jti: Uuid::new_v4(), ..issue });
+    assert!(other.0 != pair(&issue).0 && other.1 != pair(&issue).1);
+    let jti = |token: &str| jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims["jti"].clone();
+    assert_ne!(jti(&other.0), jti(&other.1), "the two tokens of a pair");
+}
+
+#[test]
 fn a_bearer_scheme_in_front_is_tolerated() {
     let token = access(&ada()).token;
     for text in [format!("Bearer {token}"), format!("bEARER   {token} "), format!(" {token}\n")] {

@@ -4,14 +4,15 @@ use super::routes;
 use crate::{
     auth::{
         Tickets,
-        test_support::{service, service_with, tokens},
+        test_support::{service, service_by, service_with, tokens},
     },
     config::{AuthConfig, LimitsConfig},
-    domain::{Email, Role},
+    domain::{Email, Role, UnixMillis},
     http::error,
     limiter::Limiter,
     metrics::Metrics,
     registry::{ConnectionManager, StallLimits},
+    store::{ServedTime, TurnedClock},
 };
 use actix::Actor;
 use actix_web::{
@@ -23,6 +24,7 @@ use actix_web::{
     web::Data,
 };
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const PASSWORD: &str = "quiet-otter-paints-thursday";
 
@@ -163,12 +165,21 @@ async fn every_refusal_has_its_code() {
 }
 
 #[actix_web::test]
-async fn a_refresh_token_that_comes_twice_signs_out() {
-    let (accounts, _folder) = service();
+async fn a_refresh_token_returns_the_same_tokens_again_and_later_signs_out() {
+    let turned = TurnedClock::at(UnixMillis::now());
+    let (accounts, _folder) = service_by(&AuthConfig::default(), turned.serve(ServedTime::default()));
+    turned.pass(Duration::from_secs(1));
     let app = app!(Data::new(accounts));
     let first = answer(&app, post("register", ada())).await;
     let refresh = |answer: &Answer| post("refresh", json!({"refresh_token": answer.body["refresh_token"]}));
     let second = answer(&app, refresh(&first)).await;
+    turned.pass(Duration::from_secs(10));
+    let again = answer(&app, refresh(&first)).await;
+    for name in ["access_token", "refresh_token", "user"] {
+        assert_eq!(again.body[name], second.body[name], "{name}");
+    }
+    assert_eq!((&second.body["expires_in"], &again.body["expires_in"]), (&json!(900), &json!(890)));
+    turned.pass(Duration::from_secs(1));
     assert_eq!(answer(&app, refresh(&first)).await.status, 401);
     assert_eq!(answer(&app, refresh(&second)).await.status, 401);
 }

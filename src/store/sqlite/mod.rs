@@ -8,6 +8,7 @@ mod checkpoints;
 mod conversations;
 mod documents;
 mod file;
+mod refresh;
 mod revocations;
 mod schema;
 mod search;

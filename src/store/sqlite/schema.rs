@@ -79,6 +79,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    used_refresh_tokens (jti) {
+        jti -> Text,
+        family_id -> Text,
+        next_jti -> Text,
+        issued_at_ms -> BigInt,
+        running_ms -> BigInt,
+        expires_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
     revocations (number) {
         number -> BigInt,
         user_id -> Nullable<Text>,

@@ -1,14 +1,15 @@
 //! Accounts in SQLite.
 
 use super::{
-    SqliteStore,
+    SqliteStore, refresh,
     revocations::{self, end_family, revoke_access_tokens, revoke_tokens},
     schema::{refresh_families, users},
 };
 use crate::{
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
     store::{
-        Credentials, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError, UserStore,
+        Credentials, Grace, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError,
+        UserStore,
     },
 };
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
-struct UserRow {
+pub(super) struct UserRow {
     id: String,
     email: String,
     name: String,
@@ -110,7 +111,7 @@ pub(super) fn normalise_emails(conn: &mut SqliteConnection) -> Result<(), StoreE
 }
 
 /// The place in the order of use after all families of a user.
-fn next_use(conn: &mut SqliteConnection, user_id: UserId) -> Result<i64, StoreError> {
+pub(super) fn next_use(conn: &mut SqliteConnection, user_id: UserId) -> Result<i64, StoreError> {
     let latest: Option<i64> = refresh_families::table
         .filter(refresh_families::user_id.eq(user_id.to_string()))
         .select(diesel::dsl::max(refresh_families::last_use))
@@ -269,33 +270,8 @@ impl UserStore for SqliteStore {
         .await
     }
 
-    async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily) -> Result<Rotation, StoreError> {
-        self.write(move |conn| {
-            let family_id = next.id.to_string();
-            let found = refresh_families::table
-                .inner_join(users::table)
-                .filter(refresh_families::id.eq(&family_id))
-                .filter(refresh_families::user_id.eq(next.user_id.to_string()))
-                .select((refresh_families::current_jti, UserRow::as_select(), users::token_generation))
-                .first::<(String, UserRow, i64)>(conn)
-                .optional()?;
-            let Some((current_jti, user, generation)) = found else { return Ok(Rotation::Unknown) };
-            let family = refresh_families::table.find(&family_id);
-            if current_jti != used_jti.to_string() {
-                end_family(conn, next.id)?;
-                return Ok(Rotation::Reused);
-            }
-            let last_use = next_use(conn, next.user_id)?;
-            diesel::update(family)
-                .set((
-                    refresh_families::current_jti.eq(next.issue.jti.to_string()),
-                    refresh_families::expires_at_ms.eq(next.issue.expires_at.0),
-                    refresh_families::last_use.eq(last_use),
-                ))
-                .execute(conn)?;
-            Ok(Rotation::Rotated { user: user.try_into()?, generation })
-        })
-        .await
+    async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily, grace: Grace) -> Result<Rotation, StoreError> {
+        self.write(move |conn| refresh::rotate_family(conn, used_jti, next, grace)).await
     }
 
     async fn end_family(&self, id: Uuid) -> Result<Revocation, StoreError> {
