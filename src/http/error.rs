@@ -76,7 +76,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     .default_service(web::to(|| async { Err::<HttpResponse, _>(no_such_route()) }));
 }
 
-fn no_such_route() -> ApiError {
+pub(super) fn no_such_route() -> ApiError {
     ApiError::new(ErrorCode::NotFound, "There is nothing at this address.")
 }
 

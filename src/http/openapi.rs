@@ -1,31 +1,33 @@
 //! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
 
 use super::{
-    ErrorBody, audit, auth, chat, connections, conversations, documents, drain, health, metrics, notices, settings,
-    turns, users,
+    ErrorBody, audit, auth, chat, connections, conversations, documents, drain, error::no_such_route, health, metrics,
+    notices, pages::redirect, settings, static_file::static_file, turns, users,
 };
 use crate::{
     protocol::{ApiError, Dialect, ServerFrame},
     registry::{ConnectionState, Order, SortKey},
 };
-use actix_web::{HttpResponse, ResponseError, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
-use std::sync::LazyLock;
+use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
+use std::sync::{Arc, LazyLock};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
-use utoipa_swagger_ui::{Config, SwaggerUi};
+use utoipa_swagger_ui::Config;
 
 /// Swagger UI sets styles on its elements.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/api/openapi.json").route(web::get().to(|| async { document() }))).service(
-        web::scope("/api/docs")
-            .wrap(DefaultHeaders::new().add((CONTENT_SECURITY_POLICY, DOCS_POLICY)))
-            .service(SwaggerUi::new("/{_:.*}").config(Config::from("/api/openapi.json"))),
-    );
+    cfg.service(web::resource("/api/openapi.json").route(web::get().to(document)))
+        .service(web::resource("/api/docs").route(web::get().to(|| redirect("/api/docs/"))))
+        .service(
+            web::resource("/api/docs/{file:.*}")
+                .wrap(DefaultHeaders::new().add((CONTENT_SECURITY_POLICY, DOCS_POLICY)))
+                .route(web::get().to(docs_file)),
+        );
 }
 
 #[derive(OpenApi)]
@@ -38,6 +40,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         conversations::list, conversations::messages, conversations::delete,
         documents::create, documents::list, documents::get, documents::delete, documents::search,
         connections::stats, connections::list, connections::get, connections::kick, users::kick,
+        users::lock, users::unlock,
         turns::cancel, notices::send, drain::status, drain::drain, drain::undo, settings::get, settings::change,
         audit::list,
         health::health, health::ready, metrics::metrics,
@@ -56,12 +59,22 @@ impl Modify for Bearer {
     }
 }
 
-/// Every route of the API, with its schemas. It never changes while the program runs.
-fn document() -> HttpResponse {
-    static JSON: LazyLock<Result<String, String>> =
-        LazyLock::new(|| Document::openapi().to_json().map_err(|error| error.to_string()));
-    match JSON.as_ref() {
-        Ok(json) => HttpResponse::Ok().content_type("application/json").body(json.as_str()),
-        Err(error) => ApiError::internal(error).error_response(),
-    }
+/// Every route of the API, with its schemas, as JSON.
+pub(super) fn document_of_the_api() -> Result<String, String> {
+    Document::openapi().to_json().map_err(|error| error.to_string())
+}
+
+async fn document(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    // It never changes while the program runs.
+    static JSON: LazyLock<Result<String, String>> = LazyLock::new(document_of_the_api);
+    let json = JSON.as_ref().map_err(|error| ApiError::internal(error))?;
+    Ok(static_file(&request, "application/json", false, json.clone().into_bytes()))
+}
+
+/// A file of Swagger UI.
+async fn docs_file(request: HttpRequest, file: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/api/openapi.json")));
+    let found = utoipa_swagger_ui::serve(&file, Arc::clone(&CONFIG)).map_err(|error| ApiError::internal(&error))?;
+    let file = found.ok_or_else(no_such_route)?;
+    Ok(static_file(&request, &file.content_type, file.gzpipped, file.bytes.into_owned()))
 }

@@ -10,9 +10,11 @@ use askama::Template;
 use uuid::Uuid;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/").route(web::get().to(home)))
+    cfg.service(web::resource("/").route(web::get().to(|| redirect("/ws/test"))))
         .service(web::resource("/ws/test").route(web::get().to(test_page)))
-        .service(web::resource("/ops").route(web::get().to(ops_page)));
+        .service(web::resource("/ws/test/").route(web::get().to(|| redirect("/ws/test"))))
+        .service(web::resource("/ops").route(web::get().to(ops_page)))
+        .service(web::resource("/ops/").route(web::get().to(|| redirect("/ops"))));
 }
 
 /// Substitutes for what browsers offer on https and localhost only.
@@ -45,8 +47,9 @@ struct OpsPage {
     script: &'static str,
 }
 
-async fn home() -> HttpResponse {
-    HttpResponse::TemporaryRedirect().insert_header((LOCATION, "/ws/test")).finish()
+/// Leads to another page of this server.
+pub(super) async fn redirect(to: &'static str) -> HttpResponse {
+    HttpResponse::TemporaryRedirect().insert_header((LOCATION, to)).finish()
 }
 
 async fn test_page() -> Result<HttpResponse, actix_web::Error> {

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
 
 mod auth;
+mod caching;
 mod chat;
 mod conversations;
 mod events;
+mod head;
 mod openapi;
 
 use crate::harness::{TestApp, TestUser};
