@@ -10,8 +10,8 @@ use crate::{
     limits::{CLOCK_INTERVAL, DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, INDEX_UPDATE_AT_START, REVOCATIONS_INTERVAL},
     metrics::Metrics,
     ops::{Feed, OpsContext, OpsSockets},
+    preflight::Preflight,
     protocol::ErrorCode,
-    provider,
     registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits, TokensRevoked},
     session::SessionContext,
     steering::{Audit, DrainControl, DrainPhase, Settings},
@@ -19,7 +19,7 @@ use crate::{
         AuditStore, ClockStore, ConversationStore, DocumentStore, ServingClock, UserStore,
         sqlite::{ServingRight, SqliteStore},
     },
-    workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, agents::Agents, router::Router},
+    workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, router::Router},
 };
 use actix::{Actor, Addr};
 use actix_web::{
@@ -76,6 +76,7 @@ impl Application {
     /// # Errors
     /// When the database, the specialists, the provider or the address cannot be used; the error says which.
     pub async fn build(config: Config) -> Result<Self, Box<dyn Error>> {
+        let Preflight { agents, provider } = Preflight::run(&config)?;
         // Before the database is touched, as who may not serve it must leave it alone.
         let (host, port) = (config.server.host.clone(), config.server.port);
         let cannot_listen = |error| format!("cannot listen at {host}:{port}: {error}");
@@ -83,8 +84,6 @@ impl Application {
         let serving_right = ServingRight::take(&config.database)?;
         let secret = config.signing_secret()?;
         let config_at_start = config.clone();
-        let agents = Arc::new(Agents::load(config.workflow.agents_file.as_deref())?);
-        let provider = provider::build(&config.provider, agents.topics())?;
         let specialists: Vec<_> = agents.all().iter().map(|agent| agent.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&specialists));
         let store = Arc::new(SqliteStore::open_measured(&config.database, Arc::clone(&metrics))?);

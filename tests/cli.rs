@@ -54,6 +54,81 @@ fn a_refused_configuration_ends_with_2_and_one_message() {
     }
 }
 
+/// A specialist as a TOML table, which is line 1 to 7.
+const AGENT: &str = "[[agent]]\nname = \"a\"\ntopic = \"t\"\ndescription = \"d\"\nsystem_prompt = \"s\"\n\
+                     examples = [\"e\"]\ndefault = true\n";
+
+#[test]
+fn a_check_refuses_what_a_start_refuses_in_the_same_words() {
+    let agents = |text: &str| vec![("agents.toml", text.as_bytes().to_vec())];
+    let file = ("SWITCHBOARD__WORKFLOW__AGENTS_FILE", "agents.toml");
+    let key = "workflow.agents_file = \"agents.toml\": ";
+    for (files, setting, wanted) in [
+        (vec![], file, format!("{key}cannot be read: No such file")),
+        (vec![("agents.toml/x", Vec::new())], file, format!("{key}cannot be read: it is not a file")),
+        (vec![("agents.toml", vec![0xff, 0xfe])], file, format!("{key}cannot be read: ")),
+        (vec![("agents.toml", vec![b'#'; 300_000])], file, format!("{key}cannot be read: it has 300000 bytes")),
+        (agents(""), file, format!("{key}line 1, column 1: `agent` must have")),
+        (agents("agent = ["), file, format!("{key}line 1, column ")),
+        (agents(&AGENT.replace("true", "1")), file, format!("{key}line 7, column 11: `agent[0].default` ")),
+        (
+            agents(&AGENT.replace("topic", "tpic")),
+            file,
+            format!("{key}line 3, column 1: `agent[0].tpic` unknown field"),
+        ),
+        (agents(&AGENT.replace("\"a\"", "\"A b\"")), file, format!("{key}line 2, column 8: `agent[0].name` ")),
+        (agents(&AGENT.repeat(2)), file, format!("{key}line 14, column 11: `agent[1].default` ")),
+        (
+            agents(&format!("{AGENT}[safety]\nwords = []\nwarning = \"w\"\n")),
+            file,
+            format!("{key}line 9, column 9: `safety.words` "),
+        ),
+        (
+            vec![("data/jwt_secret", b"short".to_vec())],
+            ("SWITCHBOARD__LOG__LEVEL", "info"),
+            "data_dir = \"data\": data/jwt_secret holds less".to_owned(),
+        ),
+        (
+            vec![],
+            ("SWITCHBOARD__SERVER__HOST", "203.0.113.1"),
+            "server.host = \"203.0.113.1\": is no address of this machine".to_owned(),
+        ),
+        (vec![], ("SWITCHBOARD__ENV", "production"), "auth.jwt_secret".to_owned()),
+        (vec![], ("SWITCHBOARD__SERVER__PORT", "70000"), "server.port = 70000".to_owned()),
+    ] {
+        let folder = TempDir::new().unwrap();
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let run = |arguments: &[&str]| {
+            let mut program = switchboard(folder.path());
+            // A start that is not refused would never end.
+            program.args(arguments).env(setting.0, setting.1).timeout(std::time::Duration::from_secs(60));
+            let output = program.output().unwrap();
+            assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""), "{arguments:?} {wanted}");
+            text(&output.stderr)
+        };
+        let (checked, started) = (run(&["config", "check"]), run(&["serve"]));
+        assert!(
+            checked.starts_with("error: the configuration is refused:\n  ") && checked.contains(&wanted),
+            "{checked}"
+        );
+        assert_eq!(checked, started);
+        assert!(!folder.path().join("data/switchboard.db").exists(), "a refused start made a database: {wanted}");
+    }
+}
+
+#[test]
+fn a_file_of_specialists_that_is_right_passes_the_check() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("agents.toml"), AGENT).unwrap();
+    let mut check = switchboard(folder.path());
+    check.args(["config", "check"]).env("SWITCHBOARD__WORKFLOW__AGENTS_FILE", "agents.toml").assert().success();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a check leaves something behind");
+}
+
 #[test]
 fn secrets_are_never_printed() {
     let folder = TempDir::new().unwrap();

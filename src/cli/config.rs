@@ -1,23 +1,26 @@
 //! `switchboard config`: what the settings are, and whether they can be started with.
 
 use super::CliError;
-use crate::config::Config;
+use crate::{config::Config, preflight::Preflight};
 use clap::Subcommand;
 use std::io;
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(super) enum Command {
-    /// Say what is wrong with it; exit code 2 when something is
+    /// Check all that a start would refuse, with the files that it names; exit code 2 when something is wrong
     Check,
     /// Show the settings in effect as TOML, without secrets
     Print,
 }
 
 impl Command {
-    /// `config` has passed all checks: a refused one never gets here.
+    /// `config` has passed the checks of its settings: a refused one never gets here.
     pub(super) fn run(self, config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
         match self {
-            Self::Check => writeln!(out, "The configuration is fine (env = {:?}).", config.env.as_str())?,
+            Self::Check => {
+                Preflight::run(config)?;
+                writeln!(out, "The configuration is fine (env = {:?}).", config.env.as_str())?;
+            }
             Self::Print => out.write_all(toml::to_string(config).map_err(io::Error::other)?.as_bytes())?,
         }
         Ok(())

@@ -1,8 +1,15 @@
 //! `switchboard serve`: runs the server until it is asked to stop.
 
 use super::{CliError, signals::SurvivedSignals};
-use crate::{app::Application, config::Config, logging};
-use std::io::{self, Write as _};
+use crate::{
+    app::Application,
+    config::{Config, ConfigError},
+    logging,
+};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+};
 use tokio::{
     runtime::{Builder, LocalOptions, LocalRuntime},
     signal::unix::{Signal, SignalKind, signal},
@@ -56,7 +63,7 @@ impl Serving {
 }
 
 async fn serve(config: Config) -> Result<(), CliError> {
-    let application = Application::build(config).await.map_err(|error| CliError::Failed(error.to_string()))?;
+    let application = Application::build(config).await.map_err(refused)?;
     let handle = application.handle();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     announce(format!("Switchboard is at http://{}/ (Ctrl-C stops it)", application.address()))?;
@@ -83,6 +90,14 @@ fn announce(line: String) -> io::Result<()> {
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     };
     std::thread::Builder::new().name("announcement".to_owned()).spawn(write).map(drop)
+}
+
+/// Why there is no server: a refused configuration, or anything else that the start needs.
+fn refused(error: Box<dyn Error>) -> CliError {
+    match error.downcast::<ConfigError>() {
+        Ok(error) => CliError::Config(*error),
+        Err(other) => CliError::Failed(other.to_string()),
+    }
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -27,6 +27,20 @@ impl Config {
             }
         }
     }
+
+    /// Whether the secret that was kept at an earlier start, if there is one and it is needed, can sign tokens.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is too short.
+    pub fn check_kept_secret(&self) -> io::Result<()> {
+        let is_needed = self.auth.jwt_secret.is_none() && self.env == Environment::Development;
+        let path = self.data_dir.join(FILE);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            read if is_needed => checked(&path, read).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Reads `<data_dir>/jwt_secret`, or makes it: 32 random bytes in hex, readable by its owner only. Servers that start at
@@ -40,6 +54,11 @@ pub fn development_secret(data_dir: &Path) -> io::Result<SecretString> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(data_dir, &path),
         read => read,
     };
+    checked(&path, secret)
+}
+
+/// A secret that was read from `path`, if it can sign tokens.
+fn checked(path: &Path, secret: io::Result<String>) -> io::Result<SecretString> {
     let secret = secret.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     let secret = secret.trim();
     if secret.len() < JWT_SECRET_MIN_BYTES {

@@ -1,0 +1,277 @@
+//! The TOML file of specialists: its shape, and every fault with the place where it is.
+
+use super::{Agent, Safety};
+use crate::workflow::words::words;
+use serde::Deserialize;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    ops::Range,
+};
+use toml::Spanned;
+
+/// The longest name, in bytes.
+const MAX_NAME_BYTES: usize = 64;
+
+/// One fault in a file of specialists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// The key, such as `agent[0].name`; empty when the file as a whole is meant.
+    pub key: String,
+    /// What is wrong, as a clause that follows the key.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: ", self.line, self.column)?;
+        if !self.key.is_empty() {
+            write!(f, "`{}` ", self.key)?;
+        }
+        write!(f, "{}", self.problem)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    safety: Option<SafetyTable>,
+    #[serde(default)]
+    agent: Vec<Spanned<AgentTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentTable {
+    name: Spanned<String>,
+    topic: Spanned<String>,
+    description: Spanned<String>,
+    system_prompt: Spanned<String>,
+    examples: Spanned<Vec<String>>,
+    collections: Option<Spanned<Vec<String>>>,
+    default: Option<Spanned<bool>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SafetyTable {
+    words: Spanned<Vec<String>>,
+    warning: Spanned<String>,
+}
+
+/// What a file holds.
+pub(super) struct Parsed {
+    pub agents: Vec<Agent>,
+    pub safety: Option<Safety>,
+}
+
+/// # Errors
+/// Every fault, or the first one when the text is not TOML or not of the right shape.
+pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Fault>> {
+    let file = read(text).map_err(|fault| vec![fault])?;
+    let mut faults = Faults { text, found: Vec::new() };
+    faults.check_names_and_defaults(&file.agent);
+    for (index, agent) in file.agent.iter().enumerate() {
+        faults.check_agent(index, agent.get_ref());
+    }
+    let safety = file.safety.map(|table| faults.check_safety(table));
+    if !faults.found.is_empty() {
+        faults.found.sort_by_key(|fault| (fault.line, fault.column));
+        return Err(faults.found);
+    }
+    Ok(Parsed { agents: file.agent.into_iter().map(|agent| agent.into_inner().into()).collect(), safety })
+}
+
+fn read(text: &str) -> Result<File, Fault> {
+    let fault = |error: &toml::de::Error, key: String| {
+        let (line, column) = place(text, error.span().map_or(0, |span| span.start));
+        Fault { line, column, key, problem: error.message().trim_end().replace('\n', "; ") }
+    };
+    let deserializer = toml::Deserializer::parse(text).map_err(|error| fault(&error, String::new()))?;
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        // What `Spanned` adds on the way is no key of the file.
+        let key = error.path().to_string();
+        let key: Vec<_> = key.split('.').filter(|part| !part.is_empty() && !part.contains("$__")).collect();
+        let key = key.join(".");
+        fault(error.inner(), if key == "?" { String::new() } else { key })
+    })
+}
+
+impl From<AgentTable> for Agent {
+    fn from(table: AgentTable) -> Self {
+        Self {
+            name: table.name.into_inner(),
+            topic: table.topic.into_inner(),
+            description: table.description.into_inner(),
+            system_prompt: table.system_prompt.into_inner(),
+            examples: table.examples.into_inner(),
+            collections: table.collections.map(Spanned::into_inner).unwrap_or_default(),
+            default: table.default.is_some_and(Spanned::into_inner),
+        }
+    }
+}
+
+/// Collects what is wrong.
+struct Faults<'a> {
+    text: &'a str,
+    found: Vec<Fault>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, at: Range<usize>, key: String, problem: impl Into<String>) {
+        let (line, column) = place(self.text, at.start);
+        self.found.push(Fault { line, column, key, problem: problem.into() });
+    }
+
+    fn check_names_and_defaults(&mut self, agents: &[Spanned<AgentTable>]) {
+        let mut names = HashSet::new();
+        let mut default = None;
+        for (index, agent) in agents.iter().enumerate() {
+            let name = &agent.get_ref().name;
+            if !names.insert(name.get_ref().as_str()) {
+                self.add(name.span(), format!("agent[{index}].name"), format!("is {:?} a second time", name.get_ref()));
+            }
+            match (&agent.get_ref().default, default) {
+                (Some(is_default), Some(first)) if *is_default.get_ref() => {
+                    let problem = format!("must be true for exactly one agent, and is for agent[{first}] already");
+                    self.add(is_default.span(), format!("agent[{index}].default"), problem);
+                }
+                (Some(is_default), None) if *is_default.get_ref() => default = Some(index),
+                _ => {}
+            }
+        }
+        if default.is_none() {
+            let at = agents.first().map_or(0..0, Spanned::span);
+            self.add(at, "agent".to_owned(), "must have `default = true` for exactly one agent, and has it for none");
+        }
+    }
+
+    fn check_agent(&mut self, index: usize, agent: &AgentTable) {
+        let key = |name: &str| format!("agent[{index}].{name}");
+        let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+        let name = agent.name.get_ref();
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(of_name) {
+            let problem = format!("is {name:?}, and must be 1 to {MAX_NAME_BYTES} of a-z, 0-9, `-` and `_`");
+            self.add(agent.name.span(), key("name"), problem);
+        }
+        for (name, value) in
+            [("topic", &agent.topic), ("description", &agent.description), ("system_prompt", &agent.system_prompt)]
+        {
+            if is_blank(value.get_ref()) {
+                self.add(value.span(), key(name), "is empty");
+            }
+        }
+        let examples = agent.examples.get_ref();
+        if examples.is_empty() || examples.iter().any(|example| is_blank(example)) {
+            self.add(agent.examples.span(), key("examples"), "needs one question or more, none of them empty");
+        }
+        if let Some(collections) = &agent.collections
+            && collections.get_ref().iter().any(|name| is_blank(name))
+        {
+            self.add(collections.span(), key("collections"), "has an empty name");
+        }
+    }
+
+    fn check_safety(&mut self, table: SafetyTable) -> Safety {
+        if is_blank(table.warning.get_ref()) {
+            self.add(table.warning.span(), "safety.warning".to_owned(), "is empty");
+        }
+        if table.words.get_ref().is_empty() {
+            self.add(table.words.span(), "safety.words".to_owned(), "is empty");
+        }
+        let mut phrases: HashMap<String, Vec<Vec<String>>> = HashMap::new();
+        for entry in table.words.get_ref() {
+            let phrase = words(entry);
+            match phrase.first() {
+                Some(first) => phrases.entry(first.clone()).or_default().push(phrase),
+                None => {
+                    let problem = format!("has an entry without a word: {entry:?}");
+                    self.add(table.words.span(), "safety.words".to_owned(), problem);
+                }
+            }
+        }
+        Safety { warning: table.warning.into_inner(), phrases }
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// Line and column of a byte, counted from 1.
+fn place(text: &str, byte: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(byte)];
+    let line = before.rsplit('\n').next().unwrap_or(before);
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(name: &str, rest: &str) -> String {
+        format!(
+            "[[agent]]\nname = \"{name}\"\ntopic = \"t\"\ndescription = \"d\"\nsystem_prompt = \"s\"\nexamples = [\"e\"]\n{rest}\n"
+        )
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        parse(text).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_fault_has_its_place_and_its_key() {
+        let one = agent("a", "default = true");
+        for (text, place, wanted) in [
+            ("agent = []".to_owned(), "line 1, column 1: `agent` ", "exactly one agent"),
+            (String::new(), "line 1, column 1: `agent` ", "exactly one agent"),
+            (agent("a", ""), "line 1, column 1: `agent` ", "exactly one agent"),
+            (format!("{one}{}", agent("b", "default = true")), "line 14, column 11: `agent[1].default` ", "agent[0]"),
+            (format!("{one}{}", agent("a", "")), "line 9, column 8: `agent[1].name` ", "a second time"),
+            (agent("A b", "default = true"), "line 2, column 8: `agent[0].name` ", "is \"A b\""),
+            (one.replace("\"e\"", ""), "line 6, column 12: `agent[0].examples` ", "one question or more"),
+            (one.replace("\"e\"", "\" \""), "line 6, column 12: `agent[0].examples` ", "none of them empty"),
+            (one.replace("\"t\"", "\" \""), "line 3, column 9: `agent[0].topic` ", "is empty"),
+            (one.replace("\"d\"", "\"\""), "line 4, column 15: `agent[0].description` ", "is empty"),
+            (one.replace("\"s\"", "\"\""), "line 5, column 17: `agent[0].system_prompt` ", "is empty"),
+            (format!("{one}[safety]\nwords = []\nwarning = \"w\""), "line 9, column 9: `safety.words` ", "is empty"),
+            (format!("{one}[safety]\nwords = [\"!\"]\nwarning = \"w\""), "line 9, column 9: `safety.words` ", "\"!\""),
+            (
+                format!("{one}[safety]\nwords = [\"w\"]\nwarning = \"\""),
+                "line 10, column 11: `safety.warning` ",
+                "empty",
+            ),
+            (agent("a", "default = true\ntemprature = 1"), "line 8, column 1: `agent[0].temprature` ", "temprature"),
+            (agent("a", "default = 1"), "line 7, column 11: `agent[0].default` ", "boolean"),
+            (agent("a", "collections = [\"é\", 5]"), "line 7, column 21: `agent[0].collections` ", "string"),
+            (
+                agent("a", "collections = [\" \"]\ndefault = true"),
+                "line 7, column 15: `agent[0].collections` ",
+                "empty",
+            ),
+            ("[[agent]]\nname = \"a\"\n".to_owned(), "line 1, column 1: `agent[0]` ", "missing field `topic`"),
+            (format!("{one}[agents]\n"), "line 8, column 2: `agents` ", "unknown field"),
+            ("agent = [".to_owned(), "line 1, column ", "array"),
+            ("a = 1\na = 2\n".to_owned(), "line 2, column 1: ", "duplicate key"),
+        ] {
+            let found = faults(&text);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert!(found[0].starts_with(place) && found[0].contains(wanted), "{place:?}, {wanted:?} in {found:?}");
+            assert!(!found[0].contains('\n'), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+        let text = agent("A b", "").replace("\"d\"", "\"\"") + "[safety]\nwords = []\nwarning = \"\"\n";
+        let found = faults(&text);
+        let places: Vec<_> = found.iter().map(|fault| fault.split(':').next().unwrap()).collect();
+        let wanted =
+            ["line 1, column 1", "line 2, column 8", "line 4, column 15", "line 9, column 9", "line 10, column 11"];
+        assert_eq!(places, wanted, "{found:?}");
+    }
+}
