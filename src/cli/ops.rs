@@ -1,24 +1,15 @@
 //! `switchboard ops`: sees and steers a running server, over its REST API.
 
+mod output;
 mod tail;
 
-use super::{
-    CliError,
-    password::PasswordSource,
-    table::{harmless, write_table},
-};
-use crate::{
-    client::{Account, ClientError, Connector},
-    domain::UnixMillis,
-};
+use super::{CliError, password::PasswordSource, table::harmless};
+use crate::client::{Account, ClientError, Connector};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
-use std::{
-    io,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::io;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {
@@ -164,7 +155,7 @@ impl Command {
                 Account::sign_in(&connector, email, password.expose_secret()).await.map_err(failed)?
             }
             (None, None) => {
-                let how = "who are you? Set SWITCHBOARD_TOKEN to an operator's access token, or use --email";
+                let how = "authentication required: set SWITCHBOARD_TOKEN to an operator's access token, or sign in with --email";
                 return Err(CliError::Usage(how.to_owned()));
             }
         };
@@ -178,16 +169,27 @@ impl Command {
             serde_json::to_writer_pretty(&mut *out, &answer).map_err(io::Error::from)?;
             return Ok(writeln!(out)?);
         }
-        Ok(question.write(&answer, out)?)
+        Ok(output::write(&question, &answer, out)?)
     }
 }
 
+/// What went wrong, and what to do about it. The text may hold what the server says.
 fn failed(error: ClientError) -> CliError {
-    match error {
-        ClientError::Address { .. } => CliError::Usage(error.to_string()),
-        // It may hold what the server says.
-        _ => CliError::Failed(harmless(&error.to_string())),
-    }
+    let advice = match &error {
+        ClientError::Address { .. } => return CliError::Usage(error.to_string()),
+        ClientError::Connect(_) => "start a server with `switchboard serve`, or name another one with --url",
+        ClientError::Refused { status: 401, error } if error.code == "INVALID_CREDENTIALS" => {
+            "check --email and the password"
+        }
+        ClientError::Refused { status: 401, .. } | ClientError::Auth { .. } => {
+            "access tokens end after a while: get another one, or sign in with --email"
+        }
+        ClientError::Refused { status: 403, error } if error.code == "FORBIDDEN" => {
+            "make the account an operator with `switchboard user set-role EMAIL operator`, then sign in again"
+        }
+        _ => return CliError::Failed(harmless(&error.to_string())),
+    };
+    CliError::Failed(format!("{}\n  {advice}", harmless(&error.to_string())))
 }
 
 impl Question {
@@ -228,38 +230,6 @@ impl Question {
             }
         };
         Ok(request)
-    }
-
-    fn write(&self, answer: &Value, out: &mut dyn io::Write) -> io::Result<()> {
-        match self {
-            Self::Stats | Self::Settings { .. } => {
-                let mut rows = Vec::new();
-                numbers("", answer, &mut rows);
-                write_table(&["NAME", "VALUE"], &rows, out)
-            }
-            Self::Connections(_) => write_connections(answer, out),
-            Self::Kick(_) => {
-                writeln!(out, "Connections closed: {}.", text(&answer["kicked"]))?;
-                if answer["revoked"] == true {
-                    writeln!(out, "The user is signed out everywhere.")?;
-                }
-                Ok(())
-            }
-            Self::Lock { .. } => {
-                writeln!(out, "The account is locked. Connections closed: {}.", text(&answer["kicked"]))
-            }
-            Self::Unlock { .. } => writeln!(out, "The user can sign in again."),
-            Self::Drain { stay } => {
-                let (sessions, turns) = (text(&answer["sessions"]), text(&answer["running_turns"]));
-                let then = if *stay { "stays, empty" } else { "stops" };
-                writeln!(out, "The server empties ({sessions} connections, {turns} running turns), then it {then}.")
-            }
-            Self::Undrain => writeln!(out, "The server takes new work."),
-            Self::Notice { .. } => writeln!(out, "Connections told: {}.", text(&answer["sessions"])),
-            Self::Cancel { .. } if answer["cancelled"] == true => writeln!(out, "The turn is stopped."),
-            Self::Cancel { .. } => writeln!(out, "The turn had ended before."),
-            Self::Audit { .. } => write_audit(answer, out),
-        }
     }
 }
 
@@ -312,86 +282,6 @@ fn settings(set: &[(String, String)]) -> Result<Value, CliError> {
     Ok(Value::Object(body))
 }
 
-/// Each number and text of an answer, by its path; lists are for `--json`.
-fn numbers(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                numbers(&if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, value, rows);
-            }
-        }
-        Value::Array(_) => {}
-        value => rows.push(vec![path.to_owned(), text(value)]),
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
-    }
-}
-
-fn write_connections(answer: &Value, out: &mut dyn io::Write) -> io::Result<()> {
-    let now_ms = UnixMillis::now().0;
-    let list = answer["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let rows: Vec<_> = list
-        .iter()
-        .map(|one| {
-            let age_ms = now_ms - one["opened_at_ms"].as_i64().unwrap_or(now_ms);
-            vec![
-                text(&one["id"]),
-                text(&one["user"]["email"]),
-                text(&one["address"]),
-                text(&one["dialect"]),
-                text(&one["state"]),
-                age(Duration::from_millis(age_ms.try_into().unwrap_or_default())),
-                text(&one["tokens_sent"]),
-                one["turns"].as_array().map_or(0, Vec::len).to_string(),
-                text(&one["bytes_waiting"]),
-                one["ping_ms"].as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}")),
-            ]
-        })
-        .collect();
-    let headings =
-        ["CONNECTION", "USER", "ADDRESS", "DIALECT", "STATE", "AGE", "TOKENS", "TURNS", "WAITING", "PING MS"];
-    write_table(&headings, &rows, out)?;
-    writeln!(out, "{} of {}", rows.len(), text(&answer["total"]))
-}
-
-fn age(age: Duration) -> String {
-    match age.as_secs() {
-        seconds @ 0..120 => format!("{seconds}s"),
-        seconds @ 120..7_200 => format!("{}m", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
-}
-
-fn write_audit(answer: &Value, out: &mut dyn io::Write) -> io::Result<()> {
-    let list = answer["entries"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let rows: Vec<_> = list
-        .iter()
-        .map(|entry| {
-            let at = Duration::from_millis(entry["at_ms"].as_u64().unwrap_or_default());
-            vec![
-                httpdate::fmt_http_date(UNIX_EPOCH + at),
-                text(&entry["operator"]["email"]),
-                text(&entry["action"]),
-                text(&entry["outcome"]),
-                text(&entry["target"]),
-                text(&entry["detail"]),
-            ]
-        })
-        .collect();
-    write_table(&["AT", "OPERATOR", "ACTION", "OUTCOME", "TARGET", "DETAIL"], &rows, out)?;
-    if let Some(next) = answer["next"].as_str() {
-        writeln!(out, "More: --before {next}")?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,12 +297,6 @@ mod tests {
         assert!(assignment("log_level").is_err());
         let both: Vec<_> = ["limits=1", "limits.frame_burst=2"].map(|text| assignment(text).unwrap()).to_vec();
         assert!(matches!(settings(&both), Err(CliError::Usage(_))));
-    }
-
-    #[test]
-    fn an_age_is_short() {
-        let ages = [0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|s| age(Duration::from_secs(s)));
-        assert_eq!(ages, ["0s", "119s", "2m", "119m", "2h", "47h", "2d"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `switchboard ops tail`: what happens in a running server, a line at a time, for as long as somebody reads.
 
-use super::{failed, text};
+use super::{failed, output::text};
 use crate::{
     cli::{
         CliError,
