@@ -178,7 +178,10 @@ pub fn parse_type(text: &str) -> Result<(String, Value), ApiError> {
 
 /// A frame whose type is none of those that are known here.
 pub fn unknown_type(name: &str) -> ApiError {
-    let shown: String = name.chars().take(40).collect();
+    let mut shown: String = name.chars().take(40).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
     ApiError::new(ErrorCode::UnknownType, format!("`type` {shown:?} is not in this protocol"))
 }
 

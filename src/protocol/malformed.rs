@@ -1,9 +1,13 @@
 //! What serde says of input that it cannot read, in words for those who wrote the input.
 
 use super::{ApiError, ErrorCode};
+use std::borrow::Cow;
 
-/// What an error repeats of the input, at most; in bytes.
+/// How much of the input an error repeats, at most; in bytes.
 const MAX_SHOWN_BYTES: usize = 200;
+/// How long the list of what is allowed may be, in bytes. It is ours and never cut in practice: the longest, of what
+/// connections can be sorted by, has some 300.
+const MAX_ALLOWED_BYTES: usize = 4_000;
 
 /// `what`, such as "The body", is not JSON.
 pub fn not_json(what: &str, error: &serde_json::Error) -> ApiError {
@@ -22,26 +26,26 @@ pub fn not_json(what: &str, error: &serde_json::Error) -> ApiError {
 pub fn wrong_field(path: &str, reason: &str) -> ApiError {
     let reason = without_place(reason);
     let parent = if path == "." { None } else { Some(shown(path)) };
-    let inside = |name: &str| parent.map_or_else(|| name.to_owned(), |parent| format!("{parent}.{name}"));
+    let inside = |name: &str| parent.as_ref().map_or_else(|| name.to_owned(), |parent| format!("{parent}.{name}"));
     if let Some(name) = name_behind("missing field ", reason) {
         return ApiError::invalid_field(&inside(name), "is missing");
     }
     if reason.starts_with('`') {
         // A rule of our own about several fields, which names them.
-        return ApiError::new(ErrorCode::InvalidField, shown(reason).to_owned());
+        return ApiError::new(ErrorCode::InvalidField, shown(reason).into_owned());
     }
     if let Some(name) = name_behind("duplicate field ", reason) {
         return ApiError::invalid_field(&inside(name), "is there twice");
     }
     let sentence = match reason.rsplit_once(", expected ") {
         Some((found, expected)) if found.starts_with("unknown field ") => {
-            format!("is not known here: use {}", shown(expected))
+            format!("is not known here: use {}", cut(expected, MAX_ALLOWED_BYTES))
         }
         Some((_, expected)) => format!("must be {}", expectation(expected)),
         None => fault(reason),
     };
     match parent {
-        Some(path) => ApiError::invalid_field(path, sentence),
+        Some(path) => ApiError::invalid_field(&path, sentence),
         None => ApiError::new(ErrorCode::InvalidField, format!("The whole {sentence}")),
     }
 }
@@ -57,8 +61,14 @@ fn without_place(text: &str) -> &str {
     }
 }
 
-fn shown(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_SHOWN_BYTES)]
+/// What an error repeats of the input. What is missing at its end is marked.
+fn shown(text: &str) -> Cow<'_, str> {
+    cut(text, MAX_SHOWN_BYTES)
+}
+
+fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    let end = text.floor_char_boundary(max_bytes);
+    if end == text.len() { text.into() } else { format!("{}…", &text[..end]).into() }
 }
 
 fn name_behind<'a>(words: &str, reason: &'a str) -> Option<&'a str> {
@@ -80,7 +90,7 @@ fn expectation(expected: &str) -> String {
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
         other if other.starts_with("struct ") => "an object".to_owned(),
-        other => shown(other).to_owned(),
+        other => cut(other, MAX_ALLOWED_BYTES).into_owned(),
     }
 }
 
@@ -171,7 +181,18 @@ mod tests {
         let message = message(&format!(r#"{{"name":"x","count":"{secret}"}}"#));
         assert_eq!(message, "`count` must be a whole number from 0 to 255");
         let long = "x".repeat(5_000);
-        assert!(wrong_field(&long, &long).message.len() < 500);
+        let message = wrong_field(&long, &long).message;
+        assert!(message.len() < 500 && message.contains("x…`") && message.ends_with("x…"), "{message}");
+    }
+
+    #[test]
+    fn a_list_of_what_is_allowed_is_never_cut() {
+        let names: Vec<_> = (0..60).map(|number| format!("`a_rather_long_name_{number}`")).collect();
+        let (all, last) = (names.join(", "), names.last().unwrap());
+        let variant = wrong_field("sort", &format!("unknown variant `x`, expected one of {all}")).message;
+        assert!(variant.ends_with(last.as_str()), "{variant}");
+        let field = wrong_field("x", &format!("unknown field `x`, expected one of {all}")).message;
+        assert!(field.ends_with(last.as_str()), "{field}");
     }
 
     #[test]
