@@ -145,6 +145,8 @@ impl Report {
         let server = server_pid.map(|pid| {
             let cost = cost(&samples, &moments, |sample| (sample.server_cpu_s, sample.server_resident));
             let opened = float(tally.opened.max(1));
+            let busy = samples.iter().filter(|sample| sample.at_s >= moments.asking_from_s);
+            let busy = busy.filter_map(|sample| sample.server_resident).max().unwrap_or_default();
             // A server that held a load before may give memory back meanwhile.
             let added = |resident: u64| float(resident.saturating_sub(memory.before)) / 1_000.0 / opened;
             ServerCost {
@@ -153,7 +155,7 @@ impl Report {
                 memory,
                 is_gone: samples.last().is_some_and(|sample| sample.server_resident.is_none()),
                 idle_kb_per_connection: added(memory.idle),
-                busy_kb_per_connection: added(cost.max_resident),
+                busy_kb_per_connection: added(busy),
             }
         });
         let mut report = Self {
