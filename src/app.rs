@@ -30,6 +30,7 @@ use actix_web::{
 };
 use std::{
     error::Error,
+    io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -79,7 +80,7 @@ impl Application {
         let Preflight { agents, provider } = Preflight::run(&config)?;
         // Before the database is touched, as who may not serve it must leave it alone.
         let (host, port) = (config.server.host.clone(), config.server.port);
-        let cannot_listen = |error| format!("cannot listen at {host}:{port}: {error}");
+        let cannot_listen = |error: io::Error| cannot_listen(&host, port, &error);
         drop(TcpListener::bind((host.as_str(), port)).map_err(cannot_listen)?);
         let serving_right = ServingRight::take(&config.database)?;
         let secret = config.signing_secret()?;
@@ -304,6 +305,16 @@ impl Application {
         self.drain.set_stopped();
         served
     }
+}
+
+/// Why there is no listener, and what to do about it.
+fn cannot_listen(host: &str, port: u16, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop the program that listens there, or choose another server.port (--port)",
+        io::ErrorKind::PermissionDenied => "; choose a server.port (--port) above 1023, or permit this one",
+        _ => "",
+    };
+    format!("cannot listen at {host}:{port}: {error}{advice}")
 }
 
 impl ApplicationHandle {

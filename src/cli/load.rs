@@ -203,6 +203,10 @@ impl Progress {
 fn refused(error: LoadError) -> CliError {
     match error {
         LoadError::Plan(_) | LoadError::Client(ClientError::Address { .. }) => CliError::Usage(error.to_string()),
+        LoadError::Client(ClientError::Connect(_)) => CliError::Failed(format!(
+            "{}\n  start a server as docs/LOAD_TESTING.md says, or name another one with --url",
+            harmless(&error.to_string())
+        )),
         LoadError::Client(_) | LoadError::NothingOpened(_) => CliError::Failed(harmless(&error.to_string())),
         LoadError::Interrupted => CliError::Interrupted(error.to_string()),
     }

@@ -98,11 +98,11 @@ impl Connector {
         let secure = match uri.scheme_str() {
             Some("ws" | "http") => false,
             Some("wss" | "https") => true,
-            _ => return Err(refuse("it must begin with ws:// or wss://")),
+            _ => return Err(refuse("it must begin with ws://, wss://, http:// or https://")),
         };
         let host = uri.host().ok_or_else(|| refuse("it names no host"))?.to_owned();
         if !matches!(uri.path(), "" | "/" | "/ws/chat") || uri.query().is_some() {
-            return Err(refuse("the path is always /ws/chat"));
+            return Err(refuse("it must end after the host and the port, such as http://127.0.0.1:8000"));
         }
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         Ok(Self {

@@ -16,7 +16,7 @@ pub struct ServerError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("{url} is no address of a server: {reason}")]
+    #[error("{url:?} is not the address of a server: {reason}")]
     Address { url: String, reason: String },
     #[error("cannot reach the server: {0}")]
     Connect(#[source] io::Error),

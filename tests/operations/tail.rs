@@ -197,5 +197,5 @@ async fn a_server_that_is_lost_is_the_end() {
     let (code, err, _) = tail.ended().await;
     assert!(code == Some(1) && err.contains("the server is lost"), "{code:?} {err}");
     let (code, err, _) = Tail::start(&url, &operator.access_token, &[]).ended().await;
-    assert!(code == Some(1) && err.contains("no connection"), "{code:?} {err}");
+    assert!(code == Some(1) && err.contains("cannot reach the server"), "{code:?} {err}");
 }
