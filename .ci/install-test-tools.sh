@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Chromium, libfaketime, Prometheus (target/tools/prometheus), a Python with `websockets`
-# (target/tools/venv), the browser tests' packages (tests/browser/node_modules). What is there already is left alone.
+# Installs what the tests need beside Rust: Chromium, libfaketime, Prometheus (target/tools/prometheus), the proxies of
+# docs/PROXIES.md, a Python with `websockets` (target/tools/venv), the browser tests' packages (tests/browser/node_modules). What is there already
+# is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -41,6 +42,24 @@ if [ ! -x "$prometheus/promtool" ] || [ ! -x "$prometheus/prometheus" ]; then
   (cd target/tools/prometheus && apt-get -o APT::Sandbox::User=root download -qq prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb)
 fi
 "$prometheus/promtool" --version 2>&1 | head -n 1
+
+# The packages would start a service each; the tests start the programs themselves.
+missing=()
+for program in nginx haproxy caddy openssl; do
+  PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || missing+=("$program")
+done
+if [ "${#missing[@]}" -gt 0 ]; then
+  command -v apt-get >/dev/null || { echo "error: ${missing[*]} needed, and no apt-get to install them" >&2; exit 1; }
+  as_root apt-get update -qq
+  as_root sh -euc '
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+      printf "#!/bin/sh\nexit 101\n" >"$policy" && chmod +x "$policy"
+      trap "rm -f $policy" EXIT
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  ' sh "${missing[@]}"
+fi
 
 # Each tool is stamped with the sum of the file that pins it, so that a second run costs nothing.
 stamped() {

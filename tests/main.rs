@@ -22,6 +22,7 @@ mod ops;
 mod program;
 mod prototype;
 mod provider;
+mod proxies;
 mod reliability;
 mod session;
 mod survival;

@@ -4,7 +4,7 @@ use super::TestUser;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, client_async, connect_async,
@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct SocketBuilder {
     request: Request,
     receive_buffer: Option<u32>,
+    source: Option<IpAddr>,
 }
 
 pub struct TestSocket {
@@ -55,7 +56,7 @@ impl SocketBuilder {
     /// Another WebSocket than the chat's.
     pub fn at(url: &str, path: &str) -> Self {
         let url = format!("{}{path}", url.replacen("http", "ws", 1));
-        Self { request: url.into_client_request().unwrap(), receive_buffer: None }
+        Self { request: url.into_client_request().unwrap(), receive_buffer: None, source: None }
     }
 
     /// Adds to the URL, such as `token=…`.
@@ -80,6 +81,12 @@ impl SocketBuilder {
         self
     }
 
+    /// Connects from this address of the machine.
+    pub fn from(mut self, address: IpAddr) -> Self {
+        self.source = Some(address);
+        self
+    }
+
     pub async fn connect(self) -> TestSocket {
         self.try_connect().await.unwrap()
     }
@@ -87,12 +94,17 @@ impl SocketBuilder {
     /// # Errors
     /// The status and the body of a refused upgrade.
     pub async fn try_connect(self) -> Result<TestSocket, (u16, Value)> {
-        let connected = match self.receive_buffer {
-            None => connect_async(self.request).await,
-            Some(bytes) => {
+        let connected = match (self.receive_buffer, self.source) {
+            (None, None) => connect_async(self.request).await,
+            (buffer, source) => {
                 let address = self.request.uri().authority().unwrap().as_str().parse().unwrap();
                 let socket = TcpSocket::new_v4().unwrap();
-                socket.set_recv_buffer_size(bytes).unwrap();
+                if let Some(bytes) = buffer {
+                    socket.set_recv_buffer_size(bytes).unwrap();
+                }
+                if let Some(source) = source {
+                    socket.bind((source, 0).into()).unwrap();
+                }
                 let stream = socket.connect(address).await.unwrap();
                 client_async(self.request, MaybeTlsStream::Plain(stream)).await
             }
