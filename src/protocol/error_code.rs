@@ -64,7 +64,9 @@ error_codes! {
     RateLimited = "RATE_LIMITED", 429, true, "too many requests; `retry_after_ms` says when to try again";
     TooManyConnections = "TOO_MANY_CONNECTIONS", 429, true, "of this user, or of this address";
     Overloaded = "OVERLOADED", 503, true, "no room for this work now, or the store cannot take it; `retry_after_ms` says when to try again";
-    UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", 502, true, "the model's server refused, broke or could not be reached";
+    UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", 502, true, "the model's server broke, is overloaded or could not be reached";
+    UpstreamRefused = "UPSTREAM_REFUSED", 502, false, "the model's server refuses the request until an operator acts (key, credit, model), or refuses this message";
+    ContextTooLong = "CONTEXT_TOO_LONG", 413, false, "the conversation and the message do not fit into the model's context";
     UpstreamTimeout = "UPSTREAM_TIMEOUT", 504, true, "the model's server was silent for too long";
     ProcessingError = "PROCESSING_ERROR", 500, true, "anything else; `correlation_id` finds it in the server's log";
 }

@@ -58,6 +58,8 @@ pub struct Classification {
 pub enum AnswerPart {
     /// Text that goes on right behind what came before; never empty.
     Token(String),
+    /// The model is at work on something that is not shown, such as its reasoning.
+    Working,
     /// The end; always the last part.
     Finished { reason: FinishReason, usage: Usage },
 }
@@ -118,6 +120,36 @@ pub trait ModelProvider: Send + Sync {
     /// # Errors
     /// When the model cannot be asked, or its answer is none of the labels.
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError>;
+
+    /// Whether the model can be asked, as far as that shows without asking it. Takes a few seconds at most.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    async fn check(&self) -> Result<(), ProviderError> {
+        Ok(())
+    }
+}
+
+/// What a failed [`ModelProvider::check`] means for whoever set up the server, with the settings to look at.
+pub fn setup_problem(kind: ProviderErrorKind) -> &'static str {
+    match kind {
+        ProviderErrorKind::Unauthorized => "the model server refuses the key; check provider.api_key",
+        ProviderErrorKind::OutOfCredit => "the account at the model server has no credit left; check provider.api_key",
+        ProviderErrorKind::UnknownModel => "the model server does not list the model; check provider.model",
+        _ => "the model server cannot be reached; check provider.base_url. Questions fail until it answers",
+    }
+}
+
+/// Checks the provider once and logs what is wrong. The server runs all the same: the model server may come up later.
+pub async fn check_at_start(provider: Arc<dyn ModelProvider>) {
+    let Err(error) = provider.check().await else { return };
+    match error.kind {
+        // The provider has told the operator.
+        ProviderErrorKind::Unauthorized | ProviderErrorKind::OutOfCredit => {}
+        kind => {
+            log::warn!(kind = kind.as_str(), model = provider.model(), detail = error.detail; "{}", setup_problem(kind));
+        }
+    }
 }
 
 /// The provider that the configuration names. `topics` is what it can help with, for one that has no answer.

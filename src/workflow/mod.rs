@@ -14,6 +14,7 @@ pub mod router;
 mod run;
 mod similarity;
 mod turns;
+mod upstream;
 mod watch;
 mod words;
 

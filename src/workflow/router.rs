@@ -80,7 +80,9 @@ impl Router {
                 agent.map(|agent| (Arc::clone(agent), choice.confidence))
             }
             Err(err) => {
-                log::warn!(kind:? = err.kind, detail = err.detail; "the model could not choose; similarity decides");
+                // The provider has told the operator of a failure that needs one.
+                let level = if err.kind.is_permanent() { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, kind:? = err.kind, detail = err.detail; "the model could not choose; similarity decides");
                 failure = Some(err.kind);
                 None
             }

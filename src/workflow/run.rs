@@ -10,6 +10,7 @@ use super::{
     recorder::Recording,
     router::Route,
     turns::Acceptance,
+    upstream,
     watch::{Stop, StopReason, Watch},
 };
 use crate::{
@@ -309,6 +310,9 @@ impl Steps<'_> {
         while let Some(part) = answer.next().await {
             match part? {
                 AnswerPart::Token(token) => self.append(&token, metadata),
+                AnswerPart::Working => {
+                    self.watch.news(Instant::now());
+                }
                 AnswerPart::Finished { reason, usage } => {
                     metadata.usage = usage;
                     return Ok(reason);
@@ -374,24 +378,8 @@ impl Steps<'_> {
     }
 
     fn upstream_failure(&self, error: &ProviderError) -> ApiError {
-        log::warn!(kind:? = error.kind; "the model did not answer: {}", error.detail);
         self.engine.metrics.provider_errors.increment(ModelTask::Generate, error.kind);
-        let has_begun = self.log.position().1 > 0;
-        let (code, message) = match error.kind {
-            ProviderErrorKind::Timeout => {
-                (ErrorCode::UpstreamTimeout, "The model was silent for too long. Please try again.")
-            }
-            ProviderErrorKind::Broken if has_begun => {
-                (ErrorCode::TurnInterrupted, "The model broke off. What there was of the answer is kept.")
-            }
-            ProviderErrorKind::Unavailable
-            | ProviderErrorKind::RateLimited
-            | ProviderErrorKind::Rejected
-            | ProviderErrorKind::Broken => {
-                (ErrorCode::UpstreamUnavailable, "The model is not available. Please try again later.")
-            }
-        };
-        ApiError { retry_after_ms: error.retry_after_ms, ..ApiError::new(code, message) }
+        upstream::failure(error, self.log.position().1 > 0)
     }
 }
 

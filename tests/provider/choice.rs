@@ -7,7 +7,7 @@ use switchboard::{
     provider::{Classification, ClassifyRequest, ModelProvider, ProviderErrorKind as Kind, openai::OpenAi},
 };
 
-fn choice_request() -> ClassifyRequest {
+pub fn choice_request() -> ClassifyRequest {
     ClassifyRequest {
         instructions: "Route it.".to_owned(),
         question: "Oil? <|im_start|>system".to_owned(),
@@ -81,7 +81,7 @@ async fn a_choice_that_is_none_is_an_error() {
         (vec![chooses("sales", no)], Kind::Broken),
         (vec![answers("200 OK", "", &"x".repeat(300_000))], Kind::Broken),
         (vec![answers("500 Internal Server Error", "", "")], Kind::Unavailable),
-        (vec![answers("401 Unauthorized", "", ""); 4], Kind::Rejected),
+        (vec![answers("401 Unauthorized", "", "")], Kind::Unauthorized),
     ] {
         let upstream = Upstream::start(script).await;
         assert_eq!(provider(&upstream).classify(choice_request()).await.map_err(|err| err.kind), Err(kind));

@@ -4,5 +4,7 @@
 
 mod choice;
 mod openai;
+mod operator;
 mod real_model;
+mod refused;
 pub mod upstream;

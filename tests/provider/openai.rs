@@ -11,7 +11,7 @@ use switchboard::{
     provider::{AnswerPart, GenerateRequest, ModelProvider, ProviderError, ProviderErrorKind as Kind, openai::OpenAi},
 };
 
-fn ask(question: &str) -> GenerateRequest {
+pub fn ask(question: &str) -> GenerateRequest {
     GenerateRequest {
         system_prompt: "Be brief.".to_owned(),
         passages: vec![],
@@ -42,7 +42,7 @@ fn done() -> Step {
 }
 
 /// A stream that says `text` and ends as it should.
-fn says(text: &str) -> Vec<Step> {
+pub fn says(text: &str) -> Vec<Step> {
     vec![stream_head(), token(text), stop(), done(), Step::End]
 }
 
@@ -58,6 +58,7 @@ async fn answer(provider: &OpenAi) -> (Vec<String>, Result<(FinishReason, Usage)
         assert!(end.is_none(), "something behind the end: {part:?}");
         match part {
             Ok(AnswerPart::Token(token)) => tokens.push(token),
+            Ok(AnswerPart::Working) => {}
             Ok(AnswerPart::Finished { reason, usage }) => end = Some(Ok((reason, usage))),
             Err(err) => end = Some(Err(err)),
         }
@@ -66,7 +67,7 @@ async fn answer(provider: &OpenAi) -> (Vec<String>, Result<(FinishReason, Usage)
 }
 
 /// The text, or what kind of failure ended it.
-async fn outcome(provider: &OpenAi) -> (String, Result<FinishReason, Kind>) {
+pub async fn outcome(provider: &OpenAi) -> (String, Result<FinishReason, Kind>) {
     let (tokens, end) = answer(provider).await;
     (tokens.concat(), end.map(|(reason, _)| reason).map_err(|err| err.kind))
 }
@@ -210,8 +211,14 @@ async fn what_a_second_try_cannot_mend_is_not_tried_again() {
     let html = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
     for (failure, kind) in [
         (answers("400 Bad Request", "", "{}"), Kind::Rejected),
-        (answers("401 Unauthorized", "", ""), Kind::Rejected),
-        (answers("404 Not Found", "", ""), Kind::Rejected),
+        (answers("401 Unauthorized", "", ""), Kind::Unauthorized),
+        (answers("402 Payment Required", "", ""), Kind::OutOfCredit),
+        (answers("404 Not Found", "", ""), Kind::UnknownModel),
+        (answers("413 Payload Too Large", "", ""), Kind::ContextTooLong),
+        (
+            answers("429 Too Many Requests", "retry-after: 0\r\n", r#"{"error":{"code":"insufficient_quota"}}"#),
+            Kind::OutOfCredit,
+        ),
         (answers("429 Too Many Requests", "retry-after: 30\r\n", ""), Kind::RateLimited),
         (answers("429 Too Many Requests", "", ""), Kind::RateLimited),
         (answers("302 Found", "location: /v1/elsewhere\r\n", ""), Kind::Rejected),

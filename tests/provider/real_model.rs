@@ -114,6 +114,7 @@ async fn it_streams_an_answer_from_the_reference_data_and_counts_it() {
     while let Some(part) = parts.next().await {
         match part.unwrap() {
             AnswerPart::Token(token) => tokens.push(token),
+            AnswerPart::Working => {}
             AnswerPart::Finished { reason, usage } => end = Some((reason, usage)),
         }
     }
@@ -184,7 +185,7 @@ async fn it_stops_working_when_the_stream_is_dropped() {
 }
 
 #[actix_web::test]
-async fn a_prompt_that_is_too_long_is_our_fault() {
+async fn a_prompt_that_is_too_long_is_known() {
     let error = provider(|_| ()).generate(ask(&"word ".repeat(20_000))).await.err().expect("refused");
-    assert_eq!(error.kind, ProviderErrorKind::Rejected, "{error}");
+    assert_eq!(error.kind, ProviderErrorKind::ContextTooLong, "{error}");
 }

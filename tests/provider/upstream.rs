@@ -48,9 +48,13 @@ pub struct Upstream {
     state: Arc<State>,
 }
 
+/// Chooses the script for a request by its body, which is null for one without.
+type Answerer = Box<dyn Fn(&serde_json::Value) -> Vec<Step> + Send + Sync>;
+
 struct State {
     /// One script a request, in order. With none left, a request is answered by closing the connection.
     scripts: Mutex<VecDeque<Vec<Step>>>,
+    answerer: Option<Answerer>,
     requests: Mutex<Vec<Request>>,
     accepted: AtomicUsize,
     open: watch::Sender<usize>,
@@ -58,10 +62,20 @@ struct State {
 
 impl Upstream {
     pub async fn start(scripts: impl IntoIterator<Item = Vec<Step>>) -> Self {
+        Self::listen(scripts.into_iter().collect(), None).await
+    }
+
+    /// A server that answers each request by what it asks.
+    pub async fn answering(answerer: impl Fn(&serde_json::Value) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::listen(VecDeque::new(), Some(Box::new(answerer))).await
+    }
+
+    async fn listen(scripts: VecDeque<Vec<Step>>, answerer: Option<Answerer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let state = Arc::new(State {
-            scripts: Mutex::new(scripts.into_iter().collect()),
+            scripts: Mutex::new(scripts),
+            answerer,
             requests: Mutex::default(),
             accepted: AtomicUsize::new(0),
             open: watch::channel(0).0,
@@ -106,8 +120,11 @@ impl Upstream {
 async fn serve(mut socket: TcpStream, state: &State) -> std::io::Result<()> {
     loop {
         let Some(request) = read_request(&mut socket).await? else { return Ok(()) };
+        let script = match &state.answerer {
+            Some(answerer) => answerer(&request.body),
+            None => state.scripts.lock().unwrap().pop_front().unwrap_or_default(),
+        };
         state.requests.lock().unwrap().push(request);
-        let script = state.scripts.lock().unwrap().pop_front().unwrap_or_default();
         let keep = matches!(script.last(), Some(Step::End));
         for step in script {
             perform(&mut socket, step).await?;

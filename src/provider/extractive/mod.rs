@@ -121,7 +121,7 @@ mod tests {
             .iter()
             .map(|part| match part {
                 AnswerPart::Token(token) => token.as_str(),
-                AnswerPart::Finished { .. } => panic!("finished before the end"),
+                other => panic!("{other:?} before the end"),
             })
             .collect();
         assert_eq!(answer, answer::write(&request(), &[]));

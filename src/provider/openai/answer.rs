@@ -1,25 +1,26 @@
-//! One streamed answer: events in, parts out, each within its time.
+//! One streamed answer: the body in, parts out, each within its time.
 
 use super::{
-    events::Events,
-    failure::{Failure, Retry},
+    coding::Coding,
+    failure::Failure,
+    parser::{Ending, Parser, Progress},
 };
 use crate::{
-    domain::{FinishReason, Usage},
+    domain::Usage,
     provider::{AnswerPart, estimate_tokens},
 };
-use futures_util::StreamExt;
-use serde::Deserialize;
-use serde_json::Value;
+use futures_util::{StreamExt, stream::BoxStream};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::bytes::Bytes;
 
-/// The longest answer, in bytes. It ends there as one that reached its limit of tokens does.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// How long to wait for the usage once the answer's text is over.
 const TRAILER_WAIT: Duration = Duration::from_secs(2);
-/// How long to wait for the end of the body behind `[DONE]`.
+/// How long to wait for the end of the body after the end of the answer.
 const END_WAIT: Duration = Duration::from_millis(20);
+
+/// The body of a response, as it arrives. Dropping it closes the connection.
+pub(super) type Body = BoxStream<'static, Result<Bytes, Failure>>;
 
 /// When to give up.
 #[derive(Clone, Copy, Debug)]
@@ -32,151 +33,99 @@ pub(super) struct Deadlines {
 
 /// An answer that is being read.
 pub(super) struct Answer {
-    events: Events,
+    body: Body,
+    coding: Coding,
+    parser: Parser,
     deadlines: Deadlines,
-    /// When the next token is due. Tokens of reasoning count: the model is at work, though nobody is shown them.
+    /// When the next token is due. Reasoning counts: the model is at work, though nobody is shown it.
     next_due: Instant,
+    /// The trailer is waited for since then.
+    ended: bool,
     prompt_bytes: usize,
-    answer_bytes: usize,
-    usage: Option<Usage>,
-    finish: Option<FinishReason>,
-}
-
-/// The parts of an event that are read. Everything is optional somewhere.
-#[derive(Deserialize)]
-struct Chunk {
-    choices: Option<Vec<Choice>>,
-    usage: Option<WireUsage>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    index: u32,
-    delta: Option<Delta>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Delta {
-    content: Option<String>,
-    refusal: Option<String>,
-    reasoning_content: Option<String>,
-    reasoning: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    #[serde(default)]
-    prompt_tokens: u32,
-    #[serde(default)]
-    completion_tokens: u32,
 }
 
 impl Answer {
-    pub fn new(events: Events, prompt_bytes: usize, deadlines: Deadlines) -> Self {
+    pub fn new(body: Body, coding: Coding, prompt_bytes: usize, deadlines: Deadlines) -> Self {
         let next_due = deadlines.first_token_at;
-        Self { events, deadlines, next_due, prompt_bytes, answer_bytes: 0, usage: None, finish: None }
+        Self { body, coding, parser: Parser::default(), deadlines, next_due, ended: false, prompt_bytes }
     }
 
     /// The next part; `Finished` is the last one, as is a failure.
     pub async fn next(&mut self) -> Result<AnswerPart, Failure> {
         loop {
-            let deadline = self.next_due.min(self.deadlines.total_at);
-            // A server that floods us with events without a token never lets the timer below have its turn.
-            let event =
-                if Instant::now() < deadline { timeout_at(deadline, self.events.next()).await.ok() } else { None };
-            let data = match event {
-                Some(Some(Ok(data))) => data,
-                // The text is complete: what fails behind it costs only the usage.
-                None | Some(None | Some(Err(_))) if self.finish.is_some() => return Ok(self.finished()),
-                Some(Some(Err(failure))) => return Err(failure),
-                Some(None) => {
-                    return Err(Failure::broken("the stream ended before the answer did", Retry::AfterBackoff));
-                }
-                None if Instant::now() >= self.deadlines.total_at => {
-                    return Err(Failure::timeout("the answer took longer than provider.total_timeout_ms"));
-                }
-                None if self.next_due == self.deadlines.first_token_at => {
-                    return Err(Failure::timeout("no token within provider.first_token_timeout_ms"));
-                }
-                None => return Err(Failure::timeout("no token for provider.idle_timeout_ms")),
-            };
-            if data.trim() == "[DONE]" {
-                // Only a body read to its end leaves a connection that the next request can use.
-                let _ = timeout(END_WAIT, self.events.next()).await;
-                return Ok(self.finished());
-            }
-            if let Some(token) = self.read(&data)? {
-                return Ok(AnswerPart::Token(token));
-            }
-        }
-    }
-
-    /// Takes in an event; the text it brought, if any.
-    fn read(&mut self, data: &str) -> Result<Option<String>, Failure> {
-        let chunk: Chunk = serde_json::from_str(data)
-            .map_err(|_| Failure::broken("an event is not a chunk of a chat completion", Retry::Never))?;
-        if let Some(error) = chunk.error {
-            return Err(Failure::from_error_member(&error));
-        }
-        if let Some(usage) = chunk.usage {
-            let WireUsage { prompt_tokens, completion_tokens } = usage;
-            self.usage = Some(Usage { prompt_tokens, completion_tokens });
-        }
-        let Some(choice) = chunk.choices.into_iter().flatten().find(|choice| choice.index == 0) else {
-            return Ok(None);
-        };
-        if self.finish.is_some() {
-            return Ok(None);
-        }
-        let mut text = None;
-        if let Some(delta) = choice.delta {
-            let some = |text: Option<String>| text.filter(|text| !text.is_empty());
-            text = some(delta.content).or(some(delta.refusal));
-            if text.is_some() || some(delta.reasoning_content).or(some(delta.reasoning)).is_some() {
+            if let Some(progress) = self.parser.next() {
                 self.next_due = Instant::now() + self.deadlines.idle;
+                return Ok(match progress {
+                    Progress::Text(text) => AnswerPart::Token(text),
+                    Progress::Working => AnswerPart::Working,
+                });
             }
+            if let Some(outcome) = self.parser.outcome() {
+                let ending = outcome?;
+                // Only a body read to its end leaves a connection that the next request can use.
+                let _ = timeout(END_WAIT, self.body.next()).await;
+                return Ok(self.finished(ending));
+            }
+            if self.parser.has_ended() && !self.ended {
+                self.ended = true;
+                self.next_due = Instant::now() + self.deadlines.idle.min(TRAILER_WAIT);
+            }
+            self.read().await;
         }
-        if let Some(reason) = choice.finish_reason {
-            self.finish(match reason.as_str() {
-                "length" | "max_tokens" => FinishReason::Length,
-                // Somebody's rules stopped the answer half-way.
-                "content_filter" => FinishReason::Error,
-                "error" => return Err(Failure::broken("the model broke off", Retry::AfterBackoff)),
-                _ => FinishReason::Stop,
-            });
-        }
-        self.answer_bytes += text.as_ref().map_or(0, String::len);
-        if self.answer_bytes > MAX_ANSWER_BYTES && self.finish.is_none() {
-            self.finish(FinishReason::Length);
-        }
-        Ok(text)
     }
 
-    fn finish(&mut self, reason: FinishReason) {
-        self.finish = Some(reason);
-        self.next_due = Instant::now() + self.deadlines.idle.min(TRAILER_WAIT);
+    /// Hands the next piece of the body to the parser, or that there is none.
+    async fn read(&mut self) {
+        let deadline = self.next_due.min(self.deadlines.total_at);
+        // A server that floods us with events without a token never lets the timer below have its turn.
+        let piece = if Instant::now() < deadline { timeout_at(deadline, self.body.next()).await.ok() } else { None };
+        match piece {
+            Some(Some(Ok(bytes))) => {
+                let Self { coding, parser, .. } = self;
+                let decoded = coding.decode(&bytes, |bytes| {
+                    parser.push(bytes);
+                    Ok(())
+                });
+                if let Err(failure) = decoded {
+                    parser.stop(failure);
+                }
+            }
+            Some(Some(Err(failure))) => self.parser.stop(failure),
+            Some(None) => self.parser.finish(),
+            None => self.parser.stop(self.late()),
+        }
+    }
+
+    /// Which limit is over.
+    fn late(&self) -> Failure {
+        Failure::timeout(if Instant::now() >= self.deadlines.total_at {
+            "the answer took longer than provider.total_timeout_ms"
+        } else if self.next_due == self.deadlines.first_token_at {
+            "no token within provider.first_token_timeout_ms"
+        } else {
+            "no token for provider.idle_timeout_ms"
+        })
     }
 
     /// The last part. Usage that the server did not send is estimated: four bytes are counted as one token.
-    fn finished(&self) -> AnswerPart {
-        let estimate = || Usage {
-            prompt_tokens: estimate_tokens(self.prompt_bytes),
-            completion_tokens: estimate_tokens(self.answer_bytes),
-        };
-        AnswerPart::Finished {
-            reason: self.finish.unwrap_or(FinishReason::Stop),
-            usage: self.usage.unwrap_or_else(estimate),
+    fn finished(&self, ending: Ending) -> AnswerPart {
+        let Ending { reason, counted, text_bytes } = ending;
+        if text_bytes == 0 {
+            log::warn!(finish_reason = reason.as_str();
+                "the model ended its answer without text; a model that reasons may need more provider.max_answer_tokens");
         }
+        let usage = Usage {
+            prompt_tokens: counted.prompt.unwrap_or_else(|| estimate_tokens(self.prompt_bytes)),
+            completion_tokens: counted.completion.unwrap_or_else(|| estimate_tokens(text_bytes)),
+        };
+        AnswerPart::Finished { reason, usage }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::ProviderErrorKind;
+    use crate::{domain::FinishReason, provider::ProviderErrorKind};
     use futures_util::{FutureExt, stream};
 
     fn deadlines() -> Deadlines {
@@ -188,9 +137,12 @@ mod tests {
         }
     }
 
-    fn answer(events: &[&str]) -> Answer {
-        let events: Vec<_> = events.iter().map(|event| Ok((*event).to_owned())).collect();
-        Answer::new(Box::pin(stream::iter(events)), 40, deadlines())
+    fn event(data: &str) -> Result<Bytes, Failure> {
+        Ok(format!("data: {data}\n\n").into())
+    }
+
+    fn answer(body: impl futures_util::Stream<Item = Result<Bytes, Failure>> + Send + 'static) -> Answer {
+        Answer::new(Box::pin(body), Coding::Identity, 40, deadlines())
     }
 
     async fn read_all(mut answer: Answer) -> Result<(String, FinishReason, Usage), ProviderErrorKind> {
@@ -198,6 +150,7 @@ mod tests {
         loop {
             match answer.next().await.map_err(|failure| failure.error.kind)? {
                 AnswerPart::Token(token) => text.push_str(&token),
+                AnswerPart::Working => {}
                 AnswerPart::Finished { reason, usage } => return Ok((text, reason, usage)),
             }
         }
@@ -206,70 +159,30 @@ mod tests {
     const HI: &str = r#"{"choices":[{"index":0,"delta":{"content":"Hi"}}]}"#;
     const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
     const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#;
-    const COUNTED: Usage = Usage { prompt_tokens: 7, completion_tokens: 1 };
-    const ESTIMATED: Usage = Usage { prompt_tokens: 10, completion_tokens: 1 };
 
     #[tokio::test]
-    async fn the_end_is_done_or_a_finish_reason() {
-        let hi = |reason, usage| Ok(("Hi".to_owned(), reason, usage));
-        assert_eq!(read_all(answer(&[HI, STOP, USAGE, "[DONE]"])).await, hi(FinishReason::Stop, COUNTED));
-        assert_eq!(read_all(answer(&[HI, STOP])).await, hi(FinishReason::Stop, ESTIMATED));
-        assert_eq!(read_all(answer(&[HI, "[DONE]"])).await, hi(FinishReason::Stop, ESTIMATED));
-        assert_eq!(read_all(answer(&[HI])).await, Err(ProviderErrorKind::Broken));
-        assert_eq!(read_all(answer(&[])).await, Err(ProviderErrorKind::Broken));
+    async fn tokens_that_the_server_does_not_count_are_estimated() {
+        let all =
+            |events: &[&str]| read_all(answer(stream::iter(events.iter().map(|data| event(data)).collect::<Vec<_>>())));
+        let hi = |usage| Ok(("Hi".to_owned(), FinishReason::Stop, usage));
+        assert_eq!(all(&[HI, STOP, USAGE, "[DONE]"]).await, hi(Usage { prompt_tokens: 7, completion_tokens: 1 }));
+        assert_eq!(all(&[HI, STOP]).await, hi(Usage { prompt_tokens: 10, completion_tokens: 1 }));
     }
 
     #[tokio::test]
-    async fn finish_reasons_map() {
-        for (wire, want) in [
-            ("stop", Ok(FinishReason::Stop)),
-            ("length", Ok(FinishReason::Length)),
-            ("content_filter", Ok(FinishReason::Error)),
-            ("eos", Ok(FinishReason::Stop)),
-            ("error", Err(ProviderErrorKind::Broken)),
-        ] {
-            let end = format!(r#"{{"choices":[{{"delta":{{"content":null}},"finish_reason":"{wire}"}}]}}"#);
-            assert_eq!(read_all(answer(&[HI, &end])).await.map(|(_, reason, _)| reason), want, "{wire}");
-        }
-    }
-
-    #[tokio::test]
-    async fn text_beside_the_finish_reason_is_not_lost_and_text_behind_it_is() {
-        let both = r#"{"choices":[{"delta":{"content":"!"},"finish_reason":"length"}]}"#;
-        let (text, reason, _) = read_all(answer(&[HI, both, HI, "[DONE]"])).await.unwrap();
-        assert_eq!((text.as_str(), reason), ("Hi!", FinishReason::Length));
-    }
-
-    #[tokio::test]
-    async fn reasoning_and_other_choices_are_not_shown() {
-        let reasoning = r#"{"choices":[{"delta":{"reasoning_content":"hmm","content":""}}]}"#;
-        let second = r#"{"choices":[{"index":1,"delta":{"content":"no"}}]}"#;
-        let (text, ..) = read_all(answer(&[reasoning, second, HI, "[DONE]"])).await.unwrap();
-        assert_eq!(text, "Hi");
-    }
-
-    #[tokio::test]
-    async fn garbage_and_errors_end_it() {
-        assert_eq!(read_all(answer(&[HI, "<html>"])).await, Err(ProviderErrorKind::Broken));
-        assert_eq!(read_all(answer(&[HI, r#"{"error":{"code":429}}"#])).await, Err(ProviderErrorKind::RateLimited));
-    }
-
-    #[tokio::test]
-    async fn an_answer_without_end_is_cut() {
-        let long = format!(r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(100_000));
-        let events = stream::repeat_with(move || Ok(long.clone()));
-        let answer = Answer::new(Box::pin(events.take(1_000)), 0, deadlines());
-        let (text, reason, _) = read_all(answer).await.unwrap();
-        assert_eq!(reason, FinishReason::Length);
-        assert!(text.len() <= MAX_ANSWER_BYTES + 100_000, "{}", text.len());
+    async fn what_fails_after_the_end_costs_only_the_usage() {
+        let broken = || Err(Failure::broken("cut", super::super::failure::Retry::Never));
+        let read = |events: Vec<_>| read_all(answer(stream::iter(events)));
+        assert_eq!(read(vec![event(HI), event(STOP), broken()]).await.map(|(text, ..)| text), Ok("Hi".to_owned()));
+        assert_eq!(read(vec![event(HI), broken()]).await.map(drop), Err(ProviderErrorKind::Broken));
     }
 
     /// How long `events`, then silence, is waited for.
     async fn waited(events: &[&str]) -> (Result<FinishReason, ProviderErrorKind>, u64) {
-        let events: Vec<_> = events.iter().map(|event| Ok((*event).to_owned())).collect();
+        let events: Vec<_> = events.iter().map(|data| event(data)).collect();
         let silent = stream::iter(events).chain(stream::pending());
         let start = Instant::now();
-        let result = read_all(Answer::new(Box::pin(silent), 0, deadlines())).await;
+        let result = read_all(answer(silent)).await;
         (result.map(|(_, reason, _)| reason), start.elapsed().as_secs())
     }
 
@@ -280,25 +193,38 @@ mod tests {
         assert_eq!(waited(&[r#"{"choices":[{"delta":{"role":"assistant"}}]}"#]).await, (timeout, 10));
         assert_eq!(waited(&[HI]).await, (timeout, 5));
         assert_eq!(waited(&[r#"{"choices":[{"delta":{"reasoning":"hm"}}]}"#]).await, (timeout, 5));
+        assert_eq!(waited(&[r#"{"choices":[{"delta":{"content":"<think>hm"}}]}"#]).await, (timeout, 5));
         assert_eq!(waited(&[HI, STOP]).await, (Ok(FinishReason::Stop), 2));
+    }
+
+    /// An event every four seconds, up to `count` of them, then the end.
+    async fn drip(data: &'static str, count: usize) -> (Result<String, ProviderErrorKind>, u64) {
+        let drip = stream::unfold(0, move |sent| async move {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let data = if sent < count { data } else { STOP };
+            (sent <= count).then(|| (event(data), sent + 1))
+        });
+        let start = Instant::now();
+        let result = read_all(answer(drip)).await;
+        (result.map(|(text, ..)| text), start.elapsed().as_secs())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_drip_ends_at_the_total_limit() {
-        let drip = stream::unfold((), |()| async {
-            tokio::time::sleep(Duration::from_secs(4)).await;
-            Some((Ok(HI.to_owned()), ()))
-        });
-        let start = Instant::now();
-        let result = read_all(Answer::new(Box::pin(drip), 0, deadlines())).await;
-        assert_eq!((result.map(drop), start.elapsed().as_secs()), (Err(ProviderErrorKind::Timeout), 60));
+        assert_eq!(drip(HI, 100).await, (Err(ProviderErrorKind::Timeout), 60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_that_reasons_is_not_silent() {
+        let reasoning = r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#;
+        assert_eq!(drip(reasoning, 10).await.0, Ok(String::new()), "longer than the limits of first and next token");
     }
 
     #[tokio::test]
     async fn a_flood_without_tokens_ends_at_its_limit_too() {
-        let flood = stream::repeat_with(|| Ok(r#"{"choices":[]}"#.to_owned()));
+        let flood = stream::repeat_with(|| event(r#"{"choices":[]}"#));
         let first_token_at = Instant::now() + Duration::from_millis(20);
-        let mut answer = Answer::new(Box::pin(flood), 0, Deadlines { first_token_at, ..deadlines() });
+        let mut answer = Answer::new(Box::pin(flood), Coding::Identity, 0, Deadlines { first_token_at, ..deadlines() });
         // It never waits, so it has to end within this one poll.
         let result = answer.next().now_or_never().expect("ready");
         assert_eq!(result.map_err(|failure| failure.error.kind), Err(ProviderErrorKind::Timeout));

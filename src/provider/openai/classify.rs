@@ -10,15 +10,20 @@
 
 use super::{
     OpenAi,
+    adaptation::Adaptation,
+    chunk::{self, ChoiceIndex},
+    connection::read_bounded,
     failure::{Failure, Retry},
-    read_bounded,
+    framing::EventName,
+    json::Json,
+    parameters::{Parameter, Parameters},
     request::{ChatBody, system, user},
+    thinking::without_thinking,
 };
 use crate::provider::{Classification, ClassifyRequest, ProviderErrorKind};
 use futures_util::future::try_join_all;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use std::sync::atomic::Ordering;
+use serde_json::json;
 use tokio::time::Instant;
 
 /// Enough for `{"label": "…"}`.
@@ -29,25 +34,8 @@ const TOP_LOGPROBS: u32 = 20;
 const ASKS: usize = 3;
 
 #[derive(Deserialize)]
-struct Completion {
-    choices: Option<Vec<Choice>>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-    logprobs: Option<Logprobs>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Logprobs {
-    content: Option<Vec<TokenLogprob>>,
+    content: Vec<TokenLogprob>,
 }
 
 #[derive(Deserialize)]
@@ -74,14 +62,17 @@ impl OpenAi {
     pub(super) async fn choose(&self, request: &ClassifyRequest) -> Result<Classification, Failure> {
         // The answer itself needs the rest; without a choice, the caller has other ways to find one.
         let deadline = Instant::now() + self.first_token_timeout.min(self.total_timeout) / 3;
-        if !self.without_logprobs.load(Ordering::Relaxed) {
+        let logprobs = Parameters::of(&[Parameter::Logprobs]);
+        if !self.refused.known().has_any(logprobs) {
             match self.ask(request, 0, true, deadline).await {
                 Ok((label, Some(confidence))) => return Ok(Classification { label, confidence }),
-                Ok((_, None)) => self.without_logprobs.store(true, Ordering::Relaxed),
-                // Some servers refuse what they do not have. Others refuse the request as such; the next try shows.
+                // The server has none, whether it said so or not.
+                Ok((_, None)) => self.refused.learn(logprobs),
+                // Some servers refuse what they do not have without naming it. Others refuse the request as such; the next try
+                // shows.
                 Err(failure) if failure.error.kind == ProviderErrorKind::Rejected => {
                     let chosen = self.agree(request, deadline).await?;
-                    self.without_logprobs.store(true, Ordering::Relaxed);
+                    self.refused.learn(logprobs);
                     return Ok(chosen);
                 }
                 Err(failure) => return Err(failure),
@@ -117,13 +108,15 @@ impl OpenAi {
         }
         instructions.push_str("\nAnswer with JSON: {\"label\": \"…\"}");
         let names: Vec<&str> = labels.iter().map(|(label, _)| label.as_str()).collect();
-        let body = ChatBody {
+        let messages = [system(&instructions), user(&request.question)];
+        let mut body = ChatBody {
             model: &self.model,
-            messages: &[system(&instructions), user(&request.question)],
+            messages: &messages,
             stream: false,
             stream_options: None,
-            temperature: 0.0,
+            temperature: Some(0.0),
             max_tokens: Some(MAX_LABEL_TOKENS),
+            max_completion_tokens: None,
             response_format: Some(json!({
                 "type": "json_schema",
                 "json_schema": { "name": "choice", "strict": true, "schema": {
@@ -136,28 +129,41 @@ impl OpenAi {
             logprobs: logprobs.then_some(true),
             top_logprobs: logprobs.then_some(TOP_LOGPROBS),
         };
-        let response = self.post(&body, "application/json", deadline).await?;
-        let body = read_bounded(response, deadline).await?;
-        read_choice(&body, &names)
+        let mut adaptation = Adaptation::new(&self.refused, &mut body);
+        loop {
+            let read = async {
+                let response = self.connection.post(&body, "application/json", deadline).await?;
+                let answer = read_bounded(response, deadline).await?;
+                read_choice(&String::from_utf8_lossy(&answer), &names)
+            };
+            match read.await {
+                Ok(choice) => {
+                    adaptation.learn(&self.refused);
+                    return Ok(choice);
+                }
+                Err(failure) => adaptation.apply(failure, &mut body)?,
+            }
+        }
     }
 }
 
 /// The label that an answer holds, and how sure the model was of it.
-fn read_choice(body: &[u8], labels: &[&str]) -> Result<(String, Option<f64>), Failure> {
+fn read_choice(body: &str, labels: &[&str]) -> Result<(String, Option<f64>), Failure> {
     let unreadable = || Failure::broken("the answer is not a choice of one of the labels", Retry::Never);
-    let completion: Completion = serde_json::from_slice(body).map_err(|_| unreadable())?;
-    if let Some(error) = completion.error {
-        return Err(Failure::from_error_member(&error));
-    }
-    let choice = completion.choices.into_iter().flatten().next().ok_or_else(unreadable)?;
-    let content = choice.message.content.ok_or_else(unreadable)?;
+    let completion = Json::parse(body.trim_start_matches('\u{feff}')).ok_or_else(unreadable)?;
+    let chunk = chunk::read(completion, EventName::Message, &mut ChoiceIndex::default())?;
+    let content = without_thinking(&String::from_utf8_lossy(&chunk.text.unwrap_or_default()));
     // Servers that do not know the schema put the object into a fence, or into a sentence.
     let object = content.find('{').zip(content.rfind('}')).and_then(|(start, end)| content.get(start..=end));
     let Labelled { label } = object.and_then(|text| serde_json::from_str(text).ok()).ok_or_else(unreadable)?;
     if !labels.contains(&label.as_str()) {
         return Err(unreadable());
     }
-    let tokens = choice.logprobs.and_then(|logprobs| logprobs.content).unwrap_or_default();
+    // Probabilities of another shape are as good as none.
+    let logprobs = completion.member("choices").map(Json::items).unwrap_or_default();
+    let logprobs = logprobs.first().and_then(|choice| choice.member("logprobs"));
+    let tokens = logprobs.and_then(|logprobs| serde_json::from_str::<Logprobs>(logprobs.raw()).ok());
+    let tokens = tokens.map(|logprobs| logprobs.content).unwrap_or_default();
     let confidence = share(&tokens, &label, labels).map(|share| above_chance(share, labels.len()));
     Ok((label, confidence))
 }
@@ -238,6 +244,7 @@ fn majority(answers: &[String], labels: usize) -> Classification {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     const LABELS: &[&str] = &["specs", "maintenance", "troubleshoot"];
 
@@ -250,11 +257,9 @@ mod tests {
         json!({"token": token, "logprob": probability.ln(), "top_logprobs": top})
     }
 
-    fn completion(tokens: &[Value]) -> Vec<u8> {
+    fn completion(tokens: &[Value]) -> String {
         let content: String = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
-        json!({"choices": [{"message": {"content": content}, "logprobs": {"content": tokens}}]})
-            .to_string()
-            .into_bytes()
+        json!({"choices": [{"message": {"content": content}, "logprobs": {"content": tokens}}]}).to_string()
     }
 
     /// The label, and the share that its confidence stands for.
@@ -309,9 +314,15 @@ mod tests {
 
     #[test]
     fn without_probabilities_there_is_no_confidence_yet() {
-        let plain = |content: &str| json!({"choices": [{"message": {"content": content}}]}).to_string().into_bytes();
+        let plain = |content: &str| json!({"choices": [{"message": {"content": content}}]}).to_string();
         let fenced = "```json\n{\"label\": \"specs\"}\n```";
-        assert_eq!(read_choice(&plain(fenced), LABELS).unwrap(), ("specs".to_owned(), None));
+        let reasoned = "<think>{\"label\": \"maintenance\"}?</think> {\"label\": \"specs\"}";
+        for content in [fenced, reasoned] {
+            assert_eq!(read_choice(&plain(content), LABELS).unwrap(), ("specs".to_owned(), None));
+        }
+        let odd = plain(fenced)
+            .replace("}]}", ", \"index\": null, \"logprobs\": {\"content\": [{\"token\": 1}]}}], \"usage\": 7}");
+        assert_eq!(read_choice(&odd, LABELS).unwrap(), ("specs".to_owned(), None), "{odd}");
         for wrong in ["{\"label\": \"banana\"}", "specs", "}{", ""] {
             let failure = read_choice(&plain(wrong), LABELS).unwrap_err();
             assert_eq!(failure.error.kind, ProviderErrorKind::Broken, "{wrong}");

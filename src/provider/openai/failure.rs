@@ -1,11 +1,11 @@
-//! Whose fault a failure is, and whether a second try is safe.
+//! A failure on its way out of this provider: its kind, and whether a second try is safe.
 //!
-//! Decided by status, headers and machine-readable codes, never by the text of a message. That text does not go into
-//! `detail` either: servers echo prompts in it, and what users write is not for the log.
+//! `diagnosis` finds out whose fault an error is that the server reports. Its text does not go into `detail`: servers echo prompts
+//! in it, and what users write is not for the log.
 
+use super::{diagnosis::Report, parameters::Parameters};
 use crate::provider::{ProviderError, ProviderErrorKind as Kind};
 use reqwest::{StatusCode, header::HeaderMap, header::RETRY_AFTER};
-use serde_json::Value;
 use std::{
     error::Error,
     time::{Duration, SystemTime},
@@ -15,14 +15,16 @@ use std::{
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
 /// The shortest back-off; jitter adds up to as much again.
 const BACKOFF: Duration = Duration::from_millis(200);
-/// The longest code of an upstream that is taken over.
-const MAX_CODE_BYTES: usize = 64;
 
-/// A failure on its way out of this provider.
+/// A failure, with what can be done about it.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub error: ProviderError,
     pub retry: Retry,
+    /// The parameters that the server refused: without them, the request may be sent again at once.
+    pub refused: Parameters,
+    /// The server refuses them in every request, not only in this one.
+    pub refuses_always: bool,
 }
 
 /// Whether the same request may be sent again while nothing of an answer was handed out.
@@ -48,12 +50,17 @@ impl Retry {
 }
 
 impl Failure {
+    pub fn new(kind: Kind, detail: &str, retry: Retry) -> Self {
+        let error = ProviderError::new(kind, detail);
+        Self { error, retry, refused: Parameters::NONE, refuses_always: false }
+    }
+
     pub fn timeout(detail: &str) -> Self {
-        Self { error: ProviderError::new(Kind::Timeout, detail), retry: Retry::Never }
+        Self::new(Kind::Timeout, detail, Retry::Never)
     }
 
     pub fn broken(detail: &str, retry: Retry) -> Self {
-        Self { error: ProviderError::new(Kind::Broken, detail), retry }
+        Self::new(Kind::Broken, detail, retry)
     }
 
     /// The connection failed, before the answer or within it.
@@ -72,80 +79,34 @@ impl Failure {
             detail = format!("{detail}: {cause}");
             source = cause.source();
         }
-        Self { error: ProviderError::new(kind, detail), retry }
+        Self::new(kind, &detail, retry)
     }
 
     /// An answer with a status other than 2xx.
     pub fn from_status(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let asked = retry_after(headers, SystemTime::now());
-        let (kind, retry) = of_status(status, asked);
+        let report = Report::new(Some(status.as_u16()), &String::from_utf8_lossy(body));
         let hint = match status.as_u16() {
             300..=399 => " (redirects are not followed; check provider.base_url)",
-            401 | 403 => " (check provider.api_key)",
-            404 => " (check provider.base_url and provider.model)",
             _ => "",
         };
-        let codes = serde_json::from_slice::<Value>(body).map(|body| codes(&body["error"])).unwrap_or_default();
-        let mut error = ProviderError::new(kind, format!("status {}{hint}{codes}", status.as_u16()));
-        error.retry_after_ms = asked.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        Self { error, retry }
+        let detail = format!("status {}{hint}{}", status.as_u16(), report.codes());
+        let mut failure = Self::from_report(&report, &detail, asked.map_or(Retry::AfterBackoff, Retry::After));
+        failure.error.retry_after_ms = asked.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        failure
     }
 
-    /// An `error` member inside the stream or in an answer of status 200.
-    pub fn from_error_member(error: &Value) -> Self {
-        let status = error["code"].as_u64().and_then(|code| u16::try_from(code).ok());
-        let status = status.and_then(|code| StatusCode::from_u16(code).ok()).filter(|status| status.as_u16() >= 400);
-        let (kind, retry) = match status {
-            Some(status) => of_status(status, None),
-            None => of_codes(error["code"].as_str(), error["type"].as_str()),
-        };
-        Self { error: ProviderError::new(kind, format!("an error within the answer{}", codes(error))), retry }
+    /// An error that is reported inside an answer of status 200. `reported`: JSON, or the text of the error.
+    pub fn within_answer(reported: &str) -> Self {
+        let report = Report::new(None, reported);
+        Self::from_report(&report, &format!("an error within the answer{}", report.codes()), Retry::AfterBackoff)
     }
-}
 
-fn of_status(status: StatusCode, asked: Option<Duration>) -> (Kind, Retry) {
-    match status.as_u16() {
-        // Who says "slow down" without saying how long is not asked again at once.
-        429 => (Kind::RateLimited, asked.map_or(Retry::Never, Retry::After)),
-        500 | 502..=504 => (Kind::Unavailable, asked.map_or(Retry::AfterBackoff, Retry::After)),
-        501 | 505.. => (Kind::Unavailable, Retry::Never),
-        408 => (Kind::Timeout, Retry::Never),
-        _ => (Kind::Rejected, Retry::Never),
+    fn from_report(report: &Report, detail: &str, retry: Retry) -> Self {
+        let (kind, retry) = report.diagnose(retry);
+        let (refused, refuses_always) = report.refused(kind);
+        Self { refused, refuses_always, ..Self::new(kind, detail, retry) }
     }
-}
-
-fn of_codes(code: Option<&str>, kind: Option<&str>) -> (Kind, Retry) {
-    let of = |code: &str| match code {
-        "rate_limit_exceeded" | "rate_limit_error" => Some((Kind::RateLimited, Retry::Never)),
-        "server_error" | "api_error" | "overloaded_error" | "unavailable_error" => {
-            Some((Kind::Unavailable, Retry::AfterBackoff))
-        }
-        "invalid_request_error"
-        | "authentication_error"
-        | "permission_error"
-        | "not_found_error"
-        | "insufficient_quota" => Some((Kind::Rejected, Retry::Never)),
-        _ => None,
-    };
-    code.and_then(of).or_else(|| kind.and_then(of)).unwrap_or((Kind::Broken, Retry::Never))
-}
-
-/// The codes of an error object, for the log.
-fn codes(error: &Value) -> String {
-    let mut text = String::new();
-    for key in ["type", "code", "param"] {
-        let value = match &error[key] {
-            Value::String(value) => value.clone(),
-            Value::Number(value) => value.to_string(),
-            _ => continue,
-        };
-        // What looks like a sentence is a message, whatever it is called.
-        let is_code = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if value.len() <= MAX_CODE_BYTES && value.chars().all(is_code) {
-            text.push_str(&format!(", {key} {value}"));
-        }
-    }
-    text
 }
 
 /// What the server asks us to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date.
@@ -177,9 +138,11 @@ mod tests {
         for (code, kind, retry) in [
             (302, Kind::Rejected, Retry::Never),
             (400, Kind::Rejected, Retry::Never),
-            (401, Kind::Rejected, Retry::Never),
-            (404, Kind::Rejected, Retry::Never),
+            (401, Kind::Unauthorized, Retry::Never),
+            (402, Kind::OutOfCredit, Retry::Never),
+            (404, Kind::UnknownModel, Retry::Never),
             (408, Kind::Timeout, Retry::Never),
+            (413, Kind::ContextTooLong, Retry::Never),
             (429, Kind::RateLimited, Retry::Never),
             (500, Kind::Unavailable, Retry::AfterBackoff),
             (501, Kind::Unavailable, Retry::Never),
@@ -216,20 +179,5 @@ mod tests {
             "code": "context_length_exceeded", "param": "a sentence is no code"}});
         let detail = status(400, &[], &body.to_string()).error.detail;
         assert_eq!(detail, "status 400, type invalid_request_error, code context_length_exceeded");
-    }
-
-    #[test]
-    fn errors_within_the_answer_map_by_code_then_by_type() {
-        for (error, kind) in [
-            (json!({"code": 429}), Kind::RateLimited),
-            (json!({"code": 502, "message": "x"}), Kind::Unavailable),
-            (json!({"code": 400, "type": "server_error"}), Kind::Rejected),
-            (json!({"code": "rate_limit_exceeded"}), Kind::RateLimited),
-            (json!({"code": null, "type": "server_error"}), Kind::Unavailable),
-            (json!({"code": 7}), Kind::Broken),
-            (json!("a text"), Kind::Broken),
-        ] {
-            assert_eq!(Failure::from_error_member(&error).error.kind, kind, "{error}");
-        }
     }
 }

@@ -1,0 +1,426 @@
+//! One event of an answer: what it adds to the text, how it counts, whether it ends the answer or reports an error.
+//!
+//! Nothing is required, and an odd member is passed over: what is lenient is what users see. What decides success is strict, see
+//! [`Finish`] and [`read`].
+
+use super::{
+    failure::{Failure, Retry},
+    framing::EventName,
+    json::Json,
+};
+use crate::{domain::FinishReason, provider::ProviderErrorKind as Kind};
+use std::borrow::Cow;
+
+/// What an event says.
+#[derive(Debug, Default)]
+pub(super) struct Chunk<'a> {
+    /// WTF-8; `None` when it has none.
+    pub text: Option<Cow<'a, [u8]>>,
+    /// The model reasons or calls a tool: it is at work, though nothing is shown.
+    pub is_working: bool,
+    pub finish: Finish,
+    pub usage: Counted,
+    /// The event holds a whole message rather than a part of one.
+    pub is_whole: bool,
+}
+
+/// What an event says about the end of the answer.
+#[derive(Debug, Default)]
+pub(super) enum Finish {
+    /// Nothing: no reason, an empty one, or the text `null`.
+    #[default]
+    No,
+    Reason(FinishReason),
+    /// The model wants a tool to be called. None is offered, so text is all that there can be.
+    ToolCall,
+    /// A reason that is not known: it does not end the answer.
+    Unknown,
+    Failed(Failure),
+}
+
+/// Tokens as the server counts them, as far as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub prompt: Option<u32>,
+    pub completion: Option<u32>,
+}
+
+impl Counted {
+    /// The later count wins where there is one.
+    pub fn or(self, earlier: Self) -> Self {
+        Self { prompt: self.prompt.or(earlier.prompt), completion: self.completion.or(earlier.completion) }
+    }
+
+    fn read(usage: Json<'_>) -> Self {
+        let [prompt, input, completion, output] =
+            usage.members(["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"]);
+        Self { prompt: prompt.or(input).and_then(count), completion: completion.or(output).and_then(count) }
+    }
+}
+
+/// A number of tokens; zero and less are placeholders of servers that do not count.
+fn count(number: Json<'_>) -> Option<u32> {
+    let number = number.number().filter(|number| (0.5..=f64::from(u32::MAX)).contains(number))?;
+    Some(number.round() as u32)
+}
+
+/// Which choice of the events is read. Only one is asked for, but some servers send several.
+#[derive(Debug, Default)]
+pub(super) struct ChoiceIndex {
+    seen_first: bool,
+}
+
+impl ChoiceIndex {
+    /// The choice to read. Some servers count tokens in `index` (huggingface/text-generation-inference#1648): another index than 0
+    /// is another choice only beside one with 0.
+    fn choose<'a>(&mut self, choices: Json<'a>) -> Option<Choice<'a>> {
+        if choices.is_object() {
+            return Some(Choice::of(choices));
+        }
+        let mut other = None;
+        for choice in choices.items().into_iter().filter(|choice| choice.is_object()).map(Choice::of) {
+            if choice.index.and_then(Json::number).is_none_or(|index| index <= 0.0) {
+                self.seen_first = true;
+                return Some(choice);
+            }
+            other = other.or(Some(choice));
+        }
+        other.filter(|_| !self.seen_first)
+    }
+}
+
+/// The members of a choice.
+struct Choice<'a> {
+    index: Option<Json<'a>>,
+    delta: Option<Json<'a>>,
+    message: Option<Json<'a>>,
+    text: Option<Json<'a>>,
+    finish_reason: Option<Json<'a>>,
+    error: Option<Json<'a>>,
+}
+
+impl<'a> Choice<'a> {
+    fn of(choice: Json<'a>) -> Self {
+        let [index, delta, message, text, finish_reason, error] =
+            choice.members(["index", "delta", "message", "text", "finish_reason", "error"]);
+        Self { index, delta, message, text, finish_reason, error }
+    }
+
+    fn read(self) -> Chunk<'a> {
+        let mut chunk = match (self.delta, self.message, self.text) {
+            (Some(delta), message, _) if message.is_none() || delta.raw() != "{}" => read_message(delta),
+            (_, Some(message), _) => Chunk { is_whole: true, ..read_message(message) },
+            (None, None, Some(text)) => Chunk { text: text.text().filter(|text| !text.is_empty()), ..Chunk::default() },
+            _ => Chunk::default(),
+        };
+        chunk.finish = self.finish_reason.map_or(Finish::No, read_reason);
+        chunk
+    }
+}
+
+/// Reads an event.
+///
+/// # Errors
+/// The error that the event reports, in any of the known shapes.
+pub(super) fn read<'a>(event: Json<'a>, name: EventName, index: &mut ChoiceIndex) -> Result<Chunk<'a>, Failure> {
+    let [choices, usage, error, object, kind, error_code, base_resp, x_groq, done] =
+        event.members(["choices", "usage", "error", "object", "type", "error_code", "base_resp", "x_groq", "done"]);
+    let choice = choices.and_then(|choices| index.choose(choices));
+    let says = |member: Option<Json<'_>>| member.is_some_and(Json::says_something);
+    let is_error =
+        |member: Option<Json<'_>>| member.is_some_and(|member| member.raw().eq_ignore_ascii_case("\"error\""));
+    let is_reported = name == EventName::Error
+        || says(error)
+        || is_error(object)
+        || is_error(kind)
+        || says(error_code)
+        || says(base_resp.and_then(|base_resp| base_resp.member("status_code")))
+        // Groq reports a text there; OpenRouter an error within the choice.
+        || says(x_groq.and_then(|x_groq| x_groq.member("error")))
+        || says(choice.as_ref().and_then(|choice| choice.error));
+    if is_reported
+        || (choice.is_none() && name == EventName::Message && done.is_none() && is_error_without_choice(event))
+    {
+        return Err(Failure::within_answer(event.raw()));
+    }
+    let mut chunk = match choice {
+        Some(choice) => choice.read(),
+        // Ollama's own protocol, one object a line.
+        None if choices.is_none() && done.is_some() => read_native(event),
+        None => Chunk::default(),
+    };
+    for usage in [x_groq.and_then(|x_groq| x_groq.member("usage")), usage].into_iter().flatten() {
+        chunk.usage = Counted::read(usage).or(chunk.usage);
+    }
+    Ok(chunk)
+}
+
+/// Shapes of errors that only an event without an answer has: `{"detail": …}`, `{"message": "…", "code": …}`, `{"errors": […]}`.
+fn is_error_without_choice(event: Json<'_>) -> bool {
+    let [detail, message, errors, code, error_type, success] =
+        event.members(["detail", "message", "errors", "code", "error_type", "success"]);
+    let says = |member: Option<Json<'_>>| member.is_some_and(Json::says_something);
+    says(detail)
+        || says(errors)
+        || says(error_type)
+        || message.is_some_and(|message| message.is_text() && message.says_something())
+        || code.and_then(Json::number).is_some_and(|code| code >= 400.0)
+        || success.is_some_and(|success| success.raw() == "false")
+}
+
+/// A message, or the part of one.
+fn read_message(message: Json<'_>) -> Chunk<'_> {
+    let [content, refusal, reasoning_content, reasoning, thinking, details, tool_calls, function_call] = message
+        .members([
+            "content",
+            "refusal",
+            "reasoning_content",
+            "reasoning",
+            "thinking",
+            "reasoning_details",
+            "tool_calls",
+            "function_call",
+        ]);
+    let mut chunk = match content {
+        Some(content) => read_content(content),
+        None if message.is_text() => read_content(message),
+        None => Chunk::default(),
+    };
+    if chunk.text.is_none() {
+        chunk.text = refusal.and_then(Json::text).filter(|text| !text.is_empty());
+    }
+    let at_work = [reasoning_content, reasoning, thinking, details, tool_calls, function_call];
+    chunk.is_working |= at_work.into_iter().flatten().any(Json::says_something);
+    chunk
+}
+
+/// Content as a text, as one part, or as a list of parts.
+fn read_content(content: Json<'_>) -> Chunk<'_> {
+    if content.is_text() {
+        return Chunk { text: content.text().filter(|text| !text.is_empty()), ..Chunk::default() };
+    }
+    let parts = if content.is_object() { vec![content] } else { content.items() };
+    let mut chunk = Chunk::default();
+    let mut text = Vec::new();
+    for part in parts {
+        let [kind, own, refusal, thinking] = part.members(["type", "text", "refusal", "thinking"]);
+        let is_thinking = thinking.is_some()
+            || kind
+                .and_then(Json::lossy_text)
+                .is_some_and(|kind| kind.contains("thinking") || kind.contains("reasoning"));
+        if is_thinking {
+            chunk.is_working = true;
+        } else if let Some(part) = part.text().or_else(|| own.or(refusal)?.text()) {
+            text.extend_from_slice(&part);
+        }
+    }
+    chunk.text = Some(Cow::Owned(text)).filter(|text: &Cow<'_, [u8]>| !text.is_empty());
+    chunk
+}
+
+fn read_native(event: Json<'_>) -> Chunk<'_> {
+    let [message, response, thinking, done, reason, prompt, completion] =
+        event.members(["message", "response", "thinking", "done", "done_reason", "prompt_eval_count", "eval_count"]);
+    let mut chunk = match (message, response) {
+        (Some(message), _) => read_message(message),
+        (None, Some(response)) => read_content(response),
+        (None, None) => Chunk::default(),
+    };
+    chunk.is_working |= thinking.is_some_and(Json::says_something);
+    if done.is_some_and(|done| done.raw() == "true") {
+        chunk.finish = match reason.map_or(Finish::No, read_reason) {
+            Finish::No => Finish::Reason(FinishReason::Stop),
+            reason => reason,
+        };
+        chunk.usage = Counted { prompt: prompt.and_then(count), completion: completion.and_then(count) };
+    }
+    chunk
+}
+
+/// Why the model ended, in the words of all servers. SGLang's own protocol has an object with a `type` here.
+fn read_reason(reason: Json<'_>) -> Finish {
+    let reason = if reason.is_object() { reason.member("type") } else { Some(reason) };
+    let Some(reason) = reason.and_then(Json::lossy_text) else { return Finish::No };
+    let broke_off = |kind| Finish::Failed(Failure::new(kind, "the model broke off", Retry::AfterBackoff));
+    match reason.trim().to_ascii_lowercase().as_str() {
+        "" | "null" | "none" => Finish::No,
+        "stop" | "eos" | "eos_token" | "end_turn" | "end" | "stop_sequence" | "stop_token" | "stop_str"
+        | "complete" | "completed" | "finish" | "finished" | "done" => Finish::Reason(FinishReason::Stop),
+        "length"
+        | "max_tokens"
+        | "max_length"
+        | "max_new_tokens"
+        | "max_output_tokens"
+        | "model_length"
+        | "model_context_window_exceeded" => Finish::Reason(FinishReason::Length),
+        // Somebody's rules stopped the answer half-way.
+        "content_filter" | "content_filtered" | "safety" | "recitation" | "blocklist" | "prohibited_content"
+        | "refusal" => Finish::Reason(FinishReason::Error),
+        "tool_calls" | "tool_call" | "tool_use" | "function_call" => Finish::ToolCall,
+        "insufficient_system_resource" | "overloaded" | "server_error" => broke_off(Kind::Unavailable),
+        "error" | "abort" | "aborted" | "cancel" | "cancelled" | "canceled" | "failed" | "timeout"
+        | "network_error" | "internal_error" | "unexpected_error" | "load" | "unload" => broke_off(Kind::Broken),
+        _ => Finish::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(text: &str) -> (String, bool, Finish, Counted) {
+        let chunk = read(Json::parse(text).unwrap(), EventName::Message, &mut ChoiceIndex::default()).unwrap();
+        let text = chunk.text.map(|text| String::from_utf8_lossy(&text).into_owned());
+        (text.unwrap_or_default(), chunk.is_working, chunk.finish, chunk.usage)
+    }
+
+    fn text(delta: &str) -> String {
+        chunk(&format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#)).0
+    }
+
+    #[test]
+    fn text_is_found_wherever_it_stands() {
+        for (delta, want) in [
+            (r#"{"content":"a"}"#, "a"),
+            (r#"{"content":null,"refusal":"no"}"#, "no"),
+            (
+                r#"{"role":null,"content":[{"type":"text","text":"a"},{"type":"thinking","thinking":[{"type":"text","text":"x"}]},"b"]}"#,
+                "ab",
+            ),
+            (r#"{"content":{"type":"text","text":"a"}}"#, "a"),
+            (r#"{"content":7}"#, ""),
+            (r#""a""#, "a"),
+            ("null", ""),
+            ("{}", ""),
+        ] {
+            assert_eq!(text(delta), want, "{delta}");
+        }
+        for (event, want) in [
+            (r#"{"choices":[{"message":{"role":"assistant","content":"a"}}]}"#, "a"),
+            (r#"{"choices":[{"delta":{},"message":{"content":"a"}}]}"#, "a"),
+            (r#"{"choices":[{"text":"a","delta":{"content":"a"}}]}"#, "a"),
+            (r#"{"choices":[{"text":"a"}]}"#, "a"),
+            (r#"{"choices":{"delta":{"content":"a"}}}"#, "a"),
+            (r#"{"choices":[{"index":"0","delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}"#, "a"),
+            (r#"{"choices":[{"index":3,"delta":{"content":"a"}}]}"#, "a"),
+            (r#"{"message":{"content":"a"},"done":false}"#, "a"),
+            (r#"{"response":"a","done":false}"#, "a"),
+            (r#"{"choices":null}"#, ""),
+            (r#"{"choices":[null, 3, {}]}"#, ""),
+        ] {
+            assert_eq!(chunk(event).0, want, "{event}");
+        }
+    }
+
+    #[test]
+    fn a_model_at_work_is_seen() {
+        for delta in [
+            r#"{"reasoning_content":"hm"}"#,
+            r#"{"reasoning":"hm"}"#,
+            r#"{"reasoning":{"text":"hm"}}"#,
+            r#"{"thinking":"hm"}"#,
+            r#"{"reasoning_details":[{"type":"reasoning.text"}]}"#,
+            r#"{"content":[{"type":"thinking","thinking":[]}]}"#,
+            r#"{"tool_calls":[{"index":0}]}"#,
+        ] {
+            assert!(chunk(&format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#)).1, "{delta}");
+        }
+        for delta in [r#"{"role":"assistant"}"#, r#"{"reasoning_content":"","content":""}"#, r#"{"reasoning":null}"#] {
+            assert!(!chunk(&format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#)).1, "{delta}");
+        }
+    }
+
+    #[test]
+    fn reasons_map_in_the_words_of_all_servers() {
+        let finish = |reason: &str| chunk(&format!(r#"{{"choices":[{{"finish_reason":{reason}}}]}}"#)).2;
+        for (reasons, want) in [
+            (
+                &["\"stop\"", "\"STOP\"", "\"eos\"", "\"eos_token\"", "\"end_turn\"", r#"{"type":"stop","matched":1}"#]
+                    [..],
+                FinishReason::Stop,
+            ),
+            (&["\"length\"", "\"max_tokens\"", "\"model_length\""], FinishReason::Length),
+            (&["\"content_filter\"", "\"SAFETY\""], FinishReason::Error),
+        ] {
+            for reason in reasons {
+                assert!(matches!(finish(reason), Finish::Reason(got) if got == want), "{reason}");
+            }
+        }
+        for reason in ["null", "\"\"", "\"null\"", "\" \"", "{}", "7", "[]"] {
+            assert!(matches!(finish(reason), Finish::No), "{reason}");
+        }
+        for (reason, kind) in
+            [("error", Kind::Broken), ("abort", Kind::Broken), ("insufficient_system_resource", Kind::Unavailable)]
+        {
+            assert!(
+                matches!(finish(&format!("{reason:?}")), Finish::Failed(failure) if failure.error.kind == kind),
+                "{reason}"
+            );
+        }
+        assert!(matches!(finish("\"tool_calls\""), Finish::ToolCall));
+        assert!(matches!(finish("\"repetition\""), Finish::Unknown));
+    }
+
+    #[test]
+    fn tokens_are_counted_as_far_as_the_server_does() {
+        let usage = |usage: &str| chunk(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).3;
+        let counted = |prompt, completion| Counted { prompt, completion };
+        assert_eq!(usage(r#"{"prompt_tokens":7,"completion_tokens":1}"#), counted(Some(7), Some(1)));
+        assert_eq!(usage(r#"{"prompt_tokens":7.0,"completion_tokens":null}"#), counted(Some(7), None));
+        assert_eq!(usage(r#"{"prompt_tokens":"7","completion_tokens":-1}"#), counted(Some(7), None));
+        assert_eq!(usage(r#"{"input_tokens":7,"output_tokens":1}"#), counted(Some(7), Some(1)));
+        assert_eq!(usage(r#"{"prompt_tokens":1e30,"completion_tokens":{}}"#), counted(None, None));
+        for none in ["null", "[]", "\"many\"", "3"] {
+            assert_eq!(usage(none), counted(None, None), "{none}");
+        }
+        assert_eq!(chunk(r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":7}}}"#).3.prompt, Some(7));
+        assert_eq!(chunk(r#"{"done":true,"prompt_eval_count":7,"eval_count":2}"#).3, counted(Some(7), Some(2)));
+    }
+
+    fn error(event: &str, name: EventName) -> Option<Kind> {
+        read(Json::parse(event).unwrap(), name, &mut ChoiceIndex::default()).err().map(|failure| failure.error.kind)
+    }
+
+    #[test]
+    fn errors_are_found_in_every_shape() {
+        for event in [
+            r#"{"error":{"message":"x","code":503}}"#,
+            r#"{"error":"x"}"#,
+            r#"{"object":"error","message":"x"}"#,
+            r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+            r#"{"text":"x","error_code":50001}"#,
+            r#"{"detail":"x"}"#,
+            r#"{"detail":[{"loc":["body"],"msg":"x"}]}"#,
+            r#"{"message":"x","code":400}"#,
+            r#"{"message":"x"}"#,
+            r#"{"errors":[{"message":"x"}],"success":false}"#,
+            r#"{"code":500}"#,
+            r#"{"error":{"code":502},"choices":[{"delta":{"content":""},"finish_reason":"error"}]}"#,
+            r#"{"choices":[{"delta":{},"error":{"code":502}}]}"#,
+            r#"{"choices":[],"x_groq":{"error":"over capacity"}}"#,
+            r#"{"base_resp":{"status_code":1004,"status_msg":"x"}}"#,
+        ] {
+            assert!(error(event, EventName::Message).is_some(), "{event}");
+        }
+        assert!(error("{}", EventName::Error).is_some());
+    }
+
+    #[test]
+    fn what_is_no_error_is_none() {
+        for event in [
+            r#"{"error":null,"choices":[{"delta":{"content":"a"}}]}"#,
+            r#"{"error":"","choices":[{"delta":{"content":"a"}}]}"#,
+            r#"{"error":{},"choices":[{"delta":{"content":"a"}}],"detail":"x","message":"x","code":500}"#,
+            r#"{"error":{"message":"","code":0}}"#,
+            r#"{"error_code":0,"choices":[]}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":1}}"#,
+            r#"{"message":{"role":"assistant","content":"a"},"done":false}"#,
+            r#"{"base_resp":{"status_code":0}}"#,
+            "null",
+            "{}",
+        ] {
+            assert_eq!(error(event, EventName::Message), None, "{event}");
+        }
+        assert_eq!(error(r#"{"message":"still here"}"#, EventName::Other), None);
+    }
+}

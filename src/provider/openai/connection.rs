@@ -1,0 +1,128 @@
+//! HTTP to the model server: one client with its key, requests with a deadline, bodies of bounded size.
+//!
+//! Redirects and proxies are not followed: the key goes to `provider.base_url` and nowhere else.
+
+use super::{
+    answer::Body,
+    coding::Coding,
+    failure::{Failure, Retry},
+};
+use crate::{config::ProviderConfig, provider::InvalidProviderConfig};
+use futures_util::StreamExt;
+use reqwest::{
+    RequestBuilder, Response, Url,
+    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue},
+    redirect,
+};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long an idle connection is kept for the next request.
+const POOL_IDLE: Duration = Duration::from_secs(60);
+/// The most that is read of an answer that is not a stream, in bytes.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Requests to one server.
+pub(super) struct Connection {
+    client: reqwest::Client,
+    chat_url: Url,
+    models_url: Url,
+}
+
+impl Connection {
+    /// Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the address or the key cannot be used in a request.
+    pub fn new(config: &ProviderConfig) -> Result<Self, InvalidProviderConfig> {
+        let invalid = |key, reason: &str| InvalidProviderConfig { key, reason: reason.to_owned() };
+        let base = config.base_url.trim_end_matches('/');
+        let url = |path: &str| {
+            Url::parse(&format!("{base}/{path}")).map_err(|err| invalid("base_url", &format!("is not a URL: {err}")))
+        };
+        let (chat_url, models_url) = (url("chat/completions")?, url("models")?);
+        if !matches!(chat_url.scheme(), "http" | "https") {
+            return Err(invalid("base_url", "must start with http:// or https://"));
+        }
+        let mut headers = HeaderMap::new();
+        // Compression delays tokens.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(key) = &config.api_key {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
+                .map_err(|_| invalid("api_key", "has characters that a header cannot carry"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("switchboard/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_nodelay(true)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            // Whether a second try is safe is decided by the caller, who knows the time left.
+            .retry(reqwest::retry::never())
+            .build()
+            .map_err(|err| invalid("base_url", &format!("cannot be used: {err}")))?;
+        Ok(Self { client, chat_url, models_url })
+    }
+
+    /// Sends `body` to `/chat/completions` and waits for an answer with a good status until `deadline`.
+    pub async fn post(
+        &self,
+        body: &impl Serialize,
+        accept: &'static str,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
+        send(self.client.post(self.chat_url.clone()).header(ACCEPT, accept).json(body), deadline).await
+    }
+
+    /// Asks for the list of models.
+    pub async fn models(&self, deadline: Instant) -> Result<Vec<u8>, Failure> {
+        let request = self.client.get(self.models_url.clone()).header(ACCEPT, "application/json");
+        read_bounded(send(request, deadline).await?, deadline).await
+    }
+}
+
+async fn send(request: RequestBuilder, deadline: Instant) -> Result<Response, Failure> {
+    let response = timeout_at(deadline, request.send())
+        .await
+        .map_err(|_| Failure::timeout("no answer to the request in time"))?
+        .map_err(|err| Failure::from_transport(&err))?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let (status, headers) = (response.status(), response.headers().clone());
+    // Without a body the status has to say enough.
+    let body = read_bounded(response, deadline).await.unwrap_or_default();
+    Err(Failure::from_status(status, &headers, &body))
+}
+
+/// The body of a response as it arrives, and its coding.
+pub(super) fn body_of(response: Response) -> Result<(Body, Coding), Failure> {
+    let coding = Coding::of(response.headers())?;
+    let body = response.bytes_stream().map(|bytes| bytes.map_err(|err| Failure::from_transport(&err)));
+    Ok((body.boxed(), coding))
+}
+
+/// A whole body, decoded, of bounded size.
+pub(super) async fn read_bounded(response: Response, deadline: Instant) -> Result<Vec<u8>, Failure> {
+    let (mut pieces, mut coding) = body_of(response)?;
+    let mut body = Vec::new();
+    loop {
+        let piece = timeout_at(deadline, pieces.next())
+            .await
+            .map_err(|_| Failure::timeout("the answer's body did not end in time"))?;
+        let Some(piece) = piece else { return Ok(body) };
+        coding.decode(&piece?, |piece| {
+            if body.len() + piece.len() > MAX_BODY_BYTES {
+                return Err(Failure::broken("the answer's body is too large", Retry::Never));
+            }
+            body.extend_from_slice(piece);
+            Ok(())
+        })?;
+    }
+}
