@@ -12,6 +12,7 @@ use crate::{
     ops::{Feed, OpsContext, OpsSockets},
     preflight::Preflight,
     protocol::ErrorCode,
+    provider,
     registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits, TokensRevoked},
     session::SessionContext,
     steering::{Audit, DrainControl, DrainPhase, Settings},
@@ -85,6 +86,7 @@ impl Application {
         let serving_right = ServingRight::take(&config.database)?;
         let secret = config.signing_secret()?;
         let config_at_start = config.clone();
+        actix::spawn(provider::check_at_start(Arc::clone(&provider)));
         let specialists: Vec<_> = agents.all().iter().map(|agent| agent.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&specialists));
         let store = Arc::new(SqliteStore::open_measured(&config.database, Arc::clone(&metrics))?);

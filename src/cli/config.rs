@@ -1,7 +1,11 @@
 //! `switchboard config`: what the settings are, and whether they can be started with.
 
-use super::CliError;
-use crate::{config::Config, preflight::Preflight};
+use super::{CliError, block_on};
+use crate::{
+    config::Config,
+    preflight::Preflight,
+    provider::{self, ModelProvider},
+};
 use clap::Subcommand;
 use std::io;
 
@@ -18,13 +22,22 @@ impl Command {
     pub(super) fn run(self, config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
         match self {
             Self::Check => {
-                Preflight::run(config)?;
+                let Preflight { provider, .. } = Preflight::run(config)?;
                 writeln!(out, "The configuration is fine (env = {:?}).", config.env.as_str())?;
+                if let Some(problem) = block_on(model_server_problem(provider.as_ref()))? {
+                    writeln!(out, "Warning: {problem}")?;
+                }
             }
             Self::Print => out.write_all(toml::to_string(config).map_err(io::Error::other)?.as_bytes())?,
         }
         Ok(())
     }
+}
+
+/// What is wrong with the model server, if one is set up. Not an error: it may come up after this server.
+async fn model_server_problem(provider: &dyn ModelProvider) -> Result<Option<String>, CliError> {
+    let problem = provider.check().await.err();
+    Ok(problem.map(|error| format!("{} ({}).", provider::setup_problem(error.kind), error.detail)))
 }
 
 #[cfg(test)]
