@@ -135,7 +135,9 @@ pub fn setup_problem(kind: ProviderErrorKind) -> &'static str {
     match kind {
         ProviderErrorKind::Unauthorized => "the model server refuses the key; check provider.api_key",
         ProviderErrorKind::OutOfCredit => "the account at the model server has no credit left; check provider.api_key",
-        ProviderErrorKind::UnknownModel => "the model server does not list the model; check provider.model",
+        ProviderErrorKind::UnknownModel => {
+            "the model server does not list the model and may refuse questions; check provider.model"
+        }
         _ => "the model server cannot be reached; check provider.base_url. Questions fail until it answers",
     }
 }

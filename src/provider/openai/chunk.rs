@@ -160,11 +160,14 @@ fn is_error_without_choice(event: Json<'_>) -> bool {
     let [detail, message, errors, code, error_type, success] =
         event.members(["detail", "message", "errors", "code", "error_type", "success"]);
     let says = |member: Option<Json<'_>>| member.is_some_and(Json::says_something);
+    let code = code.and_then(Json::number);
+    // `{"code": 0, "message": "success"}` is none.
+    let has_message = message.is_some_and(|message| message.is_text() && message.says_something());
     says(detail)
         || says(errors)
         || says(error_type)
-        || message.is_some_and(|message| message.is_text() && message.says_something())
-        || code.and_then(Json::number).is_some_and(|code| code >= 400.0)
+        || (has_message && code.is_none_or(|code| code >= 400.0))
+        || code.is_some_and(|code| code >= 400.0)
         || success.is_some_and(|success| success.raw() == "false")
 }
 
@@ -413,6 +416,8 @@ mod tests {
             r#"{"error":{},"choices":[{"delta":{"content":"a"}}],"detail":"x","message":"x","code":500}"#,
             r#"{"error":{"message":"","code":0}}"#,
             r#"{"error_code":0,"choices":[]}"#,
+            r#"{"error_code":"0"}"#,
+            r#"{"code":0,"message":"Success","choices":[]}"#,
             r#"{"choices":[],"usage":{"prompt_tokens":1}}"#,
             r#"{"message":{"role":"assistant","content":"a"},"done":false}"#,
             r#"{"base_resp":{"status_code":0}}"#,

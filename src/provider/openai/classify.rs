@@ -66,8 +66,10 @@ impl OpenAi {
         if !self.refused.known().has_any(logprobs) {
             match self.ask(request, 0, true, deadline).await {
                 Ok((label, Some(confidence))) => return Ok(Classification { label, confidence }),
-                // The server has none, whether it said so or not.
-                Ok((_, None)) => self.refused.learn(logprobs),
+                // The server passes over the wish for them.
+                Ok((_, None)) => {
+                    self.refused.skip(logprobs);
+                }
                 // Some servers refuse what they do not have without naming it. Others refuse the request as such; the next try
                 // shows.
                 Err(failure) if failure.error.kind == ProviderErrorKind::Rejected => {

@@ -129,6 +129,17 @@ const MODEL_PHRASES: &[&str] = &[
     "decommissioned",
 ];
 
+/// How servers that have no status for it say that they refuse a parameter.
+const REFUSALS: &[&str] = &[
+    "unsupported",
+    "not support",
+    "unrecognized",
+    "unknown field",
+    "unknown parameter",
+    "unexpected",
+    "not permitted",
+];
+
 /// A server refuses what the user wrote, which is nobody's mistake in the settings.
 const CONTENT_PHRASES: &[&str] = &["moderation", "flagged", "content policy", "content_policy", "content_filter"];
 
@@ -250,7 +261,12 @@ impl Report {
             return (Parameters::NONE, false);
         }
         match kind {
-            Kind::Rejected | Kind::Broken | Kind::Unavailable => (self.named(), true),
+            Kind::Rejected => (self.named(), true),
+            // Another failure may well mention "temperature".
+            Kind::Broken | Kind::Unavailable if !REFUSALS.iter().any(|phrase| self.wording.contains(phrase)) => {
+                (self.located(), true)
+            }
+            Kind::Broken | Kind::Unavailable => (self.named(), true),
             // "max_tokens is too large: 1024 and the prompt has 3500 tokens": it fits without a limit.
             Kind::ContextTooLong => {
                 let limits = Parameters::of(&[Parameter::MaxTokens, Parameter::MaxCompletionTokens]);
@@ -260,11 +276,16 @@ impl Report {
         }
     }
 
-    /// The parameters that the error names: by `param`, by the path of a validation error, or else in its text.
-    fn named(&self) -> Parameters {
-        let located = Parameters::all_where(|parameter| {
+    /// The parameters that the error points at, by `param` or by the path of a validation error.
+    fn located(&self) -> Parameters {
+        Parameters::all_where(|parameter| {
             self.locations.iter().any(|location| location.split(['.', '[']).next() == Some(parameter.name()))
-        });
+        })
+    }
+
+    /// The parameters that the error points at, or else those that its text names.
+    fn named(&self) -> Parameters {
+        let located = self.located();
         if !located.is_none() {
             return located;
         }
@@ -520,6 +541,8 @@ mod tests {
             ),
             (400, json!({"error": {"message": "json_schema is not supported"}}), vec![Parameter::ResponseFormat]),
             (400, json!({"error": {"message": "too hot", "param": "messages"}}), vec![]),
+            (500, json!({"error": "json: unknown field \"stream_options\""}), vec![Parameter::StreamOptions]),
+            (500, json!({"error": "the temperature of the GPU is too high"}), vec![]),
             (401, json!({"error": {"param": "temperature"}}), vec![]),
             (503, json!({"error": {"param": "temperature"}}), vec![]),
         ] {

@@ -46,7 +46,7 @@ impl<'a> Json<'a> {
     }
 
     fn is_blank(self) -> bool {
-        matches!(self.0, "null" | "false" | "\"\"" | "{}" | "[]") || (!self.is_text() && self.number() == Some(0.0))
+        matches!(self.0, "null" | "false" | "\"\"" | "{}" | "[]") || self.number() == Some(0.0)
     }
 
     /// The members of these names, in this order; `None` for one that is absent or null. Of members of the same name, the last

@@ -112,10 +112,15 @@ impl RefusedParameters {
         Parameters(self.0.load(Ordering::Relaxed))
     }
 
+    /// These parameters have no effect: it is not worth sending them.
+    pub fn skip(&self, useless: Parameters) -> bool {
+        let before = Parameters(self.0.fetch_or(useless.0, Ordering::Relaxed));
+        before.with(useless) != before
+    }
+
     /// The server took a request without these parameters after it had refused one with them.
     pub fn learn(&self, refused: Parameters) {
-        let before = Parameters(self.0.fetch_or(refused.0, Ordering::Relaxed));
-        if before.with(refused) != before {
+        if self.skip(refused) {
             log::warn!(parameters = refused.names();
                 "the model server refuses parameters; they are left out of requests from now on");
         }

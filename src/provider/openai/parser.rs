@@ -169,6 +169,8 @@ impl Reading {
         });
         match shown {
             Some(text) => self.show(text),
+            // Once is enough, however much of it came at once.
+            None if self.progress.back() == Some(&Progress::Working) => {}
             None if chunk.is_working || chunk.text.is_some() => self.progress.push_back(Progress::Working),
             None => {}
         }

@@ -210,7 +210,7 @@ fn reasoning_is_work_and_not_text() {
         r#"{"choices":[{"delta":{"reasoning":{"text":"b"}}}]}"#
     );
     let (progress, _) = read_by(body.as_bytes(), 10_000);
-    assert_eq!(progress, [Progress::Working, Progress::Working, Progress::Working], "the block is not closed");
+    assert_eq!(progress, [Progress::Working], "the block is not closed");
 }
 
 #[test]
