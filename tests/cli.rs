@@ -304,6 +304,17 @@ fn there_must_be_something_to_take_in() {
 }
 
 #[test]
+fn a_port_that_is_taken_is_named_with_what_to_do() {
+    let folder = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = switchboard(folder.path()).args(["serve", "--port", &port]).assert().code(1).get_output().clone();
+    let error = text(&output.stderr);
+    assert!(error.contains(&format!("cannot listen at 127.0.0.1:{port}: Address already in use")), "{error}");
+    assert!(error.contains("another server.port (--port)"), "{error}");
+}
+
+#[test]
 fn wrong_use_ends_with_2() {
     let folder = TempDir::new().unwrap();
     switchboard(folder.path()).arg("frobnicate").assert().code(2);

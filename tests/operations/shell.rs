@@ -119,8 +119,15 @@ async fn who_asks_says_who_they_are() {
     let refused = run(&app, &user, &["connections"]).await;
     assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""));
     assert!(refused.err.contains("403") && refused.err.contains("FORBIDDEN"), "{}", refused.err);
+    assert!(refused.err.contains("switchboard user set-role"), "{}", refused.err);
     let forged = ops(&app, Some("x.y.z"), &["audit"]).await;
     assert!(forged.code == Some(1) && forged.err.contains("INVALID_TOKEN") && !forged.err.contains("x.y.z"));
+    assert!(forged.err.contains("sign in with --email"), "{}", forged.err);
+    let unknown = ops(&app, None, &["--email", "nobody@example.org", "--password-stdin", "stats"]).await;
+    assert!(unknown.code == Some(1) && unknown.err.contains("check --email and the password"), "{}", unknown.err);
+    // What is allowed is named to the last word, however long the list is.
+    let unsorted = run(&app, &operator, &["connections", "--sort", "frobnicate"]).await;
+    assert!(unsorted.code == Some(1) && unsorted.err.contains("`violations` (INVALID_FIELD)"), "{}", unsorted.err);
 
     let signed_in = ops(&app, None, &["--email", &operator.email, "--password-stdin", "stats", "--json"]).await;
     assert_eq!(signed_in.json()["sessions"], 0);
@@ -129,7 +136,9 @@ async fn who_asks_says_who_they_are() {
     assert!(elsewhere.code == Some(1) && elsewhere.err.contains("NOT_FOUND"), "{}", elsewhere.err);
     assert_eq!(app.get("/health/ready", None).await.0, 200);
     assert_eq!(run(&app, &operator, &["stats", "--url", "soap"]).await.code, Some(2));
-    assert_eq!(run(&app, &operator, &["stats", "--url", "http://127.0.0.1:1"]).await.code, Some(1));
+    let nowhere = run(&app, &operator, &["stats", "--url", "http://127.0.0.1:1"]).await;
+    assert!(nowhere.code == Some(1) && nowhere.err.contains("http://127.0.0.1:1"), "{}", nowhere.err);
+    assert!(nowhere.err.contains("Connection refused") && nowhere.err.contains("switchboard serve"), "{}", nowhere.err);
     assert_eq!(run(&app, &operator, &["kick"]).await.code, Some(2));
     app.finish().await;
 }
