@@ -1,19 +1,21 @@
 //! The composition root: the one place that picks backends, starts actors and puts the server together. Tests start the
 //! same one, on a free port.
 
+mod tasks;
+
 use crate::{
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
     http::{self, JsonLimit, ServerLimits},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
-    limits::{CLOCK_INTERVAL, DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, INDEX_UPDATE_AT_START, REVOCATIONS_INTERVAL},
+    limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, INDEX_UPDATE_AT_START},
     metrics::Metrics,
     ops::{Feed, OpsContext, OpsSockets},
     preflight::Preflight,
     protocol::ErrorCode,
     provider,
-    registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits, TokensRevoked},
+    registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits},
     session::SessionContext,
     steering::{Audit, DrainControl, DrainPhase, Settings},
     store::{
@@ -36,6 +38,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tasks::{keep_time, learn_revocations, store_time};
 
 /// How often turns that ended are looked at, to let go of the old ones.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
@@ -382,49 +385,5 @@ impl ApplicationHandle {
     /// Stops at once.
     pub async fn abort(&self) {
         self.server.stop(false).await;
-    }
-}
-
-/// Learns from time to time what other processes have revoked, such as `switchboard user set-password`, and ends the sessions
-/// that came of it.
-async fn learn_revocations(accounts: Data<Accounts>, registry: Addr<ConnectionManager>, drain: Arc<DrainControl>) {
-    let mut ticks = tokio::time::interval(REVOCATIONS_INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = drain.stopped() => return,
-            _ = ticks.tick() => {}
-        }
-        // What went wrong is in the log; the next look begins where this one did.
-        let Ok(revocations) = accounts.learn_revocations().await else { continue };
-        if !revocations.is_empty() {
-            registry.do_send(TokensRevoked(revocations));
-        }
-    }
-}
-
-/// Stores the running time every few minutes, and forgets what it says has expired.
-async fn keep_time(
-    clock: ServingClock,
-    store: Arc<dyn ClockStore>,
-    accounts: Data<Accounts>,
-    drain: Arc<DrainControl>,
-) {
-    let mut ticks = tokio::time::interval(CLOCK_INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = drain.stopped() => return,
-            _ = ticks.tick() => {}
-        }
-        store_time(&clock, &*store).await;
-        // What went wrong is in the log; the next tick tries again.
-        let _ = accounts.forget_expired().await;
-    }
-}
-
-async fn store_time(clock: &ServingClock, store: &dyn ClockStore) {
-    if let Err(error) = store.keep_served_time(clock.advance()).await {
-        log::error!("could not store the running time: {error}");
     }
 }

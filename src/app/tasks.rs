@@ -1,0 +1,61 @@
+//! What a server does from time to time while it runs.
+
+use crate::{
+    auth::Accounts,
+    limits::{CLOCK_INTERVAL, REVOCATIONS_INTERVAL},
+    registry::{ConnectionManager, TokensRevoked},
+    steering::DrainControl,
+    store::{ClockStore, ServingClock},
+};
+use actix::Addr;
+use actix_web::web::Data;
+use std::sync::Arc;
+
+/// Learns from time to time what other processes have revoked, such as `switchboard user set-password`, and ends the sessions
+/// that came of it.
+pub(super) async fn learn_revocations(
+    accounts: Data<Accounts>,
+    registry: Addr<ConnectionManager>,
+    drain: Arc<DrainControl>,
+) {
+    let mut ticks = tokio::time::interval(REVOCATIONS_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = drain.stopped() => return,
+            _ = ticks.tick() => {}
+        }
+        // What went wrong is in the log; the next look begins where this one did.
+        let Ok(revocations) = accounts.learn_revocations().await else { continue };
+        if !revocations.is_empty() {
+            registry.do_send(TokensRevoked(revocations));
+        }
+    }
+}
+
+/// Stores the running time every few minutes, and forgets what it says has expired.
+pub(super) async fn keep_time(
+    clock: ServingClock,
+    store: Arc<dyn ClockStore>,
+    accounts: Data<Accounts>,
+    drain: Arc<DrainControl>,
+) {
+    let mut ticks = tokio::time::interval(CLOCK_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = drain.stopped() => return,
+            _ = ticks.tick() => {}
+        }
+        store_time(&clock, &*store).await;
+        // What went wrong is in the log; the next tick tries again.
+        let _ = accounts.forget_expired().await;
+    }
+}
+
+/// Stores how long servers of this database have run in all.
+pub(super) async fn store_time(clock: &ServingClock, store: &dyn ClockStore) {
+    if let Err(error) = store.keep_served_time(clock.advance()).await {
+        log::error!("could not store the running time: {error}");
+    }
+}
