@@ -1,5 +1,5 @@
-//! The pages in a real browser: `page.mjs` and `outage.mjs` drive Chromium on `/ws/test`, `ops.mjs` on `/ops`. Screenshots are
-//! left in `target/screenshots`.
+//! The pages in a real browser: `page.mjs`, `outage.mjs` and `renewal.mjs` drive Chromium on `/ws/test`, `ops.mjs` on `/ops`.
+//! Screenshots are left in `target/screenshots`.
 
 mod ops;
 
@@ -58,4 +58,9 @@ async fn the_page_works_on_plain_http_from_another_host() {
 #[actix_web::test]
 async fn the_page_says_that_the_server_is_gone_and_keeps_what_is_asked() {
     run_script("outage.mjs", &[env!("CARGO_BIN_EXE_switchboard")]).await;
+}
+
+#[actix_web::test]
+async fn the_page_stays_signed_in_with_tokens_that_live_for_seconds() {
+    run_script("renewal.mjs", &[env!("CARGO_BIN_EXE_switchboard")]).await;
 }
