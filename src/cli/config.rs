@@ -72,6 +72,7 @@ mod tests {
         config.provider.api_key = Some(SecretString::from("hunter2"));
         config.metrics.token = Some(SecretString::from("hunter2"));
         config.workflow.agents_file = Some("agents.toml".into());
+        config.knowledge.extract_program = Some("sandbox".into());
         config.provider.scripted.fail_after = Some(0);
         let printed = printed(&config);
         assert!(!printed.contains("hunter2"), "{printed}");

@@ -4,6 +4,7 @@
 //! the configuration is refused; 130: it was interrupted by Ctrl-C before it was done.
 
 mod config;
+mod extract;
 mod ingest;
 mod load;
 mod migrate;
@@ -68,6 +69,9 @@ enum Command {
     Migrate,
     /// Take documents into the knowledge base
     Ingest(ingest::Command),
+    /// Read one document, in a process of its own
+    #[command(hide = true)]
+    Extract(extract::Command),
     /// Make and change accounts
     #[command(subcommand)]
     User(user::Command),
@@ -129,6 +133,9 @@ impl Cli {
         variables: impl Iterator<Item = (OsString, OsString)>,
         out: &mut dyn io::Write,
     ) -> Result<(), CliError> {
+        if let Some(Command::Extract(command)) = self.command {
+            return command.run(out);
+        }
         if matches!(self.command, Some(Command::Ops(_) | Command::Load(_))) {
             self.flags.refuse()?;
         }
@@ -145,6 +152,8 @@ impl Cli {
             None | Some(Command::Serve) => serving.map_or(Ok(()), |serving| serving.run(config)),
             Some(Command::Migrate) => block_on(migrate::run(&config, out)),
             Some(Command::Ingest(command)) => block_on(command.run(&config, out)),
+            // Needs no settings: see above.
+            Some(Command::Extract(command)) => command.run(out),
             Some(Command::User(command)) => block_on(command.run(&config, out)),
             Some(Command::Config(command)) => command.run(&config, out),
             Some(Command::Ops(command)) => block_on(command.run(out)),

@@ -117,6 +117,11 @@ impl Config {
         found.require(knowledge.chunk_chars <= knowledge.max_text_bytes, "knowledge.chunk_chars", || {
             format!("must not be more than knowledge.max_text_bytes, which is {}", knowledge.max_text_bytes)
         });
+        if let Some(program) = &knowledge.extract_program {
+            found.require(program.is_file(), "knowledge.extract_program", || {
+                format!("must be the path of a program, and there is no file {}", program.display())
+            });
+        }
     }
 
     fn check_provider(&self, found: &mut Found) {
@@ -293,6 +298,10 @@ mod tests {
         assert_eq!(
             refused(|config| config.knowledge.max_text_bytes = config.knowledge.chunk_chars - 1),
             ["knowledge.chunk_chars"]
+        );
+        assert_eq!(
+            refused(|config| config.knowledge.extract_program = Some("/no/such/program".into())),
+            ["knowledge.extract_program"]
         );
         assert_eq!(
             refused(|config| config.workflow.turn_timeout_s = config.workflow.stall_timeout_s - 1),

@@ -245,6 +245,12 @@ pub struct KnowledgeConfig {
     pub max_text_bytes: usize,
     /// The most time that reading one document may take, in seconds.
     pub extract_timeout_s: u64,
+    /// The most memory that reading one document may take, in bytes.
+    pub extract_memory_bytes: u64,
+    /// Program that reads documents, called as `PROGRAM extract …`. Absent: this program.
+    pub extract_program: Option<PathBuf>,
+    /// The most time that the upload of one document may take, in seconds.
+    pub upload_timeout_s: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -451,6 +457,9 @@ impl Default for KnowledgeConfig {
             max_document_bytes: 10 * 1024 * 1024,
             max_text_bytes: 10 * 1024 * 1024,
             extract_timeout_s: 20,
+            extract_memory_bytes: 512 * 1024 * 1024,
+            extract_program: None,
+            upload_timeout_s: 300,
         }
     }
 }

@@ -1,23 +1,28 @@
 //! `/api/v1/documents`: the knowledge base. Operators write, everybody signed in reads and searches.
 
+mod disposition;
 mod form;
+mod upload;
 
-use super::{ErrorBody, Json, Operator, PageQuery, Query, json as json_body};
+use super::{ErrorBody, Json, JsonLimit, Operator, PageQuery, Query, json as json_body};
 use crate::{
     auth::Identity,
     domain::DocumentId,
-    knowledge::{Document, ExtractError, IngestError, KnowledgeBase, NewDocument, Passage},
+    knowledge::{Document, DocumentFile, ExtractError, IngestError, KnowledgeBase, NewDocument, Passage},
+    limiter::{Limit, Limiter},
     protocol::{ApiError, ErrorCode},
     steering::{Audit, Deed},
 };
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// Passages of one search.
 const MAX_PASSAGES: usize = 50;
-/// A document as JSON may be so much larger than its text: each of its bytes can be escaped in six.
-const JSON_ESCAPE: usize = 6;
+/// A document as JSON may be so much larger than its text. A byte that is no ASCII takes at most three when it is escaped;
+/// only texts of little but control characters take more.
+const JSON_ESCAPE: usize = 3;
 /// The fields of a body besides its text, in bytes.
 const OTHER_FIELDS_BYTES: usize = 4 * 1024;
 /// How long a client waits before it tries again while other documents are being read, in milliseconds.
@@ -91,7 +96,8 @@ pub struct SearchAnswer {
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
         (status = 403, description = "`FORBIDDEN`: only operators may", body = ErrorBody),
-        (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
+        (status = 408, description = "`REQUEST_TIMEOUT`: the upload did not come in time", body = ErrorBody),
+        (status = 413, description = "`MESSAGE_TOO_LONG`: also a file that takes too much memory to read", body = ErrorBody),
         (status = 422, description = "`INVALID_FIELD`: also a file that cannot be read", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: other documents are being read", body = ErrorBody),
     ),
@@ -105,12 +111,23 @@ async fn create(
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
     let limit_bytes = knowledge.max_document_bytes();
-    let new = if request.content_type() == "multipart/form-data" {
-        form::read(request.headers(), body, limit_bytes).await?
-    } else {
-        read_json(body, limit_bytes).await?
+    let stall_timeout = request.app_data::<JsonLimit>().copied().unwrap_or_default().timeout;
+    let body = upload::timed(body, stall_timeout);
+    let reading = async {
+        if request.content_type() == "multipart/form-data" {
+            form::read(request.headers(), body, limit_bytes).await
+        } else {
+            read_json(body, limit_bytes).await
+        }
     };
-    let detail = json!({"collection": new.collection, "bytes": new.bytes.len()});
+    let new =
+        tokio::time::timeout(knowledge.upload_timeout(), reading).await.unwrap_or_else(|_| Err(upload::too_slow()));
+    let new = new.inspect_err(|error| {
+        if error.code == ErrorCode::RequestTimeout {
+            request.app_data::<web::Data<Limiter>>().inspect(|limiter| limiter.hit(Limit::RequestBodyTime));
+        }
+    })?;
+    let detail = json!({"collection": new.collection, "bytes": new.file.size_bytes()});
     let deed = Deed { action: "put_document", target: Some(new.source.clone()), detail };
     let work = async move { knowledge.ingest(new).await.map_err(ApiError::from) };
     let document = audit.into_inner().record(&operator, deed, work).await?;
@@ -118,15 +135,22 @@ async fn create(
     Ok(if is_new { HttpResponse::Created() } else { HttpResponse::Ok() }.json(document))
 }
 
-async fn read_json(body: web::Payload, limit_bytes: usize) -> Result<NewDocument, ApiError> {
+/// Reads a document as JSON.
+async fn read_json(mut body: upload::Body, limit_bytes: usize) -> Result<NewDocument, ApiError> {
     let body_limit = limit_bytes.saturating_mul(JSON_ESCAPE).saturating_add(OTHER_FIELDS_BYTES);
-    let body = body
-        .to_bytes_limited(body_limit)
-        .await
-        .map_err(|_| too_large(limit_bytes))?
-        .map_err(|_| ApiError::new(ErrorCode::InvalidJson, "The body ended before it was complete."))?;
-    let TextDocument { source, text, collection } = json_body::parse(&body)?;
-    Ok(NewDocument { source, collection, bytes: text.into_bytes(), media_type: None })
+    let mut bytes = web::BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| upload::refusal(&error, "ended before it was complete"))?;
+        if bytes.len() + chunk.len() > body_limit {
+            return Err(too_large(limit_bytes));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let TextDocument { source, text, collection } = json_body::parse(&bytes)?;
+    drop(bytes);
+    let file = tokio::task::spawn_blocking(move || DocumentFile::from_bytes(text.as_bytes())).await;
+    let file = file.map_err(std::io::Error::other).flatten().map_err(|error| ApiError::internal(&error))?;
+    Ok(NewDocument { source, collection, file, media_type: None })
 }
 
 /// The documents of the knowledge base.
@@ -244,14 +268,12 @@ impl From<IngestError> for ApiError {
         match error {
             IngestError::InvalidName { field, reason } => Self::invalid_field(field, reason),
             IngestError::TooLarge { limit_bytes } => too_large(limit_bytes),
-            IngestError::Extract(ExtractError::TooLarge { .. }) => {
-                Self::new(ErrorCode::MessageTooLong, sentence(&error))
-            }
-            IngestError::Extract(_) | IngestError::Empty | IngestError::TooManyChunks { .. } => {
-                Self::new(ErrorCode::InvalidField, sentence(&error))
-            }
+            IngestError::Extract {
+                error: ExtractError::TooLarge { .. } | ExtractError::OutOfMemory { .. }, ..
+            } => Self::new(ErrorCode::MessageTooLong, sentence(&error)),
+            IngestError::Extract { .. } => Self::new(ErrorCode::InvalidField, sentence(&error)),
             IngestError::Busy => Self::overloaded("Other documents are being read.", BUSY_RETRY_MS),
-            IngestError::File(_) => Self::internal(&error),
+            IngestError::File(_) | IngestError::Reader(_) => Self::internal(&error),
             IngestError::Store(error) => error.into(),
         }
     }

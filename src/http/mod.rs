@@ -34,7 +34,6 @@ mod tests;
 mod turns;
 mod unread_body;
 mod upgraded;
-mod user_list;
 mod users;
 mod ws;
 
@@ -65,7 +64,6 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(documents::routes)
         .configure(connections::routes)
         .configure(users::routes)
-        .configure(user_list::routes)
         .configure(turns::routes)
         .configure(notices::routes)
         .configure(drain::routes)

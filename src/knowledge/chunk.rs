@@ -1,139 +1,142 @@
 //! A text cut into chunks: along the headings of Markdown, along paragraphs and sentences where a section is too long.
+//!
+//! The splitter's cost grows with the square of what it is given (it looks at all that remains for each chunk), so it only
+//! ever sees a window of the text. The cost of a text is then linear in its size, whatever is in it.
 
-use super::{Chunk, extract::Extracted};
-use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+mod headings;
+
+use super::{
+    Chunk,
+    extract::{ExtractError, Extracted, Limits},
+};
+use headings::{Heading, headings};
+use pulldown_cmark::{CowStr, Event, Parser};
+use std::ops::Range;
 use text_splitter::{MarkdownSplitter, TextSplitter};
 
 /// Between the headings of a title.
 const SEPARATOR: &str = " › ";
 /// The longest heading that goes into a title, in characters.
 const MAX_HEADING_CHARS: usize = 120;
+/// How much of a heading is parsed, in bytes: links in it may be long.
+const MAX_HEADING_BYTES: usize = 2_048;
 /// The most chunks of one document: a text of nothing but headings would make millions.
 pub const MAX_CHUNKS: usize = 20_000;
+/// The size of a window, in chunks. For each chunk, the splitter looks at all that remains of it.
+const WINDOW_CHUNKS: usize = 3;
+/// Titles and texts of all chunks may take so many times `max_text_bytes`: each chunk repeats its title.
+pub const MAX_TITLES_FACTOR: usize = 2;
 
-/// Cuts a text into chunks of at most `max_chars` characters. `name` is the title of what stands under no heading.
-/// `None` when it would be over [`MAX_CHUNKS`].
-pub fn chunk(text: &Extracted, name: &str, max_chars: usize) -> Option<Vec<Chunk>> {
+/// Cuts a text into chunks of at most `max_chars` characters. A chunk that stands under no heading has no title.
+///
+/// # Errors
+/// When there would be more than [`MAX_CHUNKS`], more bytes than the limits allow, or the deadline passes.
+pub fn chunk(text: &Extracted, max_chars: usize, limits: &Limits) -> Result<Vec<Chunk>, ExtractError> {
     let max_chars = max_chars.max(1);
-    let chunks: Vec<Chunk> = match text {
+    let mut chunks = Chunks { chunks: Vec::new(), bytes: 0, limits: *limits };
+    match text {
         Extracted::Markdown(markdown) => {
             let splitter = MarkdownSplitter::new(max_chars);
-            sections(markdown, name)
-                .iter()
-                .flat_map(|section| splitter.chunks(section.body).map(|text| chunk_of(&section.title, text)))
-                .take(MAX_CHUNKS + 1)
-                .collect()
+            sections(markdown, |title, body| {
+                windows(
+                    body,
+                    max_chars,
+                    |window| splitter.chunk_indices(window).collect(),
+                    |text| chunks.push(title, text),
+                )
+            })?;
         }
         Extracted::Plain(plain) => {
-            TextSplitter::new(max_chars).chunks(plain).map(|text| chunk_of(name, text)).take(MAX_CHUNKS + 1).collect()
-        }
-    };
-    (chunks.len() <= MAX_CHUNKS).then_some(chunks)
-}
-
-fn chunk_of(title: &str, text: &str) -> Chunk {
-    Chunk { title: title.to_owned(), text: text.to_owned() }
-}
-
-/// What stands under one heading, up to the next heading of any level.
-struct Section<'a> {
-    title: String,
-    body: &'a str,
-}
-
-fn sections<'a>(markdown: &'a str, name: &str) -> Vec<Section<'a>> {
-    let mut sections = Vec::new();
-    let mut path: Vec<(HeadingLevel, String)> = Vec::new();
-    let mut heading: Option<String> = None;
-    let mut title = name.to_owned();
-    let mut body_start = 0;
-    let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES;
-    for (event, range) in Parser::new_ext(markdown, options).into_offset_iter() {
-        match event {
-            Event::Start(Tag::Heading { level, .. }) => {
-                push_section(&mut sections, &title, &markdown[body_start..range.start]);
-                path.retain(|(above, _)| *above < level);
-                heading = Some(String::new());
-            }
-            Event::End(TagEnd::Heading(level)) => {
-                let text: String = heading.take().unwrap_or_default().trim().chars().take(MAX_HEADING_CHARS).collect();
-                if !text.is_empty() {
-                    path.push((level, text));
-                }
-                let headings: Vec<_> = path.iter().map(|(_, text)| text.as_str()).collect();
-                title = if headings.is_empty() { name.to_owned() } else { headings.join(SEPARATOR) };
-                body_start = range.end;
-            }
-            Event::Text(text) | Event::Code(text) => {
-                if let Some(heading) = &mut heading {
-                    heading.push_str(&text);
-                }
-            }
-            _ => {}
+            let splitter = TextSplitter::new(max_chars);
+            windows(plain, max_chars, |window| splitter.chunk_indices(window).collect(), |text| chunks.push("", text))?;
         }
     }
-    push_section(&mut sections, &title, markdown.get(body_start..).unwrap_or_default());
-    sections
+    Ok(chunks.chunks)
 }
 
-fn push_section<'a>(sections: &mut Vec<Section<'a>>, title: &str, body: &'a str) {
-    if !body.trim().is_empty() {
-        sections.push(Section { title: title.to_owned(), body });
+/// The chunks so far, and what they may come to.
+struct Chunks {
+    chunks: Vec<Chunk>,
+    bytes: usize,
+    limits: Limits,
+}
+
+impl Chunks {
+    fn push(&mut self, title: &str, text: &str) -> Result<(), ExtractError> {
+        self.limits.check_time()?;
+        self.bytes += title.len() + text.len();
+        if self.chunks.len() >= MAX_CHUNKS {
+            return Err(ExtractError::TooManyChunks { limit: MAX_CHUNKS });
+        }
+        if self.bytes > self.limits.max_text_bytes.saturating_mul(MAX_TITLES_FACTOR) {
+            return Err(self.limits.too_much_text());
+        }
+        self.chunks.push(Chunk { title: title.to_owned(), text: text.to_owned() });
+        Ok(())
     }
+}
+
+/// Splits a text window by window. The last piece of a window may go on after it, so the next window begins with it.
+fn windows<'a>(
+    text: &'a str,
+    max_chars: usize,
+    split: impl Fn(&'a str) -> Vec<(usize, &'a str)>,
+    mut push: impl FnMut(&'a str) -> Result<(), ExtractError>,
+) -> Result<(), ExtractError> {
+    let window_chars = max_chars.saturating_mul(WINDOW_CHUNKS);
+    let mut rest = text;
+    while let Some((end, _)) = rest.char_indices().nth(window_chars) {
+        let mut pieces = split(&rest[..end]);
+        let next = pieces.pop_if(|(at, _)| *at > 0).map_or(end, |(at, _)| at);
+        for (_, piece) in pieces {
+            push(piece)?;
+        }
+        rest = &rest[next..];
+    }
+    split(rest).into_iter().try_for_each(|(_, piece)| push(piece))
+}
+
+/// Calls `visit` with the title and the text of what stands under each heading, up to the next heading of any level.
+fn sections<'a>(
+    markdown: &'a str,
+    mut visit: impl FnMut(&str, &'a str) -> Result<(), ExtractError>,
+) -> Result<(), ExtractError> {
+    let mut section = |title: &str, body: &'a str| if body.trim().is_empty() { Ok(()) } else { visit(title, body) };
+    let mut path: Vec<(usize, String)> = Vec::new();
+    let (mut title, mut body_start) = (String::new(), 0);
+    // A heading that has nothing under it, not even another heading, is text itself.
+    let mut alone: Option<(usize, Range<usize>)> = None;
+    for Heading { level, text, place } in headings(markdown) {
+        let body = &markdown[body_start..place.start];
+        let heading = alone.take().filter(|(above, _)| body.trim().is_empty() && level <= *above);
+        section(&title, heading.map_or(body, |(_, heading)| markdown[heading].trim()))?;
+        body_start = place.end;
+        alone = Some((level, text.clone()));
+        path.retain(|(above, _)| *above < level);
+        let text = heading_text(&markdown[text]);
+        if !text.is_empty() {
+            path.push((level, text));
+        }
+        let headings: Vec<_> = path.iter().map(|(_, text)| text.as_str()).collect();
+        title = headings.join(SEPARATOR);
+    }
+    let body = &markdown[body_start..];
+    let heading = alone.filter(|_| body.trim().is_empty());
+    section(&title, heading.map_or(body, |(_, heading)| markdown[heading].trim()))
+}
+
+/// The text of a heading without its inline Markdown.
+fn heading_text(markdown: &str) -> String {
+    let markdown = &markdown[..markdown.floor_char_boundary(MAX_HEADING_BYTES)];
+    // A mark in front keeps the parser from taking the text for something else, such as an item of a list.
+    let heading = format!("# {}", markdown.split_whitespace().collect::<Vec<_>>().join(" "));
+    let texts = Parser::new(&heading).filter_map(|event| match event {
+        Event::Text(text) | Event::Code(text) => Some(text),
+        _ => None,
+    });
+    let text: String = texts.map(CowStr::into_string).collect();
+    text.trim().chars().take(MAX_HEADING_CHARS).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn markdown(text: &str, max_chars: usize) -> Vec<Chunk> {
-        chunk(&Extracted::Markdown(text.to_owned()), "notes", max_chars).unwrap()
-    }
-
-    #[test]
-    fn chunks_follow_the_headings_and_know_their_path() {
-        let chunks = markdown("Intro.\n\n# Engine\n\nA.\n\n## Power `kW`\n\nB.\n\n# Tyres\n\n### Winter\n\nC.\n", 100);
-        let found: Vec<_> = chunks.iter().map(|c| (c.title.as_str(), c.text.as_str())).collect();
-        assert_eq!(
-            found,
-            [("notes", "Intro."), ("Engine", "A."), ("Engine › Power kW", "B."), ("Tyres › Winter", "C.")]
-        );
-    }
-
-    #[test]
-    fn what_looks_like_a_heading_in_code_is_none() {
-        let chunks = markdown("# Shell\n\n```\n# not a heading\n```\n", 100);
-        assert_eq!(chunks.len(), 1);
-        assert_eq!(chunks[0].title, "Shell");
-    }
-
-    #[test]
-    fn a_long_section_is_cut_and_keeps_its_title() {
-        let chunks = markdown(&format!("# Long\n\n{}", "One sentence of a few words. ".repeat(50)), 200);
-        assert!(chunks.len() > 5);
-        assert!(chunks.iter().all(|c| c.title == "Long" && c.text.chars().count() <= 200));
-    }
-
-    #[test]
-    fn plain_text_is_not_read_as_markdown() {
-        let chunks = chunk(&Extracted::Plain("# 1 bolt\n\n# 2 nuts".to_owned()), "parts", 100).unwrap();
-        assert_eq!(chunks, [Chunk { title: "parts".to_owned(), text: "# 1 bolt\n\n# 2 nuts".to_owned() }]);
-    }
-
-    #[test]
-    fn a_document_of_countless_sections_is_refused() {
-        let text = "# a\nb\n".repeat(MAX_CHUNKS + 1);
-        assert_eq!(chunk(&Extracted::Markdown(text), "notes", 100), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_cut_within_the_limit(text in "(#{1,3} |\\PC|\n|\\| ){0,300}", max_chars in 1_usize..80) {
-            for chunk in markdown(&text, max_chars) {
-                prop_assert!(chunk.text.chars().count() <= max_chars);
-                prop_assert!(!chunk.title.is_empty());
-            }
-        }
-    }
-}
+mod tests;

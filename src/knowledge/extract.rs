@@ -1,13 +1,18 @@
-//! A file's bytes read as text: what kind of file it is, and its words with the headings it has.
+//! Text extraction: the kind of a file, and its text with the headings it has.
 //!
-//! Runs on a blocking thread that the caller bounds in time. Files are other people's: whatever they claim of their
-//! size is checked, and what a parser would unpack is measured before the parser sees it.
+//! Runs in a child process ([`super::worker`]) whose memory and time are limited from outside. The limits here exist so
+//! that the usual ways to exceed them end with an error that names the limit.
 
 use super::{docx, pdf};
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
+/// The start of a file in which the header of a PDF is looked for, in bytes; readers of PDF agree on it.
+const PDF_HEADER_WITHIN: usize = 1_024;
+
 /// The kinds of file that can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MediaType {
     Markdown,
     Plain,
@@ -16,6 +21,8 @@ pub enum MediaType {
 }
 
 impl MediaType {
+    pub const ALL: [Self; 4] = [Self::Markdown, Self::Plain, Self::Pdf, Self::Docx];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Markdown => "text/markdown",
@@ -23,6 +30,20 @@ impl MediaType {
             Self::Pdf => "application/pdf",
             Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
         }
+    }
+
+    /// The kind that a file's name and its sender's `Content-Type` claim; the name wins.
+    pub fn claimed(name: &str, content_type: Option<&str>) -> Option<Self> {
+        let name = name.to_lowercase();
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+        let by_name = match ending {
+            Some("md" | "markdown") => Some(Self::Markdown),
+            Some("pdf") => Some(Self::Pdf),
+            Some("docx" | "docm" | "dotx" | "dotm") => Some(Self::Docx),
+            _ => None,
+        };
+        let content_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        by_name.or_else(|| Self::ALL.into_iter().find(|kind| content_type.eq_ignore_ascii_case(kind.as_str())))
     }
 }
 
@@ -35,68 +56,103 @@ pub enum Extracted {
     Plain(String),
 }
 
-/// What reading one file may cost.
+/// Bounds for reading one file.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The most text that may come out, in bytes.
     pub max_text_bytes: usize,
-    /// When it must be over.
+    /// When reading is given up.
     pub deadline: Instant,
 }
 
 impl Limits {
     /// The most that the packed parts of a file may unpack to, in bytes: a format's markup takes several times the
-    /// room of its text, and pictures come on top.
+    /// space of its text.
     pub const fn max_unpacked_bytes(&self) -> u64 {
         (self.max_text_bytes as u64).saturating_mul(16)
     }
 
-    pub fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline
+    /// # Errors
+    /// `Timeout` after the deadline.
+    pub fn check_time(&self) -> Result<(), ExtractError> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(ExtractError::Timeout) }
+    }
+
+    pub const fn too_much_text(&self) -> ExtractError {
+        ExtractError::TooLarge { limit_bytes: self.max_text_bytes as u64 }
     }
 }
 
-/// Why a file could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a file could not be read. Each message continues "the document …" and ends with what its sender can do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExtractError {
-    #[error("is {0}, which cannot be read; Markdown, plain text in UTF-8, PDF and DOCX can")]
+    #[error("is {0}, which cannot be read; send Markdown, plain text in UTF-8, PDF or DOCX")]
     Unsupported(String),
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    #[error("holds or unpacks to more than {limit_bytes} bytes")]
+    #[error("holds or unpacks to more than {limit_bytes} bytes; split it into smaller documents")]
     TooLarge { limit_bytes: u64 },
-    #[error("took too long to read")]
+    #[error("holds no text; a scanned document needs text recognition (OCR) first")]
+    Empty,
+    #[error("falls into more than {limit} chunks; split it into smaller documents")]
+    TooManyChunks { limit: usize },
+    #[error(
+        "takes longer to read than the server allows (knowledge.extract_timeout_s); split it, or save it again in a \
+         simpler form"
+    )]
     Timeout,
+    #[error(
+        "takes more memory to read than the server allows (knowledge.extract_memory_bytes = {limit_bytes}); split it, \
+         or save it again in a simpler form"
+    )]
+    OutOfMemory { limit_bytes: u64 },
+    #[error("is damaged, or built in a way that cannot be read; save it again with another program")]
+    Damaged,
 }
 
-/// What kind of file this is. Its bytes decide; its name and what the sender says of it only tell Markdown from plain
-/// text.
+/// Determines the kind of a file. Its bytes decide; what is claimed of it tells Markdown from plain text, and a PDF with
+/// other data before it from a text about PDFs.
 ///
 /// # Errors
-/// When it is of another kind.
-pub fn media_type(bytes: &[u8], name: &str, declared: Option<&str>) -> Result<MediaType, ExtractError> {
-    let name = name.to_lowercase();
-    let declared = declared.and_then(|declared| declared.split(';').next()).unwrap_or_default().trim();
+/// `Unsupported` when it is of another kind.
+pub fn media_type(bytes: &[u8], claimed: Option<MediaType>) -> Result<MediaType, ExtractError> {
+    if is_pdf(bytes, claimed) {
+        return Ok(MediaType::Pdf);
+    }
     let detected = infer::get(bytes).filter(|kind| kind.matcher_type() != infer::MatcherType::Text);
-    match detected.map(|kind| kind.mime_type()) {
-        Some("application/pdf") => Ok(MediaType::Pdf),
+    match detected.map(|kind| kind.mime_type()).filter(|mime| *mime != MediaType::Pdf.as_str()) {
         Some(mime) if mime == MediaType::Docx.as_str() => Ok(MediaType::Docx),
-        // Some writers order the parts of the package in a way that looks like any ZIP archive.
-        Some("application/zip") if name.ends_with(".docx") || declared == MediaType::Docx.as_str() => {
+        // The order of the parts in the package hides its kind.
+        Some("application/zip") if claimed == Some(MediaType::Docx) || docx::is_word_document(bytes) => {
             Ok(MediaType::Docx)
         }
         Some(mime) => Err(ExtractError::Unsupported(mime.to_owned())),
         None if bytes.contains(&0) || std::str::from_utf8(bytes).is_err() => {
             Err(ExtractError::Unsupported("not text in UTF-8".to_owned()))
         }
-        None if name.ends_with(".md") || name.ends_with(".markdown") || declared == MediaType::Markdown.as_str() => {
-            Ok(MediaType::Markdown)
-        }
+        None if claimed == Some(MediaType::Markdown) => Ok(MediaType::Markdown),
         None => Ok(MediaType::Plain),
     }
 }
 
-/// Reads the text of a file.
+/// Whether a file is a PDF, which may have other data before its header.
+fn is_pdf(bytes: &[u8], claimed: Option<MediaType>) -> bool {
+    let start = &bytes[..bytes.len().min(PDF_HEADER_WITHIN)];
+    let header = start.windows(5).position(|window| window == b"%PDF-");
+    match header {
+        None => false,
+        Some(0) => true,
+        Some(_) if claimed == Some(MediaType::Pdf) => true,
+        Some(_) if claimed == Some(MediaType::Markdown) => false,
+        Some(_) => {
+            let is_text = !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok();
+            !is_text || bytes.windows(9).any(|window| window == b"startxref")
+        }
+    }
+}
+
+/// Extracts the text of a file.
 ///
 /// # Errors
 /// When it cannot be read within the limits.
@@ -109,7 +165,7 @@ pub fn extract(bytes: &[u8], media_type: MediaType, limits: &Limits) -> Result<E
     };
     let (Extracted::Markdown(words) | Extracted::Plain(words)) = &text;
     if words.len() > limits.max_text_bytes {
-        return Err(ExtractError::TooLarge { limit_bytes: limits.max_text_bytes as u64 });
+        return Err(limits.too_much_text());
     }
     Ok(text)
 }
@@ -117,20 +173,6 @@ pub fn extract(bytes: &[u8], media_type: MediaType, limits: &Limits) -> Result<E
 fn text_of(bytes: &[u8]) -> Result<String, ExtractError> {
     let text = std::str::from_utf8(bytes).map_err(|error| ExtractError::Unreadable(error.to_string()))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n"))
-}
-
-/// Takes the front matter off a Markdown text, and returns its `collection` if it names one.
-pub fn split_front_matter(markdown: &str) -> (Option<&str>, &str) {
-    let Some((matter, text)) = markdown.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")) else {
-        return (None, markdown);
-    };
-    let collection = matter
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(key, _)| key.trim() == "collection")
-        .map(|(_, value)| value.trim().trim_matches('"'))
-        .filter(|value| !value.is_empty());
-    (collection, text)
 }
 
 #[cfg(test)]
@@ -142,19 +184,31 @@ mod tests {
         Limits { max_text_bytes, deadline: Instant::now() + Duration::from_secs(5) }
     }
 
+    fn kind(bytes: &[u8], name: &str, content_type: Option<&str>) -> Result<MediaType, ExtractError> {
+        media_type(bytes, MediaType::claimed(name, content_type))
+    }
+
     #[test]
     fn bytes_decide_over_the_name() {
-        assert_eq!(media_type(b"%PDF-1.4 ...", "notes.md", None), Ok(MediaType::Pdf));
-        assert_eq!(media_type(b"# Notes", "notes.MD", None), Ok(MediaType::Markdown));
-        assert_eq!(media_type(b"# Notes", "notes", Some("text/markdown; charset=utf-8")), Ok(MediaType::Markdown));
-        assert_eq!(media_type(b"<!-- a note --># Notes", "notes.md", None), Ok(MediaType::Markdown));
-        assert_eq!(media_type(b"words", "notes.pdf", Some("application/pdf")), Ok(MediaType::Plain));
+        assert_eq!(kind(b"%PDF-1.4 ...", "notes.md", None), Ok(MediaType::Pdf));
+        assert_eq!(kind(b"# Notes", "notes.MD", None), Ok(MediaType::Markdown));
+        assert_eq!(kind(b"# Notes", "notes", Some("text/markdown; charset=utf-8")), Ok(MediaType::Markdown));
+        assert_eq!(kind(b"<!-- a note --># Notes", "notes.md", None), Ok(MediaType::Markdown));
+        assert_eq!(kind(b"words", "notes.pdf", Some("application/pdf")), Ok(MediaType::Plain));
+    }
+
+    #[test]
+    fn a_pdf_may_have_other_data_before_its_header() {
+        assert_eq!(kind(b"HTTP/1.1 200 OK\r\n\r\n%PDF-1.4\n", "a.pdf", None), Ok(MediaType::Pdf));
+        assert_eq!(kind(b"\0\0\0%PDF-1.4\n", "a", None), Ok(MediaType::Pdf));
+        assert_eq!(kind(b"A file begins with %PDF-1.4.", "a.md", None), Ok(MediaType::Markdown));
+        assert_eq!(kind(b"A file begins with %PDF-1.4.", "a.txt", None), Ok(MediaType::Plain));
     }
 
     #[test]
     fn pictures_archives_and_binary_data_are_refused() {
         for bytes in [&b"\x89PNG\r\n\x1a\n...."[..], b"PK\x03\x04....", b"a\0b", b"caf\xe9"] {
-            assert!(matches!(media_type(bytes, "notes.md", None), Err(ExtractError::Unsupported(_))));
+            assert!(matches!(kind(bytes, "notes.md", None), Err(ExtractError::Unsupported(_))));
         }
     }
 
@@ -162,11 +216,5 @@ mod tests {
     fn text_over_the_limit_is_refused() {
         assert_eq!(extract(b"12345", MediaType::Plain, &limits(5)), Ok(Extracted::Plain("12345".to_owned())));
         assert_eq!(extract(b"123456", MediaType::Plain, &limits(5)), Err(ExtractError::TooLarge { limit_bytes: 5 }));
-    }
-
-    #[test]
-    fn front_matter_names_the_collection_and_is_no_text() {
-        assert_eq!(split_front_matter("---\ntitle: A\ncollection: specs\n---\n# A\n"), (Some("specs"), "# A\n"));
-        assert_eq!(split_front_matter("# A\n---\ncollection: x\n---\n"), (None, "# A\n---\ncollection: x\n---\n"));
     }
 }

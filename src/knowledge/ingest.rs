@@ -1,25 +1,84 @@
-//! What goes into the knowledge base, what came of it, and why it was refused. Also: which files of a folder to read.
+//! Documents taken into the knowledge base: their bytes, their names, and why they are refused.
 
-use super::{Document, extract::ExtractError};
-use crate::store::StoreError;
+use super::{
+    Document, KnowledgeBase,
+    extract::{ExtractError, MediaType},
+    reader::ReadError,
+    worker::ReadDocument,
+};
+use crate::{
+    domain::{DocumentId, UnixMillis},
+    store::StoreError,
+};
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
+use unicode_normalization::UnicodeNormalization;
 
 /// How deep `ingest` goes into folders.
 const MAX_FOLDER_DEPTH: usize = 16;
 /// The longest name of a document or a collection, in characters.
 const MAX_NAME_CHARS: usize = 200;
 
+/// The bytes of a document, in a file: they go from there to the process that reads them, and never through the memory
+/// of this one.
+#[derive(Debug)]
+pub struct DocumentFile {
+    file: File,
+    bytes: u64,
+}
+
+impl DocumentFile {
+    /// Writes bytes to a temporary file, which has no name and vanishes when it is closed.
+    ///
+    /// # Errors
+    /// When there is no folder for temporary files, or no space in it.
+    pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(bytes)?;
+        Self::new(file)
+    }
+
+    /// Takes a file that was written or opened, from its beginning.
+    ///
+    /// # Errors
+    /// When it cannot be read from the beginning.
+    pub fn new(mut file: File) -> io::Result<Self> {
+        file.rewind()?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { file, bytes })
+    }
+
+    /// The size, in bytes.
+    pub const fn size_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn into_inner(self) -> File {
+        self.file
+    }
+
+    /// Opens a file by its path.
+    fn open(path: &Path) -> Result<Self, IngestError> {
+        let unreadable = |error: io::Error| IngestError::File(error.to_string());
+        // Before it is opened: opening a pipe waits for somebody to write to it.
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(IngestError::File("it is not a regular file".to_owned()));
+        }
+        File::open(path).and_then(Self::new).map_err(unreadable)
+    }
+}
+
 /// A document to take in.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NewDocument {
     /// Its name; an older document of this name is replaced.
     pub source: String,
     /// Absent: what the text's front matter says, or none.
     pub collection: Option<String>,
-    pub bytes: Vec<u8>,
+    pub file: DocumentFile,
     /// What the sender takes it for.
     pub media_type: Option<String>,
 }
@@ -36,29 +95,130 @@ pub struct IngestReport {
 pub enum IngestError {
     #[error("the {field} {reason}")]
     InvalidName { field: &'static str, reason: &'static str },
-    #[error("the document is larger than {limit_bytes} bytes")]
+    #[error("the document is larger than {limit_bytes} bytes (knowledge.max_document_bytes)")]
     TooLarge { limit_bytes: usize },
-    #[error("the document {0}")]
-    Extract(#[from] ExtractError),
-    #[error("the document holds no text")]
-    Empty,
-    #[error("the document falls into more than {limit} chunks")]
-    TooManyChunks { limit: usize },
+    #[error("the document {document:?} {error}")]
+    Extract { document: String, error: ExtractError },
     #[error("other documents are being read; try again later")]
     Busy,
     #[error("the file cannot be read: {0}")]
     File(String),
+    #[error("the program that reads documents cannot be started: {0}; see knowledge.extract_program")]
+    Reader(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The name of a document or a collection, trimmed.
-pub(super) fn checked_name(field: &'static str, name: &str) -> Result<String, IngestError> {
+impl KnowledgeBase {
+    /// Takes a document in, in place of the one of the same name.
+    ///
+    /// # Errors
+    /// When it cannot be read within the limits of the settings, holds no text, or the store is unavailable.
+    pub async fn ingest(&self, new: NewDocument) -> Result<Document, IngestError> {
+        let source = checked_name("source", &new.source)?.nfc().collect::<String>();
+        if source.is_empty() {
+            return Err(IngestError::InvalidName { field: "source", reason: "must not be empty" });
+        }
+        let limit_bytes = self.max_document_bytes();
+        let bytes = new.file.size_bytes();
+        if bytes > limit_bytes as u64 {
+            return Err(IngestError::TooLarge { limit_bytes });
+        }
+        let claimed = MediaType::claimed(&source, new.media_type.as_deref());
+        let read = self.reader.read(new.file, claimed).await.map_err(|error| match error {
+            ReadError::Document(error) => IngestError::Extract { document: source.clone(), error },
+            ReadError::Busy => IngestError::Busy,
+            ReadError::NoProcess(error) => IngestError::Reader(error.to_string()),
+        })?;
+        self.put(source, new.collection, bytes, read).await
+    }
+
+    /// Stores a document that was read.
+    pub(super) async fn put(
+        &self,
+        source: String,
+        collection: Option<String>,
+        bytes: u64,
+        mut read: ReadDocument,
+    ) -> Result<Document, IngestError> {
+        let collection = checked_name("collection", &collection.or(read.collection).unwrap_or_default())?;
+        // The title of what stands under no heading.
+        let name = Path::new(&source).file_stem().map_or_else(|| source.clone(), |stem| stem.to_string_lossy().into());
+        for chunk in read.chunks.iter_mut().filter(|chunk| chunk.title.is_empty()) {
+            chunk.title.clone_from(&name);
+        }
+        let now = UnixMillis::now();
+        let document = Document {
+            id: DocumentId::new(),
+            source,
+            collection,
+            media_type: read.media_type.as_str().to_owned(),
+            bytes,
+            chunks: u32::try_from(read.chunks.len()).unwrap_or(u32::MAX),
+            created_at_ms: now,
+            updated_at_ms: now,
+        };
+        let document = self.store.put_document(document, read.chunks).await?;
+        log::info!(document_id:% = document.id, chunks = document.chunks; "a document was taken in");
+        Ok(document)
+    }
+
+    /// Takes in a file, or all files of a folder and the folders in it, and reports on each; a file that cannot be read
+    /// does not keep the others out. A document is named by its path below `path`.
+    pub async fn ingest_path(&self, path: &Path, collection: Option<&str>) -> Vec<IngestReport> {
+        let root = path.to_owned();
+        let files = match tokio::task::spawn_blocking(move || files_below(&root)).await {
+            Ok(files) => files,
+            Err(error) => {
+                return vec![IngestReport {
+                    path: path.to_owned(),
+                    outcome: Err(IngestError::File(error.to_string())),
+                }];
+            }
+        };
+        let mut reports = Vec::with_capacity(files.len());
+        for file in files {
+            let (path, outcome) = match file {
+                Ok((path, source)) => {
+                    let outcome = self.ingest_file(&path, source, collection.map(str::to_owned)).await;
+                    (path, outcome)
+                }
+                Err((path, error)) => (path, Err(IngestError::File(error.to_string()))),
+            };
+            reports.push(IngestReport { path, outcome });
+        }
+        reports
+    }
+
+    async fn ingest_file(
+        &self,
+        path: &Path,
+        source: String,
+        collection: Option<String>,
+    ) -> Result<Document, IngestError> {
+        let path = path.to_owned();
+        let file = tokio::task::spawn_blocking(move || DocumentFile::open(&path))
+            .await
+            .map_err(|error| IngestError::File(error.to_string()))??;
+        self.ingest(NewDocument { source, collection, file, media_type: None }).await
+    }
+}
+
+/// The name of a document or a collection, trimmed. Characters that change the direction of text are refused with the
+/// control characters: with them a name can look like another one.
+fn checked_name(field: &'static str, name: &str) -> Result<String, IngestError> {
     let name = name.trim();
-    if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+    if name.chars().count() > MAX_NAME_CHARS || name.chars().any(is_invisible) {
         return Err(IngestError::InvalidName { field, reason: "must be at most 200 printable characters" });
     }
     Ok(name.to_owned())
+}
+
+/// Whether a character has no place in a name: control characters, line and paragraph separators, and the marks,
+/// embeddings, overrides and isolates of bidirectional text.
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A file and its name as a document, or a path that cannot be looked at and why.
@@ -66,7 +226,7 @@ type Found = Result<(PathBuf, String), (PathBuf, io::Error)>;
 
 /// The files below `root`, or `root` itself, each with its name as a document: the path below `root`, with `/` between
 /// folders. Hidden files and links to folders are left out, what cannot be listed is reported.
-pub(super) fn files_below(root: &Path) -> Vec<Found> {
+fn files_below(root: &Path) -> Vec<Found> {
     let mut files = Vec::new();
     if root.is_dir() {
         walk(root, root, MAX_FOLDER_DEPTH, &mut files);

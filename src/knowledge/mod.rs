@@ -2,23 +2,31 @@
 //!
 //! A document is read ([`extract`]), cut along its headings ([`chunk`]) and stored; a search asks the store which chunks
 //! hold the words of a question ([`terms`]) and judges them ([`rank`]). Nothing here knows of models or conversations.
+//!
+//! Reading and cutting happen in a child process ([`reader`] starts it, [`worker`] is its work): formats that other
+//! people's programs write are parsed outside of the server.
 
 mod base;
 mod chunk;
 mod docx;
+mod embedded_data;
 mod extract;
+mod front_matter;
 mod ingest;
 mod pdf;
 mod query;
 mod rank;
+mod reader;
 mod seed;
 pub mod terms;
+mod worker;
 
 pub use base::KnowledgeBase;
-pub use extract::ExtractError;
-pub use ingest::{IngestError, IngestReport, NewDocument};
+pub use extract::{ExtractError, MediaType};
+pub use ingest::{DocumentFile, IngestError, IngestReport, NewDocument, is_invisible};
 pub use query::retrieval_query;
 pub use rank::{GOOD_SCORE, MIN_SCORE};
+pub use worker::ReadTask;
 
 use crate::domain::{DocumentId, Source, UnixMillis};
 use serde::Serialize;

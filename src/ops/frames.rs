@@ -11,7 +11,6 @@ use crate::{
 };
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// A frame of an operator's page. Unknown fields are ignored, an unknown `type` is an error.
 #[derive(Debug)]
@@ -114,11 +113,6 @@ pub struct Totals {
     pub errors: u64,
     /// How often a limit said no, since the start.
     pub refused: u64,
-    /// `errors` by code, without those that were never answered.
-    pub errors_by_code: BTreeMap<&'static str, u64>,
-    /// `refused` by limit, without those that never said no. The names are those of `limits` in
-    /// `GET /api/v1/connections/stats`.
-    pub refused_by_limit: BTreeMap<&'static str, u64>,
 }
 
 /// The rows that the last `view` asked for.

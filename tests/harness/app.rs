@@ -81,6 +81,8 @@ impl TestApp {
         config.provider.scripted.interval_ms = 0;
         // Loading the documents takes longer than most tests; those that need them switch it on.
         config.knowledge.seed = false;
+        // The program that runs is the tests, which read no documents.
+        config.knowledge.extract_program = Some(env!("CARGO_BIN_EXE_switchboard").into());
         // Tests come from one address, and faster than people.
         config.limits = LimitsConfig {
             logins_per_minute_per_address: 0,

@@ -1,7 +1,9 @@
 //! The knowledge base from outside: what operators put in is what users get answers from.
 
-use crate::harness::TestApp;
-use serde_json::json;
+use crate::harness::{TestApp, TestUser};
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use std::time::Duration;
 use switchboard::config::ProviderKind;
 
 async fn app() -> TestApp {
@@ -95,4 +97,109 @@ async fn users_search_and_only_operators_write() {
     let (_, list) = app.get("/api/v1/documents", Some(&user)).await;
     assert_eq!(list["documents"].as_array().map(Vec::len), Some(8));
     app.finish().await;
+}
+
+/// Sends a file under a name as it stands in the header, and returns what the server made of it.
+async fn upload(app: &TestApp, operator: &TestUser, filename: &[u8], file: &[u8]) -> (u16, Value) {
+    let head = [b"--x\r\nContent-Disposition: form-data; name=\"file\"; ", filename, b"\r\n\r\n"].concat();
+    let request = app
+        .http
+        .post(format!("{}/api/v1/documents", app.url))
+        .bearer_auth(&operator.access_token)
+        .header("Content-Type", "multipart/form-data; boundary=x")
+        .body([&*head, file, b"\r\n--x--\r\n"].concat());
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
+}
+
+#[actix_web::test]
+async fn names_of_files_arrive_from_every_client() {
+    let app = TestApp::start().await;
+    let operator = app.operator().await;
+    for (filename, source) in [
+        (&b"filename=\"=?utf-8?B?UHLDvGYubWQ=?=\"; filename*=utf-8''Pr%C3%BCf.md"[..], "Prüf.md"),
+        (b"filename=\"=?utf-8?B?R2Vyw6R0Lm1k?=\"", "Gerät.md"),
+        (b"filename=\"Ma\xdf.md\"", "Maß.md"),
+        (b"filename=\"C:\\manuals\\clamp.md\"", "clamp.md"),
+        (b"filename=\"..%2F..%2Fetc%2Fpasswd.md\"", "passwd.md"),
+        ("filename=\"gnp.\u{202e}dm.md\"".as_bytes(), "gnp.dm.md"),
+        ("filename=\"A\u{308}.md\"".as_bytes(), "Ä.md"),
+    ] {
+        let (status, document) = upload(&app, &operator, filename, b"# Words").await;
+        assert_eq!((status, &document["source"]), (201, &json!(source)), "{document}");
+        assert_eq!(document["media_type"], "text/markdown", "the name tells Markdown from text");
+    }
+    let (status, refused) = upload(&app, &operator, b"filename=\"..\"", b"# Words").await;
+    assert_eq!((status, &refused["code"]), (422, &json!("INVALID_FIELD")));
+    assert!(refused["error"].as_str().unwrap().contains("`source`"), "{refused}");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_document_that_cannot_be_read_is_refused_by_its_name() {
+    let app = TestApp::start().await;
+    let operator = app.operator().await;
+    for (name, file, reason) in [
+        ("photo.md", &b"\x89PNG\r\n\x1a\n0000"[..], "is image/png, which cannot be read"),
+        ("blank.md", b" \n", "holds no text"),
+        ("broken.pdf", b"%PDF-1.7 nonsense", "cannot be read"),
+        ("broken.docx", b"PK\x03\x04 nonsense", "cannot be read"),
+    ] {
+        let (status, refused) = upload(&app, &operator, format!("filename=\"{name}\"").as_bytes(), file).await;
+        assert_eq!((status, &refused["code"]), (422, &json!("INVALID_FIELD")), "{name}: {refused}");
+        let error = refused["error"].as_str().unwrap();
+        assert!(error.starts_with(&format!("The document \"{name}\" ")) && error.contains(reason), "{error}");
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_picture_within_a_text_is_not_searched() {
+    let app = TestApp::start().await;
+    let operator = app.operator().await;
+    let picture = format!("![The fuse box](data:image/png;base64,{})", "iVBORw0KGgoAAAANSUhEUgAA".repeat(400));
+    let text = format!("# Fuses\n\nFuse 7 is the radio.\n\n{picture}\n");
+    let (status, document) = upload(&app, &operator, b"filename=\"fuses.md\"", text.as_bytes()).await;
+    assert_eq!((status, &document["chunks"]), (201, &json!(1)));
+    let (_, found) = app.post("/api/v1/documents/search", Some(&operator), &json!({"query": "fuse box"})).await;
+    assert_eq!(found["passages"][0]["text"], "Fuse 7 is the radio.\n\n![The fuse box]()");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn an_upload_that_stalls_or_takes_too_long_is_given_up() {
+    for (stall_ms, upload_s) in [(2_000, 300), (60_000, 2)] {
+        let app = TestApp::with(|config| {
+            config.server.request_body_timeout_ms = stall_ms;
+            config.knowledge.upload_timeout_s = upload_s;
+        })
+        .await;
+        let operator = app.operator().await;
+        let head = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.md\"\r\n\r\nbegun";
+        let bodies = [
+            ("multipart/form-data; boundary=x", head),
+            ("application/json", "{\"source\": \"a.md\", \"text\": \"begun"),
+        ];
+        for (content_type, begun) in bodies {
+            // A byte each 50 ms at first, then none: only the time of the whole upload ends the second server's.
+            let drops = stream::iter(begun.bytes().collect::<Vec<_>>()).then(move |byte| async move {
+                tokio::time::sleep(Duration::from_millis(if upload_s == 2 { 50 } else { 0 })).await;
+                Ok::<_, std::io::Error>(vec![byte])
+            });
+            let request = app
+                .http
+                .post(format!("{}/api/v1/documents", app.url))
+                .bearer_auth(&operator.access_token)
+                .header("Content-Type", content_type)
+                .body(reqwest::Body::wrap_stream(drops.chain(stream::pending())));
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status().as_u16(), 408, "{content_type}");
+            let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+            assert_eq!(answer["code"], "REQUEST_TIMEOUT");
+        }
+        let stats = app.stats_when(&operator, |_| true).await;
+        assert_eq!(stats["limits"]["request_body_time"], 2, "{}", stats["limits"]);
+        app.finish().await;
+    }
 }

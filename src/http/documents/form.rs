@@ -1,17 +1,25 @@
 //! A document as `multipart/form-data`: the file and what is said of it.
 
-use super::{OTHER_FIELDS_BYTES, too_large};
-use crate::{knowledge::NewDocument, protocol::ApiError};
-use actix_multipart::{Field, Multipart};
-use actix_web::{http::header::HeaderMap, web};
+use super::{
+    OTHER_FIELDS_BYTES,
+    disposition::Disposition,
+    too_large,
+    upload::{self, Spool},
+};
+use crate::{
+    knowledge::{DocumentFile, NewDocument},
+    protocol::ApiError,
+};
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use futures_util::TryStreamExt;
 
 /// Parts of one form, known or not.
 const MAX_PARTS: usize = 16;
 
 /// Reads the parts `file`, `source` and `collection`; others are skipped.
-pub(super) async fn read(headers: &HeaderMap, body: web::Payload, limit_bytes: usize) -> Result<NewDocument, ApiError> {
-    let mut form = Multipart::new(headers, body);
+pub(super) async fn read(headers: &HeaderMap, body: upload::Body, limit_bytes: usize) -> Result<NewDocument, ApiError> {
+    let mut form = Multipart::new(&as_mixed(headers), body);
     let (mut file, mut source, mut collection) = (None, None, None);
     let mut parts = 0;
     while let Some(mut part) = form.try_next().await.map_err(malformed)? {
@@ -19,51 +27,84 @@ pub(super) async fn read(headers: &HeaderMap, body: web::Payload, limit_bytes: u
         if parts > MAX_PARTS {
             return Err(ApiError::invalid_field("body", format_args!("must have at most {MAX_PARTS} parts")));
         }
-        match part.name().unwrap_or_default() {
+        let disposition = part.headers().get(CONTENT_DISPOSITION).map(|value| Disposition::parse(value.as_bytes()));
+        let Some(disposition) = disposition.filter(|disposition| disposition.is_form_data) else {
+            return Err(ApiError::invalid_field("body", "has a part without `Content-Disposition: form-data`"));
+        };
+        match disposition.name.as_deref().unwrap_or_default() {
             "file" if file.is_none() => {
                 let media_type = part.content_type().map(|mime| mime.essence_str().to_owned());
-                let name = part.content_disposition().and_then(|disposition| disposition.get_filename()).map(base_name);
-                let bytes = bytes_of(&mut part, limit_bytes).await?.ok_or_else(|| too_large(limit_bytes))?;
-                file = Some((name, media_type, bytes));
+                file = Some((disposition.file_name(), media_type, spooled(&mut part, limit_bytes).await?));
             }
             "file" => return Err(ApiError::invalid_field("file", "must be there once")),
             "source" => source = Some(text_of("source", &mut part).await?),
             "collection" => collection = Some(text_of("collection", &mut part).await?),
             // Its bytes count as a file's do, so that what nobody asked for cannot go on without end.
-            _ => {
-                bytes_of(&mut part, limit_bytes).await?.ok_or_else(|| too_large(limit_bytes))?;
-            }
+            _ => skip(&mut part, limit_bytes).await?,
         }
     }
-    let (name, media_type, bytes) = file.ok_or_else(|| ApiError::invalid_field("file", "is missing"))?;
+    let (name, media_type, file) = file.ok_or_else(|| ApiError::invalid_field("file", "is missing"))?;
     let source =
         source.or(name).ok_or_else(|| ApiError::invalid_field("source", "is missing, and the file has no name"))?;
-    Ok(NewDocument { source, collection, bytes, media_type })
+    Ok(NewDocument { source, collection, file, media_type })
 }
 
-/// The bytes of a part; `None` as soon as they are over the limit.
-async fn bytes_of(part: &mut Field, limit_bytes: usize) -> Result<Option<Vec<u8>>, ApiError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = part.try_next().await.map_err(malformed)? {
-        if bytes.len() + chunk.len() > limit_bytes {
-            return Ok(None);
-        }
-        bytes.extend_from_slice(&chunk);
+/// The headers, with a `Content-Type` of `multipart/mixed`. For `form-data`, actix-multipart parses the disposition of each
+/// part itself and refuses what is not UTF-8, such as the names that .NET and older clients send.
+fn as_mixed(headers: &HeaderMap) -> HeaderMap {
+    let mut mixed = HeaderMap::new();
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let parameters = content_type.split_once(';').map_or("", |(_, parameters)| parameters);
+    if let Ok(value) = HeaderValue::from_str(&format!("multipart/mixed;{parameters}")) {
+        mixed.insert(CONTENT_TYPE, value);
     }
-    Ok(Some(bytes))
+    mixed
+}
+
+/// The bytes of a part, in a file.
+async fn spooled(part: &mut Field, limit_bytes: usize) -> Result<DocumentFile, ApiError> {
+    let internal = |error: std::io::Error| ApiError::internal(&error);
+    let mut spool = Spool::new(limit_bytes).await.map_err(internal)?;
+    while let Some(chunk) = part.try_next().await.map_err(malformed)? {
+        if !spool.write(&chunk).await.map_err(internal)? {
+            return Err(too_large(limit_bytes));
+        }
+    }
+    spool.finish().await.map_err(internal)
+}
+
+async fn skip(part: &mut Field, limit_bytes: usize) -> Result<(), ApiError> {
+    let mut bytes = 0;
+    while let Some(chunk) = part.try_next().await.map_err(malformed)? {
+        bytes += chunk.len();
+        if bytes > limit_bytes {
+            return Err(too_large(limit_bytes));
+        }
+    }
+    Ok(())
 }
 
 async fn text_of(name: &'static str, part: &mut Field) -> Result<String, ApiError> {
-    bytes_of(part, OTHER_FIELDS_BYTES).await?.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
-        ApiError::invalid_field(name, format_args!("must be UTF-8 of at most {OTHER_FIELDS_BYTES} bytes"))
-    })
+    let refused = || ApiError::invalid_field(name, format_args!("must be UTF-8 of at most {OTHER_FIELDS_BYTES} bytes"));
+    let mut bytes = Vec::new();
+    while let Some(chunk) = part.try_next().await.map_err(malformed)? {
+        if bytes.len() + chunk.len() > OTHER_FIELDS_BYTES {
+            return Err(refused());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    String::from_utf8(bytes).map_err(|_| refused())
 }
 
-/// Some clients send the whole path of a file.
-fn base_name(name: &str) -> String {
-    name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()
-}
-
-fn malformed(error: actix_multipart::MultipartError) -> ApiError {
-    ApiError::invalid_field("body", format_args!("is not well-formed multipart/form-data: {error}"))
+fn malformed(error: MultipartError) -> ApiError {
+    match error {
+        MultipartError::Payload(error) => {
+            let reason = format!("is not well-formed multipart/form-data: {error}");
+            match upload::refusal(&error, &reason) {
+                refusal if refusal.code == crate::protocol::ErrorCode::RequestTimeout => refusal,
+                _ => ApiError::invalid_field("body", reason),
+            }
+        }
+        error => ApiError::invalid_field("body", format_args!("is not well-formed multipart/form-data: {error}")),
+    }
 }

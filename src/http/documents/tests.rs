@@ -34,7 +34,7 @@ fn base() -> (Base, TempDir) {
     let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
     let config = KnowledgeConfig { max_document_bytes: 1_000, ..KnowledgeConfig::default() };
     let audit = Data::from(Audit::new(Arc::new(store.clone()), 0, ServingClock::resume(ServedTime::default())));
-    ((Data::new(KnowledgeBase::new(Arc::new(store), config)), audit), folder)
+    ((Data::new(KnowledgeBase::in_process(Arc::new(store), config)), audit), folder)
 }
 
 macro_rules! app {

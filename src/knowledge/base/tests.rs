@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::DatabaseConfig,
-    knowledge::{GOOD_SCORE, docx::tests::docx, pdf::tests::pdf_of_lines},
+    knowledge::{DocumentFile, ExtractError, GOOD_SCORE, NewDocument, docx::tests::docx, pdf::tests::pdf_of_lines},
     store::sqlite::SqliteStore,
 };
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn empty_base_with(config: KnowledgeConfig) -> TestBase {
     let folder = TempDir::new().unwrap();
     let url = format!("sqlite://{}", folder.path().join("test.db").display());
     let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
-    TestBase { base: KnowledgeBase::new(Arc::new(store), config), _folder: folder }
+    TestBase { base: KnowledgeBase::in_process(Arc::new(store), config), _folder: folder }
 }
 
 fn empty_base() -> TestBase {
@@ -43,7 +43,7 @@ fn document(source: &str, collection: &str, text: &str) -> NewDocument {
     NewDocument {
         source: source.to_owned(),
         collection: Some(collection.to_owned()),
-        bytes: text.as_bytes().to_vec(),
+        file: DocumentFile::from_bytes(text.as_bytes()).unwrap(),
         media_type: None,
     }
 }
@@ -174,12 +174,11 @@ proptest! {
         if cut {
             bytes.truncate(end.index(bytes.len()));
         }
-        let limits = Limits { max_text_bytes: 100_000, deadline: Instant::now() + Duration::from_secs(5) };
-        let read = std::panic::catch_unwind(|| read_document("file", &bytes, None, 1_000, &limits));
+        let task = reader::task(&KnowledgeConfig::default(), None);
+        let read = std::panic::catch_unwind(|| task.read(&bytes, Instant::now() + task.timeout));
         if let Ok(Ok(read)) = read {
             prop_assert!(!read.chunks.is_empty());
         }
-        prop_assert!(!limits.is_over());
     }
 }
 
@@ -200,7 +199,8 @@ async fn the_same_source_again_replaces_the_document() {
 async fn a_document_that_cannot_be_read_leaves_the_old_one() {
     let base = empty_base();
     base.ingest(document("notes.md", "", "# Old\nThe flywheel is red.")).await.unwrap();
-    assert!(matches!(base.ingest(document("notes.md", "", " \n")).await, Err(IngestError::Empty)));
+    let refused = base.ingest(document("notes.md", "", " \n")).await;
+    assert!(matches!(refused, Err(IngestError::Extract { error: ExtractError::Empty, .. })));
     assert_eq!(titles(&base, "flywheel", &[]).await, ["Old"]);
 }
 
@@ -404,7 +404,8 @@ async fn a_pdf_and_a_word_document_are_found_by_their_words() {
         ("towbar.pdf", pdf_of_lines(&["The towbar weighs 23 kg.", "Tighten it to 110 Nm."]), MediaType::Pdf),
         ("roofbox.docx", docx(), MediaType::Docx),
     ] {
-        let new = NewDocument { source: source.to_owned(), collection: None, bytes, media_type: None };
+        let file = DocumentFile::from_bytes(&bytes).unwrap();
+        let new = NewDocument { source: source.to_owned(), collection: None, file, media_type: None };
         assert_eq!(base.ingest(new).await.unwrap().media_type, media_type.as_str());
     }
     let towbar = &base.search("How heavy is the towbar?", &[], 1).await.unwrap()[0];

@@ -15,7 +15,6 @@ mod search;
 mod serving;
 mod serving_clock;
 mod stored_turns;
-mod user_list;
 mod users;
 mod writer;
 

@@ -15,7 +15,7 @@ async fn seeded_base() -> (KnowledgeBase, TempDir) {
     let folder = TempDir::new().unwrap();
     let url = format!("sqlite://{}", folder.path().join("test.db").display());
     let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
-    let base = KnowledgeBase::new(Arc::new(store), KnowledgeConfig::default());
+    let base = KnowledgeBase::in_process(Arc::new(store), KnowledgeConfig::default());
     base.seed().await.unwrap();
     (base, folder)
 }

@@ -1,0 +1,131 @@
+//! Chunks of ordinary texts, and of texts made to be expensive.
+
+use super::*;
+use proptest::prelude::*;
+use std::time::{Duration, Instant};
+
+fn limits() -> Limits {
+    Limits { max_text_bytes: 10 * 1024 * 1024, deadline: Instant::now() + Duration::from_secs(60) }
+}
+
+fn markdown(text: &str, max_chars: usize) -> Vec<Chunk> {
+    chunk(&Extracted::Markdown(text.to_owned()), max_chars, &limits()).unwrap()
+}
+
+fn plain(text: &str, max_chars: usize) -> Vec<Chunk> {
+    chunk(&Extracted::Plain(text.to_owned()), max_chars, &limits()).unwrap()
+}
+
+#[test]
+fn chunks_follow_the_headings_and_know_their_path() {
+    let chunks = markdown("Intro.\n\n# Engine\n\nA.\n\n## Power `kW`\n\nB.\n\n# Tyres\n\n### Winter\n\nC.\n", 100);
+    let found: Vec<_> = chunks.iter().map(|c| (c.title.as_str(), c.text.as_str())).collect();
+    assert_eq!(found, [("", "Intro."), ("Engine", "A."), ("Engine › Power kW", "B."), ("Tyres › Winter", "C.")]);
+}
+
+#[test]
+fn a_heading_with_nothing_under_it_is_text() {
+    let chunks = markdown("# Contacts\n\n## Workshop: 555-1234\n\n## Towing: 555-9876\n", 100);
+    let found: Vec<_> = chunks.iter().map(|c| (c.title.as_str(), c.text.as_str())).collect();
+    let expected =
+        [("Contacts › Workshop: 555-1234", "Workshop: 555-1234"), ("Contacts › Towing: 555-9876", "Towing: 555-9876")];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_looks_like_a_heading_in_code_is_none() {
+    let chunks = markdown("# Shell\n\n```\n# not a heading\n```\n", 100);
+    assert_eq!(chunks.len(), 1);
+    assert_eq!(chunks[0].title, "Shell");
+}
+
+#[test]
+fn a_long_section_is_cut_and_keeps_its_title() {
+    let chunks = markdown(&format!("# Long\n\n{}", "One sentence of a few words. ".repeat(50)), 200);
+    assert!(chunks.len() > 5);
+    assert!(chunks.iter().all(|c| c.title == "Long" && c.text.chars().count() <= 200));
+}
+
+#[test]
+fn windows_lose_nothing_and_cut_between_sentences() {
+    let sentences: Vec<_> = (0..5_000).map(|n| format!("Sentence number {n} is here.")).collect();
+    let text = sentences.join(" ");
+    for chunks in [plain(&text, 300), markdown(&text, 300)] {
+        let joined: Vec<_> = chunks.iter().map(|chunk| chunk.text.as_str()).collect();
+        assert_eq!(joined.join(" "), text);
+        assert!(chunks.iter().all(|chunk| chunk.text.ends_with('.')), "a sentence was cut");
+        assert!(chunks.iter().filter(|chunk| chunk.text.len() < 200).count() <= 1, "windows leave short chunks");
+    }
+    let blank = format!("First.{}Last.", " ".repeat(100_000));
+    let texts: Vec<_> = plain(&blank, 100).into_iter().map(|chunk| chunk.text).collect();
+    assert_eq!(texts, ["First.", "Last."]);
+}
+
+#[test]
+fn plain_text_is_not_read_as_markdown() {
+    let chunks = plain("# 1 bolt\n\n# 2 nuts", 100);
+    assert_eq!(chunks, [Chunk { title: String::new(), text: "# 1 bolt\n\n# 2 nuts".to_owned() }]);
+}
+
+#[test]
+fn a_document_of_countless_sections_is_refused() {
+    let text = "# a\nb\n".repeat(MAX_CHUNKS + 1);
+    let refused = chunk(&Extracted::Markdown(text), 100, &limits());
+    assert_eq!(refused, Err(ExtractError::TooManyChunks { limit: MAX_CHUNKS }));
+}
+
+#[test]
+fn titles_count_as_text() {
+    let mut text: String = (1..6).map(|level| format!("{} {}\n", "#".repeat(level), "x".repeat(120))).collect();
+    text.push_str(&"###### a\nb\n".repeat(1_000));
+    let limits = Limits { max_text_bytes: text.len(), ..limits() };
+    assert_eq!(chunk(&Extracted::Markdown(text), 100, &limits), Err(limits.too_much_text()));
+}
+
+#[test]
+fn the_deadline_ends_it() {
+    let limits = Limits { deadline: Instant::now(), ..limits() };
+    assert_eq!(chunk(&Extracted::Plain("Words.".to_owned()), 100, &limits), Err(ExtractError::Timeout));
+}
+
+/// Each of these took minutes or hours for one megabyte when the splitter saw all of a section. A quarter of a megabyte
+/// takes well under a second each in a debug build now; the bound leaves space for a loaded machine.
+#[test]
+fn the_cost_of_a_text_is_linear_in_its_size() {
+    const BYTES: usize = 256 * 1024;
+    for (what, unit) in [
+        ("one line", "word "),
+        ("one word", "a"),
+        ("emphasis", "*a* "),
+        ("a list", "- a\n"),
+        ("a table", "| a | b |\n"),
+        ("code fences", "```\na\n```\n"),
+        ("block quotes", "> a\n\n"),
+        ("quotes in quotes", "> "),
+        ("links", "[a](b) "),
+        ("brackets", "["),
+        ("HTML", "<b>a</b>\n"),
+    ] {
+        let text = unit.repeat(BYTES / unit.len());
+        let started = Instant::now();
+        let chunks = markdown(&text, 1_200);
+        assert!(!chunks.is_empty(), "{what}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{what} took {:?}", started.elapsed());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_cut_within_the_limit(text in "(#{1,3} |\\PC|\n|\\| ){0,300}", max_chars in 1_usize..80) {
+        for chunk in markdown(&text, max_chars) {
+            prop_assert!(chunk.text.chars().count() <= max_chars);
+        }
+    }
+
+    #[test]
+    fn any_plain_text_comes_back_whole(text in "(\\PC|\n| ){0,600}", max_chars in 1_usize..20) {
+        let visible = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+        let chunks: String = plain(&text, max_chars).iter().map(|chunk| chunk.text.as_str()).collect();
+        prop_assert_eq!(visible(&chunks), visible(&text));
+    }
+}

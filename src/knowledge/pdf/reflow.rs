@@ -1,0 +1,157 @@
+//! Lines of a page joined to paragraphs, without what was only there for the page: ligatures and hyphens at line ends.
+
+use std::collections::HashSet;
+
+/// Words that join two compounds which share their second part, as in "input- and output": the hyphen before them stays.
+const CONJUNCTIONS: &[&str] =
+    &["and", "or", "to", "und", "oder", "bis", "bzw", "sowie", "et", "ou", "y", "o", "e", "en", "of"];
+
+/// Joins the lines of each paragraph, so that sentences are whole; empty lines between paragraphs stay.
+pub(super) fn reflow(text: &str) -> String {
+    let text = plain_letters(text);
+    let words = Words::of(&text);
+    let mut reflowed = String::with_capacity(text.len());
+    let mut is_paragraph_over = false;
+    for line in text.lines().map(str::trim) {
+        if line.is_empty() {
+            is_paragraph_over = true;
+            continue;
+        }
+        // A word that goes on has no paragraph, and no page, that ends in it.
+        match words.join(&reflowed, line) {
+            Join::Word => {
+                reflowed.pop();
+            }
+            Join::Compound => {}
+            Join::Line if reflowed.is_empty() => {}
+            Join::Line => reflowed.push_str(if is_paragraph_over { "\n\n" } else { " " }),
+        }
+        reflowed.push_str(line);
+        is_paragraph_over = false;
+    }
+    // Soft hyphens at the ends of lines had their use.
+    reflowed.replace('\u{ad}', "")
+}
+
+/// Replaces the ligatures of fonts by their letters.
+fn plain_letters(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{fb00}' => plain.push_str("ff"),
+            '\u{fb01}' => plain.push_str("fi"),
+            '\u{fb02}' => plain.push_str("fl"),
+            '\u{fb03}' => plain.push_str("ffi"),
+            '\u{fb04}' => plain.push_str("ffl"),
+            '\u{fb05}' | '\u{fb06}' => plain.push_str("st"),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+const fn is_hyphen(c: char) -> bool {
+    matches!(c, '-' | '\u{2010}' | '\u{ad}')
+}
+
+/// How a line goes on after the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Join {
+    /// The hyphen divides a word and goes.
+    Word,
+    /// The hyphen belongs to a compound and stays.
+    Compound,
+    Line,
+}
+
+/// The words of a text that stand whole in a line.
+struct Words<'a> {
+    whole: HashSet<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    fn of(text: &'a str) -> Self {
+        let words = text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
+        Self { whole: words.filter(|word| !word.is_empty()).collect() }
+    }
+
+    fn join(&self, before: &str, line: &str) -> Join {
+        let Some(hyphen) = before.chars().next_back().filter(|c| is_hyphen(*c)) else { return Join::Line };
+        let stem = &before[..before.len() - hyphen.len_utf8()];
+        let start = stem.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let first = stem[start..].trim_start_matches(|c: char| !c.is_alphanumeric());
+        let second = line.split(|c: char| !(c.is_alphanumeric() || is_hyphen(c))).next().unwrap_or_default();
+        let (Some(last), Some(next)) = (first.chars().next_back(), second.chars().next()) else { return Join::Line };
+        if !last.is_alphanumeric() {
+            return Join::Line;
+        }
+        if hyphen == '\u{ad}' {
+            return Join::Word;
+        }
+        if CONJUNCTIONS.contains(&second) {
+            return Join::Line;
+        }
+        // "A-\nGround", "COVID-\n19", "x-\nray", "state-of-\nthe-art"
+        let is_compound = !next.is_lowercase()
+            || !last.is_alphabetic()
+            || first.chars().nth(1).is_none()
+            || first.contains(is_hyphen)
+            || second.contains(is_hyphen);
+        if is_compound || self.whole.contains(format!("{first}-{second}").as_str()) {
+            Join::Compound
+        } else {
+            Join::Word
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_paragraph_are_joined() {
+        assert_eq!(reflow("\n\nOne\n two \n\n\nThree\n"), "One two\n\nThree");
+        assert_eq!(reflow(""), "");
+    }
+
+    #[test]
+    fn ligatures_are_letters() {
+        assert_eq!(
+            reflow("o\u{fb03}ce \u{fb01}le \u{fb02}ow o\u{fb00} ba\u{fb04}e \u{fb05}op \u{fb06}"),
+            "office file flow off baffle stop st"
+        );
+    }
+
+    #[test]
+    fn words_that_were_divided_are_whole() {
+        for (text, expected) in [
+            ("Regular main-\ntenance of the trans-\nmission.", "Regular maintenance of the transmission."),
+            ("main\u{2010}\ntenance", "maintenance"),
+            ("main\u{ad}\ntenance, main\u{ad}tenance", "maintenance, maintenance"),
+            ("Getriebeöl-\nwechsel", "Getriebeölwechsel"),
+            ("the word goes on-\n\nwards on another page", "the word goes onwards on another page"),
+            ("(main-\ntenance)", "(maintenance)"),
+        ] {
+            assert_eq!(reflow(text), expected);
+        }
+    }
+
+    #[test]
+    fn compounds_keep_their_hyphen() {
+        for (text, expected) in [
+            ("a well-known fact is well-\nknown", "a well-known fact is well-known"),
+            ("state-of-\nthe-art", "state-of-the-art"),
+            ("an x-\nray", "an x-ray"),
+            ("Baden-\nWürttemberg", "Baden-Württemberg"),
+            ("COVID-\n19", "COVID-19"),
+            ("Ein-\nund Ausgabe", "Ein- und Ausgabe"),
+            ("input-\nand output", "input- and output"),
+            ("a dash -\nand more", "a dash - and more"),
+            ("-\nitem", "- item"),
+            ("1990-\n2000", "1990-2000"),
+        ] {
+            assert_eq!(reflow(text), expected);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! PDFs that are damaged as they get in real life, and what is read of them.
+
+use super::super::{
+    super::extract::Limits,
+    tests::{deflated, pdf, pdf_of_lines},
+    text,
+};
+use std::time::{Duration, Instant};
+
+const SENTENCE: &str = "The bridge carries forty tonnes.";
+
+fn read(file: &[u8]) -> String {
+    let limits = Limits { max_text_bytes: 100_000, deadline: Instant::now() + Duration::from_secs(60) };
+    text(file, &limits).unwrap()
+}
+
+fn whole() -> Vec<u8> {
+    pdf_of_lines(&[SENTENCE])
+}
+
+/// The place of the last occurrence of a text in a file.
+fn last(file: &[u8], text: &str) -> usize {
+    file.windows(text.len()).rposition(|window| window == text.as_bytes()).unwrap()
+}
+
+fn replaced(file: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let at = last(file, from);
+    [&file[..at], to.as_bytes(), &file[at + from.len()..]].concat()
+}
+
+#[test]
+fn a_table_in_the_wrong_place_or_with_wrong_places_is_made_again() {
+    let file = whole();
+    let table = last(&file, "xref\n0");
+    for start in [0, 9, table - 1, table + 4, 9_999_999] {
+        let moved = replaced(&file, &format!("startxref\n{table}"), &format!("startxref\n{start}"));
+        assert_eq!(read(&moved), SENTENCE, "startxref {start}");
+    }
+    // A program that changed the line ends, and one that put something before the header.
+    let lines = String::from_utf8(file.clone()).unwrap().replace('\n', "\r\n");
+    assert_eq!(read(lines.as_bytes()), SENTENCE);
+    assert_eq!(read(&[b"HTTP/1.1 200 OK\r\n\r\n", &*file].concat()), SENTENCE);
+    assert_eq!(read(&[&*file, &[b'\n'; 2_000]].concat()), SENTENCE);
+    let wrong_entry = replaced(&file, "0000000009 00000 n", "0000000011 00000 n");
+    assert_eq!(read(&wrong_entry), SENTENCE);
+}
+
+#[test]
+fn a_file_without_its_end_is_read_as_far_as_it_goes() {
+    let file = whole();
+    for end in ["startxref", "trailer", "xref\n0", "endobj", "endstream", " ET"] {
+        assert_eq!(read(&file[..last(&file, end)]), SENTENCE, "cut at {end}");
+    }
+}
+
+#[test]
+fn a_stream_of_another_length_is_read_to_its_end() {
+    let content = format!("BT /F1 12 Tf 72 720 Td ({SENTENCE}) Tj ET");
+    let file = pdf(content.as_bytes(), "", "", "");
+    for length in [0, 5, 999, 999_999] {
+        let wrong = replaced(&file, &format!("/Length {}", content.len()), &format!("/Length {length}"));
+        assert_eq!(read(&wrong), SENTENCE, "{length}");
+    }
+}
+
+#[test]
+fn the_last_version_of_an_object_counts() {
+    let file = whole();
+    let update = "5 0 obj\n<< /Length 40 >>\nstream\nBT /F1 12 Tf 72 720 Td (Changed.) Tj ET   \nendstream\nendobj\n";
+    assert_eq!(read(&[&file[..last(&file, "xref\n0")], update.as_bytes()].concat()), "Changed.");
+}
+
+#[test]
+fn objects_that_are_packed_are_found() {
+    // Since PDF 1.5 the catalog and the pages may be in a compressed stream, and the table as well.
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 5 0 R /Resources << /Font << /F1 4 0 R >> >> >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
+    ];
+    let (mut index, mut body) = (String::new(), String::new());
+    for (number, object) in (1..).zip(objects) {
+        index.push_str(&format!("{number} {} ", body.len()));
+        body.push_str(object);
+        body.push(' ');
+    }
+    let packed = deflated(format!("{index}{body}").as_bytes());
+    let content = format!("BT /F1 12 Tf 72 720 Td ({SENTENCE}) Tj ET");
+    let mut file =
+        format!("%PDF-1.5\n5 0 obj\n<< /Length {} >>\nstream\n{content}\nendstream\nendobj\n", content.len())
+            .into_bytes();
+    let head = format!(
+        "6 0 obj\n<< /Type /ObjStm /N 4 /First {} /Filter /FlateDecode /Length {} >>\nstream\n",
+        index.len(),
+        packed.len()
+    );
+    file.extend_from_slice(head.as_bytes());
+    file.extend_from_slice(&packed);
+    file.extend_from_slice(b"\nendstream\nendobj\n");
+    assert_eq!(read(&file), SENTENCE);
+    file.extend_from_slice(b"startxref\n12345\n%%EOF");
+    assert_eq!(read(&file), SENTENCE);
+}
+
+#[test]
+fn pages_without_a_tree_are_read() {
+    let file =
+        String::from_utf8(whole()).unwrap().replace("/Type /Catalog", "/Type /Damaged").replace("/Kids", "/Kinds");
+    assert_eq!(read(file.as_bytes()), SENTENCE);
+}

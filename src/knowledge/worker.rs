@@ -1,0 +1,164 @@
+//! The work of the child process that reads a document, and what it says to its parent.
+//!
+//! Parsers of other people's formats are the part of the server that hostile input reaches most easily: a small file can
+//! make them take gigabytes, loop, overflow the stack or panic. In a process of their own that costs one document.
+//!
+//! The document comes on stdin. The answer goes to stdout as lines of JSON: one `document`, its `chunk`s, one `end`; or
+//! one `refused`. An answer without its last line is not used.
+
+use super::{
+    Chunk,
+    chunk::chunk,
+    embedded_data,
+    extract::{ExtractError, Extracted, Limits, MediaType, extract, media_type},
+    front_matter::split_front_matter,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    io::{self, Read, Write},
+    time::{Duration, Instant},
+};
+
+/// What to read, and within which bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadTask {
+    /// The kind that the document's name and sender claim.
+    pub claimed: Option<MediaType>,
+    /// The longest chunk, in characters.
+    pub chunk_chars: usize,
+    /// The largest document, in bytes.
+    pub max_document_bytes: usize,
+    /// The most text that may come out, in bytes.
+    pub max_text_bytes: usize,
+    /// The most memory it may take, in bytes.
+    pub memory_bytes: u64,
+    pub timeout: Duration,
+}
+
+/// A document as it goes into the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadDocument {
+    pub media_type: MediaType,
+    /// The collection that its front matter names.
+    pub collection: Option<String>,
+    pub chunks: Vec<Chunk>,
+}
+
+/// A line of the answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Line {
+    Document { media_type: MediaType, collection: Option<String> },
+    Chunk { title: String, text: String },
+    End { chunks: usize },
+    Refused { error: ExtractError },
+}
+
+impl ReadTask {
+    /// Reads a document from `input` and writes the answer.
+    ///
+    /// # Errors
+    /// When the answer cannot be written.
+    pub fn run(&self, input: impl Read, output: impl Write) -> io::Result<()> {
+        let mut output = io::BufWriter::new(output);
+        match self.read_from(input) {
+            Ok(ReadDocument { media_type, collection, chunks }) => {
+                write_line(&mut output, &Line::Document { media_type, collection })?;
+                let count = chunks.len();
+                for Chunk { title, text } in chunks {
+                    write_line(&mut output, &Line::Chunk { title, text })?;
+                }
+                write_line(&mut output, &Line::End { chunks: count })?;
+            }
+            Err(error) => write_line(&mut output, &Line::Refused { error })?,
+        }
+        output.flush()
+    }
+
+    fn read_from(&self, input: impl Read) -> Result<ReadDocument, ExtractError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut bytes = Vec::new();
+        // A file may grow after its size was checked.
+        input.take(self.max_document_bytes as u64).read_to_end(&mut bytes).map_err(|error| self.io_error(&error))?;
+        self.read(&bytes, deadline)
+    }
+
+    /// Reads a document in this process.
+    ///
+    /// # Errors
+    /// When it cannot be read within the bounds.
+    pub(super) fn read(&self, bytes: &[u8], deadline: Instant) -> Result<ReadDocument, ExtractError> {
+        let limits = Limits { max_text_bytes: self.max_text_bytes, deadline };
+        let media_type = media_type(bytes, self.claimed)?;
+        let mut text = extract(bytes, media_type, &limits)?;
+        let mut collection = None;
+        if media_type == MediaType::Markdown
+            && let Extracted::Markdown(markdown) = &text
+        {
+            let (named, rest) = split_front_matter(markdown);
+            collection = named.map(str::to_owned);
+            text = Extracted::Markdown(rest.to_owned());
+        }
+        if matches!(media_type, MediaType::Markdown | MediaType::Plain) {
+            let (Extracted::Markdown(words) | Extracted::Plain(words)) = &mut text;
+            *words = embedded_data::without(words);
+        }
+        let chunks = chunk(&text, self.chunk_chars, &limits)?;
+        if chunks.is_empty() {
+            return Err(ExtractError::Empty);
+        }
+        Ok(ReadDocument { media_type, collection, chunks })
+    }
+
+    fn io_error(&self, error: &io::Error) -> ExtractError {
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => ExtractError::OutOfMemory { limit_bytes: self.memory_bytes },
+            _ => ExtractError::Unreadable(error.to_string()),
+        }
+    }
+}
+
+fn write_line(output: &mut impl Write, line: &Line) -> io::Result<()> {
+    serde_json::to_writer(&mut *output, line)?;
+    output.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(document: &[u8]) -> Vec<serde_json::Value> {
+        let task = ReadTask {
+            claimed: Some(MediaType::Markdown),
+            chunk_chars: 100,
+            max_document_bytes: 1_000,
+            max_text_bytes: 1_000,
+            memory_bytes: 1 << 30,
+            timeout: Duration::from_secs(60),
+        };
+        let mut output = Vec::new();
+        task.run(document, &mut output).unwrap();
+        output
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn an_answer_says_where_it_ends() {
+        let document = b"---\ncollection: specs\n---\n# Engine\n\n180 kW.\n\n# Tyres\n\n2.4 bar.\n";
+        let expected = serde_json::json!([
+            {"type": "document", "media_type": "markdown", "collection": "specs"},
+            {"type": "chunk", "title": "Engine", "text": "180 kW."},
+            {"type": "chunk", "title": "Tyres", "text": "2.4 bar."},
+            {"type": "end", "chunks": 2},
+        ]);
+        assert_eq!(serde_json::Value::from(answer(document)), expected);
+    }
+
+    #[test]
+    fn a_refusal_is_the_whole_answer() {
+        assert_eq!(answer(b" \n"), [serde_json::json!({"type": "refused", "error": "empty"})]);
+    }
+}
