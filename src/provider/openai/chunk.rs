@@ -75,10 +75,10 @@ impl ChoiceIndex {
     /// is another choice only beside one with 0.
     fn choose<'a>(&mut self, choices: Json<'a>) -> Option<Choice<'a>> {
         if choices.is_object() {
-            return Some(Choice::of(choices));
+            return Some(Choice::of(choices.members(Choice::MEMBERS)));
         }
         let mut other = None;
-        for choice in choices.items().into_iter().filter(|choice| choice.is_object()).map(Choice::of) {
+        for choice in choices.items_members(Choice::MEMBERS).into_iter().map(Choice::of) {
             if choice.index.and_then(Json::number).is_none_or(|index| index <= 0.0) {
                 self.seen_first = true;
                 return Some(choice);
@@ -100,9 +100,9 @@ struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    fn of(choice: Json<'a>) -> Self {
-        let [index, delta, message, text, finish_reason, error] =
-            choice.members(["index", "delta", "message", "text", "finish_reason", "error"]);
+    const MEMBERS: [&'static str; 6] = ["index", "delta", "message", "text", "finish_reason", "error"];
+
+    fn of([index, delta, message, text, finish_reason, error]: [Option<Json<'a>>; 6]) -> Self {
         Self { index, delta, message, text, finish_reason, error }
     }
 

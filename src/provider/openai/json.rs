@@ -4,7 +4,7 @@
 //! event when one field is odd; this view answers `None` for that field and leaves the rest readable. Texts are WTF-8, since a
 //! server may put the two halves of a surrogate pair into two events, which no Rust string can hold.
 
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
 
@@ -66,6 +66,22 @@ impl<'a> Json<'a> {
     pub fn member(self, name: &str) -> Option<Self> {
         let [member] = self.members([name]);
         member
+    }
+
+    /// Those members of each object in a list, read in one pass; none of another value.
+    pub fn items_members<const N: usize>(self, names: [&str; N]) -> Vec<[Option<Self>; N]> {
+        if !self.is_list() {
+            return Vec::new();
+        }
+        let mut items = Vec::new();
+        let list = ItemsMembers { names, items: &mut items };
+        match serde_json::Deserializer::from_str(self.0).deserialize_seq(list) {
+            Ok(()) => items,
+            // An item is no object.
+            Err(_) => {
+                self.items().into_iter().filter(|item| item.is_object()).map(|item| item.members(names)).collect()
+            }
+        }
     }
 
     /// The items of a list; none of another value.
@@ -145,6 +161,37 @@ impl<'a> serde::Deserialize<'a> for Name<'a> {
     }
 }
 
+struct ItemsMembers<'n, 'i, 'a, const N: usize> {
+    names: [&'n str; N],
+    items: &'i mut Vec<[Option<Json<'a>>; N]>,
+}
+
+impl<'a, const N: usize> Visitor<'a> for ItemsMembers<'_, '_, 'a, N> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
+        loop {
+            let mut found = [None; N];
+            if list.next_element_seed(Members { names: self.names, found: &mut found })?.is_none() {
+                return Ok(());
+            }
+            self.items.push(found);
+        }
+    }
+}
+
+impl<'a, const N: usize> DeserializeSeed<'a> for Members<'_, '_, 'a, N> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
 struct Items<'i, 'a>(&'i mut Vec<Json<'a>>);
 
 impl<'a> Visitor<'a> for Items<'_, 'a> {
@@ -213,6 +260,10 @@ mod tests {
         assert_eq!(a.unwrap().items()[0].number(), Some(2.0), "the last of the same name");
         assert_eq!(b.unwrap().lossy_text().as_deref(), Some("xü"));
         assert!(c.is_none() && d.is_none());
+        let [[first], [second]] = json(r#"[{"a":1}, null, {"b":2}]"#).items_members(["a"])[..] else {
+            panic!("two objects")
+        };
+        assert!(first.is_some() && second.is_none());
         assert!(json("[1]").member("a").is_none() && json("3").items().is_empty());
     }
 
