@@ -14,6 +14,7 @@ pub mod load;
 pub mod logging;
 pub mod metrics;
 pub mod ops;
+mod pause;
 pub mod preflight;
 mod private;
 pub mod process;

@@ -123,11 +123,32 @@ pub const LOG_FLUSH_PATIENCE: Duration = Duration::from_millis(500);
 pub const LOG_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Between two log lines about requests that are refused because of their host.
 pub const REFUSED_HOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Open files that the server needs for itself: its log, listeners, the writer of the database, helpers.
+pub const OPEN_FILES_BASE: usize = 48;
+/// Open files of each worker thread.
+pub const OPEN_FILES_PER_WORKER: usize = 6;
+/// Open files of each reader of the database: the file, its log, and their shared memory.
+pub const OPEN_FILES_PER_READER: usize = 4;
+/// Connections over `server.max_connections` that are kept for health checks and operators. More than there may be operators'
+/// sockets.
+pub const RESERVE_CONNECTIONS: usize = 64;
+/// The fewest connections of clients, as far as `server.max_connections` allows, with which the server starts.
+pub const MIN_CLIENT_CONNECTIONS: usize = 16;
+/// TCP connections that an address may have for each that `limits.connections_per_address` lets it have: requests and idle
+/// connections come on top of sockets and streams.
+pub const TCP_CONNECTIONS_PER_SOCKET: usize = 2;
+/// The least such limit: a browser alone opens several connections.
+pub const MIN_TCP_CONNECTIONS_PER_ADDRESS: usize = 64;
+/// A timer that rings so late rings after a pause of the process.
+pub const PAUSED_AFTER: Duration = Duration::from_secs(1);
+/// How long after a pause sessions listen to what arrived meanwhile, before they look at their deadlines.
+pub const CATCH_UP_TIME: Duration = Duration::from_millis(500);
 /// What is kept of a client's `User-Agent`, in characters.
 pub const MAX_USER_AGENT_CHARS: usize = 200;
 
 const _: () = assert!(AUTH_EXPIRING_NOTICE_S >= AUTH_GRACE_S, "the notice comes well before the end");
 const _: () = assert!(MAX_REMEMBERED_TURNS > MAX_REPLAYED_TURNS, "all turns of one replay are remembered");
+const _: () = assert!(RESERVE_CONNECTIONS > MAX_OPS_SOCKETS, "health checks get through beside operators");
 const _: () = assert!(CHECKPOINT_INTERVAL_MS < 500, "a token is on its way to the disk within half a second");
 const _: () = assert!(
     REVOCATION_LIFE_MS / 1_000 > MAX_ACCESS_TOKEN_LIFE_S + TOKEN_CLOCK_LEEWAY_S + 2 * CLOCK_INTERVAL.as_secs() as i64,

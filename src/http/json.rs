@@ -4,6 +4,7 @@
 
 use crate::{
     limiter::{Limit, Limiter},
+    pause,
     protocol::{ApiError, ErrorCode, check_json_depth, not_json, wrong_field},
 };
 use actix_web::{
@@ -51,7 +52,7 @@ impl FromRequest for Body {
         let payload = payload.take();
         Box::pin(async move {
             let hit = |limit| limiter.iter().for_each(|limiter| limiter.hit(limit));
-            let Ok(body) = tokio::time::timeout(limit.timeout, read(payload, limit.max_bytes)).await else {
+            let Ok(body) = pause::timeout(limit.timeout, read(payload, limit.max_bytes)).await else {
                 hit(Limit::RequestBodyTime);
                 return Err(ApiError::new(ErrorCode::RequestTimeout, "The body did not come in time."));
             };

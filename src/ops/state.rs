@@ -9,6 +9,7 @@ use crate::{
     domain::{AuditEntry, Role, SessionId, UnixMillis, UserId},
     limiter::{FrameBudget, FrameVerdict, Limit},
     limits::MAX_AUTH_FAILURES,
+    pause,
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CloseReason, ErrorCode, ErrorFrame, ErrorSubject,
         GoingAway, UserView, check_json_depth,
@@ -75,6 +76,7 @@ pub struct OpsState {
     is_asking: bool,
     watched: Option<SessionId>,
     next_second: Instant,
+    ticked_at: Instant,
 }
 
 enum Auth {
@@ -113,6 +115,7 @@ impl OpsState {
             is_asking: false,
             watched: None,
             next_second: now.instant + SECOND,
+            ticked_at: now.instant,
         }
     }
 
@@ -228,9 +231,12 @@ impl OpsState {
 
     /// Called every [`TICK`].
     pub fn on_tick(&mut self, now: Moment, door: &impl OpsDoor, effects: &mut Vec<OpsEffect>) {
+        let due = std::mem::replace(&mut self.ticked_at, now.instant) + TICK;
+        let is_paused = pause::lateness(due, now.instant).is_some();
         match &mut self.auth {
             Auth::Nobody => {
-                if self.auth_deadline <= now.instant {
+                // After a pause of the process, what arrived meanwhile is heard first.
+                if self.auth_deadline <= now.instant && !is_paused {
                     effects.push(OpsEffect::Close(CloseReason::AuthDeadline));
                 }
                 return;

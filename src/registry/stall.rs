@@ -31,6 +31,12 @@ impl Stall {
         self.behind_since.map(|since| now.saturating_duration_since(since))
     }
 
+    /// The process was paused, and nobody was asked for anything: that time does not count.
+    pub fn skip_pause(&mut self, paused: Duration) {
+        self.still_since += paused;
+        self.behind_since = self.behind_since.map(|since| since + paused);
+    }
+
     /// Takes what is seen now; whether it has stood still for too long.
     pub fn is_over(&mut self, now: Instant, asks: u64, is_behind: bool, limits: StallLimits) -> bool {
         if asks != self.asks {
@@ -73,6 +79,21 @@ mod tests {
     #[test]
     fn an_idle_session_that_suddenly_has_much_to_write_has_its_time() {
         assert_eq!(given_up_at(|second| (second / 50, second % 50 == 49)), None);
+    }
+
+    #[test]
+    fn a_pause_of_the_process_does_not_count() {
+        let (began, paused) = (Instant::now(), Duration::from_secs(600));
+        let mut stall = Stall::new(began);
+        let mut look = |second: u64, after_pause: bool| {
+            if after_pause {
+                stall.skip_pause(paused);
+            }
+            stall.is_over(began + Duration::from_secs(second), 1, true, LIMITS)
+        };
+        assert!(!look(0, false) && !look(10, false));
+        assert!(!look(611, true) && !look(619, false));
+        assert!(look(620, false), "ten seconds before the pause and ten after it");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! and what happens meanwhile waits in the turns' logs.
 
 use super::{
+    alarm::Alarm,
     door::Door,
     effect::{self, Effect, NewTurn},
     fragments::Fragments,
@@ -24,8 +25,7 @@ use crate::{
     workflow::{CancelTurn, QuestionRules, ResumeConversation, ResumedConversation, StartTurn, Workflow},
 };
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, SpawnHandle, StreamHandler,
-    WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, StreamHandler, WrapFuture,
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -33,12 +33,7 @@ use actix_web::{
 };
 use actix_web_actors::ws;
 use bytestring::ByteString;
-use std::{
-    net::IpAddr,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 /// What all sessions of a worker share.
 pub struct SessionContext {
@@ -83,8 +78,7 @@ pub struct ChatSession {
 struct Running {
     state: SessionState,
     registration: Registration,
-    alarm: SpawnHandle,
-    alarm_at: Instant,
+    alarm: Alarm,
 }
 
 /// Answers an upgrade request with a session.
@@ -144,8 +138,7 @@ impl Actor for ChatSession {
                 ctx.address().recipient::<SessionCommand>(),
             ),
             state,
-            alarm: set_alarm(ctx, now.instant, alarm_at),
-            alarm_at,
+            alarm: Alarm::set(alarm_at, ctx),
         });
         log::info!(connection_id:% = self.vitals.session_id, address = self.vitals.address; "a session opened");
         if let Some(outcome) = self.auth.take() {
@@ -177,13 +170,7 @@ impl ChatSession {
         let door = Door { context: &self.context, address: self.address };
         decision(&mut running.state, &door, now, &mut effects);
         self.vitals.set_holds_back(running.state.follows().holds_back());
-        // An alarm that rings too early sets itself anew; only one that would ring too late has to be moved.
-        let wanted = running.state.next_alarm();
-        if wanted < running.alarm_at {
-            ctx.cancel_future(running.alarm);
-            running.alarm = set_alarm(ctx, now.instant, wanted);
-            running.alarm_at = wanted;
-        }
+        running.alarm.move_up(running.state.next_alarm(), ctx);
         for effect in effects.drain(..) {
             self.carry_out(effect, now, ctx);
             if self.running.is_none() {
@@ -352,18 +339,15 @@ impl StreamHandler<Received> for ChatSession {
     }
 }
 
-fn set_alarm(ctx: &mut Context, now: Instant, at: Instant) -> SpawnHandle {
-    // A little late is better than a little early: an alarm that rings early rings twice.
-    let delay = at.saturating_duration_since(now) + Duration::from_millis(1);
-    ctx.run_later(delay, |session, ctx| session.on_alarm(ctx))
-}
-
 impl ChatSession {
-    fn on_alarm(&mut self, ctx: &mut Context) {
+    pub(super) fn on_alarm(&mut self, ctx: &mut Context) {
+        let Some(running) = &mut self.running else { return };
+        if running.alarm.catches_up(ctx) {
+            return;
+        }
         self.decide(ctx, |state, _, now, effects| state.on_alarm(now, effects));
         if let Some(running) = &mut self.running {
-            running.alarm_at = running.state.next_alarm();
-            running.alarm = set_alarm(ctx, Instant::now(), running.alarm_at);
+            running.alarm = Alarm::set(running.state.next_alarm(), ctx);
         }
     }
 }

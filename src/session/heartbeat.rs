@@ -1,5 +1,6 @@
 //! Signs of life: when a peer is pinged, how long its pong takes, when it counts as gone. Pure.
 
+use crate::pause;
 use std::time::{Duration, Instant};
 
 /// The payload of a ping: when it was sent, as the session counts.
@@ -42,12 +43,14 @@ impl Heartbeat {
         self.last_received_at = now;
     }
 
-    /// What is to do now, if anything.
+    /// What is to do now, if anything. After a pause of the process a peer is pinged first, as its signs of life could not be
+    /// heard meanwhile, and it may have had no ping to answer.
     pub fn beat(&mut self, now: Instant, interval: Duration, timeout: Duration) -> Option<Beat> {
         if now < self.next_at {
             return None;
         }
-        if now.duration_since(self.last_received_at) >= timeout {
+        let is_late = pause::lateness(self.next_at, now).is_some();
+        if !is_late && now.duration_since(self.last_received_at) >= timeout {
             return Some(Beat::Gone);
         }
         self.next_at = now + interval;
@@ -102,6 +105,25 @@ mod tests {
         assert_eq!(heartbeat.on_pong(b"", later, INTERVAL), None);
         assert_eq!(heartbeat.on_pong(&second, later, INTERVAL), Some(Duration::from_millis(7)));
         assert_eq!(heartbeat.on_pong(&second, later, INTERVAL), None, "it came before");
+    }
+
+    #[test]
+    fn after_a_pause_of_the_process_a_peer_is_pinged_and_has_an_interval_to_answer() {
+        let began = Instant::now();
+        let silent = |heartbeat: &mut Heartbeat| {
+            ping(heartbeat, began + INTERVAL);
+            let continued = began + 100 * TIMEOUT;
+            ping(heartbeat, continued);
+            assert_eq!(heartbeat.beat(continued, INTERVAL, TIMEOUT), None);
+            continued
+        };
+        let mut gone = Heartbeat::new(began, INTERVAL);
+        let continued = silent(&mut gone);
+        assert_eq!(gone.beat(continued + INTERVAL, INTERVAL, TIMEOUT), Some(Beat::Gone));
+        let mut there = Heartbeat::new(began, INTERVAL);
+        let continued = silent(&mut there);
+        there.on_received(continued + INTERVAL / 2);
+        ping(&mut there, continued + INTERVAL);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! actix-web-actors: the crate is deprecated upstream, and one module holds it.
 
 mod actor;
+mod alarm;
 mod announced;
 mod door;
 mod effect;

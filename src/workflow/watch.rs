@@ -2,6 +2,7 @@
 
 use crate::{
     config::{Abandoned, WorkflowConfig},
+    pause,
     turn::TurnLog,
 };
 use futures_util::task::AtomicWaker;
@@ -71,6 +72,8 @@ pub struct Watch {
     began: Instant,
     /// When something came last.
     last_news: Cell<Instant>,
+    /// How long the process was paused since the turn began: that time counts for no limit.
+    paused: Cell<Duration>,
     stall_timeout: Duration,
     turn_timeout: Duration,
     /// Absent when a turn goes on with nobody there.
@@ -82,6 +85,7 @@ impl Watch {
         Self {
             began,
             last_news: Cell::new(began),
+            paused: Cell::default(),
             stall_timeout: Duration::from_secs(config.stall_timeout_s),
             turn_timeout: Duration::from_secs(config.turn_timeout_s),
             abandon_after: match config.abandoned {
@@ -99,7 +103,7 @@ impl Watch {
     /// Whether the turn has to stop, or else how long nothing can be over. `alone_for`: how long nobody has followed it.
     fn look(&self, now: Instant, alone_for: Option<Duration>) -> Result<Duration, StopReason> {
         let stall = self.stall_timeout.checked_sub(now.saturating_duration_since(self.last_news.get()));
-        let turn = self.turn_timeout.checked_sub(now.saturating_duration_since(self.began));
+        let turn = self.turn_timeout.checked_sub(now.saturating_duration_since(self.began + self.paused.get()));
         let (Some(stall), Some(turn)) = (stall.filter(|left| !left.is_zero()), turn.filter(|left| !left.is_zero()))
         else {
             return Err(StopReason::TimedOut);
@@ -114,12 +118,30 @@ impl Watch {
         Ok(stall.min(turn).min(alone))
     }
 
+    /// The process was paused: neither the model nor readers could be heard meanwhile.
+    fn skip_pause(&self, paused: Duration) {
+        self.paused.set(self.paused.get() + paused);
+        self.last_news.set((self.last_news.get() + paused).min(Instant::now()));
+    }
+
     /// Ready when the turn has to stop.
     pub async fn over(&self, log: &TurnLog) -> StopReason {
+        // Of the time that nobody has followed the turn.
+        let mut paused_alone = Duration::ZERO;
         loop {
-            match self.look(Instant::now(), log.alone_for()) {
-                Ok(quiet) => tokio::time::sleep(quiet).await,
+            let now = Instant::now();
+            let alone_for = log.alone_for().map(|alone| alone.saturating_sub(paused_alone));
+            if alone_for.is_none() {
+                paused_alone = Duration::ZERO;
+            }
+            let quiet = match self.look(now, alone_for) {
+                Ok(quiet) => quiet,
                 Err(reason) => return reason,
+            };
+            tokio::time::sleep(quiet).await;
+            if let Some(paused) = pause::lateness(now + quiet, Instant::now()) {
+                self.skip_pause(paused);
+                paused_alone += paused;
             }
         }
     }
