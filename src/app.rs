@@ -1,23 +1,27 @@
 //! The composition root: the one place that picks backends, starts actors and puts the server together. Tests start the
 //! same one, on a free port.
 
+mod stop;
 mod tasks;
+
+pub use stop::ApplicationHandle;
 
 use crate::{
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
-    http::{self, JsonLimit, ServerLimits},
+    http::{self, Capacity, JsonLimit, ServerContext, ServerLimits},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
-    limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK, INDEX_UPDATE_AT_START},
+    limits::INDEX_UPDATE_AT_START,
     metrics::Metrics,
-    ops::{Feed, OpsContext, OpsSockets},
+    ops::{Feed, OpsContext},
     preflight::Preflight,
+    process,
     protocol::ErrorCode,
     provider,
-    registry::{ConnectionManager, ContinueDrain, EndDrain, StallLimits},
+    registry::{ConnectionManager, StallLimits},
     session::SessionContext,
-    steering::{Audit, DrainControl, DrainPhase, Settings},
+    steering::{Audit, DrainControl, Settings},
     store::{
         AuditStore, ClockStore, ConversationStore, DocumentStore, ServingClock, UserStore,
         sqlite::{ServingRight, SqliteStore},
@@ -25,12 +29,7 @@ use crate::{
     workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, router::Router},
 };
 use actix::{Actor, Addr};
-use actix_web::{
-    App,
-    dev::{Server, ServerHandle},
-    middleware::from_fn,
-    web::Data,
-};
+use actix_web::{App, dev::Server, middleware::from_fn, web::Data};
 use std::{
     error::Error,
     io,
@@ -49,7 +48,7 @@ pub struct Application {
     address: SocketAddr,
     registry: Addr<ConnectionManager>,
     turns: Arc<Turns>,
-    requests: Data<http::InFlight>,
+    requests: Arc<http::InFlight>,
     drain: Arc<DrainControl>,
     accounts: Data<Accounts>,
     drain_timeout: Duration,
@@ -60,18 +59,6 @@ pub struct Application {
     clock: ServingClock,
     clock_store: Arc<dyn ClockStore>,
     serving_right: ServingRight,
-}
-
-/// Stops a server, and looks at it from outside.
-#[derive(Clone)]
-pub struct ApplicationHandle {
-    server: ServerHandle,
-    pub registry: Addr<ConnectionManager>,
-    pub turns: Arc<Turns>,
-    requests: Data<http::InFlight>,
-    operators: Arc<OpsSockets>,
-    drain: Arc<DrainControl>,
-    drain_timeout: Duration,
 }
 
 impl Application {
@@ -87,6 +74,11 @@ impl Application {
         let cannot_listen = |error: io::Error| cannot_listen(&host, port, &error);
         drop(TcpListener::bind((host.as_str(), port)).map_err(cannot_listen)?);
         let serving_right = ServingRight::take(&config.database)?;
+        let workers = match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let capacity = Capacity::new(&config, workers, process::file_limit())?;
         let secret = config.signing_secret()?;
         let config_at_start = config.clone();
         actix::spawn(provider::check_at_start(Arc::clone(&provider)));
@@ -161,7 +153,8 @@ impl Application {
         };
         let origins = Origins::new(&config.server.allowed_origins);
         let data_of_origins = Data::new(origins.clone());
-        let client_addresses = Data::new(limiter::client_addresses(&config.server));
+        let addresses = Arc::new(limiter::client_addresses(&config.server));
+        let client_addresses = Data::from(Arc::clone(&addresses));
         let data_of_limiter = Data::from(Arc::clone(&limiter));
         let data_of_recorder = Data::from(Arc::clone(&recorder));
         let data_of_metrics = Data::from(Arc::clone(&metrics));
@@ -173,8 +166,10 @@ impl Application {
         let host_check = Data::new(http::HostCheck::new(&config.server, &listeners)?);
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
-        let (data_of_drain, in_flight) = (Data::from(Arc::clone(&drain)), Data::new(http::InFlight::default()));
-        let (requests, accounts_to_ask) = (in_flight.clone(), accounts.clone());
+        let requests = Arc::<http::InFlight>::default();
+        let (data_of_drain, in_flight) = (Data::from(Arc::clone(&drain)), Data::from(Arc::clone(&requests)));
+        let accounts_to_ask = accounts.clone();
+        let shared = ServerContext { in_flight: Arc::clone(&requests), limiter: Arc::clone(&limiter), addresses };
         let feed_to_run = Arc::clone(&feed);
         let factory = move || {
             // A workflow for each worker thread: a turn then runs on the thread of its session, and a token need not
@@ -199,8 +194,10 @@ impl Application {
             };
             App::new()
                 .wrap(from_fn(http::count_requests))
+                .wrap(from_fn(http::limit_requests))
                 .wrap(http::cors(origins.clone()))
                 .wrap(from_fn(http::check_host))
+                .wrap(from_fn(http::keep_reserve))
                 .wrap(http::error_bodies())
                 .wrap(http::default_headers())
                 .wrap(from_fn(http::answer_head))
@@ -230,17 +227,13 @@ impl Application {
                 .app_data(json_limit)
                 .configure(http::routes)
         };
-        let workers = match config.server.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        };
         let limits = ServerLimits {
             workers,
-            max_connections: config.server.max_connections,
+            capacity,
             request_head_timeout: Duration::from_millis(config.server.request_head_timeout_ms),
             stall_timeout,
         };
-        let server = http::server(listeners, limits, factory)?;
+        let server = http::server(listeners, limits, shared, factory)?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
         Ok(Self {
             server,
@@ -320,67 +313,4 @@ fn cannot_listen(host: &str, port: u16, error: &io::Error) -> String {
         _ => "",
     };
     format!("cannot listen at {host}:{port}: {error}{advice}")
-}
-
-impl ApplicationHandle {
-    /// Empties the server, then stops it; ready when it has stopped. Nobody can take this back.
-    pub async fn stop(&self) {
-        self.drain.stop();
-        self.drain.stopped().await;
-    }
-
-    /// Empties the server whenever somebody asks for it, until it is to stop then, and stops it.
-    async fn stop_when_asked(&self) {
-        loop {
-            self.drain.wanted().await;
-            self.empty().await;
-            match self.drain.emptied() {
-                DrainPhase::Stopping => break,
-                DrainPhase::Drained => log::warn!("the server is empty, and stays so until the drain is undone"),
-                DrainPhase::Open | DrainPhase::Draining => {}
-            }
-        }
-        self.operators.close(|| getrandom::u32().unwrap_or_default());
-        let rest_ends = async {
-            while self.requests.count() + self.operators.count() > 0 {
-                tokio::time::sleep(DRAIN_TICK).await;
-            }
-        };
-        if tokio::time::timeout(DRAIN_LAST_CALL, rest_ends).await.is_err() {
-            let (requests, operators) = (self.requests.count(), self.operators.count());
-            log::warn!(requests, operators; "requests and operators' sockets are cut that have not ended");
-        }
-        tokio::time::sleep(DRAIN_FLUSH).await;
-        // A graceful stop of actix-web would wait for connections that merely stay open.
-        self.server.stop(false).await;
-    }
-
-    /// No new sockets and turns; sessions are told to go, those with a running turn when it has ended; after
-    /// `server.drain_timeout_s` what still runs is interrupted. An idle server is empty right away. Ends early when the
-    /// drain is undone.
-    async fn empty(&self) {
-        log::info!(running_turns = self.turns.stats().running_turns; "emptying the server");
-        loop {
-            let running_turns = self.turns.stats().running_turns;
-            let step = ContinueDrain { running_turns, timeout: self.drain_timeout };
-            let Ok(orders) = self.registry.send(step).await else { return };
-            if self.drain.phase() == DrainPhase::Open {
-                // It may have been undone before this step was taken.
-                return self.registry.do_send(EndDrain);
-            }
-            if orders.interrupt_turns {
-                let turns = self.turns.interrupt_all();
-                log::warn!(turns; "the time is over: turns that still run are interrupted");
-            }
-            if orders.done {
-                return;
-            }
-            tokio::time::sleep(DRAIN_TICK).await;
-        }
-    }
-
-    /// Stops at once.
-    pub async fn abort(&self) {
-        self.server.stop(false).await;
-    }
 }

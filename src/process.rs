@@ -102,6 +102,22 @@ impl Process {
     }
 }
 
+/// Raises the limit of open files as far as this process may, since the usual soft limit of 1,024 is there for programs that
+/// use `select`. Returns the limit that holds then.
+pub fn raise_file_limit_to_maximum() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        log::warn!("the limit of open files could not be raised: {error}");
+    }
+    file_limit()
+}
+
+/// The limit of open files of this process.
+pub fn file_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// The most open files allowed to this process, after asking for `wanted`.
 pub fn raise_file_limit(wanted: u64) -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -4,7 +4,7 @@ use super::{CliError, signals::SurvivedSignals};
 use crate::{
     app::Application,
     config::{Config, ConfigError},
-    logging,
+    logging, process,
 };
 use std::{
     error::Error,
@@ -50,6 +50,8 @@ impl Serving {
         let _ = rustix::thread::disable_transparent_huge_pages(true);
         let _flushed_at_end = FlushedAtEnd;
         logging::log_panics();
+        let open_files = process::raise_file_limit_to_maximum();
+        log::debug!(open_files; "raised the limit of open files");
         let Self { runtime, signals } = self;
         runtime.block_on(async {
             signals.log();

@@ -84,7 +84,7 @@ pub struct ServerConfig {
     pub allowed_hosts: Vec<String>,
     /// Proxies in front, as networks; what they say in `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
-    /// TCP connections at once; more wait until one ends.
+    /// TCP connections at once. On a few more, only health checks and operators are served.
     pub max_connections: usize,
     /// The head of a request must have come within so long, in milliseconds.
     pub request_head_timeout_ms: u64,
@@ -96,10 +96,14 @@ pub struct ServerConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// WebSockets at once from one address; an IPv6 /64 counts as one.
+    /// WebSockets and streams at once from one address; an IPv6 /64 counts as one. TCP connections may be twice as many.
     pub connections_per_address: usize,
-    /// WebSockets at once of one user.
+    /// WebSockets and streams at once of one user.
     pub connections_per_user: usize,
+    /// Requests other than those for health, metrics and pages, and as many at once after a pause.
+    pub requests_per_s_per_user: u32,
+    /// Requests other than those for health, metrics and pages, and as many at once after a pause.
+    pub requests_per_s_per_address: u32,
     /// Tries to sign in, also failed ones.
     pub logins_per_minute_per_address: u32,
     /// Tries to sign in, also failed ones.
@@ -369,6 +373,8 @@ impl Default for LimitsConfig {
         Self {
             connections_per_address: 1_000,
             connections_per_user: 100,
+            requests_per_s_per_user: 50,
+            requests_per_s_per_address: 200,
             logins_per_minute_per_address: 60,
             logins_per_minute_per_account: 10,
             registrations_per_minute_per_address: 60,

@@ -72,6 +72,8 @@ pub const SETTINGS: &[Setting] = &[
     whole("auth.hash_queue", 1, 65_536),
     whole("limits.connections_per_address", 0, 10_000_000),
     whole("limits.connections_per_user", 0, 10_000_000),
+    whole("limits.requests_per_s_per_user", 0, 1_000_000),
+    whole("limits.requests_per_s_per_address", 0, 1_000_000),
     whole("limits.logins_per_minute_per_address", 0, 1_000_000),
     whole("limits.logins_per_minute_per_account", 0, 1_000_000),
     whole("limits.registrations_per_minute_per_address", 0, 1_000_000),

@@ -1,9 +1,13 @@
 //! `POST /api/v1/chat`: a turn without a WebSocket, whole or as server-sent events.
 
-use super::{Body, ErrorBody, client_address};
+use super::{
+    Body, ErrorBody, client_address,
+    in_flight::{InFlight, OpenStream},
+};
 use crate::{
     auth::{Identity, Tokens},
     domain::{ConversationId, TurnId},
+    limiter::{AddressPlace, Limiter, UserPlace},
     metrics::Metrics,
     protocol::{ApiError, CompleteFrame, ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, ServerFrame},
     turn::{Cursor, Outgoing, TurnEnd, TurnLog, TurnReader, TurnSubject},
@@ -43,6 +47,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     ),
     security(("bearer" = [])),
 )]
+#[expect(clippy::too_many_arguments, reason = "each is one of the app's services")]
 async fn chat(
     request: HttpRequest,
     identity: Identity,
@@ -50,8 +55,13 @@ async fn chat(
     rules: web::Data<QuestionRules>,
     metrics: web::Data<Metrics>,
     tokens: web::Data<Tokens>,
+    limiter: web::Data<Limiter>,
+    in_flight: web::Data<InFlight>,
     Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
+    let address = client_address(&request);
+    // Before a turn is started, which would go on without anybody to read it.
+    let places = limiter.open_stream(identity.user_id, address)?;
     let (turn, cursor) = match header(&request, "last-event-id") {
         Some(id) => {
             let (turn_id, cursor) = parse_event_id(id)?;
@@ -64,7 +74,7 @@ async fn chat(
         None => {
             super::json::check_content_type(&request)?;
             let message: MessageFrame = super::json::parse(&body)?;
-            let turn = start(&workflow, &rules, &identity, client_address(&request), message).await?;
+            let turn = start(&workflow, &rules, &identity, address, message).await?;
             (turn, Cursor::default())
         }
     };
@@ -73,7 +83,13 @@ async fn chat(
     let next_seq = cursor.next_seq;
     let reader = TurnReader::new(turn, cursor, metrics.into_inner());
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
-    if wants_events { Ok(events(reader, next_seq, Caller { identity, tokens })) } else { whole(reader).await }
+    if wants_events {
+        let caller = Caller { identity, tokens, _places: places, _open: in_flight.into_inner().open_stream() };
+        Ok(events(reader, next_seq, caller))
+    } else {
+        // The places are held until the answer is there.
+        whole(reader).await
+    }
 }
 
 /// What `POST /api/v1/chat` takes: a `message` frame without its `type`.
@@ -129,6 +145,9 @@ async fn whole(mut reader: TurnReader) -> Result<HttpResponse, ApiError> {
 struct Caller {
     identity: Identity,
     tokens: web::Data<Tokens>,
+    /// Held as long as the stream.
+    _places: (AddressPlace, UserPlace),
+    _open: OpenStream,
 }
 
 fn events(reader: TurnReader, next_seq: u32, caller: Caller) -> HttpResponse {

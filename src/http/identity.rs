@@ -1,8 +1,10 @@
 //! The signed-in caller of a handler, from `Authorization: Bearer`.
 
+use super::{client_address, request_rate::is_counted};
 use crate::{
     auth::{Identity, Tokens},
     domain::Role,
+    limiter::Limiter,
     protocol::{ApiError, ErrorCode},
 };
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web};
@@ -18,7 +20,23 @@ impl FromRequest for Identity {
     }
 }
 
+/// Who the caller is, and whether they may have one more request.
 fn identify(request: &HttpRequest) -> Result<Identity, ApiError> {
+    let identity = verify(request)?;
+    if is_counted(request.path())
+        && let Some(limiter) = request.app_data::<web::Data<Limiter>>()
+    {
+        limiter.request_of(identity.user_id, client_address(request))?;
+    }
+    Ok(identity)
+}
+
+/// Whether the caller brings the token of an operator.
+pub(super) fn is_operator(request: &HttpRequest) -> bool {
+    verify(request).is_ok_and(|identity| require_operator(&identity).is_ok())
+}
+
+fn verify(request: &HttpRequest) -> Result<Identity, ApiError> {
     let Some(header) = request.headers().get(AUTHORIZATION) else {
         return Err(ApiError::new(ErrorCode::AuthRequired, "Please sign in: `Authorization: Bearer` is missing."));
     };

@@ -3,6 +3,7 @@
 mod accepted;
 mod audit;
 mod auth;
+mod capacity;
 mod chat;
 mod client_address;
 mod connections;
@@ -26,6 +27,8 @@ mod ops;
 mod page;
 mod pages;
 mod query;
+mod request_rate;
+mod reserve;
 mod server;
 mod settings;
 mod static_file;
@@ -37,6 +40,7 @@ mod upgraded;
 mod users;
 mod ws;
 
+pub use capacity::Capacity;
 pub use client_address::client_address;
 pub use cors::cors;
 pub use error::{ErrorBody, error_bodies};
@@ -49,7 +53,9 @@ pub use json::{Body, Json, JsonLimit, MaybeJson};
 pub use metrics::ScrapeRules;
 pub use page::PageQuery;
 pub use query::Query;
-pub use server::{ServerLimits, listen, server};
+pub use request_rate::limit_requests;
+pub use reserve::keep_reserve;
+pub use server::{ServerContext, ServerLimits, listen, server};
 pub use unread_body::hold_bodies;
 
 use actix_web::web;

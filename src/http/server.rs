@@ -4,24 +4,38 @@
 //! each connection a future that waits for a graceful stop, which is not used here: to poll it takes a lock of the whole
 //! server, for each token.
 
-use super::{accepted, upgraded};
-use crate::limits::{DISCONNECT_TIMEOUT, LISTEN_BACKLOG};
-use actix_http::{HttpService, Request};
-use actix_service::{IntoServiceFactory, fn_factory, fn_service};
+use super::{
+    accepted::{self, Accepted, OpenConnections},
+    capacity::Capacity,
+    in_flight::InFlight,
+    upgraded,
+};
+use crate::{
+    limiter::{ClientAddresses, Limiter},
+    limits::{DISCONNECT_TIMEOUT, LISTEN_BACKLOG},
+};
+use actix_http::{Extensions, HttpService, Protocol, Request, error::DispatchError};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service};
 use actix_web::{
     Error,
     body::MessageBody,
     dev::{AppConfig, Server, ServiceFactory, ServiceResponse},
     rt::net::TcpStream,
 };
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use std::{
     cell::OnceCell,
+    future::ready,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
+
+/// The answer to a connection that its address may not have. Written without reading the request, so a client may miss it.
+const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\nretry-after: 1\r\n\
+    content-length: 0\r\n\r\n";
 
 /// How connections are taken.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +43,53 @@ pub struct ServerLimits {
     /// Worker threads.
     pub workers: usize,
     /// Connections of all workers together.
-    pub max_connections: usize,
+    pub capacity: Capacity,
     /// The most time for the head of a connection's first request.
     pub request_head_timeout: Duration,
     /// How long a peer may take nothing.
     pub stall_timeout: Duration,
+}
+
+/// What the server shares with the application.
+pub struct ServerContext {
+    pub in_flight: Arc<InFlight>,
+    pub limiter: Arc<Limiter>,
+    pub addresses: Arc<ClientAddresses>,
+}
+
+/// Accepts connections, within the limits.
+#[derive(Clone)]
+struct Admission {
+    connections: Arc<OpenConnections>,
+    in_flight: Arc<InFlight>,
+    limiter: Arc<Limiter>,
+    addresses: Arc<ClientAddresses>,
+    stall_timeout: Duration,
+}
+
+impl Admission {
+    /// Refuses a connection when its address has too many. A proxy in front stands for many clients, and may have any number.
+    fn accept(&self, stream: TcpStream) -> Result<(Accepted, Protocol, Option<SocketAddr>), DispatchError> {
+        let peer = stream.peer_addr().ok();
+        let mut place = None;
+        if let Some(address) = peer.map(|peer| peer.ip()).filter(|address| !self.addresses.is_trusted(*address)) {
+            place = self.limiter.accept(address);
+            if place.is_none() {
+                let _ = SockRef::from(&stream).send(TOO_MANY_CONNECTIONS);
+                return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
+            }
+        }
+        accepted::set_options(&stream, self.stall_timeout);
+        let accepted = Accepted::new(stream, Arc::clone(&self.connections), Arc::clone(&self.in_flight), place);
+        Ok((accepted, Protocol::Http1, peer))
+    }
+}
+
+/// Tells the application which requests come on a reserve connection.
+fn mark_reserve(connection: &Accepted, extensions: &mut Extensions) {
+    if let Some(reserve) = connection.reserve() {
+        extensions.insert(reserve);
+    }
 }
 
 /// Listens at every address that the name stands for, as far as it can.
@@ -70,6 +126,7 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn server<A, S, B>(
     listeners: Vec<TcpListener>,
     limits: ServerLimits,
+    shared: ServerContext,
     application: impl Fn() -> A + Clone + Send + 'static,
 ) -> io::Result<Server>
 where
@@ -81,9 +138,16 @@ where
     let mut server = Server::build()
         .disable_signals()
         .workers(limits.workers)
-        .max_concurrent_connections(limits.max_connections.div_ceil(limits.workers));
+        .max_concurrent_connections((limits.capacity.clients + limits.capacity.reserve).div_ceil(limits.workers));
+    let admission = Admission {
+        connections: OpenConnections::new(limits.capacity.clients),
+        in_flight: shared.in_flight,
+        limiter: shared.limiter,
+        addresses: shared.addresses,
+        stall_timeout: limits.stall_timeout,
+    };
     for listener in listeners {
-        let application = application.clone();
+        let (application, admission) = (application.clone(), admission.clone());
         server = server.listen("http", listener, move || {
             // One application serves requests and upgrades.
             let built = Rc::<OnceCell<Rc<S::Service>>>::default();
@@ -99,15 +163,14 @@ where
                 let app = built.get().map(Rc::clone).expect("requests come to a worker that has begun");
                 upgraded::serve(app, request, connection)
             });
-            HttpService::build()
+            let http = HttpService::build()
                 .client_request_timeout(limits.request_head_timeout)
                 .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-                .on_connect_ext(move |connection: &TcpStream, _| {
-                    accepted::set_options(connection, limits.stall_timeout);
-                })
+                .on_connect_ext(mark_reserve)
                 .upgrade(upgrades)
-                .finish(requests)
-                .tcp()
+                .finish(requests);
+            let admission = admission.clone();
+            fn_service(move |stream: TcpStream| ready(admission.accept(stream))).and_then(http)
         })?;
     }
     Ok(server.run())

@@ -4,6 +4,7 @@
 //! nothing. Here nothing is kept of what was read or sent: what arrives goes through a buffer of the thread, and what
 //! is sent goes to the kernel as it was made.
 
+use super::accepted::Accepted;
 use crate::limits::{DISCONNECT_TIMEOUT, SOCKET_READ_BYTES};
 use actix_codec::Framed;
 use actix_http::{
@@ -15,7 +16,6 @@ use actix_http::{
 use actix_web::{
     Error,
     dev::{Payload, Service, ServiceResponse},
-    rt::net::TcpStream,
     web::{Buf, Bytes},
 };
 use futures_util::{Stream, future::LocalBoxFuture};
@@ -41,7 +41,7 @@ thread_local! {
 pub fn serve<S, B>(
     app: Rc<S>,
     request: Request,
-    connection: Framed<TcpStream, Codec>,
+    connection: Framed<Accepted, Codec>,
 ) -> LocalBoxFuture<'static, Result<(), Error>>
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = Error> + 'static,
@@ -61,7 +61,7 @@ where
 
 /// A connection that says what its body says.
 struct Upgraded {
-    socket: Rc<TcpStream>,
+    socket: Rc<Accepted>,
     body: BoxBody,
 }
 
@@ -84,7 +84,7 @@ impl Upgraded {
         let Self { socket, body } = self;
         drop(body);
         // Who is not there any more does not hear it.
-        if SockRef::from(&*socket).shutdown(Shutdown::Write).is_ok() {
+        if SockRef::from(&**socket).shutdown(Shutdown::Write).is_ok() {
             let rest = async {
                 while poll_fn(|cx| poll_read(&socket, cx)).await.is_ok_and(|read| !read.is_empty()) {
                     // Who says much, and without a pause, does not hold up others.
@@ -100,7 +100,7 @@ impl Upgraded {
 async fn answer<S, B>(
     app: Rc<S>,
     request: Request,
-    connection: Framed<TcpStream, Codec>,
+    connection: Framed<Accepted, Codec>,
 ) -> Result<Option<Upgraded>, Box<dyn StdError>>
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
@@ -143,7 +143,7 @@ where
 }
 
 /// Ready when the kernel has all of it.
-async fn send(socket: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
+async fn send(socket: &Accepted, mut bytes: Bytes) -> io::Result<()> {
     poll_fn(|cx| {
         while !bytes.is_empty() {
             match socket.try_write(&bytes) {
@@ -162,7 +162,7 @@ async fn send(socket: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
 struct Arriving {
     /// What arrived together with the request.
     first: Bytes,
-    socket: Rc<TcpStream>,
+    socket: Rc<Accepted>,
     /// Something was handed over: before the next, others have their turn. Whoever sends without a pause would otherwise be
     /// read without a pause.
     rests: bool,
@@ -189,7 +189,7 @@ impl Stream for Arriving {
 }
 
 /// Ready with what there is to read; with nothing when the peer says nothing more.
-fn poll_read(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+fn poll_read(socket: &Accepted, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
     loop {
         let read = ARRIVING.with_borrow_mut(|buffer| {
             let read = socket.try_read(buffer)?;

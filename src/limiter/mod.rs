@@ -19,6 +19,7 @@ pub use origin::Origins;
 use crate::{
     config::{LimitsConfig, ServerConfig, parse_network},
     domain::{Email, UserId},
+    limits::{MIN_TCP_CONNECTIONS_PER_ADDRESS, TCP_CONNECTIONS_PER_SOCKET},
     protocol::ApiError,
 };
 use connections::Places;
@@ -85,11 +86,15 @@ limits! {
     Violations = violations, "Sockets closed with 4429.";
     MessageSize = message_size, "Messages, frames and bodies that were too large.";
     JsonDepth = json_depth, "JSON that was nested too deep.";
-    ConnectionsPerAddress = connections_per_address, "Upgrades over `limits.connections_per_address`.";
+    ConnectionsPerAddress = connections_per_address, "WebSockets and streams over `limits.connections_per_address`.";
+    TcpConnectionsPerAddress = tcp_connections_per_address, "TCP connections of one address over twice `limits.connections_per_address`.";
+    Connections = connections, "Requests on connections over `server.max_connections`.";
     ConnectionsPerUser = connections_per_user, "Connections over `limits.connections_per_user`.";
     LoginsPerAddress = logins_per_address, "Sign-ins over `limits.logins_per_minute_per_address`.";
     LoginsPerAccount = logins_per_account, "Sign-ins over `limits.logins_per_minute_per_account`.";
     Registrations = registrations_per_address, "Registrations over `limits.registrations_per_minute_per_address`.";
+    RequestsPerAddress = requests_per_address, "Requests over `limits.requests_per_s_per_address`.";
+    RequestsPerUser = requests_per_user, "Requests over `limits.requests_per_s_per_user`.";
     PasswordHashes = password_hashes, "Passwords that found `auth.hash_queue` full.";
     TurnsPerSession = turns_per_session, "Questions over `session.max_running_turns`.";
     TurnsPerUser = turns_per_user, "Questions over `workflow.max_running_turns_per_user`.";
@@ -106,26 +111,32 @@ pub struct Limiter {
     config: RwLock<Arc<LimitsConfig>>,
     exempt: Vec<IpNet>,
     connections_per_address: Arc<Places<IpAddr>>,
+    tcp_connections_per_address: Arc<Places<IpAddr>>,
     connections_per_user: Arc<Places<UserId>>,
     logins_per_address: KeyedLimiter<IpAddr>,
     /// By a hash of the address that only this process knows: nobody's e-mail is kept for it.
     logins_per_account: KeyedLimiter<u64>,
     registrations: KeyedLimiter<IpAddr>,
+    requests_per_address: KeyedLimiter<IpAddr>,
+    requests_per_user: KeyedLimiter<UserId>,
     account_hash: RandomState,
 }
 
 impl Limiter {
     pub fn new(config: &LimitsConfig) -> Self {
-        let minute = Duration::from_secs(60);
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
         Self {
             counters: Counters::default(),
             config: RwLock::new(Arc::new(config.clone())),
             exempt: networks(&config.exempt_addresses),
             connections_per_address: Places::new(config.connections_per_address),
+            tcp_connections_per_address: Places::new(tcp_connections(config.connections_per_address)),
             connections_per_user: Places::new(config.connections_per_user),
             logins_per_address: KeyedLimiter::new(config.logins_per_minute_per_address, minute),
             logins_per_account: KeyedLimiter::new(config.logins_per_minute_per_account, minute),
             registrations: KeyedLimiter::new(config.registrations_per_minute_per_address, minute),
+            requests_per_address: KeyedLimiter::new(config.requests_per_s_per_address, second),
+            requests_per_user: KeyedLimiter::new(config.requests_per_s_per_user, second),
             account_hash: RandomState::new(),
         }
     }
@@ -139,10 +150,13 @@ impl Limiter {
     /// and the depth of JSON stay as they are.
     pub fn change(&self, config: &LimitsConfig) {
         self.connections_per_address.set_max(config.connections_per_address);
+        self.tcp_connections_per_address.set_max(tcp_connections(config.connections_per_address));
         self.connections_per_user.set_max(config.connections_per_user);
         self.logins_per_address.set_max(config.logins_per_minute_per_address);
         self.logins_per_account.set_max(config.logins_per_minute_per_account);
         self.registrations.set_max(config.registrations_per_minute_per_address);
+        self.requests_per_address.set_max(config.requests_per_s_per_address);
+        self.requests_per_user.set_max(config.requests_per_s_per_user);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
     }
 
@@ -153,6 +167,49 @@ impl Limiter {
 
     pub fn hits(&self) -> LimitHits {
         self.counters.read()
+    }
+
+    /// A place for a TCP connection from this address, whatever comes on it; `None` when it has too many.
+    pub fn accept(&self, address: IpAddr) -> Option<AddressPlace> {
+        if self.is_exempt(address) {
+            return Some(AddressPlace::unlimited());
+        }
+        let place = self.tcp_connections_per_address.claim(network_of(address)).map(AddressPlace::from);
+        if place.is_none() {
+            self.hit(Limit::TcpConnectionsPerAddress);
+        }
+        place
+    }
+
+    /// A place for an HTTP answer that stays until a turn has ended; it counts as a socket does.
+    ///
+    /// # Errors
+    /// `TOO_MANY_CONNECTIONS`.
+    pub fn open_stream(&self, user: UserId, address: IpAddr) -> Result<(AddressPlace, UserPlace), ApiError> {
+        Ok((self.connect(address)?, self.sign_in_socket(user, address)?))
+    }
+
+    /// Counts a request from this address.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED`.
+    pub fn request_from(&self, address: IpAddr) -> Result<(), ApiError> {
+        if self.is_exempt(address) {
+            return Ok(());
+        }
+        let checked = self.requests_per_address.check(&network_of(address));
+        self.allow(Limit::RequestsPerAddress, checked, "Too many requests from your address.")
+    }
+
+    /// Counts a request of this user.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED`.
+    pub fn request_of(&self, user: UserId, address: IpAddr) -> Result<(), ApiError> {
+        if self.is_exempt(address) {
+            return Ok(());
+        }
+        self.allow(Limit::RequestsPerUser, self.requests_per_user.check(&user), "You have sent too many requests.")
     }
 
     /// A place for a socket from this address, until it is dropped.
@@ -213,6 +270,8 @@ impl Limiter {
         self.logins_per_address.forget_idle();
         self.logins_per_account.forget_idle();
         self.registrations.forget_idle();
+        self.requests_per_address.forget_idle();
+        self.requests_per_user.forget_idle();
     }
 
     fn allow(&self, limit: Limit, checked: Result<(), Duration>, message: &'static str) -> Result<(), ApiError> {
@@ -225,6 +284,14 @@ impl Limiter {
     /// Whether no limit of an address or of a user applies to clients at this address.
     pub fn is_exempt(&self, address: IpAddr) -> bool {
         self.exempt.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// TCP connections of one address; 0 is no limit.
+fn tcp_connections(sockets: usize) -> usize {
+    match sockets {
+        0 => 0,
+        sockets => sockets.saturating_mul(TCP_CONNECTIONS_PER_SOCKET).max(MIN_TCP_CONNECTIONS_PER_ADDRESS),
     }
 }
 
@@ -307,6 +374,46 @@ mod tests {
         assert!(limiter.login(address, &ada).is_ok() && limiter.login(address, &ada).is_ok());
         assert_eq!(limiter.login(address, &ada).unwrap_err().code, ErrorCode::RateLimited);
         assert_eq!(limiter.hits().logins_per_account, 1);
+    }
+
+    #[test]
+    fn requests_are_counted_by_address_and_by_user() {
+        let limiter = limiter(|config| {
+            config.requests_per_s_per_address = 3;
+            config.requests_per_s_per_user = 2;
+            config.exempt_addresses = vec!["198.51.100.0/24".to_owned()];
+        });
+        let (address, user) = (ip("192.0.2.1"), UserId::new());
+        assert!((0..3).all(|_| limiter.request_from(address).is_ok()));
+        let refused = limiter.request_from(ip("::ffff:192.0.2.1")).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::RateLimited);
+        assert!(refused.retry_after_ms.is_some_and(|wait| wait > 0 && wait <= 1_000), "{refused:?}");
+        assert!(limiter.request_from(ip("192.0.2.2")).is_ok());
+        assert!((0..2).all(|_| limiter.request_of(user, address).is_ok()));
+        assert_eq!(limiter.request_of(user, ip("192.0.2.2")).unwrap_err().code, ErrorCode::RateLimited);
+        assert!(limiter.request_of(UserId::new(), address).is_ok());
+        let exempt = ip("198.51.100.7");
+        assert!((0..9).all(|_| limiter.request_from(exempt).is_ok() && limiter.request_of(user, exempt).is_ok()));
+        assert_eq!((limiter.hits().requests_per_address, limiter.hits().requests_per_user), (1, 1));
+        limiter.change(&LimitsConfig { requests_per_s_per_address: 0, ..LimitsConfig::default() });
+        assert!((0..9).all(|_| limiter.request_from(address).is_ok()));
+    }
+
+    #[test]
+    fn an_address_has_so_many_tcp_connections() {
+        let limiter = limiter(|config| {
+            config.connections_per_address = 50;
+            config.exempt_addresses = vec!["198.51.100.0/24".to_owned()];
+        });
+        let address = ip("192.0.2.1");
+        let mut held: Vec<_> = (0..100).map(|_| limiter.accept(address).unwrap()).collect();
+        assert!(limiter.accept(address).is_none() && limiter.accept(ip("192.0.2.2")).is_some());
+        assert!(limiter.connect(address).is_ok(), "sockets are counted apart");
+        held.pop();
+        let _place = limiter.accept(address).unwrap();
+        assert_eq!(limiter.hits().tcp_connections_per_address, 1);
+        let exempt: Vec<_> = (0..200).map(|_| limiter.accept(ip("198.51.100.7")).unwrap()).collect();
+        assert_eq!((exempt.len(), tcp_connections(0), tcp_connections(1)), (200, 0, MIN_TCP_CONNECTIONS_PER_ADDRESS));
     }
 
     #[test]

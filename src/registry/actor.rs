@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     domain::{ConversationId, SessionId, UserId},
+    pause,
     protocol::CloseReason,
     store::Revocation,
     turn::TurnLog,
@@ -39,16 +40,23 @@ pub enum SessionCommand {
 pub struct ConnectionManager {
     state: RegistryState<Recipient<SessionCommand>>,
     stall_limits: StallLimits,
+    /// When connections were looked at last.
+    looked_at: Instant,
     drain: Option<Drain>,
 }
 
 impl ConnectionManager {
     pub fn new(stall_limits: StallLimits) -> Self {
-        Self { state: RegistryState::default(), stall_limits, drain: None }
+        Self { state: RegistryState::default(), stall_limits, looked_at: Instant::now(), drain: None }
     }
 
-    fn give_up_stalled(&mut self) {
-        for (vitals, session) in self.state.give_up_stalled(Instant::now(), self.stall_limits) {
+    fn give_up_stalled(&mut self, interval: Duration) {
+        let now = Instant::now();
+        let due = std::mem::replace(&mut self.looked_at, now) + interval;
+        if let Some(paused) = pause::lateness(due, now) {
+            self.state.skip_pause(paused);
+        }
+        for (vitals, session) in self.state.give_up_stalled(now, self.stall_limits) {
             log::warn!(connection_id:% = vitals.session_id; "a session is given up: its peer does not read");
             // It stands still. Should it go on after all, this is the first that it does.
             session.do_send(SessionCommand::Close(CloseReason::SlowReader));
@@ -61,7 +69,7 @@ impl Actor for ConnectionManager {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let interval = (self.stall_limits.behind / 10).clamp(Duration::from_millis(100), Duration::from_secs(2));
-        ctx.run_interval(interval, |registry, _| registry.give_up_stalled());
+        ctx.run_interval(interval, move |registry, _| registry.give_up_stalled(interval));
     }
 }
 
@@ -182,6 +190,8 @@ pub struct EndDrain;
 pub struct ContinueDrain {
     /// How many turns run in the whole server.
     pub running_turns: usize,
+    /// HTTP answers of which something was not sent yet.
+    pub unsent_answers: usize,
     /// How long turns may go on, from the first of these messages.
     pub timeout: Duration,
 }
@@ -305,13 +315,13 @@ impl Handler<ContinueDrain> for ConnectionManager {
 
     fn handle(
         &mut self,
-        ContinueDrain { running_turns, timeout }: ContinueDrain,
+        ContinueDrain { running_turns, unsent_answers, timeout }: ContinueDrain,
         _: &mut Self::Context,
     ) -> Self::Result {
         let now = Instant::now();
         let drain = self.drain.get_or_insert_with(|| Drain::new(now, timeout, self.state.sessions().count()));
         let random = || getrandom::u32().unwrap_or_default();
-        let orders = drain.next(now, self.state.sessions(), running_turns, random);
+        let orders = drain.next(now, self.state.sessions(), running_turns, unsent_answers, random);
         for &Goodbye { session_id, reconnect_after_ms } in &orders.close {
             if let Some(session) = self.state.recipient(session_id) {
                 session.do_send(SessionCommand::GoAway { reconnect_after_ms });

@@ -56,13 +56,15 @@ impl Drain {
         }
     }
 
-    /// Takes the sessions that are open, each with whether it has a running turn, and how many turns run in all.
+    /// Takes the sessions that are open, each with whether it has a running turn, how many turns run in all, and how many HTTP
+    /// answers have yet to reach their readers.
     /// `random` gives any number; each client gets a time of its own to come back.
     pub fn next(
         &mut self,
         now: Instant,
         sessions: impl Iterator<Item = (SessionId, bool)>,
         running_turns: usize,
+        unsent_answers: usize,
         mut random: impl FnMut() -> u32,
     ) -> DrainOrders {
         let (mut open, mut close) = (0, Vec::new());
@@ -74,7 +76,7 @@ impl Drain {
         }
         let interrupt_turns = !self.interrupted && self.deadline <= now && running_turns > 0;
         self.interrupted |= interrupt_turns;
-        let done = (open == 0 && running_turns == 0) || self.deadline + DRAIN_LAST_CALL <= now;
+        let done = open + running_turns + unsent_answers == 0 || self.deadline + DRAIN_LAST_CALL <= now;
         DrainOrders { close, interrupt_turns, done }
     }
 }
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn an_idle_server_is_done_at_once() {
         let now = Instant::now();
-        let orders = Drain::new(now, TIMEOUT, 0).next(now, [].into_iter(), 0, || 0);
+        let orders = Drain::new(now, TIMEOUT, 0).next(now, [].into_iter(), 0, 0, || 0);
         assert_eq!(orders, DrainOrders { done: true, ..DrainOrders::default() });
     }
 
@@ -104,7 +106,7 @@ mod tests {
     fn sessions_are_told_once_in_batches() {
         let (now, sessions) = (Instant::now(), ids(DRAIN_BATCH + 1));
         let mut drain = Drain::new(now, TIMEOUT, sessions.len());
-        let mut next = || drain.next(now, sessions.iter().map(|id| (*id, false)), 0, || 0);
+        let mut next = || drain.next(now, sessions.iter().map(|id| (*id, false)), 0, 0, || 0);
         let (first, second, third) = (next(), next(), next());
         assert_eq!((first.close.len(), second.close.len(), third.close.len()), (DRAIN_BATCH, 1, 0));
         assert!(!closed(&first).contains(&closed(&second)[0]));
@@ -123,11 +125,11 @@ mod tests {
     fn a_session_with_a_turn_goes_when_the_turn_has_ended() {
         let (now, sessions) = (Instant::now(), ids(2));
         let mut drain = Drain::new(now, TIMEOUT, 2);
-        let first = drain.next(now, [(sessions[0], true), (sessions[1], false)].into_iter(), 1, || 0);
+        let first = drain.next(now, [(sessions[0], true), (sessions[1], false)].into_iter(), 1, 0, || 0);
         assert_eq!(closed(&first), [sessions[1]]);
-        let second = drain.next(now, [(sessions[0], false)].into_iter(), 0, || 0);
+        let second = drain.next(now, [(sessions[0], false)].into_iter(), 0, 0, || 0);
         assert_eq!(closed(&second), [sessions[0]]);
-        assert!(drain.next(now, [].into_iter(), 0, || 0).done);
+        assert!(drain.next(now, [].into_iter(), 0, 0, || 0).done);
     }
 
     #[test]
@@ -135,7 +137,7 @@ mod tests {
         let (now, session) = (Instant::now(), SessionId::new());
         let mut drain = Drain::new(now, TIMEOUT, 1);
         let mut at = |after: Duration| {
-            let orders = drain.next(now + after, [(session, true)].into_iter(), 1, || 0);
+            let orders = drain.next(now + after, [(session, true)].into_iter(), 1, 0, || 0);
             (orders.interrupt_turns, orders.done)
         };
         assert_eq!(at(TIMEOUT - DRAIN_TICK), (false, false));
@@ -145,11 +147,20 @@ mod tests {
     }
 
     #[test]
+    fn readers_of_answers_are_waited_for_as_long_as_turns_and_their_last_call() {
+        let now = Instant::now();
+        let mut drain = Drain::new(now, TIMEOUT, 0);
+        let mut is_done = |after: Duration, unsent| drain.next(now + after, [].into_iter(), 0, unsent, || 0).done;
+        assert!(!is_done(Duration::ZERO, 2) && !is_done(TIMEOUT, 1));
+        assert!(is_done(TIMEOUT, 0) && is_done(TIMEOUT + DRAIN_LAST_CALL, 1));
+    }
+
+    #[test]
     fn clients_come_back_at_different_times() {
         let (now, sessions) = (Instant::now(), ids(2));
         let mut numbers = [0, u32::MAX].into_iter();
         let mut drain = Drain::new(now, TIMEOUT, 2);
-        let orders = drain.next(now, sessions.iter().map(|id| (*id, false)), 0, || numbers.next().unwrap());
+        let orders = drain.next(now, sessions.iter().map(|id| (*id, false)), 0, 0, || numbers.next().unwrap());
         let times: Vec<_> = orders.close.iter().map(|goodbye| goodbye.reconnect_after_ms).collect();
         let range = RECONNECT_AFTER_MIN_MS..RECONNECT_AFTER_MIN_MS + RECONNECT_SPREAD_MS;
         assert!(times[0] != times[1] && times.iter().all(|time| range.contains(time)), "{times:?}");

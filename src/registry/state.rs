@@ -14,7 +14,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// The sessions that are open; `R` is how one is reached.
@@ -103,6 +103,13 @@ impl<R> RegistryState<R> {
         self.opened += 1;
         let stall = Stall::new(Instant::now());
         self.sessions.insert(vitals.session_id, Entry { vitals, to, stall, follows: VecDeque::new() });
+    }
+
+    /// The process was paused for so long: that time counts for no peer.
+    pub fn skip_pause(&mut self, paused: Duration) {
+        for entry in self.sessions.values_mut() {
+            entry.stall.skip_pause(paused);
+        }
     }
 
     /// Gives up the sessions whose peers do not read: nothing is routed to them any more, and no turn knows them. What is

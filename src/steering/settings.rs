@@ -54,6 +54,8 @@ section! {
         connections_per_address: usize,
         /// Sockets that are open stay.
         connections_per_user: usize,
+        requests_per_s_per_user: u32,
+        requests_per_s_per_address: u32,
         logins_per_minute_per_address: u32,
         logins_per_minute_per_account: u32,
         registrations_per_minute_per_address: u32,

@@ -89,6 +89,8 @@ impl TestApp {
             logins_per_minute_per_account: 0,
             registrations_per_minute_per_address: 0,
             frames_per_s: 0,
+            requests_per_s_per_user: 0,
+            requests_per_s_per_address: 0,
             ..LimitsConfig::default()
         };
         change(&mut config);

@@ -98,3 +98,78 @@ async fn one_setting_lets_a_load_test_from_one_address_in() {
     }
     app.finish().await;
 }
+
+#[actix_web::test]
+async fn streams_count_as_sockets_do() {
+    let app = TestApp::with(|config| {
+        config.limits.connections_per_user = 2;
+        config.provider.scripted.tokens = 100_000;
+        config.provider.scripted.interval_ms = 20;
+    })
+    .await;
+    let (ada, eve) = (app.user().await, app.user().await);
+    let question = json!({"message": "Hello?"});
+    let mut stream = app.events(&ada, &question, None).await.unwrap();
+    let turn = stream.next().await.unwrap();
+    // Another reader of the same turn holds a connection, too.
+    let again = app.events(&ada, &json!({}), Some(&turn.id)).await.unwrap();
+    let (status, body) = app.events(&ada, &question, None).await.err().unwrap();
+    assert_eq!((status, &body["code"]), (429, &json!("TOO_MANY_CONNECTIONS")));
+    let (status, body) = app.post("/api/v1/chat", Some(&ada), &question).await;
+    assert_eq!((status, &body["code"]), (429, &json!("TOO_MANY_CONNECTIONS")), "an answer that is waited for");
+    let query = format!("token={}", ada.access_token);
+    assert_eq!(app.socket().query(&query).try_connect().await.err().unwrap().0, 429);
+    // Nothing was started for those who were refused.
+    assert_eq!(app.turns().stats().started_turns, 1);
+    let others = app.events(&eve, &question, None).await.unwrap();
+    assert_eq!(hits(&app, "connections_per_user").await, 3);
+    // A stream that ends gives its place back.
+    drop((again, others));
+    let began = std::time::Instant::now();
+    while app.socket().query(&query).try_connect().await.is_err() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "the place of a stream was not given back");
+    }
+    drop(stream);
+    app.turns().interrupt_all();
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn streams_of_one_address_are_counted_with_its_sockets() {
+    let app = TestApp::with(|config| {
+        config.limits.connections_per_address = 2;
+        config.provider.scripted.tokens = 100_000;
+        config.provider.scripted.interval_ms = 20;
+    })
+    .await;
+    let (ada, eve) = (app.user().await, app.user().await);
+    let question = json!({"message": "Hello?"});
+    let stream = app.events(&ada, &question, None).await.unwrap();
+    let socket = app.socket().connect().await;
+    let (status, body) = app.events(&eve, &question, None).await.err().unwrap();
+    assert_eq!((status, &body["code"]), (429, &json!("TOO_MANY_CONNECTIONS")));
+    assert_eq!(hits(&app, "connections_per_address").await, 1);
+    socket.close().await;
+    drop(stream);
+    app.turns().interrupt_all();
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn connections_that_say_nothing_are_counted_too() {
+    let app = TestApp::with(|config| {
+        config.limits.connections_per_address = 1;
+        config.server.request_head_timeout_ms = 60_000;
+    })
+    .await;
+    let address = app.url.strip_prefix("http://").unwrap();
+    let operator = app.operator().await;
+    let mut silent = Vec::new();
+    // 64 are the least that an address may have.
+    for _ in 0..80 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    app.stats_when(&operator, |stats| stats["limits"]["tcp_connections_per_address"].as_u64() > Some(0)).await;
+    drop(silent);
+    app.finish().await;
+}

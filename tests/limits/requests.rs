@@ -81,16 +81,105 @@ async fn a_body_that_nobody_reads_ends_its_connection_unless_it_is_whole() {
 }
 
 #[actix_web::test]
-async fn connections_over_the_limit_wait_until_one_ends() {
+async fn connections_over_the_limit_serve_health_checks_only() {
     let app = TestApp::with(|config| config.server.max_connections = 2).await;
     let mut sockets = vec![app.socket().connect().await, app.socket().connect().await];
-    let mut waiting = connect(&app).await;
-    waiting.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut first = [0];
-    let early = timeout(Duration::from_millis(300), waiting.read(&mut first)).await;
-    assert!(early.is_err(), "served over the limit: {early:?}");
+    let send = async |path: &str, headers: &str| {
+        let mut over = connect(&app).await;
+        over.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes()).await.unwrap();
+        rest(&mut over).await
+    };
+    // The connection ends with the answer, though the request does not ask for it.
+    let ask = async |path: &str| send(path, "").await;
+    let ask_once = async |path: &str| send(path, "Connection: close\r\n").await;
+    assert!(ask("/health").await.starts_with("HTTP/1.1 200 "));
+    let refused = ask("/api/v1/auth/me").await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("OVERLOADED"), "{refused}");
+    assert!(refused.to_lowercase().contains("\r\nretry-after: 1\r\n"), "{refused}");
+    let (status, _) = app.socket().try_connect().await.err().unwrap();
+    assert_eq!(status, 503);
     sockets.pop().unwrap().close().await;
-    assert!(rest(&mut waiting).await.starts_with("HTTP/1.1 200 "));
+    let began = Instant::now();
+    while !ask_once("/api/v1/nothing").await.starts_with("HTTP/1.1 404 ") {
+        assert!(began.elapsed() < Duration::from_secs(20), "the connection that has ended still counts");
+    }
     sockets.pop().unwrap().close().await;
     app.finish().await;
+}
+
+#[actix_web::test]
+async fn an_address_sends_so_many_requests_a_second() {
+    let app = TestApp::with(|config| config.limits.requests_per_s_per_address = 5).await;
+    let ask = async |path: &str| app.http.get(format!("{}{path}", app.url)).send().await.unwrap();
+    let mut refused = None;
+    for _ in 0..50 {
+        let answer = ask("/api/v1/auth/me").await;
+        if answer.status() == 429 {
+            refused = Some(answer);
+            break;
+        }
+        assert_eq!(answer.status(), 401);
+    }
+    let refused = refused.expect("fifty requests in less than ten seconds");
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let body: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!((&body["code"], &body["retryable"]), (&"RATE_LIMITED".into(), &true.into()));
+    for _ in 0..20 {
+        for path in ["/health", "/health/ready", "/metrics", "/ws/test", "/ops", "/api/docs/", "/api/openapi.json"] {
+            assert_eq!(ask(path).await.status(), 200, "{path}");
+        }
+    }
+    // Written otherwise, it is the same route.
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(ask("/%61pi/v1/auth/me").await.status().as_u16());
+    }
+    assert!(statuses.contains(&429), "{statuses:?}");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_user_sends_so_many_requests_a_second_and_others_notice_nothing() {
+    let app = TestApp::with(|config| config.limits.requests_per_s_per_user = 5).await;
+    let (ada, eve) = (app.user().await, app.user().await);
+    let mut answers = Vec::new();
+    for _ in 0..30 {
+        answers.push(app.get("/api/v1/conversations", Some(&ada)).await);
+    }
+    let refused = answers.iter().filter(|(status, _)| *status == 429).count();
+    assert!(refused > 0 && answers[0].0 == 200, "{refused} of 30 refused");
+    assert_eq!(app.get("/api/v1/conversations", Some(&eve)).await.0, 200);
+    assert_eq!(hits(&app, "requests_per_user").await, refused as u64);
+    // An operator changes it while the server runs.
+    let operator = app.operator().await;
+    let (status, answer) = app
+        .patch("/api/v1/settings", Some(&operator), &serde_json::json!({"limits": {"requests_per_s_per_user": 0}}))
+        .await;
+    assert_eq!((status, &answer["limits"]["requests_per_s_per_user"]), (200, &0.into()));
+    for _ in 0..30 {
+        assert_eq!(app.get("/api/v1/conversations", Some(&ada)).await.0, 200);
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn by_default_requests_are_limited_unless_an_address_is_exempt() {
+    let limits = switchboard::config::LimitsConfig::default();
+    assert_eq!((limits.requests_per_s_per_user, limits.requests_per_s_per_address), (50, 200));
+    for is_exempt in [false, true] {
+        let app = TestApp::with(|config| {
+            config.limits = switchboard::config::LimitsConfig::default();
+            if is_exempt {
+                config.limits.exempt_addresses = vec!["127.0.0.1".to_owned()];
+            }
+        })
+        .await;
+        let user = app.user().await;
+        // At once: more than the burst of a user, however slow the machine is.
+        let answers = futures_util::future::join_all((0..400).map(|_| app.get("/api/v1/auth/me", Some(&user)))).await;
+        let refused = answers.iter().filter(|(status, _)| *status == 429).count();
+        let began = Instant::now();
+        assert!(if is_exempt { refused == 0 } else { refused > 0 }, "{refused} of 400 refused, {:?}", began.elapsed());
+        app.finish().await;
+    }
 }

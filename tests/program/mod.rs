@@ -5,12 +5,16 @@
 mod life;
 mod log_reader;
 mod logs;
+mod open_files;
+mod pauses;
+mod slow_readers;
 
 use crate::harness::{PASSWORD, SocketBuilder, TestUser};
 use serde_json::{Value, json};
 use std::{path::Path, process::Stdio, time::Duration};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
     process::{Child, Command},
     time::timeout,
 };
@@ -45,6 +49,34 @@ fn prepared(mut command: Command, folder: &Path, settings: &[(&str, &str)]) -> C
     command
 }
 
+/// `switchboard serve` in a shell, after this script.
+fn shell(folder: &Path, script: &str, settings: &[(&str, &str)]) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!(r#"{script}; exec "$0" serve --port 0"#);
+    shell.args(["-c", &script, env!("CARGO_BIN_EXE_switchboard")]);
+    prepared(shell, folder, settings)
+}
+
+/// Sends a request on a connection of its own, and returns the answer once it is whole or the connection ends.
+async fn exchange(program: &Program, request: &str) -> String {
+    let mut stream = TcpStream::connect(program.url.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = timeout(PATIENCE, stream.read(&mut bytes)).await.expect("no answer").unwrap();
+        answer.extend_from_slice(&bytes[..read]);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let is_whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            length.is_some_and(|length: usize| body.len() >= length)
+        });
+        if read == 0 || is_whole {
+            return text;
+        }
+    }
+}
+
 impl Program {
     pub async fn serve(folder: &Path, settings: &[(&str, &str)]) -> Self {
         Self::start(folder, command(folder, &["serve", "--port", "0"], settings)).await
@@ -52,10 +84,21 @@ impl Program {
 
     /// The same; a file that may not grow does not end it, as a full disk does not.
     pub async fn serve_with_limited_files(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut limited = Command::new("sh");
-        // Who is ignored stays ignored.
-        limited.args(["-c", r#"trap "" XFSZ; exec "$0" serve --port 0"#, env!("CARGO_BIN_EXE_switchboard")]);
-        Self::start(folder, prepared(limited, folder, settings)).await
+        // A signal that is ignored stays ignored.
+        Self::serve_after(folder, r#"trap "" XFSZ"#, settings).await
+    }
+
+    /// The same, after a shell has done something, such as set a limit.
+    pub async fn serve_after(folder: &Path, script: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start(folder, shell(folder, script, settings)).await
+    }
+
+    /// A new account with the role `operator`, signed in.
+    pub async fn operator(&self, folder: &Path, email: &str) -> TestUser {
+        self.sign_in("register", email).await;
+        let output = command(folder, &["user", "set-role", email, "operator"], &[]).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.sign_in("login", email).await
     }
 
     /// The same; its log goes to `log`.

@@ -1,0 +1,55 @@
+//! How many requests a second are answered, by address; by user it is [`super::identity`] that asks.
+
+use super::client_address;
+use crate::limiter::Limiter;
+use actix_web::{
+    Error,
+    body::{EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::Next,
+    web,
+};
+
+/// Routes and folders that are not counted: health checks, metrics, pages and their files. WebSockets have limits of their own.
+/// Compared with the path as it came: written otherwise (`/%68ealth`), a route is counted.
+const UNCOUNTED_ROUTES: [&str; 6] = ["/", "/health", "/health/ready", "/metrics", "/ops", "/api/openapi.json"];
+const UNCOUNTED_FOLDERS: [&str; 2] = ["/ws/", "/api/docs"];
+
+/// Whether requests to this path count against the limits of requests.
+pub(super) fn is_counted(path: &str) -> bool {
+    !UNCOUNTED_ROUTES.contains(&path) && !UNCOUNTED_FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
+
+/// Middleware that refuses requests over `limits.requests_per_s_per_address`. Inside of CORS, so that pages of other origins can
+/// read the refusal, and preflights do not count.
+pub async fn limit_requests<B: MessageBody + 'static>(
+    limiter: web::Data<Limiter>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    if is_counted(request.path())
+        && let Err(refusal) = limiter.request_from(client_address(request.request()))
+    {
+        return Ok(request.error_response(refusal).map_into_right_body());
+    }
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_and_probes_are_not_counted() {
+        for path in
+            ["/", "/health", "/health/ready", "/metrics", "/ops", "/ws/chat", "/ws/test", "/api/docs/", "/api/docs"]
+        {
+            assert!(!is_counted(path), "{path}");
+        }
+        for path in
+            ["/api/v1/chat", "/%61pi/v1/chat", "//health", "/health/", "/healthy", "/api/v1/documents", "/nothing"]
+        {
+            assert!(is_counted(path), "{path}");
+        }
+    }
+}

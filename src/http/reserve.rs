@@ -1,0 +1,48 @@
+//! What is served on the connections over the limit: whether the server is well, and what operators need to help it.
+//!
+//! When clients hold all connections that they may have, a few more are accepted (see [`super::Capacity`]). Each serves
+//! one request, so that those who look after the server still get through.
+
+use super::{accepted::Reserve, identity::is_operator};
+use crate::{
+    limiter::{Limit, Limiter},
+    limits::OVERLOADED_RETRY_MS,
+    protocol::ApiError,
+};
+use actix_web::{
+    Error,
+    body::{EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::ConnectionType,
+    middleware::Next,
+    web,
+};
+
+/// Routes for everybody; others are for those who bring an operator's token. Operators sign in by the routes of accounts and on
+/// their page.
+const OPEN_ROUTES: [&str; 7] =
+    ["/health", "/health/ready", "/metrics", "/ops", "/ws/ops", "/api/v1/auth/login", "/api/v1/auth/refresh"];
+
+/// Middleware that refuses other requests on a connection over the limit, and ends it after its one request.
+pub async fn keep_reserve<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    if request.conn_data::<Reserve>().is_none() {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let is_served = OPEN_ROUTES.contains(&request.path()) || is_operator(request.request());
+    let mut response = if is_served {
+        next.call(request).await?.map_into_left_body()
+    } else {
+        if let Some(limiter) = request.app_data::<web::Data<Limiter>>() {
+            limiter.hit(Limit::Connections);
+        }
+        let refusal = ApiError::overloaded("The server has no free connection. Please try again.", OVERLOADED_RETRY_MS);
+        request.error_response(refusal).map_into_right_body()
+    };
+    if !response.status().is_informational() {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
+}
