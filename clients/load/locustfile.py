@@ -7,6 +7,7 @@ SWITCHBOARD_LOAD_SCRIPT is the answer's script, as JSON, for a server with provi
 
 import hashlib
 import json
+import logging
 import os
 import time
 import uuid
@@ -28,15 +29,24 @@ def sign_in(environment, **_):
     accounts.clear()
     for _ in range(2):
         body = {"name": "Load", "email": f"{uuid.uuid4()}@example.org", "password": uuid.uuid4().hex}
-        response = requests.post(f"{environment.host}/api/v1/auth/register", json=body, timeout=60)
-        response.raise_for_status()
-        accounts.append(response.json()["access_token"])
+        try:
+            response = requests.post(f"{environment.host}/api/v1/auth/register", json=body, timeout=60)
+            if response.status_code != 201:
+                raise ValueError(f"{response.status_code} {response.text}")
+            accounts.append(response.json()["access_token"])
+        except (requests.RequestException, ValueError) as error:
+            logging.error("cannot register an account at %s: %s", environment.host, error)
+            environment.process_exit_code = 1
+            environment.runner.quit()
+            return
 
 
 class ChatUser(User):
     wait_time = between(0.1, 0.5)
 
     def on_start(self):
+        if not accounts:
+            raise StopUser()
         started = time.perf_counter()
         token = accounts[id(self) // 64 % len(accounts)]
         url = self.host.replace("http", "ws", 1) + "/ws/chat"

@@ -6,6 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const MAX_CONNECTIONS: u32 = 200_000;
 const MAX_DURATION_S: u64 = 3_600;
+/// Connections per second.
+const MIN_RATE: f64 = 0.001;
+const MAX_RATE: f64 = 1_000_000.0;
+/// The longest wait between two tokens, and between two questions: an hour.
+const MAX_PAUSE_MS: u64 = 3_600_000;
 const MAX_USERS: u32 = 1_000;
 /// The most turns that one connection may ask for.
 const MAX_TURNS: u32 = 1_000_000;
@@ -67,8 +72,13 @@ impl Plan {
         if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
             return out_of("connections", format!("from 1 to {MAX_CONNECTIONS}"));
         }
-        if !(self.rate.is_finite() && self.rate > 0.0) {
-            return out_of("rate", "above 0".to_owned());
+        if !(MIN_RATE..=MAX_RATE).contains(&self.rate) {
+            return out_of("rate", format!("from {MIN_RATE} to {MAX_RATE} per second"));
+        }
+        for (name, ms) in [("interval-ms", self.interval_ms), ("think-ms", self.think_ms)] {
+            if ms > MAX_PAUSE_MS {
+                return out_of(name, format!("from 0 to {MAX_PAUSE_MS} milliseconds"));
+            }
         }
         if !self.reconnects.is_finite() || !(0.0..=100.0).contains(&self.reconnects) {
             return out_of("reconnects", "from 0 to 100".to_owned());
@@ -174,7 +184,11 @@ mod tests {
     fn everything_is_bounded() {
         assert_eq!(plan(1).check(), Ok(()));
         assert!(plan(0).check().is_err() && plan(MAX_CONNECTIONS + 1).check().is_err());
-        assert!(Plan { rate: f64::NAN, ..plan(1) }.check().is_err());
+        for rate in [0.0, -1.0, 1e-300, f64::NAN, f64::INFINITY] {
+            assert!(Plan { rate, ..plan(1) }.check().is_err(), "{rate}");
+        }
+        assert!(Plan { think_ms: u64::MAX, ..plan(1) }.check().is_err());
+        assert!(Plan { interval_ms: u64::MAX, ..plan(1) }.check().is_err());
         assert!(Plan { slow_readers: 2, ..plan(1) }.check().is_err());
         assert!(Plan { turns: Some(u32::MAX), ..plan(1) }.check().is_err());
         for percent in [-1.0, 100.1, f64::NAN, f64::INFINITY] {
