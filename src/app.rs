@@ -23,7 +23,7 @@ use crate::{
     session::SessionContext,
     steering::{Audit, DrainControl, Settings},
     store::{
-        AuditStore, ClockStore, ConversationStore, DocumentStore, ServingClock, UserStore,
+        AuditStore, ClockStore, ConversationStore, DocumentStore, ServingClock, UserList, UserStore,
         sqlite::{ServingRight, SqliteStore},
     },
     workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, router::Router},
@@ -112,6 +112,7 @@ impl Application {
         accounts.learn_revocations().await.map_err(|error| error.to_string())?;
         let tokens = Data::from(tokens);
         let tickets = Data::new(Tickets::new(config.auth.ws_ticket_ttl_s));
+        let user_list = Arc::clone(&store) as Arc<dyn UserList>;
         let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
         let stall_timeout = Duration::from_secs(config.session.write_stall_timeout_s);
         let registry = ConnectionManager::new(StallLimits {
@@ -166,6 +167,7 @@ impl Application {
         let host_check = Data::new(http::HostCheck::new(&config.server, &listeners)?);
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
+        let user_list = Data::from(user_list);
         let requests = Arc::<http::InFlight>::default();
         let (data_of_drain, in_flight) = (Data::from(Arc::clone(&drain)), Data::from(Arc::clone(&requests)));
         let accounts_to_ask = accounts.clone();
@@ -206,6 +208,7 @@ impl Application {
                 .app_data(accounts.clone())
                 .app_data(tickets.clone())
                 .app_data(conversations.clone())
+                .app_data(user_list.clone())
                 .app_data(knowledge.clone())
                 .app_data(data_of_registry.clone())
                 .app_data(data_of_turns.clone())

@@ -186,6 +186,11 @@ impl Tokens {
         Ok(IssuedToken { token: self.sign(&claims)?, expires_at: exp })
     }
 
+    /// When the refresh token was issued that ends at this moment, if `auth.refresh_token_ttl_s` was what it is now.
+    pub fn issued_at_of_refresh(&self, ends_at: UnixMillis) -> UnixMillis {
+        UnixMillis(ends_at.0.saturating_sub(self.refresh_ttl_s.saturating_mul(1_000)))
+    }
+
     /// Who holds this access token. A `Bearer` in front of it is tolerated.
     ///
     /// # Errors

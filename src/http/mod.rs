@@ -37,6 +37,7 @@ mod tests;
 mod turns;
 mod unread_body;
 mod upgraded;
+mod user_list;
 mod users;
 mod ws;
 
@@ -70,6 +71,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(documents::routes)
         .configure(connections::routes)
         .configure(users::routes)
+        .configure(user_list::routes)
         .configure(turns::routes)
         .configure(notices::routes)
         .configure(drain::routes)

@@ -2,7 +2,7 @@
 
 use super::{
     ErrorBody, audit, auth, chat, connections, conversations, documents, drain, error::no_such_route, health, metrics,
-    notices, pages::redirect, settings, static_file::static_file, turns, users,
+    notices, pages::redirect, settings, static_file::static_file, turns, user_list, users,
 };
 use crate::{
     protocol::{ApiError, Dialect, ServerFrame},
@@ -39,7 +39,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         chat::chat, chat::cancel,
         conversations::list, conversations::messages, conversations::delete,
         documents::create, documents::list, documents::get, documents::delete, documents::search,
-        connections::stats, connections::list, connections::get, connections::kick, users::kick,
+        connections::stats, connections::list, connections::get, connections::kick, user_list::list, users::kick,
         users::lock, users::unlock,
         turns::cancel, notices::send, drain::status, drain::drain, drain::undo, settings::get, settings::change,
         audit::list,

@@ -18,6 +18,11 @@ pub struct PageQuery<Id: ToSchema> {
 }
 
 impl<Id: ToSchema> PageQuery<Id> {
+    /// The page that a query with fields of its own asks for.
+    pub const fn of(before: Option<Id>, limit: Option<i64>) -> Self {
+        Self { before, limit }
+    }
+
     /// What to ask the store for, and how many entries the page may have. The store is asked for one more, to see whether
     /// there is another page.
     ///

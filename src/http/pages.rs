@@ -44,7 +44,9 @@ struct OpsPage {
     chart_style: &'static str,
     chart_script: &'static str,
     style: &'static str,
+    breakdown: &'static str,
     script: &'static str,
+    users: &'static str,
 }
 
 /// Leads to another page of this server.
@@ -70,7 +72,9 @@ async fn ops_page() -> Result<HttpResponse, actix_web::Error> {
         chart_style: include_str!("../../templates/vendor/uplot-1.6.32.min.css"),
         chart_script: include_str!("../../templates/vendor/uplot-1.6.32.min.js"),
         style: include_str!("../../templates/ops/page.css"),
+        breakdown: include_str!("../../templates/ops/breakdown.js"),
         script: include_str!("../../templates/ops/page.js"),
+        users: include_str!("../../templates/ops/users.js"),
     })
 }
 

@@ -8,7 +8,7 @@ use crate::{
     auth::Accounts,
     domain::UserId,
     ops::OpsContext,
-    protocol::ApiError,
+    protocol::{ApiError, ErrorCode},
     registry::{ConnectionManager, Kick, Whom},
     steering::{Audit, Deed},
 };
@@ -106,6 +106,7 @@ pub struct LockUserResponse {
 }
 
 /// Locks an account: its user is signed out everywhere, all connections are closed with 4403, and nobody can sign in to it.
+/// Operators cannot lock their own account.
 #[utoipa::path(
     post, path = "/api/v1/users/{id}/lock", tag = "operators", operation_id = "lock_user",
     params(("id" = UserId, Path)), request_body = LockUserRequest,
@@ -123,6 +124,11 @@ async fn lock(
 ) -> Result<HttpResponse, ApiError> {
     check_reason(reason.as_deref())?;
     let id = *id;
+    if id == operator.user_id {
+        let reason =
+            "You cannot lock your own account. Ask another operator, or use `switchboard user lock` on the server.";
+        return Err(ApiError::new(ErrorCode::Forbidden, reason));
+    }
     let deed = Deed { action: "lock_user", target: Some(id.to_string()), detail: json!({"reason": reason}) };
     let work = async move {
         // First, so that nobody comes back.

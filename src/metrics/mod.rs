@@ -20,7 +20,7 @@ use crate::{
     protocol::{CloseReason, ErrorCode, TurnState},
 };
 use serde::Serialize;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000 * US;
@@ -207,6 +207,15 @@ impl Metrics {
         self.first_token.count() + self.token_interval.count()
     }
 
+    /// How often each error was answered, without those that never were.
+    pub fn errors_by_code(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for (_, code, count) in self.errors.each().filter(|(_, _, count)| *count > 0) {
+            *counts.entry(code.as_str()).or_default() += count;
+        }
+        counts
+    }
+
     /// What the operators' page draws.
     pub fn snapshot(&self) -> MetricsSnapshot {
         let ended = |reason| self.specialists.iter().map(|(_, ended)| ended.get(reason)).sum();
@@ -271,6 +280,8 @@ mod tests {
         metrics.errors.increment(Surface::Turn, ErrorCode::UpstreamTimeout);
         let snapshot = metrics.snapshot();
         assert_eq!((snapshot.tokens, snapshot.errors), (3, 2));
+        metrics.errors.increment(Surface::Socket, ErrorCode::NotFound);
+        assert_eq!(metrics.errors_by_code(), BTreeMap::from([("NOT_FOUND", 2), ("UPSTREAM_TIMEOUT", 1)]));
         assert_eq!(snapshot.turns_ended.iter().map(|ended| ended.turns).collect::<Vec<_>>(), [1, 0, 2, 0]);
         let within_5_ms = Bucket { up_to_s: Some(0.005), count: 1 };
         assert!(snapshot.first_token.contains(&within_5_ms), "{snapshot:?}");

@@ -98,6 +98,8 @@ impl Feed {
             tokens: connections.tokens_sent,
             errors: counted.errors,
             refused: limits.total(),
+            errors_by_code: self.metrics.errors_by_code(),
+            refused_by_limit: limits.each().filter(|(_, count)| *count > 0).collect(),
         };
         let usage = self.process.usage().unwrap_or_default();
         let bucket = |bucket: Bucket| (bucket.up_to_s.map_or(f64::INFINITY, |bound| bound * 1_000.0), bucket.count);

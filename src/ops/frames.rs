@@ -11,6 +11,7 @@ use crate::{
 };
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A frame of an operator's page. Unknown fields are ignored, an unknown `type` is an error.
 #[derive(Debug)]
@@ -113,6 +114,11 @@ pub struct Totals {
     pub errors: u64,
     /// How often a limit said no, since the start.
     pub refused: u64,
+    /// `errors` by code, without those that were never answered.
+    pub errors_by_code: BTreeMap<&'static str, u64>,
+    /// `refused` by limit, without those that never said no. The names are those of `limits` in
+    /// `GET /api/v1/connections/stats`.
+    pub refused_by_limit: BTreeMap<&'static str, u64>,
 }
 
 /// The rows that the last `view` asked for.

@@ -135,6 +135,11 @@ pub struct TurnStarted {
 #[rtype(result = "RegistryStats")]
 pub struct GetStats;
 
+/// Asks how many sessions each of these users has, in their order.
+#[derive(actix::Message)]
+#[rtype(result = "Vec<usize>")]
+pub struct CountSessions(pub Vec<UserId>);
+
 /// Asks for a part of the sessions.
 #[derive(actix::Message)]
 #[rtype(result = "ConnectionsPage")]
@@ -243,6 +248,14 @@ impl Handler<GetStats> for ConnectionManager {
 
     fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.state.stats())
+    }
+}
+
+impl Handler<CountSessions> for ConnectionManager {
+    type Result = MessageResult<CountSessions>;
+
+    fn handle(&mut self, CountSessions(users): CountSessions, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.count_of(&users))
     }
 }
 

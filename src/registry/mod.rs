@@ -12,8 +12,9 @@ mod view;
 mod vitals;
 
 pub use actor::{
-    ConnectionManager, ContinueDrain, ConversationDeleted, EndDrain, FindSession, FollowConversation, FoundSession,
-    GetStats, Kick, ListSessions, Register, Registration, SendNotice, SessionCommand, TokensRevoked, TurnStarted, Whom,
+    ConnectionManager, ContinueDrain, ConversationDeleted, CountSessions, EndDrain, FindSession, FollowConversation,
+    FoundSession, GetStats, Kick, ListSessions, Register, Registration, SendNotice, SessionCommand, TokensRevoked,
+    TurnStarted, Whom,
 };
 pub use drain::{Drain, DrainOrders, reconnect_after_ms};
 pub use query::{ConnectionQuery, Order, SortKey};

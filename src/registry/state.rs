@@ -272,6 +272,17 @@ impl<R> RegistryState<R> {
         }
     }
 
+    /// How many sessions each of these users has.
+    pub fn count_of(&self, users: &[UserId]) -> Vec<usize> {
+        let mut counts: HashMap<UserId, usize> = users.iter().map(|user| (*user, 0)).collect();
+        for user in self.sessions.values().filter_map(|entry| entry.vitals.user()) {
+            if let Some(count) = counts.get_mut(&user) {
+                *count += 1;
+            }
+        }
+        users.iter().map(|user| counts[user]).collect()
+    }
+
     /// The part of the sessions that a query asks for.
     pub fn page(&self, query: &ConnectionQuery, now: Instant) -> ConnectionsPage {
         query.page(self.sessions.values().map(Entry::row), now)
@@ -334,6 +345,17 @@ mod tests {
         assert_eq!((stats.sessions, stats.authenticated, stats.opened, stats.closed), (1, 0, 2, 1));
         assert_eq!(stats.tokens_sent, 7);
         assert!(stats.by_user.is_empty());
+    }
+
+    #[test]
+    fn sessions_are_counted_for_the_users_that_are_asked_for() {
+        let mut state = RegistryState::default();
+        let (ada, bob, nobody) = (UserId::new(), UserId::new(), UserId::new());
+        for user in [Some(ada), Some(bob), Some(ada), None] {
+            session(&mut state, user);
+        }
+        assert_eq!(state.count_of(&[nobody, ada, bob]), [0, 2, 1]);
+        assert_eq!(state.count_of(&[]), [0; 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod conversations;
 mod documents;
 mod serving_clock;
 pub mod sqlite;
+mod user_list;
 mod users;
 
 pub use audit::AuditStore;
@@ -19,6 +20,7 @@ pub use documents::{DocumentStore, SearchHit, SearchHits};
 #[cfg(test)]
 pub(crate) use serving_clock::test_support::TurnedClock;
 pub use serving_clock::{ClockStore, ServedTime, ServingClock};
+pub use user_list::{ListedUser, UserList, UserQuery};
 pub use users::{
     Credentials, Grace, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, TokenIssue,
     UserStore,

@@ -152,6 +152,12 @@ impl Turns {
         Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), stop, decided: decided.drop_guard() })
     }
 
+    /// How many turns of each of these users run or wait for a place.
+    pub fn count_of(&self, users: &[UserId]) -> Vec<usize> {
+        let table = self.lock();
+        users.iter().map(|user| table.by_user.get(user).copied().unwrap_or_default()).collect()
+    }
+
     /// Takes no more turns. Those that run go on.
     pub fn drain(&self) {
         self.lock().draining = true;

@@ -352,6 +352,7 @@ function onStats(frame) {
   setText($("uptime"), "up " + duration(frame.at_ms - frame.started_at_ms) + " · " + count(frame.turns) + " turns · " + count(frame.tokens) + " tokens · "
     + count(frame.refused) + " refused by limits" + (frame.stalled ? " · " + count(frame.stalled) + " gave up reading" : "")
     + " · " + count(frame.operators) + (frame.operators === 1 ? " operator is" : " operators are") + " looking");
+  drawBreakdowns(frame);
   $("banner").hidden = !frame.draining;
   if (frame.draining) setText($("banner"), "The server drains: it takes no new connections and turns. " + count(frame.sessions) + " connections and " + count(frame.running_turns) + " turns are left.");
   setText($("do-drain"), frame.draining ? "Undrain…" : "Drain…");
@@ -602,7 +603,8 @@ function onConnection({ connection_id, connection }) {
   detail.view = connection;
   const user = userOf(connection);
   detail.title.replaceChildren(said(user?.name ?? "Not signed in"));
-  detail.kickUser.hidden = detail.lockUser.hidden = detail.noticeUser.hidden = !user;
+  detail.kickUser.hidden = detail.noticeUser.hidden = !user;
+  detail.lockUser.hidden = !user || user.id === account?.user?.id;   // the server refuses it for one's own account
   fact("State", el("span", { class: "badge", "data-state": connection.state }, connection.state));
   if (user) fact("User", said(user.email));
   if (user) fact("User id", el("code", {}, user.id));
@@ -687,6 +689,7 @@ function confirmThen({ title, text, parts = [], action, danger = false, run }) {
       toast(await run(new FormData(form)));
       $("ask").close();
       loadAudit(false);
+      loadUsers({ again: true });
     } catch (failure) {
       error.replaceChildren(el("div", { class: "failure" }, el("code", {}, failure.code ?? "ERROR"), said(failure.error ?? String(failure))));
     }
@@ -721,7 +724,7 @@ function kickUser(user) {
 
 function lockUser(user) {
   confirmThen({
-    title: "Lock " + user.name + "?", text: user.email + " loses every open connection and sign-in, and cannot sign in until somebody unlocks the account: switchboard ops unlock " + user.id,
+    title: "Lock " + user.name + "?", text: user.email + " loses every open connection and sign-in, and cannot sign in until an operator unlocks the account, in the tab Users.",
     parts: [reasonField()], action: "Lock user", danger: true,
     run: async (form) => {
       const answer = await api("POST", "/api/v1/users/" + user.id + "/lock", reasonOf(form));
@@ -864,6 +867,8 @@ function enter() {
   attempt = 0;
   triedRefresh = false;
   audit.entries = [];
+  users.list = [];
+  pickPanel($("tab-connections"));
   connect();
   drawCharts();
   $("grid").focus({ preventScroll: true });
@@ -903,4 +908,3 @@ makeCards();
 makeHead();
 showTheme();
 layout();
-if (account) enter();

@@ -8,6 +8,7 @@ use crate::{
     harness::TestApp,
 };
 use std::time::Duration;
+use switchboard::config::ProviderKind;
 use tokio::{process::Command, time::timeout};
 
 /// How long all scenarios of a suite together may take.
@@ -44,7 +45,12 @@ async fn the_page_keeps_hold_of_slow_answers() {
 
 #[actix_web::test]
 async fn the_page_works_on_plain_http_from_another_host() {
-    let app = app().await;
+    let app = TestApp::with(|config| {
+        config.provider.kind = ProviderKind::Extractive;
+        config.knowledge.seed = true;
+        config.server.allowed_hosts = vec!["chat.test".to_owned()];
+    })
+    .await;
     run_suite(&app, "insecure").await;
     app.finish().await;
 }

@@ -1,4 +1,4 @@
-// node ops.mjs http://localhost:8000 OPERATOR_EMAIL USER_EMAIL PASSWORD
+// node ops.mjs http://localhost:8000 OPERATOR_EMAIL USER_EMAIL AWAY_EMAIL PASSWORD
 //
 // Drives /ops in a real Chromium against a running server that has an operator, a user, and connections: those of
 // tests/browser/ops.rs. Exits 1 when a scenario fails. Screenshots are left in target/screenshots.
@@ -6,7 +6,9 @@
 import assert from "node:assert/strict";
 import { PHONE, axe, launch, screenshots } from "./chromium.mjs";
 
-const [base, operatorEmail, userEmail, password] = process.argv.slice(2);
+const [base, operatorEmail, userEmail, awayEmail, password] = process.argv.slice(2);
+/** Accounts of the server. */
+const USERS = 4;
 const WAIT_MS = 20_000;
 /** Rows of the large table, and how long the page may be busy at a time while it is scrolled. */
 const MANY = 10_000, MAX_BUSY_MS = 200;
@@ -278,6 +280,15 @@ const scenarios = {
     await visitor.shot("ops-phone-dark-detail");
     await page.tap("#detail .top button");
     assert.ok(!(await page.locator("#detail").isVisible()));
+    await page.tap("#tab-users");
+    await page.locator("#users tr").first().waitFor();
+    await fits("the users");
+    for (const box of await Promise.all((await page.locator("#users .acts button").all()).map((button) => button.boundingBox()))) {
+      assert.ok(box.x >= 0 && box.x + box.width <= PHONE.viewport.width, "each action can be reached without scrolling aside");
+    }
+    await visitor.shot("ops-phone-dark-users");
+    await page.tap("#breakdowns summary");
+    await fits("the breakdown");
     return visitor;
   },
 
@@ -356,7 +367,88 @@ const scenarios = {
     return visitor;
   },
 
-  // The last one: a server that is drained sends its connections away.
+  async "errors and refusals are told apart"() {
+    const visitor = await enter();
+    const { page } = visitor;
+    await page.click("#breakdowns summary");
+    await page.locator("#refused-by-limit", { hasText: "No limit refused anything." }).waitFor();
+    await page.evaluate(() => api("GET", "/api/v1/connections/01890a5d-ac96-774b-bcce-b302099a8057").catch(() => {}));
+    const row = page.locator("#errors-by-code tr", { hasText: "NOT_FOUND" });
+    await row.locator("td", { hasText: "+1" }).waitFor();
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await axe(page, `the breakdown, ${colorScheme}`);
+    }
+    await visitor.shot("ops-dark-breakdown");
+    visitor.complaints = visitor.complaints.filter((text) => !text.includes("status of 404"));
+    return visitor;
+  },
+
+  async "everyone is on the list, and a locked account is unlocked there"() {
+    const visitor = await enter();
+    const { page } = visitor;
+    const users = page.locator("#users tr");
+    await page.focus("#tab-connections");
+    await page.keyboard.press("ArrowRight");
+    assert.ok(!await page.locator("#work").isVisible());
+    await users.nth(USERS - 1).waitFor();
+    const own = users.filter({ hasText: operatorEmail });
+    assert.ok(await own.getByText("Lock…").isDisabled(), "not the own account");
+    await own.getByText("(you)").waitFor();
+    assert.equal(await page.locator("#users :is(img, script)").count(), 0, "names stay text");
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await axe(page, `users, ${colorScheme}`);
+    }
+    await visitor.shot("ops-dark-users");
+
+    await page.fill("#users-q", awayEmail.toUpperCase());
+    await page.waitForFunction(() => document.querySelectorAll("#users tr").length === 1);
+    assert.equal(await users.locator(".state").textContent(), "signed in");
+    await users.getByText("Lock…").click();
+    await page.click("#ask .primary");
+    await page.locator(".toast", { hasText: "is locked, 0 connections closed." }).waitFor();
+    await users.locator(".state", { hasText: "locked" }).waitFor();
+    await page.fill("#users-q", "");
+    await page.waitForFunction((n) => document.querySelectorAll("#users tr").length === n, USERS);
+    await page.selectOption("#users-locked", "true");
+    await page.waitForFunction(() => document.querySelectorAll("#users tr").length === 1);
+    await users.getByText("Unlock…").click();
+    await page.click("#ask .primary");
+    await page.locator(".toast", { hasText: "is unlocked." }).waitFor();
+    await page.locator("#users-empty").waitFor();
+    await page.locator("#audit li", { hasText: "unlock user" }).waitFor();
+
+    await page.selectOption("#users-locked", "");
+    await page.fill("#users-q", "hostile");
+    await page.waitForFunction(() => document.querySelectorAll("#users tr").length === 1);
+    await users.locator(".number button", { hasText: "1" }).click();
+    await total(page, 1);
+    await rows(page).first().getByText("hostile").first().waitFor();
+    return visitor;
+  },
+
+  async "many users come in pages"() {
+    const page0 = Array.from({ length: 120 }, (_, i) => ({ id: `user ${i}`, email: `user${i}@example.org`, name: `User ${i}`, role: "user", locked: i === 3, created_at_ms: 1795000000000 - i, sign_ins: 0, connections: 0, running_turns: 0 }));
+    const visitor = await enter({ prepare: (page) => page.route("**/api/v1/users?*", (route) => {
+      const query = new URL(route.request().url()).searchParams, limit = Number(query.get("limit"));
+      const from = query.has("before") ? page0.findIndex(({ id }) => id === query.get("before")) + 1 : 0;
+      const users = page0.slice(from, from + limit);
+      return route.fulfill({ json: { users, next: from + limit < page0.length ? users.at(-1).id : undefined } });
+    }) });
+    const { page } = visitor;
+    await page.click("#tab-users");
+    for (const shown of [50, 100, 120]) {
+      await page.waitForFunction((n) => document.querySelectorAll("#users tr").length === n, shown);
+      if (shown < 120) await page.click("#users-more");
+    }
+    assert.ok(!await page.locator("#users-more").isVisible());
+    await page.evaluate(() => loadUsers({ again: true }));
+    assert.equal(await page.locator("#users tr").count(), 120, "what is shown stays");
+    assert.equal(await page.locator("#users tr .state", { hasText: "locked" }).count(), 1);
+    return visitor;
+  },
+
   async "an account is locked"() {
     const visitor = await enter();
     const { page } = visitor;
@@ -364,15 +456,16 @@ const scenarios = {
     await total(page, 1);
     await rows(page).first().click();
     await page.locator("#detail button", { hasText: "Lock user…" }).click();
-    await page.locator("#ask", { hasText: "cannot sign in until somebody unlocks the account" }).waitFor();
+    await page.locator("#ask", { hasText: "cannot sign in until an operator unlocks the account" }).waitFor();
     await page.click("#ask .primary");
     await page.locator(".toast", { hasText: "is locked, 1 connection closed." }).waitFor();
     await page.locator("#detail .gone").waitFor();
     await total(page, 0);
-    await page.locator("#audit li", { hasText: "lock user" }).waitFor();
+    await page.locator("#audit li b").getByText("lock user", { exact: true }).first().waitFor();
     return visitor;
   },
 
+  // The last one: a server that is drained sends its connections away.
   async "the server is steered"() {
     const visitor = await enter();
     const { page } = visitor;

@@ -20,7 +20,7 @@ async fn the_operators_page_shows_and_steers_in_a_real_browser() {
         config.workflow.turn_timeout_s = 3_600;
     })
     .await;
-    let (operator, user) = (app.operator().await, app.user().await);
+    let (operator, user, away) = (app.operator().await, app.user().await, app.user_called("Nobody is here").await);
     let hostile = app.user_called("<img src=x onerror=\"alert('name')\">hostile").await;
     let mut sockets = vec![streaming(&app, &user).await, streaming(&app, &user).await];
     for _ in 0..10 {
@@ -31,8 +31,8 @@ async fn the_operators_page_shows_and_steers_in_a_real_browser() {
     sockets.push(app.socket().connect().await);
     // Somebody has to read, or the answers wait.
     let readers: Vec<_> =
-        sockets.into_iter().map(|mut socket| actix_web::rt::spawn(async move { socket.expect_end().await })).collect();
-    run_script("ops.mjs", &[&app.url, &operator.email, &user.email, PASSWORD]).await;
+        sockets.into_iter().map(|mut socket| actix_web::rt::spawn(async move { socket.read_to_end().await })).collect();
+    run_script("ops.mjs", &[&app.url, &operator.email, &user.email, &away.email, PASSWORD]).await;
     for reader in readers {
         reader.abort();
     }

@@ -11,6 +11,8 @@ import { QUESTION, answered, ask, online, register, run, turn } from "./visitor.
 
 const base = new URL(process.argv[2] ?? "http://localhost:8000");
 const suite = process.argv[3] ?? "answers";
+/** Turns that a tab misses: more than the server replays. */
+const MISSED = 18;
 
 const answers = {
   async "a new user registers, asks, and watches the answer arrive"(visit) {
@@ -367,6 +369,8 @@ const slow = {
     assert.deepEqual(await answersOf(visitor), await answersOf(second));
     const opened = second.sent.find((frame) => frame.type === "resume");
     assert.ok(opened.turn_id && opened.last_seq >= 0, "the tab names the turn that it has");
+    const resumed = second.frames.find((frame) => frame.type === "resumed");
+    assert.equal(resumed.from_seq, opened.last_seq + 1, "and how much of it");
     const again = second.frames.filter((frame) => frame.type === "token" && frame.turn_id === opened.turn_id);
     assert.deepEqual(again, [], "the history is not sent twice");
     return visitor;
@@ -391,6 +395,33 @@ const slow = {
     await answered(visitor, 2);
     assert.deepEqual(await second.page.locator(".question").allTextContents(), ["One", "Two", "Three"]);
     assert.deepEqual(await second.page.locator(".answer").allTextContents(), await page.locator(".answer").allTextContents());
+    return visitor;
+  },
+
+  async "a tab that was away for more than is replayed reads the history"(visit) {
+    const visitor = await visit();
+    const { page } = visitor;
+    await register(visitor);
+    await ask(visitor, "0");
+    await answered(visitor);
+    const second = await visitor.openTab();
+    await second.page.locator("#conversations .pick").first().click();
+    await answered(second);
+    await second.page.evaluate(() => closeSocket());
+    for (let n = 1; n <= MISSED; n += 1) {
+      await ask(visitor, String(n));
+      await page.waitForSelector(".turn.streaming");
+      await page.press("#question", "Escape");
+      await answered(visitor, n);
+    }
+    await second.page.evaluate(() => reconnectNow());
+    for (let n = 1; n <= MISSED; n += 1) await answered(second, n);
+    const numbers = Array.from({ length: MISSED + 1 }, (_, n) => String(n));
+    assert.deepEqual(await second.page.locator(".question").allTextContents(), numbers);
+    assert.ok(second.frames.some((frame) => frame.type === "resumed" && frame.reload_history));
+    await ask(visitor, "last");
+    await second.page.locator(".question", { hasText: "last" }).waitFor();
+    await page.press("#question", "Escape");
     return visitor;
   },
 

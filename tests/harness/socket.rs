@@ -194,8 +194,12 @@ impl TestSocket {
 
     /// The connection ends, with a close frame or without; frames before that are passed over.
     pub async fn expect_end(&mut self) {
-        let end = async { while let Some(Ok(_)) = self.stream.next().await {} };
-        tokio::time::timeout(PATIENCE, end).await.expect("the connection did not end in time");
+        tokio::time::timeout(PATIENCE, self.read_to_end()).await.expect("the connection did not end in time");
+    }
+
+    /// Reads until the connection ends, however long that takes.
+    pub async fn read_to_end(&mut self) {
+        while let Some(Ok(_)) = self.stream.next().await {}
     }
 
     /// The code of the close frame; frames before it are passed over.

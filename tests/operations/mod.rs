@@ -10,6 +10,7 @@ mod settings;
 mod shell;
 mod tail;
 mod turns;
+mod users;
 
 use crate::harness::{TestApp, TestUser};
 use serde_json::Value;

@@ -45,6 +45,34 @@ async fn numbers_come_once_a_second_and_a_late_page_has_the_past() {
 }
 
 #[actix_web::test]
+async fn errors_come_by_code_and_refusals_by_limit() {
+    let app = TestApp::start().await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let mut socket = ops(&app, &operator).await;
+    let before = next_of(&mut socket, "stats").await;
+    assert_eq!((&before["errors_by_code"], &before["refused_by_limit"]), (&json!({}), &json!({})));
+    let mut chat = app.socket().signed_in(&user).await;
+    for _ in 0..2 {
+        chat.send(json!({"type": "shout"})).await;
+        chat.expect_error("UNKNOWN_TYPE").await;
+    }
+    let deep: Value = serde_json::from_str(&format!("{}{}", "[".repeat(100), "]".repeat(100))).unwrap();
+    chat.send(deep).await;
+    chat.expect_error("INVALID_JSON").await;
+    let stats = loop {
+        let stats = next_of(&mut socket, "stats").await;
+        if stats["errors"] == 3 {
+            break stats;
+        }
+    };
+    assert_eq!(stats["errors_by_code"], json!({"UNKNOWN_TYPE": 2, "INVALID_JSON": 1}));
+    assert_eq!((&stats["refused"], &stats["refused_by_limit"]), (&json!(1), &json!({"json_depth": 1})));
+    chat.close().await;
+    drop(socket);
+    app.finish().await;
+}
+
+#[actix_web::test]
 async fn a_view_is_a_window_of_the_table() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);

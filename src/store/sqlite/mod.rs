@@ -15,6 +15,7 @@ mod search;
 mod serving;
 mod serving_clock;
 mod stored_turns;
+mod user_list;
 mod users;
 mod writer;
 
