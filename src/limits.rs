@@ -93,6 +93,9 @@ pub const INDEX_UPDATE_AT_START: Duration = Duration::from_secs(2);
 pub const INDEX_UPDATE_AGAIN: Duration = Duration::from_secs(2);
 /// Entries of one page of a list.
 pub const MAX_PAGE: i64 = 200;
+/// The texts of one page of a list, in bytes as JSON; a single entry may be larger. A client that reads slowly, or not at
+/// all, holds the page in memory.
+pub const MAX_PAGE_BYTES: usize = 256 * 1024;
 /// The longest text that connections are searched for, in characters.
 pub const MAX_QUERY_CHARS: usize = 200;
 /// A connection counts as stalled when its peer has read nothing of what waits for so long.

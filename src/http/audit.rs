@@ -5,6 +5,7 @@ use crate::{
     domain::{AuditEntry, AuditId},
     protocol::ApiError,
     steering::Audit,
+    store::Listed,
 };
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -33,10 +34,7 @@ async fn list(
     Query(query): Query<PageQuery<AuditId>>,
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
-    let (page, limit) = query.page()?;
-    let mut entries = audit.entries(page).await?;
-    let has_more = entries.len() > limit;
-    entries.truncate(limit);
+    let Listed { items: entries, has_more } = audit.entries(query.page()?).await?;
     let next = entries.last().filter(|_| has_more).map(|entry| entry.id);
     Ok(HttpResponse::Ok().json(AuditPage { entries, next }))
 }

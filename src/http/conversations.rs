@@ -8,7 +8,7 @@ use crate::{
     },
     protocol::{ApiError, ErrorCode},
     registry::{ConnectionManager, ConversationDeleted},
-    store::ConversationStore,
+    store::{ConversationStore, Listed},
     workflow::Turns,
 };
 use actix::Addr;
@@ -42,9 +42,9 @@ pub struct ConversationView {
 
 #[derive(Serialize, ToSchema)]
 pub struct MessagesPage {
-    /// Oldest first; a page without `before` holds the latest.
+    /// Oldest first; a page without `before` holds the latest. Fewer than `limit` when they are long, though not all.
     messages: Vec<MessageView>,
-    /// Pass it as `before` for the messages before these; absent on the first page of the conversation.
+    /// Pass it as `before` for the messages before these; absent when these are the first of the conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<MessageId>,
 }
@@ -104,12 +104,9 @@ async fn list(
     Query(query): Query<PageQuery<ConversationId>>,
     store: web::Data<dyn ConversationStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let (page, limit) = query.page()?;
-    let mut found = store.conversations(identity.user_id, page).await?;
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| has_more).map(|conversation| conversation.id);
-    let conversations = found.into_iter().map(ConversationView::from).collect();
+    let Listed { items, has_more } = store.conversations(identity.user_id, query.page()?).await?;
+    let next = items.last().filter(|_| has_more).map(|conversation| conversation.id);
+    let conversations = items.into_iter().map(ConversationView::from).collect();
     Ok(HttpResponse::Ok().json(ConversationsPage { conversations, next }))
 }
 
@@ -126,11 +123,9 @@ async fn messages(
     Query(query): Query<PageQuery<MessageId>>,
     store: web::Data<dyn ConversationStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let (page, limit) = query.page()?;
-    let found = store.messages(identity.user_id, *conversation, page).await?;
-    let surplus = found.len().saturating_sub(limit);
-    let messages: Vec<_> = found.into_iter().skip(surplus).map(MessageView::from).collect();
-    let next = messages.first().filter(|_| surplus > 0).map(|message| message.message_id);
+    let Listed { items, has_more } = store.messages(identity.user_id, *conversation, query.page()?).await?;
+    let messages: Vec<_> = items.into_iter().map(MessageView::from).collect();
+    let next = messages.first().filter(|_| has_more).map(|message| message.message_id);
     Ok(HttpResponse::Ok().json(MessagesPage { messages, next }))
 }
 

@@ -10,8 +10,10 @@ use crate::{
     domain::DocumentId,
     knowledge::{Document, DocumentFile, ExtractError, IngestError, KnowledgeBase, NewDocument, Passage},
     limiter::{Limit, Limiter},
+    limits::MAX_PAGE_BYTES,
     protocol::{ApiError, ErrorCode},
     steering::{Audit, Deed},
+    store::Listed,
 };
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
@@ -82,7 +84,7 @@ pub struct SearchRequest {
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct SearchAnswer {
-    /// Best first.
+    /// Best first. Fewer than `limit` when they are long.
     passages: Vec<Passage>,
 }
 
@@ -168,10 +170,7 @@ async fn list(
     Query(query): Query<PageQuery<DocumentId>>,
     knowledge: web::Data<KnowledgeBase>,
 ) -> Result<HttpResponse, ApiError> {
-    let (page, limit) = query.page()?;
-    let mut documents = knowledge.list(page).await?;
-    let has_more = documents.len() > limit;
-    documents.truncate(limit);
+    let Listed { items: documents, has_more } = knowledge.list(query.page()?).await?;
     let next = documents.last().filter(|_| has_more).map(|document| document.id);
     Ok(HttpResponse::Ok().json(DocumentsPage { documents, next }))
 }
@@ -246,7 +245,14 @@ async fn search(
     if request.query.trim().is_empty() {
         return Err(ApiError::invalid_field("query", "must not be empty"));
     }
-    let passages = knowledge.search(&request.query, &request.collections, limit).await?;
+    let mut passages = knowledge.search(&request.query, &request.collections, limit).await?;
+    let mut bytes = 0;
+    let fit = passages.iter().take_while(|passage| {
+        bytes += passage.text.len();
+        bytes <= MAX_PAGE_BYTES
+    });
+    let fit = fit.count().max(1);
+    passages.truncate(fit);
     Ok(HttpResponse::Ok().json(SearchAnswer { passages }))
 }
 

@@ -1,4 +1,4 @@
-//! Lists in pages: which part a request asks for, and what comes next.
+//! Lists in pages: the part that a request asks for.
 
 use crate::{limits::MAX_PAGE, protocol::ApiError, store::Page};
 use serde::Deserialize;
@@ -11,9 +11,9 @@ const DEFAULT_LIMIT: i64 = 50;
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery<Id: ToSchema> {
-    /// Only what comes behind this one: the `next` of the page before.
+    /// Only entries after this one: the `next` of the page before.
     before: Option<Id>,
-    /// 1 to 200; 50 when absent.
+    /// The most entries, 1 to 200; 50 when absent. A page of large entries has fewer: `next` tells whether there are more.
     limit: Option<i64>,
 }
 
@@ -23,17 +23,15 @@ impl<Id: ToSchema> PageQuery<Id> {
         Self { before, limit }
     }
 
-    /// What to ask the store for, and how many entries the page may have. The store is asked for one more, to see whether
-    /// there is another page.
+    /// The page to ask the store for.
     ///
     /// # Errors
     /// `INVALID_FIELD` when the limit is out of range.
-    pub fn page(self) -> Result<(Page<Id>, usize), ApiError> {
+    pub fn page(self) -> Result<Page<Id>, ApiError> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_PAGE).contains(&limit) {
             return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
         }
-        let entries = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok((Page { before: self.before, limit: limit + 1 }, entries))
+        Ok(Page { before: self.before, limit })
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     limits::MAX_QUERY_CHARS,
     protocol::ApiError,
     registry::{ConnectionManager, CountSessions},
-    store::{ListedUser, UserList, UserQuery},
+    store::{Listed, ListedUser, UserList, UserQuery},
     workflow::Turns,
 };
 use actix::Addr;
@@ -85,11 +85,10 @@ async fn list(
         return Err(ApiError::invalid_field("q", format_args!("must be at most {MAX_QUERY_CHARS} characters")));
     }
     let text = q.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    let (page, limit) = PageQuery::of(before, limit).page()?;
+    let page = PageQuery::of(before, limit).page()?;
     let now = UnixMillis::now();
-    let mut found = users.list_users(UserQuery { text, role, is_locked: locked, page }, now).await?;
-    let has_more = found.len() > limit;
-    found.truncate(limit);
+    let query = UserQuery { text, role, is_locked: locked, page };
+    let Listed { items: found, has_more } = users.list_users(query, now).await?;
     let next = found.last().filter(|_| has_more).map(|listed| listed.user.id);
     let ids: Vec<_> = found.iter().map(|listed| listed.user.id).collect();
     let running = turns.count_of(&ids);

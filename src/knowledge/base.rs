@@ -12,7 +12,7 @@ use crate::{
     config::KnowledgeConfig,
     domain::DocumentId,
     limits::INDEX_UPDATE_AGAIN,
-    store::{DocumentStore, Page, SearchHits, StoreError},
+    store::{DocumentStore, Listed, Page, SearchHits, StoreError},
 };
 use std::{
     sync::Arc,
@@ -134,7 +134,7 @@ impl KnowledgeBase {
     ///
     /// # Errors
     /// When the store is unavailable.
-    pub async fn list(&self, page: Page<DocumentId>) -> Result<Vec<Document>, StoreError> {
+    pub async fn list(&self, page: Page<DocumentId>) -> Result<Listed<Document>, StoreError> {
         self.store.list_documents(page).await
     }
 

@@ -5,7 +5,7 @@ use crate::{
     domain::{AuditEntry, AuditId, AuditedOperator, UnixMillis},
     limits::{AUDIT_NEWS_WAITING, PURGE_INTERVAL},
     protocol::ApiError,
-    store::{AuditStore, Page, ServingClock},
+    store::{AuditStore, Listed, Page, ServingClock},
 };
 use serde_json::Value;
 use std::sync::{Arc, Weak};
@@ -107,7 +107,7 @@ impl Audit {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn entries(&self, page: Page<AuditId>) -> Result<Vec<AuditEntry>, ApiError> {
+    pub async fn entries(&self, page: Page<AuditId>) -> Result<Listed<AuditEntry>, ApiError> {
         self.store.audit_entries(page).await.map_err(ApiError::from)
     }
 
@@ -150,7 +150,7 @@ mod tests {
     }
 
     async fn outcomes(audit: &Audit) -> Vec<String> {
-        let entries = audit.entries(Page { before: None, limit: 10 }).await.unwrap();
+        let entries = audit.entries(Page { before: None, limit: 10 }).await.unwrap().items;
         entries.into_iter().map(|entry| entry.outcome).collect()
     }
 
@@ -221,8 +221,8 @@ mod tests {
         async fn set_audit_outcome(&self, _: AuditId, _: String) -> Result<(), StoreError> {
             Ok(())
         }
-        async fn audit_entries(&self, _: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError> {
-            Ok(Vec::new())
+        async fn audit_entries(&self, _: Page<AuditId>) -> Result<Listed<AuditEntry>, StoreError> {
+            Ok(Listed { items: Vec::new(), has_more: false })
         }
         async fn forget_audit_entries(&self, _: UnixMillis) -> Result<usize, StoreError> {
             Err(StoreError::Unavailable("full".to_owned()))

@@ -1,6 +1,6 @@
 //! What is kept of operators' actions.
 
-use super::{Page, StoreError};
+use super::{Listed, Page, StoreError};
 use crate::domain::{AuditEntry, AuditId, UnixMillis};
 
 #[async_trait::async_trait]
@@ -21,7 +21,7 @@ pub trait AuditStore: Send + Sync {
     ///
     /// # Errors
     /// When the database is unavailable.
-    async fn audit_entries(&self, page: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError>;
+    async fn audit_entries(&self, page: Page<AuditId>) -> Result<Listed<AuditEntry>, StoreError>;
 
     /// Lets go of the entries that are older; returns how many.
     ///

@@ -4,9 +4,12 @@ use super::{
     Answer, AuditStore, BegunTurn, Checkpoint, ClockStore, ConversationStore, EndedTurn, Grace, NewTurn, Page,
     PasswordHash, RefreshFamily, Revoked, Rotation, ServedTime, StoreError, StoredTurnState, TokenIssue, UserStore,
 };
-use crate::domain::{
-    AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
-    MessageId, MessageRole, Role, TurnId, UnixMillis, User, UserId,
+use crate::{
+    domain::{
+        AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
+        MessageId, MessageRole, Role, TurnId, UnixMillis, User, UserId,
+    },
+    limits::MAX_PAGE_BYTES,
 };
 use uuid::Uuid;
 
@@ -81,7 +84,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
     /// The answers in the history.
     async fn answers(&self) -> Vec<Message> {
         let page = Page { before: None, limit: 100 };
-        let messages = self.store.messages(self.user, self.conversation, page).await.unwrap();
+        let messages = self.store.messages(self.user, self.conversation, page).await.unwrap().items;
         messages.into_iter().filter(|message| message.role == MessageRole::Assistant).collect()
     }
 
@@ -347,7 +350,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         }
         self.store.set_audit_outcome(added[1].id, "done".to_owned()).await.unwrap();
         added[1].outcome = "done".to_owned();
-        let list = async |before, limit| self.store.audit_entries(Page { before, limit }).await.unwrap();
+        let list = async |before, limit| self.store.audit_entries(Page { before, limit }).await.unwrap().items;
         assert_eq!(list(None, 100).await, added);
         assert_eq!(list(None, 2).await, added[..2]);
         assert_eq!(list(Some(added[1].id), 2).await, added[2..4]);
@@ -361,8 +364,37 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         }
         assert_eq!(self.store.forget_audit_entries(UnixMillis(1_000)).await.unwrap(), 0);
         assert_eq!(self.store.forget_audit_entries(UnixMillis(3_000)).await.unwrap(), 2);
-        let left = self.store.audit_entries(Page { before: None, limit: 9 }).await.unwrap();
+        let left = self.store.audit_entries(Page { before: None, limit: 9 }).await.unwrap().items;
         assert_eq!(left.iter().map(|entry| entry.at_ms.0).collect::<Vec<_>>(), [3_000]);
+    }
+
+    /// Begins and ends a turn with this question and this answer.
+    async fn say(&self, question: &str, answer: &str, is_new_conversation: bool) {
+        let question = self.question(question, is_new_conversation);
+        let turn_id = question.turn_id;
+        self.store.begin_turn(question).await.unwrap();
+        self.store.end_turn(self.end(turn_id, answer)).await.unwrap();
+    }
+
+    pub async fn a_page_of_messages_is_bounded_in_bytes_and_none_is_lost(self) {
+        // Each control character is six bytes of JSON, so that a page has room for two of these and not for three.
+        let long = "\u{1}".repeat(MAX_PAGE_BYTES / 6 / 2 - 100);
+        self.say("first", &long, true).await;
+        self.say(&long, &long, false).await;
+        self.say("last", &"x".repeat(2 * MAX_PAGE_BYTES), false).await;
+        let mut pages = Vec::new();
+        let mut before = None;
+        loop {
+            let page = Page { before, limit: 200 };
+            let found = self.store.messages(self.user, self.conversation, page).await.unwrap();
+            before = Some(found.items[0].id);
+            pages.push(found.items.iter().map(|message| message.content.len()).collect::<Vec<_>>());
+            if !found.has_more {
+                break;
+            }
+        }
+        let long = long.len();
+        assert_eq!(pages, [vec![2 * MAX_PAGE_BYTES], vec![long, long, 4], vec![5, long]]);
     }
 
     pub async fn a_store_that_can_write_says_so(self) {
@@ -408,6 +440,7 @@ macro_rules! conformance {
             the_running_time_is_kept
             audit_entries_are_kept_and_listed_newest_first
             old_audit_entries_are_forgotten
+            a_page_of_messages_is_bounded_in_bytes_and_none_is_lost
             a_store_that_can_write_says_so
         }
     };

@@ -94,9 +94,19 @@ pub enum StoredTurnState {
 /// A part of a list, newest first where not said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page<Id> {
-    /// Only what comes behind this one.
+    /// Only entries after this one, in the order of the list.
     pub before: Option<Id>,
+    /// The most entries.
     pub limit: i64,
+}
+
+/// The entries of a page: as many as were asked for, or fewer when they would be over
+/// [`MAX_PAGE_BYTES`](crate::limits::MAX_PAGE_BYTES), but at least one if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T> {
+    pub items: Vec<T>,
+    /// Whether the list goes on after them.
+    pub has_more: bool,
 }
 
 /// Keeps what was said.
@@ -142,9 +152,10 @@ pub trait ConversationStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<TurnId>, StoreError>;
 
-    async fn conversations(&self, user: UserId, page: Page<ConversationId>) -> Result<Vec<Conversation>, StoreError>;
+    async fn conversations(&self, user: UserId, page: Page<ConversationId>)
+    -> Result<Listed<Conversation>, StoreError>;
 
-    /// The messages of a page, oldest first.
+    /// The messages of a page, oldest first; the page after it holds those before them.
     ///
     /// # Errors
     /// `NotFound` or `Forbidden` when the conversation is not there, or not this user's.
@@ -153,7 +164,7 @@ pub trait ConversationStore: Send + Sync {
         user: UserId,
         conversation: ConversationId,
         page: Page<MessageId>,
-    ) -> Result<Vec<Message>, StoreError>;
+    ) -> Result<Listed<Message>, StoreError>;
 
     /// Forgets the `client_message_id`s of turns that began before `before`, and returns how many there were.
     async fn forget_client_messages(&self, before: UnixMillis) -> Result<usize, StoreError>;

@@ -2,7 +2,7 @@
 //!
 //! Not the ranking: a database counts, `knowledge::rank` judges.
 
-use super::{Page, StoreError};
+use super::{Listed, Page, StoreError};
 use crate::{
     domain::DocumentId,
     knowledge::{Chunk, Document, terms::SearchTerm},
@@ -48,7 +48,7 @@ pub trait DocumentStore: Send + Sync {
     ///
     /// # Errors
     /// When the database is unavailable.
-    async fn list_documents(&self, page: Page<DocumentId>) -> Result<Vec<Document>, StoreError>;
+    async fn list_documents(&self, page: Page<DocumentId>) -> Result<Listed<Document>, StoreError>;
 
     /// # Errors
     /// `NotFound`, or when the database is unavailable.

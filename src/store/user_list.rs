@@ -1,6 +1,6 @@
 //! Accounts as operators list them.
 
-use super::{Page, StoreError};
+use super::{Listed, Page, StoreError};
 use crate::domain::{Role, UnixMillis, User, UserId};
 use async_trait::async_trait;
 
@@ -28,5 +28,5 @@ pub struct ListedUser {
 pub trait UserList: Send + Sync {
     /// At most `page.limit` accounts that match, in the reverse order of their registration; with `page.before`, those that
     /// registered before that one.
-    async fn list_users(&self, query: UserQuery, now: UnixMillis) -> Result<Vec<ListedUser>, StoreError>;
+    async fn list_users(&self, query: UserQuery, now: UnixMillis) -> Result<Listed<ListedUser>, StoreError>;
 }

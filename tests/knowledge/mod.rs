@@ -203,3 +203,23 @@ async fn an_upload_that_stalls_or_takes_too_long_is_given_up() {
         app.finish().await;
     }
 }
+
+#[actix_web::test]
+async fn long_passages_are_fewer_than_were_asked_for() {
+    let app = TestApp::with(|config| {
+        config.knowledge.chunk_chars = 100_000;
+        config.knowledge.seed = false;
+    })
+    .await;
+    let operator = app.operator().await;
+    for n in 0..5 {
+        let text = format!("Flywheel {n}. {}", "Words and words. ".repeat(5_000));
+        let (status, answer) =
+            app.post("/api/v1/documents", Some(&operator), &json!({"source": format!("{n}.txt"), "text": text})).await;
+        assert_eq!(status, 201, "{answer}");
+    }
+    let search = json!({"query": "flywheel", "limit": 50});
+    let (_, found) = app.post("/api/v1/documents/search", Some(&operator), &search).await;
+    assert_eq!(found["passages"].as_array().map(Vec::len), Some(3), "85 kB each, 256 KiB in all");
+    app.finish().await;
+}

@@ -189,7 +189,7 @@ async fn the_same_source_again_replaces_the_document() {
     let second = base.ingest(document("notes.md", "", "# New\nThe sprocket is green.\n# More\nText.")).await.unwrap();
     assert_eq!((second.id, second.created_at_ms), (first.id, first.created_at_ms));
     assert_eq!((second.chunks, second.collection.as_str()), (2, ""));
-    assert_eq!(base.list(Page { before: None, limit: 10 }).await.unwrap(), std::slice::from_ref(&second));
+    assert_eq!(base.list(Page { before: None, limit: 10 }).await.unwrap().items, std::slice::from_ref(&second));
     assert_eq!(base.get(first.id).await.unwrap(), second);
     assert!(titles(&base, "flywheel", &[]).await.is_empty());
     assert_eq!(titles(&base, "sprocket", &[]).await, ["New"]);
@@ -221,7 +221,7 @@ async fn documents_are_listed_in_pages() {
     let mut sources = Vec::new();
     let mut before = None;
     loop {
-        let page = base.list(Page { before, limit: 3 }).await.unwrap();
+        let page = base.list(Page { before, limit: 3 }).await.unwrap().items;
         assert!(page.len() <= 3);
         let Some(last) = page.last() else { break };
         before = Some(last.id);

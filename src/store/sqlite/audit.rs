@@ -1,12 +1,17 @@
 //! Operators' actions in SQLite.
 
-use super::{SqliteStore, parse, schema::audit_entries};
+use super::{
+    SqliteStore,
+    page::{json_bytes, listed},
+    parse,
+    schema::audit_entries,
+};
 use crate::{
     domain::{AuditEntry, AuditId, AuditedOperator, Email, UnixMillis},
-    store::{AuditStore, Page, StoreError},
+    store::{AuditStore, Listed, Page, StoreError},
 };
 use async_trait::async_trait;
-use diesel::prelude::*;
+use diesel::{connection::DefaultLoadingMode, prelude::*};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = audit_entries)]
@@ -70,14 +75,15 @@ impl AuditStore for SqliteStore {
         .await
     }
 
-    async fn audit_entries(&self, page: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError> {
+    async fn audit_entries(&self, page: Page<AuditId>) -> Result<Listed<AuditEntry>, StoreError> {
         self.read(move |conn| {
-            let mut query = audit_entries::table.order(audit_entries::id.desc()).limit(page.limit).into_boxed();
+            let mut query = audit_entries::table.order(audit_entries::id.desc()).limit(page.limit.saturating_add(1)).into_boxed();
             if let Some(before) = page.before {
                 query = query.filter(audit_entries::id.lt(before.to_string()));
             }
-            let rows = query.select(AuditRow::as_select()).load(conn)?;
-            rows.into_iter().map(AuditEntry::try_from).collect()
+            let rows = query.select(AuditRow::as_select()).load_iter::<AuditRow, DefaultLoadingMode>(conn)?;
+            let bytes = |row: &AuditRow| row.detail.len() + row.target.as_deref().map_or(0, json_bytes);
+            listed(rows, page.limit, bytes, AuditEntry::try_from)
         })
         .await
     }

@@ -1,7 +1,9 @@
 //! [`ConversationStore`] in SQLite.
 
 use super::{
-    SqliteStore, checkpoints, parse,
+    SqliteStore, checkpoints,
+    page::{json_bytes, listed},
+    parse,
     schema::{conversations, messages, turns},
     stored_turns::{self, MessageRow, TurnRow},
 };
@@ -9,11 +11,11 @@ use crate::{
     domain::{
         AnswerMetadata, Conversation, ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId,
     },
-    store::{BegunTurn, Checkpoint, ConversationStore, EndedTurn, NewTurn, Page, StoreError, StoredTurn},
+    store::{BegunTurn, Checkpoint, ConversationStore, EndedTurn, Listed, NewTurn, Page, StoreError, StoredTurn},
 };
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, RunQueryDsl,
-    Selectable, SelectableHelper, SqliteConnection,
+    Selectable, SelectableHelper, SqliteConnection, connection::DefaultLoadingMode,
 };
 
 /// The longest title, in characters.
@@ -89,12 +91,16 @@ impl ConversationStore for SqliteStore {
         self.read(move |connection| stored_turns::after(connection, conversation, turn, limit)).await
     }
 
-    async fn conversations(&self, user: UserId, page: Page<ConversationId>) -> Result<Vec<Conversation>, StoreError> {
+    async fn conversations(
+        &self,
+        user: UserId,
+        page: Page<ConversationId>,
+    ) -> Result<Listed<Conversation>, StoreError> {
         self.read(move |connection| {
             let mut query = conversations::table
                 .filter(conversations::user_id.eq(user.to_string()))
                 .order((conversations::updated_at_ms.desc(), conversations::id.desc()))
-                .limit(page.limit)
+                .limit(page.limit.saturating_add(1))
                 .select(ConversationRow::as_select())
                 .into_boxed();
             if let Some(before) = page.before {
@@ -105,7 +111,8 @@ impl ConversationStore for SqliteStore {
                         .or(conversations::updated_at_ms.eq(place).and(conversations::id.lt(before.to_string()))),
                 );
             }
-            query.load(connection)?.iter().map(conversation).collect()
+            let rows = query.load_iter::<ConversationRow, DefaultLoadingMode>(connection)?;
+            listed(rows, page.limit, |row| json_bytes(&row.title), |row| conversation(&row))
         })
         .await
     }
@@ -115,21 +122,26 @@ impl ConversationStore for SqliteStore {
         user: UserId,
         conversation: ConversationId,
         page: Page<MessageId>,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Listed<Message>, StoreError> {
         self.read(move |connection| {
             owned_conversation(connection, user, conversation)?;
             let mut query = messages::table
                 .filter(messages::conversation_id.eq(conversation.to_string()))
                 .order(messages::id.desc())
-                .limit(page.limit)
+                .limit(page.limit.saturating_add(1))
                 .select(MessageRow::as_select())
                 .into_boxed();
             if let Some(before) = page.before {
                 query = query.filter(messages::id.lt(before.to_string()));
             }
-            let rows = query.load(connection)?;
+            let rows = query.load_iter::<MessageRow, DefaultLoadingMode>(connection)?;
+            let bytes = |row: &MessageRow| {
+                json_bytes(&row.content) + row.metadata.as_ref().map_or(0, |metadata| metadata.len())
+            };
+            let Listed { items: rows, has_more } = listed(rows, page.limit, bytes, Ok)?;
             let counts = stored_turns::token_counts(connection, &rows)?;
-            rows.iter().rev().map(|row| message(row, counts.get(&row.turn_id).copied())).collect()
+            let items = rows.iter().rev().map(|row| message(row, counts.get(&row.turn_id).copied()));
+            Ok(Listed { items: items.collect::<Result<_, _>>()?, has_more })
         })
         .await
     }

@@ -2,6 +2,7 @@
 
 use super::{
     SqliteStore,
+    page::{json_bytes, listed},
     schema::{chunks, chunks_fts, documents},
     search::{merge_segments, search},
 };
@@ -11,7 +12,7 @@ use crate::{
         Chunk, Document,
         terms::{INDEX_VERSION, SearchTerm, index_terms},
     },
-    store::{DocumentStore, Page, SearchHits, StoreError},
+    store::{DocumentStore, Listed, Page, SearchHits, StoreError},
 };
 use diesel::{connection::DefaultLoadingMode, prelude::*};
 use std::collections::HashSet;
@@ -65,20 +66,20 @@ impl DocumentStore for SqliteStore {
         self.write(move |connection| put(connection, document, &chunks)).await
     }
 
-    async fn list_documents(&self, page: Page<DocumentId>) -> Result<Vec<Document>, StoreError> {
+    async fn list_documents(&self, page: Page<DocumentId>) -> Result<Listed<Document>, StoreError> {
         self.read(move |connection| {
             let mut rows = documents::table.into_boxed();
             if let Some(before) = page.before {
                 rows = rows.filter(documents::id.lt(before.to_string()));
             }
             // Ids sort by the time they were made.
-            rows.order(documents::id.desc())
-                .limit(page.limit)
+            let rows = rows
+                .order(documents::id.desc())
+                .limit(page.limit.saturating_add(1))
                 .select(DocumentRow::as_select())
-                .load(connection)?
-                .into_iter()
-                .map(Document::try_from)
-                .collect()
+                .load_iter::<DocumentRow, DefaultLoadingMode>(connection)?;
+            let bytes = |row: &DocumentRow| json_bytes(&row.source) + json_bytes(&row.collection);
+            listed(rows, page.limit, bytes, Document::try_from)
         })
         .await
     }

@@ -10,6 +10,7 @@ mod documents;
 mod file;
 mod refresh;
 mod revocations;
+mod page;
 mod schema;
 mod search;
 mod serving;

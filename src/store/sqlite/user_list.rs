@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::{UnixMillis, User},
-    store::{ListedUser, StoreError, UserList, UserQuery},
+    store::{Listed, ListedUser, StoreError, UserList, UserQuery},
 };
 use async_trait::async_trait;
 use diesel::{
@@ -40,7 +40,7 @@ fn sign_ins(
 
 #[async_trait]
 impl UserList for SqliteStore {
-    async fn list_users(&self, query: UserQuery, now: UnixMillis) -> Result<Vec<ListedUser>, StoreError> {
+    async fn list_users(&self, query: UserQuery, now: UnixMillis) -> Result<Listed<ListedUser>, StoreError> {
         self.read(move |conn| {
             let text = query.text.map(|text| text.to_lowercase());
             let limit = usize::try_from(query.page.limit).unwrap_or_default();
@@ -55,16 +55,18 @@ impl UserList for SqliteStore {
             if let Some(is_locked) = query.is_locked {
                 rows = rows.filter(users::is_locked.eq(is_locked));
             }
-            let mut found: Vec<User> = Vec::new();
+            let (mut found, mut has_more) = (Vec::<User>::new(), false);
             // Read row by row until the page is full, so that memory is bounded by the page.
             for row in rows.load_iter::<UserRow, _>(conn)? {
+                let user = User::try_from(row?)?;
+                if text.as_ref().is_some_and(|text| !holds(&user, text)) {
+                    continue;
+                }
                 if found.len() >= limit {
+                    has_more = true;
                     break;
                 }
-                let user = User::try_from(row?)?;
-                if text.as_ref().is_none_or(|text| holds(&user, text)) {
-                    found.push(user);
-                }
+                found.push(user);
             }
             let mut sign_ins = sign_ins(conn, found.iter().map(|user| user.id.to_string()).collect(), now)?;
             let listed = found.into_iter().map(|user| {
@@ -72,7 +74,7 @@ impl UserList for SqliteStore {
                 let count = u32::try_from(count).unwrap_or(u32::MAX);
                 ListedUser { user, sign_ins: count, signed_in_until: until.map(UnixMillis) }
             });
-            Ok(listed.collect())
+            Ok(Listed { items: listed.collect(), has_more })
         })
         .await
     }
@@ -116,7 +118,7 @@ mod tests {
 
     async fn listed(store: &SqliteStore, query: UserQuery) -> Vec<UserId> {
         let found = store.list_users(query, UnixMillis::now()).await.unwrap();
-        found.into_iter().map(|listed| listed.user.id).collect()
+        found.items.into_iter().map(|listed| listed.user.id).collect()
     }
 
     #[actix::test]
@@ -182,7 +184,7 @@ mod tests {
             let (store, now) = (store.clone(), UnixMillis(now.0 + later_ms));
             async move {
                 let found = store.list_users(all(), now).await.unwrap();
-                let of = |id| found.iter().find(|listed| listed.user.id == id).unwrap();
+                let of = |id| found.items.iter().find(|listed| listed.user.id == id).unwrap();
                 assert_eq!((of(bob).sign_ins, of(bob).signed_in_until), (0, None));
                 (of(ada).sign_ins, of(ada).signed_in_until)
             }

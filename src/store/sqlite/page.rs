@@ -1,0 +1,76 @@
+//! Pages of lists: read row by row, so that what does not fit is never in memory.
+
+use crate::{
+    limits::MAX_PAGE_BYTES,
+    store::{Listed, StoreError},
+};
+use diesel::QueryResult;
+
+/// Takes the first `limit` rows, or fewer when their texts would be over [`MAX_PAGE_BYTES`]. The query must find one row
+/// more than that, which tells whether the list goes on.
+pub(super) fn listed<R, T>(
+    rows: impl Iterator<Item = QueryResult<R>>,
+    limit: i64,
+    bytes: impl Fn(&R) -> usize,
+    item: impl Fn(R) -> Result<T, StoreError>,
+) -> Result<Listed<T>, StoreError> {
+    let limit = usize::try_from(limit).unwrap_or_default();
+    let (mut items, mut taken_bytes) = (Vec::new(), 0_usize);
+    for row in rows {
+        let row = row?;
+        taken_bytes = taken_bytes.saturating_add(bytes(&row));
+        let is_first = items.is_empty();
+        if items.len() == limit || (taken_bytes > MAX_PAGE_BYTES && !is_first) {
+            return Ok(Listed { items, has_more: true });
+        }
+        items.push(item(row)?);
+    }
+    Ok(Listed { items, has_more: false })
+}
+
+/// The length of a text as JSON, without its quotes.
+pub(super) fn json_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(sizes: &[usize], limit: i64) -> (Vec<usize>, bool) {
+        let Listed { items, has_more } =
+            listed(sizes.iter().map(|size| Ok(*size)), limit, |size| *size, Ok).unwrap();
+        (items, has_more)
+    }
+
+    #[test]
+    fn a_page_is_bounded_in_entries_and_in_bytes() {
+        assert_eq!(page(&[1, 2, 3], 3), (vec![1, 2, 3], false));
+        assert_eq!(page(&[1, 2, 3], 2), (vec![1, 2], true));
+        assert_eq!(page(&[1], 0), (vec![], true));
+        assert_eq!(page(&[], 5), (vec![], false));
+        let half = MAX_PAGE_BYTES / 2;
+        assert_eq!(page(&[half, half, 1], 5), (vec![half, half], true));
+        assert_eq!(page(&[half, half], 5), (vec![half, half], false));
+    }
+
+    #[test]
+    fn a_large_entry_is_a_page_of_its_own() {
+        let large = MAX_PAGE_BYTES + 1;
+        assert_eq!(page(&[large], 5), (vec![large], false));
+        assert_eq!(page(&[large, 1], 5), (vec![large], true));
+        assert_eq!(page(&[1, large], 5), (vec![1], true));
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_its_json() {
+        for text in ["", "plain", "\"quoted\" \\", "\n\t\r\u{8}\u{c}", "\0\u{1f}\u{7f}", "Grüße 😀 \u{2028}"] {
+            assert_eq!(json_bytes(text) + 2, serde_json::to_string(text).unwrap().len(), "{text:?}");
+        }
+    }
+}
