@@ -1,4 +1,5 @@
-//! Typed ids. The server makes them as UUIDv7, so that they sort by the time they were made.
+//! Typed ids. The server makes them as UUIDv7, whose neighbours are near each other in an index. Nothing is put in order by
+//! them: after a restart, with a clock that was set back, new ones may sort before old ones.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -12,10 +13,22 @@ macro_rules! ids {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id, later in order than all made before it on this machine.
+            /// A new id, later in order than all that this process made before it.
             #[expect(clippy::new_without_default, reason = "a default id would suggest that all defaults are equal")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
             }
         }
 

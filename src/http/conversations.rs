@@ -8,7 +8,7 @@ use crate::{
     },
     protocol::{ApiError, ErrorCode},
     registry::{ConnectionManager, ConversationDeleted},
-    store::{ConversationStore, Listed},
+    store::{ConversationCursor, ConversationStore, Listed, ListedConversations},
     workflow::Turns,
 };
 use actix::Addr;
@@ -26,9 +26,10 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 pub struct ConversationsPage {
     /// Those with the latest messages first.
     conversations: Vec<ConversationView>,
-    /// Pass it as `before` for the next page; absent on the last one.
+    /// Pass it as `before` for the next page; absent on the last one. The pages have the order of the moment at which the first
+    /// was read, whatever is said meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<ConversationId>,
+    next: Option<ConversationCursor>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -95,18 +96,17 @@ impl From<Message> for MessageView {
 
 /// The caller's conversations.
 #[utoipa::path(
-    get, path = "/api/v1/conversations", tag = "conversations", params(PageQuery<ConversationId>),
+    get, path = "/api/v1/conversations", tag = "conversations", params(PageQuery<ConversationCursor>),
     responses((status = 200, body = ConversationsPage), (status = "4XX", body = ErrorBody)),
     security(("bearer" = [])),
 )]
 async fn list(
     identity: Identity,
-    Query(query): Query<PageQuery<ConversationId>>,
+    Query(query): Query<PageQuery<ConversationCursor>>,
     store: web::Data<dyn ConversationStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let Listed { items, has_more } = store.conversations(identity.user_id, query.page()?).await?;
-    let next = items.last().filter(|_| has_more).map(|conversation| conversation.id);
-    let conversations = items.into_iter().map(ConversationView::from).collect();
+    let ListedConversations { conversations, next } = store.conversations(identity.user_id, query.page()?).await?;
+    let conversations = conversations.into_iter().map(ConversationView::from).collect();
     Ok(HttpResponse::Ok().json(ConversationsPage { conversations, next }))
 }
 

@@ -1,15 +1,14 @@
 //! What every backend must do, as tests against the traits: a backend says how it is opened, and gets them all.
 
+mod lists;
+
 use super::{
     Answer, AuditStore, BegunTurn, Checkpoint, ClockStore, ConversationStore, EndedTurn, Grace, NewTurn, Page,
     PasswordHash, RefreshFamily, Revoked, Rotation, ServedTime, StoreError, StoredTurnState, TokenIssue, UserStore,
 };
-use crate::{
-    domain::{
-        AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
-        MessageId, MessageRole, Role, TurnId, UnixMillis, User, UserId,
-    },
-    limits::MAX_PAGE_BYTES,
+use crate::domain::{
+    AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
+    MessageId, MessageRole, Role, TurnId, UnixMillis, User, UserId,
 };
 use uuid::Uuid;
 
@@ -368,35 +367,6 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(left.iter().map(|entry| entry.at_ms.0).collect::<Vec<_>>(), [3_000]);
     }
 
-    /// Begins and ends a turn with this question and this answer.
-    async fn say(&self, question: &str, answer: &str, is_new_conversation: bool) {
-        let question = self.question(question, is_new_conversation);
-        let turn_id = question.turn_id;
-        self.store.begin_turn(question).await.unwrap();
-        self.store.end_turn(self.end(turn_id, answer)).await.unwrap();
-    }
-
-    pub async fn a_page_of_messages_is_bounded_in_bytes_and_none_is_lost(self) {
-        // Each control character is six bytes of JSON, so that a page has room for two of these and not for three.
-        let long = "\u{1}".repeat(MAX_PAGE_BYTES / 6 / 2 - 100);
-        self.say("first", &long, true).await;
-        self.say(&long, &long, false).await;
-        self.say("last", &"x".repeat(2 * MAX_PAGE_BYTES), false).await;
-        let mut pages = Vec::new();
-        let mut before = None;
-        loop {
-            let page = Page { before, limit: 200 };
-            let found = self.store.messages(self.user, self.conversation, page).await.unwrap();
-            before = Some(found.items[0].id);
-            pages.push(found.items.iter().map(|message| message.content.len()).collect::<Vec<_>>());
-            if !found.has_more {
-                break;
-            }
-        }
-        let long = long.len();
-        assert_eq!(pages, [vec![2 * MAX_PAGE_BYTES], vec![long, long, 4], vec![5, long]]);
-    }
-
     pub async fn a_store_that_can_write_says_so(self) {
         self.store.check().await.unwrap();
     }
@@ -440,6 +410,10 @@ macro_rules! conformance {
             the_running_time_is_kept
             audit_entries_are_kept_and_listed_newest_first
             old_audit_entries_are_forgotten
+            a_clock_that_is_set_back_changes_no_order
+            conversations_are_listed_by_their_latest_messages
+            users_are_listed_in_the_order_of_their_registration
+            audit_entries_are_in_the_order_in_which_they_came
             a_page_of_messages_is_bounded_in_bytes_and_none_is_lost
             a_store_that_can_write_says_so
         }

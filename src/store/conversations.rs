@@ -6,6 +6,7 @@ use crate::domain::{
     UserId,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// A user's message that starts a turn.
 #[derive(Clone, Debug)]
@@ -109,6 +110,60 @@ pub struct Listed<T> {
     pub has_more: bool,
 }
 
+/// The conversations of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedConversations {
+    pub conversations: Vec<Conversation>,
+    /// Where the next page begins; absent on the last one.
+    pub next: Option<ConversationCursor>,
+}
+
+/// A position in a list of conversations: a UUID of version 8 that holds a [`ConversationPosition`], or a conversation's id for
+/// the position that it has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(transparent)]
+pub struct ConversationCursor(Uuid);
+
+/// A place in the order of the latest messages at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConversationPosition {
+    /// The number of the newest message of all at that moment.
+    pub snapshot: i64,
+    /// The number of the conversation's latest message at that moment.
+    pub place: i64,
+}
+
+impl From<ConversationPosition> for ConversationCursor {
+    fn from(position: ConversationPosition) -> Self {
+        // 48 bits each; the bits in between hold the version and the variant.
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&position.snapshot.to_be_bytes()[2..]);
+        bytes[10..].copy_from_slice(&position.place.to_be_bytes()[2..]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
+impl From<ConversationId> for ConversationCursor {
+    fn from(id: ConversationId) -> Self {
+        Self(id.into())
+    }
+}
+
+impl ConversationCursor {
+    /// The position that it holds.
+    ///
+    /// # Errors
+    /// The conversation that it names instead.
+    pub fn position(self) -> Result<ConversationPosition, ConversationId> {
+        if self.0.get_version() != Some(uuid::Version::Custom) {
+            return Err(self.0.into());
+        }
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | i64::from(*byte));
+        let bytes = self.0.as_bytes();
+        Ok(ConversationPosition { snapshot: number(&bytes[..6]), place: number(&bytes[10..]) })
+    }
+}
+
 /// Keeps what was said.
 #[async_trait::async_trait]
 pub trait ConversationStore: Send + Sync {
@@ -152,8 +207,16 @@ pub trait ConversationStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<TurnId>, StoreError>;
 
-    async fn conversations(&self, user: UserId, page: Page<ConversationId>)
-    -> Result<Listed<Conversation>, StoreError>;
+    /// A user's conversations, those with the latest messages first. All pages of a list have the order of the moment at
+    /// which its first page was read, so that none is there twice or left out.
+    ///
+    /// # Errors
+    /// `NotFound` or `Forbidden` when the page is after a conversation that is not there, or not this user's.
+    async fn conversations(
+        &self,
+        user: UserId,
+        page: Page<ConversationCursor>,
+    ) -> Result<ListedConversations, StoreError>;
 
     /// The messages of a page, oldest first; the page after it holds those before them.
     ///

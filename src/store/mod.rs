@@ -14,7 +14,8 @@ mod users;
 
 pub use audit::AuditStore;
 pub use conversations::{
-    Answer, BegunTurn, Checkpoint, ConversationStore, EndedTurn, Listed, NewTurn, Page, StoredTurn, StoredTurnState,
+    Answer, BegunTurn, Checkpoint, ConversationCursor, ConversationPosition, ConversationStore, EndedTurn, Listed,
+    ListedConversations, NewTurn, Page, StoredTurn, StoredTurnState,
 };
 pub use documents::{DocumentStore, SearchHit, SearchHits};
 #[cfg(test)]

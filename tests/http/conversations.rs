@@ -75,6 +75,57 @@ async fn messages_come_in_pages_from_the_latest_back() {
 }
 
 #[actix_web::test]
+async fn a_page_of_long_messages_has_fewer_and_none_is_lost() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    // 32 kB each.
+    let long = "😀".repeat(8_000);
+    let session_id = ask(&app, &user, &long, None).await["session_id"].clone();
+    for _ in 1..20 {
+        ask(&app, &user, &long, Some(&session_id)).await;
+    }
+    let path = format!("/api/v1/conversations/{}/messages", session_id.as_str().unwrap());
+    let mut pages = pages(&app, &user, &path, "messages", 200).await;
+    assert!(pages.len() >= 3, "{} pages", pages.len());
+    for page in &pages {
+        let bytes = serde_json::to_string(page).unwrap().len();
+        assert!(bytes < 300_000, "{bytes} bytes in a page");
+    }
+    pages.reverse();
+    let messages: Vec<_> = pages.into_iter().flatten().collect();
+    assert_eq!(messages.len(), 40);
+    for pair in messages.chunks(2) {
+        assert_eq!((&pair[0]["content"], &pair[1]["role"]), (&json!(long), &json!("assistant")));
+        assert_eq!(pair[0]["turn_id"], pair[1]["turn_id"]);
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn what_is_said_meanwhile_moves_no_conversation_between_pages() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    let mut asked = Vec::new();
+    for n in 0..4 {
+        asked.push(ask(&app, &user, &format!("Question {n}"), None).await["session_id"].clone());
+    }
+    let list = "/api/v1/conversations?limit=2";
+    let first = get(&app, list, Some(&user)).await.body;
+    // In the last one of the page, and in one that comes later.
+    ask(&app, &user, "Once more", Some(&asked[2])).await;
+    ask(&app, &user, "Once more", Some(&asked[0])).await;
+    let next = first["next"].as_str().unwrap();
+    let second = get(&app, &format!("{list}&before={next}"), Some(&user)).await.body;
+    let ids = |page: &Value| {
+        let conversations = page["conversations"].as_array().unwrap();
+        conversations.iter().map(|conversation| conversation["session_id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!([ids(&first), ids(&second)].concat(), [3, 2, 1, 0].map(|n: usize| asked[n].clone()));
+    assert!(second.get("next").is_none(), "{second}");
+    app.finish().await;
+}
+
+#[actix_web::test]
 async fn only_the_owner_sees_and_deletes_a_conversation() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);

@@ -2,7 +2,7 @@
 
 use super::{
     SqliteStore,
-    page::{json_bytes, listed},
+    page::{json_bytes, listed, place_of},
     parse,
     schema::audit_entries,
 };
@@ -77,9 +77,12 @@ impl AuditStore for SqliteStore {
 
     async fn audit_entries(&self, page: Page<AuditId>) -> Result<Listed<AuditEntry>, StoreError> {
         self.read(move |conn| {
-            let mut query = audit_entries::table.order(audit_entries::id.desc()).limit(page.limit.saturating_add(1)).into_boxed();
+            let mut query = audit_entries::table
+                .order(audit_entries::rowid.desc())
+                .limit(page.limit.saturating_add(1))
+                .into_boxed();
             if let Some(before) = page.before {
-                query = query.filter(audit_entries::id.lt(before.to_string()));
+                query = query.filter(audit_entries::rowid.lt(place_of!(audit_entries, conn, before)));
             }
             let rows = query.select(AuditRow::as_select()).load_iter::<AuditRow, DefaultLoadingMode>(conn)?;
             let bytes = |row: &AuditRow| row.detail.len() + row.target.as_deref().map_or(0, json_bytes);

@@ -1,21 +1,22 @@
 //! [`ConversationStore`] in SQLite.
 
 use super::{
-    SqliteStore, checkpoints,
-    page::{json_bytes, listed},
+    SqliteStore, checkpoints, conversation_list,
+    page::{json_bytes, listed, place_of},
     parse,
     schema::{conversations, messages, turns},
     stored_turns::{self, MessageRow, TurnRow},
 };
 use crate::{
-    domain::{
-        AnswerMetadata, Conversation, ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId,
+    domain::{AnswerMetadata, ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId},
+    store::{
+        BegunTurn, Checkpoint, ConversationCursor, ConversationStore, EndedTurn, Listed, ListedConversations, NewTurn,
+        Page, StoreError, StoredTurn,
     },
-    store::{BegunTurn, Checkpoint, ConversationStore, EndedTurn, Listed, NewTurn, Page, StoreError, StoredTurn},
 };
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, RunQueryDsl,
-    Selectable, SelectableHelper, SqliteConnection, connection::DefaultLoadingMode,
+    BoolExpressionMethods, Connection, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, RunQueryDsl,
+    SelectableHelper, SqliteConnection, connection::DefaultLoadingMode,
 };
 
 /// The longest title, in characters.
@@ -25,7 +26,7 @@ pub(super) const RUNNING: &str = "running";
 pub(super) const COMPLETE: &str = "complete";
 pub(super) const FAILED: &str = "failed";
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Insertable)]
 #[diesel(table_name = conversations)]
 struct ConversationRow {
     id: String,
@@ -94,25 +95,11 @@ impl ConversationStore for SqliteStore {
     async fn conversations(
         &self,
         user: UserId,
-        page: Page<ConversationId>,
-    ) -> Result<Listed<Conversation>, StoreError> {
+        page: Page<ConversationCursor>,
+    ) -> Result<ListedConversations, StoreError> {
         self.read(move |connection| {
-            let mut query = conversations::table
-                .filter(conversations::user_id.eq(user.to_string()))
-                .order((conversations::updated_at_ms.desc(), conversations::id.desc()))
-                .limit(page.limit.saturating_add(1))
-                .select(ConversationRow::as_select())
-                .into_boxed();
-            if let Some(before) = page.before {
-                let place = owned_conversation(connection, user, before)?.updated_at_ms;
-                query = query.filter(
-                    conversations::updated_at_ms
-                        .lt(place)
-                        .or(conversations::updated_at_ms.eq(place).and(conversations::id.lt(before.to_string()))),
-                );
-            }
-            let rows = query.load_iter::<ConversationRow, DefaultLoadingMode>(connection)?;
-            listed(rows, page.limit, |row| json_bytes(&row.title), |row| conversation(&row))
+            // One transaction, so that the order is of one moment.
+            connection.transaction(|connection| conversation_list::list(connection, user, page))
         })
         .await
     }
@@ -127,12 +114,12 @@ impl ConversationStore for SqliteStore {
             owned_conversation(connection, user, conversation)?;
             let mut query = messages::table
                 .filter(messages::conversation_id.eq(conversation.to_string()))
-                .order(messages::id.desc())
+                .order(messages::rowid.desc())
                 .limit(page.limit.saturating_add(1))
                 .select(MessageRow::as_select())
                 .into_boxed();
             if let Some(before) = page.before {
-                query = query.filter(messages::id.lt(before.to_string()));
+                query = query.filter(messages::rowid.lt(place_of!(messages, connection, before)));
             }
             let rows = query.load_iter::<MessageRow, DefaultLoadingMode>(connection)?;
             let bytes = |row: &MessageRow| {
@@ -183,7 +170,7 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
         owned_conversation(connection, turn.user_id, turn.conversation_id)?;
         let rows: Vec<(String, String)> = messages::table
             .filter(messages::conversation_id.eq(&conversation_id))
-            .order(messages::id.desc())
+            .order(messages::rowid.desc())
             .limit(turn.history_messages)
             .select((messages::role, messages::content))
             .load(connection)?;
@@ -276,28 +263,18 @@ fn touch(connection: &mut SqliteConnection, conversation_id: &str, at: UnixMilli
     Ok(())
 }
 
-fn owned_conversation(
+/// Checks that a conversation is there, and the user's.
+pub(super) fn owned_conversation(
     connection: &mut SqliteConnection,
     user: UserId,
     id: ConversationId,
-) -> Result<ConversationRow, StoreError> {
-    let row = conversations::table
-        .find(id.to_string())
-        .select(ConversationRow::as_select())
-        .first(connection)
-        .optional()?
-        .ok_or(StoreError::NotFound("conversation"))?;
-    if row.user_id == user.to_string() { Ok(row) } else { Err(StoreError::Forbidden("conversation")) }
-}
-
-fn conversation(row: &ConversationRow) -> Result<Conversation, StoreError> {
-    Ok(Conversation {
-        id: parse(&row.id)?,
-        user_id: parse(&row.user_id)?,
-        title: row.title.clone(),
-        created_at: UnixMillis(row.created_at_ms),
-        updated_at: UnixMillis(row.updated_at_ms),
-    })
+) -> Result<(), StoreError> {
+    let owner = conversations::table.find(id.to_string()).select(conversations::user_id).first::<String>(connection);
+    match owner.optional()? {
+        None => Err(StoreError::NotFound("conversation")),
+        Some(owner) if owner == user.to_string() => Ok(()),
+        Some(_) => Err(StoreError::Forbidden("conversation")),
+    }
 }
 
 fn message(row: &MessageRow, tokens: Option<i64>) -> Result<Message, StoreError> {

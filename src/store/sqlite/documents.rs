@@ -2,7 +2,7 @@
 
 use super::{
     SqliteStore,
-    page::{json_bytes, listed},
+    page::{json_bytes, listed, place_of},
     schema::{chunks, chunks_fts, documents},
     search::{merge_segments, search},
 };
@@ -70,11 +70,10 @@ impl DocumentStore for SqliteStore {
         self.read(move |connection| {
             let mut rows = documents::table.into_boxed();
             if let Some(before) = page.before {
-                rows = rows.filter(documents::id.lt(before.to_string()));
+                rows = rows.filter(documents::rowid.lt(place_of!(documents, connection, before)));
             }
-            // Ids sort by the time they were made.
             let rows = rows
-                .order(documents::id.desc())
+                .order(documents::rowid.desc())
                 .limit(page.limit.saturating_add(1))
                 .select(DocumentRow::as_select())
                 .load_iter::<DocumentRow, DefaultLoadingMode>(connection)?;

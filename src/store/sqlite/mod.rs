@@ -5,12 +5,13 @@
 
 mod audit;
 mod checkpoints;
+mod conversation_list;
 mod conversations;
 mod documents;
 mod file;
+mod page;
 mod refresh;
 mod revocations;
-mod page;
 mod schema;
 mod search;
 mod serving;

@@ -28,6 +28,21 @@ pub(super) fn listed<R, T>(
     Ok(Listed { items, has_more: false })
 }
 
+/// The place of a row in its table's order, given its id. For a row that is gone since the list was read, that after the
+/// latest row of an earlier id, which is where it was unless the clock was set.
+macro_rules! place_of {
+    ($table:ident, $connection:expr, $id:expr) => {{
+        let (connection, id): (&mut SqliteConnection, String) = ($connection, $id.to_string());
+        let place = $table::table.find(&id).select($table::rowid).first::<i64>(connection).optional()?;
+        let earlier = $table::table.filter($table::id.lt(&id)).select(diesel::dsl::max($table::rowid));
+        match place {
+            Some(place) => place,
+            None => earlier.first::<Option<i64>>(connection)?.unwrap_or_default().saturating_add(1),
+        }
+    }};
+}
+pub(super) use place_of;
+
 /// The length of a text as JSON, without its quotes.
 pub(super) fn json_bytes(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
@@ -43,8 +58,7 @@ mod tests {
     use super::*;
 
     fn page(sizes: &[usize], limit: i64) -> (Vec<usize>, bool) {
-        let Listed { items, has_more } =
-            listed(sizes.iter().map(|size| Ok(*size)), limit, |size| *size, Ok).unwrap();
+        let Listed { items, has_more } = listed(sizes.iter().map(|size| Ok(*size)), limit, |size| *size, Ok).unwrap();
         (items, has_more)
     }
 

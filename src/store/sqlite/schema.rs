@@ -1,4 +1,5 @@
-//! The tables, as the migrations in `migrations/sqlite/` leave them.
+//! The tables, as the migrations in `migrations/sqlite/` leave them. A `rowid` is SQLite's own: it grows with each row that is
+//! inserted, and lists are in its order.
 
 diesel::table! {
     conversations (id) {
@@ -13,6 +14,7 @@ diesel::table! {
 
 diesel::table! {
     turns (id) {
+        rowid -> BigInt,
         id -> Text,
         conversation_id -> Text,
         user_id -> Text,
@@ -42,6 +44,7 @@ diesel::table! {
 
 diesel::table! {
     messages (id) {
+        rowid -> BigInt,
         id -> Text,
         conversation_id -> Text,
         turn_id -> Text,
@@ -57,6 +60,7 @@ diesel::allow_tables_to_appear_in_same_query!(conversations, turns, messages);
 
 diesel::table! {
     users (id) {
+        rowid -> BigInt,
         id -> Text,
         email -> Text,
         name -> Text,
@@ -112,6 +116,7 @@ diesel::table! {
 
 diesel::table! {
     audit_entries (id) {
+        rowid -> BigInt,
         id -> Text,
         at_ms -> BigInt,
         operator_id -> Text,
@@ -128,6 +133,7 @@ diesel::allow_tables_to_appear_in_same_query!(users, refresh_families);
 
 diesel::table! {
     documents (id) {
+        rowid -> BigInt,
         id -> Text,
         source -> Text,
         collection -> Text,

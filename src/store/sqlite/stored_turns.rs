@@ -3,6 +3,7 @@
 use super::{
     checkpoints,
     conversations::{COMPLETE, FAILED, RUNNING, metadata},
+    page::place_of,
     parse,
     schema::{messages, turns},
 };
@@ -56,7 +57,7 @@ pub(super) fn latest(
 ) -> Result<Option<TurnId>, StoreError> {
     turns::table
         .filter(turns::conversation_id.eq(conversation.to_string()))
-        .order(turns::id.desc())
+        .order(turns::rowid.desc())
         .select(turns::id)
         .first::<String>(connection)
         .optional()?
@@ -73,8 +74,8 @@ pub(super) fn after(
 ) -> Result<Vec<TurnId>, StoreError> {
     let ids: Vec<String> = turns::table
         .filter(turns::conversation_id.eq(conversation.to_string()))
-        .filter(turns::id.gt(turn.to_string()))
-        .order(turns::id.asc())
+        .filter(turns::rowid.gt(place_of!(turns, connection, turn)))
+        .order(turns::rowid.asc())
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .select(turns::id)
         .load(connection)?;

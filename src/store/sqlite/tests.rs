@@ -4,10 +4,10 @@
 use super::*;
 use crate::{
     domain::{AnswerMetadata, DisplayName, Email, Role, TurnId, User, UserId},
-    knowledge::{Chunk, terms::search_terms},
+    knowledge::{Chunk, Document, terms::search_terms},
     store::{
-        ClockStore, ConversationStore, DocumentStore, PasswordHash, RefreshFamily, Revoked, ServedTime, TokenIssue,
-        UserStore, conformance::conformance,
+        ClockStore, ConversationStore, DocumentStore, Page, PasswordHash, RefreshFamily, Revoked, ServedTime,
+        TokenIssue, UserStore, conformance::conformance,
     },
 };
 use futures_util::FutureExt;
@@ -317,6 +317,39 @@ async fn documents_of_an_older_index_are_found_again_once_it_is_rebuilt() {
         .get_result(&mut connection)
         .unwrap();
     assert_eq!(held, 1);
+}
+
+#[tokio::test]
+async fn documents_are_listed_in_the_order_in_which_they_came() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let mut ids = Vec::new();
+    for (n, ms) in [9_000_000, 1_000_000, 5_000_000, 3_000_000].into_iter().enumerate() {
+        let id = uuid::Builder::from_unix_timestamp_millis(ms, &[u8::try_from(n).unwrap(); 10]).into_uuid().into();
+        let document = Document {
+            id,
+            source: format!("{n}.md"),
+            collection: String::new(),
+            media_type: "text/markdown".to_owned(),
+            bytes: 1,
+            chunks: 1,
+            created_at_ms: UnixMillis(0),
+            updated_at_ms: UnixMillis(0),
+        };
+        let chunk = Chunk { title: "A".to_owned(), text: "B".to_owned() };
+        store.put_document(document, vec![chunk]).await.unwrap();
+        ids.insert(0, id);
+    }
+    let list = async |before, limit| {
+        let page = store.list_documents(Page { before, limit }).await.unwrap();
+        page.items.into_iter().map(|document| document.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, 9).await, ids);
+    assert_eq!(list(Some(ids[1]), 9).await, ids[2..]);
+    // The last one of a page is deleted before the next page is read.
+    store.delete_document(ids[0]).await.unwrap();
+    store.delete_document(ids[1]).await.unwrap();
+    assert_eq!(list(Some(ids[1]), 9).await, ids[2..]);
 }
 
 async fn account(store: &SqliteStore, email: &str) -> User {

@@ -1,7 +1,9 @@
 //! Accounts in SQLite.
 
 use super::{
-    SqliteStore, refresh,
+    SqliteStore,
+    page::place_of,
+    refresh,
     revocations::{self, end_family, revoke_access_tokens, revoke_tokens},
     schema::{refresh_families, users},
 };
@@ -164,11 +166,11 @@ impl UserStore for SqliteStore {
 
     async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
         self.read(move |conn| {
-            // Ids sort by the time they were made; every id sorts after the empty text.
-            let after = after.map(|id| id.to_string()).unwrap_or_default();
-            users::table
-                .filter(users::id.gt(after))
-                .order(users::id)
+            let mut rows = users::table.into_boxed();
+            if let Some(after) = after {
+                rows = rows.filter(users::rowid.gt(place_of!(users, conn, after)));
+            }
+            rows.order(users::rowid)
                 .limit(i64::from(limit))
                 .select(UserRow::as_select())
                 .load(conn)?
