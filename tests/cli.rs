@@ -172,11 +172,73 @@ fn a_database_that_cannot_be_made_ends_with_1() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("data"), "not a folder").unwrap();
     let output = switchboard(folder.path()).arg("migrate").assert().code(1).get_output().clone();
-    assert!(text(&output.stderr).starts_with("error: the database is unavailable"), "{}", text(&output.stderr));
+    let error = text(&output.stderr);
+    assert!(error.starts_with("error: the database ") && error.contains("data/switchboard.db"), "{error}");
+}
+
+#[test]
+fn commands_beside_the_server_make_no_database() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("a.md"), "# A\nText.").unwrap();
+    let expected = folder.path().canonicalize().unwrap().join("data/switchboard.db");
+    for arguments in [
+        &["user", "set-role", "ada@example.org", "operator"] as &[_],
+        &["user", "list"],
+        &["user", "lock", "ada@example.org"],
+        &["user", "unlock", "ada@example.org"],
+        &["user", "add", "--email", "ada@example.org", "--password-stdin"],
+        &["user", "set-password", "ada@example.org", "--password-stdin"],
+        &["ingest", "a.md"],
+    ] {
+        let mut command = switchboard(folder.path());
+        let output =
+            command.args(arguments).write_stdin("violet mammoth ladder\n").assert().code(1).get_output().clone();
+        let error = text(&output.stderr);
+        let error = error.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{error}"));
+        for words in [expected.to_str().unwrap(), "database.url", "the compiled defaults", "--database-url"] {
+            assert!(error.contains(words), "{arguments:?}: {words} is not in {error}");
+        }
+        let database = folder.path().join("data/switchboard.db");
+        assert!(!database.exists() && !folder.path().join("b.db").exists(), "{arguments:?} made a database");
+    }
+}
+
+#[test]
+fn a_mistyped_database_is_refused_by_its_name() {
+    let folder = TempDir::new().unwrap();
+    for (url, words, code) in [
+        ("sqlite://dta/switchboard.db", "there is no folder", 1),
+        ("sqlite://x.db?mode=ro", "must be a path alone", 2),
+        ("sqlite://.", "it is a folder", 1),
+    ] {
+        for arguments in [&["serve", "--port", "0"] as &[_], &["migrate"]] {
+            let mut command = switchboard(folder.path());
+            let output = command.args(arguments).args(["--database-url", url]).assert().code(code).get_output().clone();
+            let error = text(&output.stderr);
+            assert!(error.contains(words) && error.contains("--database-url") && error.contains(url), "{error}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was made");
+}
+
+#[test]
+fn a_new_database_is_announced() {
+    let folder = TempDir::new().unwrap();
+    let output = switchboard(folder.path()).arg("migrate").assert().success().get_output().clone();
+    let log = text(&output.stderr);
+    assert!(log.contains("created a new, empty database") && log.contains("data/switchboard.db"), "{log}");
+    let output = switchboard(folder.path()).arg("migrate").assert().success().get_output().clone();
+    assert!(!text(&output.stderr).contains("created"), "{}", text(&output.stderr));
+}
+
+/// Makes the database, as the first start of the server does.
+fn migrate(folder: &Path) {
+    switchboard(folder).arg("migrate").assert().success();
 }
 
 /// Makes an account and returns its line in the list, cut at the tabs.
 fn add_user(folder: &Path, email: &str, more: &[&str]) -> Vec<String> {
+    migrate(folder);
     let mut add = switchboard(folder);
     add.args(["user", "add", "--email", email, "--password-stdin"]).args(more).write_stdin("violet mammoth ladder\n");
     fields(&text(&add.assert().success().get_output().stdout))
@@ -278,6 +340,7 @@ fn documents_are_taken_in_and_what_cannot_be_is_named() {
     let folder = TempDir::new().unwrap();
     let documents = folder.path().join("documents");
     std::fs::create_dir_all(documents.join("engine")).unwrap();
+    migrate(folder.path());
     std::fs::write(documents.join("engine/power.md"), "# Engine\n\nThe engine has a power of 150 kW.\n").unwrap();
     let ingest = || {
         let mut command = switchboard(folder.path());
@@ -298,6 +361,7 @@ fn documents_are_taken_in_and_what_cannot_be_is_named() {
 fn there_must_be_something_to_take_in() {
     let folder = TempDir::new().unwrap();
     std::fs::create_dir(folder.path().join("empty")).unwrap();
+    migrate(folder.path());
     switchboard(folder.path()).args(["ingest", "empty"]).assert().code(1);
     switchboard(folder.path()).args(["ingest", "nowhere"]).assert().code(1);
     switchboard(folder.path()).arg("ingest").assert().code(2);
@@ -376,6 +440,7 @@ fn a_report_that_cannot_be_written_is_noticed_before_the_load() {
 #[test]
 fn neither_passwords_nor_addresses_get_into_the_log() {
     let folder = TempDir::new().unwrap();
+    migrate(folder.path());
     let mut add = switchboard(folder.path());
     add.args(["user", "add", "--email", "ada@example.org", "--name", "Lovelace", "--password-stdin"]);
     add.env("RUST_LOG", "trace").write_stdin("violet mammoth ladder\n");
@@ -390,6 +455,7 @@ fn neither_passwords_nor_addresses_get_into_the_log() {
 #[test]
 fn the_log_is_json_when_that_is_configured() {
     let folder = TempDir::new().unwrap();
+    migrate(folder.path());
     let mut add = switchboard(folder.path());
     add.args(["user", "add", "--email", "ada@example.org", "--password-stdin"]);
     add.env("SWITCHBOARD__LOG__FORMAT", "json").write_stdin("violet mammoth ladder\n");

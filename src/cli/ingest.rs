@@ -19,7 +19,7 @@ pub(super) struct Command {
 impl Command {
     /// Takes in what it can; what it could not is the error, file by file.
     pub(super) async fn run(self, config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
-        let store = SqliteStore::open(&config.database)?;
+        let store = SqliteStore::open_existing(&config.database)?;
         let base = KnowledgeBase::new(Arc::new(store), config.knowledge.clone());
         let (mut files, mut failed, mut reasons) = (0_usize, 0_usize, String::new());
         for path in &self.paths {

@@ -65,7 +65,7 @@ struct GlobalFlags {
 enum Command {
     /// Run the server (the default)
     Serve,
-    /// Bring the database to the current schema
+    /// Bring the database to the current schema; makes it when there is none
     Migrate,
     /// Take documents into the knowledge base
     Ingest(ingest::Command),

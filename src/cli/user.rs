@@ -97,7 +97,7 @@ fn role() -> impl TypedValueParser<Value = Role> {
 }
 
 fn accounts(config: &Config) -> Result<Accounts, CliError> {
-    let store = SqliteStore::open(&config.database)?;
+    let store = SqliteStore::open_existing(&config.database)?;
     // No token is issued here.
     let clock = ServingClock::resume(ServedTime::default());
     let tokens = Tokens::new(&config.auth, &config.signing_secret()?, clock);

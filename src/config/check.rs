@@ -66,6 +66,14 @@ impl Config {
         found.require(!path.is_some_and(|path| path.contains(":memory:")), "database.url", || {
             "must be a file: a database in memory would be another one for each connection".to_owned()
         });
+        found.require(!path.is_some_and(|path| path.contains('?')), "database.url", || {
+            "must be a path alone: parameters after a question mark are not supported".to_owned()
+        });
+        found.require(
+            path.is_none_or(|path| path.trim() == path && !path.contains(char::is_control)),
+            "database.url",
+            || "must not begin or end with a space, nor have control characters".to_owned(),
+        );
         if let Err(problem) = check_log_level(&self.log.level) {
             found.add(
                 "log.level",
@@ -325,7 +333,19 @@ mod tests {
 
     #[test]
     fn only_a_file_of_sqlite_is_a_database() {
-        for url in ["data/x.db", "postgres://db/x", "sqlite://", "sqlite://:memory:", "sqlite:x.db", ""] {
+        for url in [
+            "data/x.db",
+            "postgres://db/x",
+            "sqlite://",
+            "sqlite://:memory:",
+            "sqlite:x.db",
+            "",
+            "sqlite://data/x.db?mode=ro",
+            "sqlite://data/x.db?",
+            "sqlite://data/x.db ",
+            "sqlite:// data/x.db",
+            "sqlite://data/x\n.db",
+        ] {
             assert_eq!(refused(|config| config.database.url = url.to_owned()), ["database.url"], "{url:?}");
         }
         assert!(refused(|config| config.database.url = "sqlite:///var/lib/x.db".to_owned()).is_empty());

@@ -57,7 +57,9 @@ impl Config {
             figment = figment.merge(layer);
         }
         match figment.extract::<Self>() {
-            Ok(config) => {
+            Ok(mut config) => {
+                config.database.url_origin =
+                    figment.find_metadata("database.url").map(|metadata| metadata.name.to_string());
                 let mut found = config.check().err().unwrap_or_default();
                 found.retain(|new| problems.iter().all(|known| known.key != new.key));
                 problems.extend(found.into_iter().map(|problem| Problem {

@@ -143,6 +143,9 @@ pub enum LogFormat {
 pub struct DatabaseConfig {
     /// `sqlite://path`, relative to the working directory.
     pub url: String,
+    /// The file, variable or flag that set `url`, for errors; absent when no loader did.
+    #[serde(skip)]
+    pub url_origin: Option<String>,
     /// Connections that read at once.
     pub readers: u32,
     /// How long a statement waits for a lock that another process holds, in milliseconds.
@@ -397,6 +400,7 @@ impl Default for DatabaseConfig {
     fn default() -> Self {
         Self {
             url: "sqlite://data/switchboard.db".to_owned(),
+            url_origin: None,
             readers: 4,
             busy_timeout_ms: 5_000,
             audit_retention_days: 400,

@@ -46,6 +46,9 @@ pub enum StoreError {
     /// The database could not do it now: locked, full, read-only, gone.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// The database cannot be used until somebody changes something; says who, and what.
+    #[error("{0}")]
+    Unusable(String),
     /// What is stored cannot be read as what it should be.
     #[error("stored data cannot be read: {0}")]
     Corrupt(String),
@@ -64,7 +67,7 @@ impl From<StoreError> for ApiError {
                 retry_after_ms: Some(STORE_RETRY_MS),
                 ..Self::internal(&error)
             },
-            StoreError::Conflict(_) | StoreError::Corrupt(_) => Self::internal(&error),
+            StoreError::Conflict(_) | StoreError::Corrupt(_) | StoreError::Unusable(_) => Self::internal(&error),
         }
     }
 }

@@ -40,6 +40,8 @@ async fn a_restart_keeps_all_and_ends_what_was_cut_off() {
     let resume = json!({"type": "resume", "session_id": frame["session_id"], "turn_id": frame["turn_id"]});
     socket.send(resume).await;
     assert_eq!(socket.expect("resumed").await["state"], "interrupted");
+    // Replayed from its start, it begins with its question.
+    assert_eq!(socket.expect("progress").await["question"], "Hi");
     let error = socket.expect_error("TURN_INTERRUPTED").await;
     assert_eq!((&error["turn_id"], &error["retryable"]), (&frame["turn_id"], &json!(true)));
     let again = json!({"type": "message", "message": "Again", "session_id": frame["session_id"]});
@@ -62,6 +64,20 @@ async fn a_database_has_one_server_and_a_second_one_changes_nothing() {
     for words in ["data/switchboard.db.lock", "another server", "Stop it first", "`database.url`"] {
         assert!(message.contains(words), "{words} is not in {message}");
     }
+    // By another name it is the same database.
+    let database = folder.path().join("data/switchboard.db");
+    std::os::unix::fs::symlink(&database, folder.path().join("link.db")).unwrap();
+    let by_name = async |name: &str| {
+        let url = format!("sqlite://{name}");
+        refused(folder.path(), &["serve", "--port", "0", "--database-url", &url], &[SCRIPTED, NO_SEED]).await
+    };
+    let (code, text) = by_name("link.db").await;
+    assert!(code == Some(1) && text.contains("another server"), "{code:?} {text}");
+    std::fs::create_dir(folder.path().join("elsewhere")).unwrap();
+    std::fs::hard_link(&database, folder.path().join("elsewhere/hard.db")).unwrap();
+    let (code, text) = by_name("elsewhere/hard.db").await;
+    assert!(code == Some(1) && text.contains("hard links") && text.contains("elsewhere/hard.db"), "{code:?} {text}");
+    std::fs::remove_file(folder.path().join("elsewhere/hard.db")).unwrap();
     // The turn of the first goes on, and so do the commands that work beside it.
     let mut late = program.socket().signed_in(&user).await;
     late.send(json!({"type": "resume", "session_id": first["session_id"], "turn_id": first["turn_id"]})).await;
@@ -96,7 +112,11 @@ async fn why_it_does_not_start_is_said_in_one_message() {
     let (code, text) =
         refused(folder.path(), &["serve", "--port", "0", "--database-url", "sqlite://broken.db"], &[NO_SEED]).await;
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("not a database"), "{text}");
+    let path = folder.path().join("broken.db");
+    let message = text.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{text}"));
+    for words in [path.to_str().unwrap(), "is not a database of SQLite", "restore a backup"] {
+        assert!(message.contains(words), "{words} is not in {message}");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod conversation_list;
 mod conversations;
 mod documents;
 mod file;
+mod location;
 mod page;
 mod refresh;
 mod revocations;
@@ -26,11 +27,11 @@ use crate::{
     config::DatabaseConfig,
     domain::UnixMillis,
     metrics::{Metrics, StoreOperation},
-    private,
 };
 use diesel::{Connection, ExpressionMethods, RunQueryDsl, SqliteConnection, connection::SimpleConnection, r2d2::Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use file::{FileConnection, Readers};
+use location::{Absent, check_schema, diagnose, locate};
 use schema::store_checks;
 pub use serving::ServingRight;
 use std::{
@@ -72,12 +73,21 @@ struct Checked {
 }
 
 impl SqliteStore {
-    /// Opens the database, making it and its folder when absent, and brings it to the current schema.
+    /// Opens the database, making it when absent, and brings it to the current schema.
     ///
     /// # Errors
-    /// When the address is not `sqlite://path`, the file cannot be opened, or a migration fails.
+    /// When the address is not `sqlite://path`, the file cannot be used, or a migration fails.
     pub fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
         Self::open_measured(config, Arc::default())
+    }
+
+    /// The same for a database that must be there.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`], and when there is none.
+    pub fn open_existing(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        locate(config, Absent::Refuse)?;
+        Self::open(config)
     }
 
     /// The same, with commits and failures in `metrics`.
@@ -86,7 +96,7 @@ impl SqliteStore {
     /// As [`SqliteStore::open`].
     pub fn open_measured(config: &DatabaseConfig, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         migrate(config)?;
-        let path = path_of(&config.url)?.to_owned();
+        let path = text_of(&locate(config, Absent::Refuse)?)?;
         let busy_timeout_ms = config.busy_timeout_ms;
         let patience = Duration::from_millis(u64::from(busy_timeout_ms));
         let readers = Readers { path: path.clone(), busy_timeout_ms };
@@ -172,12 +182,20 @@ impl SqliteStore {
 /// # Errors
 /// When the address is not `sqlite://path`, the file cannot be opened, or a migration fails.
 pub fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, StoreError> {
-    let path = path_of(&config.url)?;
-    make_file(Path::new(path))?;
-    let mut connection = connect(path, config.busy_timeout_ms)?;
+    let path = locate(config, Absent::Create)?;
+    run_migrations(&path, config.busy_timeout_ms).map_err(|error| diagnose(&path, error))
+}
+
+fn run_migrations(path: &Path, busy_timeout_ms: u32) -> Result<Vec<String>, StoreError> {
+    let text = text_of(path)?;
+    // Looked at before anything is written, and that includes the mode of the journal.
+    let mut connection = plain_connection(&text, busy_timeout_ms)?;
+    check_schema(&mut connection, path)?;
+    drop(connection);
+    let mut connection = connect(&text, busy_timeout_ms)?;
     let ran = connection
         .run_pending_migrations(MIGRATIONS)
-        .map_err(|error| StoreError::Unavailable(format!("migrating {path}: {error}")))?;
+        .map_err(|error| StoreError::Unavailable(format!("migrating: {error}")))?;
     let ran: Vec<_> = ran.iter().map(ToString::to_string).collect();
     if !ran.is_empty() {
         connection.immediate_transaction(users::normalise_emails)?;
@@ -185,29 +203,24 @@ pub fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, StoreError> {
     Ok(ran)
 }
 
-/// Makes the file and its folder when absent, for their owner only: SQLite would let everybody read it, and it holds
-/// messages and the hashes of passwords. What SQLite writes beside it gets the rights of the file.
-fn make_file(path: &Path) -> Result<(), StoreError> {
-    let unavailable = |path: &Path, error| StoreError::Unavailable(format!("{}: {error}", path.display()));
-    if let Some(folder) = path.parent() {
-        private::create_folder(folder).map_err(|error| unavailable(folder, error))?;
-    }
-    private::create_file(path).map_err(|error| unavailable(path, error))
+/// A path as SQLite takes it.
+fn text_of(path: &Path) -> Result<String, StoreError> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| StoreError::Unusable(format!("the path of the database, {}, is not UTF-8", path.display())))
 }
 
-/// The file that a database address names.
-fn path_of(url: &str) -> Result<&str, StoreError> {
-    match url.strip_prefix("sqlite://") {
-        Some(path) if !path.is_empty() && !path.contains(":memory:") && !path.starts_with("file:") => Ok(path),
-        _ => Err(StoreError::Unavailable(format!("`database.url` must be sqlite://path, not {url:?}"))),
-    }
+/// A connection that changes nothing by being opened.
+fn plain_connection(path: &str, busy_timeout_ms: u32) -> Result<SqliteConnection, StoreError> {
+    let mut connection =
+        SqliteConnection::establish(path).map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))?;
+    connection.batch_execute(&format!("PRAGMA busy_timeout = {busy_timeout_ms};"))?;
+    Ok(connection)
 }
 
 fn connect(path: &str, busy_timeout_ms: u32) -> Result<SqliteConnection, StoreError> {
-    let mut connection =
-        SqliteConnection::establish(path).map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))?;
+    let mut connection = plain_connection(path, busy_timeout_ms)?;
     connection.batch_execute(&format!(
-        "PRAGMA busy_timeout = {busy_timeout_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
          PRAGMA wal_autocheckpoint = {WAL_PAGES}; PRAGMA foreign_keys = ON;"
     ))?;
     Ok(connection)

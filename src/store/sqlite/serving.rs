@@ -3,7 +3,7 @@
 //! It is a lock on a file beside the database, not on the database itself: when a process closes any handle on a file, the
 //! locks that SQLite holds there are gone. Commands that work beside a running server do not ask for it.
 
-use super::{make_file, path_of};
+use super::location::{Absent, locate};
 use crate::{config::DatabaseConfig, private, store::StoreError};
 use std::{
     fs::{self, File, TryLockError},
@@ -15,14 +15,13 @@ use std::{
 pub struct ServingRight(#[expect(dead_code, reason = "held for its drop")] File);
 
 impl ServingRight {
-    /// Makes the database's file when absent, so that it is known what it is really called.
+    /// Makes the database's file when absent: its real path is needed.
     ///
     /// # Errors
     /// When another server has it, or the file cannot be made or locked.
     pub fn take(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let path = Path::new(path_of(&config.url)?);
-        make_file(path)?;
-        let lock = lock_beside(path)?;
+        let path = locate(config, Absent::Create)?;
+        let lock = lock_beside(&path)?;
         let unavailable = |error| StoreError::Unavailable(format!("{}: {error}", lock.display()));
         private::create_file(&lock).map_err(unavailable)?;
         // Some network file systems lock only what may be written.

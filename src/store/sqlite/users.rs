@@ -88,7 +88,7 @@ pub(super) fn normalise_emails(conn: &mut SqliteConnection) -> Result<(), StoreE
     // Addresses in printable ASCII are canonical, since they are in lower case.
     let suspects = users::table
         .filter(sql::<Bool>("email GLOB '*[^ -~]*'"))
-        .order(users::id)
+        .order(users::rowid)
         .select((users::id, users::email))
         .load::<(String, String)>(conn)?;
     let mut changed = 0;
