@@ -189,6 +189,7 @@ fn commands_beside_the_server_make_no_database() {
         &["user", "add", "--email", "ada@example.org", "--password-stdin"],
         &["user", "set-password", "ada@example.org", "--password-stdin"],
         &["ingest", "a.md"],
+        &["backup", "b.db"],
     ] {
         let mut command = switchboard(folder.path());
         let output =

@@ -3,6 +3,7 @@
 //! Results go to stdout, messages and the log to stderr. Exit code 0: done; 1: it failed; 2: it was asked for wrongly, or
 //! the configuration is refused; 130: it was interrupted by Ctrl-C before it was done.
 
+mod backup;
 mod config;
 mod extract;
 mod ingest;
@@ -67,6 +68,8 @@ enum Command {
     Serve,
     /// Bring the database to the current schema; makes it when there is none
     Migrate,
+    /// Copy the database to a new file, also while the server runs
+    Backup(backup::Command),
     /// Take documents into the knowledge base
     Ingest(ingest::Command),
     /// Read one document, in a process of its own
@@ -151,6 +154,7 @@ impl Cli {
         let done = match self.command {
             None | Some(Command::Serve) => serving.map_or(Ok(()), |serving| serving.run(config)),
             Some(Command::Migrate) => block_on(migrate::run(&config, out)),
+            Some(Command::Backup(command)) => command.run(&config, out),
             Some(Command::Ingest(command)) => block_on(command.run(&config, out)),
             // Needs no settings: see above.
             Some(Command::Extract(command)) => command.run(out),

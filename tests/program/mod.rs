@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
 
+mod backup;
 mod life;
 mod log_reader;
 mod logs;

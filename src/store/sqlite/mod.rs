@@ -4,6 +4,7 @@
 //! (`synchronous = FULL`). Readers never wait for the writer.
 
 mod audit;
+mod backup;
 mod checkpoints;
 mod conversation_list;
 mod conversations;
@@ -28,6 +29,7 @@ use crate::{
     domain::UnixMillis,
     metrics::{Metrics, StoreOperation},
 };
+pub use backup::{Backup, backup};
 use diesel::{Connection, ExpressionMethods, RunQueryDsl, SqliteConnection, connection::SimpleConnection, r2d2::Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use file::{FileConnection, Readers};

@@ -1,0 +1,132 @@
+//! A backup: a copy of the database as it is at one moment, made while the server runs.
+//!
+//! `VACUUM INTO` reads in one transaction: it sees all that was committed before it began, and nothing after. Writers go on
+//! meanwhile; the write-ahead log keeps what they write until the copy is done. (SQLite's other way, its backup API, is not
+//! reachable through diesel, and starts over whenever another process writes.)
+
+use super::{
+    location::{Absent, check_integrity, check_schema, locate},
+    plain_connection, text_of,
+};
+use crate::{
+    config::DatabaseConfig,
+    store::StoreError::{self, Unusable},
+};
+use diesel::{RunQueryDsl, sql_types::Text};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A backup that was made.
+#[derive(Debug)]
+pub struct Backup {
+    /// The database.
+    pub source: PathBuf,
+    pub target: PathBuf,
+    pub bytes: u64,
+}
+
+/// Copies the database to `target`, which must not be there, and checks the copy. The target is there only once it is
+/// complete, checked and on disk.
+///
+/// # Errors
+/// When there is no database, something has the name of the target, its folder is not there or full, or the copy does not
+/// pass the check.
+pub fn backup(config: &DatabaseConfig, target: &Path) -> Result<Backup, StoreError> {
+    let source = locate(config, Absent::Refuse)?;
+    let target = std::path::absolute(target).map_err(|error| Unusable(error.to_string()))?;
+    let cannot_write =
+        |error: io::Error| Unusable(format!("the backup {} cannot be written: {error}", target.display()));
+    if fs::symlink_metadata(&target).is_ok() {
+        return Err(exists(&target));
+    }
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    // Readable by its owner only, like the database.
+    let copy = tempfile::Builder::new().prefix(".switchboard-backup-").tempfile_in(folder).map_err(cannot_write)?;
+    let copy_path = text_of(copy.path())?;
+
+    let mut connection = plain_connection(&text_of(&source)?, config.busy_timeout_ms)?;
+    let name_source = |error: StoreError| match error {
+        StoreError::Unavailable(cause) => StoreError::Unavailable(format!("{}: {cause}", source.display())),
+        other => other,
+    };
+    check_schema(&mut connection, &source).map_err(name_source)?;
+    let copied = diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(&copy_path).execute(&mut connection);
+    copied.map_err(|error| {
+        Unusable(format!("{} could not be copied to {}: {error}", source.display(), target.display()))
+    })?;
+    drop(connection);
+
+    let mut connection = plain_connection(&copy_path, config.busy_timeout_ms)?;
+    check_integrity(&mut connection)
+        .map_err(|error| Unusable(format!("the copy of {} is damaged, and was deleted: {error}", source.display())))?;
+    drop(connection);
+    copy.as_file().sync_all().map_err(cannot_write)?;
+    let bytes = copy.as_file().metadata().map_err(cannot_write)?.len();
+    copy.persist_noclobber(&target).map_err(|failed| match failed.error.kind() {
+        io::ErrorKind::AlreadyExists => exists(&target),
+        _ => cannot_write(failed.error),
+    })?;
+    // The name is on disk, too.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot_write)?;
+    Ok(Backup { source, target, bytes })
+}
+
+fn exists(target: &Path) -> StoreError {
+    Unusable(format!("{} is there already; name a file that is not: a backup overwrites nothing", target.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{ConversationStore, sqlite::SqliteStore};
+    use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
+
+    fn config(folder: &TempDir) -> DatabaseConfig {
+        let url = format!("sqlite://{}", folder.path().join("a.db").display());
+        DatabaseConfig { url, ..DatabaseConfig::default() }
+    }
+
+    fn names(folder: &TempDir) -> Vec<String> {
+        let names = fs::read_dir(folder.path()).unwrap();
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_backup_is_whole_private_and_overwrites_nothing() {
+        let (folder, backups) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let store = SqliteStore::open(&config(&folder)).unwrap();
+        store.check().await.unwrap();
+        let target = backups.path().join("b.db");
+        let made = backup(&config(&folder), &target).unwrap();
+        assert_eq!((made.bytes, &made.target), (fs::metadata(&target).unwrap().len(), &target));
+        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+        let refused = backup(&config(&folder), &target).unwrap_err().to_string();
+        assert!(refused.contains("is there already") && refused.contains("b.db"), "{refused}");
+        assert_eq!(names(&backups), ["b.db"]);
+        let url = format!("sqlite://{}", target.display());
+        let restored = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
+        restored.check().await.unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_copied_leaves_nothing_behind() {
+        let (folder, backups) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let refused = backup(&config(&folder), &backups.path().join("b.db")).unwrap_err().to_string();
+        assert!(refused.contains("a.db") && refused.contains("it is not there"), "{refused}");
+        let store = SqliteStore::open(&config(&folder)).unwrap();
+        let refused = backup(&config(&folder), &backups.path().join("nowhere/b.db")).unwrap_err().to_string();
+        assert!(refused.contains("nowhere/b.db cannot be written"), "{refused}");
+        drop(store);
+        let mut bytes = fs::read(folder.path().join("a.db")).unwrap();
+        let middle = bytes.len() / 4_096 / 2 * 4_096;
+        bytes[middle..middle + 4_096].fill(0xaa);
+        fs::write(folder.path().join("a.db"), bytes).unwrap();
+        let refused = backup(&config(&folder), &backups.path().join("b.db")).unwrap_err().to_string();
+        assert!(refused.contains("a.db"), "{refused}");
+        assert_eq!(names(&backups), Vec::<String>::new());
+    }
+}
