@@ -12,7 +12,6 @@ use crate::{
     http::{self, Capacity, JsonLimit, ServerContext, ServerLimits},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
-    limits::INDEX_UPDATE_AT_START,
     metrics::Metrics,
     ops::{Feed, OpsContext},
     preflight::Preflight,
@@ -96,10 +95,7 @@ impl Application {
         }
         let knowledge =
             Arc::new(KnowledgeBase::new(Arc::clone(&store) as Arc<dyn DocumentStore>, config.knowledge.clone()));
-        if !knowledge.update_index(INDEX_UPDATE_AT_START).await? {
-            let knowledge = Arc::clone(&knowledge);
-            actix::spawn(async move { knowledge.finish_index().await });
-        }
+        knowledge.start_index().await?;
         if config.knowledge.seed {
             knowledge.seed().await?;
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::KnowledgeConfig,
     domain::DocumentId,
-    limits::INDEX_UPDATE_AGAIN,
+    limits::{INDEX_UPDATE_AGAIN, INDEX_UPDATE_AT_START},
     store::{DocumentStore, Listed, Page, SearchHits, StoreError},
 };
 use std::{
@@ -122,8 +122,20 @@ impl KnowledgeBase {
         }
     }
 
-    /// Brings the index to the current version however long that takes, and waits out trouble with the store.
-    pub async fn finish_index(&self) {
+    /// Brings the index to the current version, in a task of its own what takes long.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn start_index(&self) -> Result<(), StoreError> {
+        if !self.update_index(INDEX_UPDATE_AT_START).await? {
+            let base = self.clone();
+            tokio::spawn(async move { base.finish_index().await });
+        }
+        Ok(())
+    }
+
+    /// Waits out trouble with the store.
+    async fn finish_index(&self) {
         while let Err(error) = self.update_index(Duration::MAX).await {
             log::warn!("the search index could not be rebuilt yet: {error}");
             tokio::time::sleep(INDEX_UPDATE_AGAIN).await;
