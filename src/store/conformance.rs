@@ -401,8 +401,7 @@ macro_rules! conformance {
             checkpoints_of_many_turns_come_together
             an_end_that_comes_again_changes_nothing
             a_turn_of_a_deleted_conversation_is_no_more
-            old_client_message_ids_are_forgotten
-            a_revocation_ends_sign_ins_and_is_kept
+            old_client_message_ids_are_forgotten a_revocation_ends_sign_ins_and_is_kept
             a_new_password_and_a_lost_role_revoke_tokens
             nobody_signs_in_to_a_locked_account
             a_family_that_ended_is_kept_as_a_revocation
@@ -410,10 +409,8 @@ macro_rules! conformance {
             the_running_time_is_kept
             audit_entries_are_kept_and_listed_newest_first
             old_audit_entries_are_forgotten
-            a_clock_that_is_set_back_changes_no_order
-            conversations_are_listed_by_their_latest_messages
-            users_are_listed_in_the_order_of_their_registration
-            audit_entries_are_in_the_order_in_which_they_came
+            a_clock_that_is_set_back_changes_no_order conversations_are_listed_by_their_latest_messages
+            users_are_listed_in_the_order_of_their_registration audit_entries_are_in_the_order_in_which_they_came
             a_page_of_messages_is_bounded_in_bytes_and_none_is_lost
             a_store_that_can_write_says_so
         }

@@ -2,6 +2,7 @@
 
 use super::{
     SqliteStore,
+    page::place_of,
     schema::{refresh_families, users},
     users::UserRow,
 };
@@ -44,10 +45,9 @@ impl UserList for SqliteStore {
         self.read(move |conn| {
             let text = query.text.map(|text| text.to_lowercase());
             let limit = usize::try_from(query.page.limit).unwrap_or_default();
-            // Ids sort by the time they were made.
-            let mut rows = users::table.order(users::id.desc()).select(UserRow::as_select()).into_boxed();
+            let mut rows = users::table.order(users::rowid.desc()).select(UserRow::as_select()).into_boxed();
             if let Some(before) = query.page.before {
-                rows = rows.filter(users::id.lt(before.to_string()));
+                rows = rows.filter(users::rowid.lt(place_of!(users, conn, before)));
             }
             if let Some(role) = query.role {
                 rows = rows.filter(users::role.eq(role.as_str()));
@@ -128,7 +128,7 @@ mod tests {
         for n in 0..5 {
             ids.push(add(&store, &format!("user{n}@example.org"), "Ada", Role::User).await);
         }
-        ids.sort_by_key(|id| std::cmp::Reverse(id.to_string()));
+        ids.reverse();
         let page = |before, limit| UserQuery { page: Page { before, limit }, ..all() };
         assert_eq!(listed(&store, page(None, 2)).await, ids[..2]);
         assert_eq!(listed(&store, page(Some(ids[1]), 2)).await, ids[2..4]);
