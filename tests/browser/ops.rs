@@ -18,6 +18,8 @@ async fn the_operators_page_shows_and_steers_in_a_real_browser() {
     let app = TestApp::with(|config| {
         config.provider.kind = ProviderKind::Scripted;
         config.workflow.turn_timeout_s = 3_600;
+        // One connection never signs in, and stays as long as the browser looks.
+        config.session.auth_deadline_s = 3_600;
     })
     .await;
     let (operator, user, away) = (app.operator().await, app.user().await, app.user_called("Nobody is here").await);
