@@ -12,6 +12,7 @@ use crate::{
     http::{self, Capacity, JsonLimit, ServerContext, ServerLimits},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
+    limits::MAX_JSON_BODY_BYTES,
     metrics::Metrics,
     ops::{Feed, OpsContext},
     preflight::Preflight,
@@ -144,11 +145,13 @@ impl Application {
         };
         let session_config = Arc::new(config.session);
         let json_limit = JsonLimit {
-            max_bytes: session_config.max_message_bytes,
+            max_message_bytes: session_config.max_message_bytes,
+            // A server that takes only short messages takes no long bodies either.
+            max_bytes: session_config.max_message_bytes.min(MAX_JSON_BODY_BYTES),
             max_depth: config.limits.json_depth,
             timeout: Duration::from_millis(config.server.request_body_timeout_ms),
         };
-        let origins = Origins::new(&config.server.allowed_origins);
+        let origins = Origins::of(config.env, &config.server.allowed_origins);
         let data_of_origins = Data::new(origins.clone());
         let addresses = Arc::new(limiter::client_addresses(&config.server));
         let client_addresses = Data::from(Arc::clone(&addresses));
@@ -194,6 +197,7 @@ impl Application {
                 .wrap(from_fn(http::count_requests))
                 .wrap(from_fn(http::limit_requests))
                 .wrap(http::cors(origins.clone()))
+                .wrap(from_fn(http::refuse_preflights))
                 .wrap(from_fn(http::check_host))
                 .wrap(from_fn(http::keep_reserve))
                 .wrap(http::error_bodies())

@@ -13,6 +13,12 @@ pub const AUTH_EXPIRING_LIFE_PART: u32 = 4;
 pub const AUTH_GRACE_S: u64 = 30;
 /// The longest `client_message_id` and `customer_id`, in characters.
 pub const MAX_CLIENT_ID_CHARS: usize = 200;
+/// What one character may take as JSON, in bytes: two escapes such as `\ud83d\ude00`.
+pub const MAX_JSON_BYTES_PER_CHAR: usize = 12;
+/// What a message may need beside its text, in bytes of JSON: ids of the client, and some metadata.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 8 * 1024;
+/// The largest JSON body of a request that holds no message, in bytes.
+pub const MAX_JSON_BODY_BYTES: usize = 64 * 1024;
 /// The `id` of a `ping` is sent back: the longest that is, in bytes of JSON.
 pub const MAX_PING_ID_BYTES: usize = 256;
 /// How far the clock may be set back after a token was issued before the token is refused, in seconds.
@@ -152,6 +158,10 @@ pub const MAX_USER_AGENT_CHARS: usize = 200;
 const _: () = assert!(AUTH_EXPIRING_NOTICE_S >= AUTH_GRACE_S, "the notice comes well before the end");
 const _: () = assert!(MAX_REMEMBERED_TURNS > MAX_REPLAYED_TURNS, "all turns of one replay are remembered");
 const _: () = assert!(RESERVE_CONNECTIONS > MAX_OPS_SOCKETS, "health checks get through beside operators");
+const _: () = assert!(
+    MESSAGE_OVERHEAD_BYTES > 2 * MAX_CLIENT_ID_CHARS * MAX_JSON_BYTES_PER_CHAR,
+    "both ids of a client fit beside a text of the greatest length"
+);
 const _: () = assert!(CHECKPOINT_INTERVAL_MS < 500, "a token is on its way to the disk within half a second");
 const _: () = assert!(
     REVOCATION_LIFE_MS / 1_000 > MAX_ACCESS_TOKEN_LIFE_S + TOKEN_CLOCK_LEEWAY_S + 2 * CLOCK_INTERVAL.as_secs() as i64,

@@ -5,6 +5,7 @@ use super::{
     Config, Environment, Problem, ProviderKind, SETTINGS,
     peer::{HostPattern, is_origin, parse_network},
 };
+use crate::limits::{MAX_JSON_BYTES_PER_CHAR, MESSAGE_OVERHEAD_BYTES};
 use figment::value::Value;
 use secrecy::ExposeSecret;
 use std::net::IpAddr;
@@ -113,8 +114,13 @@ impl Config {
             "session.heartbeat_timeout_s",
             || format!("must be more than session.heartbeat_interval_s, which is {}", session.heartbeat_interval_s),
         );
-        found.require(session.max_message_chars <= session.max_message_bytes, "session.max_message_chars", || {
-            format!("must not be more than session.max_message_bytes, which is {}", session.max_message_bytes)
+        let needed_bytes = session.max_message_chars.saturating_mul(MAX_JSON_BYTES_PER_CHAR) + MESSAGE_OVERHEAD_BYTES;
+        found.require(needed_bytes <= session.max_message_bytes, "session.max_message_chars", || {
+            let longest = session.max_message_bytes.saturating_sub(MESSAGE_OVERHEAD_BYTES) / MAX_JSON_BYTES_PER_CHAR;
+            format!(
+                "must not be more than {longest}, or session.max_message_bytes not less than {needed_bytes}: a character may \
+                 take {MAX_JSON_BYTES_PER_CHAR} bytes of JSON, and the rest of a message {MESSAGE_OVERHEAD_BYTES}"
+            )
         });
         found.require(session.max_running_turns <= workflow.max_running_turns, "session.max_running_turns", || {
             format!("must not be more than workflow.max_running_turns, which is {}", workflow.max_running_turns)
@@ -299,6 +305,12 @@ mod tests {
             refused(|config| config.session.max_message_chars = config.session.max_message_bytes + 1),
             ["session.max_message_chars"]
         );
+        // Of the default, 12 bytes for each character and 8 KiB are the least.
+        for (bytes, keys) in
+            [(104_192, &[][..]), (104_191, &["session.max_message_chars"]), (256, &["session.max_message_chars"])]
+        {
+            assert_eq!(refused(|config| config.session.max_message_bytes = bytes), keys, "{bytes}");
+        }
         assert_eq!(
             refused(|config| config.workflow.max_running_turns = config.session.max_running_turns - 1),
             ["session.max_running_turns"]

@@ -430,7 +430,7 @@ impl Default for SessionConfig {
             auth_deadline_s: 30,
             heartbeat_interval_s: 20,
             heartbeat_timeout_s: 60,
-            max_message_bytes: 64 * 1024,
+            max_message_bytes: 128 * 1024,
             max_message_chars: 8_000,
             max_running_turns: 16,
             write_stall_timeout_s: 20,

@@ -1,7 +1,7 @@
 //! `POST /api/v1/chat`: a turn without a WebSocket, whole or as server-sent events.
 
 use super::{
-    Body, ErrorBody, client_address,
+    ErrorBody, LongBody, client_address,
     in_flight::{InFlight, OpenStream},
 };
 use crate::{
@@ -57,7 +57,7 @@ async fn chat(
     tokens: web::Data<Tokens>,
     limiter: web::Data<Limiter>,
     in_flight: web::Data<InFlight>,
-    Body(body): Body,
+    LongBody(body): LongBody,
 ) -> Result<HttpResponse, ApiError> {
     let address = client_address(&request);
     // Before a turn is started, which would go on without anybody to read it.

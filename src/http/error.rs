@@ -13,7 +13,7 @@ use actix_web::{
     error::QueryPayloadError,
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE},
     },
     middleware::{ErrorHandlerResponse, ErrorHandlers},
     web::{self, PathConfig, QueryConfig},
@@ -60,6 +60,9 @@ impl ResponseError for ApiError {
         }
         if self.status_code() == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
+        if self.status_code() == StatusCode::UPGRADE_REQUIRED {
+            response.upgrade("websocket").insert_header((SEC_WEBSOCKET_VERSION, "13"));
         }
         response.json(ErrorBody::from(self))
     }

@@ -4,8 +4,9 @@
 
 use crate::{
     limiter::{Limit, Limiter},
+    limits::MAX_JSON_BODY_BYTES,
     pause,
-    protocol::{ApiError, ErrorCode, check_json_depth, not_json, wrong_field},
+    protocol::{ApiError, ErrorCode, check_json_depth, fields_of, mend_surrogates, not_json, remove_null, wrong_field},
 };
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
@@ -15,7 +16,7 @@ use actix_web::{
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 /// The body of a request, which must be one JSON object of at most [`JsonLimit`] bytes.
 pub struct Json<T>(pub T);
@@ -23,13 +24,18 @@ pub struct Json<T>(pub T);
 /// The body of a request that may be left out, or be `null`: then it is the default.
 pub struct MaybeJson<T>(pub T);
 
-/// The body of a request as it is, within [`JsonLimit`].
+/// The body of a request as it is, within [`JsonLimit::max_bytes`].
 pub struct Body(pub BytesMut);
+
+/// The body of a request that holds a user's message, within [`JsonLimit::max_message_bytes`].
+pub struct LongBody(pub BytesMut);
 
 /// What a JSON body may be. As `app_data` of the app, a resource or a scope it holds there; without, the default does.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonLimit {
     pub max_bytes: usize,
+    /// The same where the body holds a user's message.
+    pub max_message_bytes: usize,
     /// How deep it may be nested.
     pub max_depth: usize,
     /// How long it may take to come.
@@ -38,7 +44,12 @@ pub struct JsonLimit {
 
 impl Default for JsonLimit {
     fn default() -> Self {
-        Self { max_bytes: 64 * 1024, max_depth: 32, timeout: Duration::from_secs(10) }
+        Self {
+            max_bytes: MAX_JSON_BODY_BYTES,
+            max_message_bytes: MAX_JSON_BODY_BYTES,
+            max_depth: 32,
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -47,19 +58,39 @@ impl FromRequest for Body {
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = request.app_data::<JsonLimit>().copied().unwrap_or_default();
-        let limiter = request.app_data::<web::Data<Limiter>>().cloned();
-        let payload = payload.take();
-        Box::pin(async move {
-            let hit = |limit| limiter.iter().for_each(|limiter| limiter.hit(limit));
-            let Ok(body) = pause::timeout(limit.timeout, read(payload, limit.max_bytes)).await else {
-                hit(Limit::RequestBodyTime);
-                return Err(ApiError::new(ErrorCode::RequestTimeout, "The body did not come in time."));
-            };
-            let body = body?;
-            check_json_depth(&body, limit.max_depth).inspect_err(|_| hit(Limit::JsonDepth))?;
-            Ok(Self(body))
-        })
+        let read = read_within(request, payload, |limit| limit.max_bytes);
+        Box::pin(async move { read.await.map(Self) })
+    }
+}
+
+impl FromRequest for LongBody {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let read = read_within(request, payload, |limit| limit.max_message_bytes);
+        Box::pin(async move { read.await.map(Self) })
+    }
+}
+
+fn read_within(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    max_bytes: fn(&JsonLimit) -> usize,
+) -> impl Future<Output = Result<BytesMut, ApiError>> + use<> {
+    let limit = request.app_data::<JsonLimit>().copied().unwrap_or_default();
+    let max_bytes = max_bytes(&limit);
+    let limiter = request.app_data::<web::Data<Limiter>>().cloned();
+    let payload = payload.take();
+    async move {
+        let hit = |limit| limiter.iter().for_each(|limiter| limiter.hit(limit));
+        let Ok(body) = pause::timeout(limit.timeout, read(payload, max_bytes)).await else {
+            hit(Limit::RequestBodyTime);
+            return Err(ApiError::new(ErrorCode::RequestTimeout, "The body did not come in time."));
+        };
+        let body = body?;
+        check_json_depth(&body, limit.max_depth).inspect_err(|_| hit(Limit::JsonDepth))?;
+        Ok(body)
     }
 }
 
@@ -125,7 +156,7 @@ async fn read(mut payload: Payload, limit: usize) -> Result<BytesMut, ApiError> 
     Ok(body)
 }
 
-/// Reads one JSON object.
+/// Reads one JSON object. A field that may be absent may be `null`, and half a surrogate pair becomes U+FFFD.
 ///
 /// # Errors
 /// `INVALID_JSON` with the place when it is not JSON or not an object, `INVALID_FIELD` with the field's name when a field
@@ -135,10 +166,23 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte != b'{') {
         return Err(ApiError::new(ErrorCode::InvalidJson, "The body must be one JSON object."));
     }
+    let body = &*mend_surrogates(body);
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| refusal::<T>(body, &error))?;
+    let value = match serde_path_to_error::deserialize(&mut json) {
+        Ok(value) => value,
+        Err(error) => return without_nulls(body, &error).unwrap_or_else(|| Err(refusal::<T>(body, &error))),
+    };
     json.end().map_err(|error| not_json("The body", &error))?;
     Ok(value)
+}
+
+/// The same without the fields that are `null`, when one of them is what is wrong.
+fn without_nulls<T: DeserializeOwned>(
+    body: &[u8],
+    error: &serde_path_to_error::Error<serde_json::Error>,
+) -> Option<Result<T, ApiError>> {
+    let mut value: Value = serde_json::from_slice(body).ok().filter(|_| error.inner().is_data())?;
+    remove_null(&mut value, error.path()).then(|| fields_of(value))
 }
 
 fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
@@ -193,6 +237,26 @@ mod tests {
         let outer: Outer = parse(br#" {"name":"x","inner":{"count":3,"colour":"red"},"unknown":[]} "#).unwrap();
         let inner = outer.inner.unwrap();
         assert_eq!((outer.name.as_str(), inner.count, inner.colour), ("x", 3, Some(Colour::Red)));
+    }
+
+    #[test]
+    fn null_and_half_a_character_are_taken() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Lenient {
+            name: String,
+            #[serde(default)]
+            count: u8,
+        }
+        let read = |body: &str| parse::<Lenient>(body.as_bytes());
+        let wanted = Lenient { name: "x\u{fffd}".to_owned(), count: 0 };
+        assert_eq!(read(r#"{"count":null,"name":"x\ud83d"}"#).unwrap(), wanted);
+        assert_eq!(read(r#"{"name":null}"#).unwrap_err().message, "`name` is missing");
+        assert_eq!(read(r#"{"name":"x","count":null} {}"#).unwrap_err().code, ErrorCode::InvalidField);
+        assert_eq!(read(r#"{"name":"x","name":null}"#).unwrap_err().message, "`name` is there twice");
+        assert_eq!(
+            read(r#"{"name":"x","count":"1"}"#).unwrap_err().message,
+            "`count` must be a whole number from 0 to 255"
+        );
     }
 
     #[test]

@@ -43,14 +43,14 @@ mod ws;
 
 pub use capacity::Capacity;
 pub use client_address::client_address;
-pub use cors::cors;
+pub use cors::{cors, refuse_preflights};
 pub use error::{ErrorBody, error_bodies};
 pub use head::answer_head;
 pub use headers::default_headers;
 pub use host::{HostCheck, check_host};
 pub use identity::{Operator, require_operator};
 pub use in_flight::{InFlight, count_requests};
-pub use json::{Body, Json, JsonLimit, MaybeJson};
+pub use json::{Json, JsonLimit, LongBody, MaybeJson};
 pub use metrics::ScrapeRules;
 pub use page::PageQuery;
 pub use query::Query;

@@ -1,14 +1,16 @@
 //! `GET /ws/ops`: the upgrade to an operator's socket.
 
 use super::{
-    client_address,
-    ws::{Proof, authenticate, check_origin},
+    Query, client_address,
+    cors::check_origin,
+    ws::{Proof, authenticate},
 };
 use crate::{
     auth::{Tickets, Tokens},
-    limiter::{Limit, Origins},
+    limiter::Limit,
     ops::{self, OpsContext, OpsOpening},
     protocol::{ApiError, ErrorCode},
+    session,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::SEC_WEBSOCKET_PROTOCOL, web};
 
@@ -23,13 +25,13 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 async fn ops(
     request: HttpRequest,
     payload: web::Payload,
-    web::Query(proof): web::Query<Proof>,
+    Query(proof): Query<Proof>,
     context: web::Data<OpsContext>,
     tokens: web::Data<Tokens>,
     tickets: web::Data<Tickets>,
-    origins: web::Data<Origins>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    check_origin(&request, &origins).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
+    check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
+    session::check_handshake(&request)?;
     let address_place = context.limiter.connect(client_address(&request))?;
     let offered: Vec<&str> = request
         .headers()

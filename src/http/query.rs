@@ -5,7 +5,10 @@
 use crate::protocol::{ApiError, wrong_field};
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use serde::de::DeserializeOwned;
-use std::future::{Ready, ready};
+use std::{
+    borrow::Cow,
+    future::{Ready, ready},
+};
 
 /// The fields of the query.
 pub struct Query<T>(pub T);
@@ -19,12 +22,30 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
+/// Reads a query. An empty value and `null`, which scripts write for what they do not have, count as absent where they are no
+/// value of the field.
+///
 /// # Errors
 /// `INVALID_FIELD` with the field's name.
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
-    let fields = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-    serde_path_to_error::deserialize(fields)
-        .map_err(|error| wrong_field(&error.path().to_string(), &error.inner().to_string()))
+    let mut absent: Vec<String> = Vec::new();
+    loop {
+        let present =
+            form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !absent.iter().any(|known| *known == **name));
+        let fields = form_urlencoded::Serializer::new(String::new()).extend_pairs(present).finish();
+        let fields = serde_urlencoded::Deserializer::new(form_urlencoded::parse(fields.as_bytes()));
+        let error = match serde_path_to_error::deserialize(fields) {
+            Ok(fields) => return Ok(fields),
+            Err(error) => error,
+        };
+        let name = error.path().to_string();
+        let is_placeholder =
+            |(key, value): (Cow<'_, str>, Cow<'_, str>)| *key == name && matches!(&*value, "" | "null");
+        if absent.contains(&name) || !form_urlencoded::parse(query.as_bytes()).any(is_placeholder) {
+            return Err(wrong_field(&name, &error.inner().to_string()));
+        }
+        absent.push(name);
+    }
 }
 
 #[cfg(test)]
@@ -45,11 +66,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_script_writes_for_nothing_is_absent() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Search {
+            q: Option<String>,
+            before: Option<uuid::Uuid>,
+            #[serde(default)]
+            limit: u8,
+        }
+        let read = |query: &str| parse::<Search>(query).unwrap();
+        assert_eq!(read("before=null&limit="), Search { q: None, before: None, limit: 0 });
+        // A text may be anything.
+        assert_eq!(read("q=null&limit=5&before="), Search { q: Some("null".to_owned()), before: None, limit: 5 });
+    }
+
+    #[test]
     fn a_wrong_field_is_named() {
         for (query, message) in [
             ("limit=many", "`limit` must be a whole number"),
             ("limit=99999999999999999999", "`limit` is too large"),
-            ("limit=", "`limit` must be a whole number"),
+            ("limit=", "`limit` is missing"),
+            ("limit=null", "`limit` is missing"),
             ("limit=5&before=x", "`before` must be a UUID"),
             ("", "`limit` is missing"),
             ("limit=1&limit=2", "`limit` is there twice"),

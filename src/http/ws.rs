@@ -1,9 +1,9 @@
 //! `GET /ws/chat`: the upgrade to a session.
 
-use super::client_address;
+use super::{Query, client_address, cors::check_origin};
 use crate::{
     auth::{Identity, Tickets, Tokens},
-    limiter::{Limit, Origins},
+    limiter::Limit,
     limits::MAX_USER_AGENT_CHARS,
     protocol::{ApiError, ErrorCode, Offer},
     session::{self, Opening, SessionContext},
@@ -11,7 +11,7 @@ use crate::{
 };
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
+    http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
     web,
 };
 use serde::Deserialize;
@@ -26,17 +26,25 @@ pub(super) struct Proof {
     ticket: Option<String>,
 }
 
+impl Proof {
+    /// Takes empty values and `null`, which scripts write for what they do not have, as absent: neither can be a proof.
+    fn without_placeholders(self) -> Self {
+        let present = |value: &String| !matches!(value.as_str(), "" | "null");
+        Self { token: self.token.filter(present), ticket: self.ticket.filter(present) }
+    }
+}
+
 async fn chat(
     request: HttpRequest,
     payload: web::Payload,
-    web::Query(proof): web::Query<Proof>,
+    Query(proof): Query<Proof>,
     context: web::Data<SessionContext>,
     tickets: web::Data<Tickets>,
     turns: web::Data<Turns>,
-    origins: web::Data<Origins>,
 ) -> Result<HttpResponse, actix_web::Error> {
+    check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
+    session::check_handshake(&request)?;
     turns.check_open()?;
-    check_origin(&request, &origins).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     let address = client_address(&request);
     let address_place = context.limiter.connect(address)?;
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
@@ -60,19 +68,6 @@ async fn chat(
     session::upgrade(&request, payload, context, opening)
 }
 
-/// Refuses pages of other origins: a browser would open the socket for them, with whatever the visitor's network allows.
-/// Who sends no `Origin` is no browser.
-pub(super) fn check_origin(request: &HttpRequest, origins: &Origins) -> Result<(), ApiError> {
-    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
-    match header(ORIGIN) {
-        Some(origin) if !origins.allows(origin, header(HOST)) => Err(ApiError::new(
-            ErrorCode::Forbidden,
-            "Pages of this origin may not connect: see `server.allowed_origins`.",
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// The first proof that the request holds. A proof that fails leaves the socket open for another try.
 pub(super) fn authenticate(
     request: &HttpRequest,
@@ -81,6 +76,7 @@ pub(super) fn authenticate(
     tokens: &Tokens,
     tickets: &Tickets,
 ) -> Option<Result<Identity, ApiError>> {
+    let proof = proof.without_placeholders();
     if let Some(ticket) = proof.ticket {
         // What was proved for the ticket may have been revoked since.
         let redeemed = tickets.redeem(&ticket);

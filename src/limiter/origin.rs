@@ -1,15 +1,49 @@
 //! Which web pages may talk to the server: a browser names the page's origin, and nobody else does.
 
+use crate::config::Environment;
+use actix_web::http::uri::Authority;
+use std::{
+    collections::VecDeque,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Refused origins that are remembered, so that each is logged once.
+const REFUSED_ORIGINS: usize = 32;
+
 /// The list of `server.allowed_origins`.
 #[derive(Clone, Debug)]
 pub struct Origins {
     allowed: Vec<String>,
+    /// Whether pages of this machine are allowed, from whatever port: those of development servers such as Vite.
+    allows_local: bool,
+    /// The origins that were refused last.
+    refused: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Origins {
     /// `*` allows every page.
     pub fn new(allowed: &[String]) -> Self {
-        Self { allowed: allowed.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect() }
+        let allowed = allowed.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect();
+        Self { allowed, allows_local: false, refused: Arc::default() }
+    }
+
+    /// The origins of a configuration. In development an empty list allows the pages of this machine.
+    pub fn of(env: Environment, allowed: &[String]) -> Self {
+        Self { allows_local: env == Environment::Development && allowed.is_empty(), ..Self::new(allowed) }
+    }
+
+    /// Whether this refused origin is none of those that were refused last: each is to be logged once, not with each request.
+    pub fn is_news(&self, origin: &str) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.iter().any(|known| known == origin) {
+            return false;
+        }
+        if refused.len() == REFUSED_ORIGINS {
+            refused.pop_front();
+        }
+        refused.push_back(origin.to_owned());
+        true
     }
 
     /// `origin` and `host` are the headers of a request. A page of this server is always allowed; behind a proxy that is
@@ -17,8 +51,23 @@ impl Origins {
     pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
         let origin = origin.to_ascii_lowercase();
         self.allowed.iter().any(|allowed| *allowed == "*" || *allowed == origin)
+            || (self.allows_local && is_local(&origin))
             || host.is_some_and(|host| is_of_host(&origin, &host.to_ascii_lowercase()))
     }
+}
+
+/// Whether a page comes from this machine, as browsers understand it.
+fn is_local(origin: &str) -> bool {
+    let Some(authority) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) else {
+        return false;
+    };
+    let Ok(authority) = authority.parse::<Authority>() else { return false };
+    let (host, port) = (authority.host(), authority.port_u16().map(|port| format!(":{port}")).unwrap_or_default());
+    // Nothing but a host and a port.
+    format!("{host}{port}") == authority.as_str()
+        && (host == "localhost"
+            || host.ends_with(".localhost")
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
 /// The scheme is not compared but for its port: whether there is TLS in front is not known here.
@@ -36,6 +85,14 @@ fn is_of_host(origin: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_origin_is_news_once() {
+        let origins = Origins::new(&[]);
+        assert!(origins.is_news("http://a.example") && !origins.clone().is_news("http://a.example"));
+        assert!((0..REFUSED_ORIGINS).all(|n| origins.is_news(&format!("http://{n}.example"))));
+        assert!(origins.is_news("http://a.example"));
+    }
 
     #[test]
     fn pages_of_this_server_and_of_the_list_are_allowed() {
@@ -60,6 +117,36 @@ mod tests {
             ("file://chat.example.org", Some("chat.example.org"), false),
         ] {
             assert_eq!(origins.allows(origin, host), allowed, "{origin:?} at {host:?}");
+        }
+        let development = Origins::of(Environment::Development, &[]);
+        for (origin, allowed) in [
+            ("http://localhost:5173", true),
+            ("https://localhost", true),
+            ("http://LOCALHOST:1", true),
+            ("http://app.localhost:5173", true),
+            ("http://127.0.0.1:5173", true),
+            ("http://127.8.8.8", true),
+            ("http://[::1]:5173", true),
+            ("http://localhost.evil.example:5173", false),
+            ("http://localhost@evil.example", false),
+            ("http://evillocalhost", false),
+            ("http://127.0.0.1.evil.example", false),
+            ("http://192.168.1.7:5173", false),
+            ("http://[::2]:5173", false),
+            ("http://localhost:5173/path", false),
+            ("http://localhost:", false),
+            ("http://localhost:99999", false),
+            ("ftp://localhost", false),
+            ("http://", false),
+            ("null", false),
+        ] {
+            assert_eq!(development.allows(origin, Some("chat.example.org")), allowed, "{origin:?}");
+            for strict in [
+                Origins::of(Environment::Production, &[]),
+                Origins::of(Environment::Development, &["https://app.example.org".to_owned()]),
+            ] {
+                assert!(!strict.allows(origin, Some("chat.example.org")), "{origin:?}");
+            }
         }
         assert!(Origins::new(&["*".to_owned()]).allows("http://evil.example", Some("chat.example.org")));
         assert!(Origins::new(&["null".to_owned()]).allows("null", Some("chat.example.org")));

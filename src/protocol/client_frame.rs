@@ -1,11 +1,8 @@
 //! What clients say: one JSON object a text frame, told apart by `type`.
 
-use super::{ApiError, ErrorCode, not_json, wrong_field};
+use super::{ApiError, ErrorCode, fields_of, mend_surrogates, not_json};
 use crate::domain::{ConversationId, TurnId};
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 /// A frame of a client. Unknown fields are ignored, an unknown `type` is an error.
@@ -164,14 +161,15 @@ impl ClientFrame {
 /// # Errors
 /// `INVALID_JSON` with line and column, or `INVALID_FIELD`.
 pub fn parse_type(text: &str) -> Result<(String, Value), ApiError> {
-    let value: Value = serde_json::from_str(text).map_err(|error| not_json("The frame", &error))?;
+    let value: Value =
+        serde_json::from_slice(&mend_surrogates(text.as_bytes())).map_err(|error| not_json("The frame", &error))?;
     let Value::Object(fields) = &value else {
         return Err(ApiError::new(ErrorCode::InvalidJson, "The frame must be one JSON object."));
     };
     let frame_type = match fields.get("type") {
         Some(Value::String(name)) => name.clone(),
-        Some(_) => return Err(ApiError::invalid_field("type", "must be a string")),
-        None => return Err(ApiError::invalid_field("type", "is missing")),
+        Some(other) if !other.is_null() => return Err(ApiError::invalid_field("type", "must be a string")),
+        _ => return Err(ApiError::invalid_field("type", "is missing")),
     };
     Ok((frame_type, value))
 }
@@ -183,15 +181,6 @@ pub fn unknown_type(name: &str) -> ApiError {
         shown.push('…');
     }
     ApiError::new(ErrorCode::UnknownType, format!("`type` {shown:?} is not in this protocol"))
-}
-
-/// The fields of a frame.
-///
-/// # Errors
-/// `INVALID_FIELD` with the field's path.
-pub fn fields_of<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value)
-        .map_err(|error| wrong_field(&error.path().to_string(), &error.inner().to_string()))
 }
 
 #[cfg(test)]
@@ -236,6 +225,39 @@ mod tests {
         assert_eq!(field(r#"{"type":"resume","session_id":"nope"}"#), "`session_id` must be a UUID");
         assert_eq!(field(r#"{"type":"resume","conversation_id":"nope"}"#), "`conversation_id` must be a UUID");
         assert_eq!(field(r#"{"type":"resume"}"#), "`session_id` is missing");
+    }
+
+    #[test]
+    fn a_text_that_was_cut_inside_a_character_is_taken() {
+        let frame =
+            ClientFrame::parse(r#"{"type":"message","message":"Look \ud83d","metadata":{"\ude00":"\ud83d\ude00"}}"#);
+        let ClientFrame::Message(message) = frame.unwrap() else { panic!("not a message") };
+        assert_eq!(message.message, "Look \u{fffd}");
+        assert_eq!(message.metadata.unwrap()["\u{fffd}"], "\u{1f600}");
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent_for_every_field_that_may_be() {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        for (frame, optional) in [
+            (
+                json!({"type": "message", "message": "Hi"}),
+                &["session_id", "conversation_id", "customer_id", "client_message_id", "attachments", "metadata"][..],
+            ),
+            (json!({"type": "resume", "session_id": id}), &["conversation_id", "turn_id", "last_seq"]),
+            (json!({"type": "ping"}), &["id"]),
+        ] {
+            let absent = ClientFrame::parse(&frame.to_string()).unwrap();
+            let with = |names: &[&str]| {
+                let mut frame = frame.clone();
+                names.iter().for_each(|name| frame[name] = Value::Null);
+                ClientFrame::parse(&frame.to_string()).unwrap()
+            };
+            optional.iter().for_each(|name| assert_eq!(with(&[name]), absent, "{name}"));
+            assert_eq!(with(optional), absent);
+        }
+        assert_eq!(error_of(r#"{"type":"message","message":null}"#).1, "`message` is missing");
+        assert_eq!(error_of(r#"{"type":null}"#).1, "`type` is missing");
     }
 
     #[test]

@@ -53,6 +53,7 @@ error_codes! {
     InvalidField = "INVALID_FIELD", 422, false, "a field is missing or wrong; the error names it";
     UnknownType = "UNKNOWN_TYPE", 400, false, "a frame whose `type` is not in this protocol";
     UnknownSubprotocol = "UNKNOWN_SUBPROTOCOL", 400, false, "none of the subprotocols that the upgrade offers is ours";
+    UpgradeRequired = "UPGRADE_REQUIRED", 426, false, "an address for WebSockets, and no WebSocket handshake; the error names the header";
     NotFound = "NOT_FOUND", 404, false, "no such thing, or not for this user";
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, false, "the address does not take this HTTP method";
     RequestTimeout = "REQUEST_TIMEOUT", 408, true, "the request did not come in time";

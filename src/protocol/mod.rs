@@ -7,18 +7,21 @@ mod client_frame;
 mod close_reason;
 mod dialect;
 mod error_code;
+mod frame_subject;
 mod json_depth;
+mod lenient_json;
 mod malformed;
 mod server_frame;
 
 pub use api_error::ApiError;
 pub use client_frame::{
-    AuthFrame, CancelFrame, ClientFrame, MessageFrame, PingFrame, ResumeFrame, fields_of, parse_type, unknown_type,
+    AuthFrame, CancelFrame, ClientFrame, MessageFrame, PingFrame, ResumeFrame, parse_type, unknown_type,
 };
 pub use close_reason::CloseReason;
 pub use dialect::{Dialect, Offer};
 pub use error_code::ErrorCode;
 pub use json_depth::check_json_depth;
+pub use lenient_json::{fields_of, mend_surrogates, remove_null};
 pub use malformed::{not_json, wrong_field};
 pub use server_frame::{
     AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, GoingAway, HeadOfTurn, Heartbeat,

@@ -106,8 +106,7 @@ pub fn upgrade(
         auth: auth.map(Box::new),
         fragments: Fragments::of_text(max_message_bytes),
     };
-    let echo: Vec<&str> = offer.echo.into_iter().collect();
-    socket::start(session, request, payload, &echo, |frames| Outlet::new(frames, flow, vitals))
+    socket::start(session, request, payload, offer.echo.as_slice(), |frames| Outlet::new(frames, flow, vitals))
 }
 
 type Context = SocketContext<ChatSession>;

@@ -5,6 +5,7 @@ use crate::{
     config::LimitsConfig,
     limiter::{FrameBudget, FrameVerdict, Limit},
     protocol::{ApiError, ClientFrame, CloseReason, ErrorSubject, check_json_depth},
+    workflow::is_client_id,
 };
 
 pub struct Intake {
@@ -17,8 +18,8 @@ impl Intake {
         Self { budget: FrameBudget::new(limits), max_json_depth: limits.json_depth }
     }
 
-    /// The frame that a text is. What is refused is answered here; of what is over the budget the answer says which
-    /// message it was.
+    /// The frame that a text is. What is refused is answered here, and the answer says which message it was if that can be
+    /// read.
     pub fn take_text(&self, text: &str, effects: &mut Vec<Effect>) -> Option<ClientFrame> {
         let verdict = self.charge(effects);
         if verdict == FrameVerdict::Close {
@@ -27,7 +28,9 @@ impl Intake {
         let frame = match self.parse(text, effects) {
             Ok(frame) => frame,
             Err(error) => {
-                send_error(&error, &ErrorSubject::default(), effects);
+                let mut subject = ErrorSubject::of_text(text);
+                subject.client_message_id.take_if(|id| !is_client_id(id));
+                send_error(&error, &subject, effects);
                 return None;
             }
         };

@@ -11,6 +11,7 @@ mod effect;
 mod follows;
 mod fragments;
 mod frame_guard;
+mod handshake;
 mod heartbeat;
 mod intake;
 mod now;
@@ -20,3 +21,4 @@ mod state;
 
 pub use actor::{ChatSession, Opening, SessionContext, upgrade};
 pub use fragments::{Fragments, Whole};
+pub use handshake::check as check_handshake;

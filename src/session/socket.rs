@@ -1,13 +1,15 @@
 //! The WebSocket below a session: messages are joined from their fragments, pings answered, goodbyes returned, and what
 //! RFC 6455 forbids becomes a close code. It knows nothing of chat; the conformance test runs it with an echo.
 
-use super::fragments::{Fragments, Whole};
-use crate::protocol::{ApiError, CloseReason};
+use super::{
+    fragments::{Fragments, Whole},
+    handshake,
+};
+use crate::protocol::CloseReason;
 use actix::Actor;
 use actix_http::ws::Codec;
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::TRANSFER_ENCODING,
     web::{Bytes, Payload},
 };
 use actix_web_actors::ws;
@@ -51,8 +53,8 @@ pub trait SocketHandler: Actor<Context = SocketContext<Self>> {
 /// What an actor behind a socket sends, as bytes on the wire.
 pub type Frames = LocalBoxStream<'static, Result<Bytes, actix_web::Error>>;
 
-/// Answers an upgrade request with an actor behind a socket. `protocols` is the subprotocol to echo, if any; `outlet` may put
-/// something between the actor and the connection.
+/// Answers an upgrade request with an actor behind a socket. `protocols` holds the subprotocol to choose, if any; `outlet`
+/// may put something between the actor and the connection.
 ///
 /// # Errors
 /// When the request is no WebSocket handshake.
@@ -67,14 +69,8 @@ where
     A: SocketHandler + actix::StreamHandler<Received>,
     O: Stream<Item = Result<Bytes, actix_web::Error>> + 'static,
 {
-    // actix-http would take the body for the connection, and both sides' frames would go as chunks of it.
-    if request.headers().contains_key(TRANSFER_ENCODING) {
-        return Err(
-            ApiError::invalid_field("Transfer-Encoding", "must be absent: a WebSocket handshake has no body").into()
-        );
-    }
     let (frames, max_bytes) = (actor.fragments().guard(payload), actor.fragments().max_bytes());
-    let mut response = ws::handshake_with_protocols(request, protocols)?;
+    let mut response = handshake::accept(request, protocols.first().copied())?;
     let sent = SocketContext::with_codec(actor, frames, Codec::new().max_size(max_bytes));
     Ok(response.streaming(outlet(Box::pin(sent))))
 }

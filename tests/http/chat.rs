@@ -45,7 +45,7 @@ async fn what_cannot_be_asked_is_refused_with_its_reason() {
         let request = app.http.post(format!("{}{CHAT}", app.url)).bearer_auth(&user.access_token);
         Answer::of(request.header("content-type", content_type).body(body))
     };
-    raw("application/json", " ".repeat(70_000)).await.assert_error(413, "MESSAGE_TOO_LONG");
+    raw("application/json", " ".repeat(140_000)).await.assert_error(413, "MESSAGE_TOO_LONG");
     raw("text/plain", json!({"message": "Hi"}).to_string()).await.assert_error(400, "INVALID_JSON");
     app.finish().await;
 }

@@ -43,6 +43,6 @@ async fn an_offer_of_nothing_known_is_refused() {
 async fn what_is_no_upgrade_is_refused() {
     let app = TestApp::start().await;
     let (status, body) = app.get("/ws/chat", None).await;
-    assert_eq!(status, 400, "{body}");
+    assert_eq!((status, &body["code"]), (426, &"UPGRADE_REQUIRED".into()), "{body}");
     app.finish().await;
 }

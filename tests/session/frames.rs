@@ -1,6 +1,7 @@
 //! WebSocket itself (RFC 6455): fragments, sizes, and what breaks its rules.
 
 use crate::harness::{RawSocket, TestApp, first};
+use switchboard::config::SessionConfig;
 
 /// A name, what is sent (the first byte and the payload of each frame), and the code that it is closed with.
 type Wrong<'a> = (&'a str, &'a [(u8, &'a [u8])], u16);
@@ -127,5 +128,71 @@ async fn what_comes_behind_a_goodbye_is_not_answered() {
     // In one segment, so that the server has both at once; masked with zeros.
     socket.send_bytes(&[first::CLOSE, 0x82, 0, 0, 0, 0, 3, 232, first::PING, 0x80, 0, 0, 0, 0]).await;
     assert_eq!(socket.expect_close().await, 1000);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_text_of_the_greatest_length_fits_however_it_is_escaped() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    let max_chars = SessionConfig::default().max_message_chars;
+    let escaped = r"\ud83d\ude00".repeat(max_chars);
+    for emoji in [escaped.clone(), "\u{1f600}".repeat(max_chars)] {
+        let mut socket = app.socket().signed_in(&user).await;
+        socket.send_text(format!(r#"{{"type":"message","message":"{emoji}"}}"#)).await;
+        let turn = socket.rest_of_turn(Vec::new()).await;
+        assert_eq!(turn.progress[0]["question"].as_str().map(|text| text.chars().count()), Some(max_chars));
+        // One more is refused by the number of characters, and the socket stays.
+        socket.send_text(format!(r#"{{"type":"message","message":"{emoji}x","client_message_id":"m1"}}"#)).await;
+        assert_eq!(socket.expect_error("MESSAGE_TOO_LONG").await["client_message_id"], "m1");
+        socket.close().await;
+    }
+    let request = app.http.post(format!("{}/api/v1/chat", app.url)).bearer_auth(&user.access_token);
+    let body = format!(r#"{{"message":"{escaped}"}}"#);
+    let answer = request.header("Content-Type", "application/json").body(body).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn errors_name_the_message_that_could_not_be_read() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    let mut socket = app.socket().signed_in(&user).await;
+    for (text, code) in [
+        (r#"{"type":"message","client_message_id":"m1","message":"cut"#, "INVALID_JSON"),
+        (r#"{"type":"message","message":"\x","client_message_id":"m1"}"#, "INVALID_JSON"),
+        (r#"{"type":"message","message":5,"client_message_id":"m1"}"#, "INVALID_FIELD"),
+        (r#"{"type":"massage","message":"Hi","client_message_id":"m1"}"#, "UNKNOWN_TYPE"),
+    ] {
+        socket.send_text(text.to_owned()).await;
+        assert_eq!(socket.expect_error(code).await["client_message_id"], "m1", "{text}");
+    }
+    let deep = format!(r#"{{"type":"message","client_message_id":"m1","metadata":{}"#, "[".repeat(100));
+    socket.send_text(deep).await;
+    assert_eq!(socket.expect_error("INVALID_JSON").await["client_message_id"], "m1");
+    let long = format!(r#"{{"client_message_id":"{}"}}"#, "x".repeat(201));
+    socket.send_text(long).await;
+    assert_eq!(socket.expect_error("INVALID_FIELD").await.get("client_message_id"), None);
+    socket.close().await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_text_that_was_cut_inside_an_emoji_is_answered() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    let mut socket = app.socket().signed_in(&user).await;
+    socket
+        .send_text(r#"{"type":"message","message":"Look \ud83d","session_id":null,"attachments":null}"#.to_owned())
+        .await;
+    let turn = socket.rest_of_turn(Vec::new()).await;
+    assert_eq!(turn.progress[0]["question"], "Look \u{fffd}");
+    socket.close().await;
+    let request = app.http.post(format!("{}/api/v1/chat", app.url)).bearer_auth(&user.access_token);
+    let body = format!(r#"{{"message":"\ude00 there","session_id":"{}","metadata":null}}"#, turn.session_id);
+    let answer = request.header("Content-Type", "application/json").body(body).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(app.history(&user, &turn.session_id).await[2]["content"], "\u{fffd} there");
     app.finish().await;
 }

@@ -114,3 +114,53 @@ async fn who_goes_on_talking_after_the_end_still_gets_its_reason() {
     assert_eq!(u16::from_be_bytes([close[2], close[3]]), 1002);
     app.finish().await;
 }
+
+#[actix_web::test]
+async fn a_request_without_a_handshake_is_told_what_is_missing() {
+    let app = TestApp::start().await;
+    for path in ["/ws/chat", "/ws/ops"] {
+        for (headers, missing) in [
+            ("", "`Upgrade: websocket` and `Connection: Upgrade` are missing"),
+            ("Connection: Upgrade\r\n", "`Upgrade: websocket` is missing"),
+            ("Upgrade: websocket\r\n", "`Connection: Upgrade` is missing"),
+            ("Connection: Upgrade\r\nUpgrade: h2c\r\n", "`Upgrade: websocket` is missing"),
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", "`Sec-WebSocket-Version` must be 13"),
+        ] {
+            for version in ["1.0", "1.1"] {
+                let mut stream = connect(&app).await;
+                let request = format!("GET {path} HTTP/{version}\r\nHost: x\r\n{headers}\r\n");
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let answer = until(&mut stream, "}").await;
+                let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+                let head = head.to_lowercase();
+                assert!(head.lines().next().unwrap().contains(" 426 "), "{headers:?}: {head}");
+                assert!(head.contains("upgrade: websocket") && head.contains("sec-websocket-version: 13"), "{head}");
+                assert!(body.contains("UPGRADE_REQUIRED") && body.contains(missing), "{headers:?}: {body}");
+            }
+        }
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn headers_of_a_handshake_may_come_in_several_lines() {
+    let app = TestApp::start().await;
+    for (offer, chosen) in [
+        ("Sec-WebSocket-Protocol: soap\r\nSec-WebSocket-Protocol: chat.v2\r\n", Some("chat.v2")),
+        ("Sec-WebSocket-Protocol: chat.v1\r\nSec-WebSocket-Protocol: bearer.x.y.z\r\n", Some("chat.v1")),
+        ("", None),
+    ] {
+        let mut stream = connect(&app).await;
+        let request = format!(
+            "GET /ws/chat HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: upgrade\r\nUpgrade: other\r\n\
+             Upgrade: WebSocket\r\n{offer}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = until(&mut stream, "\r\n\r\n").await.to_lowercase();
+        assert!(head.starts_with("http/1.1 101 "), "{head}");
+        assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+        let echoed: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("sec-websocket-protocol: ")).collect();
+        assert_eq!(echoed, chosen.into_iter().collect::<Vec<_>>());
+    }
+    app.finish().await;
+}

@@ -1,0 +1,156 @@
+//! The server's side of the opening handshake (RFC 6455, 4.2).
+//!
+//! The library reads only the first line of a header that comes in several, and answers a request without a handshake in
+//! words that do not reach its reader. Most often a proxy has dropped a header, so the answer names it.
+
+use crate::protocol::{ApiError, ErrorCode};
+use actix_http::ws::hash_key;
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{
+        StatusCode,
+        header::{
+            CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+            SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+        },
+    },
+};
+
+/// Versions of the protocol whose frames are those of 13, which is the only published one.
+const VERSIONS: [&str; 3] = ["13", "8", "7"];
+
+/// Checks that a request is a WebSocket handshake.
+///
+/// # Errors
+/// `UPGRADE_REQUIRED` with the headers that are missing, or `INVALID_FIELD`.
+pub fn check(request: &HttpRequest) -> Result<(), ApiError> {
+    key(request).map(|_| ())
+}
+
+/// The answer that accepts a handshake, with the subprotocol to choose, if any.
+///
+/// # Errors
+/// As [`check`].
+pub fn accept(request: &HttpRequest, subprotocol: Option<&str>) -> Result<HttpResponseBuilder, ApiError> {
+    let accepted = hash_key(key(request)?);
+    let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
+    response.upgrade("websocket").insert_header((SEC_WEBSOCKET_ACCEPT, accepted.as_slice()));
+    if let Some(subprotocol) = subprotocol {
+        response.insert_header((SEC_WEBSOCKET_PROTOCOL, subprotocol));
+    }
+    Ok(response)
+}
+
+fn key(request: &HttpRequest) -> Result<&[u8], ApiError> {
+    let headers = request.headers();
+    check_upgrade(headers)?;
+    // actix-http would take the body for the connection, and both sides' frames would go as chunks of it.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Err(ApiError::invalid_field("Transfer-Encoding", "must be absent: a WebSocket handshake has no body"));
+    }
+    if !lines(headers, &SEC_WEBSOCKET_VERSION).any(|version| VERSIONS.contains(&version)) {
+        let reason = "The header `Sec-WebSocket-Version` must be 13.";
+        return Err(ApiError::new(ErrorCode::UpgradeRequired, reason));
+    }
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY);
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if !key.is_empty() => Ok(key.as_bytes()),
+        _ => Err(ApiError::invalid_field("Sec-WebSocket-Key", "must be in a WebSocket handshake exactly once")),
+    }
+}
+
+fn check_upgrade(headers: &HeaderMap) -> Result<(), ApiError> {
+    // actix-http hands over a connection only for a line that says nothing else.
+    let upgrades = lines(headers, &UPGRADE).any(|line| line.eq_ignore_ascii_case("websocket"));
+    let connection = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    let missing = match (upgrades, connection) {
+        (true, true) => return Ok(()),
+        (false, true) => "`Upgrade: websocket` is",
+        (true, false) => "`Connection: Upgrade` is",
+        (false, false) => "`Upgrade: websocket` and `Connection: Upgrade` are",
+    };
+    Err(ApiError::new(
+        ErrorCode::UpgradeRequired,
+        format!(
+            "This address takes only WebSocket handshakes, and {missing} missing. Open it as a WebSocket; a proxy in front \
+             of the server must speak HTTP/1.1 to it and pass on the headers `Upgrade` and `Connection`."
+        ),
+    ))
+}
+
+/// The lines of a header that may come several times.
+fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers.get_all(name).filter_map(|line| line.to_str().ok()).map(str::trim)
+}
+
+/// The entries of a header that is a list, in however many lines it comes.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    lines(headers, name).flat_map(|line| line.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    const WHOLE: [(&str, &str); 4] = [
+        ("upgrade", "websocket"),
+        ("connection", "Upgrade"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    fn request(headers: &[(&'static str, &'static str)]) -> HttpRequest {
+        headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header)).to_http_request()
+    }
+
+    #[test]
+    fn the_answer_proves_the_key_and_names_the_subprotocol() {
+        // The key of RFC 6455, 1.3.
+        let response = accept(&request(&WHOLE), Some("chat.v2")).unwrap().finish();
+        let header = |name| response.headers().get(name).unwrap().to_str().unwrap();
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(header(SEC_WEBSOCKET_ACCEPT), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!((header(UPGRADE), header(SEC_WEBSOCKET_PROTOCOL)), ("websocket", "chat.v2"));
+        assert!(!accept(&request(&WHOLE), None).unwrap().finish().headers().contains_key(SEC_WEBSOCKET_PROTOCOL));
+    }
+
+    #[test]
+    fn headers_may_come_in_several_lines_and_in_any_case() {
+        for more in [
+            [("connection", "keep-alive"), ("connection", "UPGRADE")],
+            [("upgrade", "h2c"), ("connection", "keep-alive, Upgrade")],
+            [("upgrade", "WebSocket"), ("connection", "Upgrade")],
+            [("sec-websocket-version", "12"), ("connection", "Upgrade")],
+        ] {
+            let headers: Vec<_> =
+                more.into_iter().chain(WHOLE.into_iter().filter(|(name, _)| *name != "connection")).collect();
+            assert!(check(&request(&headers)).is_ok(), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (changed, value, code, named) in [
+            ("upgrade", None, ErrorCode::UpgradeRequired, "`Upgrade: websocket` is missing"),
+            ("upgrade", Some("h2c"), ErrorCode::UpgradeRequired, "`Upgrade: websocket` is missing"),
+            ("upgrade", Some("h2c, websocket"), ErrorCode::UpgradeRequired, "`Upgrade: websocket` is missing"),
+            ("connection", None, ErrorCode::UpgradeRequired, "`Connection: Upgrade` is missing"),
+            ("connection", Some("keep-alive"), ErrorCode::UpgradeRequired, "`Connection: Upgrade` is missing"),
+            ("sec-websocket-version", None, ErrorCode::UpgradeRequired, "`Sec-WebSocket-Version` must be 13"),
+            ("sec-websocket-version", Some("14"), ErrorCode::UpgradeRequired, "`Sec-WebSocket-Version` must be 13"),
+            ("sec-websocket-key", None, ErrorCode::InvalidField, "`Sec-WebSocket-Key`"),
+            ("sec-websocket-key", Some(""), ErrorCode::InvalidField, "`Sec-WebSocket-Key`"),
+        ] {
+            let mut headers: Vec<_> = WHOLE.into_iter().filter(|(name, _)| *name != changed).collect();
+            headers.extend(value.map(|value| (changed, value)));
+            let error = check(&request(&headers)).unwrap_err();
+            assert_eq!(error.code, code, "{headers:?}");
+            assert!(error.message.contains(named), "{headers:?}: {}", error.message);
+        }
+        let neither = check(&request(&[])).unwrap_err().message;
+        assert!(neither.contains("`Upgrade: websocket` and `Connection: Upgrade` are missing"), "{neither}");
+        let twice: Vec<_> = WHOLE.into_iter().chain([("sec-websocket-key", "eHh4eHh4eHh4eHh4eHh4eA==")]).collect();
+        assert_eq!(check(&request(&twice)).unwrap_err().code, ErrorCode::InvalidField);
+    }
+}
