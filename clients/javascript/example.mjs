@@ -1,14 +1,16 @@
 // node example.mjs [http://localhost:8000] [question]
 // Registers a throw-away user, or uses the access token in SWITCHBOARD_TOKEN.
 
-import { register, SwitchboardClient } from "./switchboard-client.mjs";
+import { randomId, register, SwitchboardClient } from "./switchboard-client.mjs";
 
 const [base = "http://localhost:8000", question = "What is the engine power?"] = process.argv.slice(2);
 const account = process.env.SWITCHBOARD_TOKEN
   ? { access_token: process.env.SWITCHBOARD_TOKEN }
-  : await register(base, { name: "Example", email: `${crypto.randomUUID()}@example.org`, password: crypto.randomUUID() });
+  : await register(base, { name: "Example", email: `${randomId()}@example.org`, password: randomId() });
 
-const client = new SwitchboardClient(base, account);
+const client = new SwitchboardClient(base, account, {
+  onStatus: ({ state, delayMs }) => { if (state === "reconnecting") console.error(`· no connection; again in ${Math.round(delayMs)} ms`); },
+});
 for await (const frame of client.ask(question)) {
   if (frame.type === "progress") console.error(`· ${frame.message}`);
   if (frame.type === "token") process.stdout.write(frame.token);

@@ -14,11 +14,15 @@ use serde_json::{Value, json};
 use std::{io, time::Duration};
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
-/// An access token with less left than this is renewed; the server warns 60 seconds before the end.
-const RENEW_BEFORE_END: Duration = Duration::from_secs(90);
+/// How long before its end an access token is renewed at most; one that lives for less than four times this is renewed when a
+/// quarter of its life is left. The server announces the end at the same moment.
+const MAX_RENEWAL_LEAD: Duration = Duration::from_secs(60);
+const MAX_RENEWAL_SLACK: Duration = Duration::from_secs(5);
+/// The first wait before a failed renewal is tried again, and the longest.
+const RENEWAL_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// Until an answer of REST.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -39,7 +43,37 @@ struct Tokens {
 #[derive(Clone)]
 struct Renewal {
     refresh: String,
+    life: Duration,
     ends_at: Instant,
+    /// Not tried again before; `None` when the server has refused for good.
+    next_try: Option<Instant>,
+    failures: u32,
+}
+
+impl Renewal {
+    fn new(refresh: String, life: Duration) -> Self {
+        let now = Instant::now();
+        Self { refresh, life, ends_at: now + life, next_try: Some(now), failures: 0 }
+    }
+
+    /// When the token should be renewed: a little before the server announces its end, since the answer with the token took a
+    /// while to arrive. `None` when it never will be.
+    fn due_at(&self) -> Option<Instant> {
+        let lead = MAX_RENEWAL_LEAD.min(self.life / 4) + MAX_RENEWAL_SLACK.min(self.life / 20);
+        self.next_try.map(|at| at.max(self.ends_at - lead))
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.due_at().is_some_and(|at| at <= now)
+    }
+
+    /// A try failed: when to try again.
+    fn failed(&mut self, error: &ClientError, now: Instant) {
+        self.failures += 1;
+        let doubled = RENEWAL_BACKOFF.0.saturating_mul(2_u32.saturating_pow(self.failures - 1)).min(RENEWAL_BACKOFF.1);
+        let wait = error.retry_after().unwrap_or_default().max(doubled.mul_f64(0.5 + fastrand::f64() / 2.0));
+        self.next_try = error.is_temporary().then_some(now + wait);
+    }
 }
 
 impl Account {
@@ -65,19 +99,63 @@ impl Account {
         Self { http: http_client(), base: connector.http_url(), tokens: Mutex::new(tokens) }
     }
 
-    /// An access token that is good for a while. Of all who ask at once, one renews it.
+    /// An account whose tokens came from elsewhere; the access token is good for `life` from now on.
+    pub fn from_tokens(connector: &Connector, access_token: String, refresh_token: String, life: Duration) -> Self {
+        let tokens = Tokens { access: access_token, renewal: Some(Renewal::new(refresh_token, life)) };
+        Self { http: reqwest::Client::new(), base: connector.http_url(), tokens: Mutex::new(tokens) }
+    }
+
+    /// An access token that is good for a while. Of all callers that ask at once, one renews it. A renewal that fails is an
+    /// error only when the token has ended; until then the token that is there is used.
     ///
     /// # Errors
-    /// When it has to be renewed, and that fails.
+    /// When the token has ended, and its renewal fails.
     pub async fn access_token(&self) -> Result<String, ClientError> {
         let mut tokens = self.tokens.lock().await;
-        if let Some(renewal) = &tokens.renewal
-            && renewal.ends_at.saturating_duration_since(Instant::now()) < RENEW_BEFORE_END
-        {
+        let now = Instant::now();
+        let Some(renewal) = &mut tokens.renewal else { return Ok(tokens.access.clone()) };
+        let has_ended = renewal.ends_at <= now;
+        if has_ended || renewal.is_due(now) {
             let body = json!({"refresh_token": renewal.refresh});
-            *tokens = post(&self.http, &self.base, "refresh", &body).await?;
+            match post(&self.http, &self.base, "refresh", &body).await {
+                Ok(renewed) => *tokens = renewed,
+                Err(error) => {
+                    renewal.failed(&error, Instant::now());
+                    if has_ended {
+                        return Err(error);
+                    }
+                }
+            }
         }
         Ok(tokens.access.clone())
+    }
+
+    /// The access token that is there, however long it is good for.
+    pub(super) async fn current_token(&self) -> String {
+        self.tokens.lock().await.access.clone()
+    }
+
+    /// Waits until the access token is another one than `old`: as long as it takes, over failures of the network and of the
+    /// server.
+    ///
+    /// # Errors
+    /// When the server refuses for good, or nothing can be renewed.
+    pub(super) async fn renewed_token(&self, old: &str) -> Result<String, ClientError> {
+        loop {
+            let renewed = self.access_token().await;
+            let renewal = self.tokens.lock().await.renewal.clone();
+            match renewed {
+                Ok(token) if token != old => return Ok(token),
+                Err(error) if !error.is_temporary() => return Err(error),
+                _ => {}
+            }
+            let due_at = renewal.and_then(|renewal| renewal.due_at());
+            let due_at = due_at.ok_or_else(|| ClientError::Auth {
+                code: "EXPIRED_TOKEN".to_owned(),
+                message: "the access token cannot be renewed".to_owned(),
+            })?;
+            sleep_until(due_at).await;
+        }
     }
 
     /// Asks the REST API in the name of this account. `path` is what follows `/api/v1/`, its query included; an answer
@@ -157,6 +235,6 @@ async fn post(http: &reqwest::Client, base: &str, route: &str, body: &Value) -> 
     }
     let text = exchange(http.post(format!("{base}/api/v1/auth/{route}")).json(body), "signing in").await?;
     let answer: Answer = serde_json::from_str(&text).map_err(not_ours)?;
-    let ends_at = Instant::now() + Duration::from_secs(answer.expires_in);
-    Ok(Tokens { access: answer.access_token, renewal: Some(Renewal { refresh: answer.refresh_token, ends_at }) })
+    let renewal = Renewal::new(answer.refresh_token, Duration::from_secs(answer.expires_in));
+    Ok(Tokens { access: answer.access_token, renewal: Some(renewal) })
 }

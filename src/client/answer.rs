@@ -2,7 +2,8 @@
 
 use super::{Client, ClientError, Frame, Question, ServerError, Text, Transcript, connection::auth_error};
 use serde_json::json;
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// A turn that is being read.
@@ -18,6 +19,9 @@ pub struct Answer<'c> {
     was_cancelled: bool,
     /// A `resume` is on its way: until its `resumed`, what comes of this turn will come again.
     is_resuming: bool,
+    /// The end of the token was met once: met again without news in between, it is an error.
+    was_expired: bool,
+    deadline: Option<Instant>,
 }
 
 /// News of an answer.
@@ -49,10 +53,25 @@ enum Digested {
     Other,
     /// Tokens are missing.
     Gap,
+    /// The server cannot resume the turn now.
+    ResumeIn(Duration),
+    /// What was asked came after the end of the token.
+    Expired,
 }
+
+/// What refuses a `resume` for now, and for good.
+const RESUME_LATER: [&str; 2] = ["RATE_LIMITED", "OVERLOADED"];
+const RESUME_NEVER: [&str; 6] =
+    ["RESUME_UNAVAILABLE", "FORBIDDEN", "NOT_FOUND", "INVALID_FIELD", "PROCESSING_ERROR", "AUTH_REQUIRED"];
+/// What answers a `cancel`, when the turn itself has not ended.
+const NO_END: [&str; 7] =
+    ["RATE_LIMITED", "AUTH_EXPIRED", "AUTH_REQUIRED", "RESUME_UNAVAILABLE", "FORBIDDEN", "NOT_FOUND", "INVALID_FIELD"];
+/// The wait before another `resume` when the server names none.
+const RESUME_WAIT: Duration = Duration::from_secs(1);
 
 impl<'c> Answer<'c> {
     pub(super) async fn start(client: &'c mut Client, question: Question) -> Result<Self, ClientError> {
+        let deadline = question.timeout.map(|timeout| Instant::now() + timeout);
         let answer = Self {
             conversation_id: question.conversation_id.clone(),
             client,
@@ -63,6 +82,8 @@ impl<'c> Answer<'c> {
             has_ended: false,
             was_cancelled: false,
             is_resuming: false,
+            was_expired: false,
+            deadline,
         };
         if answer.client.is_connected() {
             match answer.client.send(answer.question.frame()).await {
@@ -81,7 +102,15 @@ impl<'c> Answer<'c> {
         if self.has_ended {
             return Ok(None);
         }
-        let news = self.read().await.inspect_err(|_| self.has_ended = true)?;
+        let news = match self.deadline {
+            None => self.read().await,
+            Some(deadline) => match timeout_at(deadline, self.read()).await {
+                Ok(read) => read,
+                Err(_) => Err(self.give_up().await),
+            },
+        };
+        let news = news.inspect_err(|_| self.has_ended = true)?;
+        self.was_expired = false;
         Ok(Some(match news {
             News::Progress => {
                 let frame = Frame::parse(&self.frame).map_err(against)?;
@@ -123,6 +152,15 @@ impl<'c> Answer<'c> {
         self.client.send(frame).await
     }
 
+    /// Nobody waits for the answer any more: the server need not go on with it. A turn that has not begun cannot be named.
+    async fn give_up(&mut self) -> ClientError {
+        if self.turn_id.is_some() && self.client.is_connected() {
+            // Whether it arrives makes no difference to the caller.
+            let _ = self.cancel().await;
+        }
+        ClientError::Timeout("the whole answer")
+    }
+
     /// Cuts the connection, as a network does; [`Answer::next`] comes back.
     pub fn cut(&mut self) {
         self.client.cut();
@@ -149,6 +187,11 @@ impl<'c> Answer<'c> {
             }
             match self.client.receive().await {
                 Ok(frame) => self.frame = frame,
+                // The token ended: with another one it goes on, if there is one.
+                Err(ClientError::Closed { code: 4401, .. }) if !self.was_expired => {
+                    self.was_expired = true;
+                    continue;
+                }
                 Err(error) if error.may_reconnect() => {
                     self.client.note_loss();
                     continue;
@@ -158,6 +201,15 @@ impl<'c> Answer<'c> {
             match self.digest()? {
                 Digested::News(news) => return Ok(news),
                 Digested::Gap => self.resume().await?,
+                Digested::ResumeIn(wait) => {
+                    sleep(wait).await;
+                    self.resume().await?;
+                }
+                Digested::Expired => {
+                    self.was_expired = true;
+                    self.client.authenticate().await?;
+                    self.say_again().await?;
+                }
                 Digested::Other => {
                     let frame = self.frame.clone();
                     match self.client.on_frame(&frame).await {
@@ -189,7 +241,7 @@ impl<'c> Answer<'c> {
                 Ok(Digested::News(News::Progress))
             }
             // Without a turn, this answers our message that was sent again.
-            "resumed" if is_ours || self.turn_id.is_none() => {
+            "resumed" if is_ours || (self.turn_id.is_none() && names_message) => {
                 adopt(&mut self.turn_id, frame.turn_id);
                 adopt(&mut self.conversation_id, frame.session_id);
                 self.is_resuming = false;
@@ -209,13 +261,22 @@ impl<'c> Answer<'c> {
                 let finish_reason = frame.finish_reason.as_deref().unwrap_or_default().to_owned();
                 Ok(Digested::News(News::Complete { finish_reason }))
             }
-            "error" if is_ours && self.is_resuming && frame.code.as_deref() == Some("TURN_INTERRUPTED") => {
+            "error" if self.is_resuming && is_ours => match frame.code.as_deref().unwrap_or_default() {
+                code if RESUME_LATER.contains(&code) => Ok(Digested::ResumeIn(retry_after(&frame))),
+                code if RESUME_NEVER.contains(&code) => Err(ClientError::Server(error_of(&frame))),
+                "AUTH_EXPIRED" => Ok(Digested::Expired),
+                // The turn's own end: it comes again after `resumed`.
+                _ => Ok(Digested::Other),
+            },
+            "error" if names_message && frame.code.as_deref() == Some("AUTH_EXPIRED") && !self.was_expired => {
+                Ok(Digested::Expired)
+            }
+            // A cancel that was refused, or came too late, is no end of the turn.
+            "error" if is_ours && self.was_cancelled && NO_END.contains(&frame.code.as_deref().unwrap_or_default()) => {
                 Ok(Digested::Other)
             }
-            // A cancel that came too late is no end of the turn.
-            "error" if is_ours && self.was_cancelled && frame.code.as_deref() == Some("NOT_FOUND") => {
-                Ok(Digested::Other)
-            }
+            // One that names nothing answers a frame that could not be read: the only one that has no answer yet is ours.
+            "error" if self.turn_id.is_none() && names_nothing(&frame) => Err(ClientError::Server(error_of(&frame))),
             "error" if is_ours || names_message => Err(ClientError::Server(error_of(&frame))),
             "auth_error" => Err(auth_error(&frame)),
             _ => Ok(Digested::Other),
@@ -225,6 +286,11 @@ impl<'c> Answer<'c> {
     /// Connects again, and asks for what is missing; without a turn, for the turn.
     async fn come_back(&mut self) -> Result<(), ClientError> {
         self.client.reconnect().await?;
+        self.say_again().await
+    }
+
+    /// Asks for what is missing; without a turn, for the turn.
+    async fn say_again(&mut self) -> Result<(), ClientError> {
         if self.turn_id.is_some() { self.resume().await } else { self.tell(self.question.frame()).await }
     }
 
@@ -249,6 +315,14 @@ impl<'c> Answer<'c> {
         let (conversation, turn) = (&self.conversation_id, &self.turn_id);
         json!({"type": "resume", "session_id": conversation, "turn_id": turn, "last_seq": last_seq}).to_string()
     }
+}
+
+fn names_nothing(frame: &Frame<'_>) -> bool {
+    frame.turn_id.is_none() && frame.session_id.is_none() && frame.client_message_id.is_none()
+}
+
+fn retry_after(frame: &Frame<'_>) -> Duration {
+    frame.retry_after_ms.map_or(RESUME_WAIT, Duration::from_millis)
 }
 
 fn adopt(known: &mut Option<String>, told: Option<Text<'_>>) {

@@ -5,7 +5,12 @@ use super::{
     connection::{auth_error, auth_frame},
 };
 use serde_json::{Map, Value, json};
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -22,6 +27,22 @@ pub struct Question {
     pub client_message_id: String,
     /// Stored with the turn.
     pub metadata: Map<String, Value>,
+    /// How long the whole answer may take; then it is stopped, and [`Answer::next`] fails with [`ClientError::Timeout`]. Without, the
+    /// question waits as long as the client may reconnect.
+    pub timeout: Option<Duration>,
+}
+
+/// How a client stands with its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// An attempt to connect, counted from 0.
+    Connecting { attempt: u32 },
+    /// Connected and signed in.
+    Open,
+    /// The last attempt failed, or the connection was lost: the next attempt comes after `delay`.
+    Reconnecting { attempt: u32, delay: Duration },
+    /// No connection, and no further attempt: the error of the call says why.
+    Closed,
 }
 
 pub struct Client {
@@ -36,9 +57,14 @@ pub struct Client {
     /// Of connections that are gone.
     received_bytes: u64,
     on_notice: Option<OnNotice>,
+    on_status: Option<OnStatus>,
+    /// On its way while the connection is read: a slow or failing renewal holds nothing up.
+    renewal: Option<Renewal>,
 }
 
 type OnNotice = Box<dyn FnMut(Notice<'_>) + Send>;
+type OnStatus = Box<dyn FnMut(&Status) + Send>;
+type Renewal = Pin<Box<dyn Future<Output = Result<String, ClientError>> + Send>>;
 
 /// What an operator tells people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +82,7 @@ impl Question {
             conversation_id: None,
             client_message_id: uuid::Uuid::new_v4().to_string(),
             metadata: Map::new(),
+            timeout: None,
         }
     }
 
@@ -97,6 +124,8 @@ impl Client {
             reconnect_at: None,
             received_bytes: 0,
             on_notice: None,
+            on_status: None,
+            renewal: None,
         };
         Ok((client, connected_at, authenticated_at))
     }
@@ -104,6 +133,17 @@ impl Client {
     /// What becomes of notices. They come at any time: while an answer is read, and in [`Client::idle`] and [`Client::stay`].
     pub fn on_notice(&mut self, show: impl FnMut(Notice<'_>) + Send + 'static) {
         self.on_notice = Some(Box::new(show));
+    }
+
+    /// What becomes of changes of the connection's status.
+    pub fn on_status(&mut self, tell: impl FnMut(&Status) + Send + 'static) {
+        self.on_status = Some(Box::new(tell));
+    }
+
+    fn tell_status(&mut self, status: Status) {
+        if let Some(tell) = &mut self.on_status {
+            tell(&status);
+        }
     }
 
     /// Asks, and reads the answer with [`Answer::next`].
@@ -130,8 +170,10 @@ impl Client {
     /// [`Client::idle`] without an end; may be dropped at any time.
     pub async fn stay(&mut self) -> ClientError {
         loop {
-            let Some(connection) = &mut self.connection else { return pending().await };
-            let handled = match connection.next().await {
+            if self.connection.is_none() {
+                return pending().await;
+            }
+            let handled = match self.next_frame().await {
                 Ok(text) => self.on_frame(&text).await,
                 Err(error) => Err(error),
             };
@@ -167,14 +209,35 @@ impl Client {
 
     /// The next frame; a connection that ended is let go of.
     pub(super) async fn receive(&mut self) -> Result<Utf8Bytes, ClientError> {
-        let Some(connection) = &mut self.connection else {
-            return Err(ClientError::Closed { code: 1006, reason: String::new() });
-        };
-        let received = connection.next().await;
+        let received = self.next_frame().await;
         if received.is_err() {
             self.cut();
         }
         received
+    }
+
+    /// Reads the connection, and renews its proof meanwhile. May be dropped at any time.
+    async fn next_frame(&mut self) -> Result<Utf8Bytes, ClientError> {
+        loop {
+            let Some(connection) = &mut self.connection else {
+                return Err(ClientError::Closed { code: 1006, reason: String::new() });
+            };
+            let renewed = tokio::select! {
+                biased;
+                received = connection.next() => return received,
+                renewed = async {
+                    match &mut self.renewal {
+                        Some(renewal) => renewal.await,
+                        None => pending().await,
+                    }
+                } => renewed,
+            };
+            self.renewal = None;
+            // When the server refuses, what runs goes on until the token ends.
+            if let Ok(token) = renewed {
+                connection.send(auth_frame(&token)).await?;
+            }
+        }
     }
 
     pub(super) async fn send(&mut self, frame: String) -> Result<(), ClientError> {
@@ -196,24 +259,40 @@ impl Client {
     /// Connects again, after the wait that the server asked for, or else one that grows with every failure.
     pub(super) async fn reconnect(&mut self) -> Result<(), ClientError> {
         loop {
-            match self.reconnect_at.take() {
-                Some(at) => sleep_until(at).await,
-                None if self.failures > 0 => sleep(backoff(self.failures, fastrand::f64())).await,
-                None => {}
+            let delay = match self.reconnect_at.take() {
+                Some(at) => at.saturating_duration_since(Instant::now()),
+                None if self.failures > 0 => backoff(self.failures, fastrand::f64()),
+                None => Duration::ZERO,
+            };
+            if !delay.is_zero() {
+                self.tell_status(Status::Reconnecting { attempt: self.failures, delay });
+                sleep(delay).await;
             }
+            self.tell_status(Status::Connecting { attempt: self.failures });
             match self.connector.open(&self.account).await {
                 Ok(opened) => {
                     self.connection = Some(opened.connection);
                     self.failures = 0;
+                    self.renewal = None;
+                    self.tell_status(Status::Open);
                     return Ok(());
                 }
                 Err(error) if error.may_reconnect() && self.failures < self.connector.max_reconnects => {
                     self.failures += 1;
                     self.reconnect_at = error.retry_after().map(|wait| Instant::now() + wait);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.tell_status(Status::Closed);
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// Proves again who is talking, with a token that is good for a while.
+    pub(super) async fn authenticate(&mut self) -> Result<(), ClientError> {
+        let token = self.account.access_token().await?;
+        self.send(auth_frame(&token)).await
     }
 
     /// The connection was lost, not cut by us: the next one waits a little.
@@ -226,8 +305,11 @@ impl Client {
         let frame = Frame::parse(text).map_err(|error| ClientError::Protocol(error.to_string()))?;
         match &*frame.kind {
             "auth_expiring" => {
-                let token = self.account.access_token().await?;
-                self.send(auth_frame(&token)).await
+                if self.renewal.is_none() {
+                    let (account, old) = (Arc::clone(&self.account), self.account.current_token().await);
+                    self.renewal = Some(Box::pin(async move { account.renewed_token(&old).await }));
+                }
+                Ok(())
             }
             "auth_error" => Err(auth_error(&frame)),
             "going_away" => {

@@ -370,6 +370,11 @@ fn refused(error: tungstenite::Error) -> ClientError {
             ClientError::Refused { status: response.status().as_u16(), error }
         }
         tungstenite::Error::Io(error) => ClientError::Connect(error),
+        // The other side went away before it answered.
+        tungstenite::Error::ConnectionClosed
+        | tungstenite::Error::Protocol(tungstenite::error::ProtocolError::HandshakeIncomplete) => {
+            ClientError::Connect(io::ErrorKind::UnexpectedEof.into())
+        }
         other => ClientError::Protocol(other.to_string()),
     }
 }

@@ -51,6 +51,15 @@ impl ClientError {
         }
     }
 
+    /// Whether the same request may succeed later: the network or the server is in trouble, or there were too many requests.
+    pub(super) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Timeout(_) => true,
+            Self::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
+            _ => false,
+        }
+    }
+
     /// One word for statistics: the server's code where there is one.
     pub fn label(&self) -> String {
         match self {

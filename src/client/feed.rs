@@ -17,6 +17,8 @@ pub struct Feed {
     account: Account,
     /// The one that was sent last.
     token: String,
+    /// Its end was announced, and there is no other one yet.
+    is_expiring: bool,
 }
 
 impl Feed {
@@ -27,7 +29,7 @@ impl Feed {
     pub async fn open(connector: &Connector, account: Account) -> Result<Self, ClientError> {
         let token = account.access_token().await?;
         let connection = connector.open_ops(&token).await?;
-        Ok(Self { connection, account, token })
+        Ok(Self { connection, account, token, is_expiring: false })
     }
 
     /// Follows one connection, instead of another one.
@@ -49,13 +51,19 @@ impl Feed {
             let frame: Value = serde_json::from_str(&text).map_err(|error| ClientError::Protocol(error.to_string()))?;
             match frame["type"].as_str().unwrap_or_default() {
                 "auth_success" => {}
-                "auth_expiring" => self.renew().await?,
+                "auth_expiring" => {
+                    self.is_expiring = true;
+                    self.renew().await?;
+                }
                 "auth_error" => {
                     let refused = Frame::parse(&text).map_err(|error| ClientError::Protocol(error.to_string()))?;
                     return Err(auth_error(&refused));
                 }
                 "error" => return Err(ClientError::Server(server_error(&text))),
-                _ => return Ok(frame),
+                _ => {
+                    self.renew().await?;
+                    return Ok(frame);
+                }
             }
         }
     }
@@ -68,7 +76,11 @@ impl Feed {
         self.connection.close().await
     }
 
+    /// Sends a new token once there is one. A renewal that fails for now is tried again with the next frame.
     async fn renew(&mut self) -> Result<(), ClientError> {
+        if !self.is_expiring {
+            return Ok(());
+        }
         let token = self.account.access_token().await?;
         // The same token again would end no later, and be warned of again at once.
         if token == self.token {
@@ -76,6 +88,7 @@ impl Feed {
         }
         self.connection.send(auth_frame(&token)).await?;
         self.token = token;
+        self.is_expiring = false;
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ mod transcript;
 
 pub use account::Account;
 pub use answer::{Answer, Event};
-pub use chat::{Client, Notice, Question};
+pub use chat::{Client, Notice, Question, Status};
 pub use connection::{Connection, Connector, Opened};
 pub use error::{ClientError, ServerError};
 pub use feed::Feed;

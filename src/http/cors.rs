@@ -16,8 +16,8 @@ use actix_web::{
     http::{
         Method,
         header::{
-            ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, VARY,
-            WWW_AUTHENTICATE,
+            ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap,
+            HeaderName, HeaderValue, ORIGIN, VARY,
         },
     },
     middleware::Next,
@@ -28,6 +28,8 @@ use actix_web::{
 const MAX_AGE_S: usize = 600;
 /// What is repeated of an origin that is refused, in characters.
 const MAX_SHOWN_CHARS: usize = 100;
+/// What a page may read of an answer beside what browsers always let it read.
+const EXPOSED: &str = "Retry-After, WWW-Authenticate";
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
 /// The headers that allow a page to use an answer. For the whole app. There are no cookies, so that none are allowed to come
@@ -39,7 +41,6 @@ pub fn cors(origins: Origins) -> Cors {
         })
         .allowed_methods(METHODS)
         .allow_any_header()
-        .expose_headers([RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(MAX_AGE_S)
 }
 
@@ -60,7 +61,14 @@ pub async fn refuse_preflights<B: MessageBody + 'static>(
             response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
             Ok(request.into_response(response).map_into_right_body())
         }
-        _ => next.call(request).await.map(ServiceResponse::map_into_left_body),
+        _ => {
+            let mut response = next.call(request).await?;
+            // The middleware of the library would tell pages of every origin.
+            if !is_preflight && response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+                response.headers_mut().insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+            }
+            Ok(response.map_into_left_body())
+        }
     }
 }
 

@@ -149,7 +149,11 @@ async fn the_preflight_of_the_document_is_answered_as_it_says() {
     let exchange: Vec<_> =
         fences(&doc).into_iter().filter(|fence| fence.language == "http").map(|fence| fence.code).collect();
     let [request, wanted] = exchange[..] else { panic!("a request and its answer: {exchange:?}") };
-    let app = TestApp::with(|config| config.server.allowed_origins = vec!["https://app.example.org".to_owned()]).await;
+    let app = TestApp::with(|config| {
+        config.server.allowed_hosts = vec!["chat.example.org".to_owned()];
+        config.server.allowed_origins = vec!["https://app.example.org".to_owned()];
+    })
+    .await;
     let mut stream = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
     let request = format!("{}\r\nConnection: close\r\n\r\n", request.trim().replace('\n', "\r\n"));
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -4,6 +4,7 @@
 mod hardships;
 mod probe;
 mod redirects;
+mod tokens;
 
 use crate::{
     harness::TestApp,
@@ -116,6 +117,29 @@ async fn the_javascript_client_works_also_through_a_cut() {
         assert!(printed.contains(ENGINE_POWER) && printed.contains("SHA-256 verified"), "{printed}");
     }
     assert_eq!(direct, cut);
+    app.finish().await;
+}
+
+/// Browsers have neither `crypto.randomUUID` nor `crypto.subtle` for pages that came over plain http.
+#[actix_web::test]
+async fn the_programs_for_browsers_work_on_plain_http() {
+    let app = app().await;
+    let folder = TempDir::new().unwrap();
+    let insecure = repository("tests/clients/insecure_context.mjs");
+    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
+    for example in examples().into_iter().chain(examples_in(&readme)).filter(|example| example.language == "js") {
+        let file = folder.path().join(example.name).with_extension("mjs");
+        std::fs::write(&file, example.code).unwrap();
+        let printed =
+            run(node([OsStr::new("--import"), insecure.as_ref(), file.as_ref()]).env("SWITCHBOARD_URL", &app.url))
+                .await;
+        assert!(printed.contains(ENGINE_POWER), "{}: {printed}", example.name);
+    }
+    let client = repository("clients/javascript/example.mjs");
+    let printed = run(node([OsStr::new("--import"), insecure.as_ref(), client.as_ref()]).arg(&app.url)).await;
+    assert!(printed.contains(ENGINE_POWER) && printed.contains("SHA-256 verified"), "{printed}");
+    let printed = run(&mut node([repository("tests/clients/fallbacks.mjs")])).await;
+    assert_eq!(printed.trim(), "all right");
     app.finish().await;
 }
 

@@ -1,25 +1,39 @@
-// node probe.mjs URL ACCESS_TOKEN PING_AFTER_MS PONG_WITHIN_MS
+// node probe.mjs URL ACCOUNT PING_AFTER_MS PONG_WITHIN_MS
 //
-// Asks each question that comes on a line of the input, `{ message, metadata }`, and says in lines of JSON what the client
-// tells an application: `{ notice }`, `{ frame, text }`, and at the end of an answer `{ end: { text, code } }`.
+// ACCOUNT is JSON, as `register` answers. Each line of the input is a question, `{ message, metadata, timeout_ms, is_cut }`, or
+// `{ open: { session_id, turn_id, last_seq } }`. Says in lines of JSON what the client tells an application: `{ status }`,
+// `{ notice }`, `{ frame, text }`, at the end of an answer `{ end: { text, code } }`, and of a turn from elsewhere
+// `{ other: { question, text, code } }`.
 
 import { createInterface } from "node:readline";
 import { SwitchboardClient } from "../../clients/javascript/switchboard-client.mjs";
 
-const [url, token, pingAfterMs, pongWithinMs] = process.argv.slice(2);
+const [url, account, pingAfterMs, pongWithinMs] = process.argv.slice(2);
 const say = (news) => process.stdout.write(`${JSON.stringify(news)}\n`);
-const client = new SwitchboardClient(url, { access_token: token }, {
-  onNotice: (notice) => say({ notice }), pingAfterMs: Number(pingAfterMs), pongWithinMs: Number(pongWithinMs),
+const client = new SwitchboardClient(url, JSON.parse(account), {
+  onNotice: (notice) => say({ notice }), onStatus: ({ state, attempt = 0 }) => say({ status: { state, attempt } }),
+  pingAfterMs: Number(pingAfterMs), pongWithinMs: Number(pongWithinMs),
 });
-for await (const line of createInterface({ input: process.stdin })) {
-  const { message, metadata } = JSON.parse(line);
-  const turn = client.ask(message, { metadata });
+
+async function read(turn, tell) {
   let code = null;
   try {
-    for await (const frame of turn) say({ frame, text: turn.text });
+    for await (const frame of turn) tell(frame);
   } catch (error) {
     code = error.code ?? String(error);
   }
-  say({ end: { text: turn.text, code } });
+  return { text: turn.text, code };
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { message, metadata, timeout_ms: timeoutMs, is_cut: isCut, open } = JSON.parse(line);
+  if (open) {
+    client.open(open.session_id, { turnId: open.turn_id, lastSeq: open.last_seq,
+      onTurn: async (turn) => say({ other: { question: turn.message, ...await read(turn, () => {}) } }) });
+    continue;
+  }
+  // A text that was cut inside an emoji.
+  const turn = client.ask(isCut ? `${message}\ud83d` : message, { metadata, timeoutMs });
+  say({ end: await read(turn, (frame) => say({ frame, text: turn.text })) });
 }
 client.close();

@@ -3,7 +3,7 @@
 use super::{node, python, repository};
 use serde_json::{Value, json};
 use std::{process::Stdio, sync::Arc, time::Duration};
-use switchboard::client::{Account, Client, ClientError, Connector, Question};
+use switchboard::client::{Account, Client, ClientError, Connector, Question, Status};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
@@ -41,7 +41,13 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// With an access token that is never renewed.
     pub fn start(language: Language, url: &str, token: &str, life: Life) -> Self {
+        Self::start_as(language, url, &json!({"access_token": token}), life)
+    }
+
+    /// With an account, as the server answers who registers.
+    pub fn start_as(language: Language, url: &str, account: &Value, life: Life) -> Self {
         let (questions, asked) = unbounded_channel();
         let (said, news) = unbounded_channel();
         let mut command = match language {
@@ -55,12 +61,23 @@ impl Probe {
                 let mut connector = Connector::new(url).unwrap();
                 connector.ping_after = Duration::from_millis(life.ping_after_ms);
                 connector.pong_within = Duration::from_millis(life.pong_within_ms);
-                let account = Account::from_token(&connector, token.to_owned());
+                let text = |name: &str| account[name].as_str().unwrap_or_default().to_owned();
+                let account = match account["expires_in"].as_u64() {
+                    Some(life_s) => Account::from_tokens(
+                        &connector,
+                        text("access_token"),
+                        text("refresh_token"),
+                        Duration::from_secs(life_s),
+                    ),
+                    None => Account::from_token(&connector, text("access_token")),
+                };
                 let task = tokio::spawn(in_rust(connector, account, asked, said));
                 return Self { questions, news, _child: None, task };
             }
         };
-        command.args([url, token]).args([life.ping_after_ms, life.pong_within_ms].map(|ms| ms.to_string()));
+        command
+            .args([url, &account.to_string()])
+            .args([life.ping_after_ms, life.pong_within_ms].map(|ms| ms.to_string()));
         command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let task = tokio::spawn(in_lines(child.stdin.take().unwrap(), child.stdout.take().unwrap(), asked, said));
@@ -73,7 +90,42 @@ impl Probe {
         self.questions.send(json!({"message": "Go on.", "metadata": metadata})).unwrap();
     }
 
+    /// The same, with more fields of the question.
+    pub fn ask_with(&self, tokens: u32, interval_ms: u32, fields: Value) {
+        let metadata = json!({"script": {"tokens": tokens, "interval_ms": interval_ms}});
+        let mut question = json!({"message": "Look ", "metadata": metadata});
+        question.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        self.questions.send(question).unwrap();
+    }
+
+    /// Opens a conversation of which `last` is the last turn that is known.
+    pub fn open(&self, last: &Value) {
+        let place = json!({"session_id": last["session_id"], "turn_id": last["turn_id"], "last_seq": last["seq"]});
+        self.questions.send(json!({"open": place})).unwrap();
+    }
+
+    /// What the client says next; its status is passed over.
     pub async fn next(&mut self) -> Value {
+        loop {
+            let news = self.next_of_all().await;
+            if news.get("status").is_none() {
+                return news;
+            }
+        }
+    }
+
+    /// Waits for a status.
+    pub async fn status(&mut self, is_wanted: impl Fn(&str, u64) -> bool) {
+        loop {
+            let news = self.next_of_all().await;
+            let status = &news["status"];
+            if status["state"].as_str().is_some_and(|state| is_wanted(state, status["attempt"].as_u64().unwrap())) {
+                return;
+            }
+        }
+    }
+
+    async fn next_of_all(&mut self) -> Value {
         let news = timeout(PATIENCE, self.news.recv()).await.expect("the client is silent");
         news.expect("the client has ended")
     }
@@ -123,13 +175,24 @@ async fn in_rust(
     let mut client = Client::connect(connector, Arc::new(account)).await.unwrap();
     let tell = say.clone();
     client.on_notice(move |notice| tell(json!({"notice": {"message": notice.message, "level": notice.level}})));
+    let tell = say.clone();
+    client.on_status(move |status| {
+        let (state, attempt) = match status {
+            Status::Connecting { attempt } => ("connecting", *attempt),
+            Status::Open => ("open", 0),
+            Status::Reconnecting { attempt, .. } => ("reconnecting", *attempt),
+            Status::Closed => ("closed", 0),
+        };
+        tell(json!({"status": {"state": state, "attempt": attempt}}));
+    });
     loop {
         let question = tokio::select! {
             Some(question) = asked.recv() => question,
             _ = client.stay() => continue,
         };
         let metadata = question["metadata"].as_object().unwrap().clone();
-        let question = Question { metadata, ..Question::new(question["message"].as_str().unwrap()) };
+        let limit = question["timeout_ms"].as_u64().map(Duration::from_millis);
+        let question = Question { metadata, timeout: limit, ..Question::new(question["message"].as_str().unwrap()) };
         let mut answer = client.ask(question).await.unwrap();
         let code = loop {
             match answer.next().await {
@@ -138,7 +201,8 @@ async fn in_rust(
                     say(json!({"frame": frame, "text": answer.transcript().text()}));
                 }
                 Ok(None) => break Value::Null,
-                Err(ClientError::Server(error)) => break error.code.into(),
+                Err(ClientError::Server(error) | ClientError::Refused { error, .. }) => break error.code.into(),
+                Err(ClientError::Timeout("the whole answer")) => break "TIMEOUT".into(),
                 Err(error) => break error.to_string().into(),
             }
         };

@@ -128,7 +128,7 @@ async fn a_request_without_a_handshake_is_told_what_is_missing() {
         ] {
             for version in ["1.0", "1.1"] {
                 let mut stream = connect(&app).await;
-                let request = format!("GET {path} HTTP/{version}\r\nHost: x\r\n{headers}\r\n");
+                let request = format!("GET {path} HTTP/{version}\r\nHost: localhost\r\n{headers}\r\n");
                 stream.write_all(request.as_bytes()).await.unwrap();
                 let answer = until(&mut stream, "}").await;
                 let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -152,7 +152,7 @@ async fn headers_of_a_handshake_may_come_in_several_lines() {
     ] {
         let mut stream = connect(&app).await;
         let request = format!(
-            "GET /ws/chat HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: upgrade\r\nUpgrade: other\r\n\
+            "GET /ws/chat HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\nConnection: upgrade\r\nUpgrade: other\r\n\
              Upgrade: WebSocket\r\n{offer}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
