@@ -293,6 +293,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.resumed(Ok(TurnState::Streaming));
         metrics.resumed(Ok(TurnState::Interrupted));
+        metrics.resumed(Ok(TurnState::Idle));
         metrics.resumed(Err(ErrorCode::ResumeUnavailable));
         metrics.resumed(Err(ErrorCode::Forbidden));
         assert!(metrics.resumes.each().all(|(_, count)| count == 1));
