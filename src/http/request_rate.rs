@@ -12,7 +12,7 @@ use actix_web::{
 
 /// Routes and folders that are not counted: health checks, metrics, pages and their files. WebSockets have limits of their own.
 /// Compared with the path as it came: written otherwise (`/%68ealth`), a route is counted.
-const UNCOUNTED_ROUTES: [&str; 6] = ["/", "/health", "/health/ready", "/metrics", "/ops", "/api/openapi.json"];
+const UNCOUNTED_ROUTES: [&str; 7] = ["/", "/health", "/health/ready", "/metrics", "/ops", "/ops/", "/api/openapi.json"];
 const UNCOUNTED_FOLDERS: [&str; 2] = ["/ws/", "/api/docs"];
 
 /// Whether requests to this path count against the limits of requests.

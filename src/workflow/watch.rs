@@ -139,9 +139,10 @@ impl Watch {
                 Err(reason) => return reason,
             };
             tokio::time::sleep(quiet).await;
-            if let Some(paused) = pause::lateness(now + quiet, Instant::now()) {
-                self.skip_pause(paused);
-                paused_alone += paused;
+            if let Some(late) = pause::lateness(now + quiet, Instant::now()) {
+                // When the pause began is not known: all that passed since the last look is left out.
+                self.skip_pause(quiet + late);
+                paused_alone += quiet + late;
             }
         }
     }
@@ -183,6 +184,19 @@ mod tests {
         watch.last_news.set(watch.began + s(24));
         assert_eq!(watch.look(watch.began + s(24), None), Ok(s(1)));
         assert_eq!(watch.look(watch.began + s(25), None), Err(StopReason::TimedOut));
+    }
+
+    #[test]
+    fn a_pause_of_the_process_counts_for_no_limit() {
+        let watch = watch(Abandoned::Continue);
+        watch.last_news.set(watch.began);
+        watch.skip_pause(s(100));
+        assert_eq!(watch.paused.get(), s(100));
+        assert!(watch.last_news.get() <= Instant::now(), "news of the future");
+        assert!(watch.look(watch.began + s(104), None).is_err(), "its news is older than the pause");
+        watch.last_news.set(watch.began + s(103));
+        assert_eq!(watch.look(watch.began + s(104), None), Ok(s(9)));
+        assert_eq!(watch.look(watch.began + s(112), None), Ok(s(1)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A process that is stopped for a while and goes on, as by SIGSTOP and SIGCONT.
 
 use super::{NO_SEED, Program, SCRIPTED};
+use crate::provider::upstream::{Step, Upstream};
 use serde_json::json;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -42,6 +43,44 @@ async fn after_a_pause_peers_are_heard_before_they_are_timed_out() {
     }
     program.terminate().await;
     assert_eq!(program.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn what_a_model_sent_during_a_pause_is_read_before_it_is_timed_out() {
+    let folder = TempDir::new().unwrap();
+    let token = r#"{"choices":[{"delta":{"content":"Hello"}}]}"#;
+    let end = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+    let body = format!("data: {token}\n\ndata: {end}\n\ndata: [DONE]\n\n");
+    let upstream = Upstream::answering(move |_| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        vec![Step::Raw(head), Step::Wait(Duration::from_secs(1)), Step::Chunk(body.clone().into_bytes()), Step::End]
+    })
+    .await;
+    let url = upstream.base_url();
+    let settings = [
+        NO_SEED,
+        ("SWITCHBOARD__PROVIDER__KIND", "openai"),
+        ("SWITCHBOARD__PROVIDER__BASE_URL", &url),
+        ("SWITCHBOARD__PROVIDER__CONNECT_TIMEOUT_MS", "4000"),
+        ("SWITCHBOARD__PROVIDER__FIRST_TOKEN_TIMEOUT_MS", "4000"),
+        ("SWITCHBOARD__PROVIDER__IDLE_TIMEOUT_MS", "4000"),
+        ("SWITCHBOARD__PROVIDER__TOTAL_TIMEOUT_MS", "4000"),
+    ];
+    let program = Program::serve(folder.path(), &settings).await;
+    let user = program.sign_in("register", "ada@example.org").await;
+    let mut socket = program.socket().signed_in(&user).await;
+    let first = socket.start(json!({"type": "message", "message": "Hi"})).await;
+    let began = std::time::Instant::now();
+    while upstream.requests().iter().all(|request| request.body["stream"] != true) {
+        assert!(began.elapsed() < Duration::from_secs(20), "the model is not asked");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    program.signal("STOP").await;
+    tokio::time::sleep(PAUSE + Duration::from_secs(1)).await;
+    program.signal("CONT").await;
+    let turn = socket.rest_of_turn(vec![first]).await;
+    assert_eq!((&turn.terminal["type"], &turn.terminal["response"]), (&json!("complete"), &json!("Hello")));
+    socket.close().await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     domain::Usage,
+    pause,
     provider::{AnswerPart, estimate_tokens},
 };
 use futures_util::{StreamExt, stream::BoxStream};
@@ -92,8 +93,20 @@ impl Answer {
             }
             Some(Some(Err(failure))) => self.parser.stop(failure),
             Some(None) => self.parser.finish(),
-            None => self.parser.stop(self.late()),
+            None => match pause::lateness(deadline.into_std(), Instant::now().into_std()) {
+                Some(late) => self.skip_pause(late),
+                None => self.parser.stop(self.late()),
+            },
         }
+    }
+
+    /// The process was paused, and noticed it so late: what the model sent meanwhile is read first. How much of the time before
+    /// the deadline was lost, too, is not known, so the model has the time between two tokens once more.
+    fn skip_pause(&mut self, late: Duration) {
+        let paused = late + self.deadlines.idle;
+        self.next_due += paused;
+        self.deadlines.first_token_at += paused;
+        self.deadlines.total_at += paused;
     }
 
     /// Which limit is over.

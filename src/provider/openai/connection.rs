@@ -7,7 +7,7 @@ use super::{
     coding::Coding,
     failure::{Failure, Retry},
 };
-use crate::{config::ProviderConfig, provider::InvalidProviderConfig};
+use crate::{config::ProviderConfig, pause, provider::InvalidProviderConfig};
 use futures_util::StreamExt;
 use reqwest::{
     RequestBuilder, Response, Url,
@@ -88,7 +88,7 @@ impl Connection {
 }
 
 async fn send(request: RequestBuilder, deadline: Instant) -> Result<Response, Failure> {
-    let response = timeout_at(deadline, request.send())
+    let response = pause::timeout(deadline.saturating_duration_since(Instant::now()), request.send())
         .await
         .map_err(|_| Failure::timeout("no answer to the request in time"))?
         .map_err(|err| Failure::from_transport(&err))?;
