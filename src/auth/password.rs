@@ -158,7 +158,8 @@ fn check_strength(password: &str, email: &Email, name: &DisplayName, min_score: 
         return Ok(());
     }
     let rated: String = password.chars().take(RATED_CHARS).collect();
-    let entropy = zxcvbn(&rated, &easy_guesses(email, name));
+    let [email, name] = [email.as_str(), name.as_str()].map(password_forms::normalised);
+    let entropy = zxcvbn(&rated, &easy_guesses(&email, &name));
     let score = u8::from(entropy.score());
     if score >= min_score {
         return Ok(());
@@ -170,13 +171,13 @@ fn check_strength(password: &str, email: &Email, name: &DisplayName, min_score: 
     Err(weak(reason.trim_end().to_owned()))
 }
 
-/// What somebody who knows the person tries first.
-fn easy_guesses<'a>(email: &'a Email, name: &'a DisplayName) -> Vec<&'a str> {
+/// The first tries of somebody who knows the person. Takes the same Unicode form as passwords are rated in.
+fn easy_guesses<'a>(email: &'a str, name: &'a str) -> Vec<&'a str> {
     let words = |text: &'a str| text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() > 2);
-    let mut guesses = vec![email.as_str(), name.as_str()];
-    guesses.extend(email.as_str().split('@'));
-    guesses.extend(words(email.as_str()));
-    guesses.extend(words(name.as_str()));
+    let mut guesses = vec![email, name];
+    guesses.extend(email.split('@'));
+    guesses.extend(words(email));
+    guesses.extend(words(name));
     guesses
 }
 
@@ -338,6 +339,14 @@ mod tests {
         let name = DisplayName::parse("Zbigniew Kowalczykowski").unwrap();
         let error = passwords().hash_new(password.into(), email, name).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::WeakPassword);
+        // In whatever form the name was typed.
+        let (composed, decomposed) = ("R\u{e9}mig\u{e8}reDesc\u{f4}teaux", "Re\u{301}mige\u{300}reDesco\u{302}teaux");
+        assert!(hashed(composed).await.is_ok());
+        for (name, password) in [(composed, decomposed), (decomposed, composed)] {
+            let (email, name) = (ada().0, DisplayName::parse(name).unwrap());
+            let error = passwords().hash_new(password.into(), email, name).await.unwrap_err();
+            assert_eq!(error.code, ErrorCode::WeakPassword);
+        }
     }
 
     #[tokio::test]

@@ -8,8 +8,12 @@ use unicode_normalization::UnicodeNormalization;
 /// as NIST SP 800-63B recommends. RFC 8265 stops at form C; form KC also makes equal what input methods write in full width,
 /// and whatever is equal in form C is equal in form KC.
 pub(super) fn canonical(password: &SecretString) -> SecretString {
-    let spaced = password.expose_secret().chars().map(|c| if is_space(c) { ' ' } else { c });
-    SecretString::from(spaced.nfkc().collect::<String>())
+    SecretString::from(normalised(password.expose_secret()))
+}
+
+/// The same for what a password is compared with.
+pub(super) fn normalised(text: &str) -> String {
+    text.chars().map(|c| if is_space(c) { ' ' } else { c }).nfkc().collect()
 }
 
 /// What a hash may have been made of, without repetitions, and at most four: the canonical form first, then what earlier

@@ -78,6 +78,10 @@ impl Serialize for Email {
 
 /// Width mapping, form C, lower case, and form C again, since some letters change into more than one character.
 fn canonical(text: &str) -> String {
+    // Each token that is verified holds an address.
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let mut of_usual_width = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
