@@ -108,7 +108,7 @@ async fn a_fresh_token_is_good_while_the_clock_is_set_back() {
     }
     // From further back a client gets out by renewing its token.
     machine.set_clock(-10 * HOUR_S);
-    assert_eq!(code_of_me(&program, &user).await.as_deref(), Some("EXPIRED_TOKEN"));
+    assert_eq!(code_of_me(&program, &user).await.as_deref(), Some("INVALID_TOKEN"));
     let (status, renewed) = refresh(&program, &user).await;
     assert_eq!((status, code_of_me(&program, &TestUser::from_answer(&renewed)).await), (200, None));
 }

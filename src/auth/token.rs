@@ -306,7 +306,7 @@ fn expired() -> ApiError {
 /// Issued while the clock was ahead. A client that renews it gets one that is good.
 fn premature() -> ApiError {
     let reason = "The token was issued while the server's clock was ahead. Please renew it or sign in again.";
-    ApiError::new(ErrorCode::ExpiredToken, reason)
+    ApiError::new(ErrorCode::InvalidToken, reason)
 }
 
 /// A client that tries to renew it finds out whether it may come back without a password.

@@ -12,8 +12,8 @@ use std::{
     time::Instant,
 };
 
-/// How long a date must have been so far ahead before anything is deleted by it, in milliseconds of running time. A clock that is
-/// ahead for less has no effect.
+/// The length of a period of confirmation, in milliseconds of running time. A wall clock that is ahead for less has no effect on
+/// what is deleted.
 const CONFIRMATION_MS: i64 = 24 * 3_600 * 1_000;
 
 /// What is stored between two runs.
