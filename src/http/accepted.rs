@@ -160,17 +160,17 @@ mod tests {
         let in_flight = Arc::<InFlight>::default();
         let (mut peer, stream) = pair().await;
         let mut accepted = Accepted::new(stream, OpenConnections::new(1), Arc::clone(&in_flight), None);
-        let mut write = async || {
-            poll_fn(|cx| Poll::Ready(Pin::new(&mut accepted).poll_write(cx, &[0; 64 * 1024]).is_ready())).await
-        };
-        while write().await {}
+        let bytes = [0; 64 * 1024];
+        while poll_fn(|cx| Poll::Ready(Pin::new(&mut accepted).poll_write(cx, &bytes).is_ready())).await {}
         assert_eq!(in_flight.unsent(), 1);
         let mut taken = vec![0; 1024 * 1024];
-        while !write().await {
-            peer.read_exact(&mut taken[..64 * 1024]).await.unwrap();
+        // Both sides must be polled: the kernel has room again only some time after the peer has read.
+        tokio::select! {
+            written = poll_fn(|cx| Pin::new(&mut accepted).poll_write(cx, &bytes)) => assert!(written.unwrap() > 0),
+            () = async { while peer.read(&mut taken).await.unwrap() > 0 {} } => panic!("the connection has ended"),
         }
         assert_eq!(in_flight.unsent(), 0);
-        while write().await {}
+        while poll_fn(|cx| Poll::Ready(Pin::new(&mut accepted).poll_write(cx, &bytes).is_ready())).await {}
         assert_eq!(in_flight.unsent(), 1);
         drop(accepted);
         assert_eq!(in_flight.unsent(), 0, "nobody waits for a connection that is gone");
