@@ -152,6 +152,8 @@ pub const MIN_TCP_CONNECTIONS_PER_ADDRESS: usize = 64;
 pub const PAUSED_AFTER: Duration = Duration::from_secs(1);
 /// How long after a pause sessions listen to what arrived meanwhile, before they look at their deadlines.
 pub const CATCH_UP_TIME: Duration = Duration::from_millis(500);
+/// The seconds whose requests a user or an address may send at once: a page that opens sends many, and then none for long.
+pub const REQUEST_BURST: Duration = Duration::from_secs(2);
 /// What is kept of a client's `User-Agent`, in characters.
 pub const MAX_USER_AGENT_CHARS: usize = 200;
 

@@ -100,9 +100,9 @@ pub struct LimitsConfig {
     pub connections_per_address: usize,
     /// WebSockets and streams at once of one user.
     pub connections_per_user: usize,
-    /// Requests other than those for health, metrics and pages, and as many at once after a pause.
+    /// Requests other than those for health, metrics and pages, and twice as many at once after a pause.
     pub requests_per_s_per_user: u32,
-    /// Requests other than those for health, metrics and pages, and as many at once after a pause.
+    /// Requests other than those for health, metrics and pages, and twice as many at once after a pause.
     pub requests_per_s_per_address: u32,
     /// Tries to sign in, also failed ones.
     pub logins_per_minute_per_address: u32,

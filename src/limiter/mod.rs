@@ -19,7 +19,7 @@ pub use origin::Origins;
 use crate::{
     config::{LimitsConfig, ServerConfig, parse_network},
     domain::{Email, UserId},
-    limits::{MIN_TCP_CONNECTIONS_PER_ADDRESS, TCP_CONNECTIONS_PER_SOCKET},
+    limits::{MIN_TCP_CONNECTIONS_PER_ADDRESS, REQUEST_BURST, TCP_CONNECTIONS_PER_SOCKET},
     protocol::ApiError,
 };
 use connections::Places;
@@ -124,7 +124,7 @@ pub struct Limiter {
 
 impl Limiter {
     pub fn new(config: &LimitsConfig) -> Self {
-        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        let minute = Duration::from_secs(60);
         Self {
             counters: Counters::default(),
             config: RwLock::new(Arc::new(config.clone())),
@@ -135,8 +135,8 @@ impl Limiter {
             logins_per_address: KeyedLimiter::new(config.logins_per_minute_per_address, minute),
             logins_per_account: KeyedLimiter::new(config.logins_per_minute_per_account, minute),
             registrations: KeyedLimiter::new(config.registrations_per_minute_per_address, minute),
-            requests_per_address: KeyedLimiter::new(config.requests_per_s_per_address, second),
-            requests_per_user: KeyedLimiter::new(config.requests_per_s_per_user, second),
+            requests_per_address: KeyedLimiter::new(in_burst(config.requests_per_s_per_address), REQUEST_BURST),
+            requests_per_user: KeyedLimiter::new(in_burst(config.requests_per_s_per_user), REQUEST_BURST),
             account_hash: RandomState::new(),
         }
     }
@@ -155,8 +155,8 @@ impl Limiter {
         self.logins_per_address.set_max(config.logins_per_minute_per_address);
         self.logins_per_account.set_max(config.logins_per_minute_per_account);
         self.registrations.set_max(config.registrations_per_minute_per_address);
-        self.requests_per_address.set_max(config.requests_per_s_per_address);
-        self.requests_per_user.set_max(config.requests_per_s_per_user);
+        self.requests_per_address.set_max(in_burst(config.requests_per_s_per_address));
+        self.requests_per_user.set_max(in_burst(config.requests_per_s_per_user));
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
     }
 
@@ -287,6 +287,11 @@ impl Limiter {
     }
 }
 
+/// The requests of [`REQUEST_BURST`] at this rate; 0 is no limit.
+fn in_burst(per_s: u32) -> u32 {
+    per_s.saturating_mul(u32::try_from(REQUEST_BURST.as_secs()).unwrap_or(u32::MAX))
+}
+
 /// TCP connections of one address; 0 is no limit.
 fn tcp_connections(sockets: usize) -> usize {
     match sockets {
@@ -384,12 +389,12 @@ mod tests {
             config.exempt_addresses = vec!["198.51.100.0/24".to_owned()];
         });
         let (address, user) = (ip("192.0.2.1"), UserId::new());
-        assert!((0..3).all(|_| limiter.request_from(address).is_ok()));
+        assert!((0..6).all(|_| limiter.request_from(address).is_ok()), "those of two seconds at once");
         let refused = limiter.request_from(ip("::ffff:192.0.2.1")).unwrap_err();
         assert_eq!(refused.code, ErrorCode::RateLimited);
         assert!(refused.retry_after_ms.is_some_and(|wait| wait > 0 && wait <= 1_000), "{refused:?}");
         assert!(limiter.request_from(ip("192.0.2.2")).is_ok());
-        assert!((0..2).all(|_| limiter.request_of(user, address).is_ok()));
+        assert!((0..4).all(|_| limiter.request_of(user, address).is_ok()));
         assert_eq!(limiter.request_of(user, ip("192.0.2.2")).unwrap_err().code, ErrorCode::RateLimited);
         assert!(limiter.request_of(UserId::new(), address).is_ok());
         let exempt = ip("198.51.100.7");
