@@ -13,7 +13,7 @@ use actix_web::{
     error::QueryPayloadError,
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE},
+        header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE},
     },
     middleware::{ErrorHandlerResponse, ErrorHandlers},
     web::{self, PathConfig, QueryConfig},
@@ -62,7 +62,8 @@ impl ResponseError for ApiError {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
         if self.status_code() == StatusCode::UPGRADE_REQUIRED {
-            response.upgrade("websocket").insert_header((SEC_WEBSOCKET_VERSION, "13"));
+            // Not `upgrade()`: actix-http would end the connection after the response without announcing it.
+            response.force_close().insert_header((UPGRADE, "websocket")).insert_header((SEC_WEBSOCKET_VERSION, "13"));
         }
         response.json(ErrorBody::from(self))
     }

@@ -45,7 +45,9 @@ impl Served {
 
     /// Uploads a document through the proxy; the status.
     async fn upload(&self, operator: &TestUser, bytes: usize) -> u16 {
-        let text = format!("# Clamp\n\nThe torque is 17 Nm.{}", "\n".repeat(bytes));
+        // A picture: large to send and quick to read, as the time-outs are short here.
+        let picture = "iVBORw0K".repeat(bytes / 8);
+        let text = format!("# Clamp\n\nThe torque is 17 Nm.\n\n![](data:image/png;base64,{picture})\n");
         let form = format!(
             "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"clamp.md\"\r\n\r\n{text}\r\n--x--\r\n"
         );

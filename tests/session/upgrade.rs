@@ -134,6 +134,8 @@ async fn a_request_without_a_handshake_is_told_what_is_missing() {
                 let (head, body) = answer.split_once("\r\n\r\n").unwrap();
                 let head = head.to_lowercase();
                 assert!(head.lines().next().unwrap().contains(" 426 "), "{headers:?}: {head}");
+                // The connection ends with the response, and the client must know it.
+                assert!(version == "1.0" || head.contains("connection: close, upgrade"), "{headers:?}: {head}");
                 assert!(head.contains("upgrade: websocket") && head.contains("sec-websocket-version: 13"), "{head}");
                 assert!(body.contains("UPGRADE_REQUIRED") && body.contains(missing), "{headers:?}: {body}");
             }
