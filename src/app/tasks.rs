@@ -1,4 +1,4 @@
-//! What a server does from time to time while it runs.
+//! Periodic tasks of a running server.
 
 use crate::{
     auth::Accounts,

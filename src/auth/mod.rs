@@ -33,7 +33,7 @@ pub struct Identity {
     /// The sign-in that it came from, which is also that of the refresh token beside it; absent in tokens that an
     /// earlier version issued.
     pub family_id: Option<Uuid>,
-    /// How often the tokens of the user had been revoked when the proof was given; 0 in tokens that an earlier version issued.
+    /// Number of revocations of the user's tokens at the time of issue; 0 in tokens that an earlier version issued.
     pub generation: i64,
     /// Unix time in milliseconds at which the proof was given.
     pub issued_at_ms: i64,
@@ -42,7 +42,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// How long before the end of the proof the client is told to renew it.
+    /// Time before expiry at which the client is told to renew its token.
     pub fn expiry_notice(&self) -> Duration {
         let life_s = self.expires_at.saturating_sub(self.issued_at_ms.div_euclid(1_000));
         let life = Duration::from_secs(u64::try_from(life_s).unwrap_or(0));

@@ -16,7 +16,7 @@ pub(super) fn normalised(text: &str) -> String {
     text.chars().map(|c| if is_space(c) { ' ' } else { c }).nfkc().collect()
 }
 
-/// What a hash may have been made of, without repetitions, and at most four: the canonical form first, then what earlier
+/// The candidates that a hash may have been made of, without repetitions, at most four: the canonical form first, then what earlier
 /// versions hashed, which is the password as it is typed now or in the form of another system. A password in ASCII has only
 /// one. How many there are depends on what was typed and on nothing that the server knows.
 pub(super) fn candidates(typed: &SecretString) -> Vec<SecretString> {

@@ -70,7 +70,7 @@ struct AccessClaims {
     /// bring an old token to life. Absent in tokens of version 0.1.0.
     #[serde(default)]
     running_ms: Option<i64>,
-    /// How often the tokens of the user had been revoked. Absent in tokens of version 0.1.0.
+    /// Number of revocations of the user's tokens at the time of issue. Absent in tokens of version 0.1.0.
     #[serde(default)]
     generation: Option<i64>,
     exp: i64,

@@ -34,7 +34,7 @@ impl Command {
     }
 }
 
-/// What is wrong with the model server, if one is set up. Not an error: it may come up after this server.
+/// Describes a problem with the model server, if one is configured. Not an error: it may come up after this server.
 async fn model_server_problem(provider: &dyn ModelProvider) -> Result<Option<String>, CliError> {
     let problem = provider.check().await.err();
     Ok(problem.map(|error| format!("{} ({}).", provider::setup_problem(error.kind), error.detail)))
