@@ -192,7 +192,11 @@ async fn a_body_that_is_too_large_is_refused_by_the_proxy_or_the_server() {
         }));
         // The connection may be closed while the client still sends.
         if let Ok(response) = request.send().await {
-            assert_eq!(response.status(), 413, "{kind:?}");
+            // nginx has a limit of its own. The others pass the body on, and say 502 when the server has refused it and closed
+            // the connection before they have read why.
+            let status = response.status().as_u16();
+            let is_cut_off = status == 502 && !matches!(kind, Kind::Nginx);
+            assert!(status == 413 || is_cut_off, "{kind:?}: {status}");
         }
     }
 }
