@@ -14,7 +14,7 @@ run: ## Build the server and serve http://localhost:8000/
 run-llm: ## The same with a small real model beside it (SmolLM2 behind llama.cpp's server)
 	.ci/run-llm.sh --release --locked -- serve
 
-tools: ## Install what the tests need beside Rust: Chromium, Prometheus, Python and Node packages, the small model
+tools: ## Install what the tests need beside Rust: Chromium, Prometheus, proxies, libfaketime, Python and Node packages, the small model
 	.ci/install-test-tools.sh
 	.ci/install-model.sh
 
