@@ -54,7 +54,7 @@ impl Thinking {
                     }
                     let shown = if *after_block { held.split_off(begin) } else { std::mem::take(held) };
                     self.state = State::Answer;
-                    return Some(shown);
+                    return Some(shown).filter(|text| !text.is_empty());
                 }
                 State::Inside { close, tail } => {
                     tail.push_str(&piece);
@@ -129,6 +129,13 @@ mod tests {
             }
             assert_eq!(without_thinking(text), want, "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_text_is_never_shown() {
+        let mut thinking = Thinking::default();
+        assert_eq!(thinking.read(format!("<think>hm</think>{}", " ".repeat(MAX_HELD_BYTES + 1))), None);
+        assert_eq!(thinking.read("Hello.".to_owned()).as_deref(), Some("Hello."));
     }
 
     #[test]
