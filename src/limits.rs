@@ -13,23 +13,23 @@ pub const AUTH_EXPIRING_LIFE_PART: u32 = 4;
 pub const AUTH_GRACE_S: u64 = 30;
 /// The longest `client_message_id` and `customer_id`, in characters.
 pub const MAX_CLIENT_ID_CHARS: usize = 200;
-/// What one character may take as JSON, in bytes: two escapes such as `\ud83d\ude00`.
+/// Most bytes that one character may take as JSON: two escapes such as `\ud83d\ude00`.
 pub const MAX_JSON_BYTES_PER_CHAR: usize = 12;
-/// What a message may need beside its text, in bytes of JSON: ids of the client, and some metadata.
+/// Bytes of JSON that a message may need in addition to its text: ids of the client, and some metadata.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 8 * 1024;
 /// The largest JSON body of a request that holds no message, in bytes.
 pub const MAX_JSON_BODY_BYTES: usize = 64 * 1024;
 /// The `id` of a `ping` is sent back: the longest that is, in bytes of JSON.
 pub const MAX_PING_ID_BYTES: usize = 256;
-/// How far the clock may be set back after a token was issued before the token is refused, in seconds.
+/// Seconds by which the clock may be set back after a token was issued before the token is refused.
 pub const TOKEN_CLOCK_LEEWAY_S: i64 = 60;
 /// The longest that an access token may live (`auth.access_token_ttl_s`), in seconds.
 pub const MAX_ACCESS_TOKEN_LIFE_S: i64 = 24 * 3_600;
-/// How long a used refresh token still returns the tokens that it was exchanged for, in milliseconds.
+/// Milliseconds for which a used refresh token still returns the tokens that it was exchanged for.
 pub const REFRESH_GRACE_MS: i64 = 10_000;
-/// How long a revocation is kept, in milliseconds of running time: longer than any token that it applies to can live.
+/// Milliseconds of running time for which a revocation is kept: longer than any token that it applies to can live.
 pub const REVOCATION_LIFE_MS: i64 = (MAX_ACCESS_TOKEN_LIFE_S + 3_600) * 1_000;
-/// How often the running time is stored; what a crash takes from it is less.
+/// Interval at which the running time is stored; a crash loses less than that.
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(300);
 /// How often the server looks what other processes have revoked.
 pub const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(2);
@@ -92,7 +92,7 @@ pub const STORE_AGAIN_INTERVAL_MS: u64 = 500;
 pub const CLIENT_MESSAGE_ID_LIFE_MS: i64 = 24 * 3_600 * 1_000;
 /// Between two purges of what is too old to be kept in the store.
 pub const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
-/// How long the start of the server waits for the search index to be brought to the current version; the rest is done
+/// Time for which the start of the server waits for the search index to be brought to the current version; the rest is done
 /// while it serves.
 pub const INDEX_UPDATE_AT_START: Duration = Duration::from_secs(2);
 /// Between two tries to go on with it when the store is unavailable.
@@ -126,9 +126,9 @@ pub const MAX_WATCHED_FRAMES: usize = 200;
 pub const LOG_QUEUE_LINES: usize = 16 * 1024;
 /// The bytes of these lines together.
 pub const LOG_QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// How long the end of the process waits for the last log lines to be written.
+/// Time for which the end of the process waits for the last log lines to be written.
 pub const LOG_FLUSH_PATIENCE: Duration = Duration::from_millis(500);
-/// How long the log's writer waits before it tries again to write to a pipe that is full and non-blocking.
+/// Interval at which the log's writer retries a pipe that is full and non-blocking.
 pub const LOG_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Between two log lines about requests that are refused because of their host.
 pub const REFUSED_HOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -150,7 +150,7 @@ pub const TCP_CONNECTIONS_PER_SOCKET: usize = 2;
 pub const MIN_TCP_CONNECTIONS_PER_ADDRESS: usize = 64;
 /// A timer that rings so late rings after a pause of the process.
 pub const PAUSED_AFTER: Duration = Duration::from_secs(1);
-/// How long after a pause sessions listen to what arrived meanwhile, before they look at their deadlines.
+/// Time after a pause in which sessions read what arrived meanwhile, before they check their deadlines.
 pub const CATCH_UP_TIME: Duration = Duration::from_millis(500);
 /// The seconds whose requests a user or an address may send at once: a page that opens sends many, and then none for long.
 pub const REQUEST_BURST: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::time::error::Elapsed;
 
-/// How late something is that was due at `due`, when that is so late that the process must have been paused. A process that
+/// Lateness of something that was due at `due`, when it is so late that the process must have been paused. A process that
 /// got no processor for so long was as good as paused.
 pub fn lateness(due: Instant, now: Instant) -> Option<Duration> {
     let late = now.saturating_duration_since(due);

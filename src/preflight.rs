@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{net::TcpListener, sync::Arc};
 
-/// What was read while checking.
+/// Parts of the server that were built while checking.
 pub struct Preflight {
     pub agents: Arc<Agents>,
     pub provider: Arc<dyn ModelProvider>,

@@ -13,7 +13,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How long the server may take to learn what another process did.
+/// Time that the server may take to learn what another process did.
 const PATIENCE: Duration = Duration::from_secs(20);
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;

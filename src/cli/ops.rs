@@ -173,7 +173,7 @@ impl Command {
     }
 }
 
-/// What went wrong, and what to do about it. The text may hold what the server says.
+/// An error, with advice on how to resolve it. The text may hold what the server says.
 fn failed(error: ClientError) -> CliError {
     let advice = match &error {
         ClientError::Address { .. } => return CliError::Usage(error.to_string()),

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-/// How long before its end an access token is renewed at most; one that lives for less than four times this is renewed when a
+/// Longest time before its expiry at which an access token is renewed; one that lives for less than four times this is renewed when a
 /// quarter of its life is left. The server announces the end at the same moment.
 const MAX_RENEWAL_LEAD: Duration = Duration::from_secs(60);
 const MAX_RENEWAL_SLACK: Duration = Duration::from_secs(5);

@@ -55,15 +55,15 @@ enum Digested {
     Gap,
     /// The server cannot resume the turn now.
     ResumeIn(Duration),
-    /// What was asked came after the end of the token.
+    /// The question was sent after the token had expired.
     Expired,
 }
 
-/// What refuses a `resume` for now, and for good.
+/// Error codes that refuse a `resume` for now, and for good.
 const RESUME_LATER: [&str; 2] = ["RATE_LIMITED", "OVERLOADED"];
 const RESUME_NEVER: [&str; 6] =
     ["RESUME_UNAVAILABLE", "FORBIDDEN", "NOT_FOUND", "INVALID_FIELD", "PROCESSING_ERROR", "AUTH_REQUIRED"];
-/// What answers a `cancel`, when the turn itself has not ended.
+/// Error codes that answer a `cancel` while the turn has not ended.
 const NO_END: [&str; 7] =
     ["RATE_LIMITED", "AUTH_EXPIRED", "AUTH_REQUIRED", "RESUME_UNAVAILABLE", "FORBIDDEN", "NOT_FOUND", "INVALID_FIELD"];
 /// The wait before another `resume` when the server names none.

@@ -27,12 +27,12 @@ pub struct Question {
     pub client_message_id: String,
     /// Stored with the turn.
     pub metadata: Map<String, Value>,
-    /// How long the whole answer may take; then it is stopped, and [`Answer::next`] fails with [`ClientError::Timeout`]. Without, the
+    /// Time limit for the whole answer; then it is stopped, and [`Answer::next`] fails with [`ClientError::Timeout`]. Without, the
     /// question waits as long as the client may reconnect.
     pub timeout: Option<Duration>,
 }
 
-/// How a client stands with its connection.
+/// Status of a client's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     /// An attempt to connect, counted from 0.
@@ -135,7 +135,7 @@ impl Client {
         self.on_notice = Some(Box::new(show));
     }
 
-    /// What becomes of changes of the connection's status.
+    /// Registers a callback for changes of the connection's status.
     pub fn on_status(&mut self, tell: impl FnMut(&Status) + Send + 'static) {
         self.on_status = Some(Box::new(tell));
     }

@@ -1,6 +1,6 @@
 //! Kinds of failures of a model provider.
 
-/// What failed, and who has to act.
+/// Kind of a failure, which determines who has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProviderErrorKind {
     /// It cannot be reached, or is not well (connection refused, 5xx).

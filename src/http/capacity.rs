@@ -1,4 +1,4 @@
-//! How many connections the server takes, within its limit of open files.
+//! Number of connections that the server accepts, within its limit of open files.
 //!
 //! A connection is a file. When clients could take all of them, the server could not even open its database, ask its model or
 //! answer a health check. So some are set aside before clients get theirs.

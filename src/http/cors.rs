@@ -26,9 +26,9 @@ use actix_web::{
 
 /// How long a browser may remember what it was allowed, in seconds.
 const MAX_AGE_S: usize = 600;
-/// What is repeated of an origin that is refused, in characters.
+/// Longest part of a refused origin that an error repeats, in characters.
 const MAX_SHOWN_CHARS: usize = 100;
-/// What a page may read of an answer beside what browsers always let it read.
+/// Response headers exposed to pages, in addition to those that browsers always expose.
 const EXPOSED: &str = "Retry-After, WWW-Authenticate";
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
@@ -48,7 +48,7 @@ pub fn cors(origins: Origins) -> Cors {
 /// anybody, and browsers hide the answers: behind a proxy that changes `Host`, the server's own pages look like others.
 ///
 /// # Errors
-/// What the wrapped service fails with.
+/// Error type of the wrapped service.
 pub async fn refuse_preflights<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,

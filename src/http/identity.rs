@@ -20,7 +20,7 @@ impl FromRequest for Identity {
     }
 }
 
-/// Who the caller is, and whether they may have one more request.
+/// Identifies the caller and counts the request against the user's limit.
 fn identify(request: &HttpRequest) -> Result<Identity, ApiError> {
     let identity = verify(request)?;
     if is_counted(request.path())

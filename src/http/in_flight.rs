@@ -12,7 +12,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-/// How many there are. WebSockets do not count: the registry knows them.
+/// Counts requests in flight. WebSockets do not count: the registry knows them.
 #[derive(Debug, Default)]
 pub struct InFlight {
     /// Handlers that run.

@@ -1,4 +1,4 @@
-//! How many requests a second are answered, by address; by user it is [`super::identity`] that asks.
+//! Limits requests per second by address; [`super::identity`] limits them by user.
 
 use super::client_address;
 use crate::limiter::Limiter;

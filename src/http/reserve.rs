@@ -1,4 +1,4 @@
-//! What is served on the connections over the limit: whether the server is well, and what operators need to help it.
+//! Requests served on connections over the limit: health checks, and whatever operators need.
 //!
 //! When clients hold all connections that they may have, a few more are accepted (see [`super::Capacity`]). Each serves
 //! one request, so that those who look after the server still get through.

@@ -50,7 +50,7 @@ pub struct ServerLimits {
     pub stall_timeout: Duration,
 }
 
-/// What the server shares with the application.
+/// State that the server shares with the application.
 pub struct ServerContext {
     pub in_flight: Arc<InFlight>,
     pub limiter: Arc<Limiter>,

@@ -87,7 +87,7 @@ impl KnowledgeBase {
         Ok(rank(&search, &found, |_| true, limit))
     }
 
-    /// What to search for, and the chunks that hold any of it.
+    /// Returns the terms of a query and the chunks that contain any of them.
     async fn hits(&self, query: &str, scope: &[String], limit: usize) -> Result<(SearchTerms, SearchHits), StoreError> {
         let search = search_terms(query);
         if search.is_empty() || limit == 0 {

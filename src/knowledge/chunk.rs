@@ -18,7 +18,7 @@ use text_splitter::{MarkdownSplitter, TextSplitter};
 const SEPARATOR: &str = " › ";
 /// The longest heading that goes into a title, in characters.
 const MAX_HEADING_CHARS: usize = 120;
-/// How much of a heading is parsed, in bytes: links in it may be long.
+/// Longest part of a heading that is parsed, in bytes: links in it may be long.
 const MAX_HEADING_BYTES: usize = 2_048;
 /// The most chunks of one document: a text of nothing but headings would make millions.
 pub const MAX_CHUNKS: usize = 20_000;

@@ -23,7 +23,7 @@ use package::{Package, Part};
 use std::collections::{BTreeMap, HashMap};
 use styles::Styles;
 
-/// How much of a ZIP archive is unpacked to see whether it is a Word document, in bytes.
+/// Most bytes of a ZIP archive that are unpacked to see whether it is a Word document.
 const MAX_DETECTION_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Whether a ZIP archive is a Word document, whatever its file is called.

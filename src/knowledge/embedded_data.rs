@@ -9,7 +9,7 @@ const MAX_DEFINITION_BYTES: usize = 512;
 const MIN_BLOB_BYTES: usize = 256;
 /// Shorter lines of Base64 do not go on in the next line.
 const MIN_BLOB_LINE_BYTES: usize = 48;
-/// What is put in place of a run of Base64.
+/// Replacement for a run of Base64.
 const BLOB_MARK: &str = "…";
 
 /// Removes embedded data from a text.

@@ -26,7 +26,7 @@ const RANK_SHARE: f64 = 0.4;
 
 /// The share of its weight that an n-gram keeps when no chunk holds it.
 const ABSENT_GRAM_SHARE: f64 = 0.5;
-/// What is left of the score of a passage that holds stop words, but not in the order of the question.
+/// Factor for the score of a passage that contains stop words, but not in the order of the question.
 const SCATTERED_STOP_WORDS_SHARE: f64 = 0.9 * GOOD_SCORE;
 
 /// The passages worth showing among the hits that `is_wanted`, best first, at most `limit`. `found` are the hits of

@@ -49,7 +49,7 @@ pub(super) trait DocumentReader: Send + Sync {
     async fn read(&self, file: DocumentFile, claimed: Option<MediaType>) -> Result<ReadDocument, ReadError>;
 }
 
-/// What a child does, by the settings.
+/// The task of a child process, from the settings.
 pub(super) fn task(config: &KnowledgeConfig, claimed: Option<MediaType>) -> ReadTask {
     ReadTask {
         claimed,

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What to read, and within which bounds.
+/// A document to read, and the limits.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadTask {
     /// The kind that the document's name and sender claim.

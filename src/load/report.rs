@@ -37,7 +37,7 @@ pub struct Report {
     pub is_interrupted: bool,
     /// Every reason for which the load failed; empty when it succeeded.
     pub problems: Vec<String>,
-    /// What to do about the errors, where that is known.
+    /// Advice about the errors, where there is any.
     pub advice: Vec<&'static str>,
 }
 
@@ -71,7 +71,7 @@ pub struct Turns {
     pub started: u64,
     pub complete: u64,
     pub failed: u64,
-    /// Of these, turns that `--fail-after` told to fail.
+    /// Those of them that `--fail-after` told to fail.
     pub failed_as_planned: u64,
     /// Complete answers with another number of tokens than `--tokens`.
     pub off_script: u64,
@@ -118,13 +118,13 @@ pub struct ServerCost {
     pub memory: Memory,
     /// Whether the process ended during the load.
     pub is_gone: bool,
-    /// What each connection adds with nothing asked, in kB of 1,000 bytes; 0 when the process did not grow.
+    /// Memory that each idle connection adds, in kB of 1,000 bytes; 0 when the process did not grow.
     pub idle_kb_per_connection: f64,
     /// What each adds at the most while questions are asked.
     pub busy_kb_per_connection: f64,
 }
 
-/// What a load left behind, for its report.
+/// Results of a load, for its report.
 pub(super) struct Observed<'a> {
     pub plan: &'a Plan,
     pub tally: &'a Tally,

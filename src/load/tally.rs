@@ -39,7 +39,7 @@ pub struct Tally {
     pub turns_started: u64,
     pub turns_complete: u64,
     pub turns_failed: u64,
-    /// Of these, turns that were told to fail.
+    /// Those of them that were told to fail.
     pub failed_as_planned: u64,
     /// Complete answers with another number of tokens than the script asked for.
     pub off_script: u64,

@@ -33,7 +33,7 @@ pub(super) fn problems(report: &Report) -> Vec<String> {
     problems
 }
 
-/// What to do about the errors of a load, where that is known.
+/// Advice about the errors of a load, where there is any.
 pub(super) fn advice(report: &Report) -> Vec<&'static str> {
     let mut advice = Vec::new();
     if CODES_OF_LIMITS.iter().any(|code| report.errors.contains_key(*code)) {

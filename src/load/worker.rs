@@ -16,7 +16,7 @@ use tokio::{
 const SLOW: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(1_000));
 /// Of a slow reader's socket, in bytes.
 const SLOW_BUFFER: u32 = 4 * 1024;
-/// How a turn ends whose script lets it fail: before its first token, and after.
+/// Error codes of a turn whose script lets it fail: before its first token, and after.
 const CODES_OF_SCRIPTED_FAILURES: [&str; 2] = ["UPSTREAM_UNAVAILABLE", "TURN_INTERRUPTED"];
 /// The longest that a refused question waits before the next.
 const MAX_RETRY: Duration = Duration::from_secs(10);

@@ -176,7 +176,7 @@ mod tests {
 
     /// A pipe whose reader decides when something is read.
     struct Pipe {
-        /// How much may be written; the writer waits for it. `None` fails.
+        /// Bytes that may be written; the writer waits for them. `None` fails.
         allowed: mpsc::Receiver<Option<usize>>,
         written: mpsc::Sender<Vec<u8>>,
     }

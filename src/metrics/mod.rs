@@ -207,7 +207,7 @@ impl Metrics {
         self.first_token.count() + self.token_interval.count()
     }
 
-    /// How often each error was answered, without those that never were.
+    /// Number of responses with each error code, without codes that never occurred.
     pub fn errors_by_code(&self) -> BTreeMap<&'static str, u64> {
         let mut counts = BTreeMap::new();
         for (_, code, count) in self.errors.each().filter(|(_, _, count)| *count > 0) {

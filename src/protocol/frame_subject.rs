@@ -1,4 +1,4 @@
-//! What a frame is about that cannot be read as a whole, so that the error says which message it was.
+//! Finds the subject of a frame that cannot be parsed as a whole, so that the error names the message.
 
 use super::ErrorSubject;
 use serde::de::DeserializeOwned;

@@ -1,4 +1,4 @@
-//! What is forgiven in the JSON of clients: text that was cut inside a character, and `null` for a field that may be absent.
+//! Tolerance for odd JSON of clients: text that was cut inside a character, and `null` for a field that may be absent.
 
 use super::{ApiError, ErrorCode, wrong_field};
 use serde::de::DeserializeOwned;

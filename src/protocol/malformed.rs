@@ -3,9 +3,9 @@
 use super::{ApiError, ErrorCode};
 use std::borrow::Cow;
 
-/// How much of the input an error repeats, at most; in bytes.
+/// Longest part of the input that an error repeats, in bytes.
 const MAX_SHOWN_BYTES: usize = 200;
-/// How long the list of what is allowed may be, in bytes. It is ours and never cut in practice: the longest, of what
+/// Longest list of allowed values, in bytes. It is ours and never cut in practice: the longest, of what
 /// connections can be sorted by, has some 300.
 const MAX_ALLOWED_BYTES: usize = 4_000;
 
@@ -61,7 +61,7 @@ fn without_place(text: &str) -> &str {
     }
 }
 
-/// What an error repeats of the input. What is missing at its end is marked.
+/// The part of the input that an error repeats. A cut at its end is marked.
 fn shown(text: &str) -> Cow<'_, str> {
     cut(text, MAX_SHOWN_BYTES)
 }

@@ -130,7 +130,7 @@ pub trait ModelProvider: Send + Sync {
     }
 }
 
-/// What a failed [`ModelProvider::check`] means for whoever set up the server, with the settings to look at.
+/// Explains a failed [`ModelProvider::check`] to the operator, with the settings to look at.
 pub fn setup_problem(kind: ProviderErrorKind) -> &'static str {
     match kind {
         ProviderErrorKind::Unauthorized => "the model server refuses the key; check provider.api_key",

@@ -272,7 +272,7 @@ impl<R> RegistryState<R> {
         }
     }
 
-    /// How many sessions each of these users has.
+    /// Number of sessions of each of these users.
     pub fn count_of(&self, users: &[UserId]) -> Vec<usize> {
         let mut counts: HashMap<UserId, usize> = users.iter().map(|user| (*user, 0)).collect();
         for user in self.sessions.values().filter_map(|entry| entry.vitals.user()) {

@@ -43,7 +43,7 @@ impl Heartbeat {
         self.last_received_at = now;
     }
 
-    /// What is to do now, if anything. After a pause of the process a peer is pinged first, as its signs of life could not be
+    /// Returns the action that is due, if any. After a pause of the process a peer is pinged first, as its signs of life could not be
     /// heard meanwhile, and it may have had no ping to answer.
     pub fn beat(&mut self, now: Instant, interval: Duration, timeout: Duration) -> Option<Beat> {
         if now < self.next_at {

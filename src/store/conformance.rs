@@ -224,7 +224,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         self.store.credentials(Email::parse("ada@example.org").unwrap()).await.unwrap().generation
     }
 
-    /// What was revoked after this revocation.
+    /// Returns the revocations after this one.
     async fn revoked_after(&self, number: i64) -> Vec<Revoked> {
         let revocations = self.store.revocations(number).await.unwrap();
         assert!(revocations.iter().all(|revocation| revocation.number > number), "{revocations:?}");

@@ -16,10 +16,10 @@ use std::{
 /// what is deleted.
 const CONFIRMATION_MS: i64 = 24 * 3_600 * 1_000;
 
-/// What is stored between two runs.
+/// State stored between two runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServedTime {
-    /// How long servers have run on this store, in milliseconds.
+    /// Total time for which servers have run on this store, in milliseconds.
     pub running_ms: i64,
     /// The running time at which the current period of confirmation began.
     pub period_began_ms: i64,
@@ -70,7 +70,7 @@ impl ServingClock {
         Self { source, began, began_at_ms: stored.running_ms, served: Arc::new(Mutex::new(stored)) }
     }
 
-    /// How long servers have run on this store, in milliseconds.
+    /// Total time for which servers have run on this store, in milliseconds.
     pub fn running_ms(&self) -> i64 {
         self.running_ms_at((self.source)())
     }

@@ -37,14 +37,14 @@ impl fmt::Debug for PasswordHash {
 pub struct Credentials {
     pub user: User,
     pub password_hash: PasswordHash,
-    /// How often the tokens of the user were revoked.
+    /// Number of times that the user's tokens were revoked.
     pub generation: i64,
 }
 
 /// One issue of an access token and a refresh token: all that they are made of beside the account and the sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenIssue {
-    /// Of the refresh token.
+    /// Id of the refresh token.
     pub jti: Uuid,
     pub issued_at: UnixMillis,
     /// The same by [`super::ServingClock`].

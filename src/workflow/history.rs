@@ -50,7 +50,7 @@ fn taking_turns(messages: Vec<(MessageRole, String)>) -> Vec<HistoryMessage> {
     turns
 }
 
-/// How many bytes of each message fit, for as many as fit at all. `lengths` and the result: newest first.
+/// Bytes of each message that fit, for as many as fit at all. `lengths` and the result: newest first.
 fn sizes_within(budget: usize, lengths: impl Iterator<Item = usize>) -> Vec<usize> {
     let share = budget / SHARES;
     let mut left = budget;

@@ -34,7 +34,7 @@ use std::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// What people are told when a turn starts.
+/// Text shown to users when a turn starts.
 pub(super) const STARTING: &str = "Starting…";
 
 /// A turn that was accepted and has yet to run.

@@ -38,7 +38,7 @@ pub struct Turns {
 struct Table {
     /// Those that wait for a place are among them.
     running: HashMap<TurnId, Running>,
-    /// How many of each user, without those of exempt addresses.
+    /// Number of turns of each user, without those of exempt addresses.
     by_user: HashMap<UserId, usize>,
     /// How many wait for a place.
     waiting: usize,
@@ -152,7 +152,7 @@ impl Turns {
         Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), stop, decided: decided.drop_guard() })
     }
 
-    /// How many turns of each of these users run or wait for a place.
+    /// Number of turns of each of these users that run or wait for a permit.
     pub fn count_of(&self, users: &[UserId]) -> Vec<usize> {
         let table = self.lock();
         users.iter().map(|user| table.by_user.get(user).copied().unwrap_or_default()).collect()

@@ -72,7 +72,7 @@ pub struct Watch {
     began: Instant,
     /// When something came last.
     last_news: Cell<Instant>,
-    /// How long the process was paused since the turn began: that time counts for no limit.
+    /// Time for which the process was paused since the turn began; it counts for no limit.
     paused: Cell<Duration>,
     stall_timeout: Duration,
     turn_timeout: Duration,

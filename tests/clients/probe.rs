@@ -104,7 +104,7 @@ impl Probe {
         self.questions.send(json!({"open": place})).unwrap();
     }
 
-    /// What the client says next; its status is passed over.
+    /// The client's next line; changes of its status are skipped.
     pub async fn next(&mut self) -> Value {
         loop {
             let news = self.next_of_all().await;

@@ -1,4 +1,4 @@
-//! What every published client does about its tokens, its status, and errors that name nothing.
+//! Tests of the published clients: tokens, status, and errors that name nothing.
 
 use super::probe::{Language, Life, Probe};
 use crate::harness::{Fate, FrameProxy, PASSWORD, TestApp};

@@ -8,7 +8,7 @@ use reqwest::{
 };
 use serde_json::json;
 
-/// What everybody gets alike, until the program changes.
+/// Routes whose response is the same for everybody until the program changes.
 const STATIC: [&str; 4] =
     ["/api/openapi.json", "/api/docs/", "/api/docs/swagger-ui.css", "/api/docs/swagger-initializer.js"];
 

@@ -1,4 +1,4 @@
-//! What users and the operator are told when the model server fails for good, and how a conversation goes on afterwards.
+//! Messages to users and the operator when the model server fails for good, and how a conversation goes on afterwards.
 
 use super::upstream::{Step, Upstream, answers};
 use crate::harness::{Program, TestApp};

@@ -12,7 +12,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Whoever comes from here may read the metrics: that shows what address the server takes a client for.
+/// Address that may read the metrics, which shows what address the server takes a client for.
 const ALLOWED: &str = "127.0.0.77";
 /// A client of another address.
 const CLIENT: &str = "127.0.0.2";

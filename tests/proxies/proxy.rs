@@ -10,7 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How long a proxy may take to start.
+/// Time that a proxy may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub struct Proxy {
     /// Without TLS: a second listener beside the documented one.
     pub url: String,
     pub secure_url: String,
-    /// What a client must trust.
+    /// Certificate that a client must trust.
     pub certificate: PathBuf,
     child: Child,
     _folder: TempDir,

@@ -58,7 +58,7 @@ async fn a_stranger_does_not_hold_up_a_conversation() {
     app.finish().await;
 }
 
-/// What somebody who opens a conversation has of it: the messages, and the turn to resume.
+/// State of a client that opens a conversation: the messages, and the turn to resume.
 struct Opened {
     messages: Vec<Value>,
     resume: Value,

@@ -1,4 +1,4 @@
-//! What `switchboard ops` prints for people.
+//! Human-readable output of `switchboard ops`.
 
 use super::Question;
 use crate::{cli::table::write_table, domain::UnixMillis};
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-/// What the server answered, for people.
+/// Renders a server's response for people.
 pub(super) fn write(question: &Question, answer: &Value, out: &mut dyn io::Write) -> io::Result<()> {
     match question {
         Question::Stats | Question::Settings { .. } => {

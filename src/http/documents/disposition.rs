@@ -56,7 +56,7 @@ impl Disposition {
     }
 }
 
-/// What stands before the first `byte`, and after it.
+/// Splits at the first `byte`.
 fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     match text.iter().position(|&b| b == byte) {
         Some(at) => (&text[..at], &text[at + 1..]),

@@ -16,7 +16,7 @@ pub(super) struct Heading {
     pub(super) place: Range<usize>,
 }
 
-/// What a line is part of.
+/// Block that a line belongs to.
 enum Block {
     /// Nothing: a blank line came, or the beginning.
     None,

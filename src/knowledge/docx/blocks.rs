@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-/// What a paragraph is.
+/// Kind of a paragraph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
-    /// Of a level from 1 to 6.
+    /// A heading, with its level from 1 to 6.
     Heading(usize),
     /// An item of a list, of a level from 0.
     Item(usize),

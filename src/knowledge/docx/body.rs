@@ -24,7 +24,7 @@ pub(super) struct Notes {
 /// One of the alternatives of `mc:AlternateContent` is read: the first that has text.
 struct Alternatives {
     is_taken: bool,
-    /// What was written when the current one began.
+    /// Length of the text when the current one began.
     written: usize,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Walker<'a> {
     /// Never empty: the first is the part.
     containers: Vec<Container>,
     alternatives: Vec<Alternatives>,
-    /// How many elements are open of a subtree that is not read.
+    /// Number of open elements in a subtree that is not read.
     skipped: usize,
     is_in_text: bool,
     /// Bytes of text so far.
@@ -59,7 +59,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// What the part refers to.
+    /// Adds the notes and drawings that the part refers to.
     pub(super) fn with(self, notes: Notes, drawings: HashMap<String, String>) -> Self {
         Self { notes, drawings, ..self }
     }
@@ -221,7 +221,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// What a paragraph or a run is.
+    /// Kind of a paragraph or a run.
     fn property(&mut self, element: &Element) {
         let styles = self.styles;
         if self.is_in_run() {

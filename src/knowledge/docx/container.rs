@@ -1,4 +1,4 @@
-//! What is open while a part is read: containers, and in each of them a paragraph and tables.
+//! Elements that are open while a part is read: containers, and in each of them a paragraph and tables.
 
 use super::{
     blocks::{Blocks, Kind},
@@ -33,7 +33,7 @@ pub(super) struct Table {
     pub(super) is_in_row_properties: bool,
 }
 
-/// What holds blocks.
+/// An element that contains blocks.
 pub(super) enum Holder {
     Part,
     Cell { is_deleted: bool },

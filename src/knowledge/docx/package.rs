@@ -32,7 +32,7 @@ pub(super) struct Package<'a> {
     /// The index of each part by its path in lower case: names of parts do not distinguish case.
     parts: HashMap<String, usize>,
     limit_bytes: u64,
-    /// How much more may be unpacked, in bytes.
+    /// Bytes that may still be unpacked.
     left: u64,
 }
 

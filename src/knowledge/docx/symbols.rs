@@ -6,7 +6,7 @@ const SYMBOL_20: &str =
 /// The font `Symbol` from 0xA0.
 const SYMBOL_A0: &str =
     "€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈…⏐⎯↵ℵℑℜ℘⊗⊕∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓◊〈®©™∑⎛⎜⎝⎡⎢⎣⎧⎨⎩⎪\u{fffd}〉∫⌠⎮⌡⎞⎟⎠⎤⎥⎦⎫⎬⎭";
-/// What documents use of the font `Wingdings`.
+/// Characters of the font `Wingdings` that documents use.
 const WINGDINGS: &[(u32, char)] = &[
     (0x28, '☎'),
     (0x2a, '✉'),

@@ -9,7 +9,7 @@ use quick_xml::{
 };
 use std::borrow::Cow;
 
-/// How deep elements may stand in each other; Word itself stays below fifty.
+/// Maximum nesting depth of elements; Word itself stays below fifty.
 const MAX_DEPTH: usize = 1_024;
 
 /// The vocabularies whose elements matter, each in its transitional and its strict form.
@@ -92,7 +92,7 @@ impl Element<'_> {
     }
 }
 
-/// What comes next.
+/// The next event.
 pub(super) enum Node<'a> {
     Open(Element<'a>),
     Close(Space, String),

@@ -54,7 +54,7 @@ const fn is_hyphen(c: char) -> bool {
     matches!(c, '-' | '\u{2010}' | '\u{ad}')
 }
 
-/// How a line goes on after the one before.
+/// Relation of a line to the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Join {
     /// The hyphen divides a word and goes.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// The page size of a document that names none: US Letter, in points.
 const MEDIA_BOX: [i64; 4] = [0, 0, 612, 792];
-/// How deep the tree of pages is followed upwards.
+/// Maximum depth to which the page tree is followed upwards.
 const MAX_TREE_DEPTH: usize = 64;
 /// The longest `/ID` of a trailer, in bytes.
 const MAX_ID_BYTES: usize = 512;

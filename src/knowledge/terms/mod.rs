@@ -34,13 +34,13 @@ const WEAK: f64 = 0.25;
 pub struct SearchTerm {
     /// Terms of the index, or several in a row with spaces between them; a passage that has any of these holds it.
     pub any_of: Vec<String>,
-    /// How much it counts, beside how rare it is.
+    /// Weight of the term, in addition to its rarity.
     pub weight: f64,
     /// Whether it is a piece of a run: half of these lie across the boundaries of words, where no other text has them.
     pub is_gram: bool,
 }
 
-/// What to search for.
+/// Terms to search for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchTerms {
     pub terms: Vec<SearchTerm>,
@@ -59,7 +59,7 @@ pub fn index_terms(text: &str) -> String {
     index_words(text).join(" ")
 }
 
-/// What to search for, given a question: at most [`MAX_QUERY_WORDS`] words and [`MAX_QUERY_GRAMS`] n-grams, each once.
+/// Returns the terms to search for, given a question: at most [`MAX_QUERY_WORDS`] words and [`MAX_QUERY_GRAMS`] n-grams, each once.
 pub fn search_terms(question: &str) -> SearchTerms {
     let mut search = SearchTerms::default();
     let mut seen = HashSet::new();
@@ -88,7 +88,7 @@ pub fn search_terms(question: &str) -> SearchTerms {
     if search.is_empty() { stop_word_terms(question) } else { search }
 }
 
-/// How many telling words a question has; a run counts as one.
+/// Number of significant words of a question; a run counts as one.
 pub fn telling_words(question: &str) -> usize {
     let count = |token: &Token| match token {
         Token::Word(word) => word_alternatives(word).len(),

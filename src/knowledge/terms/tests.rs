@@ -1,4 +1,4 @@
-//! What is found by which words.
+//! Tests of which words find which texts.
 
 use super::*;
 use proptest::prelude::*;

@@ -37,7 +37,7 @@ pub(super) struct Word {
     has_ending: bool,
 }
 
-/// What stands between the joints of a word, in lower case.
+/// A part of a word between its joints, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) whole: String,
@@ -49,7 +49,7 @@ pub(super) struct Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
     text: String,
-    /// Of a number with several separators, what stands between them.
+    /// Groups of digits of a number with several separators.
     pieces: Vec<String>,
 }
 
@@ -175,7 +175,7 @@ impl Scanner {
         Word { parts, has_ending }
     }
 
-    /// What joins the part before to the next one, and where that begins.
+    /// The joint between the previous part and the next one, and the start of the latter.
     fn joint(&self) -> Option<(char, usize)> {
         let joint = self.peek(0).filter(|c| matches!(c, '\'' | '-' | '.' | '_' | '&'))?;
         if self.peek(1).is_some_and(is_word) {
@@ -264,7 +264,7 @@ impl Scanner {
         None
     }
 
-    /// How many digits stand there.
+    /// Number of consecutive digits.
     fn digits_at(&self, ahead: usize) -> usize {
         self.chars.iter().skip(self.at + ahead).take_while(|c| c.is_ascii_digit()).count()
     }

@@ -6,7 +6,7 @@ use super::{
     request::ChatBody,
 };
 
-/// What was left out of one request since it was refused for the first time. Ends by itself: each refusal leaves out one parameter
+/// Parameters left out of one request since its first refusal. Terminates: each refusal leaves out one parameter
 /// more, and there are few.
 #[derive(Debug)]
 pub(super) struct Adaptation {

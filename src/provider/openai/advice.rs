@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the same advice is not repeated.
+/// Interval within which the same advice is not repeated.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// Remembers what was said.
@@ -36,7 +36,7 @@ impl Advice {
     }
 }
 
-/// What the operator can do; `None` for failures that pass by themselves.
+/// Advice to the operator; `None` for failures that pass by themselves.
 fn advice(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Unauthorized => {

@@ -17,7 +17,7 @@ use tokio_util::bytes::Bytes;
 
 /// How long to wait for the usage once the answer's text is over.
 const TRAILER_WAIT: Duration = Duration::from_secs(2);
-/// How long to wait for the end of the body after the end of the answer.
+/// Time to wait for the end of the body after the end of the answer.
 const END_WAIT: Duration = Duration::from_millis(20);
 
 /// The body of a response, as it arrives. Dropping it closes the connection.

@@ -11,7 +11,7 @@ use super::{
 use crate::{domain::FinishReason, provider::ProviderErrorKind as Kind};
 use std::borrow::Cow;
 
-/// What an event says.
+/// Content of an event.
 #[derive(Debug, Default)]
 pub(super) struct Chunk<'a> {
     /// WTF-8; `None` when it has none.
@@ -24,7 +24,7 @@ pub(super) struct Chunk<'a> {
     pub is_whole: bool,
 }
 
-/// What an event says about the end of the answer.
+/// The end of the answer, as far as an event tells of it.
 #[derive(Debug, Default)]
 pub(super) enum Finish {
     /// Nothing: no reason, an empty one, or the text `null`.

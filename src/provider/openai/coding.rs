@@ -8,7 +8,7 @@ use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use std::io::Write;
 
-/// What goes into a decoder at once, in bytes. Deflate makes at most 1,032 bytes of one.
+/// Bytes passed to a decoder at once. Deflate makes at most 1,032 bytes of one.
 const STEP_BYTES: usize = 256;
 
 /// Decodes one body.

@@ -19,7 +19,7 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// How long an idle connection is kept for the next request.
+/// Time for which an idle connection is kept for the next request.
 const POOL_IDLE: Duration = Duration::from_secs(60);
 /// The most that is read of an answer that is not a stream, in bytes.
 const MAX_BODY_BYTES: usize = 256 * 1024;

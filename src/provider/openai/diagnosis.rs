@@ -13,9 +13,9 @@ use crate::provider::ProviderErrorKind as Kind;
 
 /// The longest code of a server that is taken over.
 const MAX_CODE_BYTES: usize = 64;
-/// How much of an error's text is looked at, in bytes.
+/// Longest part of an error's text that is examined, in bytes.
 const MAX_WORDING_BYTES: usize = 8 * 1024;
-/// How deep objects with more about an error may be nested.
+/// Maximum nesting depth of objects with more about an error.
 const MAX_DEPTH: usize = 3;
 
 /// Members that hold a code.
@@ -129,7 +129,7 @@ const MODEL_PHRASES: &[&str] = &[
     "decommissioned",
 ];
 
-/// How servers that have no status for it say that they refuse a parameter.
+/// Wordings for a refused parameter, of servers that have no status for it.
 const REFUSALS: &[&str] = &[
     "unsupported",
     "not support",
@@ -143,7 +143,7 @@ const REFUSALS: &[&str] = &[
 /// A server refuses what the user wrote, which is nobody's mistake in the settings.
 const CONTENT_PHRASES: &[&str] = &["moderation", "flagged", "content policy", "content_policy", "content_filter"];
 
-/// What a server says about an error.
+/// An error as a server reports it.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     status: Option<u16>,
@@ -227,7 +227,7 @@ impl Report {
         self.locations.extend(names.next());
     }
 
-    /// Whose fault it is, and whether a second try is safe. `retry`: what the headers ask for.
+    /// Determines the kind of the failure and whether a retry is safe. `retry`: what the headers ask for.
     pub fn diagnose(&self, retry: Retry) -> (Kind, Retry) {
         let status = self.status;
         let unclear = |statuses: &[u16]| status.is_none_or(|status| statuses.contains(&status));

@@ -1,6 +1,6 @@
 //! The body of an answer as frames: the data of server-sent events, or the objects of a JSON body.
 //!
-//! What a body is shows in its first byte, not in its `Content-Type`: servers label streams `text/plain`, and some ignore
+//! The first byte of a body tells its format, not its `Content-Type`: servers label streams `text/plain`, and some ignore
 //! `stream: true` and answer with one JSON document, or with one object a line. Bytes come in as the network cuts them; each frame
 //! goes out as soon as it is complete. Nothing here looks into an object.
 
@@ -14,7 +14,7 @@ pub(super) const MAX_OBJECT_BYTES: usize = 4 * 1024 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What the `event` field of an event says.
+/// Value of the `event` field of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EventName {
     /// None, or `message`.
@@ -246,7 +246,7 @@ fn check_size(bytes: usize, max: usize) -> Result<(), Failure> {
     if bytes > max { Err(Failure::broken("an event is too large", Retry::Never)) } else { Ok(()) }
 }
 
-/// How deep JSON text is nested so far, to find the end of an object without parsing it.
+/// Tracks the nesting depth of JSON text, to find the end of an object without parsing it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Nesting {
     depth: usize,

@@ -21,7 +21,7 @@ pub(super) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// The most that is read of one answer with its reasoning, in bytes.
 pub(super) const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
 
-/// What an answer brings before its end.
+/// Progress of an answer before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Text to show; never empty.
@@ -30,7 +30,7 @@ pub(super) enum Progress {
     Working,
 }
 
-/// How an answer ended well.
+/// Successful end of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     pub reason: FinishReason,
@@ -48,7 +48,7 @@ pub(super) struct Parser {
     bytes: usize,
 }
 
-/// What is known of the answer so far.
+/// State of the answer so far.
 #[derive(Debug, Default)]
 struct Reading {
     progress: VecDeque<Progress>,
@@ -95,7 +95,7 @@ impl Parser {
         self.answer.close(failure);
     }
 
-    /// What came since the last call, in order.
+    /// Returns the progress since the last call, in order.
     pub fn next(&mut self) -> Option<Progress> {
         self.answer.progress.pop_front()
     }
@@ -105,7 +105,7 @@ impl Parser {
         self.answer.finish.is_some()
     }
 
-    /// How the answer ended, once nothing more can come. To be asked when [`Parser::next`] has nothing.
+    /// Returns the outcome, once nothing more can come. Call it when [`Parser::next`] has nothing.
     pub fn outcome(&mut self) -> Option<Result<Ending, Failure>> {
         self.answer.outcome.take()
     }

@@ -34,7 +34,7 @@ impl Surrogates {
         text
     }
 
-    /// What is left when no more pieces come.
+    /// Returns the remainder when no more pieces come.
     pub fn finish(&mut self) -> Option<char> {
         self.high.take().map(|_| char::REPLACEMENT_CHARACTER)
     }

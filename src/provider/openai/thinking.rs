@@ -32,7 +32,7 @@ impl Default for State {
 }
 
 impl Thinking {
-    /// What is to be shown of this piece and of what was held back before it.
+    /// Returns the text to show of this piece and of what was held back before it.
     pub fn read(&mut self, piece: String) -> Option<String> {
         let mut piece = piece;
         loop {
@@ -73,7 +73,7 @@ impl Thinking {
         }
     }
 
-    /// What was held back when nothing follows: it was no tag after all.
+    /// Returns the text that was held back when nothing follows: it was no tag after all.
     pub fn finish(&mut self) -> Option<String> {
         let State::Start { held, after_block } = std::mem::replace(&mut self.state, State::Answer) else { return None };
         Some(held).filter(|held| !held.trim_start().is_empty() || (!after_block && !held.is_empty()))
@@ -96,7 +96,7 @@ pub(super) fn without_thinking(answer: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What is shown of a text that comes in pieces of so many characters.
+    /// The text shown of an answer that comes in pieces of so many characters.
     fn shown(text: &str, size: usize) -> String {
         let mut thinking = Thinking::default();
         let pieces: Vec<char> = text.chars().collect();

@@ -6,11 +6,11 @@
 use super::*;
 use crate::{protocol::TurnState, workflow::ResumedConversation};
 
-/// How a turn is resumed.
+/// Parameters for resuming a turn.
 #[derive(Default)]
 pub(super) struct Resumption {
     pub cursor: Cursor,
-    /// Of the message that was sent again.
+    /// The `client_message_id` of the message that was sent again.
     pub client_message_id: Option<String>,
     /// The client has to read the history: more turns follow than are replayed.
     pub reload_history: bool,
@@ -34,7 +34,7 @@ impl SessionState {
         }
     }
 
-    /// What the client has missed was found, or was not.
+    /// Handles the outcome of looking for what the client has missed.
     pub fn on_resumed(
         &mut self,
         resume: &ResumeFrame,

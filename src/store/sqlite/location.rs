@@ -29,7 +29,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The restoring of a backup, for errors.
 const RESTORE: &str = "restore a backup (docs/OPERATIONS.md says how) or correct `database.url`";
 
-/// What happens when there is no database.
+/// Behaviour when there is no database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
     /// It is made, and that is logged.

@@ -82,7 +82,7 @@ pub(super) fn after(
     ids.iter().map(|id| parse(id)).collect()
 }
 
-/// How many tokens the answers among some messages have, by turn.
+/// Number of tokens of each answer among some messages, by turn.
 pub(super) fn token_counts(
     connection: &mut SqliteConnection,
     rows: &[MessageRow],

@@ -22,7 +22,7 @@ pub struct Fault {
     pub column: usize,
     /// The key, such as `agent[0].name`; empty when the file as a whole is meant.
     pub key: String,
-    /// What is wrong, as a clause that follows the key.
+    /// Description of the fault, as a clause that follows the key.
     pub problem: String,
 }
 
@@ -63,7 +63,7 @@ struct SafetyTable {
     warning: Spanned<String>,
 }
 
-/// What a file holds.
+/// Content of a file.
 pub(super) struct Parsed {
     pub agents: Vec<Agent>,
     pub safety: Option<Safety>,

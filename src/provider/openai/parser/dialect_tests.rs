@@ -1,4 +1,4 @@
-//! What real servers send, each cut at every byte. The bodies in `dialects/` have the fields and values of the capture, issue or source
+//! Streams of real servers, each cut at every byte. The bodies in `dialects/` have the fields and values of the capture, issue or source
 //! named here; texts and ids are shortened. That of llama.cpp is recorded as it came.
 
 use super::{Ending, Progress, tests::read_in};
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// What a server sends, and what is to be made of it.
+/// A server's stream, and the expected result.
 struct Dialect {
     name: &'static str,
     body: &'static str,

@@ -31,7 +31,7 @@ fn text_of(progress: &[Progress]) -> String {
     progress.iter().map(|part| if let Progress::Text(text) = part { text.as_str() } else { "" }).collect()
 }
 
-/// What comes of a body, whole and in pieces of every size up to 40 bytes.
+/// Parses a body, whole and in pieces of every size up to 40 bytes.
 fn read(body: &str) -> Read {
     let whole = read_by(body.as_bytes(), body.len());
     let result = |(progress, outcome): &(Vec<Progress>, Result<Ending, Kind>)| {
