@@ -48,7 +48,7 @@ pub fn cors(origins: Origins) -> Cors {
 /// anybody, and browsers hide the answers: behind a proxy that changes `Host`, the server's own pages look like others.
 ///
 /// # Errors
-/// Error type of the wrapped service.
+/// Those of the wrapped service.
 pub async fn refuse_preflights<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
