@@ -113,7 +113,7 @@ impl Application {
         let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
         let stall_timeout = Duration::from_secs(config.session.write_stall_timeout_s);
         let registry = ConnectionManager::new(StallLimits {
-            behind: stall_timeout,
+            lagging: stall_timeout,
             idle: Duration::from_secs(config.session.heartbeat_interval_s) + stall_timeout,
         })
         .start();
@@ -129,7 +129,7 @@ impl Application {
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&agents), config.workflow.confidence_threshold),
             config: config.workflow,
-            agents,
+            specialists: agents,
             provider,
             knowledge: Arc::clone(&knowledge),
             store: Arc::clone(&conversations),

@@ -34,7 +34,7 @@ pub const CLOCK_INTERVAL: Duration = Duration::from_secs(300);
 /// How often the server looks what other processes have revoked.
 pub const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(2);
 /// Conversations to which one connection is subscribed at once; the least recently used one makes room.
-pub const MAX_FOLLOWED_CONVERSATIONS: usize = 64;
+pub const MAX_SUBSCRIBED_CONVERSATIONS: usize = 64;
 /// Turns after the resumed one that `resume` replays, too; with more, the client is told to read the history.
 pub const MAX_REPLAYED_TURNS: usize = 16;
 /// Turns that one connection remembers having been shown, so that none is announced to it twice.
@@ -45,7 +45,7 @@ pub const MAX_WAITING_TURNS_PER_CONNECTION: usize = 64;
 pub const TURN_EVENTS_WAITING: usize = 16;
 /// What a session hands over when its connection asks for more, in bytes; one frame may be larger. What has no room is read
 /// from the turns' logs when the connection asks again.
-pub const SESSION_ROOM_BYTES: usize = 64 * 1024;
+pub const CONNECTION_CREDIT_BYTES: usize = 64 * 1024;
 /// What a connection's kernel buffer may hold that was not sent yet, in bytes.
 pub const TCP_NOT_SENT_BYTES: u32 = 16 * 1024;
 /// What is read at once of an upgraded connection, in bytes.

@@ -6,13 +6,13 @@
 use crate::{
     config::{Config, ConfigError, Problem},
     provider::{self, ModelProvider},
-    workflow::agents::{Agents, AgentsError},
+    workflow::specialists::{Specialists, SpecialistsError},
 };
 use std::{net::TcpListener, sync::Arc};
 
 /// Parts of the server that were built while checking.
 pub struct Preflight {
-    pub agents: Arc<Agents>,
+    pub agents: Arc<Specialists>,
     pub provider: Arc<dyn ModelProvider>,
 }
 
@@ -23,9 +23,9 @@ impl Preflight {
     /// All problems there are, each with the key of the setting that leads there.
     pub fn run(config: &Config) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let agents = Agents::load(config.workflow.agents_file.as_deref());
-        let topics = agents.as_ref().map(Agents::topics).unwrap_or_default();
-        let agents = agents.map_err(|error| problems.extend(of_agents(config, &error)));
+        let agents = Specialists::load(config.workflow.agents_file.as_deref());
+        let topics = agents.as_ref().map(Specialists::topics).unwrap_or_default();
+        let agents = agents.map_err(|error| problems.extend(of_specialists(config, &error)));
         let provider = provider::build(&config.provider, topics)
             .map_err(|error| problems.push(problem("provider", None, error.to_string())));
         if let Err(error) = config.check_kept_secret() {
@@ -49,11 +49,11 @@ fn problem(key: &str, value: Option<String>, allowed: String) -> Problem {
 }
 
 /// A problem for each fault of the file.
-fn of_agents(config: &Config, error: &AgentsError) -> Vec<Problem> {
+fn of_specialists(config: &Config, error: &SpecialistsError) -> Vec<Problem> {
     let path = config.workflow.agents_file.as_ref().map(|path| path.display().to_string());
     let of = |what: String| problem("workflow.agents_file", path.clone(), what);
     match error {
-        AgentsError::Unreadable { cause, .. } => vec![of(format!("cannot be read: {cause}"))],
-        AgentsError::Invalid { faults, .. } => faults.iter().map(|fault| of(fault.to_string())).collect(),
+        SpecialistsError::Unreadable { cause, .. } => vec![of(format!("cannot be read: {cause}"))],
+        SpecialistsError::Invalid { faults, .. } => faults.iter().map(|fault| of(fault.to_string())).collect(),
     }
 }

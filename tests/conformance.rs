@@ -59,7 +59,7 @@ impl SocketHandler for Echo {
         ctx.stop();
     }
 
-    fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
+    fn on_client_close(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
         ctx.close(code.map(ws::CloseReason::from));
         ctx.stop();
     }

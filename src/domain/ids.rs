@@ -58,7 +58,7 @@ ids! {
     /// One stored message: a question, or an answer.
     MessageId
     /// One WebSocket, served by one session actor.
-    SessionId
+    ConnectionId
     /// One document of the knowledge base.
     DocumentId
     /// One action of an operator.

@@ -16,7 +16,7 @@ pub use answer::{AnswerMetadata, FinishReason, Latency, Source, Usage};
 pub use audit::{AuditEntry, AuditedOperator};
 pub use conversation::{Conversation, Message, MessageRole};
 pub use email::Email;
-pub use ids::{AuditId, ConversationId, DocumentId, MessageId, SessionId, TurnId, UserId};
+pub use ids::{AuditId, ConnectionId, ConversationId, DocumentId, MessageId, TurnId, UserId};
 pub use provider_error::ProviderErrorKind;
 pub use text::{is_blank, is_misleading};
 pub use time::UnixMillis;

@@ -1,7 +1,7 @@
 //! A TCP connection from its acceptance to its end: what is set on it, and what it counts against.
 
 use super::in_flight::InFlight;
-use crate::{limiter::AddressPlace, limits::TCP_NOT_SENT_BYTES};
+use crate::{limiter::AddressPermit, limits::TCP_NOT_SENT_BYTES};
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
@@ -39,7 +39,7 @@ pub struct Accepted {
     /// The kernel has no room for what is to be sent: the peer reads slower than the server writes.
     is_stuck: bool,
     /// Its share of the limit for its address, held for its drop.
-    _place: Option<AddressPlace>,
+    _place: Option<AddressPermit>,
 }
 
 impl OpenConnections {
@@ -53,7 +53,7 @@ impl Accepted {
         stream: TcpStream,
         connections: Arc<OpenConnections>,
         in_flight: Arc<InFlight>,
-        place: Option<AddressPlace>,
+        place: Option<AddressPermit>,
     ) -> Self {
         let is_reserve = connections.open.fetch_add(1, SeqCst) >= connections.max;
         Self { stream, connections, in_flight, is_reserve, is_stuck: false, _place: place }

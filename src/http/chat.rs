@@ -7,7 +7,7 @@ use super::{
 use crate::{
     auth::{Identity, Tokens},
     domain::{ConversationId, TurnId},
-    limiter::{AddressPlace, Limiter, UserPlace},
+    limiter::{AddressPermit, Limiter, UserPermit},
     metrics::Metrics,
     protocol::{ApiError, CompleteFrame, ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, ServerFrame},
     turn::{Cursor, Outgoing, TurnEnd, TurnLog, TurnReader, TurnSubject},
@@ -84,7 +84,7 @@ async fn chat(
     let reader = TurnReader::new(turn, cursor, metrics.into_inner());
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
     if wants_events {
-        let caller = Caller { identity, tokens, _places: places, _open: in_flight.into_inner().open_stream() };
+        let caller = Caller { identity, tokens, _permits: places, _open: in_flight.into_inner().open_stream() };
         Ok(events(reader, next_seq, caller))
     } else {
         // The places are held until the answer is there.
@@ -146,7 +146,7 @@ struct Caller {
     identity: Identity,
     tokens: web::Data<Tokens>,
     /// Held as long as the stream.
-    _places: (AddressPlace, UserPlace),
+    _permits: (AddressPermit, UserPermit),
     _open: OpenStream,
 }
 

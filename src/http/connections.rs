@@ -5,15 +5,15 @@ use super::{
     operator_text::{check_reason, close_text},
 };
 use crate::{
-    domain::SessionId,
+    domain::ConnectionId,
     limiter::{LimitHits, Limiter},
     ops::OpsContext,
     protocol::{ApiError, ErrorCode},
     registry::{
-        ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindSession, GetStats, Kick, ListSessions,
-        RegistryStats, Whom,
+        ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindConnection, GetStats, Kick,
+        ListConnections, RegistryStats, Whom,
     },
-    steering::{Audit, Deed},
+    steering::{Audit, AuditedAction},
     workflow::{Turns, TurnsStats},
 };
 use actix::Addr;
@@ -70,23 +70,23 @@ async fn list(
     registry: web::Data<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, ApiError> {
     query.check()?;
-    let page = registry.send(ListSessions(query)).await.map_err(|error| ApiError::internal(&error))?;
+    let page = registry.send(ListConnections(query)).await.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().json(page))
 }
 
 /// One live connection.
 #[utoipa::path(
     get, path = "/api/v1/connections/{id}", tag = "operators", operation_id = "get_connection",
-    params(("id" = SessionId, Path)),
+    params(("id" = ConnectionId, Path)),
     responses((status = 200, body = ConnectionView), (status = "4XX", body = ErrorBody)),
     security(("bearer" = [])),
 )]
 async fn get(
     _: Operator,
-    id: web::Path<SessionId>,
+    id: web::Path<ConnectionId>,
     registry: web::Data<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, ApiError> {
-    let found = registry.send(FindSession(*id)).await.map_err(|error| ApiError::internal(&error))?;
+    let found = registry.send(FindConnection(*id)).await.map_err(|error| ApiError::internal(&error))?;
     let found = found.ok_or_else(no_such_connection)?;
     Ok(HttpResponse::Ok().json(found.view))
 }
@@ -111,25 +111,25 @@ pub struct KickResponse {
 /// Closes a connection with 4403. Its user may connect again.
 #[utoipa::path(
     post, path = "/api/v1/connections/{id}/kick", tag = "operators", operation_id = "kick_connection",
-    params(("id" = SessionId, Path)), request_body = KickRequest,
+    params(("id" = ConnectionId, Path)), request_body = KickRequest,
     responses((status = 200, body = KickResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
     security(("bearer" = [])),
 )]
 async fn kick(
     Operator(operator): Operator,
-    id: web::Path<SessionId>,
+    id: web::Path<ConnectionId>,
     MaybeJson(KickRequest { reason }): MaybeJson<KickRequest>,
     registry: web::Data<Addr<ConnectionManager>>,
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
     check_reason(reason.as_deref())?;
     let id = *id;
-    let found = registry.send(FindSession(id)).await.map_err(|error| ApiError::internal(&error))?;
-    let vitals = found.map(|found| found.vitals);
-    let user_id = vitals.as_ref().and_then(|vitals| vitals.user());
-    let address = vitals.as_ref().map(|vitals| &vitals.address);
+    let found = registry.send(FindConnection(id)).await.map_err(|error| ApiError::internal(&error))?;
+    let stats = found.map(|found| found.stats);
+    let user_id = stats.as_ref().and_then(|stats| stats.user());
+    let address = stats.as_ref().map(|stats| &stats.address);
     let detail = json!({"reason": reason, "user_id": user_id, "address": address});
-    let deed = Deed { action: "kick_connection", target: Some(id.to_string()), detail };
+    let audited = AuditedAction { action: "kick_connection", target: Some(id.to_string()), detail };
     let work = async move {
         let kick = Kick { whom: Whom::Session(id), text: close_text(reason.as_deref()) };
         match registry.send(kick).await.map_err(|error| ApiError::internal(&error))? {
@@ -138,5 +138,5 @@ async fn kick(
             kicked => Ok(KickResponse { kicked }),
         }
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
 }

@@ -12,7 +12,7 @@ use crate::{
     limiter::{Limit, Limiter},
     limits::MAX_PAGE_BYTES,
     protocol::{ApiError, ErrorCode},
-    steering::{Audit, Deed},
+    steering::{Audit, AuditedAction},
     store::Listed,
 };
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
@@ -130,9 +130,9 @@ async fn create(
         }
     })?;
     let detail = json!({"collection": new.collection, "bytes": new.file.size_bytes()});
-    let deed = Deed { action: "put_document", target: Some(new.source.clone()), detail };
+    let audited = AuditedAction { action: "put_document", target: Some(new.source.clone()), detail };
     let work = async move { knowledge.ingest(new).await.map_err(ApiError::from) };
-    let document = audit.into_inner().record(&operator, deed, work).await?;
+    let document = audit.into_inner().record(&operator, audited, work).await?;
     let is_new = document.created_at_ms == document.updated_at_ms;
     Ok(if is_new { HttpResponse::Created() } else { HttpResponse::Ok() }.json(document))
 }
@@ -214,9 +214,10 @@ async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let id = *id;
     let document = knowledge.get(id).await?;
-    let deed = Deed { action: "delete_document", target: Some(document.source), detail: json!({"document_id": id}) };
+    let audited =
+        AuditedAction { action: "delete_document", target: Some(document.source), detail: json!({"document_id": id}) };
     let work = async move { knowledge.delete(id).await.map_err(ApiError::from) };
-    audit.into_inner().record(&operator, deed, work).await?;
+    audit.into_inner().record(&operator, audited, work).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

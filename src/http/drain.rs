@@ -4,7 +4,7 @@ use super::{ErrorBody, MaybeJson, Operator};
 use crate::{
     protocol::ApiError,
     registry::{ConnectionManager, EndDrain, GetStats},
-    steering::{Audit, Deed, DrainControl, DrainPhase, Then},
+    steering::{Audit, AuditedAction, DrainControl, DrainPhase, Then},
     workflow::Turns,
 };
 use actix::Addr;
@@ -81,14 +81,14 @@ async fn drain(
 ) -> Result<HttpResponse, ApiError> {
     let then = then.unwrap_or_default();
     let user_id = operator.user_id;
-    let deed = Deed { action: "drain", target: None, detail: json!({"then": then}) };
+    let audited = AuditedAction { action: "drain", target: None, detail: json!({"then": then}) };
     let work = async move {
         let there_was = left(&registry, &turns).await?;
         log::warn!(user_id:%; "an operator empties the server");
         control.ask(then);
         Ok(there_was)
     };
-    Ok(HttpResponse::Accepted().json(audit.into_inner().record(&operator, deed, work).await?))
+    Ok(HttpResponse::Accepted().json(audit.into_inner().record(&operator, audited, work).await?))
 }
 
 /// Takes new work again. Sessions that were told to go have gone; the others and their turns stay.
@@ -108,12 +108,12 @@ async fn undo(
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
     let user_id = operator.user_id;
-    let deed = Deed { action: "undrain", target: None, detail: json!({}) };
+    let audited = AuditedAction { action: "undrain", target: None, detail: json!({}) };
     let work = async move {
         control.undo()?;
         registry.do_send(EndDrain);
         log::warn!(user_id:%; "an operator lets the server take new work again");
         left(&registry, &turns).await
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
 }

@@ -6,7 +6,7 @@ use crate::{
     config::{MetricsConfig, parse_network},
     limiter::Limiter,
     logging,
-    metrics::{Format, LimitCount, Live, Metrics, SessionCount},
+    metrics::{ConnectionCount, Format, LimitCount, Live, Metrics},
     process::Process,
     protocol::{ApiError, ErrorCode},
     registry::{ConnectionManager, GetStats, RegistryStats},
@@ -112,7 +112,7 @@ async fn metrics(
 }
 
 fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Recorder) -> Live {
-    let sessions = stats.by_state.iter().map(|alike| SessionCount {
+    let sessions = stats.by_state.iter().map(|alike| ConnectionCount {
         state: alike.state.as_str(),
         dialect: alike.dialect,
         sessions: alike.sessions,

@@ -5,7 +5,7 @@ use crate::{
     domain::UserId,
     protocol::{ApiError, Notice, NoticeLevel, ServerFrame},
     registry::{ConnectionManager, SendNotice},
-    steering::{Audit, Deed},
+    steering::{Audit, AuditedAction},
 };
 use actix::Addr;
 use actix_web::{HttpResponse, web};
@@ -49,7 +49,7 @@ async fn send(
     check_text("message", &message)?;
     // Once for all of them.
     let frame = ServerFrame::Notice(Notice { message: &message, level }).encode();
-    let deed = Deed {
+    let audited = AuditedAction {
         action: "notice",
         target: user_id.map(|id| id.to_string()),
         detail: json!({"message": message, "level": level}),
@@ -58,5 +58,5 @@ async fn send(
         let sent = registry.send(SendNotice { frame, user_id }).await;
         Ok(NoticeResponse { sessions: sent.map_err(|error| ApiError::internal(&error))? })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
 }

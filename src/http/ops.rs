@@ -32,7 +32,7 @@ async fn ops(
 ) -> Result<HttpResponse, actix_web::Error> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     session::check_handshake(&request)?;
-    let address_place = context.limiter.connect(client_address(&request))?;
+    let address_permit = context.limiter.connect(client_address(&request))?;
     let offered: Vec<&str> = request
         .headers()
         .get_all(SEC_WEBSOCKET_PROTOCOL)
@@ -47,6 +47,6 @@ async fn ops(
     let token = offered.iter().find_map(|offer| offer.strip_prefix("bearer."));
     let place = context.feed.sockets().open()?;
     let auth = authenticate(&request, proof, token, &tokens, &tickets);
-    let opening = OpsOpening { auth, place, address_place, echo };
+    let opening = OpsOpening { auth, place, address_permit, echo };
     ops::upgrade(&request, payload, context.as_ref().clone(), opening)
 }

@@ -3,7 +3,7 @@
 use super::{ErrorBody, Json, Operator};
 use crate::{
     protocol::ApiError,
-    steering::{Audit, Deed, Settings, SettingsChange, SettingsInForce},
+    steering::{Audit, AuditedAction, Settings, SettingsChange, SettingsInForce},
 };
 use actix_web::{HttpResponse, web};
 use serde_json::json;
@@ -35,7 +35,7 @@ async fn change(
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
     settings.check(&change)?;
-    let deed = Deed { action: "change_settings", target: None, detail: json!(change) };
+    let audited = AuditedAction { action: "change_settings", target: None, detail: json!(change) };
     let work = async move { settings.change(&change) };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
 }

@@ -4,7 +4,7 @@ use super::{ErrorBody, Operator, chat::CancelResponse};
 use crate::{
     domain::TurnId,
     protocol::{ApiError, ErrorCode},
-    steering::{Audit, Deed},
+    steering::{Audit, AuditedAction},
     workflow::Turns,
 };
 use actix_web::{HttpResponse, web};
@@ -34,12 +34,12 @@ async fn cancel(
         "user_id": subject.map(|subject| subject.user_id),
         "session_id": subject.map(|subject| subject.conversation_id),
     });
-    let deed = Deed { action: "cancel_turn", target: Some(turn_id.to_string()), detail };
+    let audited = AuditedAction { action: "cancel_turn", target: Some(turn_id.to_string()), detail };
     let work = async move {
         if turn.is_none() {
             return Err(ApiError::new(ErrorCode::NotFound, "There is no such turn, or it ended a while ago."));
         }
         Ok(CancelResponse { turn_id, cancelled: turns.cancel(turn_id) })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
 }

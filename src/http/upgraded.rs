@@ -53,7 +53,7 @@ where
         if let Ok(Some(mut upgraded)) = answering.await
             && upgraded.send_all().await.is_ok()
         {
-            Box::pin(upgraded.say_goodbye()).await;
+            Box::pin(upgraded.close()).await;
         }
         Ok(())
     })
@@ -80,7 +80,7 @@ impl Upgraded {
 
     /// Nothing more will be sent. What the peer still says is not heard, but for a while it is read: to close a connection
     /// of which something is unread resets it, and the peer may lose what it has yet to read, the reason for the end.
-    async fn say_goodbye(self) {
+    async fn close(self) {
         let Self { socket, body } = self;
         drop(body);
         // Who is not there any more does not hear it.
@@ -136,7 +136,7 @@ where
         parts.codec.encode(Message::Chunk(bytes), &mut unsent)?;
         send(&connection.socket, unsent.split().freeze()).await?;
         if is_over {
-            connection.say_goodbye().await;
+            connection.close().await;
             return Ok(None);
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     ops::OpsContext,
     protocol::{ApiError, ErrorCode},
     registry::{ConnectionManager, Kick, Whom},
-    steering::{Audit, Deed},
+    steering::{Audit, AuditedAction},
 };
 use actix::Addr;
 use actix_web::{HttpResponse, web};
@@ -65,7 +65,7 @@ async fn kick(
     check_reason(request.reason.as_deref())?;
     let (id, KickUserRequest { reason, revoke_tokens: revoked }) = (*id, request);
     let detail = json!({"reason": reason, "revoke_tokens": revoked});
-    let deed = Deed { action: "kick_user", target: Some(id.to_string()), detail };
+    let audited = AuditedAction { action: "kick_user", target: Some(id.to_string()), detail };
     let work = async move {
         if revoked {
             // First, so that nobody comes back with one of them.
@@ -74,7 +74,7 @@ async fn kick(
         let kicked = send_away(id, reason.as_deref(), &registry, &ops).await?;
         Ok(KickUserResponse { kicked, revoked })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
 }
 
 /// Closes what is open of a user; returns how many.
@@ -129,13 +129,14 @@ async fn lock(
             "You cannot lock your own account. Ask another operator, or use `switchboard user lock` on the server.";
         return Err(ApiError::new(ErrorCode::Forbidden, reason));
     }
-    let deed = Deed { action: "lock_user", target: Some(id.to_string()), detail: json!({"reason": reason}) };
+    let audited =
+        AuditedAction { action: "lock_user", target: Some(id.to_string()), detail: json!({"reason": reason}) };
     let work = async move {
         // First, so that nobody comes back.
         accounts.lock(id).await?;
         Ok(LockUserResponse { locked: true, kicked: send_away(id, reason.as_deref(), &registry, &ops).await? })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
 }
 
 /// Unlocks an account: its user can sign in again. Tokens of before stay revoked.
@@ -152,10 +153,10 @@ async fn unlock(
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, ApiError> {
     let id = *id;
-    let deed = Deed { action: "unlock_user", target: Some(id.to_string()), detail: json!({}) };
+    let audited = AuditedAction { action: "unlock_user", target: Some(id.to_string()), detail: json!({}) };
     let work = async move {
         accounts.unlock(id).await?;
         Ok(LockUserResponse { locked: false, kicked: 0 })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, deed, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
 }

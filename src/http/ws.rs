@@ -46,13 +46,13 @@ async fn chat(
     session::check_handshake(&request)?;
     turns.check_open()?;
     let address = client_address(&request);
-    let address_place = context.limiter.connect(address)?;
+    let address_permit = context.limiter.connect(address)?;
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
     let offer = Offer::parse(offered).ok_or_else(|| {
         ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `chat.v1` or `chat.v2`, or none.")
     })?;
     let auth = authenticate(&request, proof, offer.token.as_deref(), &context.tokens, &tickets);
-    let user_place = match &auth {
+    let user_permit = match &auth {
         Some(Ok(identity)) => Some(context.limiter.sign_in_socket(identity.user_id, address)?),
         _ => None,
     };
@@ -61,8 +61,8 @@ async fn chat(
         offer,
         auth,
         address,
-        address_place,
-        user_place,
+        address_permit,
+        user_permit,
         user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARS).collect(),
     };
     session::upgrade(&request, payload, context, opening)

@@ -24,29 +24,29 @@ pub(super) struct Place<K: Eq + Hash> {
 }
 
 /// A socket's place among those of its address.
-pub struct AddressPlace(#[expect(dead_code, reason = "held for its drop")] Option<Place<IpAddr>>);
+pub struct AddressPermit(#[expect(dead_code, reason = "held for its drop")] Option<Place<IpAddr>>);
 /// A socket's place among those of its user.
-pub struct UserPlace(#[expect(dead_code, reason = "held for its drop")] Option<Place<UserId>>);
+pub struct UserPermit(#[expect(dead_code, reason = "held for its drop")] Option<Place<UserId>>);
 
-impl AddressPlace {
+impl AddressPermit {
     pub(super) const fn unlimited() -> Self {
         Self(None)
     }
 }
 
-impl UserPlace {
+impl UserPermit {
     pub(super) const fn unlimited() -> Self {
         Self(None)
     }
 }
 
-impl From<Place<IpAddr>> for AddressPlace {
+impl From<Place<IpAddr>> for AddressPermit {
     fn from(place: Place<IpAddr>) -> Self {
         Self(Some(place))
     }
 }
 
-impl From<Place<UserId>> for UserPlace {
+impl From<Place<UserId>> for UserPermit {
     fn from(place: Place<UserId>) -> Self {
         Self(Some(place))
     }

@@ -11,7 +11,7 @@ mod keyed;
 mod origin;
 
 pub use client_address::ClientAddresses;
-pub use connections::{AddressPlace, UserPlace};
+pub use connections::{AddressPermit, UserPermit};
 pub use frames::{FrameBudget, FrameVerdict};
 pub use host::{AllowedHosts, RefusedHost};
 pub use origin::Origins;
@@ -170,11 +170,11 @@ impl Limiter {
     }
 
     /// A place for a TCP connection from this address, whatever comes on it; `None` when it has too many.
-    pub fn accept(&self, address: IpAddr) -> Option<AddressPlace> {
+    pub fn accept(&self, address: IpAddr) -> Option<AddressPermit> {
         if self.is_exempt(address) {
-            return Some(AddressPlace::unlimited());
+            return Some(AddressPermit::unlimited());
         }
-        let place = self.tcp_connections_per_address.claim(network_of(address)).map(AddressPlace::from);
+        let place = self.tcp_connections_per_address.claim(network_of(address)).map(AddressPermit::from);
         if place.is_none() {
             self.hit(Limit::TcpConnectionsPerAddress);
         }
@@ -185,7 +185,7 @@ impl Limiter {
     ///
     /// # Errors
     /// `TOO_MANY_CONNECTIONS`.
-    pub fn open_stream(&self, user: UserId, address: IpAddr) -> Result<(AddressPlace, UserPlace), ApiError> {
+    pub fn open_stream(&self, user: UserId, address: IpAddr) -> Result<(AddressPermit, UserPermit), ApiError> {
         Ok((self.connect(address)?, self.sign_in_socket(user, address)?))
     }
 
@@ -216,11 +216,11 @@ impl Limiter {
     ///
     /// # Errors
     /// `TOO_MANY_CONNECTIONS`.
-    pub fn connect(&self, address: IpAddr) -> Result<AddressPlace, ApiError> {
+    pub fn connect(&self, address: IpAddr) -> Result<AddressPermit, ApiError> {
         if self.is_exempt(address) {
-            return Ok(AddressPlace::unlimited());
+            return Ok(AddressPermit::unlimited());
         }
-        self.connections_per_address.claim(network_of(address)).map(AddressPlace::from).ok_or_else(|| {
+        self.connections_per_address.claim(network_of(address)).map(AddressPermit::from).ok_or_else(|| {
             self.hit(Limit::ConnectionsPerAddress);
             too_many_connections("There are too many connections from your address.")
         })
@@ -230,11 +230,11 @@ impl Limiter {
     ///
     /// # Errors
     /// `TOO_MANY_CONNECTIONS`.
-    pub fn sign_in_socket(&self, user: UserId, address: IpAddr) -> Result<UserPlace, ApiError> {
+    pub fn sign_in_socket(&self, user: UserId, address: IpAddr) -> Result<UserPermit, ApiError> {
         if self.is_exempt(address) {
-            return Ok(UserPlace::unlimited());
+            return Ok(UserPermit::unlimited());
         }
-        self.connections_per_user.claim(user).map(UserPlace::from).ok_or_else(|| {
+        self.connections_per_user.claim(user).map(UserPermit::from).ok_or_else(|| {
             self.hit(Limit::ConnectionsPerUser);
             too_many_connections("You have too many connections.")
         })

@@ -2,7 +2,7 @@
 //!
 //! `docs/OPERATIONS.md` lists what is here; a test holds it to that.
 
-use super::{HistogramSnapshot, Label, Live, Metrics, SessionCount, TurnStep};
+use super::{ConnectionCount, HistogramSnapshot, Label, Live, Metrics, TurnStep};
 use crate::process::Statistics;
 use prometheus_client::{
     collector::Collector,
@@ -209,7 +209,7 @@ impl Ours {
 
     fn sessions(&self, families: &mut Families<'_>) -> fmt::Result {
         let Self { metrics, live } = self;
-        let open = live.sessions.iter().map(|SessionCount { state, dialect, sessions }| {
+        let open = live.sessions.iter().map(|ConnectionCount { state, dialect, sessions }| {
             (vec![("state", *state), ("dialect", dialect.value())], count(*sessions))
         });
         families.gauge("sessions", None, "WebSockets that are open.", open)?;
@@ -222,7 +222,7 @@ impl Ours {
         let left = metrics
             .left
             .each()
-            .map(|(goodbye, count)| (vec![("by", "client"), ("code", goodbye.value()), ("reason", "")], count));
+            .map(|(close, count)| (vec![("by", "client"), ("code", close.value()), ("reason", "")], count));
         families.counter("sessions_closed", "WebSockets that ended, by who ended them.", closed.chain(left))?;
         let stalled = one(live.sessions_stalled);
         families.counter("sessions_stalled", "WebSockets given up because their peer did not read.", stalled)?;
@@ -349,7 +349,7 @@ mod tests {
         metrics.first_token.record(Duration::from_millis(2));
         metrics.provider_errors.increment(ModelTask::Generate, ProviderErrorKind::Timeout);
         let live = Live {
-            sessions: vec![SessionCount { state: "idle", dialect: Dialect::V2, sessions: 3 }],
+            sessions: vec![ConnectionCount { state: "idle", dialect: Dialect::V2, sessions: 3 }],
             limits: vec![LimitCount { limit: "frames", hits: 7 }],
             ..Live::default()
         };

@@ -66,7 +66,7 @@ labels! {
     }
 
     /// How a peer ended its session.
-    Goodbye {
+    ClientClose {
         Normal = "1000",
         GoingAway = "1001",
         /// A close frame without a code.
@@ -138,7 +138,7 @@ impl AuthResult {
     }
 }
 
-impl Goodbye {
+impl ClientClose {
     /// Of the code in the peer's close frame.
     pub fn of(code: Option<u16>) -> Self {
         match code {
@@ -206,7 +206,7 @@ mod tests {
         check::<Dialect>();
         check::<ErrorCode>();
         check::<FinishReason>();
-        check::<Goodbye>();
+        check::<ClientClose>();
         check::<ModelTask>();
         check::<ProviderErrorKind>();
         check::<Resumption>();

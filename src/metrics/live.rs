@@ -7,7 +7,7 @@ use crate::protocol::Dialect;
 pub struct Live {
     /// `false` while the server empties: it takes no new sessions and turns.
     pub accepting: bool,
-    pub sessions: Vec<SessionCount>,
+    pub sessions: Vec<ConnectionCount>,
     /// Users with a session.
     pub users: usize,
     /// Since the start.
@@ -34,7 +34,7 @@ pub struct Live {
 
 /// Sessions that are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionCount {
+pub struct ConnectionCount {
     pub state: &'static str,
     pub dialect: Dialect,
     pub sessions: usize,

@@ -12,8 +12,8 @@ mod live;
 pub use counter::{Counter, CounterPairs, Counters};
 pub use exposition::Format;
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use label::{AuthResult, AuthWay, Goodbye, Label, ModelTask, Resumption, StoreOperation, Surface, TurnStep};
-pub use live::{LimitCount, Live, SessionCount};
+pub use label::{AuthResult, AuthWay, ClientClose, Label, ModelTask, Resumption, StoreOperation, Surface, TurnStep};
+pub use live::{ConnectionCount, LimitCount, Live};
 
 use crate::{
     domain::{FinishReason, ProviderErrorKind},
@@ -121,7 +121,7 @@ pub struct Metrics {
     /// Sessions that the server ended.
     pub closed: Counters<CloseReason>,
     /// Sessions that their peer ended.
-    pub left: Counters<Goodbye>,
+    pub left: Counters<ClientClose>,
     pub errors: CounterPairs<Surface, ErrorCode>,
     pub provider_errors: CounterPairs<ModelTask, ProviderErrorKind>,
     pub resumes: Counters<Resumption>,

@@ -6,17 +6,17 @@
 use super::{
     feed::Feed,
     frames::ViewFrame,
-    sockets::{OpsCommand, OpsPlace},
-    state::{Moment, OpsDoor, OpsEffect, OpsState, TICK},
+    sockets::{OpsCommand, OpsRegistration},
+    state::{Moment, OpsAuthenticator, OpsEffect, OpsState, TICK},
 };
 use crate::{
     auth::{Identity, Tokens},
     config::SessionConfig,
-    domain::{AuditEntry, SessionId, UnixMillis, UserId},
-    limiter::{AddressPlace, Limiter},
+    domain::{AuditEntry, ConnectionId, UnixMillis, UserId},
+    limiter::{AddressPermit, Limiter},
     limits::MAX_OPS_FRAME_BYTES,
     protocol::{ApiError, CloseReason},
-    registry::{ConnectionManager, FindSession, ListSessions, TapWatch},
+    registry::{ConnectionManager, FindConnection, ListConnections, TapWatch},
     session::{
         Fragments,
         socket::{self, CloseCode, Received, SocketContext, SocketHandler},
@@ -47,8 +47,8 @@ pub struct OpsContext {
 pub struct OpsOpening {
     /// What became of the proof in the request, when there was one.
     pub auth: Option<Result<Identity, ApiError>>,
-    pub place: OpsPlace,
-    pub address_place: AddressPlace,
+    pub place: OpsRegistration,
+    pub address_permit: AddressPermit,
     /// The subprotocol to echo.
     pub echo: Option<&'static str>,
 }
@@ -64,9 +64,9 @@ pub struct OpsSession {
     /// When the `stats` that were sent last were read.
     stats_at: UnixMillis,
     is_open: bool,
-    place: OpsPlace,
+    place: OpsRegistration,
     /// Held as long as the socket.
-    _address_place: AddressPlace,
+    _address_permit: AddressPermit,
 }
 
 type Context = SocketContext<OpsSession>;
@@ -79,7 +79,7 @@ pub fn upgrade(
     request: &HttpRequest,
     payload: Payload,
     context: OpsContext,
-    OpsOpening { auth, place, address_place, echo }: OpsOpening,
+    OpsOpening { auth, place, address_permit, echo }: OpsOpening,
 ) -> Result<HttpResponse, actix_web::Error> {
     let deadline = Duration::from_secs(context.session.auth_deadline_s);
     let session = OpsSession {
@@ -92,7 +92,7 @@ pub fn upgrade(
         stats_at: UnixMillis::default(),
         is_open: true,
         place,
-        _address_place: address_place,
+        _address_permit: address_permit,
     };
     let echo: Vec<&str> = echo.into_iter().collect();
     socket::start(session, request, payload, &echo, |frames| frames)
@@ -106,19 +106,21 @@ impl Actor for OpsSession {
             return self.close(CloseReason::GoingAway, ctx);
         }
         if let Some(outcome) = self.auth.take() {
-            self.decide(ctx, |state, door, effects| state.on_auth(outcome, Moment::now(), door, effects));
+            self.decide(ctx, |state, authenticator, effects| {
+                state.on_auth(outcome, Moment::now(), authenticator, effects)
+            });
         }
         self.tick_later(ctx);
     }
 }
 
 /// The door of one socket.
-struct Door<'a> {
+struct ConnectionAuthenticator<'a> {
     tokens: &'a Tokens,
-    place: &'a OpsPlace,
+    place: &'a OpsRegistration,
 }
 
-impl OpsDoor for Door<'_> {
+impl OpsAuthenticator for ConnectionAuthenticator<'_> {
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         self.tokens.verify_access(token)
     }
@@ -136,16 +138,20 @@ impl OpsSession {
     /// Not an interval: one that was missed would be made up for.
     fn tick_later(&self, ctx: &mut Context) {
         ctx.run_later(TICK, |session, ctx| {
-            session.decide(ctx, |state, door, effects| state.on_tick(Moment::now(), door, effects));
+            session.decide(ctx, |state, authenticator, effects| state.on_tick(Moment::now(), authenticator, effects));
             session.tick_later(ctx);
         });
     }
 
     /// Lets the state decide, and carries out what it decided.
-    fn decide(&mut self, ctx: &mut Context, decision: impl FnOnce(&mut OpsState, &Door<'_>, &mut Vec<OpsEffect>)) {
+    fn decide(
+        &mut self,
+        ctx: &mut Context,
+        decision: impl FnOnce(&mut OpsState, &ConnectionAuthenticator<'_>, &mut Vec<OpsEffect>),
+    ) {
         let mut effects = Vec::new();
-        let door = Door { tokens: &self.context.tokens, place: &self.place };
-        decision(&mut self.state, &door, &mut effects);
+        let authenticator = ConnectionAuthenticator { tokens: &self.context.tokens, place: &self.place };
+        decision(&mut self.state, &authenticator, &mut effects);
         for effect in effects {
             if !self.is_open {
                 break;
@@ -188,21 +194,21 @@ impl OpsSession {
         if self.is_open {
             self.is_open = false;
             log::info!(code = reason.code(); "closing an operator's socket: {}", reason.text());
-            ctx.close(Some(socket::goodbye(reason.code(), text)));
+            ctx.close(Some(socket::close_frame(reason.code(), text)));
             ctx.stop();
         }
     }
 
     fn ask_for_rows(&self, ViewFrame { id, query }: ViewFrame, ctx: &mut Context) {
-        let answer = self.context.registry.send(ListSessions(query));
+        let answer = self.context.registry.send(ListConnections(query));
         ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| match answer {
             Ok(page) => session.decide(ctx, |state, _, effects| state.on_rows(id, &page, effects)),
             Err(_) => session.close(CloseReason::GoingAway, ctx),
         }));
     }
 
-    fn ask_for_connection(&self, id: SessionId, ctx: &mut Context) {
-        let answer = self.context.registry.send(FindSession(id));
+    fn ask_for_connection(&self, id: ConnectionId, ctx: &mut Context) {
+        let answer = self.context.registry.send(FindConnection(id));
         ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| {
             let found = answer.ok().flatten();
             session.decide(ctx, |state, _, effects| {
@@ -210,7 +216,7 @@ impl OpsSession {
             });
             match found {
                 Some(found) if session.state.watches(id) => {
-                    session.watch.get_or_insert_with(|| TapWatch::new(found.vitals));
+                    session.watch.get_or_insert_with(|| TapWatch::new(found.stats));
                 }
                 _ => {}
             }
@@ -236,7 +242,7 @@ impl SocketHandler for OpsSession {
     }
 
     fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
-        self.decide(ctx, |state, door, effects| state.on_text(text, Moment::now(), door, effects));
+        self.decide(ctx, |state, authenticator, effects| state.on_text(text, Moment::now(), authenticator, effects));
     }
 
     fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {
@@ -253,7 +259,7 @@ impl SocketHandler for OpsSession {
         self.close_with(reason, reason.text(), ctx);
     }
 
-    fn on_goodbye(&mut self, code: Option<CloseCode>, ctx: &mut Context) {
+    fn on_client_close(&mut self, code: Option<CloseCode>, ctx: &mut Context) {
         if self.is_open {
             self.is_open = false;
             ctx.close(code.map(Into::into));

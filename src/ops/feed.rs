@@ -108,7 +108,7 @@ impl Feed {
             sessions: connections.sessions,
             authenticated: connections.authenticated,
             users: connections.users,
-            behind: connections.behind,
+            behind: connections.lagging,
             running_turns: turns.running_turns,
             waiting_turns: turns.waiting_turns,
             opened: connections.opened,

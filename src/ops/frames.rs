@@ -2,7 +2,7 @@
 
 use super::{Columns, Sample};
 use crate::{
-    domain::{AuditEntry, SessionId, UnixMillis},
+    domain::{AuditEntry, ConnectionId, UnixMillis},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, ErrorFrame, GoingAway, fields_of, parse_type,
         unknown_type,
@@ -39,7 +39,7 @@ struct ViewId {
 /// Follows one connection and the shapes of its frames, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct WatchFrame {
-    pub connection_id: Option<SessionId>,
+    pub connection_id: Option<ConnectionId>,
 }
 
 impl OpsClientFrame {
@@ -135,7 +135,7 @@ pub struct RowsFrame<'a> {
 /// The connection that is watched.
 #[derive(Debug, Serialize)]
 pub struct ConnectionFrame<'a> {
-    pub connection_id: SessionId,
+    pub connection_id: ConnectionId,
     /// None when it is gone.
     pub connection: Option<&'a ConnectionView>,
 }
@@ -143,7 +143,7 @@ pub struct ConnectionFrame<'a> {
 /// Shapes of the frames of the connection that is watched.
 #[derive(Debug, Serialize)]
 pub struct FramesFrame<'a> {
-    pub connection_id: SessionId,
+    pub connection_id: ConnectionId,
     /// Oldest first.
     pub frames: &'a [FrameShape],
     /// How many came before these and are not told, because there were too many.

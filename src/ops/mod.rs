@@ -14,4 +14,4 @@ pub use actor::{OpsContext, OpsOpening, upgrade};
 pub use feed::Feed;
 pub use frames::OpsClientFrame;
 pub use history::{Columns, Sample};
-pub use sockets::{OpsCommand, OpsPlace, OpsSockets};
+pub use sockets::{OpsCommand, OpsRegistration, OpsSockets};

@@ -43,7 +43,7 @@ struct Entry {
 }
 
 /// A socket's entry, which ends with it.
-pub struct OpsPlace {
+pub struct OpsRegistration {
     sockets: Arc<OpsSockets>,
     number: u64,
 }
@@ -53,7 +53,7 @@ impl OpsSockets {
     ///
     /// # Errors
     /// `OVERLOADED` when the server ends.
-    pub fn open(self: &Arc<Self>) -> Result<OpsPlace, ApiError> {
+    pub fn open(self: &Arc<Self>) -> Result<OpsRegistration, ApiError> {
         let mut table = self.lock();
         if table.is_closing {
             return Err(ApiError::overloaded("The server is going away.", DRAIN_RETRY_MS));
@@ -61,7 +61,7 @@ impl OpsSockets {
         let number = table.next_number;
         table.next_number += 1;
         table.open.insert(number, Entry::default());
-        Ok(OpsPlace { sockets: Arc::clone(self), number })
+        Ok(OpsRegistration { sockets: Arc::clone(self), number })
     }
 
     /// How many are open, signed in or not.
@@ -103,7 +103,7 @@ impl Table {
     }
 }
 
-impl OpsPlace {
+impl OpsRegistration {
     /// The socket can be told from now on. `false` when all were told to go before it could.
     pub fn reach(&self, to: Recipient<OpsCommand>) -> bool {
         let mut table = self.sockets.lock();
@@ -127,7 +127,7 @@ impl OpsPlace {
     }
 }
 
-impl Drop for OpsPlace {
+impl Drop for OpsRegistration {
     fn drop(&mut self) {
         self.sockets.lock().open.remove(&self.number);
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     /// A socket that tells what it was told.
-    fn socket(sockets: &Arc<OpsSockets>) -> (OpsPlace, UnboundedReceiver<OpsCommand>) {
+    fn socket(sockets: &Arc<OpsSockets>) -> (OpsRegistration, UnboundedReceiver<OpsCommand>) {
         let (sender, told) = unbounded_channel();
         let place = sockets.open().unwrap();
         assert!(place.reach(Told(sender).start().recipient()));

@@ -6,7 +6,7 @@ use super::frames::{
 use crate::{
     auth::Identity,
     config::LimitsConfig,
-    domain::{AuditEntry, Role, SessionId, UnixMillis, UserId},
+    domain::{AuditEntry, ConnectionId, Role, UnixMillis, UserId},
     limiter::{FrameBudget, FrameVerdict, Limit},
     limits::MAX_AUTH_FAILURES,
     pause,
@@ -28,7 +28,7 @@ pub const TICK: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Who may come in, and stay.
-pub trait OpsDoor {
+pub trait OpsAuthenticator {
     /// # Errors
     /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
     fn verify(&self, token: &str) -> Result<Identity, ApiError>;
@@ -54,13 +54,13 @@ pub enum OpsEffect {
     /// Ask the registry for rows.
     AskForRows(ViewFrame),
     /// Ask the registry for the connection that is watched.
-    AskForConnection(SessionId),
+    AskForConnection(ConnectionId),
     /// Forget the connection that was watched before.
     Unwatch,
     /// Send what operators did since the last time.
     SendAudit,
     /// Send the frames that came since the last time.
-    SendFrames(SessionId),
+    SendFrames(ConnectionId),
 }
 
 pub struct OpsState {
@@ -74,7 +74,7 @@ pub struct OpsState {
     view_changed: bool,
     /// The registry was asked for rows and has not answered yet: one question at a time.
     is_asking: bool,
-    watched: Option<SessionId>,
+    watched: Option<ConnectionId>,
     next_second: Instant,
     ticked_at: Instant,
 }
@@ -119,14 +119,22 @@ impl OpsState {
         }
     }
 
-    pub fn on_text(&mut self, text: &str, now: Moment, door: &impl OpsDoor, effects: &mut Vec<OpsEffect>) {
+    pub fn on_text(
+        &mut self,
+        text: &str,
+        now: Moment,
+        authenticator: &impl OpsAuthenticator,
+        effects: &mut Vec<OpsEffect>,
+    ) {
         let frame = match self.take(text, effects) {
             Ok(Some(frame)) => frame,
             Ok(None) => return,
             Err(error) => return send_error(&error, effects),
         };
         match (frame, &self.auth) {
-            (OpsClientFrame::Auth(AuthFrame { token }), _) => self.on_auth(door.verify(&token), now, door, effects),
+            (OpsClientFrame::Auth(AuthFrame { token }), _) => {
+                self.on_auth(authenticator.verify(&token), now, authenticator, effects)
+            }
             (_, Auth::Nobody) => {
                 send_error(&ApiError::new(ErrorCode::AuthRequired, "authenticate first"), effects);
             }
@@ -178,7 +186,7 @@ impl OpsState {
         &mut self,
         outcome: Result<Identity, ApiError>,
         now: Moment,
-        door: &impl OpsDoor,
+        authenticator: &impl OpsAuthenticator,
         effects: &mut Vec<OpsEffect>,
     ) {
         let outcome = outcome.and_then(|identity| match (&self.auth, identity.role) {
@@ -186,7 +194,9 @@ impl OpsState {
             (Auth::Operator { identity: known, .. }, _) if known.user_id != identity.user_id => {
                 Err(ApiError::new(ErrorCode::InvalidToken, "this socket belongs to another user"))
             }
-            _ if door.is_revoked(&identity) => Err(ApiError::new(ErrorCode::InvalidToken, "the token was revoked")),
+            _ if authenticator.is_revoked(&identity) => {
+                Err(ApiError::new(ErrorCode::InvalidToken, "the token was revoked"))
+            }
             _ => Ok(identity),
         });
         let identity = match outcome {
@@ -201,7 +211,7 @@ impl OpsState {
                 return;
             }
         };
-        if !door.admit(identity.user_id) {
+        if !authenticator.admit(identity.user_id) {
             let reason = "There are too many operators' pages open.";
             send_error(&ApiError::new(ErrorCode::TooManyConnections, reason), effects);
             return effects.push(OpsEffect::Close(CloseReason::TooManyConnections));
@@ -230,7 +240,7 @@ impl OpsState {
     }
 
     /// Called every [`TICK`].
-    pub fn on_tick(&mut self, now: Moment, door: &impl OpsDoor, effects: &mut Vec<OpsEffect>) {
+    pub fn on_tick(&mut self, now: Moment, authenticator: &impl OpsAuthenticator, effects: &mut Vec<OpsEffect>) {
         let due = std::mem::replace(&mut self.ticked_at, now.instant) + TICK;
         let is_paused = pause::lateness(due, now.instant).is_some();
         match &mut self.auth {
@@ -244,7 +254,7 @@ impl OpsState {
             Auth::Operator { expires_at, .. } if *expires_at <= now.instant => {
                 return effects.push(OpsEffect::Close(CloseReason::AuthExpired));
             }
-            Auth::Operator { identity, .. } if door.is_revoked(identity) => {
+            Auth::Operator { identity, .. } if authenticator.is_revoked(identity) => {
                 return effects.push(OpsEffect::Close(CloseReason::AuthExpired));
             }
             Auth::Operator { expires_at, notice_at, .. } => {
@@ -287,7 +297,7 @@ impl OpsState {
     }
 
     /// The registry answered with a connection, or says that it is gone.
-    pub fn on_connection(&self, id: SessionId, connection: Option<&ConnectionView>, effects: &mut Vec<OpsEffect>) {
+    pub fn on_connection(&self, id: ConnectionId, connection: Option<&ConnectionView>, effects: &mut Vec<OpsEffect>) {
         if self.watched == Some(id) {
             let frame = ConnectionFrame { connection_id: id, connection };
             effects.push(OpsEffect::Send(OpsServerFrame::Connection(frame).encode()));
@@ -302,12 +312,17 @@ impl OpsState {
         }
     }
 
-    pub fn watches(&self, id: SessionId) -> bool {
+    pub fn watches(&self, id: ConnectionId) -> bool {
         self.watched == Some(id)
     }
 
     /// The frames that passed on the connection that is watched.
-    pub fn on_frames(&self, id: SessionId, NewFrames { frames, left_out }: &NewFrames, effects: &mut Vec<OpsEffect>) {
+    pub fn on_frames(
+        &self,
+        id: ConnectionId,
+        NewFrames { frames, left_out }: &NewFrames,
+        effects: &mut Vec<OpsEffect>,
+    ) {
         if self.watched == Some(id) && !frames.is_empty() {
             let frame = FramesFrame { connection_id: id, frames, left_out: *left_out };
             effects.push(OpsEffect::Send(OpsServerFrame::Frames(frame).encode()));

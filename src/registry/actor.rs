@@ -1,12 +1,12 @@
 //! The `ConnectionManager` actor: [`RegistryState`] behind a mailbox.
 
 use super::{
-    ConnectionQuery, ConnectionView, ConnectionsPage, RegistryStats, StallLimits, Vitals,
-    drain::{Drain, DrainOrders, Goodbye},
+    ConnectionQuery, ConnectionStats, ConnectionView, ConnectionsPage, RegistryStats, StallLimits,
+    drain::{Drain, DrainOrders, GoAwayOrder},
     state::RegistryState,
 };
 use crate::{
-    domain::{ConversationId, SessionId, UserId},
+    domain::{ConnectionId, ConversationId, UserId},
     pause,
     protocol::CloseReason,
     store::Revocation,
@@ -24,7 +24,7 @@ use std::{
 #[rtype(result = "()")]
 pub enum SessionCommand {
     /// Follow a turn that another session of the same user started.
-    Follow(Arc<TurnLog>),
+    Subscribe(Arc<TurnLog>),
     Close(CloseReason),
     /// An operator sends it away; the text of the close frame.
     Kick(Arc<str>),
@@ -56,8 +56,8 @@ impl ConnectionManager {
         if let Some(paused) = pause::lateness(due, now) {
             self.state.skip_pause(paused);
         }
-        for (vitals, session) in self.state.give_up_stalled(now, self.stall_limits) {
-            log::warn!(connection_id:% = vitals.session_id; "a session is given up: its peer does not read");
+        for (stats, session) in self.state.give_up_stalled(now, self.stall_limits) {
+            log::warn!(connection_id:% = stats.connection_id; "a session is given up: its peer does not read");
             // It stands still. Should it go on after all, this is the first that it does.
             session.do_send(SessionCommand::Close(CloseReason::SlowReader));
         }
@@ -68,7 +68,7 @@ impl Actor for ConnectionManager {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let interval = (self.stall_limits.behind / 10).clamp(Duration::from_millis(100), Duration::from_secs(2));
+        let interval = (self.stall_limits.lagging / 10).clamp(Duration::from_millis(100), Duration::from_secs(2));
         ctx.run_interval(interval, move |registry, _| registry.give_up_stalled(interval));
     }
 }
@@ -77,30 +77,30 @@ impl Actor for ConnectionManager {
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct Register {
-    pub vitals: Arc<Vitals>,
+    pub stats: Arc<ConnectionStats>,
     pub to: Recipient<SessionCommand>,
 }
 
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-struct Unregister(SessionId);
+struct Unregister(ConnectionId);
 
 /// A session's entry in the registry, which ends with it, however it ends.
 pub struct Registration {
     registry: Addr<ConnectionManager>,
-    id: SessionId,
+    id: ConnectionId,
 }
 
 impl Registration {
-    pub fn new(registry: Addr<ConnectionManager>, vitals: Arc<Vitals>, to: Recipient<SessionCommand>) -> Self {
-        let id = vitals.session_id;
-        registry.do_send(Register { vitals, to });
+    pub fn new(registry: Addr<ConnectionManager>, stats: Arc<ConnectionStats>, to: Recipient<SessionCommand>) -> Self {
+        let id = stats.connection_id;
+        registry.do_send(Register { stats, to });
         Self { registry, id }
     }
 
     /// Gets the session the turns that others start in this conversation, too.
-    pub fn follow(&self, conversation_id: ConversationId) {
-        self.registry.do_send(FollowConversation { session_id: self.id, conversation_id });
+    pub fn subscribe(&self, conversation_id: ConversationId) {
+        self.registry.do_send(SubscribeToConversation { connection_id: self.id, conversation_id });
     }
 }
 
@@ -112,8 +112,8 @@ impl Drop for Registration {
 
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct FollowConversation {
-    pub session_id: SessionId,
+pub struct SubscribeToConversation {
+    pub connection_id: ConnectionId,
     pub conversation_id: ConversationId,
 }
 
@@ -128,7 +128,7 @@ pub struct ConversationDeleted(pub ConversationId);
 pub struct TurnStarted {
     pub turn: Arc<TurnLog>,
     /// The session that started it and follows it already.
-    pub by: Option<SessionId>,
+    pub by: Option<ConnectionId>,
 }
 
 #[derive(actix::Message)]
@@ -138,22 +138,22 @@ pub struct GetStats;
 /// Asks how many sessions each of these users has, in their order.
 #[derive(actix::Message)]
 #[rtype(result = "Vec<usize>")]
-pub struct CountSessions(pub Vec<UserId>);
+pub struct CountConnections(pub Vec<UserId>);
 
 /// Asks for a part of the sessions.
 #[derive(actix::Message)]
 #[rtype(result = "ConnectionsPage")]
-pub struct ListSessions(pub ConnectionQuery);
+pub struct ListConnections(pub ConnectionQuery);
 
 /// Asks for one session.
 #[derive(actix::Message)]
-#[rtype(result = "Option<FoundSession>")]
-pub struct FindSession(pub SessionId);
+#[rtype(result = "Option<FoundConnection>")]
+pub struct FindConnection(pub ConnectionId);
 
 /// A session as operators see it, and its signs of life to go on looking at.
-pub struct FoundSession {
+pub struct FoundConnection {
     pub view: ConnectionView,
-    pub vitals: Arc<Vitals>,
+    pub stats: Arc<ConnectionStats>,
 }
 
 /// An operator sends sessions away; returns how many.
@@ -167,7 +167,7 @@ pub struct Kick {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whom {
-    Session(SessionId),
+    Session(ConnectionId),
     User(UserId),
 }
 
@@ -204,8 +204,8 @@ pub struct ContinueDrain {
 impl Handler<Register> for ConnectionManager {
     type Result = ();
 
-    fn handle(&mut self, Register { vitals, to }: Register, _: &mut Self::Context) {
-        self.state.register(vitals, to);
+    fn handle(&mut self, Register { stats, to }: Register, _: &mut Self::Context) {
+        self.state.register(stats, to);
     }
 }
 
@@ -217,11 +217,11 @@ impl Handler<Unregister> for ConnectionManager {
     }
 }
 
-impl Handler<FollowConversation> for ConnectionManager {
+impl Handler<SubscribeToConversation> for ConnectionManager {
     type Result = ();
 
-    fn handle(&mut self, message: FollowConversation, _: &mut Self::Context) {
-        self.state.follow(message.session_id, message.conversation_id);
+    fn handle(&mut self, message: SubscribeToConversation, _: &mut Self::Context) {
+        self.state.subscribe(message.connection_id, message.conversation_id);
     }
 }
 
@@ -237,8 +237,8 @@ impl Handler<TurnStarted> for ConnectionManager {
     type Result = ();
 
     fn handle(&mut self, TurnStarted { turn, by }: TurnStarted, _: &mut Self::Context) {
-        for session in self.state.followers(turn.subject.conversation_id, turn.subject.user_id, by) {
-            session.do_send(SessionCommand::Follow(Arc::clone(&turn)));
+        for session in self.state.subscribers(turn.subject.conversation_id, turn.subject.user_id, by) {
+            session.do_send(SessionCommand::Subscribe(Arc::clone(&turn)));
         }
     }
 }
@@ -251,28 +251,28 @@ impl Handler<GetStats> for ConnectionManager {
     }
 }
 
-impl Handler<CountSessions> for ConnectionManager {
-    type Result = MessageResult<CountSessions>;
+impl Handler<CountConnections> for ConnectionManager {
+    type Result = MessageResult<CountConnections>;
 
-    fn handle(&mut self, CountSessions(users): CountSessions, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, CountConnections(users): CountConnections, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.state.count_of(&users))
     }
 }
 
-impl Handler<ListSessions> for ConnectionManager {
-    type Result = MessageResult<ListSessions>;
+impl Handler<ListConnections> for ConnectionManager {
+    type Result = MessageResult<ListConnections>;
 
-    fn handle(&mut self, ListSessions(query): ListSessions, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, ListConnections(query): ListConnections, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.state.page(&query, Instant::now()))
     }
 }
 
-impl Handler<FindSession> for ConnectionManager {
-    type Result = MessageResult<FindSession>;
+impl Handler<FindConnection> for ConnectionManager {
+    type Result = MessageResult<FindConnection>;
 
-    fn handle(&mut self, FindSession(id): FindSession, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, FindConnection(id): FindConnection, _: &mut Self::Context) -> Self::Result {
         let found = self.state.find(id, Instant::now());
-        MessageResult(found.map(|(view, vitals)| FoundSession { view, vitals: Arc::clone(vitals) }))
+        MessageResult(found.map(|(view, stats)| FoundConnection { view, stats: Arc::clone(stats) }))
     }
 }
 
@@ -281,12 +281,12 @@ impl Handler<Kick> for ConnectionManager {
 
     fn handle(&mut self, Kick { whom, text }: Kick, _: &mut Self::Context) -> Self::Result {
         // Nothing is routed to them any more, whether or not their peers read.
-        let kicked = self.state.take(|vitals| match whom {
-            Whom::Session(id) => vitals.session_id == id,
-            Whom::User(user) => vitals.user() == Some(user),
+        let kicked = self.state.take(|stats| match whom {
+            Whom::Session(id) => stats.connection_id == id,
+            Whom::User(user) => stats.user() == Some(user),
         });
-        for (vitals, session) in &kicked {
-            log::info!(connection_id:% = vitals.session_id; "a session is sent away by an operator");
+        for (stats, session) in &kicked {
+            log::info!(connection_id:% = stats.connection_id; "a session is sent away by an operator");
             session.do_send(SessionCommand::Kick(Arc::clone(&text)));
         }
         kicked.len()
@@ -297,8 +297,8 @@ impl Handler<TokensRevoked> for ConnectionManager {
     type Result = ();
 
     fn handle(&mut self, TokensRevoked(revocations): TokensRevoked, _: &mut Self::Context) {
-        let is_revoked = |vitals: &Vitals| {
-            vitals.identity().is_some_and(|identity| revocations.iter().any(|one| identity.is_revoked_by(one)))
+        let is_revoked = |stats: &ConnectionStats| {
+            stats.identity().is_some_and(|identity| revocations.iter().any(|one| identity.is_revoked_by(one)))
         };
         for session in self.state.recipients(is_revoked) {
             session.do_send(SessionCommand::Close(CloseReason::AuthExpired));
@@ -310,7 +310,7 @@ impl Handler<SendNotice> for ConnectionManager {
     type Result = usize;
 
     fn handle(&mut self, SendNotice { frame, user_id }: SendNotice, _: &mut Self::Context) -> Self::Result {
-        let sessions = self.state.recipients(|vitals| user_id.is_none_or(|user| vitals.user() == Some(user)));
+        let sessions = self.state.recipients(|stats| user_id.is_none_or(|user| stats.user() == Some(user)));
         sessions.map(|session| session.do_send(SessionCommand::Notice(frame.clone()))).count()
     }
 }
@@ -335,8 +335,8 @@ impl Handler<ContinueDrain> for ConnectionManager {
         let drain = self.drain.get_or_insert_with(|| Drain::new(now, timeout, self.state.sessions().count()));
         let random = || getrandom::u32().unwrap_or_default();
         let orders = drain.next(now, self.state.sessions(), running_turns, unsent_answers, random);
-        for &Goodbye { session_id, reconnect_after_ms } in &orders.close {
-            if let Some(session) = self.state.recipient(session_id) {
+        for &GoAwayOrder { connection_id, reconnect_after_ms } in &orders.close {
+            if let Some(session) = self.state.recipient(connection_id) {
                 session.do_send(SessionCommand::GoAway { reconnect_after_ms });
             }
         }

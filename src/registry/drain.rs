@@ -2,7 +2,7 @@
 //! end by themselves until the time is over.
 
 use crate::{
-    domain::SessionId,
+    domain::ConnectionId,
     limits::{DRAIN_BATCH, DRAIN_LAST_CALL, DRAIN_TICK, RECONNECT_AFTER_MIN_MS, RECONNECT_SPREAD_MS},
 };
 use std::{
@@ -16,7 +16,7 @@ pub struct Drain {
     deadline: Instant,
     /// Sessions that are told at once, at most.
     batch: usize,
-    told: HashSet<SessionId>,
+    told: HashSet<ConnectionId>,
     interrupted: bool,
 }
 
@@ -24,7 +24,7 @@ pub struct Drain {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrainOrders {
     /// These go away.
-    pub close: Vec<Goodbye>,
+    pub close: Vec<GoAwayOrder>,
     /// The time of the turns is over: said once.
     pub interrupt_turns: bool,
     /// Nothing is left, or what is left will not go.
@@ -32,8 +32,8 @@ pub struct DrainOrders {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Goodbye {
-    pub session_id: SessionId,
+pub struct GoAwayOrder {
+    pub connection_id: ConnectionId,
     pub reconnect_after_ms: u64,
 }
 
@@ -62,16 +62,16 @@ impl Drain {
     pub fn next(
         &mut self,
         now: Instant,
-        sessions: impl Iterator<Item = (SessionId, bool)>,
+        sessions: impl Iterator<Item = (ConnectionId, bool)>,
         running_turns: usize,
         unsent_answers: usize,
         mut random: impl FnMut() -> u32,
     ) -> DrainOrders {
         let (mut open, mut close) = (0, Vec::new());
-        for (session_id, is_busy) in sessions {
+        for (connection_id, is_busy) in sessions {
             open += 1;
-            if !is_busy && close.len() < self.batch && self.told.insert(session_id) {
-                close.push(Goodbye { session_id, reconnect_after_ms: reconnect_after_ms(random()) });
+            if !is_busy && close.len() < self.batch && self.told.insert(connection_id) {
+                close.push(GoAwayOrder { connection_id, reconnect_after_ms: reconnect_after_ms(random()) });
             }
         }
         let interrupt_turns = !self.interrupted && self.deadline <= now && running_turns > 0;
@@ -87,12 +87,12 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    fn ids(count: usize) -> Vec<SessionId> {
-        (0..count).map(|_| SessionId::new()).collect()
+    fn ids(count: usize) -> Vec<ConnectionId> {
+        (0..count).map(|_| ConnectionId::new()).collect()
     }
 
-    fn closed(orders: &DrainOrders) -> Vec<SessionId> {
-        orders.close.iter().map(|goodbye| goodbye.session_id).collect()
+    fn closed(orders: &DrainOrders) -> Vec<ConnectionId> {
+        orders.close.iter().map(|order| order.connection_id).collect()
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn turns_are_interrupted_once_when_the_time_is_over() {
-        let (now, session) = (Instant::now(), SessionId::new());
+        let (now, session) = (Instant::now(), ConnectionId::new());
         let mut drain = Drain::new(now, TIMEOUT, 1);
         let mut at = |after: Duration| {
             let orders = drain.next(now + after, [(session, true)].into_iter(), 1, 0, || 0);
@@ -161,7 +161,7 @@ mod tests {
         let mut numbers = [0, u32::MAX].into_iter();
         let mut drain = Drain::new(now, TIMEOUT, 2);
         let orders = drain.next(now, sessions.iter().map(|id| (*id, false)), 0, 0, || numbers.next().unwrap());
-        let times: Vec<_> = orders.close.iter().map(|goodbye| goodbye.reconnect_after_ms).collect();
+        let times: Vec<_> = orders.close.iter().map(|order| order.reconnect_after_ms).collect();
         let range = RECONNECT_AFTER_MIN_MS..RECONNECT_AFTER_MIN_MS + RECONNECT_SPREAD_MS;
         assert!(times[0] != times[1] && times.iter().all(|time| range.contains(time)), "{times:?}");
     }

@@ -4,8 +4,8 @@
 //! order, and only what is in the window becomes a view.
 
 use super::{
-    Vitals,
-    state::SessionRow,
+    ConnectionStats,
+    state::ConnectionRow,
     view::{ConnectionState, ConnectionsPage},
 };
 use crate::{
@@ -106,7 +106,7 @@ impl ConnectionQuery {
     }
 
     /// The window that the query asks for, and how many connections fit in all.
-    pub fn page<'a>(&self, rows: impl Iterator<Item = SessionRow<'a>>, now: Instant) -> ConnectionsPage {
+    pub fn page<'a>(&self, rows: impl Iterator<Item = ConnectionRow<'a>>, now: Instant) -> ConnectionsPage {
         let needle = self.q.as_deref().map(str::trim).filter(|q| !q.is_empty()).map(str::to_lowercase);
         let mut found: Vec<_> = rows
             .filter(|row| self.fits(row, needle.as_deref(), now))
@@ -114,9 +114,9 @@ impl ConnectionQuery {
             .collect();
         let total = found.len();
         let (start, end) = (self.offset.min(total), self.offset.saturating_add(self.limit).min(total));
-        let order = |one: &(Key<'a>, SessionRow<'a>), other: &(Key<'a>, SessionRow<'a>)| {
+        let order = |one: &(Key<'a>, ConnectionRow<'a>), other: &(Key<'a>, ConnectionRow<'a>)| {
             let by_key = one.0.compare(&other.0, self.order);
-            by_key.then_with(|| one.1.vitals.session_id.cmp(&other.1.vitals.session_id))
+            by_key.then_with(|| one.1.stats.connection_id.cmp(&other.1.stats.connection_id))
         };
         // What comes before the window need not be in order, nor what comes behind it.
         if end < total {
@@ -131,21 +131,21 @@ impl ConnectionQuery {
     }
 
     /// `needle` is in lower case.
-    fn fits(&self, row: &SessionRow<'_>, needle: Option<&str>, now: Instant) -> bool {
-        let vitals = row.vitals;
-        self.dialect.is_none_or(|dialect| dialect == vitals.dialect)
-            && self.user_id.is_none_or(|user| vitals.user() == Some(user))
-            && needle.is_none_or(|needle| mentions(vitals, needle))
+    fn fits(&self, row: &ConnectionRow<'_>, needle: Option<&str>, now: Instant) -> bool {
+        let stats = row.stats;
+        self.dialect.is_none_or(|dialect| dialect == stats.dialect)
+            && self.user_id.is_none_or(|user| stats.user() == Some(user))
+            && needle.is_none_or(|needle| mentions(stats, needle))
             && self.state.is_none_or(|state| state == row.state(now))
     }
 }
 
 /// Whether a connection has this text anywhere that people look for it.
-fn mentions(vitals: &Vitals, needle: &str) -> bool {
-    contains(&vitals.address, needle)
-        || contains(&vitals.user_agent, needle)
-        || is_part_of_id(vitals.session_id, needle)
-        || vitals.identity().is_some_and(|identity| {
+fn mentions(stats: &ConnectionStats, needle: &str) -> bool {
+    contains(&stats.address, needle)
+        || contains(&stats.user_agent, needle)
+        || is_part_of_id(stats.connection_id, needle)
+        || stats.identity().is_some_and(|identity| {
             contains(identity.email.as_str(), needle)
                 || contains(identity.name.as_str(), needle)
                 || is_part_of_id(identity.user_id, needle)
@@ -176,30 +176,30 @@ enum Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    fn of(row: &SessionRow<'a>, sort: SortKey, now: Instant) -> Self {
-        let vitals = row.vitals;
+    fn of(row: &ConnectionRow<'a>, sort: SortKey, now: Instant) -> Self {
+        let stats = row.stats;
         let number = match sort {
-            SortKey::Address => return Self::Text(&vitals.address),
-            SortKey::UserAgent => return Self::Text(&vitals.user_agent),
-            SortKey::User => return vitals.identity().map_or(Self::Absent, Self::User),
-            SortKey::PingMs => match vitals.round_trip() {
+            SortKey::Address => return Self::Text(&stats.address),
+            SortKey::UserAgent => return Self::Text(&stats.user_agent),
+            SortKey::User => return stats.identity().map_or(Self::Absent, Self::User),
+            SortKey::PingMs => match stats.round_trip() {
                 Some(took) => took.as_micros().try_into().unwrap_or(u64::MAX),
                 None => return Self::Absent,
             },
-            SortKey::OpenedAtMs => vitals.opened_at.0.unsigned_abs(),
-            SortKey::Dialect => vitals.dialect as u64,
+            SortKey::OpenedAtMs => stats.opened_at.0.unsigned_abs(),
+            SortKey::Dialect => stats.dialect as u64,
             SortKey::State => row.state(now) as u64,
-            SortKey::LastReceivedAtMs => vitals.received().last_at.0.unsigned_abs(),
-            SortKey::LastSentAtMs => vitals.sent().last_at.0.unsigned_abs(),
-            SortKey::FramesReceived => vitals.received().frames,
-            SortKey::BytesReceived => vitals.received().bytes,
-            SortKey::FramesSent => vitals.sent().frames,
-            SortKey::BytesSent => vitals.sent().bytes,
-            SortKey::TokensSent => vitals.tokens_sent(),
-            SortKey::Conversations => row.follows.len() as u64,
-            SortKey::Turns => vitals.turn_count() as u64,
-            SortKey::BytesWaiting => vitals.bytes_waiting(),
-            SortKey::Violations => vitals.violations().into(),
+            SortKey::LastReceivedAtMs => stats.received().last_at.0.unsigned_abs(),
+            SortKey::LastSentAtMs => stats.sent().last_at.0.unsigned_abs(),
+            SortKey::FramesReceived => stats.received().frames,
+            SortKey::BytesReceived => stats.received().bytes,
+            SortKey::FramesSent => stats.sent().frames,
+            SortKey::BytesSent => stats.sent().bytes,
+            SortKey::TokensSent => stats.tokens_sent(),
+            SortKey::Conversations => row.subscriptions.len() as u64,
+            SortKey::Turns => stats.turn_count() as u64,
+            SortKey::BytesWaiting => stats.bytes_waiting(),
+            SortKey::Violations => stats.violations().into(),
         };
         Self::Number(number)
     }
@@ -222,14 +222,14 @@ impl<'a> Key<'a> {
 mod tests {
     use super::*;
     use crate::{
-        domain::{DisplayName, Email, Role, SessionId, UnixMillis},
+        domain::{ConnectionId, DisplayName, Email, Role, UnixMillis},
         registry::{state::RegistryState, view::ConnectionView},
     };
     use std::time::Duration;
 
     struct World {
         state: RegistryState<()>,
-        all: Vec<Arc<Vitals>>,
+        all: Vec<Arc<ConnectionStats>>,
     }
 
     impl World {
@@ -238,9 +238,9 @@ mod tests {
         }
 
         fn connect(&mut self, dialect: Dialect, address: &str, agent: &str, user: Option<(&str, &str)>) -> usize {
-            let vitals = Vitals::new(SessionId::new(), dialect, address.to_owned(), agent.to_owned());
+            let stats = ConnectionStats::new(ConnectionId::new(), dialect, address.to_owned(), agent.to_owned());
             if let Some((email, name)) = user {
-                vitals.set_identity(Arc::new(Identity {
+                stats.set_identity(Arc::new(Identity {
                     user_id: UserId::new(),
                     email: Email::parse(email).unwrap(),
                     name: DisplayName::parse(name).unwrap(),
@@ -251,15 +251,15 @@ mod tests {
                     expires_at: 0,
                 }));
             }
-            self.state.register(Arc::clone(&vitals), ());
-            self.all.push(vitals);
+            self.state.register(Arc::clone(&stats), ());
+            self.all.push(stats);
             self.all.len() - 1
         }
 
         /// Which connections the page has, by their number.
         fn page(&self, query: &ConnectionQuery) -> (Vec<usize>, usize) {
             let page = self.state.page(query, Instant::now());
-            let number = |view: &ConnectionView| self.all.iter().position(|one| one.session_id == view.id).unwrap();
+            let number = |view: &ConnectionView| self.all.iter().position(|one| one.connection_id == view.id).unwrap();
             (page.connections.iter().map(number).collect(), page.total)
         }
 
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(world.find("ADA@"), [0]);
         assert_eq!(world.find("ömer b"), [2]);
         assert_eq!(world.find("nobody"), [0; 0]);
-        let id = world.all[1].session_id.to_string();
+        let id = world.all[1].connection_id.to_string();
         assert_eq!(world.find(&id[20..]), [1]);
         let user = world.all[2].user().unwrap().to_string();
         assert_eq!(world.find(&user.to_uppercase()), [2]);
@@ -304,8 +304,8 @@ mod tests {
         assert_eq!(query(&|query| query.dialect = Some(Dialect::V2)), [1, 2]);
         assert_eq!(query(&|query| query.state = Some(ConnectionState::Unauthenticated)), [1]);
         assert_eq!(query(&|query| query.user_id = world.all[0].user()), [0]);
-        world.all[2].set_holds_back(true);
-        assert_eq!(query(&|query| query.state = Some(ConnectionState::Behind)), [2]);
+        world.all[2].set_waits_for_credit(true);
+        assert_eq!(query(&|query| query.state = Some(ConnectionState::Lagging)), [2]);
         let both = query(&|query| {
             query.state = Some(ConnectionState::Idle);
             query.dialect = Some(Dialect::V2);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 pub struct StallLimits {
     /// While something waits for it.
-    pub behind: Duration,
+    pub lagging: Duration,
     /// While nothing does. It has to ask at each heartbeat at least.
     pub idle: Duration,
 }
@@ -18,33 +18,33 @@ pub struct Stall {
     /// Since when it has not asked.
     still_since: Instant,
     /// Since when it has not asked though something waited.
-    behind_since: Option<Instant>,
+    lagging_since: Option<Instant>,
 }
 
 impl Stall {
     pub fn new(now: Instant) -> Self {
-        Self { asks: 0, still_since: now, behind_since: None }
+        Self { asks: 0, still_since: now, lagging_since: None }
     }
 
     /// For how long something has waited that the peer does not read.
-    pub fn behind_for(&self, now: Instant) -> Option<Duration> {
-        self.behind_since.map(|since| now.saturating_duration_since(since))
+    pub fn lagging_for(&self, now: Instant) -> Option<Duration> {
+        self.lagging_since.map(|since| now.saturating_duration_since(since))
     }
 
     /// The process was paused, and nobody was asked for anything: that time does not count.
     pub fn skip_pause(&mut self, paused: Duration) {
         self.still_since += paused;
-        self.behind_since = self.behind_since.map(|since| since + paused);
+        self.lagging_since = self.lagging_since.map(|since| since + paused);
     }
 
     /// Takes what is seen now; whether it has stood still for too long.
-    pub fn is_over(&mut self, now: Instant, asks: u64, is_behind: bool, limits: StallLimits) -> bool {
+    pub fn is_over(&mut self, now: Instant, asks: u64, is_lagging: bool, limits: StallLimits) -> bool {
         if asks != self.asks {
             *self = Self { asks, ..Self::new(now) };
         }
-        self.behind_since = is_behind.then(|| self.behind_since.unwrap_or(now));
+        self.lagging_since = is_lagging.then(|| self.lagging_since.unwrap_or(now));
         let lasts = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
-        self.behind_since.is_some_and(|since| lasts(since, limits.behind)) || lasts(self.still_since, limits.idle)
+        self.lagging_since.is_some_and(|since| lasts(since, limits.lagging)) || lasts(self.still_since, limits.idle)
     }
 }
 
@@ -52,15 +52,15 @@ impl Stall {
 mod tests {
     use super::*;
 
-    const LIMITS: StallLimits = StallLimits { behind: Duration::from_secs(20), idle: Duration::from_secs(60) };
+    const LIMITS: StallLimits = StallLimits { lagging: Duration::from_secs(20), idle: Duration::from_secs(60) };
 
     /// When, in seconds, what is seen in each of them leads to giving up.
     fn given_up_at(seen: impl Fn(u64) -> (u64, bool)) -> Option<u64> {
         let began = Instant::now();
         let mut stall = Stall::new(began);
         (0..200).find(|second| {
-            let (asks, is_behind) = seen(*second);
-            stall.is_over(began + Duration::from_secs(*second), asks, is_behind, LIMITS)
+            let (asks, is_lagging) = seen(*second);
+            stall.is_over(began + Duration::from_secs(*second), asks, is_lagging, LIMITS)
         })
     }
 

@@ -1,12 +1,12 @@
 //! The registry's state, without its actor: sessions in, statistics out.
 
 use super::{
-    ConnectionQuery, ConnectionState, ConnectionView, ConnectionsPage, Vitals,
+    ConnectionQuery, ConnectionState, ConnectionStats, ConnectionView, ConnectionsPage,
     stall::{Stall, StallLimits},
 };
 use crate::{
-    domain::{ConversationId, SessionId, UserId},
-    limits::{MAX_FOLLOWED_CONVERSATIONS, MAX_USERS_IN_STATS, SESSION_ROOM_BYTES, TCP_NOT_SENT_BYTES},
+    domain::{ConnectionId, ConversationId, UserId},
+    limits::{CONNECTION_CREDIT_BYTES, MAX_SUBSCRIBED_CONVERSATIONS, MAX_USERS_IN_STATS, TCP_NOT_SENT_BYTES},
     protocol::Dialect,
 };
 use serde::Serialize;
@@ -19,8 +19,8 @@ use std::{
 
 /// The sessions that are open; `R` is how one is reached.
 pub struct RegistryState<R> {
-    sessions: BTreeMap<SessionId, Entry<R>>,
-    followers: HashMap<ConversationId, Vec<SessionId>>,
+    sessions: BTreeMap<ConnectionId, Entry<R>>,
+    subscribers: HashMap<ConversationId, Vec<ConnectionId>>,
     opened: u64,
     closed: u64,
     /// Of sessions that are closed.
@@ -29,10 +29,10 @@ pub struct RegistryState<R> {
 }
 
 struct Entry<R> {
-    vitals: Arc<Vitals>,
+    stats: Arc<ConnectionStats>,
     to: R,
     stall: Stall,
-    follows: VecDeque<ConversationId>,
+    subscriptions: VecDeque<ConversationId>,
 }
 
 /// The live connections in numbers.
@@ -45,10 +45,10 @@ pub struct RegistryStats {
     /// Users with a session now.
     pub users: usize,
     /// The users with the most sessions, at most 100 of them.
-    pub by_user: Vec<UserSessions>,
-    pub by_dialect: Vec<DialectSessions>,
+    pub by_user: Vec<UserConnections>,
+    pub by_dialect: Vec<DialectConnections>,
     /// Each state with each dialect, also those that no session is in.
-    pub by_state: Vec<StateSessions>,
+    pub by_state: Vec<StateConnections>,
     /// Since the start of the server.
     pub opened: u64,
     /// Since the start of the server.
@@ -56,7 +56,7 @@ pub struct RegistryStats {
     /// Since the start of the server, to all sessions.
     pub tokens_sent: u64,
     /// Sessions for which something waits that they have not written yet.
-    pub behind: usize,
+    pub lagging: usize,
     /// The text of turns that those have yet to write, in bytes.
     pub bytes_waiting: u64,
     /// Sessions given up because their peer did not read, since the start of the server.
@@ -66,19 +66,19 @@ pub struct RegistryStats {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct UserSessions {
+pub struct UserConnections {
     pub user_id: UserId,
     pub sessions: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct DialectSessions {
+pub struct DialectConnections {
     pub dialect: Dialect,
     pub sessions: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct StateSessions {
+pub struct StateConnections {
     pub state: ConnectionState,
     pub dialect: Dialect,
     pub sessions: usize,
@@ -86,23 +86,30 @@ pub struct StateSessions {
 
 /// A session as a query sees it.
 #[derive(Clone, Copy)]
-pub struct SessionRow<'a> {
-    pub vitals: &'a Vitals,
+pub struct ConnectionRow<'a> {
+    pub stats: &'a ConnectionStats,
     pub stall: &'a Stall,
-    pub follows: &'a VecDeque<ConversationId>,
+    pub subscriptions: &'a VecDeque<ConversationId>,
 }
 
 impl<R> Default for RegistryState<R> {
     fn default() -> Self {
-        Self { sessions: BTreeMap::new(), followers: HashMap::new(), opened: 0, closed: 0, tokens_sent: 0, stalled: 0 }
+        Self {
+            sessions: BTreeMap::new(),
+            subscribers: HashMap::new(),
+            opened: 0,
+            closed: 0,
+            tokens_sent: 0,
+            stalled: 0,
+        }
     }
 }
 
 impl<R> RegistryState<R> {
-    pub fn register(&mut self, vitals: Arc<Vitals>, to: R) {
+    pub fn register(&mut self, stats: Arc<ConnectionStats>, to: R) {
         self.opened += 1;
         let stall = Stall::new(Instant::now());
-        self.sessions.insert(vitals.session_id, Entry { vitals, to, stall, follows: VecDeque::new() });
+        self.sessions.insert(stats.connection_id, Entry { stats, to, stall, subscriptions: VecDeque::new() });
     }
 
     /// The process was paused for so long: that time counts for no peer.
@@ -114,110 +121,112 @@ impl<R> RegistryState<R> {
 
     /// Gives up the sessions whose peers do not read: nothing is routed to them any more, and no turn knows them. What is
     /// returned reaches them, should they ever go on.
-    pub fn give_up_stalled(&mut self, now: Instant, limits: StallLimits) -> Vec<(Arc<Vitals>, R)> {
+    pub fn give_up_stalled(&mut self, now: Instant, limits: StallLimits) -> Vec<(Arc<ConnectionStats>, R)> {
         let stalled = self.sessions.iter_mut().filter_map(|(id, entry)| {
-            let (asks, is_behind) = (entry.vitals.asks(), entry.vitals.is_behind());
-            entry.stall.is_over(now, asks, is_behind, limits).then_some(*id)
+            let (asks, is_lagging) = (entry.stats.asks(), entry.stats.is_lagging());
+            entry.stall.is_over(now, asks, is_lagging, limits).then_some(*id)
         });
         let stalled: Vec<_> = stalled.collect();
         let given_up = stalled.into_iter().filter_map(|id| {
             let entry = self.unregister(id)?;
             self.stalled += 1;
-            entry.vitals.leave_turns();
-            Some((entry.vitals, entry.to))
+            entry.stats.leave_turns();
+            Some((entry.stats, entry.to))
         });
         given_up.collect()
     }
 
     /// Takes sessions out: nothing is routed to them any more, and no turn knows them.
-    pub fn take(&mut self, which: impl Fn(&Vitals) -> bool) -> Vec<(Arc<Vitals>, R)> {
-        let ids: Vec<_> = self.sessions.iter().filter(|(_, entry)| which(&entry.vitals)).map(|(id, _)| *id).collect();
+    pub fn take(&mut self, which: impl Fn(&ConnectionStats) -> bool) -> Vec<(Arc<ConnectionStats>, R)> {
+        let ids: Vec<_> = self.sessions.iter().filter(|(_, entry)| which(&entry.stats)).map(|(id, _)| *id).collect();
         let taken = ids.into_iter().filter_map(|id| {
             let entry = self.unregister(id)?;
-            entry.vitals.leave_turns();
-            Some((entry.vitals, entry.to))
+            entry.stats.leave_turns();
+            Some((entry.stats, entry.to))
         });
         taken.collect()
     }
 
     /// How some of the sessions are reached.
-    pub fn recipients(&self, which: impl Fn(&Vitals) -> bool) -> impl Iterator<Item = &R> {
-        self.sessions.values().filter(move |entry| which(&entry.vitals)).map(|entry| &entry.to)
+    pub fn recipients(&self, which: impl Fn(&ConnectionStats) -> bool) -> impl Iterator<Item = &R> {
+        self.sessions.values().filter(move |entry| which(&entry.stats)).map(|entry| &entry.to)
     }
 
-    fn unregister(&mut self, id: SessionId) -> Option<Entry<R>> {
+    fn unregister(&mut self, id: ConnectionId) -> Option<Entry<R>> {
         let mut entry = self.sessions.remove(&id)?;
         self.closed += 1;
-        self.tokens_sent += entry.vitals.tokens_sent();
-        for conversation in entry.follows.drain(..) {
+        self.tokens_sent += entry.stats.tokens_sent();
+        for conversation in entry.subscriptions.drain(..) {
             self.forget(conversation, id);
         }
         Some(entry)
     }
 
     /// A session ended.
-    pub fn remove(&mut self, id: SessionId) {
+    pub fn remove(&mut self, id: ConnectionId) {
         self.unregister(id);
     }
 
     /// Subscribes a connection to a conversation: it gets the turns that other connections start there, too. A conversation
     /// that it is subscribed to already becomes the most recently used one.
-    pub fn follow(&mut self, id: SessionId, conversation: ConversationId) {
+    pub fn subscribe(&mut self, id: ConnectionId, conversation: ConversationId) {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
-        if let Some(place) = entry.follows.iter().position(|known| *known == conversation) {
-            entry.follows.remove(place);
-            entry.follows.push_back(conversation);
+        if let Some(place) = entry.subscriptions.iter().position(|known| *known == conversation) {
+            entry.subscriptions.remove(place);
+            entry.subscriptions.push_back(conversation);
             return;
         }
-        entry.follows.push_back(conversation);
-        let oldest = (entry.follows.len() > MAX_FOLLOWED_CONVERSATIONS).then(|| entry.follows.pop_front()).flatten();
+        entry.subscriptions.push_back(conversation);
+        let oldest = (entry.subscriptions.len() > MAX_SUBSCRIBED_CONVERSATIONS)
+            .then(|| entry.subscriptions.pop_front())
+            .flatten();
         if let Some(oldest) = oldest {
             self.forget(oldest, id);
         }
-        self.followers.entry(conversation).or_default().push(id);
+        self.subscribers.entry(conversation).or_default().push(id);
     }
 
     /// Ends all subscriptions to a conversation that is no more.
     pub fn forget_conversation(&mut self, conversation: ConversationId) {
-        for id in self.followers.remove(&conversation).unwrap_or_default() {
+        for id in self.subscribers.remove(&conversation).unwrap_or_default() {
             if let Some(entry) = self.sessions.get_mut(&id) {
-                entry.follows.retain(|known| *known != conversation);
+                entry.subscriptions.retain(|known| *known != conversation);
             }
         }
     }
 
-    fn forget(&mut self, conversation: ConversationId, id: SessionId) {
-        if let Some(followers) = self.followers.get_mut(&conversation) {
-            followers.retain(|known| *known != id);
-            if followers.is_empty() {
-                self.followers.remove(&conversation);
+    fn forget(&mut self, conversation: ConversationId, id: ConnectionId) {
+        if let Some(subscribers) = self.subscribers.get_mut(&conversation) {
+            subscribers.retain(|known| *known != id);
+            if subscribers.is_empty() {
+                self.subscribers.remove(&conversation);
             }
         }
     }
 
     /// Those of one user that follow a conversation, but for one session.
-    pub fn followers(
+    pub fn subscribers(
         &self,
         conversation: ConversationId,
         user: UserId,
-        except: Option<SessionId>,
+        except: Option<ConnectionId>,
     ) -> impl Iterator<Item = &R> {
-        self.followers
+        self.subscribers
             .get(&conversation)
             .into_iter()
             .flatten()
             .filter(move |id| Some(**id) != except)
             .filter_map(|id| self.sessions.get(id))
-            .filter(move |entry| entry.vitals.user() == Some(user))
+            .filter(move |entry| entry.stats.user() == Some(user))
             .map(|entry| &entry.to)
     }
 
     /// The sessions that are open, and whether each has a running turn.
-    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, bool)> {
-        self.sessions.iter().map(|(id, entry)| (*id, entry.vitals.has_turns()))
+    pub fn sessions(&self) -> impl Iterator<Item = (ConnectionId, bool)> {
+        self.sessions.iter().map(|(id, entry)| (*id, entry.stats.has_turns()))
     }
 
-    pub fn recipient(&self, id: SessionId) -> Option<&R> {
+    pub fn recipient(&self, id: ConnectionId) -> Option<&R> {
         self.sessions.get(&id).map(|entry| &entry.to)
     }
 
@@ -226,33 +235,33 @@ impl<R> RegistryState<R> {
         let mut by_state: Vec<_> = ConnectionState::ALL
             .iter()
             .flat_map(|state| Dialect::ALL.iter().map(|dialect| (*state, *dialect)))
-            .map(|(state, dialect)| StateSessions { state, dialect, sessions: 0 })
+            .map(|(state, dialect)| StateConnections { state, dialect, sessions: 0 })
             .collect();
-        let (mut tokens_sent, mut behind, mut bytes_waiting) = (self.tokens_sent, 0, 0);
+        let (mut tokens_sent, mut lagging, mut bytes_waiting) = (self.tokens_sent, 0, 0);
         let now = Instant::now();
         for entry in self.sessions.values() {
-            let vitals = &entry.vitals;
-            if let Some(user) = vitals.user() {
+            let stats = &entry.stats;
+            if let Some(user) = stats.user() {
                 *by_user.entry(user).or_default() += 1;
             }
             let state = entry.row().state(now);
             for alike in &mut by_state {
-                alike.sessions += usize::from((alike.state, alike.dialect) == (state, vitals.dialect));
+                alike.sessions += usize::from((alike.state, alike.dialect) == (state, stats.dialect));
             }
-            tokens_sent += vitals.tokens_sent();
-            if matches!(state, ConnectionState::Behind | ConnectionState::Stalled) {
-                behind += 1;
-                bytes_waiting += vitals.bytes_waiting();
+            tokens_sent += stats.tokens_sent();
+            if matches!(state, ConnectionState::Lagging | ConnectionState::Stalled) {
+                lagging += 1;
+                bytes_waiting += stats.bytes_waiting();
             }
         }
         let (users, authenticated) = (by_user.len(), by_user.values().sum());
         let mut by_user: Vec<_> =
-            by_user.into_iter().map(|(user_id, sessions)| UserSessions { user_id, sessions }).collect();
+            by_user.into_iter().map(|(user_id, sessions)| UserConnections { user_id, sessions }).collect();
         by_user.sort_unstable_by_key(|user| (Reverse(user.sessions), user.user_id));
         by_user.truncate(MAX_USERS_IN_STATS);
         let by_dialect = Dialect::ALL.iter().map(|&dialect| {
             let alike = by_state.iter().filter(|alike| alike.dialect == dialect);
-            DialectSessions { dialect, sessions: alike.map(|alike| alike.sessions).sum() }
+            DialectConnections { dialect, sessions: alike.map(|alike| alike.sessions).sum() }
         });
         let by_dialect: Vec<_> = by_dialect.collect();
         RegistryStats {
@@ -265,17 +274,17 @@ impl<R> RegistryState<R> {
             opened: self.opened,
             closed: self.closed,
             tokens_sent,
-            behind,
+            lagging,
             bytes_waiting,
             stalled: self.stalled,
-            max_waiting_bytes: SESSION_ROOM_BYTES + TCP_NOT_SENT_BYTES as usize,
+            max_waiting_bytes: CONNECTION_CREDIT_BYTES + TCP_NOT_SENT_BYTES as usize,
         }
     }
 
     /// Number of sessions of each of these users.
     pub fn count_of(&self, users: &[UserId]) -> Vec<usize> {
         let mut counts: HashMap<UserId, usize> = users.iter().map(|user| (*user, 0)).collect();
-        for user in self.sessions.values().filter_map(|entry| entry.vitals.user()) {
+        for user in self.sessions.values().filter_map(|entry| entry.stats.user()) {
             if let Some(count) = counts.get_mut(&user) {
                 *count += 1;
             }
@@ -289,14 +298,14 @@ impl<R> RegistryState<R> {
     }
 
     /// One session, as operators see it and as it is.
-    pub fn find(&self, id: SessionId, now: Instant) -> Option<(ConnectionView, &Arc<Vitals>)> {
-        self.sessions.get(&id).map(|entry| (entry.row().view(now), &entry.vitals))
+    pub fn find(&self, id: ConnectionId, now: Instant) -> Option<(ConnectionView, &Arc<ConnectionStats>)> {
+        self.sessions.get(&id).map(|entry| (entry.row().view(now), &entry.stats))
     }
 }
 
 impl<R> Entry<R> {
-    fn row(&self) -> SessionRow<'_> {
-        SessionRow { vitals: &self.vitals, stall: &self.stall, follows: &self.follows }
+    fn row(&self) -> ConnectionRow<'_> {
+        ConnectionRow { stats: &self.stats, stall: &self.stall, subscriptions: &self.subscriptions }
     }
 }
 
@@ -309,9 +318,9 @@ mod tests {
     };
     use std::time::Duration;
 
-    fn session(state: &mut RegistryState<SessionId>, user: Option<UserId>) -> Arc<Vitals> {
-        let id = SessionId::new();
-        let vitals = Vitals::new(id, Dialect::V2, "127.0.0.1".to_owned(), String::new());
+    fn session(state: &mut RegistryState<ConnectionId>, user: Option<UserId>) -> Arc<ConnectionStats> {
+        let id = ConnectionId::new();
+        let stats = ConnectionStats::new(id, Dialect::V2, "127.0.0.1".to_owned(), String::new());
         if let Some(user_id) = user {
             let (email, name) = (Email::parse("ada@example.org").unwrap(), DisplayName::parse("Ada").unwrap());
             let identity = Identity {
@@ -324,10 +333,10 @@ mod tests {
                 issued_at_ms: 0,
                 expires_at: 0,
             };
-            vitals.set_identity(Arc::new(identity));
+            stats.set_identity(Arc::new(identity));
         }
-        state.register(Arc::clone(&vitals), id);
-        vitals
+        state.register(Arc::clone(&stats), id);
+        stats
     }
 
     #[test]
@@ -339,8 +348,8 @@ mod tests {
         second.sent_frame(UnixMillis::now(), 10, 4);
         let stats = state.stats();
         assert_eq!((stats.sessions, stats.authenticated, stats.users, stats.tokens_sent), (2, 1, 1, 7));
-        state.remove(first.session_id);
-        state.remove(first.session_id);
+        state.remove(first.connection_id);
+        state.remove(first.connection_id);
         let stats = state.stats();
         assert_eq!((stats.sessions, stats.authenticated, stats.opened, stats.closed), (1, 0, 2, 1));
         assert_eq!(stats.tokens_sent, 7);
@@ -362,54 +371,51 @@ mod tests {
     fn followers_are_the_users_other_sessions() {
         let mut state = RegistryState::default();
         let (user, stranger, conversation) = (UserId::new(), UserId::new(), ConversationId::new());
-        let sessions = [user, user, stranger].map(|user| session(&mut state, Some(user)).session_id);
+        let sessions = [user, user, stranger].map(|user| session(&mut state, Some(user)).connection_id);
         for id in sessions {
-            state.follow(id, conversation);
-            state.follow(id, conversation);
+            state.subscribe(id, conversation);
+            state.subscribe(id, conversation);
         }
-        let followers = |state: &RegistryState<SessionId>, except| {
-            state.followers(conversation, user, except).copied().collect::<Vec<_>>()
+        let subscribers = |state: &RegistryState<ConnectionId>, except| {
+            state.subscribers(conversation, user, except).copied().collect::<Vec<_>>()
         };
-        assert_eq!(followers(&state, Some(sessions[0])), [sessions[1]]);
+        assert_eq!(subscribers(&state, Some(sessions[0])), [sessions[1]]);
         state.remove(sessions[1]);
-        assert!(followers(&state, Some(sessions[0])).is_empty());
+        assert!(subscribers(&state, Some(sessions[0])).is_empty());
     }
 
     #[test]
     fn a_session_follows_a_bounded_number_of_conversations() {
         let mut state = RegistryState::default();
         let user = UserId::new();
-        let id = session(&mut state, Some(user)).session_id;
+        let id = session(&mut state, Some(user)).connection_id;
         let (used_again, first) = (ConversationId::new(), ConversationId::new());
-        state.follow(id, used_again);
-        state.follow(id, first);
-        state.follow(id, used_again);
-        for _ in 1..MAX_FOLLOWED_CONVERSATIONS {
-            state.follow(id, ConversationId::new());
+        state.subscribe(id, used_again);
+        state.subscribe(id, first);
+        state.subscribe(id, used_again);
+        for _ in 1..MAX_SUBSCRIBED_CONVERSATIONS {
+            state.subscribe(id, ConversationId::new());
         }
-        assert_eq!(state.followers(first, user, None).count(), 0);
-        assert_eq!(state.followers(used_again, user, None).count(), 1);
-        assert_eq!(state.followers.len(), MAX_FOLLOWED_CONVERSATIONS);
+        assert_eq!(state.subscribers(first, user, None).count(), 0);
+        assert_eq!(state.subscribers(used_again, user, None).count(), 1);
+        assert_eq!(state.subscribers.len(), MAX_SUBSCRIBED_CONVERSATIONS);
         state.forget_conversation(used_again);
-        assert_eq!(state.followers(used_again, user, None).count(), 0);
-        assert_eq!(state.followers.len(), MAX_FOLLOWED_CONVERSATIONS - 1);
+        assert_eq!(state.subscribers(used_again, user, None).count(), 0);
+        assert_eq!(state.subscribers.len(), MAX_SUBSCRIBED_CONVERSATIONS - 1);
         state.remove(id);
-        assert!(state.followers.is_empty());
+        assert!(state.subscribers.is_empty());
     }
 
     #[test]
     fn who_is_taken_out_is_no_longer_there() {
         let mut state = RegistryState::default();
         let (user, conversation) = (UserId::new(), ConversationId::new());
-        let ids = [Some(user), None, Some(user)].map(|user| session(&mut state, user).session_id);
-        state.follow(ids[0], conversation);
-        assert_eq!(
-            state.recipients(|vitals| vitals.user() == Some(user)).copied().collect::<Vec<_>>(),
-            [ids[0], ids[2]]
-        );
-        let taken: Vec<_> = state.take(|vitals| vitals.user() == Some(user)).into_iter().map(|(_, id)| id).collect();
+        let ids = [Some(user), None, Some(user)].map(|user| session(&mut state, user).connection_id);
+        state.subscribe(ids[0], conversation);
+        assert_eq!(state.recipients(|stats| stats.user() == Some(user)).copied().collect::<Vec<_>>(), [ids[0], ids[2]]);
+        let taken: Vec<_> = state.take(|stats| stats.user() == Some(user)).into_iter().map(|(_, id)| id).collect();
         assert_eq!(taken, [ids[0], ids[2]]);
-        assert_eq!(state.followers(conversation, user, None).count(), 0);
+        assert_eq!(state.subscribers(conversation, user, None).count(), 0);
         assert_eq!(state.recipients(|_| true).copied().collect::<Vec<_>>(), [ids[1]]);
         // They say so themselves, too.
         state.remove(ids[0]);
@@ -420,15 +426,15 @@ mod tests {
     fn a_session_that_is_given_up_leaves_nothing_behind() {
         let mut state = RegistryState::default();
         let (user, conversation) = (UserId::new(), ConversationId::new());
-        let vitals = session(&mut state, Some(user));
-        state.follow(vitals.session_id, conversation);
-        vitals.set_holds_back(true);
-        let limits = StallLimits { behind: Duration::from_secs(20), idle: Duration::from_secs(40) };
+        let stats = session(&mut state, Some(user));
+        state.subscribe(stats.connection_id, conversation);
+        stats.set_waits_for_credit(true);
+        let limits = StallLimits { lagging: Duration::from_secs(20), idle: Duration::from_secs(40) };
         let began = Instant::now();
         assert!(state.give_up_stalled(began, limits).is_empty());
-        let given_up = state.give_up_stalled(began + limits.behind, limits);
+        let given_up = state.give_up_stalled(began + limits.lagging, limits);
         assert_eq!(given_up.len(), 1);
-        assert_eq!(state.followers(conversation, user, None).count(), 0);
+        assert_eq!(state.subscribers(conversation, user, None).count(), 0);
         let stats = state.stats();
         assert_eq!((stats.sessions, stats.closed, stats.stalled), (0, 1, 1));
     }

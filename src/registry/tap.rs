@@ -2,7 +2,7 @@
 //!
 //! Nothing is kept while nobody watches.
 
-use super::Vitals;
+use super::ConnectionStats;
 use crate::{domain::UnixMillis, limits::MAX_WATCHED_FRAMES};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -86,7 +86,7 @@ pub struct NewFrames {
 
 /// Somebody who watches. When the last one is dropped, nothing is kept any more.
 pub struct TapWatch {
-    vitals: Arc<Vitals>,
+    stats: Arc<ConnectionStats>,
     next: u64,
 }
 
@@ -125,19 +125,19 @@ impl Tap {
 
 impl TapWatch {
     /// Begins to watch a session: what passes from now on.
-    pub fn new(vitals: Arc<Vitals>) -> Self {
-        let mut ring = vitals.tap().lock();
+    pub fn new(stats: Arc<ConnectionStats>) -> Self {
+        let mut ring = stats.tap().lock();
         let open = ring.get_or_insert_default();
         open.watchers += 1;
-        vitals.tap().is_watched.store(true, Relaxed);
+        stats.tap().is_watched.store(true, Relaxed);
         let next = open.passed + open.frames.len() as u64;
         drop(ring);
-        Self { vitals, next }
+        Self { stats, next }
     }
 
     /// What came since this was called last.
     pub fn take(&mut self) -> NewFrames {
-        let ring = self.vitals.tap().lock();
+        let ring = self.stats.tap().lock();
         let Some(ring) = ring.as_ref() else { return NewFrames::default() };
         let left_out = ring.passed.saturating_sub(self.next);
         let known = usize::try_from(self.next.saturating_sub(ring.passed)).unwrap_or(usize::MAX);
@@ -148,7 +148,7 @@ impl TapWatch {
 
 impl Drop for TapWatch {
     fn drop(&mut self) {
-        let tap = self.vitals.tap();
+        let tap = self.stats.tap();
         let mut ring = tap.lock();
         if let Some(open) = ring.as_mut() {
             open.watchers -= 1;
@@ -176,17 +176,17 @@ fn head_of(text: &str) -> (&'static str, Option<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::SessionId, protocol::Dialect};
+    use crate::{domain::ConnectionId, protocol::Dialect};
 
-    fn session() -> Arc<Vitals> {
-        Vitals::new(SessionId::new(), Dialect::V2, String::new(), String::new())
+    fn session() -> Arc<ConnectionStats> {
+        ConnectionStats::new(ConnectionId::new(), Dialect::V2, String::new(), String::new())
     }
 
     #[test]
     fn shapes_hold_no_texts() {
-        let vitals = session();
-        let tap = vitals.tap();
-        let mut watch = TapWatch::new(Arc::clone(&vitals));
+        let stats = session();
+        let tap = stats.tap();
+        let mut watch = TapWatch::new(Arc::clone(&stats));
         tap.text(Direction::Out, r#"{"type":"token","token":"\"seq\":9 secret","seq":4,"turn_id":"x"}"#);
         tap.text(Direction::In, r#"{"type":"secret","seq":7}"#);
         tap.text(Direction::In, r#"{"message":"secret","type":"message","seq":7}"#);
@@ -210,12 +210,12 @@ mod tests {
 
     #[test]
     fn each_watcher_sees_what_passes_while_it_watches() {
-        let vitals = session();
-        let tap = vitals.tap();
+        let stats = session();
+        let tap = stats.tap();
         tap.control(Direction::Out, "ping", 0);
-        let mut first = TapWatch::new(Arc::clone(&vitals));
+        let mut first = TapWatch::new(Arc::clone(&stats));
         tap.control(Direction::Out, "ping", 1);
-        let mut second = TapWatch::new(Arc::clone(&vitals));
+        let mut second = TapWatch::new(Arc::clone(&stats));
         tap.control(Direction::Out, "ping", 2);
         let bytes = |watch: &mut TapWatch| watch.take().frames.iter().map(|shape| shape.bytes).collect::<Vec<_>>();
         assert_eq!((bytes(&mut first), bytes(&mut second)), (vec![1, 2], vec![2]));
@@ -227,9 +227,9 @@ mod tests {
 
     #[test]
     fn too_much_is_left_out_and_counted() {
-        let vitals = session();
-        let tap = vitals.tap();
-        let mut watch = TapWatch::new(Arc::clone(&vitals));
+        let stats = session();
+        let tap = stats.tap();
+        let mut watch = TapWatch::new(Arc::clone(&stats));
         for bytes in 0..MAX_WATCHED_FRAMES + 10 {
             tap.control(Direction::In, "pong", bytes);
         }
@@ -241,9 +241,9 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_when_the_last_watcher_has_gone() {
-        let vitals = session();
-        let tap = vitals.tap();
-        let watchers = [TapWatch::new(Arc::clone(&vitals)), TapWatch::new(Arc::clone(&vitals))];
+        let stats = session();
+        let tap = stats.tap();
+        let watchers = [TapWatch::new(Arc::clone(&stats)), TapWatch::new(Arc::clone(&stats))];
         tap.control(Direction::In, "pong", 0);
         drop(watchers);
         tap.control(Direction::In, "pong", 0);

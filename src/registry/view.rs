@@ -1,12 +1,12 @@
 //! What operators see of a live connection: numbers and names, never what is said on it.
 
-use super::{Vitals, state::SessionRow};
+use super::{ConnectionStats, state::ConnectionRow};
 use crate::{
     auth::Identity,
-    domain::{ConversationId, DisplayName, Email, SessionId, TurnId, UnixMillis, UserId},
+    domain::{ConnectionId, ConversationId, DisplayName, Email, TurnId, UnixMillis, UserId},
     limits::STALLED_AFTER,
     protocol::{Dialect, Step},
-    turn::Followed,
+    turn::SubscribedTurn,
 };
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Instant};
@@ -22,20 +22,20 @@ pub enum ConnectionState {
     /// It follows a running turn.
     Streaming,
     /// Something waits that it has not written yet, because its peer reads slowly.
-    Behind,
+    Lagging,
     /// Its peer has read nothing of that for some seconds.
     Stalled,
 }
 
 impl ConnectionState {
-    pub const ALL: &[Self] = &[Self::Unauthenticated, Self::Idle, Self::Streaming, Self::Behind, Self::Stalled];
+    pub const ALL: &[Self] = &[Self::Unauthenticated, Self::Idle, Self::Streaming, Self::Lagging, Self::Stalled];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::Idle => "idle",
             Self::Streaming => "streaming",
-            Self::Behind => "behind",
+            Self::Lagging => "behind",
             Self::Stalled => "stalled",
         }
     }
@@ -45,7 +45,7 @@ impl ConnectionState {
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ConnectionView {
     /// Of the connection; a conversation has another id.
-    pub id: SessionId,
+    pub id: ConnectionId,
     /// Who has signed in on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<ConnectedUser>,
@@ -109,17 +109,17 @@ pub struct ConnectionsPage {
     pub offset: usize,
 }
 
-impl SessionRow<'_> {
+impl ConnectionRow<'_> {
     pub fn state(&self, now: Instant) -> ConnectionState {
-        let vitals = self.vitals;
-        if vitals.is_behind() {
-            match self.stall.behind_for(now) {
+        let stats = self.stats;
+        if stats.is_lagging() {
+            match self.stall.lagging_for(now) {
                 Some(lasts) if lasts >= STALLED_AFTER => ConnectionState::Stalled,
-                _ => ConnectionState::Behind,
+                _ => ConnectionState::Lagging,
             }
-        } else if vitals.user().is_none() {
+        } else if stats.user().is_none() {
             ConnectionState::Unauthenticated
-        } else if vitals.has_turns() {
+        } else if stats.has_turns() {
             ConnectionState::Streaming
         } else {
             ConnectionState::Idle
@@ -127,15 +127,15 @@ impl SessionRow<'_> {
     }
 
     pub fn view(&self, now: Instant) -> ConnectionView {
-        let vitals = self.vitals;
-        let (received, sent) = (vitals.received(), vitals.sent());
+        let stats = self.stats;
+        let (received, sent) = (stats.received(), stats.sent());
         ConnectionView {
-            id: vitals.session_id,
-            user: vitals.identity().map(|identity| ConnectedUser::of(&identity)),
-            address: vitals.address.clone(),
-            user_agent: vitals.user_agent.clone(),
-            opened_at_ms: vitals.opened_at,
-            dialect: vitals.dialect,
+            id: stats.connection_id,
+            user: stats.identity().map(|identity| ConnectedUser::of(&identity)),
+            address: stats.address.clone(),
+            user_agent: stats.user_agent.clone(),
+            opened_at_ms: stats.opened_at,
+            dialect: stats.dialect,
             state: self.state(now),
             last_received_at_ms: received.last_at,
             last_sent_at_ms: sent.last_at,
@@ -143,18 +143,18 @@ impl SessionRow<'_> {
             bytes_received: received.bytes,
             frames_sent: sent.frames,
             bytes_sent: sent.bytes,
-            tokens_sent: vitals.tokens_sent(),
-            conversations: self.follows.iter().copied().collect(),
-            turns: vitals.turns().iter().map(TurnView::of).collect(),
-            bytes_waiting: vitals.bytes_waiting(),
-            ping_ms: ping_ms(vitals),
-            violations: vitals.violations(),
+            tokens_sent: stats.tokens_sent(),
+            conversations: self.subscriptions.iter().copied().collect(),
+            turns: stats.turns().iter().map(TurnView::of).collect(),
+            bytes_waiting: stats.bytes_waiting(),
+            ping_ms: ping_ms(stats),
+            violations: stats.violations(),
         }
     }
 }
 
-fn ping_ms(vitals: &Vitals) -> Option<f64> {
-    vitals.round_trip().map(|took| took.as_micros() as f64 / 1_000.0)
+fn ping_ms(stats: &ConnectionStats) -> Option<f64> {
+    stats.round_trip().map(|took| took.as_micros() as f64 / 1_000.0)
 }
 
 impl ConnectedUser {
@@ -164,9 +164,9 @@ impl ConnectedUser {
 }
 
 impl TurnView {
-    fn of(Followed { turn, follower }: &Followed) -> Self {
+    fn of(SubscribedTurn { turn, subscriber }: &SubscribedTurn) -> Self {
         // The follower first: the log only ever grows.
-        let (acknowledged, written) = (follower.unacknowledged_seq(), follower.next_seq());
+        let (acknowledged, written) = (subscriber.unacknowledged_seq(), subscriber.next_seq());
         let (step, head) = turn.position();
         let last = |next_seq: u32| i64::from(next_seq) - 1;
         Self {

@@ -5,22 +5,22 @@
 
 use super::{
     alarm::Alarm,
-    door::Door,
+    authenticator::ConnectionAuthenticator,
     effect::{self, Effect, NewTurn},
     fragments::Fragments,
-    outlet::{Flow, Outlet},
+    response_body::{Flow, ResponseBody},
     socket::{self, Received, SocketContext, SocketHandler},
     state::{Now, SessionState},
 };
 use crate::{
     auth::{Identity, Tokens},
     config::SessionConfig,
-    domain::{SessionId, TurnId, UserId},
-    limiter::{AddressPlace, Limit, Limiter, UserPlace},
-    limits::SESSION_ROOM_BYTES,
-    metrics::{AuthWay, Goodbye, Metrics, Surface},
+    domain::{ConnectionId, TurnId, UserId},
+    limiter::{AddressPermit, Limit, Limiter, UserPermit},
+    limits::CONNECTION_CREDIT_BYTES,
+    metrics::{AuthWay, ClientClose, Metrics, Surface},
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
-    registry::{ConnectionManager, Direction, Registration, SessionCommand, Vitals},
+    registry::{ConnectionManager, ConnectionStats, Direction, Registration, SessionCommand},
     turn::{Mailbox, Outgoing, TurnEvent},
     workflow::{CancelTurn, QuestionRules, ResumeConversation, ResumedConversation, StartTurn, Workflow},
 };
@@ -54,22 +54,22 @@ pub struct Opening {
     pub auth: Option<Result<Identity, ApiError>>,
     /// The client's, as far as proxies can be trusted.
     pub address: IpAddr,
-    pub address_place: AddressPlace,
+    pub address_permit: AddressPermit,
     /// When `auth` says who it is.
-    pub user_place: Option<UserPlace>,
+    pub user_permit: Option<UserPermit>,
     pub user_agent: String,
 }
 
 pub struct ChatSession {
     context: Data<SessionContext>,
-    vitals: Arc<Vitals>,
+    stats: Arc<ConnectionStats>,
     flow: Rc<Flow>,
     /// From the start of the actor on, which knows its address.
     running: Option<Running>,
     address: IpAddr,
     /// Held as long as the socket.
-    _address_place: AddressPlace,
-    user_place: Option<UserPlace>,
+    _address_permit: AddressPermit,
+    user_permit: Option<UserPermit>,
     /// Until the start of the actor.
     auth: Option<Box<Result<Identity, ApiError>>>,
     fragments: Fragments,
@@ -91,22 +91,22 @@ pub fn upgrade(
     context: Data<SessionContext>,
     opening: Opening,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let Opening { offer, auth, address, address_place, user_place, user_agent } = opening;
+    let Opening { offer, auth, address, address_permit, user_permit, user_agent } = opening;
     let max_message_bytes = context.config.max_message_bytes;
-    let vitals = Vitals::new(SessionId::new(), offer.dialect, address.to_string(), user_agent);
+    let stats = ConnectionStats::new(ConnectionId::new(), offer.dialect, address.to_string(), user_agent);
     let flow = Rc::<Flow>::default();
     let session = ChatSession {
-        vitals: Arc::clone(&vitals),
+        stats: Arc::clone(&stats),
         flow: Rc::clone(&flow),
         address,
-        _address_place: address_place,
-        user_place,
+        _address_permit: address_permit,
+        user_permit,
         context,
         running: None,
         auth: auth.map(Box::new),
         fragments: Fragments::of_text(max_message_bytes),
     };
-    socket::start(session, request, payload, offer.echo.as_slice(), |frames| Outlet::new(frames, flow, vitals))
+    socket::start(session, request, payload, offer.echo.as_slice(), |frames| ResponseBody::new(frames, flow, stats))
 }
 
 type Context = SocketContext<ChatSession>;
@@ -122,34 +122,34 @@ impl Actor for ChatSession {
             Arc::clone(&self.context.config),
             &self.context.limiter.limits(),
             self.context.rules,
-            self.vitals.dialect,
+            self.stats.dialect,
             mailbox,
             now,
         );
-        if let Some(place) = self.user_place.take() {
-            state.on_place(place);
+        if let Some(place) = self.user_permit.take() {
+            state.on_user_permit(place);
         }
         let alarm_at = state.next_alarm();
         self.running = Some(Running {
             registration: Registration::new(
                 self.context.registry.clone(),
-                Arc::clone(&self.vitals),
+                Arc::clone(&self.stats),
                 ctx.address().recipient::<SessionCommand>(),
             ),
             state,
             alarm: Alarm::set(alarm_at, ctx),
         });
-        log::info!(connection_id:% = self.vitals.session_id, address = self.vitals.address; "a session opened");
+        log::info!(connection_id:% = self.stats.connection_id, address = self.stats.address; "a session opened");
         if let Some(outcome) = self.auth.take() {
-            self.decide(ctx, |state, door, now, effects| state.on_auth(*outcome, door, now, effects));
+            self.decide(ctx, |state, authenticator, now, effects| state.on_auth(*outcome, authenticator, now, effects));
         }
     }
 
     fn stopped(&mut self, _: &mut Context) {
         if self.running.take().is_some() {
-            self.context.metrics.left.increment(Goodbye::Lost);
+            self.context.metrics.left.increment(ClientClose::Lost);
         }
-        log::info!(connection_id:% = self.vitals.session_id; "a session closed");
+        log::info!(connection_id:% = self.stats.connection_id; "a session closed");
     }
 }
 
@@ -158,17 +158,17 @@ impl ChatSession {
     fn decide(
         &mut self,
         ctx: &mut Context,
-        decision: impl FnOnce(&mut SessionState, &Door<'_>, Now, &mut Vec<Effect>),
+        decision: impl FnOnce(&mut SessionState, &ConnectionAuthenticator<'_>, Now, &mut Vec<Effect>),
     ) {
         let Some(running) = &mut self.running else { return };
         let now = Now::read();
         let mut effects = effect::empty_list();
         if self.flow.take_asked() {
-            running.state.follows().make_room(SESSION_ROOM_BYTES);
+            running.state.subscriptions().grant_credit(CONNECTION_CREDIT_BYTES);
         }
-        let door = Door { context: &self.context, address: self.address };
-        decision(&mut running.state, &door, now, &mut effects);
-        self.vitals.set_holds_back(running.state.follows().holds_back());
+        let authenticator = ConnectionAuthenticator { context: &self.context, address: self.address };
+        decision(&mut running.state, &authenticator, now, &mut effects);
+        self.stats.set_waits_for_credit(running.state.subscriptions().waits_for_credit());
         running.alarm.move_up(running.state.next_alarm(), ctx);
         for effect in effects.drain(..) {
             self.carry_out(effect, now, ctx);
@@ -182,41 +182,41 @@ impl ChatSession {
     fn carry_out(&mut self, effect: Effect, now: Now, ctx: &mut Context) {
         match effect {
             Effect::Send(outgoing) => {
-                self.vitals.sent_frame(now.unix, outgoing.frame.len(), outgoing.tokens);
-                self.vitals.tap().text(Direction::Out, &outgoing.frame);
+                self.stats.sent_frame(now.unix, outgoing.frame.len(), outgoing.tokens);
+                self.stats.tap().text(Direction::Out, &outgoing.frame);
                 ctx.text(outgoing.frame);
             }
             Effect::Ping(payload) => {
-                self.vitals.tap().control(Direction::Out, "ping", payload.len());
+                self.stats.tap().control(Direction::Out, "ping", payload.len());
                 ctx.ping(&payload);
             }
-            Effect::RoundTrip(took) => self.vitals.set_round_trip(took),
+            Effect::RoundTrip(took) => self.stats.set_round_trip(took),
             Effect::Close(reason) => self.close(reason, ctx),
             Effect::Hit(limit) => {
-                self.vitals.violated();
+                self.stats.violated();
                 self.context.limiter.hit(limit);
             }
             Effect::Failed(code) => self.context.metrics.errors.increment(Surface::Socket, code),
             Effect::Identified(identity) => {
                 let user_id = identity.user_id;
-                let is_first = self.vitals.user().is_none();
-                self.vitals.set_identity(Arc::clone(&identity));
+                let is_first = self.stats.user().is_none();
+                self.stats.set_identity(Arc::clone(&identity));
                 // Revoked between the proof and here: whoever ends the sessions of this user may have looked too early.
                 if self.context.tokens.check_revoked(&identity).is_err() {
                     return self.close(CloseReason::AuthExpired, ctx);
                 }
                 self.count_authentication(is_first);
-                log::info!(connection_id:% = self.vitals.session_id, user_id:%; "a session authenticated");
+                log::info!(connection_id:% = self.stats.connection_id, user_id:%; "a session authenticated");
             }
             Effect::NotIdentified(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
             Effect::Start(new) => self.start_turn(*new, ctx),
             Effect::Resume { user_id, resume } => self.resume_turn(user_id, resume, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
-            Effect::Followed(followed) => self.vitals.add_turn(followed),
-            Effect::Unfollowed(turn) => self.vitals.remove_turn(&turn),
-            Effect::FollowConversation(id) => {
+            Effect::Subscribed(subscribed) => self.stats.add_turn(subscribed),
+            Effect::Unsubscribed(turn) => self.stats.remove_turn(&turn),
+            Effect::SubscribeToConversation(id) => {
                 if let Some(running) = &self.running {
-                    running.registration.follow(id);
+                    running.registration.subscribe(id);
                 }
             }
         }
@@ -234,7 +234,7 @@ impl ChatSession {
 
     fn start_turn(&self, NewTurn { turn, question }: NewTurn, ctx: &mut Context) {
         let turn_id = turn.subject.turn_id;
-        let by = Some(self.vitals.session_id);
+        let by = Some(self.stats.connection_id);
         let answer = self.context.workflow.send(StartTurn { turn, question, by, address: self.address });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = received(answer);
@@ -275,10 +275,10 @@ impl ChatSession {
                 self.context.limiter.hit(Limit::MessageSize);
             }
             let code = reason.code();
-            log::info!(connection_id:% = self.vitals.session_id, code; "closing a session: {}", reason.text());
-            self.vitals.tap().control(Direction::Out, "close", 2 + text.len());
+            log::info!(connection_id:% = self.stats.connection_id, code; "closing a session: {}", reason.text());
+            self.stats.tap().control(Direction::Out, "close", 2 + text.len());
             self.context.metrics.closed.increment(reason);
-            self.end(Some(socket::goodbye(code, text)), ctx);
+            self.end(Some(socket::close_frame(code, text)), ctx);
         }
     }
 
@@ -297,9 +297,9 @@ impl SocketHandler for ChatSession {
     }
 
     fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
-        self.vitals.received_frame(text.len());
-        self.vitals.tap().text(Direction::In, text);
-        self.decide(ctx, |state, door, now, effects| state.on_text(text, now, door, effects));
+        self.stats.received_frame(text.len());
+        self.stats.tap().text(Direction::In, text);
+        self.decide(ctx, |state, authenticator, now, effects| state.on_text(text, now, authenticator, effects));
     }
 
     fn on_other_frame(&mut self, ctx: &mut Context) -> bool {
@@ -309,7 +309,7 @@ impl SocketHandler for ChatSession {
     }
 
     fn on_pong(&mut self, payload: &[u8], ctx: &mut Context) {
-        self.vitals.tap().control(Direction::In, "pong", payload.len());
+        self.stats.tap().control(Direction::In, "pong", payload.len());
         self.decide(ctx, |state, _, now, effects| state.on_pong(payload, now, effects));
     }
 
@@ -321,9 +321,9 @@ impl SocketHandler for ChatSession {
         self.close_with(reason, reason.text(), ctx);
     }
 
-    fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
+    fn on_client_close(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
         if self.running.is_some() {
-            self.context.metrics.left.increment(Goodbye::of(code.map(u16::from)));
+            self.context.metrics.left.increment(ClientClose::of(code.map(u16::from)));
         }
         self.end(code.map(ws::CloseReason::from), ctx);
     }
@@ -377,8 +377,8 @@ impl Handler<SessionCommand> for ChatSession {
 
     fn handle(&mut self, command: SessionCommand, ctx: &mut Context) {
         match command {
-            SessionCommand::Follow(turn) => {
-                self.decide(ctx, |state, _, now, effects| state.on_follow(turn, now, effects));
+            SessionCommand::Subscribe(turn) => {
+                self.decide(ctx, |state, _, now, effects| state.on_subscribe(turn, now, effects));
             }
             SessionCommand::Close(reason) => self.close(reason, ctx),
             SessionCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),

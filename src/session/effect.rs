@@ -10,7 +10,7 @@ use crate::{
         ApiError, ClientFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong,
         ResumeFrame, ServerFrame,
     },
-    turn::{Followed, Outgoing, TurnLog},
+    turn::{Outgoing, SubscribedTurn, TurnLog},
     workflow::{Question, is_client_id},
 };
 use std::{cell::Cell, sync::Arc, time::Duration};
@@ -42,11 +42,11 @@ pub enum Effect {
         turn_id: TurnId,
     },
     /// A turn is followed from now on.
-    Followed(Followed),
+    Subscribed(SubscribedTurn),
     /// It ended, or is not followed any more.
-    Unfollowed(Arc<TurnLog>),
+    Unsubscribed(Arc<TurnLog>),
     /// The session wants the turns that other sessions of this user start there, too.
-    FollowConversation(ConversationId),
+    SubscribeToConversation(ConversationId),
 }
 
 thread_local! {

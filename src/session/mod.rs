@@ -6,18 +6,18 @@
 mod actor;
 mod alarm;
 mod announced;
-mod door;
+mod authenticator;
 mod effect;
-mod follows;
 mod fragments;
 mod frame_guard;
 mod handshake;
 mod heartbeat;
 mod intake;
 mod now;
-mod outlet;
+mod response_body;
 pub mod socket;
 mod state;
+mod subscriptions;
 
 pub use actor::{ChatSession, Opening, SessionContext, upgrade};
 pub use fragments::{Fragments, Whole};

@@ -47,7 +47,7 @@ pub trait SocketHandler: Actor<Context = SocketContext<Self>> {
     fn close(&mut self, reason: CloseReason, ctx: &mut Self::Context);
 
     /// The peer said goodbye; the answer carries the same code.
-    fn on_goodbye(&mut self, code: Option<ws::CloseCode>, ctx: &mut Self::Context);
+    fn on_client_close(&mut self, code: Option<ws::CloseCode>, ctx: &mut Self::Context);
 }
 
 /// What an actor behind a socket sends, as bytes on the wire.
@@ -63,7 +63,7 @@ pub fn start<A, O>(
     request: &HttpRequest,
     payload: Payload,
     protocols: &[&str],
-    outlet: impl FnOnce(Frames) -> O,
+    response_body: impl FnOnce(Frames) -> O,
 ) -> Result<HttpResponse, actix_web::Error>
 where
     A: SocketHandler + actix::StreamHandler<Received>,
@@ -72,11 +72,11 @@ where
     let (frames, max_bytes) = (actor.fragments().guard(payload), actor.fragments().max_bytes());
     let mut response = handshake::accept(request, protocols.first().copied())?;
     let sent = SocketContext::with_codec(actor, frames, Codec::new().max_size(max_bytes));
-    Ok(response.streaming(outlet(Box::pin(sent))))
+    Ok(response.streaming(response_body(Box::pin(sent))))
 }
 
 /// The close frame that tells a peer why.
-pub fn goodbye(code: u16, text: &str) -> ws::CloseReason {
+pub fn close_frame(code: u16, text: &str) -> ws::CloseReason {
     ws::CloseReason { code: code.into(), description: Some(text.to_owned()) }
 }
 
@@ -95,7 +95,7 @@ pub fn receive<A: SocketHandler>(actor: &mut A, received: Received, ctx: &mut A:
         Ok(ws::Message::Pong(payload)) => return actor.on_pong(&payload, ctx),
         Ok(ws::Message::Nop) => return,
         // The codec has checked the code (RFC 6455, 7.4).
-        Ok(ws::Message::Close(reason)) => return actor.on_goodbye(reason.map(|reason| reason.code), ctx),
+        Ok(ws::Message::Close(reason)) => return actor.on_client_close(reason.map(|reason| reason.code), ctx),
         Err(_) if actor.fragments().has_refused() => Err(CloseReason::MessageTooBig),
         Err(error) => Err(close_reason(&error)),
     };

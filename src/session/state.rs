@@ -3,17 +3,17 @@
 pub use super::now::Now;
 use super::{
     announced::Announced,
-    door::Doorkeeper,
+    authenticator::Authenticator,
     effect::{Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_message},
-    follows::{AnyEnded, Follows},
     heartbeat::{Beat, Heartbeat},
     intake::Intake,
+    subscriptions::{AnyEnded, Subscriptions},
 };
 use crate::{
     auth::Identity,
     config::{LimitsConfig, SessionConfig},
     domain::{ConversationId, TurnId, UserId},
-    limiter::{Limit, UserPlace},
+    limiter::{Limit, UserPermit},
     limits::{AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
@@ -32,11 +32,11 @@ pub struct SessionState {
     rules: QuestionRules,
     auth: Auth,
     /// From the first sign-in on, or from the upgrade.
-    user_place: Option<UserPlace>,
+    user_permit: Option<UserPermit>,
     auth_failures: u32,
     intake: Intake,
     heartbeat: Heartbeat,
-    follows: Follows,
+    subscriptions: Subscriptions,
     /// Turns that this session started and nobody has accepted yet.
     starting: Vec<Starting>,
     announced: Announced,
@@ -70,11 +70,11 @@ impl SessionState {
         let style = Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) };
         Self {
             heartbeat: Heartbeat::new(now.instant, Duration::from_secs(config.heartbeat_interval_s)),
-            follows: Follows::new(style, mailbox),
+            subscriptions: Subscriptions::new(style, mailbox),
             config,
             rules,
             auth: Auth::Nobody,
-            user_place: None,
+            user_permit: None,
             auth_failures: 0,
             intake: Intake::new(limits),
             starting: Vec::new(),
@@ -98,16 +98,16 @@ impl SessionState {
         if self.intake.take_other(effects)
             && let Some(took) = self.heartbeat.on_pong(payload, now.instant, interval)
         {
-            self.follows.acknowledged();
+            self.subscriptions.acknowledged();
             effects.push(Effect::RoundTrip(took));
         }
     }
 
-    pub fn on_text(&mut self, text: &str, now: Now, doorkeeper: &impl Doorkeeper, effects: &mut Vec<Effect>) {
+    pub fn on_text(&mut self, text: &str, now: Now, authenticator: &impl Authenticator, effects: &mut Vec<Effect>) {
         let Some(frame) = self.intake.take_text(text, effects) else { return };
         match frame {
             ClientFrame::Auth(AuthFrame { token }) => {
-                self.on_auth(doorkeeper.verify(&token), doorkeeper, now, effects);
+                self.on_auth(authenticator.verify(&token), authenticator, now, effects);
             }
             ClientFrame::Message(message) => self.on_message(message, now, effects),
             ClientFrame::Resume(resume) => self.on_resume(resume, now, effects),
@@ -120,7 +120,7 @@ impl SessionState {
     pub fn on_auth(
         &mut self,
         outcome: Result<Identity, ApiError>,
-        doorkeeper: &impl Doorkeeper,
+        authenticator: &impl Authenticator,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -132,9 +132,9 @@ impl SessionState {
         });
         match outcome {
             Ok(identity) => {
-                if self.user_place.is_none() {
-                    match doorkeeper.admit(identity.user_id) {
-                        Ok(place) => self.user_place = Some(place),
+                if self.user_permit.is_none() {
+                    match authenticator.admit(identity.user_id) {
+                        Ok(place) => self.user_permit = Some(place),
                         Err(error) => {
                             send_error(&error, &ErrorSubject::default(), effects);
                             effects.push(Effect::NotIdentified(error.code));
@@ -170,8 +170,8 @@ impl SessionState {
     }
 
     /// The upgrade request took a place for the user already.
-    pub fn on_place(&mut self, place: UserPlace) {
-        self.user_place = Some(place);
+    pub fn on_user_permit(&mut self, place: UserPermit) {
+        self.user_permit = Some(place);
     }
 
     fn on_message(&mut self, message: MessageFrame, now: Now, effects: &mut Vec<Effect>) {
@@ -181,7 +181,7 @@ impl SessionState {
                 let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
                 self.starting.push(Starting { turn_id, subject });
                 // First, so that a turn which another connection starts right after this one is announced here, too.
-                effects.push(Effect::FollowConversation(conversation_id));
+                effects.push(Effect::SubscribeToConversation(conversation_id));
                 self.show(Arc::clone(&new.turn), Cursor::default(), now, effects);
                 effects.push(Effect::Start(Box::new(new)));
             }
@@ -199,7 +199,7 @@ impl SessionState {
     fn check_message(&self, message: MessageFrame, now: Now) -> Result<NewTurn, ApiError> {
         let user_id = self.authorised(now)?;
         let question = self.rules.parse(message)?;
-        if self.follows.len() >= self.config.max_running_turns {
+        if self.subscriptions.len() >= self.config.max_running_turns {
             let reason = "Too many answers are being written on this connection.";
             return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
         }
@@ -236,12 +236,12 @@ impl SessionState {
         match outcome {
             Ok(StartedTurn::New) => {}
             Ok(StartedTurn::Duplicate(first)) => {
-                self.follows.unfollow(turn_id, effects);
+                self.subscriptions.unsubscribe(turn_id, effects);
                 let resumption = Resumption { client_message_id: subject.client_message_id, ..Resumption::default() };
                 self.resume_from(first, resumption, now, effects);
             }
             Err(error) => {
-                self.follows.unfollow(turn_id, effects);
+                self.subscriptions.unsubscribe(turn_id, effects);
                 send_error(&error, &subject, effects);
             }
         }
@@ -249,7 +249,7 @@ impl SessionState {
 
     /// News of a turn.
     pub fn on_turn_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) {
-        let any_ended = self.follows.on_event(event, now, effects);
+        let any_ended = self.subscriptions.on_event(event, now, effects);
         self.after(any_ended, now, effects);
     }
 
@@ -257,13 +257,13 @@ impl SessionState {
         self.heartbeat.opened_at()
     }
 
-    pub fn follows(&mut self) -> &mut Follows {
-        &mut self.follows
+    pub fn subscriptions(&mut self) -> &mut Subscriptions {
+        &mut self.subscriptions
     }
 
     /// Goes on where there was no room.
     pub fn send_more(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let any_ended = self.follows.send_more(now, effects);
+        let any_ended = self.subscriptions.send_more(now, effects);
         self.after(any_ended, now, effects);
     }
 
@@ -288,9 +288,9 @@ impl SessionState {
             Some(Beat::Gone) => return effects.push(Effect::Close(CloseReason::HeartbeatTimeout)),
             Some(Beat::Ping(payload)) => {
                 effects.push(Effect::Ping(payload));
-                self.follows.pinged();
-                if self.follows.style().dialect == Dialect::V2 {
-                    let AnyEnded(_) = self.follows.send_heads(now, effects);
+                self.subscriptions.pinged();
+                if self.subscriptions.style().dialect == Dialect::V2 {
+                    let AnyEnded(_) = self.subscriptions.send_heads(now, effects);
                 }
             }
             None => {}
@@ -298,7 +298,7 @@ impl SessionState {
         if matches!(self.auth, Auth::Nobody) && self.auth_deadline() <= now.instant {
             effects.push(Effect::Close(CloseReason::AuthDeadline));
         }
-        let AnyEnded(_) = self.follows.flush(now, effects);
+        let AnyEnded(_) = self.subscriptions.flush(now, effects);
         self.check_expiry(now, effects);
     }
 
@@ -308,12 +308,12 @@ impl SessionState {
             Auth::Nobody => Some(self.auth_deadline()),
             Auth::Somebody { notice_at: Some(notice_at), .. } => Some(*notice_at),
             // With a turn still running, its end is the next occasion.
-            Auth::Somebody { .. } if !self.follows.is_empty() => None,
+            Auth::Somebody { .. } if !self.subscriptions.is_empty() => None,
             Auth::Somebody { expires_at, .. } => Some(*expires_at + Duration::from_secs(AUTH_GRACE_S)),
         };
         let beat = self.heartbeat.next_at();
         let next = auth.map_or(beat, |at| at.min(beat));
-        self.follows.next_flush().map_or(next, |at| at.min(next))
+        self.subscriptions.next_flush().map_or(next, |at| at.min(next))
     }
 
     fn auth_deadline(&self) -> Instant {
@@ -328,7 +328,7 @@ impl SessionState {
             let notice = AuthExpiring::new(expires_at.saturating_duration_since(now.instant));
             effects.push(send(ServerFrame::AuthExpiring(notice)));
         }
-        if *expires_at + Duration::from_secs(AUTH_GRACE_S) <= now.instant && self.follows.is_empty() {
+        if *expires_at + Duration::from_secs(AUTH_GRACE_S) <= now.instant && self.subscriptions.is_empty() {
             effects.push(Effect::Close(CloseReason::AuthExpired));
         }
     }

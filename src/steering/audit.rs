@@ -28,7 +28,7 @@ pub struct Audit {
 }
 
 /// What an operator is about to do.
-pub struct Deed {
+pub struct AuditedAction {
     /// Such as `kick_user`.
     pub action: &'static str,
     /// The id or the name of what it is done to.
@@ -73,16 +73,16 @@ impl Audit {
     pub async fn record<T: 'static>(
         self: &Arc<Self>,
         operator: &Identity,
-        deed: Deed,
+        audited: AuditedAction,
         work: impl Future<Output = Result<T, ApiError>> + 'static,
     ) -> Result<T, ApiError> {
         let mut entry = AuditEntry {
             id: AuditId::new(),
             at_ms: UnixMillis::now(),
             operator: AuditedOperator { id: operator.user_id, email: operator.email.clone() },
-            action: deed.action.to_owned(),
-            target: deed.target.map(|target| target.chars().take(MAX_TARGET_CHARS).collect()),
-            detail: deed.detail,
+            action: audited.action.to_owned(),
+            target: audited.target.map(|target| target.chars().take(MAX_TARGET_CHARS).collect()),
+            detail: audited.detail,
             outcome: BEGUN.to_owned(),
         };
         self.store.add_audit_entry(entry.clone()).await?;
@@ -134,8 +134,8 @@ mod tests {
         tokens().verify_access(&access_token(&user("ada@example.org", Role::Operator))).unwrap()
     }
 
-    fn deed() -> Deed {
-        Deed { action: "kick", target: Some("x".to_owned()), detail: json!({"reason": "spam"}) }
+    fn audited() -> AuditedAction {
+        AuditedAction { action: "kick", target: Some("x".to_owned()), detail: json!({"reason": "spam"}) }
     }
 
     fn clock() -> ServingClock {
@@ -159,10 +159,10 @@ mod tests {
         let (audit, _folder) = audit();
         let (operator, mut news) = (operator(), audit.news());
         let during = Arc::clone(&audit);
-        let done = audit.record(&operator, deed(), async move { Ok(outcomes(&during).await) }).await;
+        let done = audit.record(&operator, audited(), async move { Ok(outcomes(&during).await) }).await;
         assert_eq!(done.unwrap(), ["begun"]);
         let failed = ApiError::new(ErrorCode::NotFound, "gone");
-        let refused = audit.record(&operator, deed(), async move { Err::<(), _>(failed) }).await;
+        let refused = audit.record(&operator, audited(), async move { Err::<(), _>(failed) }).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::NotFound);
         assert_eq!(outcomes(&audit).await, ["NOT_FOUND", "done"]);
         let first = news.recv().await.unwrap();
@@ -176,7 +176,7 @@ mod tests {
         let (audit, _folder) = audit();
         let (operator, go_on) = (operator(), Arc::new(tokio::sync::Notify::new()));
         let waits = Arc::clone(&go_on);
-        let mut asked = Box::pin(audit.record(&operator, deed(), async move {
+        let mut asked = Box::pin(audit.record(&operator, audited(), async move {
             waits.notified().await;
             Ok(())
         }));
@@ -196,7 +196,7 @@ mod tests {
     #[actix::test]
     async fn a_clock_that_is_ahead_for_a_while_deletes_nothing() {
         let (audit, _folder) = audit();
-        audit.record(&operator(), deed(), async { Ok(()) }).await.unwrap();
+        audit.record(&operator(), audited(), async { Ok(()) }).await.unwrap();
         let turned = TurnedClock::at(UnixMillis::now());
         let began = ServedTime { previous_offset_ms: Some(turned.wall().0), ..ServedTime::default() };
         let audit = Audit::new(Arc::clone(&audit.store), 400, turned.serve(began));
@@ -232,7 +232,7 @@ mod tests {
     #[actix::test]
     async fn what_cannot_be_recorded_is_not_done() {
         let audit = Audit::new(Arc::new(Broken), 1, clock());
-        let refused = audit.record::<()>(&operator(), deed(), async { panic!("it was done") }).await;
+        let refused = audit.record::<()>(&operator(), audited(), async { panic!("it was done") }).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::Overloaded);
     }
 }

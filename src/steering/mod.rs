@@ -5,7 +5,7 @@ mod audit;
 mod drain;
 mod settings;
 
-pub use audit::{Audit, Deed};
+pub use audit::{Audit, AuditedAction};
 pub use drain::{DrainControl, DrainPhase, Then};
 pub use settings::{
     LimitsChange, LimitsInForce, Settings, SettingsChange, SettingsInForce, WorkflowChange, WorkflowInForce,

@@ -1,6 +1,6 @@
 //! What a turn has said and done so far.
 
-use super::{Cursor, Follower, TurnEvent, TurnEventKind};
+use super::{Cursor, Subscriber, TurnEvent, TurnEventKind};
 use crate::{
     domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Source, TurnId, UserId},
     protocol::{ApiError, Step, TurnState},
@@ -28,7 +28,7 @@ pub struct TurnSubject {
 pub struct Progress {
     pub step: Step,
     pub message: String,
-    pub agent: Option<String>,
+    pub specialist: Option<String>,
     pub confidence: Option<f64>,
     pub sources: Option<Arc<[Source]>>,
     /// Of the message that started the turn; only on the first step.
@@ -56,7 +56,7 @@ struct Entries {
     tokens: Tokens,
     end: Option<Arc<TurnEnd>>,
     /// Nobody follows a turn that has ended.
-    followers: Vec<Follower>,
+    subscribers: Vec<Subscriber>,
     /// Since when nobody follows; absent while somebody does.
     alone_since: Option<Instant>,
 }
@@ -177,7 +177,7 @@ impl TurnLog {
         if entries.end.is_none() {
             entries.end = Some(Arc::new(end));
             self.tell(&entries, TurnEventKind::Ended);
-            entries.followers = Vec::new();
+            entries.subscribers = Vec::new();
             // It is kept for a while, and grows no more.
             entries.tokens.shrink_to_fit();
         }
@@ -185,27 +185,27 @@ impl TurnLog {
 
     /// Makes `follower` follow from where `cursor` stands: `read` gets what it missed. When it took all of that, which it
     /// says, everything later reaches it live; when not, it is behind.
-    pub fn follow(&self, cursor: &Cursor, follower: &Follower, read: impl FnOnce(Missed<'_>) -> bool) {
+    pub fn subscribe(&self, cursor: &Cursor, subscriber: &Subscriber, read: impl FnOnce(Missed<'_>) -> bool) {
         let mut entries = self.lock();
-        if entries.end.is_none() && !entries.followers.iter().any(|known| known.is(follower)) {
+        if entries.end.is_none() && !entries.subscribers.iter().any(|known| known.is(subscriber)) {
             // Most turns have one; a list that grows by itself begins with room for four.
-            entries.followers.reserve_exact(1);
-            entries.followers.push(follower.clone());
+            entries.subscribers.reserve_exact(1);
+            entries.subscribers.push(subscriber.clone());
             entries.alone_since = None;
         }
-        entries.give_missed(cursor, follower, read);
+        entries.deliver_missed(cursor, subscriber, read);
     }
 
     /// Gives a follower that is behind what it missed; one that took all of it goes on live.
-    pub fn catch_up(&self, cursor: &Cursor, follower: &Follower, read: impl FnOnce(Missed<'_>) -> bool) {
-        self.lock().give_missed(cursor, follower, read);
+    pub fn catch_up(&self, cursor: &Cursor, subscriber: &Subscriber, read: impl FnOnce(Missed<'_>) -> bool) {
+        self.lock().deliver_missed(cursor, subscriber, read);
     }
 
     /// Ends a following early. The turn goes on.
-    pub fn unfollow(&self, follower: &Follower) {
+    pub fn unsubscribe(&self, subscriber: &Subscriber) {
         let mut entries = self.lock();
-        entries.followers.retain(|known| !known.is(follower));
-        if entries.followers.is_empty() && entries.alone_since.is_none() {
+        entries.subscribers.retain(|known| !known.is(subscriber));
+        if entries.subscribers.is_empty() && entries.alone_since.is_none() {
             entries.alone_since = Some(Instant::now());
         }
     }
@@ -216,9 +216,9 @@ impl TurnLog {
     }
 
     /// The text that a follower has yet to write, in bytes.
-    pub fn bytes_waiting_for(&self, follower: &Follower) -> usize {
+    pub fn bytes_waiting_for(&self, subscriber: &Subscriber) -> usize {
         let entries = self.lock();
-        let written = follower.next_seq().min(entries.tokens.count());
+        let written = subscriber.next_seq().min(entries.tokens.count());
         entries.tokens.text.len() - entries.tokens.text_before(written).len()
     }
 
@@ -251,8 +251,8 @@ impl TurnLog {
     }
 
     fn tell(self: &Arc<Self>, entries: &Entries, kind: TurnEventKind) {
-        for follower in &entries.followers {
-            follower.deliver(TurnEvent { turn: Arc::clone(self), kind: kind.clone() });
+        for subscriber in &entries.subscribers {
+            subscriber.deliver(TurnEvent { turn: Arc::clone(self), kind: kind.clone() });
         }
     }
 
@@ -263,11 +263,11 @@ impl TurnLog {
 }
 
 impl Entries {
-    fn give_missed(&self, cursor: &Cursor, follower: &Follower, read: impl FnOnce(Missed<'_>) -> bool) {
+    fn deliver_missed(&self, cursor: &Cursor, subscriber: &Subscriber, read: impl FnOnce(Missed<'_>) -> bool) {
         if read(self.missed_by(cursor)) {
-            follower.caught_up();
+            subscriber.mark_live();
         } else {
-            follower.fall_behind();
+            subscriber.mark_lagging();
         }
     }
 

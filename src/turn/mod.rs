@@ -4,12 +4,12 @@
 //! that is behind (it was away, it reads slowly, it came late) reads what it missed from the log, joined. Resume, several
 //! tabs and slow readers are this one mechanism.
 
-mod follower;
-mod following;
 mod log;
 mod reader;
+mod subscriber;
+mod subscription;
 
-pub use follower::{Follower, Mailbox, TurnEvent, TurnEventKind, TurnSink};
-pub use following::{Cursor, Followed, Following, Outbox, Outgoing, Style};
 pub use log::{Missed, Progress, Tokens, TurnEnd, TurnLog, TurnSubject};
 pub use reader::TurnReader;
+pub use subscriber::{Mailbox, Subscriber, TurnEvent, TurnEventKind, TurnSink};
+pub use subscription::{Cursor, Outbox, Outgoing, Style, SubscribedTurn, Subscription};

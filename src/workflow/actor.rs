@@ -2,13 +2,13 @@
 
 use super::{
     Question, Recorder, Turns,
-    agents::Agents,
     router::Router,
     run::{STARTING, TurnRun, progress},
+    specialists::Specialists,
 };
 use crate::{
     config::WorkflowConfig,
-    domain::{ConversationId, SessionId, TurnId, UserId},
+    domain::{ConnectionId, ConversationId, TurnId, UserId},
     knowledge::KnowledgeBase,
     limits::MAX_REPLAYED_TURNS,
     logging,
@@ -27,7 +27,7 @@ pub struct Engine {
     pub config: WorkflowConfig,
     /// Passages that go to the model.
     pub max_passages: usize,
-    pub agents: Arc<Agents>,
+    pub specialists: Arc<Specialists>,
     pub router: Router,
     pub provider: Arc<dyn ModelProvider>,
     pub knowledge: Arc<KnowledgeBase>,
@@ -59,7 +59,7 @@ pub struct StartTurn {
     pub turn: Arc<TurnLog>,
     pub question: Question,
     /// The session that starts it.
-    pub by: Option<SessionId>,
+    pub by: Option<ConnectionId>,
     /// The client's: exempt addresses are not held to the limit on turns of one user.
     pub address: IpAddr,
 }

@@ -4,7 +4,6 @@
 //! session that started it. It holds no sockets and no wire frames: what a turn says goes into its log.
 
 mod actor;
-pub mod agents;
 mod counting;
 mod history;
 mod journal;
@@ -13,6 +12,7 @@ mod recorder;
 pub mod router;
 mod run;
 mod similarity;
+pub mod specialists;
 mod turns;
 mod upstream;
 mod watch;

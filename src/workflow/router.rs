@@ -2,8 +2,8 @@
 //! is not sure. When neither is, the default specialist answers.
 
 use super::{
-    agents::{Agent, Agents},
     similarity::{self, Topics},
+    specialists::{Specialist, Specialists},
 };
 use crate::{
     domain::MessageRole,
@@ -30,7 +30,7 @@ pub enum RoutedBy {
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Who answers.
-    pub agent: Arc<Agent>,
+    pub specialist: Arc<Specialist>,
     /// How sure the router was of the specialist it would choose, 0 to 1. When it fell back, that is another one.
     pub confidence: f64,
     pub how: RoutedBy,
@@ -42,25 +42,29 @@ pub struct Route {
 
 /// Chooses specialists.
 pub struct Router {
-    agents: Arc<Agents>,
+    specialists: Arc<Specialists>,
     topics: Topics,
     threshold: f64,
 }
 
 impl Router {
     /// A router to `agents`. Below `threshold` (0 to 1) the default one answers.
-    pub fn new(agents: Arc<Agents>, threshold: f64) -> Self {
-        let topics =
-            Topics::new(agents.all().iter().map(|agent| (agent.description.as_str(), agent.examples.as_slice())));
-        Self { agents, topics, threshold }
+    pub fn new(specialists: Arc<Specialists>, threshold: f64) -> Self {
+        let topics = Topics::new(
+            specialists
+                .all()
+                .iter()
+                .map(|specialist| (specialist.description.as_str(), specialist.examples.as_slice())),
+        );
+        Self { specialists, topics, threshold }
     }
 
     /// Who answers `question`, asked behind `history` (oldest first). Never fails: without a word from the model,
     /// similarity decides.
     pub async fn route(&self, provider: &dyn ModelProvider, question: &str, history: &[HistoryMessage]) -> Route {
-        if let [agent] = self.agents.all() {
+        if let [specialist] = self.specialists.all() {
             return Route {
-                agent: Arc::clone(agent),
+                specialist: Arc::clone(specialist),
                 confidence: 1.0,
                 how: RoutedBy::Similarity,
                 fell_back: false,
@@ -73,11 +77,11 @@ impl Router {
         let model = match provider.classify(self.classify_request(question, earlier)).await {
             Ok(None) => None,
             Ok(Some(choice)) => {
-                let agent = self.agents.get(&choice.label);
-                if agent.is_none() {
+                let specialist = self.specialists.get(&choice.label);
+                if specialist.is_none() {
                     log::warn!("the model chose a specialist that does not exist; similarity decides");
                 }
-                agent.map(|agent| (Arc::clone(agent), choice.confidence))
+                specialist.map(|specialist| (Arc::clone(specialist), choice.confidence))
             }
             Err(err) => {
                 // The provider has told the operator of a failure that needs one.
@@ -87,23 +91,23 @@ impl Router {
                 None
             }
         };
-        if let Some((agent, confidence)) = model
+        if let Some((specialist, confidence)) = model
             && confidence >= self.threshold
         {
-            return Route { agent, confidence, how: RoutedBy::Model, fell_back: false, failure };
+            return Route { specialist, confidence, how: RoutedBy::Model, fell_back: false, failure };
         }
         let similar = self.most_similar(question, earlier);
         let confidence = similar.as_ref().map_or(0.0, |(_, confidence)| *confidence);
-        let (agent, fell_back) = match similar {
-            Some((agent, _)) if confidence >= self.threshold => (agent, false),
-            _ => (Arc::clone(self.agents.default_agent()), true),
+        let (specialist, fell_back) = match similar {
+            Some((specialist, _)) if confidence >= self.threshold => (specialist, false),
+            _ => (Arc::clone(self.specialists.default_specialist()), true),
         };
-        Route { agent, confidence, how: RoutedBy::Similarity, fell_back, failure }
+        Route { specialist, confidence, how: RoutedBy::Similarity, fell_back, failure }
     }
 
     /// The agent most similar to the question. A question that says too little by itself ("And the rear ones?") goes on
     /// where the one before it was.
-    fn most_similar(&self, question: &str, earlier: Option<&str>) -> Option<(Arc<Agent>, f64)> {
+    fn most_similar(&self, question: &str, earlier: Option<&str>) -> Option<(Arc<Specialist>, f64)> {
         let own = self.topics.similarities(question);
         let alone = similarity::best(&own);
         let chosen = match earlier {
@@ -114,7 +118,7 @@ impl Router {
             }
             _ => alone,
         };
-        chosen.map(|(index, confidence)| (Arc::clone(&self.agents.all()[index]), confidence))
+        chosen.map(|(index, confidence)| (Arc::clone(&self.specialists.all()[index]), confidence))
     }
 
     fn classify_request(&self, question: &str, earlier: Option<&str>) -> ClassifyRequest {
@@ -125,12 +129,12 @@ impl Router {
                 format!("Earlier question, for context: {earlier}\n\nThe question: {question}")
             }
         };
-        let meaning = |agent: &Agent| {
+        let meaning = |specialist: &Specialist| {
             let examples: Vec<_> =
-                agent.examples.iter().take(CLASSIFY_EXAMPLES).map(|example| format!("{example:?}")).collect();
-            format!("{} For example: {}", agent.description.trim(), examples.join(", "))
+                specialist.examples.iter().take(CLASSIFY_EXAMPLES).map(|example| format!("{example:?}")).collect();
+            format!("{} For example: {}", specialist.description.trim(), examples.join(", "))
         };
-        let labels = self.agents.all().iter().map(|agent| (agent.name.clone(), meaning(agent)));
+        let labels = self.specialists.all().iter().map(|specialist| (specialist.name.clone(), meaning(specialist)));
         ClassifyRequest { instructions: INSTRUCTIONS.to_owned(), question, labels: labels.collect() }
     }
 }
@@ -169,7 +173,7 @@ mod tests {
     }
 
     fn router() -> Router {
-        Router::new(Arc::new(Agents::load(None).unwrap()), THRESHOLD)
+        Router::new(Arc::new(Specialists::load(None).unwrap()), THRESHOLD)
     }
 
     fn scripted() -> Scripted {
@@ -227,10 +231,10 @@ mod tests {
         for (want, question) in QUESTIONS {
             let route = router.route(&scripted(), question, &[]).await;
             assert_eq!(route.how, RoutedBy::Similarity);
-            if route.agent.name != *want || route.fell_back {
+            if route.specialist.name != *want || route.fell_back {
                 wrong.push(format!(
                     "{question}: {} {:.2}, fell back: {}",
-                    route.agent.name, route.confidence, route.fell_back
+                    route.specialist.name, route.confidence, route.fell_back
                 ));
             }
         }
@@ -254,10 +258,10 @@ mod tests {
             assert!(
                 route.fell_back && route.confidence < THRESHOLD,
                 "{question}: {} {}",
-                route.agent.name,
+                route.specialist.name,
                 route.confidence
             );
-            assert_eq!(route.agent.name, "specs");
+            assert_eq!(route.specialist.name, "specs");
         }
     }
 
@@ -269,9 +273,9 @@ mod tests {
             said(MessageRole::Assistant, "My car will not start, top speed, horsepower."),
         ];
         let route = router.route(&scripted(), "And after that?", &history).await;
-        assert_eq!((route.agent.name.as_str(), route.fell_back), ("maintenance", false));
+        assert_eq!((route.specialist.name.as_str(), route.fell_back), ("maintenance", false));
         let route = router.route(&scripted(), "What is the engine power?", &history).await;
-        assert_eq!(route.agent.name, "specs");
+        assert_eq!(route.specialist.name, "specs");
     }
 
     #[tokio::test]
@@ -279,7 +283,10 @@ mod tests {
         let model = classifier("troubleshoot", 0.7);
         let history = [said(MessageRole::User, &"x".repeat(10_000))];
         let route = router().route(&model, "What is the engine power?", &history).await;
-        assert_eq!((route.agent.name.as_str(), route.how, route.fell_back), ("troubleshoot", RoutedBy::Model, false));
+        assert_eq!(
+            (route.specialist.name.as_str(), route.how, route.fell_back),
+            ("troubleshoot", RoutedBy::Model, false)
+        );
         assert_eq!(route.confidence, 0.7);
         let asked = model.1.into_inner().unwrap().unwrap();
         assert!(asked.question.ends_with("What is the engine power?") && asked.question.len() < 1_000);
@@ -292,11 +299,11 @@ mod tests {
         let unsure = classifier("troubleshoot", 0.1);
         let route = router().route(&unsure, "How often should I change the oil?", &[]).await;
         assert_eq!(
-            (route.agent.name.as_str(), route.how, route.fell_back),
+            (route.specialist.name.as_str(), route.how, route.fell_back),
             ("maintenance", RoutedBy::Similarity, false)
         );
         let route = router().route(&unsure, "asdf", &[]).await;
-        assert_eq!((route.agent.name.as_str(), route.how, route.fell_back), ("specs", RoutedBy::Similarity, true));
+        assert_eq!((route.specialist.name.as_str(), route.how, route.fell_back), ("specs", RoutedBy::Similarity, true));
     }
 
     #[tokio::test]
@@ -304,10 +311,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let only = "[[agent]]\nname='a'\ntopic='t'\ndescription='d'\nsystem_prompt='s'\nexamples=['e']\ndefault=true";
         std::fs::write(file.path(), only).unwrap();
-        let router = Router::new(Arc::new(Agents::load(Some(file.path())).unwrap()), THRESHOLD);
+        let router = Router::new(Arc::new(Specialists::load(Some(file.path())).unwrap()), THRESHOLD);
         let model = classifier("a", 0.5);
         let route = router.route(&model, "asdf", &[]).await;
-        assert_eq!((route.agent.name.as_str(), route.confidence, route.fell_back), ("a", 1.0, false));
+        assert_eq!((route.specialist.name.as_str(), route.confidence, route.fell_back), ("a", 1.0, false));
         assert!(model.1.into_inner().unwrap().is_none(), "it is not asked");
     }
 
@@ -316,7 +323,7 @@ mod tests {
         let failing = Err(ProviderError::new(ProviderErrorKind::Broken, "x"));
         for model in [Classifier(failing, Mutex::default()), classifier("sales", 1.0)] {
             let route = router().route(&model, "My car won't start", &[]).await;
-            assert_eq!((route.agent.name.as_str(), route.how), ("troubleshoot", RoutedBy::Similarity));
+            assert_eq!((route.specialist.name.as_str(), route.how), ("troubleshoot", RoutedBy::Similarity));
         }
     }
 }

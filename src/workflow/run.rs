@@ -4,11 +4,11 @@
 use super::{
     Question,
     actor::{BegunBefore, Engine},
-    agents::Agent,
     counting::Counting,
     history,
     recorder::Recording,
     router::Route,
+    specialists::Specialist,
     turns::Acceptance,
     upstream,
     watch::{Stop, StopReason, Watch},
@@ -55,7 +55,7 @@ struct Asked {
 /// After `classify`: who answers.
 struct Routed {
     asked: Box<Asked>,
-    agent: Arc<Agent>,
+    specialist: Arc<Specialist>,
     confidence: f64,
     /// No specialist fits well: the default one answers.
     fell_back: bool,
@@ -224,24 +224,24 @@ impl Steps<'_> {
         let began = Instant::now();
         let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
         let route = self.unless_stopped(pin!(route)).await?;
-        let Route { agent, confidence, fell_back, failure, .. } = route;
+        let Route { specialist, confidence, fell_back, failure, .. } = route;
         let (metrics, took) = (&self.engine.metrics, began.elapsed());
         metrics.step(TurnStep::Classify, took);
         if let Some(kind) = failure {
             metrics.provider_errors.increment(ModelTask::Classify, kind);
         }
-        Ok(Routed { asked, agent, confidence, fell_back, took })
+        Ok(Routed { asked, specialist, confidence, fell_back, took })
     }
 
     async fn retrieve(&self, routed: Routed) -> Result<Retrieved, Stopped> {
-        let message = match (&routed.agent.topic, routed.fell_back) {
+        let message = match (&routed.specialist.topic, routed.fell_back) {
             (topic, false) => format!("Looking things up in {topic}…"),
             (topic, true) => format!("No specialist fits well; looking things up in {topic}…"),
         };
         self.log.announce(routed.progress(Step::RagRetrieval, &message));
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
-        let search = self.engine.knowledge.retrieve(&query, &routed.agent.collections, self.engine.max_passages);
+        let search = self.engine.knowledge.retrieve(&query, &routed.specialist.collections, self.engine.max_passages);
         let passages = self.unless_stopped(pin!(search)).await?.unwrap_or_else(|error| {
             // An answer without sources is better than none.
             log::error!("the knowledge base cannot be searched: {error}");
@@ -261,7 +261,7 @@ impl Steps<'_> {
             ..routed.progress(Step::Generating, "Writing the answer…")
         });
         let mut metadata = Box::new(AnswerMetadata {
-            agent: routed.agent.name.clone(),
+            agent: routed.specialist.name.clone(),
             confidence: routed.confidence,
             fallback: routed.fell_back,
             sources,
@@ -271,11 +271,11 @@ impl Steps<'_> {
             stored: None,
         });
         self.recording.describe(AnswerMetadata::clone(&metadata));
-        if let Some(warning) = self.engine.agents.safety_warning(&routed.asked.question.text) {
+        if let Some(warning) = self.engine.specialists.safety_warning(&routed.asked.question.text) {
             self.append(warning, &mut metadata);
         }
         let request = GenerateRequest {
-            system_prompt: routed.agent.system_prompt.clone(),
+            system_prompt: routed.specialist.system_prompt.clone(),
             passages,
             history: routed.asked.history,
             question: routed.asked.question.text,
@@ -349,7 +349,7 @@ impl Steps<'_> {
         let message_id = MessageId::new();
         let finish_reason = ending.as_ref().map_or(FinishReason::Error, |reason| *reason);
         log::info!(
-            agent = metadata.agent, finish_reason = finish_reason.as_str(), tokens = token_ends.len(),
+            specialist = metadata.agent, finish_reason = finish_reason.as_str(), tokens = token_ends.len(),
             total_ms = metadata.latency_ms.total;
             "a turn ended"
         );
@@ -386,14 +386,26 @@ impl Steps<'_> {
 impl Routed {
     /// A step that knows who answers.
     fn progress(&self, step: Step, message: &str) -> Progress {
-        Progress { agent: Some(self.agent.name.clone()), confidence: Some(self.confidence), ..progress(step, message) }
+        Progress {
+            specialist: Some(self.specialist.name.clone()),
+            confidence: Some(self.confidence),
+            ..progress(step, message)
+        }
     }
 }
 
 /// A step that knows nothing yet.
 pub(super) fn progress(step: Step, message: &str) -> Progress {
     let message = message.to_owned();
-    Progress { step, message, agent: None, confidence: None, sources: None, client_message_id: None, question: None }
+    Progress {
+        step,
+        message,
+        specialist: None,
+        confidence: None,
+        sources: None,
+        client_message_id: None,
+        question: None,
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

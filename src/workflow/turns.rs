@@ -27,7 +27,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct Turns {
     table: Mutex<Table>,
     /// Whoever waits for a place gets it in the order in which they came.
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     max_waiting: usize,
     admission_wait: Duration,
     retention: Duration,
@@ -94,7 +94,7 @@ impl Turns {
                 max_per_user: config.max_running_turns_per_user,
                 ..Table::default()
             }),
-            places: Arc::new(Semaphore::new(config.max_running_turns)),
+            permits: Arc::new(Semaphore::new(config.max_running_turns)),
             max_waiting: config.max_waiting_turns,
             admission_wait: Duration::from_millis(config.admission_wait_ms),
             retention: Duration::from_secs(config.turn_retention_s),
@@ -178,8 +178,8 @@ impl Turns {
         // Places that were to go stay first.
         let stay = more.min(table.excess);
         table.excess -= stay;
-        self.places.add_permits(more - stay);
-        table.excess += fewer - self.places.forget_permits(fewer);
+        self.permits.add_permits(more - stay);
+        table.excess += fewer - self.permits.forget_permits(fewer);
     }
 
     /// Whether the server takes new work.
@@ -201,11 +201,11 @@ impl Turns {
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         // With somebody waiting there is no free place: it would be theirs.
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        if let Ok(place) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(place);
         }
         let _waiting = Waiting::begin(self)?;
-        match tokio::time::timeout(self.admission_wait, Arc::clone(&self.places).acquire_owned()).await {
+        match tokio::time::timeout(self.admission_wait, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(place)) => Ok(place),
             Ok(Err(closed)) => Err(ApiError::internal(&closed)),
             Err(_) => Err(self.busy(Limit::Turns)),
@@ -511,7 +511,7 @@ mod tests {
         let log = log(ConversationId::new());
         let acceptance = admit(&turns, &log).unwrap().accept();
         let reader = Arc::new(NextTurn(Arc::clone(&turns), Mutex::default()));
-        log.follow(&crate::turn::Cursor::default(), &Mailbox::new(Arc::clone(&reader)).follower(), |_| true);
+        log.subscribe(&crate::turn::Cursor::default(), &Mailbox::new(Arc::clone(&reader)).subscriber(), |_| true);
         acceptance.end(interrupted());
         let attempt = reader.1.lock().unwrap().take().unwrap();
         assert_eq!(attempt.join().unwrap(), None);

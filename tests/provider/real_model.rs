@@ -17,7 +17,7 @@ use switchboard::{
     provider::{
         AnswerPart, ClassifyRequest, GenerateRequest, HistoryMessage, ModelProvider, ProviderErrorKind, openai::OpenAi,
     },
-    workflow::{agents::Agents, router::Router},
+    workflow::{router::Router, specialists::Specialists},
 };
 
 /// The model's server, one for all tests. It ends with this process, when its standard input closes.
@@ -154,9 +154,9 @@ async fn it_chooses_one_of_the_labels_and_says_how_sure_it_is() {
 
 #[actix_web::test]
 async fn the_router_finds_the_specialist_with_its_help_or_without() {
-    let router = Router::new(Arc::new(Agents::load(None).unwrap()), 0.2);
+    let router = Router::new(Arc::new(Specialists::load(None).unwrap()), 0.2);
     let route = router.route(&provider(|_| ()), "What is the engine power?", &[]).await;
-    assert_eq!((route.agent.name.as_str(), route.fell_back), ("specs", false));
+    assert_eq!((route.specialist.name.as_str(), route.fell_back), ("specs", false));
 }
 
 #[actix_web::test]

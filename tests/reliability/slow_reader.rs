@@ -9,7 +9,7 @@ const TOKENS: u32 = 10_000;
 const MIB: u64 = 1024 * 1024;
 
 /// A socket of a peer whose kernel takes little, in a conversation that it follows. It reads only what it is told to.
-async fn follower(socket: SocketBuilder, user: &TestUser, session_id: &str) -> TestSocket {
+async fn subscriber(socket: SocketBuilder, user: &TestUser, session_id: &str) -> TestSocket {
     let mut socket = socket.receive_buffer(4_096).subprotocols("chat.v2").signed_in(user).await;
     socket.send(json!({"type": "resume", "session_id": session_id, "last_seq": 0})).await;
     socket.frames_of_turns(1).await;
@@ -33,7 +33,7 @@ async fn forty_peers_that_do_not_read_cost_little_and_get_everything_when_they_g
     let session_id = owner.turn(small()).await.session_id;
     let mut stuck = Vec::new();
     for _ in 0..40 {
-        stuck.push(follower(program.socket(), &user, &session_id).await);
+        stuck.push(subscriber(program.socket(), &user, &session_id).await);
     }
     // Once with nobody stuck in it, so that what a turn of this size takes is there already.
     let mut other = program.socket().subprotocols("chat.v2").signed_in(&user).await;
@@ -59,7 +59,7 @@ async fn forty_peers_that_do_not_read_cost_little_and_get_everything_when_they_g
 }
 
 /// Whether something waits for a connection.
-fn is_behind(connection: &Value) -> bool {
+fn is_lagging(connection: &Value) -> bool {
     ["behind", "stalled"].contains(&connection["state"].as_str().unwrap())
 }
 
@@ -69,15 +69,15 @@ async fn a_peer_that_never_reads_again_is_freed_from_outside() {
     let (user, operator) = (app.user().await, app.operator().await);
     let mut owner = app.socket().subprotocols("chat.v2").signed_in(&user).await;
     let session_id = owner.turn(small()).await.session_id;
-    let mut stuck = follower(app.socket(), &user, &session_id).await;
+    let mut stuck = subscriber(app.socket(), &user, &session_id).await;
     let asked = Instant::now();
     let turn = owner.turn(long(&session_id)).await;
     assert_eq!(turn.terminal["finish_reason"], "stop");
     let list = app.get_when("/api/v1/connections", &operator, |list| {
-        list["connections"].as_array().unwrap().iter().any(is_behind)
+        list["connections"].as_array().unwrap().iter().any(is_lagging)
     });
     let behind = list.await;
-    let behind = behind["connections"].as_array().unwrap().iter().find(|one| is_behind(one)).unwrap().clone();
+    let behind = behind["connections"].as_array().unwrap().iter().find(|one| is_lagging(one)).unwrap().clone();
     let waiting = behind["bytes_waiting"].as_u64().unwrap();
     assert!((100_000..=1_000_000).contains(&waiting), "{waiting} bytes wait");
 
@@ -101,7 +101,7 @@ async fn the_connection_of_a_peer_that_never_reads_ends() {
     // What the program opens for itself by and by is open then.
     owner.turn(long(&session_id)).await;
     let before = program.open_files();
-    let stuck = follower(program.socket(), &user, &session_id).await;
+    let stuck = subscriber(program.socket(), &user, &session_id).await;
     assert_eq!(program.open_files(), before + 1);
     owner.turn(long(&session_id)).await;
     let asked = Instant::now();

@@ -56,7 +56,7 @@ macro_rules! app {
 /// Nobody is connected.
 fn registry() -> actix::Addr<ConnectionManager> {
     let limit = std::time::Duration::from_secs(20);
-    ConnectionManager::new(StallLimits { behind: limit, idle: limit }).start()
+    ConnectionManager::new(StallLimits { lagging: limit, idle: limit }).start()
 }
 
 struct Answer {

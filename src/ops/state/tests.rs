@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use std::cell::Cell;
 
 /// Lets in whoever has a token that says so.
-struct Door {
+struct ConnectionAuthenticator {
     has_room: Cell<bool>,
     revoked: Cell<bool>,
     now: Moment,
     user_id: UserId,
 }
 
-impl OpsDoor for Door {
+impl OpsAuthenticator for ConnectionAuthenticator {
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         let (role, seconds) = match token.split_once(' ') {
             Some(("operator", seconds)) => (Role::Operator, seconds),
@@ -43,7 +43,7 @@ impl OpsDoor for Door {
 
 struct Socket {
     state: OpsState,
-    door: Door,
+    authenticator: ConnectionAuthenticator,
     now: Moment,
 }
 
@@ -74,8 +74,13 @@ impl Socket {
         let now = Moment::now();
         let limits = LimitsConfig { frames_per_s: 20, frame_burst: 20, ..LimitsConfig::default() };
         let state = OpsState::new(&limits, Duration::from_secs(30), now);
-        let door = Door { has_room: Cell::new(true), revoked: Cell::new(false), now, user_id: UserId::new() };
-        Self { state, door, now }
+        let authenticator = ConnectionAuthenticator {
+            has_room: Cell::new(true),
+            revoked: Cell::new(false),
+            now,
+            user_id: UserId::new(),
+        };
+        Self { state, authenticator, now }
     }
 
     fn signed_in(seconds: u32) -> Self {
@@ -87,7 +92,7 @@ impl Socket {
 
     fn send(&mut self, frame: Value) -> Vec<String> {
         let mut effects = Vec::new();
-        self.state.on_text(&frame.to_string(), self.now, &self.door, &mut effects);
+        self.state.on_text(&frame.to_string(), self.now, &self.authenticator, &mut effects);
         told(&effects)
     }
 
@@ -96,7 +101,7 @@ impl Socket {
         self.now.instant += wait;
         self.now.unix.0 += i64::try_from(wait.as_millis()).unwrap();
         let mut effects = Vec::new();
-        self.state.on_tick(self.now, &self.door, &mut effects);
+        self.state.on_tick(self.now, &self.authenticator, &mut effects);
         told(&effects)
     }
 
@@ -140,7 +145,7 @@ fn a_token_that_ends_or_is_revoked_ends_the_socket() {
     assert_eq!(socket.tick_after(Duration::from_secs(70)), ["Close 4401"]);
 
     let mut socket = Socket::signed_in(900);
-    socket.door.revoked.set(true);
+    socket.authenticator.revoked.set(true);
     assert_eq!(socket.tick_after(TICK), ["Close 4401"]);
     assert_eq!(socket.send(json!({"type": "auth", "token": "operator 900"})), ["auth_error INVALID_TOKEN"]);
 }
@@ -148,7 +153,7 @@ fn a_token_that_ends_or_is_revoked_ends_the_socket() {
 #[test]
 fn who_has_no_place_has_to_go() {
     let mut socket = Socket::new();
-    socket.door.has_room.set(false);
+    socket.authenticator.has_room.set(false);
     let wanted = ["error TOO_MANY_CONNECTIONS", "Close 1013"];
     assert_eq!(socket.send(json!({"type": "auth", "token": "operator 900"})), wanted);
 }
@@ -189,7 +194,7 @@ fn what_a_slow_reader_missed_is_not_made_up_for() {
 #[test]
 fn a_watched_connection_is_looked_at_each_second_and_its_frames_more_often() {
     let mut socket = Socket::signed_in(900);
-    let (watched, other) = (SessionId::new(), SessionId::new());
+    let (watched, other) = (ConnectionId::new(), ConnectionId::new());
     let wanted = ["Unwatch", "AskForConnection"];
     assert_eq!(socket.send(json!({"type": "watch", "connection_id": watched})), wanted);
     assert_eq!(socket.tick_after(TICK), ["SendFrames"]);

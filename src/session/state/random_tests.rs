@@ -102,12 +102,12 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// Tells users by the token.
-struct Doorman {
+struct FakeAuthenticator {
     identities: HashMap<&'static str, Identity>,
 }
 
-impl Doorkeeper for Doorman {
-    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError> {
+impl Authenticator for FakeAuthenticator {
+    fn admit(&self, user: UserId) -> Result<UserPermit, ApiError> {
         Limiter::new(&LimitsConfig::default()).sign_in_socket(user, Ipv4Addr::LOCALHOST.into())
     }
 
@@ -130,7 +130,7 @@ struct Reading {
 struct World {
     state: SessionState,
     now: Now,
-    doorman: Doorman,
+    authenticator: FakeAuthenticator,
     mailbox: mpsc::Receiver<TurnEvent>,
     /// Every turn there is: with those that nobody has accepted yet.
     turns: Vec<Arc<TurnLog>>,
@@ -143,9 +143,9 @@ struct World {
 }
 
 impl World {
-    fn new(room: usize, dialect: Dialect, coalesce_ms: u64) -> Self {
+    fn new(credit: usize, dialect: Dialect, coalesce_ms: u64) -> Self {
         let now = Now::read();
-        let (sender, mailbox) = mpsc::channel(room);
+        let (sender, mailbox) = mpsc::channel(credit);
         let config =
             SessionConfig { max_running_turns: 4, heartbeat_timeout_s: 60, coalesce_ms, ..SessionConfig::default() };
         let rules = QuestionRules { max_message_chars: 4, script: None };
@@ -169,7 +169,7 @@ impl World {
                 now,
             ),
             now,
-            doorman: Doorman {
+            authenticator: FakeAuthenticator {
                 identities: [("ada", identity("ada@example.org")), ("eve", identity("eve@example.org"))].into(),
             },
             mailbox,
@@ -190,7 +190,7 @@ impl World {
 
     fn text(&mut self, text: &str, effects: &mut Vec<Effect>) {
         self.state.on_received(self.now);
-        self.state.on_text(text, self.now, &self.doorman, effects);
+        self.state.on_text(text, self.now, &self.authenticator, effects);
     }
 
     fn happen(&mut self, event: Event) {
@@ -273,7 +273,7 @@ impl World {
                 turn.announce(Progress {
                     step,
                     message,
-                    agent: None,
+                    specialist: None,
                     confidence: None,
                     sources: None,
                     client_message_id: None,
@@ -292,12 +292,12 @@ impl World {
                 }
             }
             Event::OtherTab => {
-                let user_id = self.doorman.identities["ada"].user_id;
+                let user_id = self.authenticator.identities["ada"].user_id;
                 let subject = TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id };
                 let turn = TurnLog::new(subject);
                 self.turns.push(Arc::clone(&turn));
                 self.begins(&turn);
-                self.state.on_follow(turn, self.now, &mut effects);
+                self.state.on_subscribe(turn, self.now, &mut effects);
             }
             Event::Mail { most } => {
                 for _ in 0..most {
@@ -307,7 +307,7 @@ impl World {
             }
             Event::Wait { seconds } => self.wait(seconds, &mut effects),
             Event::Ask { bytes } => {
-                self.state.follows.make_room(bytes);
+                self.state.subscriptions.grant_credit(bytes);
                 self.state.send_more(self.now, &mut effects);
             }
         }
@@ -355,7 +355,7 @@ impl World {
                     assert!(self.is_signed_in);
                     self.resuming.push_back(resume);
                 }
-                Effect::Cancel { .. } | Effect::Followed(_) | Effect::FollowConversation(_) => {
+                Effect::Cancel { .. } | Effect::Subscribed(_) | Effect::SubscribeToConversation(_) => {
                     assert!(self.is_signed_in)
                 }
                 // The actor ends with it; what the state wants behind it is not done.
@@ -365,7 +365,7 @@ impl World {
                 }
                 Effect::Ping(_)
                 | Effect::RoundTrip(_)
-                | Effect::Unfollowed(_)
+                | Effect::Unsubscribed(_)
                 | Effect::Hit(_)
                 | Effect::Failed(_)
                 | Effect::NotIdentified(_) => {}
@@ -411,11 +411,15 @@ impl World {
             self.happen(Event::Started { oldest: true, outcome: Outcome::Refused });
         }
         self.happen(Event::Mail { most: usize::MAX });
-        while self.state.follows.holds_back() && !self.is_closed {
+        while self.state.subscriptions.waits_for_credit() && !self.is_closed {
             self.happen(Event::Ask { bytes: 1 });
         }
         if !self.is_closed {
-            assert!(self.state.follows.is_empty(), "{} turns are followed for ever", self.state.follows.len());
+            assert!(
+                self.state.subscriptions.is_empty(),
+                "{} turns are followed for ever",
+                self.state.subscriptions.len()
+            );
             for turn_id in &self.accepted {
                 assert!(self.readings[&turn_id.to_string()].ends > 0, "{turn_id} has no end");
             }
@@ -440,12 +444,12 @@ proptest! {
     #[test]
     fn the_rules_hold_in_any_order(
         events in prop::collection::vec(event(), 1..120),
-        room in 1_usize..17,
+        credit in 1_usize..17,
         v2 in any::<bool>(),
         signed_in in prop::bool::weighted(0.8),
         coalesce_ms in prop::sample::select(vec![0_u64, 0, 50, 5_000]),
     ) {
-        let mut world = World::new(room, if v2 { Dialect::V2 } else { Dialect::V1 }, coalesce_ms);
+        let mut world = World::new(credit, if v2 { Dialect::V2 } else { Dialect::V1 }, coalesce_ms);
         if signed_in {
             world.happen(Event::Auth { stranger: false, valid: true });
         }

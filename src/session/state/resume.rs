@@ -27,7 +27,7 @@ impl SessionState {
             Ok(user_id) => {
                 self.announced.resume_asked(resume.session_id);
                 // First, so that a turn which begins while the latest one is looked for is announced here, too.
-                effects.push(Effect::FollowConversation(resume.session_id));
+                effects.push(Effect::SubscribeToConversation(resume.session_id));
                 effects.push(Effect::Resume { user_id, resume });
             }
             Err(error) => send_error(&error, &subject, effects),
@@ -87,16 +87,16 @@ impl SessionState {
             reload_history,
             client_message_id: client_message_id.as_deref(),
         })));
-        effects.push(Effect::FollowConversation(turn.subject.conversation_id));
-        self.follows.unfollow(turn.subject.turn_id, effects);
+        effects.push(Effect::SubscribeToConversation(turn.subject.conversation_id));
+        self.subscriptions.unsubscribe(turn.subject.turn_id, effects);
         self.show(turn, cursor, now, effects);
     }
 
     /// Another connection of this user started a turn in a conversation that this one is subscribed to.
-    pub fn on_follow(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
+    pub fn on_subscribe(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
         self.announced.announce(turn);
         self.show_announced(now, effects);
-        let any_ended = self.follows.read_overflowed(now, effects);
+        let any_ended = self.subscriptions.read_overflowed(now, effects);
         self.after(any_ended, now, effects);
     }
 
@@ -118,6 +118,6 @@ impl SessionState {
 
     pub(super) fn show(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
         self.announced.shows(turn.subject.turn_id);
-        self.follows.follow(turn, cursor, now, effects);
+        self.subscriptions.subscribe(turn, cursor, now, effects);
     }
 }

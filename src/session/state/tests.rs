@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 const START_S: i64 = 1_800_000_000;
 
 /// Tokens of the tests are the seconds of their life, with the user they stand for.
-struct TestDoor<'a>(&'a User, Now);
+struct TestAuthenticator<'a>(&'a User, Now);
 
-impl Doorkeeper for TestDoor<'_> {
-    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError> {
+impl Authenticator for TestAuthenticator<'_> {
+    fn admit(&self, user: UserId) -> Result<UserPermit, ApiError> {
         Limiter::new(&LimitsConfig::default()).sign_in_socket(user, Ipv4Addr::LOCALHOST.into())
     }
 
@@ -103,8 +103,8 @@ impl Session {
     }
 
     fn say(&mut self, frame: &Value) {
-        let door = TestDoor(&self.user, self.now);
-        self.state.on_text(&frame.to_string(), self.now, &door, &mut self.effects);
+        let authenticator = TestAuthenticator(&self.user, self.now);
+        self.state.on_text(&frame.to_string(), self.now, &authenticator, &mut self.effects);
     }
 
     /// Starts a turn that the workflow accepts.
@@ -313,11 +313,11 @@ fn turns_of_others_are_shown_only_with_a_valid_token_of_their_user() {
     let mut session = Session::signed_in(100);
     let subject =
         TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id: session.user.id };
-    session.state.on_follow(TurnLog::new(subject), session.now, &mut session.effects);
-    assert!(matches!(session.effects.pop(), Some(Effect::Followed(_))));
+    session.state.on_subscribe(TurnLog::new(subject), session.now, &mut session.effects);
+    assert!(matches!(session.effects.pop(), Some(Effect::Subscribed(_))));
     session.wait(100);
     let missed = TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..subject });
-    session.state.on_follow(Arc::clone(&missed), session.now, &mut session.effects);
+    session.state.on_subscribe(Arc::clone(&missed), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
     // It is shown, once, when the client has renewed its token.
     missed.append("while away");
@@ -328,7 +328,7 @@ fn turns_of_others_are_shown_only_with_a_valid_token_of_their_user() {
     }
     // Nor does anybody follow a stranger's.
     let mut session = Session::signed_in(100);
-    session.state.on_follow(TurnLog::new(subject), session.now, &mut session.effects);
+    session.state.on_subscribe(TurnLog::new(subject), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
 }
 
@@ -347,7 +347,7 @@ fn a_turn_that_was_refused_leaves_one_error_and_its_place() {
 
     let error = ApiError::new(ErrorCode::TurnInProgress, "one at a time");
     session.state.on_started(turn_id, Err(error.clone()), session.now, &mut session.effects);
-    assert!(session.effects.iter().any(|effect| matches!(effect, Effect::Unfollowed(_))));
+    assert!(session.effects.iter().any(|effect| matches!(effect, Effect::Unsubscribed(_))));
     let frames = session.frames();
     assert_eq!(frames.len(), 1);
     assert_eq!((&frames[0]["code"], &frames[0]["client_message_id"]), (&json!("TURN_IN_PROGRESS"), &json!("m1")));
@@ -376,7 +376,7 @@ fn a_message_sent_again_goes_on_with_its_first_turn() {
     assert_eq!(frames[0]["type"], "resumed");
     assert_eq!(text_of(&frames[1..], &first), "one two");
     assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 1);
-    assert!(session.state.follows.is_empty() && session.state.starting.is_empty());
+    assert!(session.state.subscriptions.is_empty() && session.state.starting.is_empty());
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn turns_that_share_an_overflowing_mailbox_all_arrive_whole() {
         assert_eq!(text_of(&frames, turn), wanted);
     }
     assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 3);
-    assert!(session.state.follows.is_empty());
+    assert!(session.state.subscriptions.is_empty());
 }
 
 #[test]
@@ -433,11 +433,11 @@ fn a_mailbox_that_commands_filled_is_no_loss() {
     while session.mail.try_recv().is_ok() {}
     let elsewhere = TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..turn.subject });
     complete(&elsewhere);
-    session.state.on_follow(elsewhere, session.now, &mut session.effects);
+    session.state.on_subscribe(elsewhere, session.now, &mut session.effects);
     let frames = session.frames();
     assert_eq!(text_of(&frames, &turn), "once");
     assert_eq!(frames.iter().filter(|frame| frame["type"] == "complete").count(), 2);
-    assert!(session.state.follows.is_empty());
+    assert!(session.state.subscriptions.is_empty());
 }
 
 #[test]
@@ -445,7 +445,7 @@ fn a_conversation_is_followed_before_its_latest_turn_is_looked_for() {
     let mut session = Session::signed_in(900);
     session.say(&json!({"type": "resume", "session_id": ConversationId::new()}));
     // The other way round, a turn that another tab starts in between would not be told to this one.
-    assert!(matches!(session.effects[..], [Effect::FollowConversation(_), Effect::Resume { .. }]));
+    assert!(matches!(session.effects[..], [Effect::SubscribeToConversation(_), Effect::Resume { .. }]));
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn other_turn(session: &Session, conversation_id: ConversationId, question: &str
     turn.announce(Progress {
         step: Step::Starting,
         message: "Starting…".to_owned(),
-        agent: None,
+        specialist: None,
         confidence: None,
         sources: None,
         client_message_id: Some("theirs".to_owned()),
@@ -41,7 +41,7 @@ fn an_idle_conversation_says_so_and_shows_what_starts_later() {
     answer(&mut session, &resume, ResumedConversation::default());
     assert_eq!(session.frames(), [json!({"type": "resumed", "session_id": conversation, "state": "idle"})]);
     let turn = other_turn(&session, conversation, "Why?");
-    session.state.on_follow(Arc::clone(&turn), session.now, &mut session.effects);
+    session.state.on_subscribe(Arc::clone(&turn), session.now, &mut session.effects);
     let frames = session.frames();
     assert_eq!((&frames[0]["step"], &frames[0]["question"]), (&json!("starting"), &json!("Why?")));
     assert_eq!(frames[0]["client_message_id"], "theirs");
@@ -81,7 +81,7 @@ fn a_turn_that_begins_around_a_resume_is_shown_once() {
                     }
                     // Announced before it is subscribed to, it is announced to others only, and found.
                     if announced_at == moment && (moment > 0 || !is_found) {
-                        session.state.on_follow(Arc::clone(&new), session.now, &mut session.effects);
+                        session.state.on_subscribe(Arc::clone(&new), session.now, &mut session.effects);
                     }
                     session.read_mail();
                     frames.extend(session.frames());
@@ -93,7 +93,7 @@ fn a_turn_that_begins_around_a_resume_is_shown_once() {
                 let questions = frames.iter().filter(of_new).filter(|frame| frame["question"] == "Two").count();
                 assert_eq!((ends, questions), (1, 1), "{case}");
                 assert_eq!(text_of(&frames, &known), "", "{case}");
-                assert!(session.state.follows.is_empty(), "{case}");
+                assert!(session.state.subscriptions.is_empty(), "{case}");
             }
         }
     }
@@ -107,7 +107,7 @@ fn an_announcement_waits_for_the_answer_to_resume() {
     complete(&known);
     let resume = resume_of(&mut session, &json!({"session_id": conversation, "turn_id": known.subject.turn_id}));
     let new = other_turn(&session, conversation, "Two");
-    session.state.on_follow(new, session.now, &mut session.effects);
+    session.state.on_subscribe(new, session.now, &mut session.effects);
     assert!(session.effects.is_empty());
     let found = ResumedConversation { turn: Some(known), later: Vec::new(), has_more: true };
     answer(&mut session, &resume, found);
@@ -122,7 +122,7 @@ fn an_announcement_is_not_lost_when_the_resume_is_refused() {
     let mut session = Session::signed_in(900);
     let conversation = ConversationId::new();
     let resume = resume_of(&mut session, &json!({"session_id": conversation, "turn_id": TurnId::new()}));
-    session.state.on_follow(other_turn(&session, conversation, "Two"), session.now, &mut session.effects);
+    session.state.on_subscribe(other_turn(&session, conversation, "Two"), session.now, &mut session.effects);
     let refused = Err(ApiError::new(ErrorCode::ResumeUnavailable, "unknown"));
     session.state.on_resumed(&resume, refused, session.now, &mut session.effects);
     let frames = session.frames();
@@ -137,7 +137,7 @@ fn a_connection_is_subscribed_before_its_turn_can_end() {
         .effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::FollowConversation(_) => Some("subscribed"),
+            Effect::SubscribeToConversation(_) => Some("subscribed"),
             Effect::Start(_) => Some("started"),
             _ => None,
         })

@@ -2,7 +2,7 @@
 //!
 //! Pure: events and the log go in, encoded frames come out. WebSocket sessions and SSE answers both use it.
 
-use super::{Follower, Missed, Progress, Tokens, TurnEnd, TurnEvent, TurnEventKind, TurnLog, TurnSubject};
+use super::{Missed, Progress, Subscriber, Tokens, TurnEnd, TurnEvent, TurnEventKind, TurnLog, TurnSubject};
 use crate::{
     domain::TurnId,
     protocol::{CompleteFrame, Dialect, ErrorFrame, ErrorSubject, ProgressFrame, ServerFrame, TokenFrame},
@@ -48,17 +48,17 @@ impl From<ServerFrame<'_>> for Outgoing {
 /// Where frames go, and how many bytes of them may go there now. One frame may be larger than the room that is left.
 pub struct Outbox<'a> {
     pub now: Instant,
-    pub room: &'a mut usize,
+    pub credit: &'a mut usize,
     pub put: &'a mut dyn FnMut(Outgoing),
 }
 
 impl Outbox<'_> {
     fn is_full(&self) -> bool {
-        *self.room == 0
+        *self.credit == 0
     }
 
     fn put(&mut self, outgoing: Outgoing) {
-        *self.room = self.room.saturating_sub(outgoing.frame.len());
+        *self.credit = self.credit.saturating_sub(outgoing.frame.len());
         (self.put)(outgoing);
     }
 }
@@ -73,34 +73,34 @@ pub struct Style {
 
 /// A turn, and one who follows it, as others see them.
 #[derive(Clone)]
-pub struct Followed {
+pub struct SubscribedTurn {
     pub turn: Arc<TurnLog>,
-    pub follower: Follower,
+    pub subscriber: Subscriber,
 }
 
-pub struct Following {
+pub struct Subscription {
     turn: Arc<TurnLog>,
-    follower: Follower,
+    subscriber: Subscriber,
     style: Style,
     cursor: Cursor,
     /// Until then tokens are collected in the log.
     hold_until: Option<Instant>,
 }
 
-impl Following {
+impl Subscription {
     /// Follows a turn from `cursor` on; what is there already goes to `outbox`, as far as there is room.
     pub fn start(
         turn: Arc<TurnLog>,
-        follower: Follower,
+        subscriber: Subscriber,
         style: Style,
         cursor: Cursor,
         outbox: &mut Outbox<'_>,
     ) -> Self {
-        follower.begins_at(cursor.next_seq);
-        let mut following =
-            Self { turn: Arc::clone(&turn), follower: follower.clone(), style, cursor, hold_until: None };
-        turn.follow(&cursor, &follower, |missed| following.write(missed, outbox));
-        following
+        subscriber.begins_at(cursor.next_seq);
+        let mut subscription =
+            Self { turn: Arc::clone(&turn), subscriber: subscriber.clone(), style, cursor, hold_until: None };
+        turn.subscribe(&cursor, &subscriber, |missed| subscription.write(missed, outbox));
+        subscription
     }
 
     /// Takes an event from the mailbox. What the follower has seen already writes nothing; what it missed is read from
@@ -110,11 +110,11 @@ impl Following {
         if is_token && self.hold_until.is_some_and(|until| outbox.now < until) {
             return;
         }
-        if self.hold_until.is_some() || self.follower.is_behind() || !self.is_next(&event.kind) {
+        if self.hold_until.is_some() || self.subscriber.is_lagging() || !self.is_next(&event.kind) {
             return self.catch_up(outbox);
         }
         if outbox.is_full() {
-            return self.follower.fall_behind();
+            return self.subscriber.mark_lagging();
         }
         match event.kind {
             TurnEventKind::Progress { progress, .. } => self.write_progress(&progress, outbox),
@@ -138,8 +138,8 @@ impl Following {
         self.turn.subject.turn_id == turn_id
     }
 
-    pub fn followed(&self) -> Followed {
-        Followed { turn: Arc::clone(&self.turn), follower: self.follower.clone() }
+    pub fn subscribed(&self) -> SubscribedTurn {
+        SubscribedTurn { turn: Arc::clone(&self.turn), subscriber: self.subscriber.clone() }
     }
 
     pub fn cursor(&self) -> Cursor {
@@ -148,20 +148,20 @@ impl Following {
 
     /// The peer is asked for a sign of life, behind all that was written so far.
     pub fn pinged(&self) {
-        self.follower.pinged();
+        self.subscriber.pinged();
     }
 
     /// The sign has come.
     pub fn acknowledged(&self) {
-        self.follower.acknowledged();
+        self.subscriber.acknowledged();
     }
 
     /// Whether news was left in the log; the reader of a mailbox that overflowed, or that has room again, asks.
-    pub fn is_behind(&self) -> bool {
-        self.follower.is_behind()
+    pub fn is_lagging(&self) -> bool {
+        self.subscriber.is_lagging()
     }
 
-    /// When the tokens that are being collected have to go out: the reader calls [`Following::catch_up`] then.
+    /// When the tokens that are being collected have to go out: the reader calls [`Subscription::catch_up`] then.
     pub fn hold_until(&self) -> Option<Instant> {
         self.hold_until
     }
@@ -177,8 +177,8 @@ impl Following {
     /// Reads from the log what is not seen yet, as far as there is room.
     pub fn catch_up(&mut self, outbox: &mut Outbox<'_>) {
         self.hold_until = None;
-        let (turn, follower, cursor) = (Arc::clone(&self.turn), self.follower.clone(), self.cursor);
-        turn.catch_up(&cursor, &follower, |missed| self.write(missed, outbox));
+        let (turn, subscriber, cursor) = (Arc::clone(&self.turn), self.subscriber.clone(), self.cursor);
+        turn.catch_up(&cursor, &subscriber, |missed| self.write(missed, outbox));
         if self.cursor.next_seq > cursor.next_seq {
             self.hold(outbox.now);
         }
@@ -186,10 +186,10 @@ impl Following {
 
     /// A frame with tokens went out: the next ones may share one.
     fn hold(&mut self, now: Instant) {
-        let is_live = !self.cursor.ended && !self.follower.is_behind();
+        let is_live = !self.cursor.ended && !self.subscriber.is_lagging();
         if is_live && self.style.dialect == Dialect::V2 && !self.style.coalesce.is_zero() {
             self.hold_until = Some(now + self.style.coalesce);
-            self.follower.hold();
+            self.subscriber.hold();
         }
     }
 
@@ -227,7 +227,7 @@ impl Following {
             message: &progress.message,
             session_id: self.turn.subject.conversation_id,
             turn_id: self.turn.subject.turn_id,
-            agent: progress.agent.as_deref(),
+            agent: progress.specialist.as_deref(),
             confidence: progress.confidence,
             sources: progress.sources.as_deref(),
             client_message_id: progress.client_message_id.as_deref(),
@@ -237,7 +237,7 @@ impl Following {
 
     fn write_tokens(&mut self, tokens: &Tokens, seqs: Range<u32>, outbox: &mut Outbox<'_>) {
         self.cursor.next_seq = seqs.end;
-        self.follower.came_to(seqs.end);
+        self.subscriber.came_to(seqs.end);
         let seq = seqs.end - 1;
         let frame = ServerFrame::Token(TokenFrame {
             token: tokens.joined(seqs.clone()),
@@ -251,10 +251,10 @@ impl Following {
     }
 }
 
-impl Drop for Following {
+impl Drop for Subscription {
     fn drop(&mut self) {
         if !self.cursor.ended {
-            self.turn.unfollow(&self.follower);
+            self.turn.unsubscribe(&self.subscriber);
         }
     }
 }
@@ -308,7 +308,7 @@ mod tests {
 
     /// A reader whose mailbox takes `mails` events, and all it was sent.
     struct Reader {
-        following: Following,
+        subscription: Subscription,
         mailbox: mpsc::Receiver<TurnEvent>,
         frames: Vec<Value>,
         /// In milliseconds.
@@ -321,30 +321,30 @@ mod tests {
             Self::with(turn, Style { dialect, coalesce: Duration::ZERO }, mails, cursor, MANY)
         }
 
-        fn with(turn: &Arc<TurnLog>, style: Style, mails: usize, cursor: Cursor, mut room: usize) -> Self {
+        fn with(turn: &Arc<TurnLog>, style: Style, mails: usize, cursor: Cursor, mut credit: usize) -> Self {
             let (sender, mailbox) = mpsc::channel(mails);
             let (mut frames, began) = (Vec::new(), Instant::now());
-            let follower = Mailbox::new(sender).follower();
+            let subscriber = Mailbox::new(sender).subscriber();
             let put = &mut |outgoing| frames.push(parsed(&outgoing));
-            let mut outbox = Outbox { now: began, room: &mut room, put };
-            let following = Following::start(Arc::clone(turn), follower, style, cursor, &mut outbox);
-            Self { following, mailbox, frames, time: 0, began }
+            let mut outbox = Outbox { now: began, credit: &mut credit, put };
+            let subscription = Subscription::start(Arc::clone(turn), subscriber, style, cursor, &mut outbox);
+            Self { subscription, mailbox, frames, time: 0, began }
         }
 
-        fn write(&mut self, mut room: usize, write: impl FnOnce(&mut Following, &mut Outbox<'_>)) {
+        fn write(&mut self, mut credit: usize, write: impl FnOnce(&mut Subscription, &mut Outbox<'_>)) {
             let (frames, now) = (&mut self.frames, self.began + Duration::from_millis(self.time));
             let put = &mut |outgoing| frames.push(parsed(&outgoing));
-            write(&mut self.following, &mut Outbox { now, room: &mut room, put });
+            write(&mut self.subscription, &mut Outbox { now, credit: &mut credit, put });
         }
 
         fn read_mail(&mut self, most: usize) {
-            self.read_mail_with_room(most, MANY);
+            self.read_mail_with_credit(most, MANY);
         }
 
-        fn read_mail_with_room(&mut self, most: usize, room: usize) {
+        fn read_mail_with_credit(&mut self, most: usize, credit: usize) {
             for _ in 0..most {
                 let Ok(event) = self.mailbox.try_recv() else { return };
-                self.write(room, |following, outbox| following.on_event(event, outbox));
+                self.write(credit, |subscription, outbox| subscription.on_event(event, outbox));
             }
         }
 
@@ -352,8 +352,8 @@ mod tests {
         fn wait(&mut self, ms: u64) {
             self.time += ms;
             let now = self.began + Duration::from_millis(self.time);
-            if self.following.hold_until().is_some_and(|until| until <= now) {
-                self.write(MANY, |following, outbox| following.catch_up(outbox));
+            if self.subscription.hold_until().is_some_and(|until| until <= now) {
+                self.write(MANY, |subscription, outbox| subscription.catch_up(outbox));
             }
         }
 
@@ -387,7 +387,7 @@ mod tests {
         Progress {
             step: Step::Starting,
             message: "…".to_owned(),
-            agent: None,
+            specialist: None,
             confidence: None,
             sources: None,
             client_message_id: None,
@@ -463,19 +463,19 @@ mod tests {
         }
         let style = Style { dialect: Dialect::V2, coalesce: Duration::ZERO };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), 1);
-        assert_eq!((reader.frames.len(), reader.following.is_behind()), (1, true));
-        let followed = reader.following.followed();
-        assert_eq!(turn.bytes_waiting_for(&followed.follower), 100_000 - reader.tokens().len());
+        assert_eq!((reader.frames.len(), reader.subscription.is_lagging()), (1, true));
+        let subscribed = reader.subscription.subscribed();
+        assert_eq!(turn.bytes_waiting_for(&subscribed.subscriber), 100_000 - reader.tokens().len());
         // Live tokens wait behind the backlog.
         turn.append("y");
         assert!(reader.mailbox.is_empty());
-        while reader.following.is_behind() {
+        while reader.subscription.is_lagging() {
             let before = reader.frames.len();
-            reader.write(1, |following, outbox| following.catch_up(outbox));
+            reader.write(1, |subscription, outbox| subscription.catch_up(outbox));
             assert!(reader.frames.len() <= before + 1);
         }
         assert_eq!(reader.tokens().len(), 100_001);
-        assert_eq!(turn.bytes_waiting_for(&followed.follower), 0);
+        assert_eq!(turn.bytes_waiting_for(&subscribed.subscriber), 0);
         turn.append("z");
         reader.read_mail(1);
         assert!(reader.tokens().ends_with("yz"));
@@ -523,9 +523,9 @@ mod tests {
         let readers = [(); 2].map(|()| Reader::new(&turn, Dialect::V2, 1, Cursor::default()));
         assert!(turn.alone_for().is_none());
         let [first, second] = readers;
-        drop(first.following);
+        drop(first.subscription);
         assert!(turn.alone_for().is_none());
-        drop(second.following);
+        drop(second.subscription);
         assert!(turn.alone_for().is_some());
     }
 
@@ -533,7 +533,7 @@ mod tests {
     fn who_leaves_is_not_kept() {
         let turn = turn();
         let reader = Reader::new(&turn, Dialect::V2, 1, Cursor::default());
-        drop(reader.following);
+        drop(reader.subscription);
         turn.append("x");
         assert!(reader.mailbox.is_empty());
     }
@@ -545,7 +545,7 @@ mod tests {
         fn exactly_once(
             steps in prop::collection::vec((0usize..6, 0usize..6, prop::bool::weighted(0.1), 0u64..9), 1..60),
             mails in 1usize..5,
-            room in prop::sample::select(vec![0usize, 1, 200, MANY]),
+            credit in prop::sample::select(vec![0usize, 1, 200, MANY]),
             v2 in any::<bool>(),
             coalesce_ms in prop::sample::select(vec![0u64, 5, 20]),
         ) {
@@ -553,7 +553,7 @@ mod tests {
             let style = Style { dialect, coalesce: Duration::from_millis(coalesce_ms) };
             let turn = turn();
             turn.announce(starting());
-            let mut reader = Reader::with(&turn, style, mails, Cursor::default(), room);
+            let mut reader = Reader::with(&turn, style, mails, Cursor::default(), credit);
             let mut frames = Vec::new();
             let mut written = 0;
             for (write, read, reconnect, ms) in steps {
@@ -561,21 +561,21 @@ mod tests {
                     turn.append(&format!("{written},é "));
                     written += 1;
                 }
-                reader.read_mail_with_room(read, room);
+                reader.read_mail_with_credit(read, credit);
                 reader.wait(ms);
                 if reconnect {
-                    let cursor = reader.following.cursor();
+                    let cursor = reader.subscription.cursor();
                     frames.append(&mut reader.frames);
-                    reader = Reader::with(&turn, style, mails, cursor, room);
+                    reader = Reader::with(&turn, style, mails, cursor, credit);
                 }
             }
             complete(&turn);
-            reader.read_mail_with_room(usize::MAX, room);
+            reader.read_mail_with_credit(usize::MAX, credit);
             reader.wait(coalesce_ms);
             // As the session does each time that its connection asks for more.
             for _ in 0..1_000 {
-                if reader.following.is_behind() {
-                    reader.write(1, |following, outbox| following.catch_up(outbox));
+                if reader.subscription.is_lagging() {
+                    reader.write(1, |subscription, outbox| subscription.catch_up(outbox));
                 }
             }
             frames.append(&mut reader.frames);

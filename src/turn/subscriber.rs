@@ -78,8 +78,8 @@ impl Mailbox {
     }
 
     /// A follower of one more turn.
-    pub fn follower(&self) -> Follower {
-        Follower { mailbox: self.clone(), place: Arc::default() }
+    pub fn subscriber(&self) -> Subscriber {
+        Subscriber { mailbox: self.clone(), state: Arc::default() }
     }
 
     /// Whether news of any turn found no room since this was asked last. The reader asks after each event it handles,
@@ -91,14 +91,14 @@ impl Mailbox {
 
 /// One reader of one turn, and how far it is. Clones are the same follower.
 #[derive(Clone)]
-pub struct Follower {
+pub struct Subscriber {
     mailbox: Mailbox,
-    place: Arc<Place>,
+    state: Arc<SubscriberState>,
 }
 
 #[derive(Default)]
-struct Place {
-    behind: AtomicBool,
+struct SubscriberState {
+    lagging: AtomicBool,
     holding: AtomicBool,
     next_seq: AtomicU32,
     /// Where the reader was when its peer was last asked for a sign of life.
@@ -107,15 +107,15 @@ struct Place {
     acknowledged_seq: AtomicU32,
 }
 
-impl Follower {
+impl Subscriber {
     /// Delivers, unless the follower is behind: then it finds everything in the log.
     pub(super) fn deliver(&self, event: TurnEvent) {
-        let is_held = matches!(event.kind, TurnEventKind::Token { .. }) && self.place.holding.load(Ordering::SeqCst);
-        if is_held || self.is_behind() {
+        let is_held = matches!(event.kind, TurnEventKind::Token { .. }) && self.state.holding.load(Ordering::SeqCst);
+        if is_held || self.is_lagging() {
             return;
         }
         if let Err(event) = self.mailbox.sink.try_deliver(event) {
-            self.fall_behind();
+            self.mark_lagging();
             self.mailbox.overflowed.store(true, Ordering::SeqCst);
             if let Some(metrics) = &self.mailbox.metrics {
                 metrics.mailbox_full.increment();
@@ -127,59 +127,59 @@ impl Follower {
     }
 
     /// Whether news was left in the log.
-    pub fn is_behind(&self) -> bool {
-        self.place.behind.load(Ordering::SeqCst)
+    pub fn is_lagging(&self) -> bool {
+        self.state.lagging.load(Ordering::SeqCst)
     }
 
     /// The rest is left in the log. A reader that says so of itself comes back by itself.
-    pub(super) fn fall_behind(&self) {
-        self.place.behind.store(true, Ordering::SeqCst);
+    pub(super) fn mark_lagging(&self) {
+        self.state.lagging.store(true, Ordering::SeqCst);
     }
 
     /// Only under the log's lock, by a reader that takes all there is.
-    pub(super) fn caught_up(&self) {
-        self.place.behind.store(false, Ordering::SeqCst);
-        self.place.holding.store(false, Ordering::SeqCst);
+    pub(super) fn mark_live(&self) {
+        self.state.lagging.store(false, Ordering::SeqCst);
+        self.state.holding.store(false, Ordering::SeqCst);
     }
 
     /// Leaves tokens in the log, without a word, until the reader catches up by itself: it wants to collect some.
     pub(super) fn hold(&self) {
-        self.place.holding.store(true, Ordering::SeqCst);
+        self.state.holding.store(true, Ordering::SeqCst);
     }
 
     /// The reader's place, for those who look from outside.
     pub(super) fn came_to(&self, next_seq: u32) {
-        self.place.next_seq.store(next_seq, Ordering::Relaxed);
+        self.state.next_seq.store(next_seq, Ordering::Relaxed);
     }
 
     /// The seq of the token that it writes next.
     pub fn next_seq(&self) -> u32 {
-        self.place.next_seq.load(Ordering::Relaxed)
+        self.state.next_seq.load(Ordering::Relaxed)
     }
 
     /// The reader says that its peer has all before this one.
     pub(super) fn begins_at(&self, next_seq: u32) {
         self.came_to(next_seq);
-        self.place.pinged_seq.store(next_seq, Ordering::Relaxed);
-        self.place.acknowledged_seq.store(next_seq, Ordering::Relaxed);
+        self.state.pinged_seq.store(next_seq, Ordering::Relaxed);
+        self.state.acknowledged_seq.store(next_seq, Ordering::Relaxed);
     }
 
     /// The peer is asked for a sign of life, behind all that was written so far.
     pub(super) fn pinged(&self) {
-        self.place.pinged_seq.store(self.next_seq(), Ordering::Relaxed);
+        self.state.pinged_seq.store(self.next_seq(), Ordering::Relaxed);
     }
 
     /// The sign has come: what was written before it was asked for has arrived.
     pub(super) fn acknowledged(&self) {
-        self.place.acknowledged_seq.store(self.place.pinged_seq.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.state.acknowledged_seq.store(self.state.pinged_seq.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// The seq of the first token of which it is not known that it has arrived.
     pub fn unacknowledged_seq(&self) -> u32 {
-        self.place.acknowledged_seq.load(Ordering::Relaxed)
+        self.state.acknowledged_seq.load(Ordering::Relaxed)
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.place, &other.place)
+        Arc::ptr_eq(&self.state, &other.state)
     }
 }

@@ -3,19 +3,19 @@
 use super::{effect::Effect, state::Now};
 use crate::{
     domain::TurnId,
-    limits::SESSION_ROOM_BYTES,
+    limits::CONNECTION_CREDIT_BYTES,
     protocol::{HeadOfTurn, Heartbeat, ServerFrame},
-    turn::{Cursor, Following, Mailbox, Outbox, Outgoing, Style, TurnEvent, TurnLog},
+    turn::{Cursor, Mailbox, Outbox, Outgoing, Style, Subscription, TurnEvent, TurnLog},
 };
 use std::{sync::Arc, time::Instant};
 
-pub struct Follows {
+pub struct Subscriptions {
     style: Style,
     mailbox: Mailbox,
     /// Few: a list is looked through sooner than a table.
-    turns: Vec<Following>,
+    turns: Vec<Subscription>,
     /// Bytes that may still go out before the connection asks for more.
-    room: usize,
+    credit: usize,
     /// When tokens that are being collected have to go out.
     next_flush: Option<Instant>,
 }
@@ -25,9 +25,9 @@ pub struct Follows {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnyEnded(pub bool);
 
-impl Follows {
+impl Subscriptions {
     pub fn new(style: Style, mailbox: Mailbox) -> Self {
-        Self { style, mailbox, turns: Vec::new(), room: SESSION_ROOM_BYTES, next_flush: None }
+        Self { style, mailbox, turns: Vec::new(), credit: CONNECTION_CREDIT_BYTES, next_flush: None }
     }
 
     pub fn style(&self) -> Style {
@@ -42,22 +42,22 @@ impl Follows {
         self.turns.is_empty()
     }
 
-    pub fn follow(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
+    pub fn subscribe(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
         let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
-        let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
-        let following = Following::start(turn, self.mailbox.follower(), self.style, cursor, &mut outbox);
-        if !following.has_ended() {
-            effects.push(Effect::Followed(following.followed()));
+        let mut outbox = Outbox { now: now.instant, credit: &mut self.credit, put };
+        let subscription = Subscription::start(turn, self.mailbox.subscriber(), self.style, cursor, &mut outbox);
+        if !subscription.has_ended() {
+            effects.push(Effect::Subscribed(subscription.subscribed()));
             // Most sessions follow one at a time; a list that grows by itself begins with room for four.
             self.turns.reserve_exact(1);
-            self.turns.push(following);
+            self.turns.push(subscription);
         }
     }
 
-    pub fn unfollow(&mut self, turn_id: TurnId, effects: &mut Vec<Effect>) {
-        if let Some(place) = self.turns.iter().position(|following| following.is_of(turn_id)) {
-            let following = self.turns.swap_remove(place);
-            effects.push(Effect::Unfollowed(Arc::clone(following.turn())));
+    pub fn unsubscribe(&mut self, turn_id: TurnId, effects: &mut Vec<Effect>) {
+        if let Some(place) = self.turns.iter().position(|subscription| subscription.is_of(turn_id)) {
+            let subscription = self.turns.swap_remove(place);
+            effects.push(Effect::Unsubscribed(Arc::clone(subscription.turn())));
         }
     }
 
@@ -65,11 +65,11 @@ impl Follows {
     pub fn on_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
         let mut any_ended = false;
         let turn_id = event.turn.subject.turn_id;
-        if let Some(following) = self.turns.iter_mut().find(|following| following.is_of(turn_id)) {
+        if let Some(subscription) = self.turns.iter_mut().find(|subscription| subscription.is_of(turn_id)) {
             let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
-            following.on_event(event, &mut Outbox { now: now.instant, room: &mut self.room, put });
-            any_ended = following.has_ended();
-            self.next_flush = earliest(self.next_flush, following.hold_until());
+            subscription.on_event(event, &mut Outbox { now: now.instant, credit: &mut self.credit, put });
+            any_ended = subscription.has_ended();
+            self.next_flush = earliest(self.next_flush, subscription.hold_until());
         }
         let AnyEnded(others) = self.read_overflowed(now, effects);
         self.forget_ended(any_ended || others, effects)
@@ -78,27 +78,27 @@ impl Follows {
     /// Behind everything that comes through the mailbox: what found no room there is read from the logs. No news need be
     /// among what waits when a mailbox is full.
     pub fn read_overflowed(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
-        let any_ended = self.mailbox.take_overflowed() && self.write(now, effects, Following::is_behind);
+        let any_ended = self.mailbox.take_overflowed() && self.write(now, effects, Subscription::is_lagging);
         self.forget_ended(any_ended, effects)
     }
 
     /// The connection took what there was, and takes so many bytes more.
-    pub fn make_room(&mut self, bytes: usize) {
-        self.room = bytes;
+    pub fn grant_credit(&mut self, bytes: usize) {
+        self.credit = bytes;
     }
 
     /// Whether something waits for the connection to ask for more.
-    pub fn holds_back(&self) -> bool {
-        self.room == 0 && self.turns.iter().any(Following::is_behind)
+    pub fn waits_for_credit(&self) -> bool {
+        self.credit == 0 && self.turns.iter().any(Subscription::is_lagging)
     }
 
     /// Goes on where there was no room.
     pub fn send_more(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
-        let any_ended = self.write(now, effects, Following::is_behind);
+        let any_ended = self.write(now, effects, Subscription::is_lagging);
         self.forget_ended(any_ended, effects)
     }
 
-    /// When [`Follows::flush`] has to be called next.
+    /// When [`Subscriptions::flush`] has to be called next.
     pub fn next_flush(&self) -> Option<Instant> {
         self.next_flush
     }
@@ -109,20 +109,20 @@ impl Follows {
             return AnyEnded(false);
         }
         self.next_flush = None;
-        let is_due = |following: &Following| following.hold_until().is_some_and(|until| until <= now.instant);
+        let is_due = |subscription: &Subscription| subscription.hold_until().is_some_and(|until| until <= now.instant);
         let any_ended = self.write(now, effects, is_due);
-        self.next_flush = self.turns.iter().filter_map(Following::hold_until).min();
+        self.next_flush = self.turns.iter().filter_map(Subscription::hold_until).min();
         self.forget_ended(any_ended, effects)
     }
 
     /// The peer is asked for a sign of life, behind all that was written so far.
     pub fn pinged(&self) {
-        self.turns.iter().for_each(Following::pinged);
+        self.turns.iter().for_each(Subscription::pinged);
     }
 
     /// The sign has come.
     pub fn acknowledged(&self) {
-        self.turns.iter().for_each(Following::acknowledged);
+        self.turns.iter().for_each(Subscription::acknowledged);
     }
 
     /// Tells how far each running turn has come, so that who has less knows that something was lost.
@@ -130,12 +130,12 @@ impl Follows {
         let any_ended = self.write(now, effects, |_| true);
         let any_ended = self.forget_ended(any_ended, effects);
         // Of a turn without a step nobody knows yet whether it begins.
-        let turns = self.turns.iter().filter(|following| following.cursor().progress > 0);
+        let turns = self.turns.iter().filter(|subscription| subscription.cursor().progress > 0);
         let turns: Vec<_> = turns
-            .map(|following| HeadOfTurn {
-                turn_id: following.turn().subject.turn_id,
-                session_id: following.turn().subject.conversation_id,
-                seq: i64::from(following.cursor().next_seq) - 1,
+            .map(|subscription| HeadOfTurn {
+                turn_id: subscription.turn().subject.turn_id,
+                session_id: subscription.turn().subject.conversation_id,
+                seq: i64::from(subscription.cursor().next_seq) - 1,
             })
             .collect();
         if !turns.is_empty() {
@@ -144,22 +144,22 @@ impl Follows {
         any_ended
     }
 
-    fn write(&mut self, now: Now, effects: &mut Vec<Effect>, which: impl Fn(&Following) -> bool) -> bool {
+    fn write(&mut self, now: Now, effects: &mut Vec<Effect>, which: impl Fn(&Subscription) -> bool) -> bool {
         let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
-        let mut outbox = Outbox { now: now.instant, room: &mut self.room, put };
+        let mut outbox = Outbox { now: now.instant, credit: &mut self.credit, put };
         let mut any_ended = false;
-        for following in self.turns.iter_mut().filter(|following| which(following)) {
-            following.catch_up(&mut outbox);
-            any_ended |= following.has_ended();
-            self.next_flush = earliest(self.next_flush, following.hold_until());
+        for subscription in self.turns.iter_mut().filter(|subscription| which(subscription)) {
+            subscription.catch_up(&mut outbox);
+            any_ended |= subscription.has_ended();
+            self.next_flush = earliest(self.next_flush, subscription.hold_until());
         }
         any_ended
     }
 
     fn forget_ended(&mut self, any_ended: bool, effects: &mut Vec<Effect>) -> AnyEnded {
         if any_ended {
-            let ended = self.turns.extract_if(.., |following| following.has_ended());
-            effects.extend(ended.map(|following| Effect::Unfollowed(Arc::clone(following.turn()))));
+            let ended = self.turns.extract_if(.., |subscription| subscription.has_ended());
+            effects.extend(ended.map(|subscription| Effect::Unsubscribed(Arc::clone(subscription.turn()))));
             if self.turns.is_empty() {
                 // A session waits for long after an answer.
                 self.turns = Vec::new();

@@ -4,7 +4,7 @@
 //! asked holds a bounded amount, however slowly its peer reads.
 
 use super::actor::SendMore;
-use crate::registry::Vitals;
+use crate::registry::ConnectionStats;
 use actix::Recipient;
 use actix_web::{Error, web::Bytes};
 use futures_util::Stream;
@@ -36,25 +36,25 @@ impl Flow {
 }
 
 /// The frames of a session.
-pub struct Outlet<S> {
+pub struct ResponseBody<S> {
     frames: S,
     flow: Rc<Flow>,
-    vitals: Arc<Vitals>,
+    stats: Arc<ConnectionStats>,
 }
 
-impl<S> Outlet<S> {
-    pub fn new(frames: S, flow: Rc<Flow>, vitals: Arc<Vitals>) -> Self {
-        Self { frames, flow, vitals }
+impl<S> ResponseBody<S> {
+    pub fn new(frames: S, flow: Rc<Flow>, stats: Arc<ConnectionStats>) -> Self {
+        Self { frames, flow, stats }
     }
 }
 
-impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> Stream for Outlet<S> {
+impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> Stream for ResponseBody<S> {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.flow.asked.set(true);
-        self.vitals.asked_for_more();
-        if self.vitals.holds_back()
+        self.stats.asked_for_more();
+        if self.stats.waits_for_credit()
             && let Some(session) = self.flow.session.borrow().as_ref()
         {
             session.do_send(SendMore);

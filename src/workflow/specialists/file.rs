@@ -1,6 +1,6 @@
 //! The TOML file of specialists: its shape, and every fault with the place where it is.
 
-use super::{Agent, Safety};
+use super::{Safety, Specialist};
 use crate::workflow::words::words;
 use serde::Deserialize;
 use std::{
@@ -41,12 +41,13 @@ impl fmt::Display for Fault {
 struct File {
     safety: Option<SafetyTable>,
     #[serde(default)]
-    agent: Vec<Spanned<AgentTable>>,
+    #[serde(rename = "agent")]
+    specialist: Vec<Spanned<SpecialistTable>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AgentTable {
+struct SpecialistTable {
     name: Spanned<String>,
     topic: Spanned<String>,
     description: Spanned<String>,
@@ -65,7 +66,7 @@ struct SafetyTable {
 
 /// Content of a file.
 pub(super) struct Parsed {
-    pub agents: Vec<Agent>,
+    pub specialists: Vec<Specialist>,
     pub safety: Option<Safety>,
 }
 
@@ -74,16 +75,19 @@ pub(super) struct Parsed {
 pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Fault>> {
     let file = read(text).map_err(|fault| vec![fault])?;
     let mut faults = Faults { text, found: Vec::new() };
-    faults.check_names_and_defaults(&file.agent);
-    for (index, agent) in file.agent.iter().enumerate() {
-        faults.check_agent(index, agent.get_ref());
+    faults.check_names_and_defaults(&file.specialist);
+    for (index, specialist) in file.specialist.iter().enumerate() {
+        faults.check_specialist(index, specialist.get_ref());
     }
     let safety = file.safety.map(|table| faults.check_safety(table));
     if !faults.found.is_empty() {
         faults.found.sort_by_key(|fault| (fault.line, fault.column));
         return Err(faults.found);
     }
-    Ok(Parsed { agents: file.agent.into_iter().map(|agent| agent.into_inner().into()).collect(), safety })
+    Ok(Parsed {
+        specialists: file.specialist.into_iter().map(|specialist| specialist.into_inner().into()).collect(),
+        safety,
+    })
 }
 
 fn read(text: &str) -> Result<File, Fault> {
@@ -101,8 +105,8 @@ fn read(text: &str) -> Result<File, Fault> {
     })
 }
 
-impl From<AgentTable> for Agent {
-    fn from(table: AgentTable) -> Self {
+impl From<SpecialistTable> for Specialist {
+    fn from(table: SpecialistTable) -> Self {
         Self {
             name: table.name.into_inner(),
             topic: table.topic.into_inner(),
@@ -127,15 +131,15 @@ impl Faults<'_> {
         self.found.push(Fault { line, column, key, problem: problem.into() });
     }
 
-    fn check_names_and_defaults(&mut self, agents: &[Spanned<AgentTable>]) {
+    fn check_names_and_defaults(&mut self, specialists: &[Spanned<SpecialistTable>]) {
         let mut names = HashSet::new();
         let mut default = None;
-        for (index, agent) in agents.iter().enumerate() {
-            let name = &agent.get_ref().name;
+        for (index, specialist) in specialists.iter().enumerate() {
+            let name = &specialist.get_ref().name;
             if !names.insert(name.get_ref().as_str()) {
                 self.add(name.span(), format!("agent[{index}].name"), format!("is {:?} a second time", name.get_ref()));
             }
-            match (&agent.get_ref().default, default) {
+            match (&specialist.get_ref().default, default) {
                 (Some(is_default), Some(first)) if *is_default.get_ref() => {
                     let problem = format!("must be true for exactly one agent, and is for agent[{first}] already");
                     self.add(is_default.span(), format!("agent[{index}].default"), problem);
@@ -145,31 +149,33 @@ impl Faults<'_> {
             }
         }
         if default.is_none() {
-            let at = agents.first().map_or(0..0, Spanned::span);
+            let at = specialists.first().map_or(0..0, Spanned::span);
             self.add(at, "agent".to_owned(), "must have `default = true` for exactly one agent, and has it for none");
         }
     }
 
-    fn check_agent(&mut self, index: usize, agent: &AgentTable) {
+    fn check_specialist(&mut self, index: usize, specialist: &SpecialistTable) {
         let key = |name: &str| format!("agent[{index}].{name}");
         let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-        let name = agent.name.get_ref();
+        let name = specialist.name.get_ref();
         if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(of_name) {
             let problem = format!("is {name:?}, and must be 1 to {MAX_NAME_BYTES} of a-z, 0-9, `-` and `_`");
-            self.add(agent.name.span(), key("name"), problem);
+            self.add(specialist.name.span(), key("name"), problem);
         }
-        for (name, value) in
-            [("topic", &agent.topic), ("description", &agent.description), ("system_prompt", &agent.system_prompt)]
-        {
+        for (name, value) in [
+            ("topic", &specialist.topic),
+            ("description", &specialist.description),
+            ("system_prompt", &specialist.system_prompt),
+        ] {
             if is_blank(value.get_ref()) {
                 self.add(value.span(), key(name), "is empty");
             }
         }
-        let examples = agent.examples.get_ref();
+        let examples = specialist.examples.get_ref();
         if examples.is_empty() || examples.iter().any(|example| is_blank(example)) {
-            self.add(agent.examples.span(), key("examples"), "needs one question or more, none of them empty");
+            self.add(specialist.examples.span(), key("examples"), "needs one question or more, none of them empty");
         }
-        if let Some(collections) = &agent.collections
+        if let Some(collections) = &specialist.collections
             && collections.get_ref().iter().any(|name| is_blank(name))
         {
             self.add(collections.span(), key("collections"), "has an empty name");
@@ -213,7 +219,7 @@ fn place(text: &str, byte: usize) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    fn agent(name: &str, rest: &str) -> String {
+    fn specialist(name: &str, rest: &str) -> String {
         format!(
             "[[agent]]\nname = \"{name}\"\ntopic = \"t\"\ndescription = \"d\"\nsystem_prompt = \"s\"\nexamples = [\"e\"]\n{rest}\n"
         )
@@ -225,14 +231,18 @@ mod tests {
 
     #[test]
     fn a_fault_has_its_place_and_its_key() {
-        let one = agent("a", "default = true");
+        let one = specialist("a", "default = true");
         for (text, place, wanted) in [
             ("agent = []".to_owned(), "line 1, column 1: `agent` ", "exactly one agent"),
             (String::new(), "line 1, column 1: `agent` ", "exactly one agent"),
-            (agent("a", ""), "line 1, column 1: `agent` ", "exactly one agent"),
-            (format!("{one}{}", agent("b", "default = true")), "line 14, column 11: `agent[1].default` ", "agent[0]"),
-            (format!("{one}{}", agent("a", "")), "line 9, column 8: `agent[1].name` ", "a second time"),
-            (agent("A b", "default = true"), "line 2, column 8: `agent[0].name` ", "is \"A b\""),
+            (specialist("a", ""), "line 1, column 1: `agent` ", "exactly one agent"),
+            (
+                format!("{one}{}", specialist("b", "default = true")),
+                "line 14, column 11: `agent[1].default` ",
+                "agent[0]",
+            ),
+            (format!("{one}{}", specialist("a", "")), "line 9, column 8: `agent[1].name` ", "a second time"),
+            (specialist("A b", "default = true"), "line 2, column 8: `agent[0].name` ", "is \"A b\""),
             (one.replace("\"e\"", ""), "line 6, column 12: `agent[0].examples` ", "one question or more"),
             (one.replace("\"e\"", "\" \""), "line 6, column 12: `agent[0].examples` ", "none of them empty"),
             (one.replace("\"t\"", "\" \""), "line 3, column 9: `agent[0].topic` ", "is empty"),
@@ -245,11 +255,15 @@ mod tests {
                 "line 10, column 11: `safety.warning` ",
                 "empty",
             ),
-            (agent("a", "default = true\ntemprature = 1"), "line 8, column 1: `agent[0].temprature` ", "temprature"),
-            (agent("a", "default = 1"), "line 7, column 11: `agent[0].default` ", "boolean"),
-            (agent("a", "collections = [\"é\", 5]"), "line 7, column 21: `agent[0].collections` ", "string"),
             (
-                agent("a", "collections = [\" \"]\ndefault = true"),
+                specialist("a", "default = true\ntemprature = 1"),
+                "line 8, column 1: `agent[0].temprature` ",
+                "temprature",
+            ),
+            (specialist("a", "default = 1"), "line 7, column 11: `agent[0].default` ", "boolean"),
+            (specialist("a", "collections = [\"é\", 5]"), "line 7, column 21: `agent[0].collections` ", "string"),
+            (
+                specialist("a", "collections = [\" \"]\ndefault = true"),
                 "line 7, column 15: `agent[0].collections` ",
                 "empty",
             ),
@@ -267,7 +281,7 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once_in_the_order_of_the_file() {
-        let text = agent("A b", "").replace("\"d\"", "\"\"") + "[safety]\nwords = []\nwarning = \"\"\n";
+        let text = specialist("A b", "").replace("\"d\"", "\"\"") + "[safety]\nwords = []\nwarning = \"\"\n";
         let found = faults(&text);
         let places: Vec<_> = found.iter().map(|fault| fault.split(':').next().unwrap()).collect();
         let wanted =

@@ -3,9 +3,9 @@
 use super::Tap;
 use crate::{
     auth::Identity,
-    domain::{SessionId, UnixMillis, UserId},
+    domain::{ConnectionId, UnixMillis, UserId},
     protocol::Dialect,
-    turn::{Followed, TurnLog},
+    turn::{SubscribedTurn, TurnLog},
 };
 use std::{
     sync::{
@@ -16,8 +16,8 @@ use std::{
 };
 
 /// A session's signs of life. The session writes, anyone reads.
-pub struct Vitals {
-    pub session_id: SessionId,
+pub struct ConnectionStats {
+    pub connection_id: ConnectionId,
     pub dialect: Dialect,
     /// The peer's IP address.
     pub address: String,
@@ -25,7 +25,7 @@ pub struct Vitals {
     pub opened_at: UnixMillis,
     /// Shared with the session.
     identity: Mutex<Option<Arc<Identity>>>,
-    turns: Mutex<Vec<Followed>>,
+    turns: Mutex<Vec<SubscribedTurn>>,
     last_received_ms: AtomicI64,
     last_sent_ms: AtomicI64,
     frames_received: AtomicU64,
@@ -35,7 +35,7 @@ pub struct Vitals {
     tokens_sent: AtomicU64,
     asks: AtomicU64,
     tap: Tap,
-    holds_back: AtomicBool,
+    waits_for_credit: AtomicBool,
     violations: AtomicU32,
     /// How long the last ping took, in microseconds; 0 before the first.
     round_trip_us: AtomicU32,
@@ -49,11 +49,11 @@ pub struct Traffic {
     pub last_at: UnixMillis,
 }
 
-impl Vitals {
-    pub fn new(session_id: SessionId, dialect: Dialect, address: String, user_agent: String) -> Arc<Self> {
+impl ConnectionStats {
+    pub fn new(connection_id: ConnectionId, dialect: Dialect, address: String, user_agent: String) -> Arc<Self> {
         let now = UnixMillis::now();
         Arc::new(Self {
-            session_id,
+            connection_id,
             dialect,
             address,
             user_agent,
@@ -69,7 +69,7 @@ impl Vitals {
             tokens_sent: AtomicU64::default(),
             asks: AtomicU64::default(),
             tap: Tap::default(),
-            holds_back: AtomicBool::default(),
+            waits_for_credit: AtomicBool::default(),
             violations: AtomicU32::default(),
             round_trip_us: AtomicU32::default(),
         })
@@ -126,17 +126,17 @@ impl Vitals {
         (took_us > 0).then(|| Duration::from_micros(took_us.into()))
     }
 
-    pub fn add_turn(&self, followed: Followed) {
+    pub fn add_turn(&self, subscribed: SubscribedTurn) {
         let mut turns = lock(&self.turns);
         turns.reserve_exact(1);
-        turns.push(followed);
+        turns.push(subscribed);
     }
 
     pub fn remove_turn(&self, turn: &Arc<TurnLog>) {
         lock(&self.turns).retain(|known| !Arc::ptr_eq(&known.turn, turn));
     }
 
-    pub fn turns(&self) -> Vec<Followed> {
+    pub fn turns(&self) -> Vec<SubscribedTurn> {
         lock(&self.turns).clone()
     }
 
@@ -160,29 +160,32 @@ impl Vitals {
         self.asks.load(Relaxed)
     }
 
-    pub fn set_holds_back(&self, holds_back: bool) {
-        self.holds_back.store(holds_back, Relaxed);
+    pub fn set_waits_for_credit(&self, waits_for_credit: bool) {
+        self.waits_for_credit.store(waits_for_credit, Relaxed);
     }
 
     /// Whether the session waits for its connection to ask.
-    pub fn holds_back(&self) -> bool {
-        self.holds_back.load(Relaxed)
+    pub fn waits_for_credit(&self) -> bool {
+        self.waits_for_credit.load(Relaxed)
     }
 
     /// Whether something waits that the session has not written yet.
-    pub fn is_behind(&self) -> bool {
-        self.holds_back() || lock(&self.turns).iter().any(|followed| followed.follower.is_behind())
+    pub fn is_lagging(&self) -> bool {
+        self.waits_for_credit() || lock(&self.turns).iter().any(|subscribed| subscribed.subscriber.is_lagging())
     }
 
     /// The text of turns that the session has not written yet, in bytes.
     pub fn bytes_waiting(&self) -> u64 {
-        lock(&self.turns).iter().map(|followed| followed.turn.bytes_waiting_for(&followed.follower) as u64).sum()
+        lock(&self.turns)
+            .iter()
+            .map(|subscribed| subscribed.turn.bytes_waiting_for(&subscribed.subscriber) as u64)
+            .sum()
     }
 
     /// Takes the session out of the turns it follows, without its help.
     pub fn leave_turns(&self) {
-        for followed in lock(&self.turns).drain(..) {
-            followed.turn.unfollow(&followed.follower);
+        for subscribed in lock(&self.turns).drain(..) {
+            subscribed.turn.unsubscribe(&subscribed.subscriber);
         }
     }
 

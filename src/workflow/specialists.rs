@@ -20,7 +20,7 @@ const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// A specialist.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Agent {
+pub struct Specialist {
     /// Lower-case letters, digits, `-` and `_`; on the wire as `metadata.agent`.
     pub name: String,
     /// Its field in a few words, for people: "care and service".
@@ -39,15 +39,15 @@ pub struct Agent {
 
 /// The specialists and the safety words.
 #[derive(Clone, Debug)]
-pub struct Agents {
-    agents: Vec<Arc<Agent>>,
-    default: Arc<Agent>,
+pub struct Specialists {
+    specialists: Vec<Arc<Specialist>>,
+    default: Arc<Specialist>,
     safety: Option<Safety>,
 }
 
 /// Why a file of specialists is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum AgentsError {
+pub enum SpecialistsError {
     #[error("cannot read {}: {cause}", .path.display())]
     Unreadable { path: PathBuf, cause: io::Error },
     /// One fault or more.
@@ -63,14 +63,14 @@ struct Safety {
     phrases: HashMap<String, Vec<Vec<String>>>,
 }
 
-impl Agents {
+impl Specialists {
     /// The specialists in `file`, or the built-in ones.
     ///
     /// # Errors
     /// When the file cannot be read, or is not what it should be; says where.
-    pub fn load(file: Option<&Path>) -> Result<Self, AgentsError> {
+    pub fn load(file: Option<&Path>) -> Result<Self, SpecialistsError> {
         let Some(path) = file else { return Self::parse(BUILT_IN, "config/agents.toml") };
-        let unreadable = |cause| AgentsError::Unreadable { path: path.to_owned(), cause };
+        let unreadable = |cause| SpecialistsError::Unreadable { path: path.to_owned(), cause };
         let about = std::fs::metadata(path).map_err(unreadable)?;
         // To read a pipe would wait for ever.
         if !about.is_file() {
@@ -84,30 +84,35 @@ impl Agents {
     }
 
     /// The specialists in `text`, which stands at `place`.
-    fn parse(text: &str, place: &str) -> Result<Self, AgentsError> {
-        let parsed = file::parse(text).map_err(|faults| AgentsError::Invalid { place: place.to_owned(), faults })?;
-        let agents: Vec<_> = parsed.agents.into_iter().map(Arc::new).collect();
-        let default = agents.iter().find(|agent| agent.default).cloned().expect("one is the default: it was checked");
-        Ok(Self { agents, default, safety: parsed.safety })
+    fn parse(text: &str, place: &str) -> Result<Self, SpecialistsError> {
+        let parsed =
+            file::parse(text).map_err(|faults| SpecialistsError::Invalid { place: place.to_owned(), faults })?;
+        let specialists: Vec<_> = parsed.specialists.into_iter().map(Arc::new).collect();
+        let default = specialists
+            .iter()
+            .find(|specialist| specialist.default)
+            .cloned()
+            .expect("one is the default: it was checked");
+        Ok(Self { specialists, default, safety: parsed.safety })
     }
 
     /// All specialists, in the order of the file. Never empty.
-    pub fn all(&self) -> &[Arc<Agent>] {
-        &self.agents
+    pub fn all(&self) -> &[Arc<Specialist>] {
+        &self.specialists
     }
 
-    pub fn get(&self, name: &str) -> Option<&Arc<Agent>> {
-        self.agents.iter().find(|agent| agent.name == name)
+    pub fn get(&self, name: &str) -> Option<&Arc<Specialist>> {
+        self.specialists.iter().find(|specialist| specialist.name == name)
     }
 
     /// Who answers when the router is not sure.
-    pub fn default_agent(&self) -> &Arc<Agent> {
+    pub fn default_specialist(&self) -> &Arc<Specialist> {
         &self.default
     }
 
     /// What can be asked about.
     pub fn topics(&self) -> Vec<String> {
-        self.agents.iter().map(|agent| agent.topic.clone()).collect()
+        self.specialists.iter().map(|specialist| specialist.topic.clone()).collect()
     }
 
     /// What to say before the answer when `question` is about safety. Whole words count: "fired" is not "fire".
@@ -126,26 +131,26 @@ impl Agents {
 mod tests {
     use super::*;
 
-    fn built_in() -> Agents {
-        Agents::load(None).unwrap()
+    fn built_in() -> Specialists {
+        Specialists::load(None).unwrap()
     }
 
     #[test]
     fn the_built_in_ones_are_complete() {
-        let agents = built_in();
-        let names: Vec<_> = agents.all().iter().map(|agent| agent.name.as_str()).collect();
+        let specialists = built_in();
+        let names: Vec<_> = specialists.all().iter().map(|specialist| specialist.name.as_str()).collect();
         assert_eq!(names, ["specs", "maintenance", "troubleshoot"]);
-        assert_eq!(agents.default_agent().name, "specs");
-        for agent in agents.all() {
-            assert_eq!(agents.get(&agent.name), Some(agent));
-            assert_eq!(agent.collections, [agent.name.as_str()]);
+        assert_eq!(specialists.default_specialist().name, "specs");
+        for specialist in specialists.all() {
+            assert_eq!(specialists.get(&specialist.name), Some(specialist));
+            assert_eq!(specialist.collections, [specialist.name.as_str()]);
         }
-        assert_eq!(agents.get("sales"), None);
+        assert_eq!(specialists.get("sales"), None);
     }
 
     #[test]
     fn safety_words_count_as_whole_words_in_all_their_forms() {
-        let agents = built_in();
+        let specialists = built_in();
         for question in [
             "My brakes squeal",
             "BRAKING feels soft",
@@ -161,7 +166,7 @@ mod tests {
             "Ｆｉｒｅ",
             "I can't steer",
         ] {
-            assert!(agents.safety_warning(question).is_some(), "{question}");
+            assert!(specialists.safety_warning(question).is_some(), "{question}");
         }
         for question in [
             "What is the engine power?",
@@ -174,16 +179,16 @@ mod tests {
             "",
             "👍",
         ] {
-            assert_eq!(agents.safety_warning(question), None, "{question}");
+            assert_eq!(specialists.safety_warning(question), None, "{question}");
         }
     }
 
     #[test]
     fn a_file_without_safety_words_warns_of_nothing() {
-        let agent = "[[agent]]\nname = \"a\"\ntopic = \"t\"\ndescription = \"d\"\nsystem_prompt = \"s\"\n";
-        let text = format!("{agent}examples = [\"e\"]\ndefault = true\n");
-        assert_eq!(Agents::parse(&text, "my.toml").unwrap().safety_warning("fire"), None);
-        let refused = Agents::parse(agent, "my.toml").unwrap_err().to_string();
+        let specialist = "[[agent]]\nname = \"a\"\ntopic = \"t\"\ndescription = \"d\"\nsystem_prompt = \"s\"\n";
+        let text = format!("{specialist}examples = [\"e\"]\ndefault = true\n");
+        assert_eq!(Specialists::parse(&text, "my.toml").unwrap().safety_warning("fire"), None);
+        let refused = Specialists::parse(specialist, "my.toml").unwrap_err().to_string();
         assert!(refused.starts_with("my.toml, line 1, column 1: `agent[0]` missing field"), "{refused}");
     }
 
@@ -192,7 +197,7 @@ mod tests {
         for (path, reason) in
             [("/nowhere/agents.toml", "No such file"), ("/dev", "not a file"), ("/dev/zero", "not a file")]
         {
-            let error = Agents::load(Some(Path::new(path))).unwrap_err().to_string();
+            let error = Specialists::load(Some(Path::new(path))).unwrap_err().to_string();
             assert!(error.contains(path) && error.contains(reason), "{error}");
         }
     }

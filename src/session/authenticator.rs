@@ -1,32 +1,32 @@
 //! Whom a session lets in: who a token stands for, and whether they may have one more socket.
 
 use super::SessionContext;
-use crate::{auth::Identity, domain::UserId, limiter::UserPlace, protocol::ApiError};
+use crate::{auth::Identity, domain::UserId, limiter::UserPermit, protocol::ApiError};
 use std::net::IpAddr;
 
 /// Tells who a token stands for, and whether they may have one more socket.
-pub trait Doorkeeper {
+pub trait Authenticator {
     /// # Errors
     /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
     fn verify(&self, token: &str) -> Result<Identity, ApiError>;
 
     /// # Errors
     /// `TOO_MANY_CONNECTIONS`.
-    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError>;
+    fn admit(&self, user: UserId) -> Result<UserPermit, ApiError>;
 }
 
 /// The door of one session: its context, and where it comes from.
-pub(super) struct Door<'a> {
+pub(super) struct ConnectionAuthenticator<'a> {
     pub context: &'a SessionContext,
     pub address: IpAddr,
 }
 
-impl Doorkeeper for Door<'_> {
+impl Authenticator for ConnectionAuthenticator<'_> {
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         self.context.tokens.verify_access(token)
     }
 
-    fn admit(&self, user: UserId) -> Result<UserPlace, ApiError> {
+    fn admit(&self, user: UserId) -> Result<UserPermit, ApiError> {
         self.context.limiter.sign_in_socket(user, self.address)
     }
 }
