@@ -104,7 +104,9 @@ fn files_say_what_they_are_and_stay_short() {
 #[test]
 fn links_between_the_docs_lead_somewhere() {
     let mut pages = files("docs", "md");
-    pages.push(("README.md".to_owned(), fs::read_to_string(root().join("README.md")).unwrap()));
+    for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        pages.push((name.to_owned(), fs::read_to_string(root().join(name)).unwrap()));
+    }
     for (name, text) in pages {
         let folder = PathBuf::from(&name).parent().unwrap().to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
