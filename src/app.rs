@@ -68,7 +68,7 @@ impl Application {
     /// # Errors
     /// When the database, the specialists, the provider or the address cannot be used; the error says which.
     pub async fn build(config: Config) -> Result<Self, Box<dyn Error>> {
-        let Preflight { agents, provider } = Preflight::run(&config)?;
+        let Preflight { specialists: agents, provider } = Preflight::run(&config)?;
         // Before the database is touched, as who may not serve it must leave it alone.
         let (host, port) = (config.server.host.clone(), config.server.port);
         let cannot_listen = |error: io::Error| cannot_listen(&host, port, &error);

@@ -1,7 +1,7 @@
-//! Everything that a start refuses beyond the settings themselves: the files and the address that they name.
+//! Checks before a start that go beyond the settings themselves: the files and the address that they name.
 //!
-//! `switchboard config check` and the start of the server both ask here, so that they agree. Nothing is changed, created or
-//! sent; the database is looked at by the start alone.
+//! `switchboard config check` and the start of the server share them, so that they agree. They create, change and send
+//! nothing. Only the start checks the database.
 
 use crate::{
     config::{Config, ConfigError, Problem},
@@ -10,35 +10,37 @@ use crate::{
 };
 use std::{net::TcpListener, sync::Arc};
 
-/// Parts of the server that were built while checking.
+/// Parts of the server that the checks had to build.
 pub struct Preflight {
-    pub agents: Arc<Specialists>,
+    pub specialists: Arc<Specialists>,
     pub provider: Arc<dyn ModelProvider>,
 }
 
 impl Preflight {
-    /// Looks at everything.
+    /// Runs all checks.
     ///
     /// # Errors
-    /// All problems there are, each with the key of the setting that leads there.
+    /// All problems, each with the key of the setting involved.
     pub fn run(config: &Config) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let agents = Specialists::load(config.workflow.agents_file.as_deref());
-        let topics = agents.as_ref().map(Specialists::topics).unwrap_or_default();
-        let agents = agents.map_err(|error| problems.extend(of_specialists(config, &error)));
+        let specialists = Specialists::load(config.workflow.agents_file.as_deref());
+        let topics = specialists.as_ref().map(Specialists::topics).unwrap_or_default();
+        let specialists = specialists.map_err(|error| problems.extend(of_specialists(config, &error)));
         let provider = provider::build(&config.provider, topics)
             .map_err(|error| problems.push(problem("provider", None, error.to_string())));
         if let Err(error) = config.check_kept_secret() {
-            let place = Some(config.data_dir.display().to_string());
-            problems.push(problem("data_dir", place, error.to_string()));
+            let folder = Some(config.data_dir.display().to_string());
+            problems.push(problem("data_dir", folder, error.to_string()));
         }
-        // Port 0: the configured one may be taken by the very server whose configuration is checked.
+        // Port 0: the server whose configuration is checked may already use the configured port.
         if let Err(error) = TcpListener::bind((config.server.host.as_str(), 0)) {
             let host = config.server.host.clone();
-            problems.push(problem("server.host", Some(host), format!("is no address of this machine: {error}")));
+            problems.push(problem("server.host", Some(host), format!("is not an address of this machine: {error}")));
         }
-        match (agents, provider) {
-            (Ok(agents), Ok(provider)) if problems.is_empty() => Ok(Self { agents: Arc::new(agents), provider }),
+        match (specialists, provider) {
+            (Ok(specialists), Ok(provider)) if problems.is_empty() => {
+                Ok(Self { specialists: Arc::new(specialists), provider })
+            }
             _ => Err(ConfigError::Invalid(problems)),
         }
     }
@@ -48,12 +50,12 @@ fn problem(key: &str, value: Option<String>, allowed: String) -> Problem {
     Problem { key: key.to_owned(), value: value.map(|value| format!("{value:?}")), origin: None, allowed }
 }
 
-/// A problem for each fault of the file.
+/// One problem for each fault in the file.
 fn of_specialists(config: &Config, error: &SpecialistsError) -> Vec<Problem> {
     let path = config.workflow.agents_file.as_ref().map(|path| path.display().to_string());
-    let of = |what: String| problem("workflow.agents_file", path.clone(), what);
+    let in_file = |reason: String| problem("workflow.agents_file", path.clone(), reason);
     match error {
-        SpecialistsError::Unreadable { cause, .. } => vec![of(format!("cannot be read: {cause}"))],
-        SpecialistsError::Invalid { faults, .. } => faults.iter().map(|fault| of(fault.to_string())).collect(),
+        SpecialistsError::Unreadable { cause, .. } => vec![in_file(format!("cannot be read: {cause}"))],
+        SpecialistsError::Invalid { faults, .. } => faults.iter().map(|fault| in_file(fault.to_string())).collect(),
     }
 }

@@ -79,7 +79,7 @@ mod tests {
         assert!(printed.contains("jwt_secret = \"[redacted]\"") && printed.contains("api_key = \"[redacted]\""));
         let table: toml::Table = toml::from_str(&printed).unwrap();
         let values = figment::value::Value::serialize(table).unwrap();
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter() {
             assert!(values.find_ref(setting.key).is_some(), "{} is not printed", setting.key);
         }
     }

@@ -206,8 +206,12 @@ impl GlobalFlags {
 }
 
 fn environment() -> impl TypedValueParser<Value = Environment> {
-    PossibleValuesParser::new(Environment::ALL.map(Environment::as_str)).map(|name| {
-        Environment::ALL.into_iter().find(|env| env.as_str() == name).expect("only names of environments are possible")
+    PossibleValuesParser::new(Environment::ALL.iter().map(|env| env.as_str())).map(|name| {
+        Environment::ALL
+            .iter()
+            .copied()
+            .find(|env| env.as_str() == name)
+            .expect("only names of environments are possible")
     })
 }
 

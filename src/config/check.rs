@@ -1,5 +1,6 @@
-//! What a configuration must fulfil as a whole: the range of each setting, and settings that contradict each other.
-//! Pure: whether a file or a server exists is found out by who uses it.
+//! Checks of a whole configuration: the range of each setting, and rules that involve several settings.
+//!
+//! Pure, except that `knowledge.extract_program` must be a file; [`crate::preflight`] checks files and addresses.
 
 use super::{
     Config, Environment, Problem, ProviderKind, SETTINGS,
@@ -10,18 +11,18 @@ use figment::value::Value;
 use secrecy::ExposeSecret;
 use std::net::IpAddr;
 
-/// The shortest secret that may sign tokens, in bytes: as long as the hash of HS256 (RFC 7518, 3.2).
+/// Shortest key that may sign tokens, in bytes: the length of an HS256 hash (RFC 7518, section 3.2).
 pub const JWT_SECRET_MIN_BYTES: usize = 32;
-/// The longest filter of the log, in characters.
+/// Longest log filter, in characters.
 const MAX_LOG_LEVEL_CHARS: usize = 500;
-/// The shortest token that lets somebody read the metrics, in bytes.
+/// Shortest `metrics.token`, in bytes.
 const METRICS_TOKEN_MIN_BYTES: usize = 16;
 
 impl Config {
-    /// Checks ranges and contradictions.
+    /// Checks the range of each setting and the rules that involve several settings.
     ///
     /// # Errors
-    /// All problems there are, each with its key; where a value came from is for the loader to add.
+    /// All problems, each with its key; the loader adds the origin of the value.
     pub fn check(&self) -> Result<(), Vec<Problem>> {
         let mut found =
             Found { config: Value::serialize(self).unwrap_or_else(|_| Value::from("")), problems: Vec::new() };
@@ -43,7 +44,7 @@ impl Config {
             ("metrics.allowed_addresses", &self.metrics.allowed_addresses),
         ] {
             found.require(networks.iter().all(|network| parse_network(network).is_some()), key, || {
-                "must be networks or addresses, such as [\"10.0.0.0/8\", \"::1\"]".to_owned()
+                "must be networks or IP addresses, such as [\"10.0.0.0/8\", \"::1\"]".to_owned()
             });
         }
         found.require(
@@ -55,7 +56,7 @@ impl Config {
             self.server.allowed_hosts.iter().all(|host| HostPattern::parse(host).is_some()),
             "server.allowed_hosts",
             || {
-                "must be host names or addresses without scheme and port, such as [\"chat.example.org\", \"*.example.org\"], \
+                "must be host names or IP addresses without scheme and port, such as [\"chat.example.org\", \"*.example.org\"], \
                  or [\"*\"]"
                     .to_owned()
             },
@@ -65,20 +66,20 @@ impl Config {
             "must be sqlite://path, such as sqlite://data/switchboard.db".to_owned()
         });
         found.require(!path.is_some_and(|path| path.contains(":memory:")), "database.url", || {
-            "must be a file: a database in memory would be another one for each connection".to_owned()
+            "must be a file: each connection would get its own in-memory database".to_owned()
         });
         found.require(!path.is_some_and(|path| path.contains('?')), "database.url", || {
-            "must be a path alone: parameters after a question mark are not supported".to_owned()
+            "must be a path without parameters: `?…` is not supported".to_owned()
         });
         found.require(
             path.is_none_or(|path| path.trim() == path && !path.contains(char::is_control)),
             "database.url",
-            || "must not begin or end with a space, nor have control characters".to_owned(),
+            || "must not start or end with whitespace or contain control characters".to_owned(),
         );
         if let Err(problem) = check_log_level(&self.log.level) {
             found.add(
                 "log.level",
-                format!("must be a level or a list such as info,switchboard::workflow=debug: {problem}"),
+                format!("must be a level or a list such as info,switchboard::workflow=debug; {problem}"),
             );
         }
     }
@@ -88,22 +89,22 @@ impl Config {
         match &auth.jwt_secret {
             Some(secret) => {
                 found.require(secret.expose_secret().len() >= JWT_SECRET_MIN_BYTES, "auth.jwt_secret", || {
-                    format!("must have {JWT_SECRET_MIN_BYTES} bytes or more, and has {}", secret.expose_secret().len())
+                    format!("must have at least {JWT_SECRET_MIN_BYTES} bytes; it has {}", secret.expose_secret().len())
                 })
             }
             None => found.require(self.env == Environment::Development, "auth.jwt_secret", || {
-                format!("must be set in production, to {JWT_SECRET_MIN_BYTES} bytes or more that nobody can guess")
+                format!("must be set in production, to at least {JWT_SECRET_MIN_BYTES} random bytes")
             }),
         }
         let token = self.metrics.token.as_ref().map(ExposeSecret::expose_secret);
         found.require(token.is_none_or(|token| token.len() >= METRICS_TOKEN_MIN_BYTES), "metrics.token", || {
-            format!("must have {METRICS_TOKEN_MIN_BYTES} bytes or more that nobody can guess")
+            format!("must have at least {METRICS_TOKEN_MIN_BYTES} random bytes")
         });
         found.require(token.is_none_or(is_sendable), "metrics.token", || {
-            "must be printable ASCII without spaces, as it comes in a header".to_owned()
+            "must be printable ASCII without spaces, because it is sent in a header".to_owned()
         });
         found.require(auth.refresh_token_ttl_s > auth.access_token_ttl_s, "auth.refresh_token_ttl_s", || {
-            format!("must be more than auth.access_token_ttl_s, which is {}", auth.access_token_ttl_s)
+            format!("must be greater than auth.access_token_ttl_s, which is {}", auth.access_token_ttl_s)
         });
     }
 
@@ -112,28 +113,28 @@ impl Config {
         found.require(
             session.heartbeat_timeout_s > session.heartbeat_interval_s,
             "session.heartbeat_timeout_s",
-            || format!("must be more than session.heartbeat_interval_s, which is {}", session.heartbeat_interval_s),
+            || format!("must be greater than session.heartbeat_interval_s, which is {}", session.heartbeat_interval_s),
         );
         let needed_bytes = session.max_message_chars.saturating_mul(MAX_JSON_BYTES_PER_CHAR) + MESSAGE_OVERHEAD_BYTES;
         found.require(needed_bytes <= session.max_message_bytes, "session.max_message_chars", || {
             let longest = session.max_message_bytes.saturating_sub(MESSAGE_OVERHEAD_BYTES) / MAX_JSON_BYTES_PER_CHAR;
             format!(
-                "must not be more than {longest}, or session.max_message_bytes not less than {needed_bytes}: a character may \
-                 take {MAX_JSON_BYTES_PER_CHAR} bytes of JSON, and the rest of a message {MESSAGE_OVERHEAD_BYTES}"
+                "must be at most {longest}, or session.max_message_bytes at least {needed_bytes}: a character may take \
+                 {MAX_JSON_BYTES_PER_CHAR} bytes of JSON, and the rest of a message {MESSAGE_OVERHEAD_BYTES}"
             )
         });
         found.require(session.max_running_turns <= workflow.max_running_turns, "session.max_running_turns", || {
-            format!("must not be more than workflow.max_running_turns, which is {}", workflow.max_running_turns)
+            format!("must be at most workflow.max_running_turns, which is {}", workflow.max_running_turns)
         });
         found.require(workflow.turn_timeout_s >= workflow.stall_timeout_s, "workflow.turn_timeout_s", || {
-            format!("must not be less than workflow.stall_timeout_s, which is {}", workflow.stall_timeout_s)
+            format!("must be at least workflow.stall_timeout_s, which is {}", workflow.stall_timeout_s)
         });
         found.require(knowledge.chunk_chars <= knowledge.max_text_bytes, "knowledge.chunk_chars", || {
-            format!("must not be more than knowledge.max_text_bytes, which is {}", knowledge.max_text_bytes)
+            format!("must be at most knowledge.max_text_bytes, which is {}", knowledge.max_text_bytes)
         });
         if let Some(program) = &knowledge.extract_program {
             found.require(program.is_file(), "knowledge.extract_program", || {
-                format!("must be the path of a program, and there is no file {}", program.display())
+                format!("must be the path of a program; {} is not a file", program.display())
             });
         }
     }
@@ -146,7 +147,7 @@ impl Config {
             ("provider.idle_timeout_ms", provider.idle_timeout_ms),
         ] {
             found.require(timeout_ms <= provider.total_timeout_ms, key, || {
-                format!("must not be more than provider.total_timeout_ms, which is {}", provider.total_timeout_ms)
+                format!("must be at most provider.total_timeout_ms, which is {}", provider.total_timeout_ms)
             });
         }
         if provider.kind == ProviderKind::Openai {
@@ -155,13 +156,13 @@ impl Config {
             }
             let key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
             found.require(key.is_none_or(is_sendable), "provider.api_key", || {
-                "must be printable ASCII without spaces, as it goes into a header".to_owned()
+                "must be printable ASCII without spaces, because it is sent in a header".to_owned()
             });
         }
     }
 }
 
-/// Collects what is wrong.
+/// Collected problems.
 struct Found {
     /// The configuration by key.
     config: Value,
@@ -169,11 +170,11 @@ struct Found {
 }
 
 impl Found {
-    /// Every setting against its row of the table.
+    /// Checks the range of every setting.
     fn ranges(&mut self) {
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter() {
             if !self.config.find_ref(setting.key).is_some_and(|value| setting.allows(value)) {
-                self.add(setting.key, format!("must be {}", setting.kind));
+                self.add(setting.key, setting.requirement());
             }
         }
     }
@@ -184,7 +185,7 @@ impl Found {
         }
     }
 
-    /// Only the first problem of a key is kept: the rest follow from it.
+    /// Keeps only the first problem of a key, since the others follow from it.
     fn add(&mut self, key: &'static str, allowed: String) {
         if self.problems.iter().any(|problem| problem.key == key) {
             return;
@@ -195,7 +196,7 @@ impl Found {
     }
 }
 
-/// Whether a text can stand in a header.
+/// Whether a secret can be sent in a header.
 fn is_sendable(secret: &str) -> bool {
     secret.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -207,27 +208,27 @@ fn is_host(host: &str) -> bool {
         })
 }
 
-/// Whether `/chat/completions` can be put behind it.
+/// Checks that `/chat/completions` can be appended.
 fn check_base_url(text: &str) -> Result<(), &'static str> {
-    const EXAMPLE: &str = "must be an http or https address, such as http://127.0.0.1:8080/v1";
+    const EXAMPLE: &str = "must be an http or https URL, such as http://127.0.0.1:8080/v1";
     let url = reqwest::Url::parse(text).map_err(|_| EXAMPLE)?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(EXAMPLE);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold a user or a password: the key belongs into provider.api_key");
+        return Err("must not contain a user or a password; set the key with provider.api_key");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("must end with its path: nothing behind ? or #");
+        return Err("must not contain a query (?) or a fragment (#)");
     }
     if url.path().trim_end_matches('/').ends_with("/chat/completions") {
-        return Err("must be the part in front of /chat/completions");
+        return Err("must be the part before /chat/completions");
     }
     Ok(())
 }
 
-/// What a filter of the log may be: levels, and levels of modules. The library would take a level that is mistyped for a
-/// module of that name, and let nothing else be logged.
+/// Checks a log filter: levels, and levels of modules. `env_filter` would take a mistyped level for the name of a module and
+/// log nothing else.
 fn check_log_level(text: &str) -> Result<(), String> {
     if text.chars().count() > MAX_LOG_LEVEL_CHARS {
         return Err(format!("it is longer than {MAX_LOG_LEVEL_CHARS} characters"));
@@ -235,13 +236,13 @@ fn check_log_level(text: &str) -> Result<(), String> {
     for part in text.split(',').map(str::trim) {
         let (module, level) = part.split_once('=').map_or((None, part), |(module, level)| (Some(module), level));
         if level.parse::<log::LevelFilter>().is_err() {
-            return Err(format!("{level:?} is no level: error, warn, info, debug, trace or off"));
+            return Err(format!("{level:?} is not a level; expected one of error, warn, info, debug, trace, off"));
         }
         let is_path = |module: &str| {
             !module.is_empty() && module.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))
         };
         if module.is_some_and(|module| !is_path(module)) {
-            return Err(format!("{:?} is no module", module.unwrap_or_default()));
+            return Err(format!("{:?} is not a module", module.unwrap_or_default()));
         }
     }
     Ok(())
@@ -252,8 +253,8 @@ mod tests {
     use super::*;
     use secrecy::SecretString;
 
-    /// The keys that are refused after `change`.
-    fn refused(change: impl FnOnce(&mut Config)) -> Vec<String> {
+    /// The keys that are rejected after `change`.
+    fn rejected(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = Config::default();
         change(&mut config);
         config.check().err().unwrap_or_default().into_iter().map(|problem| problem.key).collect()
@@ -265,12 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn production_needs_a_secret_and_every_secret_enough_bytes() {
+    fn production_needs_a_key_and_every_key_needs_32_bytes() {
         let secret = |bytes: usize| Some(SecretString::from("x".repeat(bytes)));
-        assert_eq!(refused(|config| config.env = Environment::Production), ["auth.jwt_secret"]);
-        assert_eq!(refused(|config| config.auth.jwt_secret = secret(31)), ["auth.jwt_secret"]);
+        assert_eq!(rejected(|config| config.env = Environment::Production), ["auth.jwt_secret"]);
+        assert_eq!(rejected(|config| config.auth.jwt_secret = secret(31)), ["auth.jwt_secret"]);
         assert!(
-            refused(|config| {
+            rejected(|config| {
                 config.env = Environment::Production;
                 config.auth.jwt_secret = secret(32);
             })
@@ -279,63 +280,63 @@ mod tests {
     }
 
     #[test]
-    fn who_may_scrape_is_named_by_networks_and_a_token_that_is_no_word() {
+    fn metrics_take_networks_and_a_token_of_sufficient_length() {
         let networks = |network: &str| vec!["10.0.0.0/8".to_owned(), network.to_owned()];
-        assert!(refused(|config| config.metrics.allowed_addresses = networks("::1")).is_empty());
-        assert!(refused(|config| config.metrics.allowed_addresses.clear()).is_empty());
-        let not_a_network = refused(|config| config.metrics.allowed_addresses = networks("localhost"));
+        assert!(rejected(|config| config.metrics.allowed_addresses = networks("::1")).is_empty());
+        assert!(rejected(|config| config.metrics.allowed_addresses.clear()).is_empty());
+        let not_a_network = rejected(|config| config.metrics.allowed_addresses = networks("localhost"));
         assert_eq!(not_a_network, ["metrics.allowed_addresses"]);
-        assert!(refused(|config| config.metrics.token = Some("0123456789abcdef".into())).is_empty());
+        assert!(rejected(|config| config.metrics.token = Some("0123456789abcdef".into())).is_empty());
         for token in ["0123456789abcde", "0123456789 abcdef", "0123456789abcdeé"] {
-            assert_eq!(refused(|config| config.metrics.token = Some(token.into())), ["metrics.token"], "{token}");
+            assert_eq!(rejected(|config| config.metrics.token = Some(token.into())), ["metrics.token"], "{token}");
         }
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn contradictions_are_rejected() {
         assert_eq!(
-            refused(|config| config.session.heartbeat_timeout_s = config.session.heartbeat_interval_s),
+            rejected(|config| config.session.heartbeat_timeout_s = config.session.heartbeat_interval_s),
             ["session.heartbeat_timeout_s"]
         );
         assert_eq!(
-            refused(|config| config.auth.refresh_token_ttl_s = config.auth.access_token_ttl_s),
+            rejected(|config| config.auth.refresh_token_ttl_s = config.auth.access_token_ttl_s),
             ["auth.refresh_token_ttl_s"]
         );
         assert_eq!(
-            refused(|config| config.session.max_message_chars = config.session.max_message_bytes + 1),
+            rejected(|config| config.session.max_message_chars = config.session.max_message_bytes + 1),
             ["session.max_message_chars"]
         );
-        // Of the default, 12 bytes for each character and 8 KiB are the least.
+        // With the default, at least 12 bytes for each character and 8 KiB.
         for (bytes, keys) in
             [(104_192, &[][..]), (104_191, &["session.max_message_chars"]), (256, &["session.max_message_chars"])]
         {
-            assert_eq!(refused(|config| config.session.max_message_bytes = bytes), keys, "{bytes}");
+            assert_eq!(rejected(|config| config.session.max_message_bytes = bytes), keys, "{bytes}");
         }
         assert_eq!(
-            refused(|config| config.workflow.max_running_turns = config.session.max_running_turns - 1),
+            rejected(|config| config.workflow.max_running_turns = config.session.max_running_turns - 1),
             ["session.max_running_turns"]
         );
         assert_eq!(
-            refused(|config| config.knowledge.max_text_bytes = config.knowledge.chunk_chars - 1),
+            rejected(|config| config.knowledge.max_text_bytes = config.knowledge.chunk_chars - 1),
             ["knowledge.chunk_chars"]
         );
         assert_eq!(
-            refused(|config| config.knowledge.extract_program = Some("/no/such/program".into())),
+            rejected(|config| config.knowledge.extract_program = Some("/no/such/program".into())),
             ["knowledge.extract_program"]
         );
         assert_eq!(
-            refused(|config| config.workflow.turn_timeout_s = config.workflow.stall_timeout_s - 1),
+            rejected(|config| config.workflow.turn_timeout_s = config.workflow.stall_timeout_s - 1),
             ["workflow.turn_timeout_s"]
         );
         assert_eq!(
-            refused(|config| config.provider.total_timeout_ms = 10_000),
+            rejected(|config| config.provider.total_timeout_ms = 10_000),
             ["provider.first_token_timeout_ms", "provider.idle_timeout_ms"]
         );
     }
 
     #[test]
     fn all_ranges_are_reported_at_once() {
-        let keys = refused(|config| {
+        let keys = rejected(|config| {
             config.auth.hash_queue = 0;
             config.workflow.confidence_threshold = 1.5;
             config.provider.temperature = f64::NAN;
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_of_sqlite_is_a_database() {
+    fn the_database_is_an_sqlite_file() {
         for url in [
             "data/x.db",
             "postgres://db/x",
@@ -358,37 +359,37 @@ mod tests {
             "sqlite:// data/x.db",
             "sqlite://data/x\n.db",
         ] {
-            assert_eq!(refused(|config| config.database.url = url.to_owned()), ["database.url"], "{url:?}");
+            assert_eq!(rejected(|config| config.database.url = url.to_owned()), ["database.url"], "{url:?}");
         }
-        assert!(refused(|config| config.database.url = "sqlite:///var/lib/x.db".to_owned()).is_empty());
+        assert!(rejected(|config| config.database.url = "sqlite:///var/lib/x.db".to_owned()).is_empty());
     }
 
     #[test]
-    fn a_host_is_an_address_or_a_name() {
+    fn the_host_is_an_address_or_a_name() {
         for host in ["0.0.0.0", "::1", "localhost", "chat.example.org", "my_host"] {
-            assert!(refused(|config| config.server.host = host.to_owned()).is_empty(), "{host:?}");
+            assert!(rejected(|config| config.server.host = host.to_owned()).is_empty(), "{host:?}");
         }
         for host in ["", "localhost:80", "http://localhost", "a b", "a..b", "[::1]"] {
-            assert_eq!(refused(|config| config.server.host = host.to_owned()), ["server.host"], "{host:?}");
+            assert_eq!(rejected(|config| config.server.host = host.to_owned()), ["server.host"], "{host:?}");
         }
     }
 
     #[test]
-    fn a_log_level_is_a_filter() {
-        assert!(refused(|config| config.log.level = "info,switchboard::workflow=debug".to_owned()).is_empty());
+    fn the_log_level_is_a_filter() {
+        assert!(rejected(|config| config.log.level = "info,switchboard::workflow=debug".to_owned()).is_empty());
         for typo in
             ["wran", "info,switchboard=loud", "info,", "", "info,=debug", "info,a b=debug", "info\u{1b}", "info/x"]
         {
-            assert_eq!(refused(|config| config.log.level = typo.to_owned()), ["log.level"], "{typo:?}");
+            assert_eq!(rejected(|config| config.log.level = typo.to_owned()), ["log.level"], "{typo:?}");
         }
         let long = format!("info{}", ",a=debug".repeat(100));
-        assert_eq!(refused(move |config| config.log.level = long), ["log.level"]);
+        assert_eq!(rejected(move |config| config.log.level = long), ["log.level"]);
     }
 
     #[test]
-    fn openai_needs_a_model_and_an_address_it_can_be_asked_at() {
+    fn openai_needs_a_model_and_a_base_url() {
         let with_url = |url: &'static str| {
-            refused(move |config| {
+            rejected(move |config| {
                 config.provider.kind = ProviderKind::Openai;
                 config.provider.base_url = url.to_owned();
             })
@@ -410,11 +411,11 @@ mod tests {
             config.provider.kind = ProviderKind::Openai;
             config.provider.model = String::new();
         };
-        assert_eq!(refused(no_model), ["provider.model"]);
+        assert_eq!(rejected(no_model), ["provider.model"]);
     }
 
     #[test]
-    fn a_key_must_fit_into_a_header() {
+    fn an_api_key_must_be_sendable_in_a_header() {
         let problems = Config {
             provider: crate::config::ProviderConfig {
                 kind: ProviderKind::Openai,

@@ -1,5 +1,5 @@
-//! The secret that signs tokens while nobody has set one: made once, kept in the data folder. Only for development; in
-//! production the check refuses to start without a secret of its own.
+//! The key that signs tokens in development when none is configured: created once and kept in the data folder. In
+//! production, the check of the configuration requires a configured key.
 
 use super::{Config, Environment, JWT_SECRET_MIN_BYTES};
 use crate::private;
@@ -14,10 +14,10 @@ use std::{
 const FILE: &str = "jwt_secret";
 
 impl Config {
-    /// The secret that signs tokens: what is configured or else, in development, [`development_secret`].
+    /// The key that signs tokens: the configured one or else, in development, [`development_secret`].
     ///
     /// # Errors
-    /// When there is none in production, or the kept one cannot be made or read.
+    /// When none is configured in production, or the file cannot be created or read.
     pub fn signing_secret(&self) -> io::Result<SecretString> {
         match (&self.auth.jwt_secret, self.env) {
             (Some(secret), _) => Ok(secret.clone()),
@@ -28,10 +28,10 @@ impl Config {
         }
     }
 
-    /// Whether the secret that was kept at an earlier start, if there is one and it is needed, can sign tokens.
+    /// Checks that the file of an earlier start, if it exists and is needed, holds a usable key.
     ///
     /// # Errors
-    /// When it cannot be read, or is too short.
+    /// When the file cannot be read, or the key is too short.
     pub fn check_kept_secret(&self) -> io::Result<()> {
         let is_needed = self.auth.jwt_secret.is_none() && self.env == Environment::Development;
         let path = self.data_dir.join(FILE);
@@ -43,34 +43,34 @@ impl Config {
     }
 }
 
-/// Reads `<data_dir>/jwt_secret`, or makes it: 32 random bytes in hex, readable by its owner only. Servers that start at
-/// the same time get the same secret.
+/// Reads `<data_dir>/jwt_secret`, or creates it with 32 random bytes in hexadecimal, readable by its owner only. Servers
+/// that start at the same time get the same key.
 ///
 /// # Errors
-/// When the folder or the file cannot be made or read, or the file holds less than a secret needs.
+/// When the folder or the file cannot be created or read, or the key is too short.
 pub fn development_secret(data_dir: &Path) -> io::Result<SecretString> {
     let path = data_dir.join(FILE);
     let secret = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(data_dir, &path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &path),
         read => read,
     };
     checked(&path, secret)
 }
 
-/// A secret that was read from `path`, if it can sign tokens.
+/// Validates the key that was read from `path`.
 fn checked(path: &Path, secret: io::Result<String>) -> io::Result<SecretString> {
     let secret = secret.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     let secret = secret.trim();
     if secret.len() < JWT_SECRET_MIN_BYTES {
         let reason =
-            format!("{} holds less than {JWT_SECRET_MIN_BYTES} bytes; remove it to get another", path.display());
+            format!("{} holds fewer than {JWT_SECRET_MIN_BYTES} bytes; remove it to create a new one", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
     Ok(SecretString::from(secret))
 }
 
-/// Makes the file and returns what it holds then: the secret of whoever was first.
-fn make(data_dir: &Path, path: &Path) -> io::Result<String> {
+/// Creates the file and returns its content: the key of the server that came first.
+fn create(data_dir: &Path, path: &Path) -> io::Result<String> {
     let mut bytes = [0; JWT_SECRET_MIN_BYTES];
     getrandom::fill(&mut bytes)?;
     let mut secret = String::with_capacity(2 * bytes.len());
@@ -79,7 +79,7 @@ fn make(data_dir: &Path, path: &Path) -> io::Result<String> {
     }
 
     private::create_folder(data_dir)?;
-    // Written beside its place (mode 0600) and moved there whole, so that nobody ever reads half a secret.
+    // Written to a temporary file (mode 0600) and moved into place, so that no one reads half a key.
     let mut file = tempfile::Builder::new().prefix(".jwt_secret").tempfile_in(data_dir)?;
     file.write_all(secret.as_bytes())?;
     file.as_file().sync_all()?;
@@ -98,13 +98,13 @@ mod tests {
     use tempfile::TempDir;
 
     #[test]
-    fn it_is_made_once_and_kept() {
+    fn it_is_created_once_and_kept() {
         let folder = TempDir::new().unwrap();
         let data_dir = folder.path().join("not/there/yet");
         let first = development_secret(&data_dir).unwrap();
         assert_eq!(first.expose_secret().len(), 64);
         assert_eq!(development_secret(&data_dir).unwrap().expose_secret(), first.expose_secret());
-        assert_eq!(fs::read_dir(&data_dir).unwrap().count(), 1, "something is left beside it");
+        assert_eq!(fs::read_dir(&data_dir).unwrap().count(), 1, "a temporary file was left behind");
         let elsewhere = development_secret(&folder.path().join("elsewhere")).unwrap();
         assert_ne!(elsewhere.expose_secret(), first.expose_secret());
     }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn who_starts_at_the_same_time_gets_the_same() {
+    fn concurrent_starts_get_the_same_key() {
         let folder = TempDir::new().unwrap();
         let start = Barrier::new(8);
         let secrets: BTreeSet<String> = std::thread::scope(|scope| {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_wins_and_production_makes_none() {
+    fn a_configured_key_wins_and_production_creates_none() {
         let folder = TempDir::new().unwrap();
         let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
         config.env = Environment::Production;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_too_little_is_refused() {
+    fn a_short_file_is_rejected() {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join(FILE), "short\n").unwrap();
         let error = development_secret(folder.path()).unwrap_err().to_string();

@@ -1,17 +1,17 @@
-//! Why a configuration is refused, in words that say what to do. No secret's value is ever in them.
+//! Errors of a configuration. They never contain the value of a secret.
 
 use std::{fmt, path::PathBuf};
 
-/// One thing that is wrong.
+/// A problem with one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The setting, such as `server.port`.
     pub key: String,
-    /// Its value as it may be shown; absent for secrets, unknown keys and what is not set.
+    /// The value; absent for secrets, unknown keys and unset settings.
     pub value: Option<String>,
-    /// Where it was set: a file, a variable, a flag, or the compiled defaults.
+    /// The file, variable or flag that set it, or the compiled defaults.
     pub origin: Option<String>,
-    /// What is allowed there, as a clause that follows the key.
+    /// The allowed values, as a clause that follows the key.
     pub allowed: String,
 }
 
@@ -28,19 +28,19 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why there is no configuration to start with.
+/// The reason why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("the configuration folder {} does not exist", .0.display())]
     NoFolder(PathBuf),
     #[error("the configuration file {} cannot be read: {reason}", .path.display())]
     Unreadable { path: PathBuf, reason: std::io::Error },
-    /// Not TOML. The line itself is not quoted: it may hold a secret.
+    /// The file is not TOML. The line is not quoted because it may hold a secret.
     #[error("the configuration file {}, line {line}, is not TOML: {reason}", .path.display())]
     Syntax { path: PathBuf, line: usize, reason: String },
-    #[error("the configuration is refused:{}", .0.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+    #[error("invalid configuration:{}", .0.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
     Invalid(Vec<Problem>),
-    /// The layers do not make a `Config`, although the table of settings found nothing wrong.
+    /// The layers passed validation but do not deserialize: an error in the declaration of a setting.
     #[error("the configuration cannot be read: {0}")]
     Unusable(#[from] Box<figment::Error>),
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_has_a_line_for_each_problem() {
+    fn an_invalid_configuration_has_a_line_for_each_problem() {
         let port = Problem {
             key: "server.port".to_owned(),
             value: Some("70000".to_owned()),
@@ -65,7 +65,7 @@ mod tests {
         };
         assert_eq!(
             ConfigError::Invalid(vec![port, secret]).to_string(),
-            "the configuration is refused:\
+            "invalid configuration:\
              \n  server.port = 70000 (from --port): must be a whole number from 0 to 65535\
              \n  auth.jwt_secret: must be set in production"
         );

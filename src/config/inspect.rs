@@ -1,9 +1,9 @@
-//! Holds one layer against the table of settings: keys that nobody knows, values that are not allowed.
+//! Validation of one layer: unknown keys and values that are not allowed.
 
-use super::{Problem, SETTINGS, Setting};
+use super::{Problem, Section, Setting};
 use figment::value::{Dict, Value};
 
-/// Holds the values of a layer under `path` against the table of settings.
+/// Adds a problem for each unknown key and each value that is not allowed. `values` is the part of a layer at `path`.
 pub(super) fn inspect(origin: &str, path: &str, values: &Dict, problems: &mut Vec<Problem>) {
     for (name, value) in values {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -13,43 +13,26 @@ pub(super) fn inspect(origin: &str, path: &str, values: &Dict, problems: &mut Ve
                 value: setting.shown(value),
                 key,
                 origin: Some(origin.to_owned()),
-                allowed: format!("must be {}", setting.kind),
+                allowed: setting.requirement(),
             }),
-            (None, Value::Dict(_, values)) if is_section(&key) => inspect(origin, &key, values, problems),
+            (None, Value::Dict(_, values)) if Section::find(&key).is_some() => inspect(origin, &key, values, problems),
             (None, _) => problems.push(unknown(origin, &key)),
         }
     }
 }
 
-fn is_section(key: &str) -> bool {
-    SETTINGS.iter().any(|setting| setting.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
-}
-
-/// That there is no such setting. Its value is not shown: it may be a secret under a mistyped key.
+/// The problem of a key that is not a setting. The value is left out: it may be a secret under a mistyped key.
 pub(super) fn unknown(origin: &str, key: &str) -> Problem {
-    let allowed = if is_section(key) {
-        format!("is a section, not a setting; it has {}", names_in(key))
-    } else {
-        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
-        let section = if is_section(section) { section } else { "" };
-        let place = if section.is_empty() { "at the top".to_owned() } else { format!("in `{section}`") };
-        format!("is not a setting; {place} there are {}", names_in(section))
+    let names = |section: &Section| section.names().collect::<Vec<_>>().join(", ");
+    let parent = key.rsplit_once('.').map_or("", |(parent, _)| parent);
+    let allowed = match (Section::find(key).filter(|section| !section.path.is_empty()), Section::find(parent)) {
+        (Some(section), _) => format!("is a section, not a setting; it contains {}", names(section)),
+        (None, Some(section)) if !section.path.is_empty() => {
+            format!("unknown setting; expected one of {} in `{}`", names(section), section.path)
+        }
+        (None, _) => format!("unknown setting; expected one of {}", names(&super::Config::SECTION)),
     };
     Problem { key: key.to_owned(), value: None, origin: Some(origin.to_owned()), allowed }
-}
-
-/// The settings and sections right under `section`, in the order of the table.
-fn names_in(section: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for setting in SETTINGS {
-        let rest = match section {
-            "" => Some(setting.key),
-            section => setting.key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
-        };
-        let name = rest.map(|rest| rest.split('.').next().unwrap_or(rest));
-        names.extend(name.filter(|name| !names.contains(name)));
-    }
-    names.join(", ")
 }
 
 #[cfg(test)]
@@ -57,25 +40,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_of_a_section_are_its_settings_and_sections() {
-        assert_eq!(names_in("database"), "url, readers, busy_timeout_ms, audit_retention_days");
-        assert!(names_in("provider").ends_with("total_timeout_ms, extractive, scripted"));
-        assert!(names_in("").starts_with("env, data_dir, server, log"));
-    }
-
-    #[test]
-    fn a_section_is_not_a_setting_nor_the_beginning_of_a_name() {
-        assert!(is_section("provider") && is_section("provider.scripted"));
-        assert!(!is_section("provider.kind") && !is_section("prov") && !is_section(""));
-    }
-
-    #[test]
-    fn what_is_allowed_is_said_for_a_key_that_nobody_knows() {
+    fn an_unknown_key_is_answered_with_the_names_in_its_section() {
         assert_eq!(
             unknown("x.toml", "log.levl").to_string(),
-            "log.levl (from x.toml): is not a setting; in `log` there are format, level"
+            "log.levl (from x.toml): unknown setting; expected one of format, level in `log`"
         );
-        let nowhere = unknown("x.toml", "sevrer.port").to_string();
-        assert!(nowhere.contains("at the top there are env, data_dir"), "{nowhere}");
+        let nested = unknown("x.toml", "provider.x").to_string();
+        assert!(nested.contains("expected one of kind, base_url") && nested.contains("total_timeout_ms, extractive"));
+        for key in ["sevrer.port", "prov", ""] {
+            let unknown = unknown("x.toml", key).to_string();
+            assert!(unknown.contains("expected one of env, data_dir, server, log"), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_section_is_not_a_setting() {
+        let section = unknown("SWITCHBOARD__DATABASE", "database").allowed;
+        let names = "url, readers, busy_timeout_ms, audit_retention_days";
+        assert_eq!(section, format!("is a section, not a setting; it contains {names}"));
+        let nested = unknown("x.toml", "provider.scripted").allowed;
+        assert!(nested.starts_with("is a section, not a setting; it contains tokens, interval_ms"), "{nested}");
     }
 }

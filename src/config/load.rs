@@ -1,7 +1,7 @@
-//! Puts the layers together: compiled defaults, `default.toml`, `<env>.toml`, the environment, flags; later ones win.
+//! Merges the layers: compiled defaults, `default.toml`, `<env>.toml`, the environment, flags; later ones win.
 //!
-//! Each layer is held against the table of settings before it is merged, so that a wrong key or value is named together
-//! with the file, variable or flag it came from. Nothing here reads the process's environment: it is passed in.
+//! Each layer is validated before the merge, so that an error names the file, variable or flag of a wrong key or value. The
+//! environment of the process is an argument: nothing here reads it.
 
 use super::{
     Config, ConfigError, Environment, Problem, Setting,
@@ -18,23 +18,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the name of an environment variable that is a setting begins with.
+/// Prefix of the environment variables that are settings.
 pub const ENV_PREFIX: &str = "SWITCHBOARD__";
 
-/// Where the configuration folder is when no flag says so, relative to the working directory.
+/// Default configuration folder, relative to the working directory.
 const CONFIG_DIR: &str = "config";
 
-/// What settings are read from.
+/// Sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// `--config-dir`; absent: `config`, which need not exist.
+    /// `--config-dir`; when absent, `config`, which need not exist.
     pub config_dir: Option<PathBuf>,
-    /// The environment. Variables without [`ENV_PREFIX`] are left alone.
+    /// The environment. Variables without [`ENV_PREFIX`] are ignored.
     pub variables: BTreeMap<String, String>,
     pub flags: Flags,
 }
 
-/// The settings that have a flag; what is absent was not given.
+/// Settings given by flags.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     pub env: Option<Environment>,
@@ -47,8 +47,8 @@ impl Config {
     /// Reads all layers and checks the result.
     ///
     /// # Errors
-    /// When a file cannot be read, a key is unknown, a value is not allowed, or two settings contradict each other. All
-    /// that is wrong with the settings is named at once.
+    /// When a file cannot be read, a key is unknown, a value is not allowed, or settings contradict each other. The error
+    /// lists all problems with the settings at once.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let mut figment = Figment::new();
@@ -74,10 +74,10 @@ impl Config {
     }
 }
 
-/// Settings from one place.
+/// Settings from one origin.
 #[derive(Debug)]
 struct Layer {
-    /// The place, as messages name it.
+    /// The file, variable or flag, as messages name it.
     origin: String,
     values: Dict,
 }
@@ -105,20 +105,21 @@ fn layers(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Vec<Layer>, 
         Some(folder) => folder.as_path(),
         None => Path::new(CONFIG_DIR),
     };
+    let defaults = Config::default();
     let default_file = file(&folder.join("default.toml"))?;
     let variables = variables(&sources.variables, problems);
     let flags = flags(&sources.flags);
 
-    // Which file comes next is a setting itself: the topmost layer that says so decides.
+    // The name of the next file is a setting itself: the topmost layer that has it decides.
     let env = default_file.iter().chain(&variables).chain(&flags).rev().find_map(|layer| layer.values.get("env"));
-    // A value that is no environment is refused with its layer; which file is read matters no more then.
-    let env: Environment = env.and_then(|value| value.deserialize().ok()).unwrap_or_default();
+    // An invalid value is rejected with its layer; it does not matter then which file is read.
+    let env: Environment = env.and_then(|value| value.deserialize().ok()).unwrap_or(defaults.env);
     let env_file = file(&folder.join(format!("{}.toml", env.as_str())))?;
     if let Some(layer) = &env_file {
-        keeps_environment(layer, env, problems);
+        check_environment(layer, env, problems);
     }
 
-    let mut layers = vec![Layer { origin: "the compiled defaults".to_owned(), values: dict_of(&Config::default())? }];
+    let mut layers = vec![Layer { origin: "the compiled defaults".to_owned(), values: dict_of(&defaults)? }];
     layers.extend(default_file);
     layers.extend(env_file);
     layers.extend(variables);
@@ -126,14 +127,17 @@ fn layers(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Vec<Layer>, 
     Ok(layers)
 }
 
-/// That `<env>.toml` does not make another environment of it.
-fn keeps_environment(layer: &Layer, env: Environment, problems: &mut Vec<Problem>) {
+/// Checks that `<env>.toml` does not select another environment.
+fn check_environment(layer: &Layer, env: Environment, problems: &mut Vec<Problem>) {
     if let Some(value) = layer.values.get("env").filter(|value| value.as_str() != Some(env.as_str())) {
         problems.push(Problem {
             key: "env".to_owned(),
             value: Setting::find("env").and_then(|setting| setting.shown(value)),
             origin: Some(layer.origin.clone()),
-            allowed: format!("must be left out of this file, or be {:?}; choose with --env", env.as_str()),
+            allowed: format!(
+                "must be {:?} in this file, or absent; select another environment with --env",
+                env.as_str()
+            ),
         });
     }
 }
@@ -142,7 +146,7 @@ fn dict_of<T: Serialize>(value: &T) -> Result<Dict, ConfigError> {
     Ok(Value::serialize(value).map_err(Box::new)?.into_dict().unwrap_or_default())
 }
 
-/// The layer of a file; `None` when there is no such file.
+/// The layer of a file; `None` when the file does not exist.
 fn file(path: &Path) -> Result<Option<Layer>, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -157,7 +161,7 @@ fn file(path: &Path) -> Result<Option<Layer>, ConfigError> {
     Ok(Some(Layer { origin: path.display().to_string(), values: dict_of(&table)? }))
 }
 
-/// A layer for each environment variable that is a setting.
+/// A layer for each environment variable that is a setting; others with the prefix are problems.
 fn variables(variables: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> Vec<Layer> {
     let mut layers = Vec::new();
     for (name, text) in variables {
@@ -171,7 +175,7 @@ fn variables(variables: &BTreeMap<String, String>, problems: &mut Vec<Problem>) 
     layers
 }
 
-/// A layer for each flag that was given.
+/// A layer for each given flag.
 fn flags(flags: &Flags) -> Vec<Layer> {
     let given = [
         ("--env", "env", flags.env.map(|env| Value::from(env.as_str()))),
@@ -182,7 +186,7 @@ fn flags(flags: &Flags) -> Vec<Layer> {
     given.into_iter().filter_map(|(flag, key, value)| Some(Layer::of(flag, key, value?))).collect()
 }
 
-/// `value` under `key`: `server.port` becomes `{server: {port: …}}`.
+/// Nests `value` under `key`: `server.port` becomes `{server: {port: …}}`.
 fn nested(key: &str, value: Value) -> Dict {
     match key.split_once('.') {
         Some((section, rest)) => Dict::from([(section.to_owned(), Value::from(nested(rest, value)))]),
@@ -222,12 +226,12 @@ mod tests {
     fn problems(result: Result<Config, ConfigError>) -> Vec<Problem> {
         match result {
             Err(ConfigError::Invalid(problems)) => problems,
-            other => panic!("not refused for its settings: {other:?}"),
+            other => panic!("not rejected for its settings: {other:?}"),
         }
     }
 
     #[test]
-    fn without_files_the_compiled_defaults_hold() {
+    fn without_files_the_defaults_apply() {
         let config = load(&[], &[("PATH", "/bin"), ("SWITCHBOARD_PORT", "tcp://10.0.0.1:80")]).unwrap();
         assert_eq!(dict_of(&config).unwrap(), dict_of(&Config::default()).unwrap());
     }
@@ -249,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_chooses_its_file() {
+    fn the_environment_selects_its_file() {
         let files = [("default.toml", ""), ("production.toml", "[log]\nformat = \"json\"")];
         let secret = ("SWITCHBOARD__AUTH__JWT_SECRET", SECRET);
         let by_variable = load(&files, &[("SWITCHBOARD__ENV", "production"), secret]).unwrap();
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_an_environment_cannot_make_another_of_it() {
+    fn the_file_of_an_environment_cannot_select_another() {
         let found = problems(load(
             &[("production.toml", "env = \"development\"")],
             &[("SWITCHBOARD__ENV", "production"), ("SWITCHBOARD__AUTH__JWT_SECRET", SECRET)],
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_stay_text_where_text_is_meant() {
+    fn digits_in_a_variable_stay_text_for_text_settings() {
         let config = load(
             &[],
             &[
@@ -295,24 +299,24 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_takes_an_optional_setting_away() {
+    fn an_empty_variable_removes_an_optional_setting() {
         let files = [("default.toml", "[workflow]\nagents_file = \"agents.toml\"")];
         assert!(load(&files, &[]).unwrap().workflow.agents_file.is_some());
         assert!(load(&files, &[("SWITCHBOARD__WORKFLOW__AGENTS_FILE", "")]).unwrap().workflow.agents_file.is_none());
     }
 
     #[test]
-    fn a_mistyped_key_of_a_file_is_named_but_its_value_is_not() {
+    fn an_error_names_a_mistyped_key_but_not_its_value() {
         let folder = folder(&[("default.toml", "[auth]\njwt_sceret = \"hunter2\"")]);
         let error = Config::load(&sources(&folder, &[])).unwrap_err().to_string();
         let origin = folder.path().join("default.toml");
-        assert!(error.contains(&format!("auth.jwt_sceret (from {}): is not a setting", origin.display())), "{error}");
-        assert!(error.contains("in `auth` there are jwt_secret, issuer"), "{error}");
+        assert!(error.contains(&format!("auth.jwt_sceret (from {}): unknown setting", origin.display())), "{error}");
+        assert!(error.contains("expected one of jwt_secret, issuer"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]
-    fn a_mistyped_variable_is_named() {
+    fn an_error_names_a_mistyped_variable() {
         for name in [
             "SWITCHBOARD__SERVER__PROT",
             "SWITCHBOARD__SERVER_PORT",
@@ -326,15 +330,19 @@ mod tests {
     }
 
     #[test]
-    fn a_section_cannot_be_a_value_nor_a_value_a_section() {
+    fn sections_and_values_are_not_interchangeable() {
         let found = problems(load(&[("default.toml", "server = 3\nlog.level.x = 1")], &[]));
         let keys: Vec<&str> = found.iter().map(|problem| problem.key.as_str()).collect();
         assert_eq!(keys, ["log.level", "server"]);
-        assert!(found[1].allowed.starts_with("is a section, not a setting; it has host, port"), "{}", found[1].allowed);
+        assert!(
+            found[1].allowed.starts_with("is a section, not a setting; it contains host, port"),
+            "{}",
+            found[1].allowed
+        );
     }
 
     #[test]
-    fn everything_wrong_is_said_at_once_with_where_it_stands() {
+    fn all_problems_are_reported_at_once_with_their_origins() {
         let folder = folder(&[("default.toml", "[server]\nport = 70000\n[session]\nheartbeat_timeout_s = 5")]);
         let found = problems(Config::load(&sources(
             &folder,
@@ -354,13 +362,13 @@ mod tests {
     }
 
     #[test]
-    fn a_contradiction_names_where_the_value_came_from() {
+    fn a_contradiction_names_the_origin_of_the_value() {
         let folder = folder(&[("default.toml", "[session]\nheartbeat_timeout_s = 20")]);
         let found = problems(Config::load(&sources(&folder, &[("SWITCHBOARD__SESSION__HEARTBEAT_INTERVAL_S", "30")])));
         assert_eq!(
             found.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [format!(
-                "session.heartbeat_timeout_s = 20 (from {}): must be more than session.heartbeat_interval_s, which is 30",
+                "session.heartbeat_timeout_s = 20 (from {}): must be greater than session.heartbeat_interval_s, which is 30",
                 folder.path().join("default.toml").display()
             )]
         );
@@ -375,14 +383,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_toml_is_counted_but_not_quoted() {
+    fn a_syntax_error_names_the_line_but_does_not_quote_it() {
         let error = load(&[("default.toml", "[auth]\njwt_secret = hunter2\n")], &[]).unwrap_err();
         assert!(matches!(error, ConfigError::Syntax { line: 2, .. }), "{error:?}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]
-    fn a_folder_that_was_asked_for_must_exist() {
+    fn a_named_folder_must_exist() {
         let sources = Sources { config_dir: Some(PathBuf::from("/nonexistent/config")), ..Sources::default() };
         assert!(matches!(Config::load(&sources), Err(ConfigError::NoFolder(_))));
     }

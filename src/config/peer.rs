@@ -1,25 +1,25 @@
-//! How a setting names others: networks and the origins of web pages.
+//! Syntax of settings that name peers: hosts, networks, and origins of web pages.
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The longest name in the DNS, in characters.
+/// Longest name in the DNS, in characters.
 const MAX_NAME_CHARS: usize = 253;
 
-/// One of `server.allowed_hosts`.
+/// An entry of `server.allowed_hosts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPattern {
-    /// `*`: every host.
+    /// `*`: any host.
     Any,
     /// In lower case.
     Name(String),
-    /// `*.example.org`: every name below this one.
+    /// `*.example.org`: any name below this one.
     Subdomains(String),
     Address(IpAddr),
 }
 
 impl HostPattern {
-    /// `None` for what is no host, such as one with a port.
+    /// Parses an entry; `None` if it is not a host, for example because it has a port.
     pub fn parse(text: &str) -> Option<Self> {
         let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
         if text == "*" {
@@ -41,12 +41,12 @@ fn is_name(text: &str) -> bool {
     text.len() <= MAX_NAME_CHARS && text.split('.').all(is_label)
 }
 
-/// A network such as `10.0.0.0/8`, or a single address.
+/// Parses a network such as `10.0.0.0/8`, or a single address.
 pub fn parse_network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-/// Whether a setting is an origin as browsers write it.
+/// Whether `text` is an origin as browsers send it.
 pub(super) fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return matches!(text, "*" | "null") };
     let is_clean = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'@' | b'*' | b',');

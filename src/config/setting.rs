@@ -1,20 +1,44 @@
-//! The table of settings: each key once, with what may stand there. The loader, the check of ranges, the environment and
-//! the published documentation all read it; tests hold it against the fields of [`super::Config`].
+//! Descriptions of settings: key, allowed values, text for people. The loader, the check of ranges, error messages, the
+//! environment and the published documentation all read them. The sections beside this file declare them.
 
-use crate::limits::MAX_ACCESS_TOKEN_LIFE_S;
+use super::Config;
 use figment::value::{Num, Value};
-use std::fmt;
+use secrecy::SecretString;
+use std::{fmt, ops::RangeInclusive, path::PathBuf, sync::LazyLock};
+
+pub(super) const HOUR_S: u64 = 3_600;
+pub(super) const DAY_S: u64 = 24 * HOUR_S;
+pub(super) const HOUR_MS: u64 = HOUR_S * 1_000;
+pub(super) const MIB: u64 = 1024 * 1024;
 
 /// One setting, such as `server.port`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Setting {
+    /// The section and the name, such as `server.port`.
     pub key: &'static str,
     pub kind: Kind,
-    /// May be absent; an empty environment variable then means absent.
+    /// Whether the setting may be absent; an empty environment variable then means absent.
     pub optional: bool,
+    /// The lines of the description.
+    pub about: &'static [&'static str],
+    /// An example in TOML of a setting that has no default.
+    pub example: Option<&'static str>,
+    /// What a change affects, for a setting that operators can change while the server runs.
+    pub live: Option<&'static str>,
 }
 
-/// What a value must be. Its `Display` says it in words.
+/// A table of settings, such as `server`.
+#[derive(Debug)]
+pub struct Section {
+    /// The names down to this section, such as `provider.scripted`; empty for the whole configuration.
+    pub path: &'static str,
+    /// The lines of the description.
+    pub about: &'static [&'static str],
+    pub settings: &'static [Setting],
+    pub sections: &'static [&'static Self],
+}
+
+/// Allowed values of a setting. The `Display` form describes them in words.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// Any text but the empty one.
@@ -22,152 +46,137 @@ pub enum Kind {
     /// A text that must never be shown.
     Secret,
     Bool,
-    /// A whole number within both bounds, bounds included.
+    /// A whole number within both bounds, inclusive.
     Whole {
         min: u64,
         max: u64,
     },
-    /// A number within both bounds, bounds included.
+    /// A number within both bounds, inclusive.
     Number {
         min: f64,
         max: f64,
     },
-    OneOf(&'static [&'static str]),
-    /// Texts, none of them empty; in a variable they have commas between them.
+    OneOf(&'static [Choice]),
+    /// Texts, none of them empty; separated by commas in an environment variable.
     List,
 }
 
-const HOUR_S: u64 = 3_600;
-const DAY_S: u64 = 24 * HOUR_S;
-const HOUR_MS: u64 = HOUR_S * 1_000;
-const MIB: u64 = 1024 * 1024;
-
-pub const SETTINGS: &[Setting] = &[
-    one_of("env", &["development", "production"]),
-    text("data_dir"),
-    text("server.host"),
-    whole("server.port", 0, 65_535),
-    whole("server.workers", 0, 1_024),
-    whole("server.drain_timeout_s", 0, HOUR_S),
-    list("server.allowed_origins"),
-    list("server.allowed_hosts"),
-    list("server.trusted_proxies"),
-    whole("server.max_connections", 1, 10_000_000),
-    whole("server.request_head_timeout_ms", 1, HOUR_MS),
-    whole("server.request_body_timeout_ms", 1, HOUR_MS),
-    one_of("log.format", &["human", "json"]),
-    text("log.level"),
-    text("database.url"),
-    whole("database.readers", 1, 256),
-    whole("database.busy_timeout_ms", 0, 600_000),
-    whole("database.audit_retention_days", 0, 36_500),
-    optional("auth.jwt_secret", Kind::Secret),
-    text("auth.issuer"),
-    text("auth.audience"),
-    whole("auth.access_token_ttl_s", 1, MAX_ACCESS_TOKEN_LIFE_S.unsigned_abs()),
-    whole("auth.refresh_token_ttl_s", 1, 366 * DAY_S),
-    whole("auth.ws_ticket_ttl_s", 1, 600),
-    whole("auth.min_password_score", 0, 4),
-    whole("auth.hash_threads", 0, 256),
-    whole("auth.hash_queue", 1, 65_536),
-    whole("limits.connections_per_address", 0, 10_000_000),
-    whole("limits.connections_per_user", 0, 10_000_000),
-    whole("limits.requests_per_s_per_user", 0, 1_000_000),
-    whole("limits.requests_per_s_per_address", 0, 1_000_000),
-    whole("limits.logins_per_minute_per_address", 0, 1_000_000),
-    whole("limits.logins_per_minute_per_account", 0, 1_000_000),
-    whole("limits.registrations_per_minute_per_address", 0, 1_000_000),
-    whole("limits.frames_per_s", 0, 1_000_000),
-    whole("limits.frame_burst", 1, 1_000_000),
-    whole("limits.violations_per_minute", 0, 1_000_000),
-    whole("limits.json_depth", 1, 100),
-    list("limits.exempt_addresses"),
-    whole("session.auth_deadline_s", 1, HOUR_S),
-    whole("session.heartbeat_interval_s", 1, HOUR_S),
-    whole("session.heartbeat_timeout_s", 1, DAY_S),
-    whole("session.max_message_bytes", 256, 16 * MIB),
-    whole("session.max_message_chars", 1, 16 * MIB),
-    whole("session.max_running_turns", 1, 10_000),
-    whole("session.write_stall_timeout_s", 1, HOUR_S),
-    whole("session.coalesce_ms", 0, 10_000),
-    optional("workflow.agents_file", Kind::Text),
-    whole("workflow.max_running_turns", 1, 10_000_000),
-    whole("workflow.max_running_turns_per_user", 0, 10_000_000),
-    whole("workflow.max_waiting_turns", 0, 10_000_000),
-    whole("workflow.admission_wait_ms", 0, 600_000),
-    number("workflow.confidence_threshold", 0.0, 1.0),
-    whole("workflow.context_token_budget", 0, 10_000_000),
-    whole("workflow.turn_retention_s", 0, 7 * DAY_S),
-    whole("workflow.stall_timeout_s", 1, HOUR_S),
-    whole("workflow.turn_timeout_s", 1, DAY_S),
-    whole("workflow.abandon_after_s", 1, DAY_S),
-    one_of("workflow.abandoned", &["continue", "stop"]),
-    boolean("knowledge.seed"),
-    whole("knowledge.max_passages", 1, 100),
-    whole("knowledge.chunk_chars", 100, 100_000),
-    whole("knowledge.max_document_bytes", 1, 1_024 * MIB),
-    whole("knowledge.max_text_bytes", 1, 1_024 * MIB),
-    whole("knowledge.extract_timeout_s", 1, HOUR_S),
-    whole("knowledge.extract_memory_bytes", 64 * MIB, 64 * 1_024 * MIB),
-    optional("knowledge.extract_program", Kind::Text),
-    whole("knowledge.upload_timeout_s", 1, HOUR_S),
-    one_of("provider.kind", &["extractive", "openai", "scripted"]),
-    text("provider.base_url"),
-    optional("provider.api_key", Kind::Secret),
-    text("provider.model"),
-    whole("provider.max_answer_tokens", 0, 10_000_000),
-    number("provider.temperature", 0.0, 2.0),
-    whole("provider.connect_timeout_ms", 1, HOUR_MS),
-    whole("provider.first_token_timeout_ms", 1, HOUR_MS),
-    whole("provider.idle_timeout_ms", 1, HOUR_MS),
-    whole("provider.total_timeout_ms", 1, 24 * HOUR_MS),
-    whole("provider.extractive.interval_ms", 0, 1_000),
-    whole("provider.scripted.tokens", 0, 100_000),
-    whole("provider.scripted.interval_ms", 0, 60_000),
-    whole("provider.scripted.token_bytes", 1, 1_024),
-    optional("provider.scripted.fail_after", Kind::Whole { min: 0, max: 100_000 }),
-    list("metrics.allowed_addresses"),
-    optional("metrics.token", Kind::Secret),
-];
-
-const fn setting(key: &'static str, kind: Kind) -> Setting {
-    Setting { key, kind, optional: false }
+/// One of the names that a setting may have as its value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    pub name: &'static str,
+    /// The lines of the description.
+    pub about: &'static [&'static str],
 }
 
-const fn optional(key: &'static str, kind: Kind) -> Setting {
-    Setting { key, kind, optional: true }
+impl Kind {
+    pub(super) const fn whole(range: RangeInclusive<u64>) -> Self {
+        Self::Whole { min: *range.start(), max: *range.end() }
+    }
+
+    pub(super) const fn number(range: RangeInclusive<f64>) -> Self {
+        Self::Number { min: *range.start(), max: *range.end() }
+    }
 }
 
-const fn text(key: &'static str) -> Setting {
-    setting(key, Kind::Text)
+/// A type whose values need no range.
+pub(super) trait Plain {
+    const KIND: Kind;
 }
 
-const fn boolean(key: &'static str) -> Setting {
-    setting(key, Kind::Bool)
+impl Plain for String {
+    const KIND: Kind = Kind::Text;
 }
 
-const fn whole(key: &'static str, min: u64, max: u64) -> Setting {
-    setting(key, Kind::Whole { min, max })
+impl Plain for PathBuf {
+    const KIND: Kind = Kind::Text;
 }
 
-const fn number(key: &'static str, min: f64, max: f64) -> Setting {
-    setting(key, Kind::Number { min, max })
+impl Plain for SecretString {
+    const KIND: Kind = Kind::Secret;
 }
 
-const fn list(key: &'static str) -> Setting {
-    setting(key, Kind::List)
+impl Plain for bool {
+    const KIND: Kind = Kind::Bool;
 }
 
-const fn one_of(key: &'static str, choices: &'static [&'static str]) -> Setting {
-    setting(key, Kind::OneOf(choices))
+impl Plain for Vec<String> {
+    const KIND: Kind = Kind::List;
+}
+
+impl<T: Plain> Plain for Option<T> {
+    const KIND: Kind = T::KIND;
+}
+
+/// All settings, in the order of their declarations.
+pub static SETTINGS: LazyLock<Vec<&'static Setting>> = LazyLock::new(|| {
+    fn collect(section: &'static Section, settings: &mut Vec<&'static Setting>) {
+        settings.extend(section.settings);
+        section.sections.iter().for_each(|nested| collect(nested, settings));
+    }
+
+    let mut settings = Vec::new();
+    collect(&Config::SECTION, &mut settings);
+    settings
+});
+
+impl Section {
+    /// The section at `path`, such as `provider.scripted`; the empty path is the whole configuration.
+    pub(super) fn find(path: &str) -> Option<&'static Self> {
+        fn within(section: &'static Section, path: &str) -> Option<&'static Section> {
+            if section.path == path {
+                return Some(section);
+            }
+            section.sections.iter().find_map(|nested| within(nested, path))
+        }
+
+        within(&Config::SECTION, path)
+    }
+
+    /// The settings and sections directly in this section.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let keys = self.settings.iter().map(|setting| setting.key);
+        keys.chain(self.sections.iter().map(|section| section.path)).map(last_name)
+    }
+}
+
+/// `port` of `server.port`.
+fn last_name(path: &'static str) -> &'static str {
+    path.rsplit_once('.').map_or(path, |(_, name)| name)
 }
 
 impl Setting {
     pub fn find(key: &str) -> Option<&'static Self> {
-        SETTINGS.iter().find(|setting| setting.key == key)
+        SETTINGS.iter().copied().find(|setting| setting.key == key)
     }
 
-    /// Whether `value` may stand here.
+    /// The key without its section.
+    pub fn name(&self) -> &'static str {
+        last_name(self.key)
+    }
+
+    /// The unit of a number, as the end of its name says.
+    pub fn unit(&self) -> Option<&'static str> {
+        const UNITS: &[(&str, &str)] = &[
+            ("_s", "seconds"),
+            ("_ms", "milliseconds"),
+            ("_days", "days"),
+            ("_bytes", "bytes"),
+            ("_chars", "characters"),
+        ];
+        let is_rate = self.key.ends_with("_per_s");
+        UNITS.iter().find(|(ending, _)| !is_rate && self.key.ends_with(ending)).map(|(_, unit)| *unit)
+    }
+
+    /// The allowed values as a clause that follows the key in an error message.
+    pub fn requirement(&self) -> String {
+        match (self.kind, self.unit()) {
+            (Kind::Whole { min, max }, Some(unit)) => format!("must be a whole number of {unit} from {min} to {max}"),
+            (kind, _) => format!("must be {kind}"),
+        }
+    }
+
+    /// Whether `value` is allowed.
     pub fn allows(&self, value: &Value) -> bool {
         match (self.kind, value) {
             (_, Value::Empty(..)) => self.optional,
@@ -179,7 +188,7 @@ impl Setting {
             (Kind::Number { min, max }, Value::Num(_, num)) => {
                 number_of(*num).is_some_and(|number| (min..=max).contains(&number))
             }
-            (Kind::OneOf(choices), Value::String(_, text)) => choices.contains(&text.as_str()),
+            (Kind::OneOf(choices), Value::String(_, text)) => choices.iter().any(|choice| choice.name == text),
             (Kind::List, Value::Array(_, values)) => {
                 values.iter().all(|value| matches!(value, Value::String(_, text) if !text.trim().is_empty()))
             }
@@ -187,8 +196,8 @@ impl Setting {
         }
     }
 
-    /// What an environment variable with this text stands for. A text stays a text, however much it looks like a number;
-    /// what is not of this kind stays a text too, and is refused by [`Self::allows`].
+    /// Parses the value of an environment variable. A text stays a text even if it looks like a number. Whatever is not of
+    /// this kind stays a text too, and [`Self::allows`] rejects it.
     pub fn parse(&self, text: &str) -> Value {
         if self.optional && text.is_empty() {
             return Value::Empty(figment::value::Tag::Default, figment::value::Empty::None);
@@ -211,7 +220,7 @@ impl Setting {
         parsed.unwrap_or_else(|| Value::from(text))
     }
 
-    /// How a message shows `value`: never a secret, and no password within an address.
+    /// Formats `value` for a message: no secrets, and no password in a URL.
     pub fn shown(&self, value: &Value) -> Option<String> {
         match (self.kind, value) {
             (Kind::Secret, _) => None,
@@ -238,7 +247,7 @@ fn number_of(num: Num) -> Option<f64> {
     num.to_f64().or_else(|| whole_of(num).map(|whole| whole as f64))
 }
 
-/// `text` without what stands between `://` and `@`.
+/// `text` with everything between `://` and `@` redacted.
 fn without_password(text: &str) -> String {
     match (text.split_once("://"), text.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://[redacted]@{rest}"),
@@ -249,12 +258,14 @@ fn without_password(text: &str) -> String {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text | Self::Secret => f.write_str("a text that is not empty"),
-            Self::List => f.write_str("a list of texts that are not empty"),
+            Self::Text | Self::Secret => f.write_str("a non-empty text"),
+            Self::List => f.write_str("a list of non-empty texts"),
             Self::Bool => f.write_str("true or false"),
             Self::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Number { min, max } => write!(f, "a number from {min} to {max}"),
-            Self::OneOf(choices) => write!(f, "one of {}", choices.join(", ")),
+            Self::OneOf(choices) => {
+                write!(f, "one of {}", choices.iter().map(|choice| choice.name).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }
@@ -262,58 +273,49 @@ impl fmt::Display for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
-    use figment::{Figment, error::Kind as ErrorKind};
+    use figment::{Figment, providers::Serialized};
     use std::collections::BTreeSet;
 
     fn setting(key: &str) -> &'static Setting {
         Setting::find(key).expect(key)
     }
 
-    /// The fields of the section at `path` as serde knows them; `None` when `path` is not a section. A field that nobody
-    /// has makes serde list those there are.
-    fn fields(path: &str) -> Option<&'static [&'static str]> {
-        let probe = if path.is_empty() { "?".to_owned() } else { format!("{path}.?") };
-        let error = Figment::new().merge((probe.as_str(), 0)).extract::<Config>().expect_err("the probe was taken");
-        match error.kind {
-            ErrorKind::UnknownField(_, fields) => Some(fields),
-            _ => None,
-        }
+    #[test]
+    fn no_key_is_declared_twice() {
+        let keys: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+        assert_eq!(keys.len(), SETTINGS.len());
     }
 
-    fn collect(path: &str, keys: &mut BTreeSet<String>) {
-        match fields(path) {
-            None => {
-                keys.insert(path.to_owned());
+    /// Integers are declared with a range and a type of their own.
+    #[test]
+    fn both_bounds_of_a_range_fit_the_type() {
+        let defaults = Figment::from(Serialized::defaults(Config::default()));
+        for setting in SETTINGS.iter() {
+            let bounds = match setting.kind {
+                Kind::Whole { min, max } => [Value::from(min), Value::from(max)],
+                Kind::Number { min, max } => [Value::from(min), Value::from(max)],
+                _ => continue,
+            };
+            for bound in bounds {
+                let config = defaults.clone().merge((setting.key, &bound)).extract::<Config>();
+                assert!(config.is_ok(), "{} = {bound:?}: {config:?}", setting.key);
             }
-            Some(fields) => {
-                for field in fields {
-                    collect(&if path.is_empty() { (*field).to_owned() } else { format!("{path}.{field}") }, keys);
-                }
-            }
         }
     }
 
     #[test]
-    fn the_table_has_every_field_of_the_config_and_nothing_else() {
-        let mut fields = BTreeSet::new();
-        collect("", &mut fields);
-        let table: BTreeSet<String> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
-        assert_eq!(table, fields);
-        assert_eq!(SETTINGS.len(), table.len(), "a key stands in the table twice");
+    fn the_unit_is_the_end_of_the_name() {
+        let unit = |key| setting(key).unit();
+        assert_eq!(unit("server.drain_timeout_s"), Some("seconds"));
+        assert_eq!(unit("session.coalesce_ms"), Some("milliseconds"));
+        assert_eq!((unit("limits.frames_per_s"), unit("limits.requests_per_s_per_user")), (None, None));
+        let too_long = setting("server.drain_timeout_s").requirement();
+        assert_eq!(too_long, "must be a whole number of seconds from 0 to 3600");
+        assert_eq!(setting("log.format").requirement(), "must be one of human, json");
     }
 
     #[test]
-    fn optional_is_what_the_config_leaves_empty() {
-        let defaults = Value::serialize(Config::default()).unwrap();
-        for setting in SETTINGS {
-            let value = defaults.find_ref(setting.key).expect(setting.key);
-            assert_eq!(matches!(value, Value::Empty(..)), setting.optional, "{}", setting.key);
-        }
-    }
-
-    #[test]
-    fn bounds_belong_to_the_range() {
+    fn both_bounds_are_allowed() {
         let port = setting("server.port");
         assert!(port.allows(&Value::from(0_u16)) && port.allows(&Value::from(65_535_u32)));
         assert!(!port.allows(&Value::from(65_536_u32)) && !port.allows(&Value::from(-1_i32)));
@@ -321,14 +323,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_may_be_written_without_a_point_but_not_as_nan() {
+    fn a_number_may_be_an_integer_but_not_nan() {
         let temperature = setting("provider.temperature");
         assert!(temperature.allows(&Value::from(1_i64)) && temperature.allows(&Value::from(0.5)));
         assert!(!temperature.allows(&Value::from(f64::NAN)) && !temperature.allows(&Value::from(3_i64)));
     }
 
     #[test]
-    fn a_variable_becomes_what_its_setting_is() {
+    fn a_variable_is_parsed_as_the_type_of_its_setting() {
         assert_eq!(setting("server.port").parse("9000"), Value::from(9_000_u64));
         assert_eq!(setting("knowledge.seed").parse("false"), Value::from(false));
         let digits = "12345678901234567890123456789012";
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_is_an_absent_setting_where_it_may_be_absent() {
+    fn an_empty_variable_makes_an_optional_setting_absent() {
         assert!(matches!(setting("auth.jwt_secret").parse(""), Value::Empty(..)));
         assert!(!setting("server.host").allows(&setting("server.host").parse("")));
     }

@@ -1,5 +1,5 @@
-//! What operators do to a running server beyond its sessions and turns: the record of their actions, settings that change
-//! while it runs, and emptying it.
+//! Operators' control of a running server, apart from its connections and turns: the audit of their actions, live settings,
+//! and the drain.
 
 mod audit;
 mod drain;
@@ -7,6 +7,4 @@ mod settings;
 
 pub use audit::{Audit, AuditedAction};
 pub use drain::{DrainControl, DrainPhase, Then};
-pub use settings::{
-    LimitsChange, LimitsInForce, Settings, SettingsChange, SettingsInForce, WorkflowChange, WorkflowInForce,
-};
+pub use settings::{Settings, SettingsChange, SettingsInForce};

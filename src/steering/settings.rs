@@ -1,7 +1,8 @@
-//! Settings that change while the server runs: the log's level, and limits. What is changed is forgotten at the next start.
+//! Live settings: the log level and the limits that operators can change while the server runs. Changes last until the next
+//! start. The declarations in [`crate::config`] mark these settings with `live`.
 
 use crate::{
-    config::{Config, Problem},
+    config::{Config, LimitsChange, LimitsInForce, Problem, WorkflowChange, WorkflowInForce},
     limiter::Limiter,
     logging,
     protocol::{ApiError, ErrorCode},
@@ -17,67 +18,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-macro_rules! section {
-    ($section:ident, $in_force:ident, $change:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)* }) => {
-        /// Settings that can be changed while the server runs, as they are now.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-        pub struct $in_force {
-            $($(#[$doc])* pub $field: $type,)*
-        }
-
-        /// What is absent stays as it is.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct $change {
-            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
-        }
-
-        impl $in_force {
-            fn of(config: &Config) -> Self {
-                Self { $($field: config.$section.$field),* }
-            }
-        }
-
-        impl $change {
-            fn apply(self, config: &mut Config) {
-                $(if let Some(value) = self.$field {
-                    config.$section.$field = value;
-                })*
-            }
-        }
-    };
-}
-
-section! {
-    limits, LimitsInForce, LimitsChange {
-        /// Sockets that are open stay.
-        connections_per_address: usize,
-        /// Sockets that are open stay.
-        connections_per_user: usize,
-        requests_per_s_per_user: u32,
-        requests_per_s_per_address: u32,
-        logins_per_minute_per_address: u32,
-        logins_per_minute_per_account: u32,
-        registrations_per_minute_per_address: u32,
-        /// For sockets that open from now on.
-        frames_per_s: u32,
-        /// For sockets that open from now on.
-        frame_burst: u32,
-        /// For sockets that open from now on.
-        violations_per_minute: u32,
-    }
-}
-
-section! {
-    workflow, WorkflowInForce, WorkflowChange {
-        /// Turns that run go on.
-        max_running_turns: usize,
-        /// Turns that run go on.
-        max_running_turns_per_user: usize,
-    }
-}
-
-/// The settings that can be changed while the server runs, as they are now.
+/// Current values of the settings that can change while the server runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SettingsInForce {
     #[schema(example = "info,switchboard::workflow=debug")]
@@ -86,11 +27,11 @@ pub struct SettingsInForce {
     pub workflow: WorkflowInForce,
 }
 
-/// What is to change; what is absent stays as it is.
+/// New values of settings; absent ones keep theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SettingsChange {
-    /// As `log.level` in the configuration.
+    /// Same as `log.level` in the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "info,switchboard::workflow=debug")]
     pub log_level: Option<String>,
@@ -100,7 +41,7 @@ pub struct SettingsChange {
     pub workflow: Option<WorkflowChange>,
 }
 
-/// An object or `null`. serde would take an array, too, field by field, and an empty one as no change at all.
+/// Accepts an object or `null`. By itself serde would also accept an array, as the fields in their order.
 fn section<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     struct Section<T>(PhantomData<T>);
 
@@ -123,6 +64,7 @@ fn section<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> R
     deserializer.deserialize_any(Section(PhantomData))
 }
 
+/// The live settings of the server.
 pub struct Settings {
     config: Mutex<Config>,
     limiter: Arc<Limiter>,
@@ -130,7 +72,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `config` is what the server was started with.
+    /// `config` is the configuration that the server started with.
     pub fn new(config: Config, limiter: Arc<Limiter>, turns: Arc<Turns>) -> Self {
         Self { config: Mutex::new(config), limiter, turns }
     }
@@ -139,18 +81,18 @@ impl Settings {
         in_force(&self.lock())
     }
 
-    /// Whether a change would be taken, which is what the configuration would say to it.
+    /// Checks a change without making it, by the rules of the configuration.
     ///
     /// # Errors
-    /// `INVALID_FIELD` with each setting that is refused.
+    /// `INVALID_FIELD`, naming each rejected setting.
     pub fn check(&self, change: &SettingsChange) -> Result<(), ApiError> {
         changed(&self.lock(), change).map(drop)
     }
 
-    /// Changes all of it, or nothing.
+    /// Applies the whole change, or none of it.
     ///
     /// # Errors
-    /// `INVALID_FIELD` with each setting that is refused.
+    /// `INVALID_FIELD`, naming each rejected setting.
     pub fn change(&self, change: &SettingsChange) -> Result<SettingsInForce, ApiError> {
         let mut config = self.lock();
         let next = changed(&config, change)?;
@@ -163,7 +105,7 @@ impl Settings {
         Ok(in_force(&config))
     }
 
-    /// A configuration is put in its place as a whole, so a panic elsewhere does not spoil it.
+    /// Ignores poisoning: the configuration is replaced as a whole, so a panic cannot leave it half changed.
     fn lock(&self) -> MutexGuard<'_, Config> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,10 +113,10 @@ impl Settings {
 
 fn in_force(config: &Config) -> SettingsInForce {
     SettingsInForce {
-        // `RUST_LOG` may have put another in the place of what is configured.
+        // `RUST_LOG` may override the configured level.
         log_level: logging::level().unwrap_or_else(|| config.log.level.clone()),
-        limits: LimitsInForce::of(config),
-        workflow: WorkflowInForce::of(config),
+        limits: LimitsInForce::from(&config.limits),
+        workflow: WorkflowInForce::from(&config.workflow),
     }
 }
 
@@ -184,18 +126,18 @@ fn changed(config: &Config, change: &SettingsChange) -> Result<Config, ApiError>
         next.log.level.clone_from(level);
     }
     if let Some(limits) = change.limits {
-        limits.apply(&mut next);
+        limits.apply(&mut next.limits);
     }
     if let Some(workflow) = change.workflow {
-        workflow.apply(&mut next);
+        workflow.apply(&mut next.workflow);
     }
-    next.check().map_err(|problems| refused(&problems))?;
+    next.check().map_err(|problems| rejection(&problems))?;
     Ok(next)
 }
 
-fn refused(problems: &[Problem]) -> ApiError {
+fn rejection(problems: &[Problem]) -> ApiError {
     let named = problems.iter().map(|problem| {
-        // What the configuration calls otherwise.
+        // The one key that this route names differently.
         let key = if problem.key == "log.level" { "log_level" } else { &problem.key };
         format!("`{key}` {}", problem.allowed)
     });
@@ -205,6 +147,8 @@ fn refused(problems: &[Problem]) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SETTINGS;
+    use std::collections::BTreeSet;
 
     fn settings() -> Settings {
         let config = Config::default();
@@ -218,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_stays() {
+    fn absent_settings_keep_their_values() {
         let settings = settings();
         let before = settings.in_force();
         assert_eq!(settings.change(&SettingsChange::default()).unwrap(), before);
@@ -228,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_named_and_nothing_is_changed() {
+    fn a_rejected_change_names_every_problem_and_changes_nothing() {
         let settings = settings();
         let before = settings.in_force();
         let wrong = change(serde_json::json!({
@@ -236,16 +180,30 @@ mod tests {
             "limits": {"connections_per_user": 3, "frame_burst": 0},
             "workflow": {"max_running_turns": 2},
         }));
-        let refused = settings.change(&wrong).unwrap_err();
+        let rejected = settings.change(&wrong).unwrap_err();
         for named in ["`log_level`", "`limits.frame_burst`", "workflow.max_running_turns"] {
-            assert!(refused.message.contains(named), "{named} is not in {}", refused.message);
+            assert!(rejected.message.contains(named), "{named} is not in {}", rejected.message);
         }
-        assert_eq!(settings.check(&wrong).unwrap_err().message, refused.message);
+        assert_eq!(settings.check(&wrong).unwrap_err().message, rejected.message);
         assert_eq!(settings.in_force(), before);
     }
 
     #[test]
-    fn what_nobody_knows_is_refused() {
+    fn the_live_settings_are_those_that_the_configuration_marks() {
+        let in_force = serde_json::to_value(settings().in_force()).unwrap();
+        let mut keys = Vec::new();
+        for (name, value) in in_force.as_object().unwrap() {
+            match value.as_object() {
+                Some(section) => keys.extend(section.keys().map(|field| format!("{name}.{field}"))),
+                None => keys.push(name.replacen('_', ".", 1)),
+            }
+        }
+        let marked = SETTINGS.iter().filter(|setting| setting.live.is_some()).map(|setting| setting.key.to_owned());
+        assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), marked.collect());
+    }
+
+    #[test]
+    fn unknown_settings_are_rejected() {
         for json in [r#"{"limits":{"json_depth":9}}"#, r#"{"auth":{}}"#, r#"{"limits":{"frames_per_s":-1}}"#] {
             assert!(serde_json::from_str::<SettingsChange>(json).is_err(), "{json}");
         }

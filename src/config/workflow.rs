@@ -1,0 +1,48 @@
+//! `[workflow]`: turns and specialists.
+
+use super::{
+    declare::{choices, live_settings, settings},
+    setting::{DAY_S, HOUR_S},
+};
+use std::path::PathBuf;
+
+settings! {
+    /// Turns and specialists.
+    WorkflowConfig [workflow], live WorkflowInForce WorkflowChange {
+        /// TOML file of the specialists; absent: the built-in ones.
+        agents_file: Option<PathBuf>, example "\"config/agents.toml\"";
+        /// Turns that may run at once on this server; further ones wait or are answered `OVERLOADED`.
+        max_running_turns: usize = 20_000, in 1..=10_000_000, live "Live: running turns go on.";
+        /// Turns of one user that may run at once; further ones are answered `OVERLOADED`. 0 disables this limit.
+        max_running_turns_per_user: usize = 100, in 0..=10_000_000, live "Live: running turns go on.";
+        /// Turns that may wait for a permit, in FIFO order; further ones are answered `OVERLOADED`.
+        max_waiting_turns: usize = 1_000, in 0..=10_000_000;
+        /// Time that a turn waits for a permit before it is answered `OVERLOADED`.
+        admission_wait_ms: u64 = 2_000, in 0..=600_000;
+        /// Confidence of the router below which the default specialist answers; 0 always takes the best match.
+        confidence_threshold: f64 = 0.2, fraction in 0.0..=1.0;
+        /// Tokens of earlier messages to send to the model, counting four bytes as one token; 0 sends none.
+        context_token_budget: usize = 2_000, in 0..=10_000_000;
+        /// Time for which a finished turn can be resumed; 0 allows it only while the turn runs.
+        turn_retention_s: u64 = 300, in 0..=7 * DAY_S;
+        /// Time without progress after which a turn ends with `UPSTREAM_TIMEOUT`. The timeouts of the provider, which report
+        /// the cause more precisely, should be shorter.
+        stall_timeout_s: u64 = 120, in 1..=HOUR_S;
+        /// Duration after which a turn ends with `UPSTREAM_TIMEOUT`; at least `stall_timeout_s`.
+        turn_timeout_s: u64 = 600, in 1..=DAY_S;
+        /// Time without a subscriber after which a running turn counts as abandoned.
+        abandon_after_s: u64 = 60, in 1..=DAY_S;
+        /// Treatment of an abandoned turn.
+        abandoned: Abandoned = Abandoned::Continue;
+    }
+}
+
+choices! {
+    /// Treatment of an abandoned turn.
+    Abandoned {
+        /// it runs to its end and is stored
+        Continue = "continue",
+        /// it ends as if the user had cancelled it
+        Stop = "stop",
+    }
+}
