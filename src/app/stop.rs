@@ -34,9 +34,9 @@ impl ApplicationHandle {
     /// Empties the server whenever somebody asks for it, until it is to stop then, and stops it.
     pub(super) async fn stop_when_asked(&self) {
         loop {
-            self.drain.wanted().await;
+            self.drain.started().await;
             self.empty().await;
-            match self.drain.emptied() {
+            match self.drain.finish() {
                 DrainPhase::Stopping => break,
                 DrainPhase::Drained => log::warn!("the server is empty, and stays so until the drain is undone"),
                 DrainPhase::Open | DrainPhase::Draining => {}

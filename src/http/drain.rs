@@ -85,7 +85,7 @@ async fn drain(
     let work = async move {
         let there_was = left(&registry, &turns).await?;
         log::warn!(user_id:%; "an operator empties the server");
-        control.ask(then);
+        control.start(then);
         Ok(there_was)
     };
     Ok(HttpResponse::Accepted().json(audit.into_inner().record(&operator, audited, work).await?))

@@ -166,7 +166,7 @@ impl OpsSession {
             OpsEffect::Close(reason) => self.close(reason, ctx),
             OpsEffect::Hit(limit) => self.context.limiter.hit(limit),
             OpsEffect::SendHistory => {
-                self.news.get_or_insert_with(|| self.context.audit.news());
+                self.news.get_or_insert_with(|| self.context.audit.subscribe());
                 ctx.text(self.context.feed.history());
             }
             OpsEffect::SendStats => {

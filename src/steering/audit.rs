@@ -1,4 +1,4 @@
-//! The record of what operators do: on disk before they do it, and again when it is known what came of it.
+//! The audit of operators' actions. Each entry is on disk before its action begins, and gets its outcome afterwards.
 
 use crate::{
     auth::Identity,
@@ -11,40 +11,40 @@ use serde_json::Value;
 use std::sync::{Arc, Weak};
 use tokio::sync::broadcast;
 
-/// What became of a deed of which nothing else is known yet.
+/// Outcome of an action that has not finished, or whose outcome could not be stored.
 const BEGUN: &str = "begun";
 const DONE: &str = "done";
-/// What is kept of the name of what is acted on, in characters.
+/// Longest stored target of an action, in characters.
 const MAX_TARGET_CHARS: usize = 500;
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
-/// The record of the whole server.
+/// The audit of the whole server.
 pub struct Audit {
     store: Arc<dyn AuditStore>,
-    /// In milliseconds; `None`: entries are kept for ever.
+    /// In milliseconds; `None` keeps entries forever.
     retention_ms: Option<i64>,
     clock: ServingClock,
-    news: broadcast::Sender<Arc<AuditEntry>>,
+    entries: broadcast::Sender<Arc<AuditEntry>>,
 }
 
-/// What an operator is about to do.
+/// An action that an operator is about to take.
 pub struct AuditedAction {
-    /// Such as `kick_user`.
+    /// The name of the action, such as `kick_user`.
     pub action: &'static str,
-    /// The id or the name of what it is done to.
+    /// The id or name of the object of the action.
     pub target: Option<String>,
-    /// What the operator asked for; an object.
+    /// The parameters of the request, as an object.
     pub detail: Value,
 }
 
 impl Audit {
-    /// Entries are kept for so many days; 0: for ever.
+    /// `retention_days` is the time for which entries are kept; 0 keeps them forever.
     pub fn new(store: Arc<dyn AuditStore>, retention_days: u32, clock: ServingClock) -> Arc<Self> {
         let retention_ms = (retention_days > 0).then(|| i64::from(retention_days) * DAY_MS);
-        Arc::new(Self { store, retention_ms, clock, news: broadcast::channel(AUDIT_NEWS_WAITING).0 })
+        Arc::new(Self { store, retention_ms, clock, entries: broadcast::channel(AUDIT_NEWS_WAITING).0 })
     }
 
-    /// Lets go of old entries from time to time, as long as the audit is there.
+    /// Deletes expired entries at regular intervals until the audit is dropped.
     pub async fn maintain(audit: Weak<Self>) {
         let mut purges = tokio::time::interval(PURGE_INTERVAL);
         loop {
@@ -56,20 +56,20 @@ impl Audit {
 
     async fn purge(&self) {
         let Some(retention_ms) = self.retention_ms else { return };
-        // Not by the wall clock, which may be ahead at the moment.
+        // The wall clock may be ahead; the confirmed time is not.
         let now = self.clock.confirmed_now();
         match self.store.forget_audit_entries(UnixMillis(now.0 - retention_ms)).await {
             Ok(0) => {}
-            Ok(entries) => log::info!(entries; "old entries of the audit are forgotten"),
+            Ok(entries) => log::info!(entries; "deleted expired audit entries"),
             // The next purge tries again.
-            Err(error) => log::error!("old entries of the audit cannot be forgotten: {error}"),
+            Err(error) => log::error!("expired audit entries could not be deleted: {error}"),
         }
     }
 
-    /// Does `work` in the name of an operator. It goes on to its end when the one who asked has gone.
+    /// Runs `work` for an operator and records it. The work continues if the client disconnects.
     ///
     /// # Errors
-    /// Those of `work`; before it, those of a store that cannot keep the entry: what cannot be recorded is not done.
+    /// Those of `work`. If the store cannot keep the entry, `work` does not run.
     pub async fn record<T: 'static>(
         self: &Arc<Self>,
         operator: &Identity,
@@ -91,29 +91,29 @@ impl Audit {
             let outcome = work.await;
             entry.outcome = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| DONE).to_owned();
             let (audit_id, action) = (entry.id, &entry.action);
-            log::info!(audit_id:%, user_id:% = entry.operator.id, action, outcome = entry.outcome; "an operator acted");
+            log::info!(audit_id:%, user_id:% = entry.operator.id, action, outcome = entry.outcome; "operator action finished");
             if let Err(error) = audit.store.set_audit_outcome(entry.id, entry.outcome.clone()).await {
-                // The entry itself is there, and says that its outcome is not known.
-                log::error!(audit_id:%; "the outcome of an operator's action could not be recorded: {error}");
+                // The stored entry keeps its outcome `begun`.
+                log::error!(audit_id:%; "the outcome of an operator's action could not be stored: {error}");
             }
-            // Nobody need be listening.
-            let _ = audit.news.send(Arc::new(entry));
+            // There may be no listener.
+            let _ = audit.entries.send(Arc::new(entry));
             outcome
         });
         done.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
     }
 
-    /// Entries, newest first.
+    /// Returns entries, newest first.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store fails.
     pub async fn entries(&self, page: Page<AuditId>) -> Result<Listed<AuditEntry>, ApiError> {
         self.store.audit_entries(page).await.map_err(ApiError::from)
     }
 
-    /// Each entry from now on, once its outcome is known.
-    pub fn news(&self) -> broadcast::Receiver<Arc<AuditEntry>> {
-        self.news.subscribe()
+    /// Returns a receiver of all entries from now on, sent when their outcomes are known.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<AuditEntry>> {
+        self.entries.subscribe()
     }
 }
 
@@ -155,9 +155,9 @@ mod tests {
     }
 
     #[actix::test]
-    async fn an_entry_is_there_before_the_deed_and_tells_its_outcome_after() {
+    async fn an_entry_is_stored_before_the_action_and_gets_its_outcome_afterwards() {
         let (audit, _folder) = audit();
-        let (operator, mut news) = (operator(), audit.news());
+        let (operator, mut entries) = (operator(), audit.subscribe());
         let during = Arc::clone(&audit);
         let done = audit.record(&operator, audited(), async move { Ok(outcomes(&during).await) }).await;
         assert_eq!(done.unwrap(), ["begun"]);
@@ -165,17 +165,17 @@ mod tests {
         let refused = audit.record(&operator, audited(), async move { Err::<(), _>(failed) }).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::NotFound);
         assert_eq!(outcomes(&audit).await, ["NOT_FOUND", "done"]);
-        let first = news.recv().await.unwrap();
+        let first = entries.recv().await.unwrap();
         assert_eq!((first.outcome.as_str(), first.target.as_deref()), ("done", Some("x")));
         assert_eq!(first.operator.email, operator.email);
-        assert_eq!(news.recv().await.unwrap().outcome, "NOT_FOUND");
+        assert_eq!(entries.recv().await.unwrap().outcome, "NOT_FOUND");
     }
 
     #[actix::test]
-    async fn a_deed_goes_on_when_the_one_who_asked_has_gone() {
+    async fn an_action_continues_when_its_client_disconnects() {
         let (audit, _folder) = audit();
-        let (operator, go_on) = (operator(), Arc::new(tokio::sync::Notify::new()));
-        let waits = Arc::clone(&go_on);
+        let (operator, resume) = (operator(), Arc::new(tokio::sync::Notify::new()));
+        let waits = Arc::clone(&resume);
         let mut asked = Box::pin(audit.record(&operator, audited(), async move {
             waits.notified().await;
             Ok(())
@@ -183,18 +183,18 @@ mod tests {
         while outcomes(&audit).await.is_empty() {
             assert!((&mut asked).now_or_never().is_none());
         }
-        let mut news = audit.news();
+        let mut entries = audit.subscribe();
         for _ in 0..10 {
             assert!((&mut asked).now_or_never().is_none());
             tokio::task::yield_now().await;
         }
         drop(asked);
-        go_on.notify_one();
-        assert_eq!(news.recv().await.unwrap().outcome, "done");
+        resume.notify_one();
+        assert_eq!(entries.recv().await.unwrap().outcome, "done");
     }
 
     #[actix::test]
-    async fn a_clock_that_is_ahead_for_a_while_deletes_nothing() {
+    async fn a_clock_that_is_ahead_for_a_while_expires_nothing() {
         let (audit, _folder) = audit();
         audit.record(&operator(), audited(), async { Ok(()) }).await.unwrap();
         let turned = TurnedClock::at(UnixMillis::now());
@@ -203,7 +203,7 @@ mod tests {
         turned.set_by(500 * DAY_MS);
         audit.purge().await;
         assert_eq!(outcomes(&audit).await, ["done"]);
-        // A time that really passes does.
+        // Time that really passes expires entries.
         for _ in 0..3 {
             turned.pass(std::time::Duration::from_secs(24 * 3_600));
             audit.purge().await;
@@ -230,9 +230,9 @@ mod tests {
     }
 
     #[actix::test]
-    async fn what_cannot_be_recorded_is_not_done() {
+    async fn an_action_that_cannot_be_recorded_is_not_taken() {
         let audit = Audit::new(Arc::new(Broken), 1, clock());
-        let refused = audit.record::<()>(&operator(), audited(), async { panic!("it was done") }).await;
+        let refused = audit.record::<()>(&operator(), audited(), async { panic!("the action was taken") }).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::Overloaded);
     }
 }

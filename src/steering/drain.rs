@@ -1,133 +1,135 @@
-//! Whether the server is being emptied, for what, and who may take that back.
+//! State of a drain: whether the server drains, what follows, and whether the drain can still be undone.
 //!
-//! Who decides is here; the emptying itself is done by [`crate::app`], session by session.
+//! [`crate::app`] carries the drain out.
 
 use crate::{limits::DRAIN_RETRY_MS, protocol::ApiError, workflow::Turns};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What follows when the server is empty.
+/// Action that follows a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
-    /// The process ends.
+    /// Stop the process.
     #[default]
     Stop,
-    /// It runs on, empty and not ready, until the drain is undone.
+    /// Keep running, without connections and not ready, until the drain is undone.
     Stay,
 }
 
+/// Phase of the server with regard to drains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DrainPhase {
-    /// The server takes new work.
+    /// The server accepts connections and questions.
     #[default]
     Open,
-    /// Sessions are told to go, running turns may end.
+    /// Connections are being closed; running turns may finish.
     Draining,
-    /// It is empty, and stays so until the drain is undone.
+    /// All connections are closed. The server stays like this until the drain is undone.
     Drained,
-    /// It is empty, and ends.
+    /// All connections are closed, and the process stops.
     Stopping,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Wish {
+struct State {
     phase: DrainPhase,
     then: Then,
-    /// The process was told to end; whoever did that counts on it.
+    /// The drain cannot be undone, because a signal told the process to stop.
     is_final: bool,
 }
 
+/// The state of a drain, shared by the routes that control it and the task that carries it out.
 pub struct DrainControl {
-    wish: watch::Sender<Wish>,
+    state: watch::Sender<State>,
     stopped: watch::Sender<bool>,
-    /// Closed and opened together with every change of the wish.
+    /// Closed and reopened with each change of the state.
     turns: Arc<Turns>,
 }
 
 impl DrainControl {
     pub fn new(turns: Arc<Turns>) -> Arc<Self> {
-        Arc::new(Self { wish: watch::Sender::default(), stopped: watch::Sender::default(), turns })
+        Arc::new(Self { state: watch::Sender::default(), stopped: watch::Sender::default(), turns })
     }
 
     pub fn phase(&self) -> DrainPhase {
-        self.wish.borrow().phase
+        self.state.borrow().phase
     }
 
-    /// What follows a drain that goes on.
+    /// The action that follows the current drain, if there is one.
     pub fn then(&self) -> Option<Then> {
-        let wish = *self.wish.borrow();
-        (wish.phase != DrainPhase::Open).then_some(wish.then)
+        let state = *self.state.borrow();
+        (state.phase != DrainPhase::Open).then_some(state.then)
     }
 
-    /// An operator wants the server empty. Takes no new work from now on.
-    pub fn ask(&self, then: Then) {
-        self.wish.send_modify(|wish| {
+    /// Starts a drain for an operator: from now on the server refuses new connections and questions.
+    pub fn start(&self, then: Then) {
+        self.state.send_modify(|state| {
             self.turns.drain();
-            let goes_on = wish.phase == DrainPhase::Drained && then == Then::Stay;
-            if wish.phase == DrainPhase::Stopping || wish.is_final || goes_on {
+            let is_repeated = state.phase == DrainPhase::Drained && then == Then::Stay;
+            if state.phase == DrainPhase::Stopping || state.is_final || is_repeated {
                 return;
             }
-            *wish = Wish { phase: DrainPhase::Draining, then, is_final: false };
+            *state = State { phase: DrainPhase::Draining, then, is_final: false };
         });
     }
 
-    /// The process is to end, whatever operators say.
+    /// Starts a drain for a signal to the process; operators cannot undo it.
     pub fn stop(&self) {
-        self.wish.send_modify(|wish| {
+        self.state.send_modify(|state| {
             self.turns.drain();
-            if wish.phase != DrainPhase::Stopping {
-                wish.phase = DrainPhase::Draining;
+            if state.phase != DrainPhase::Stopping {
+                state.phase = DrainPhase::Draining;
             }
-            (wish.then, wish.is_final) = (Then::Stop, true);
+            (state.then, state.is_final) = (Then::Stop, true);
         });
     }
 
-    /// Takes new work again. Of a server that is not being emptied nothing changes.
+    /// Undoes the drain, if there is one: the server accepts connections and questions again.
     ///
     /// # Errors
-    /// `OVERLOADED` when it is too late: the server ends, or the process was told to.
+    /// `OVERLOADED` when it is too late: the server is stopping, or a signal started the drain.
     pub fn undo(&self) -> Result<(), ApiError> {
         let mut undone = Ok(());
-        self.wish.send_modify(|wish| {
-            if wish.is_final || wish.phase == DrainPhase::Stopping {
-                undone = Err(ApiError::overloaded("The server ends; this cannot be undone.", DRAIN_RETRY_MS));
+        self.state.send_modify(|state| {
+            if state.is_final || state.phase == DrainPhase::Stopping {
+                undone = Err(ApiError::overloaded("The server is stopping; this cannot be undone.", DRAIN_RETRY_MS));
                 return;
             }
-            *wish = Wish::default();
+            *state = State::default();
             self.turns.reopen();
         });
         undone
     }
 
-    /// Ready when there is something to empty.
-    pub async fn wanted(&self) {
-        // The sender is `self`: it lives.
-        let _ = self.wish.subscribe().wait_for(|wish| wish.phase == DrainPhase::Draining).await;
+    /// Waits for the start of a drain.
+    pub async fn started(&self) {
+        // Cannot fail: `self` holds the sender.
+        let _ = self.state.subscribe().wait_for(|state| state.phase == DrainPhase::Draining).await;
     }
 
-    /// The server is empty; tells what follows, which is `Open` when the drain was undone meanwhile.
-    pub fn emptied(&self) -> DrainPhase {
+    /// Records that all connections are closed. Returns the next phase, which is `Open` if the drain was undone meanwhile.
+    pub fn finish(&self) -> DrainPhase {
         let mut phase = DrainPhase::Open;
-        self.wish.send_modify(|wish| {
-            wish.phase = match (wish.phase, wish.then) {
+        self.state.send_modify(|state| {
+            state.phase = match (state.phase, state.then) {
                 (DrainPhase::Draining, Then::Stop) => DrainPhase::Stopping,
                 (DrainPhase::Draining, Then::Stay) => DrainPhase::Drained,
                 (phase, _) => phase,
             };
-            phase = wish.phase;
+            phase = state.phase;
         });
         phase
     }
 
-    /// The server has ended.
+    /// Records that the server has stopped.
     pub fn set_stopped(&self) {
         self.stopped.send_replace(true);
     }
 
-    /// Ready when the server has ended.
+    /// Waits until the server has stopped.
     pub async fn stopped(&self) {
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
@@ -153,56 +155,56 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_stays_is_empty_until_it_is_undone() {
+    fn a_server_that_stays_is_drained_until_the_drain_is_undone() {
         let control = control();
-        assert!(control.wanted().now_or_never().is_none() && is_open(&control));
-        control.ask(Then::Stay);
-        assert!(control.wanted().now_or_never().is_some() && !is_open(&control));
-        assert_eq!((control.emptied(), control.then()), (DrainPhase::Drained, Some(Then::Stay)));
-        assert!(control.wanted().now_or_never().is_none());
-        control.ask(Then::Stay);
+        assert!(control.started().now_or_never().is_none() && is_open(&control));
+        control.start(Then::Stay);
+        assert!(control.started().now_or_never().is_some() && !is_open(&control));
+        assert_eq!((control.finish(), control.then()), (DrainPhase::Drained, Some(Then::Stay)));
+        assert!(control.started().now_or_never().is_none());
+        control.start(Then::Stay);
         assert_eq!(control.phase(), DrainPhase::Drained);
         control.undo().unwrap();
         assert_eq!((control.phase(), control.then()), (DrainPhase::Open, None));
         assert!(is_open(&control));
-        assert_eq!(control.emptied(), DrainPhase::Open, "nothing follows");
+        assert_eq!(control.finish(), DrainPhase::Open, "the drain was undone");
     }
 
     #[test]
-    fn a_stop_can_be_undone_until_it_has_come_to_its_end() {
+    fn a_stop_can_be_undone_until_all_connections_are_closed() {
         let control = control();
-        control.ask(Then::Stop);
+        control.start(Then::Stop);
         control.undo().unwrap();
         assert!(is_open(&control));
-        control.ask(Then::Stop);
-        assert_eq!(control.emptied(), DrainPhase::Stopping);
+        control.start(Then::Stop);
+        assert_eq!(control.finish(), DrainPhase::Stopping);
         assert_eq!(control.undo().unwrap_err().code, ErrorCode::Overloaded);
-        control.ask(Then::Stay);
+        control.start(Then::Stay);
         assert_eq!((control.phase(), is_open(&control)), (DrainPhase::Stopping, false));
     }
 
     #[test]
-    fn the_word_of_who_runs_the_process_is_final() {
+    fn a_drain_by_a_signal_cannot_be_undone() {
         let control = control();
-        control.ask(Then::Stay);
-        control.emptied();
+        control.start(Then::Stay);
+        control.finish();
         control.stop();
-        assert!(control.wanted().now_or_never().is_some(), "it goes on from where it stayed");
-        control.ask(Then::Stay);
+        assert!(control.started().now_or_never().is_some(), "a drained server that stays stops after a signal");
+        control.start(Then::Stay);
         assert_eq!(control.undo().unwrap_err().code, ErrorCode::Overloaded);
-        assert_eq!(control.emptied(), DrainPhase::Stopping);
+        assert_eq!(control.finish(), DrainPhase::Stopping);
         assert!(control.stopped().now_or_never().is_none());
         control.set_stopped();
         assert!(control.stopped().now_or_never().is_some());
     }
 
     #[test]
-    fn an_operator_may_change_what_follows() {
+    fn an_operator_may_change_the_action_that_follows() {
         let control = control();
-        control.ask(Then::Stay);
-        control.ask(Then::Stop);
+        control.start(Then::Stay);
+        control.start(Then::Stop);
         assert_eq!(control.then(), Some(Then::Stop));
-        control.ask(Then::Stay);
-        assert_eq!(control.emptied(), DrainPhase::Drained);
+        control.start(Then::Stay);
+        assert_eq!(control.finish(), DrainPhase::Drained);
     }
 }

@@ -144,12 +144,12 @@ async fn the_logs_level_changes_while_the_program_runs() {
     set("warn,switchboard::session=info").await;
     program.socket().connect().await.close().await;
     let log = program.log_when(|log| opened(log) == 1).await;
-    assert!(!log.contains("an operator acted"), "{log}");
+    assert!(!log.contains("operator action finished"), "{log}");
     set("off").await;
     program.socket().connect().await.close().await;
     assert_eq!(opened(&program.log()), 1);
     set("info").await;
     program.socket().connect().await.close().await;
-    let log = program.log_when(|log| opened(log) == 2 && log.contains("an operator acted")).await;
+    let log = program.log_when(|log| opened(log) == 2 && log.contains("operator action finished")).await;
     assert!(!log.contains(&operator.email));
 }
