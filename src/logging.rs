@@ -7,7 +7,7 @@ mod queue;
 
 use crate::{
     config::{LogConfig, LogFormat},
-    limits::LOG_FLUSH_PATIENCE,
+    limits::LOG_FLUSH_TIMEOUT,
 };
 use env_logger::{Target, WriteStyle, fmt::style::Style};
 use log::{
@@ -108,11 +108,11 @@ fn report(loss: Loss) {
     }
 }
 
-/// Waits until what was logged so far is written, but no longer than [`LOG_FLUSH_PATIENCE`]: a log that nobody reads must not
+/// Waits until what was logged so far is written, but no longer than [`LOG_FLUSH_TIMEOUT`]: a log that nobody reads must not
 /// keep the process from ending.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
-        queue.flush(LOG_FLUSH_PATIENCE);
+        queue.flush(LOG_FLUSH_TIMEOUT);
     }
 }
 

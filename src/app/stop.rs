@@ -2,7 +2,7 @@
 
 use crate::{
     http::InFlight,
-    limits::{DRAIN_FLUSH, DRAIN_LAST_CALL, DRAIN_TICK},
+    limits::{DRAIN_CLOSE_TIMEOUT, DRAIN_FLUSH, DRAIN_TICK},
     ops::OpsSockets,
     registry::{ConnectionManager, ContinueDrain, EndDrain},
     steering::{DrainControl, DrainPhase},
@@ -48,7 +48,7 @@ impl ApplicationHandle {
                 tokio::time::sleep(DRAIN_TICK).await;
             }
         };
-        if tokio::time::timeout(DRAIN_LAST_CALL, rest_ends).await.is_err() {
+        if tokio::time::timeout(DRAIN_CLOSE_TIMEOUT, rest_ends).await.is_err() {
             let (requests, unsent_answers) = (self.requests.requests(), self.requests.unsent());
             let operators = self.operators.count();
             log::warn!(requests, unsent_answers, operators; "cutting requests, answers and operators' sockets that have not ended");

@@ -17,7 +17,7 @@ pub use token::{IssuedToken, RefreshGrant, Tokens};
 
 use crate::{
     domain::{DisplayName, Email, Role, UserId},
-    limits::{AUTH_EXPIRING_LIFE_PART, AUTH_EXPIRING_NOTICE_S},
+    limits::{AUTH_EXPIRING_LIFETIME_DIVISOR, AUTH_EXPIRING_NOTICE_S},
     store::{Revocation, Revoked},
 };
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Identity {
     pub fn expiry_notice(&self) -> Duration {
         let life_s = self.expires_at.saturating_sub(self.issued_at_ms.div_euclid(1_000));
         let life = Duration::from_secs(u64::try_from(life_s).unwrap_or(0));
-        Duration::from_secs(AUTH_EXPIRING_NOTICE_S).min(life / AUTH_EXPIRING_LIFE_PART)
+        Duration::from_secs(AUTH_EXPIRING_NOTICE_S).min(life / AUTH_EXPIRING_LIFETIME_DIVISOR)
     }
 
     /// Whether this revocation applies to the proof.

@@ -6,7 +6,7 @@
 use crate::{
     config::{Config, ProviderKind},
     limits::{
-        MIN_CLIENT_CONNECTIONS, OPEN_FILES_BASE, OPEN_FILES_PER_READER, OPEN_FILES_PER_WORKER, RESERVE_CONNECTIONS,
+        MIN_CLIENT_CONNECTIONS, OPEN_FILES_BASE, OPEN_FILES_PER_READER, OPEN_FILES_PER_WORKER, RESERVED_CONNECTIONS,
     },
 };
 
@@ -34,12 +34,12 @@ impl Capacity {
             ProviderKind::Openai => config.workflow.max_running_turns,
             ProviderKind::Extractive | ProviderKind::Scripted => 0,
         };
-        let reserved = own + models + RESERVE_CONNECTIONS;
+        let reserved = own + models + RESERVED_CONNECTIONS;
         if open_files >= reserved.saturating_add(wanted) {
-            return Ok(Self { clients: wanted, reserve: RESERVE_CONNECTIONS });
+            return Ok(Self { clients: wanted, reserve: RESERVED_CONNECTIONS });
         }
         let left = open_files.saturating_sub(own);
-        let reserve = RESERVE_CONNECTIONS.min(left / 4);
+        let reserve = RESERVED_CONNECTIONS.min(left / 4);
         let clients = wanted.min(left - reserve - models.min(left / 3));
         if clients < MIN_CLIENT_CONNECTIONS.min(wanted) {
             let needed = own + 3 * MIN_CLIENT_CONNECTIONS;
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn clients_get_what_they_may_when_there_are_files_enough() {
-        let all = Capacity { clients: 10_000, reserve: RESERVE_CONNECTIONS };
+        let all = Capacity { clients: 10_000, reserve: RESERVED_CONNECTIONS };
         assert_eq!(capacity(u64::MAX, |_| {}), Ok(all));
         assert_eq!(capacity(20_000, |_| {}), Ok(all));
         assert_eq!(capacity(100, |config| config.server.max_connections = 1).unwrap().clients, 1);

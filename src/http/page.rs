@@ -1,6 +1,6 @@
 //! Lists in pages: the part that a request asks for.
 
-use crate::{limits::MAX_PAGE, protocol::ApiError, store::Page};
+use crate::{limits::MAX_PAGE_ENTRIES, protocol::ApiError, store::Page};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -29,8 +29,8 @@ impl<Id: ToSchema> PageQuery<Id> {
     /// `INVALID_FIELD` when the limit is out of range.
     pub fn page(self) -> Result<Page<Id>, ApiError> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_PAGE).contains(&limit) {
-            return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
+        if !(1..=MAX_PAGE_ENTRIES).contains(&limit) {
+            return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE_ENTRIES}")));
         }
         Ok(Page { before: self.before, limit })
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     limiter::{ClientAddresses, Limiter},
-    limits::{DISCONNECT_TIMEOUT, LISTEN_BACKLOG},
+    limits::{DISCONNECT_TIMEOUT, LISTEN_BACKLOG_CONNECTIONS},
 };
 use actix_http::{Extensions, HttpService, Protocol, Request, error::DispatchError};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service};
@@ -115,7 +115,7 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
+    socket.listen(LISTEN_BACKLOG_CONNECTIONS)?;
     Ok(socket.into())
 }
 

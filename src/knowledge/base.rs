@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::KnowledgeConfig,
     domain::DocumentId,
-    limits::{INDEX_UPDATE_AGAIN, INDEX_UPDATE_AT_START},
+    limits::{INDEX_UPDATE_RETRY_INTERVAL, INDEX_UPDATE_WAIT_AT_START},
     store::{DocumentStore, Listed, Page, SearchHits, StoreError},
 };
 use std::{
@@ -127,7 +127,7 @@ impl KnowledgeBase {
     /// # Errors
     /// When the store is unavailable.
     pub async fn start_index(&self) -> Result<(), StoreError> {
-        if !self.update_index(INDEX_UPDATE_AT_START).await? {
+        if !self.update_index(INDEX_UPDATE_WAIT_AT_START).await? {
             let base = self.clone();
             tokio::spawn(async move { base.finish_index().await });
         }
@@ -138,7 +138,7 @@ impl KnowledgeBase {
     async fn finish_index(&self) {
         while let Err(error) = self.update_index(Duration::MAX).await {
             log::warn!("the search index could not be rebuilt yet: {error}");
-            tokio::time::sleep(INDEX_UPDATE_AGAIN).await;
+            tokio::time::sleep(INDEX_UPDATE_RETRY_INTERVAL).await;
         }
     }
 

@@ -19,7 +19,7 @@ pub use origin::Origins;
 use crate::{
     config::{LimitsConfig, ServerConfig, parse_network},
     domain::{Email, UserId},
-    limits::{MIN_TCP_CONNECTIONS_PER_ADDRESS, REQUEST_BURST, TCP_CONNECTIONS_PER_SOCKET},
+    limits::{MIN_TCP_CONNECTIONS_PER_ADDRESS, REQUEST_BURST, TCP_CONNECTIONS_PER_CONNECTION},
     protocol::ApiError,
 };
 use connections::Places;
@@ -296,7 +296,7 @@ fn in_burst(per_s: u32) -> u32 {
 fn tcp_connections(sockets: usize) -> usize {
     match sockets {
         0 => 0,
-        sockets => sockets.saturating_mul(TCP_CONNECTIONS_PER_SOCKET).max(MIN_TCP_CONNECTIONS_PER_ADDRESS),
+        sockets => sockets.saturating_mul(TCP_CONNECTIONS_PER_CONNECTION).max(MIN_TCP_CONNECTIONS_PER_ADDRESS),
     }
 }
 

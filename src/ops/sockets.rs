@@ -2,7 +2,7 @@
 
 use crate::{
     domain::UserId,
-    limits::{DRAIN_RETRY_MS, MAX_OPS_SOCKETS},
+    limits::{DRAIN_RETRY_MS, MAX_OPS_CONNECTIONS},
     protocol::ApiError,
     registry::reconnect_after_ms,
 };
@@ -118,7 +118,7 @@ impl OpsRegistration {
         let mut table = self.sockets.lock();
         let others = table.signed_in();
         match table.open.get_mut(&self.number) {
-            Some(entry) if entry.user_id.is_some() || others < MAX_OPS_SOCKETS => {
+            Some(entry) if entry.user_id.is_some() || others < MAX_OPS_CONNECTIONS => {
                 entry.user_id = Some(user_id);
                 true
             }
@@ -165,14 +165,14 @@ mod tests {
     #[test]
     fn so_many_are_signed_in_at_once() {
         let sockets = Arc::new(OpsSockets::default());
-        let mut places: Vec<_> = (0..=MAX_OPS_SOCKETS).map(|_| sockets.open().unwrap()).collect();
+        let mut places: Vec<_> = (0..=MAX_OPS_CONNECTIONS).map(|_| sockets.open().unwrap()).collect();
         let signed_in: Vec<_> = places.iter().map(|place| place.sign_in(UserId::new())).collect();
-        assert_eq!(signed_in.iter().filter(|signed_in| **signed_in).count(), MAX_OPS_SOCKETS);
-        assert_eq!((sockets.count(), sockets.signed_in()), (MAX_OPS_SOCKETS + 1, MAX_OPS_SOCKETS));
+        assert_eq!(signed_in.iter().filter(|signed_in| **signed_in).count(), MAX_OPS_CONNECTIONS);
+        assert_eq!((sockets.count(), sockets.signed_in()), (MAX_OPS_CONNECTIONS + 1, MAX_OPS_CONNECTIONS));
         // Who is in renews it as often as they like, and who leaves makes room.
-        assert!(places[0].sign_in(UserId::new()) && !places[MAX_OPS_SOCKETS].sign_in(UserId::new()));
+        assert!(places[0].sign_in(UserId::new()) && !places[MAX_OPS_CONNECTIONS].sign_in(UserId::new()));
         places.remove(0);
-        assert!(places[MAX_OPS_SOCKETS - 1].sign_in(UserId::new()));
+        assert!(places[MAX_OPS_CONNECTIONS - 1].sign_in(UserId::new()));
         drop(places);
         assert_eq!((sockets.count(), sockets.signed_in()), (0, 0));
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     domain::ConnectionId,
-    limits::{DRAIN_BATCH, DRAIN_LAST_CALL, DRAIN_TICK, RECONNECT_AFTER_MIN_MS, RECONNECT_SPREAD_MS},
+    limits::{DRAIN_BATCH_CONNECTIONS, DRAIN_CLOSE_TIMEOUT, DRAIN_TICK, RECONNECT_AFTER_MIN_MS, RECONNECT_SPREAD_MS},
 };
 use std::{
     collections::HashSet,
@@ -50,7 +50,7 @@ impl Drain {
         let ticks = usize::try_from(ticks).unwrap_or(usize::MAX);
         Self {
             deadline: now + timeout,
-            batch: sessions.div_ceil(ticks).max(DRAIN_BATCH),
+            batch: sessions.div_ceil(ticks).max(DRAIN_BATCH_CONNECTIONS),
             told: HashSet::new(),
             interrupted: false,
         }
@@ -76,7 +76,7 @@ impl Drain {
         }
         let interrupt_turns = !self.interrupted && self.deadline <= now && running_turns > 0;
         self.interrupted |= interrupt_turns;
-        let done = open + running_turns + unsent_answers == 0 || self.deadline + DRAIN_LAST_CALL <= now;
+        let done = open + running_turns + unsent_answers == 0 || self.deadline + DRAIN_CLOSE_TIMEOUT <= now;
         DrainOrders { close, interrupt_turns, done }
     }
 }
@@ -104,11 +104,11 @@ mod tests {
 
     #[test]
     fn sessions_are_told_once_in_batches() {
-        let (now, sessions) = (Instant::now(), ids(DRAIN_BATCH + 1));
+        let (now, sessions) = (Instant::now(), ids(DRAIN_BATCH_CONNECTIONS + 1));
         let mut drain = Drain::new(now, TIMEOUT, sessions.len());
         let mut next = || drain.next(now, sessions.iter().map(|id| (*id, false)), 0, 0, || 0);
         let (first, second, third) = (next(), next(), next());
-        assert_eq!((first.close.len(), second.close.len(), third.close.len()), (DRAIN_BATCH, 1, 0));
+        assert_eq!((first.close.len(), second.close.len(), third.close.len()), (DRAIN_BATCH_CONNECTIONS, 1, 0));
         assert!(!closed(&first).contains(&closed(&second)[0]));
         assert!(!third.done, "they are still there");
     }
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(at(TIMEOUT - DRAIN_TICK), (false, false));
         assert_eq!(at(TIMEOUT), (true, false));
         assert_eq!(at(TIMEOUT + DRAIN_TICK), (false, false));
-        assert_eq!(at(TIMEOUT + DRAIN_LAST_CALL), (false, true));
+        assert_eq!(at(TIMEOUT + DRAIN_CLOSE_TIMEOUT), (false, true));
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         let mut drain = Drain::new(now, TIMEOUT, 0);
         let mut is_done = |after: Duration, unsent| drain.next(now + after, [].into_iter(), 0, unsent, || 0).done;
         assert!(!is_done(Duration::ZERO, 2) && !is_done(TIMEOUT, 1));
-        assert!(is_done(TIMEOUT, 0) && is_done(TIMEOUT + DRAIN_LAST_CALL, 1));
+        assert!(is_done(TIMEOUT, 0) && is_done(TIMEOUT + DRAIN_CLOSE_TIMEOUT, 1));
     }
 
     #[test]

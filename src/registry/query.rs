@@ -11,7 +11,7 @@ use super::{
 use crate::{
     auth::Identity,
     domain::UserId,
-    limits::{MAX_PAGE, MAX_QUERY_CHARS},
+    limits::{MAX_PAGE_ENTRIES, MAX_QUERY_CHARS},
     protocol::{ApiError, Dialect},
 };
 use serde::{Deserialize, Serialize};
@@ -95,9 +95,9 @@ impl ConnectionQuery {
     /// # Errors
     /// `INVALID_FIELD` with the field that is out of range.
     pub fn check(&self) -> Result<(), ApiError> {
-        let max = usize::try_from(MAX_PAGE).unwrap_or(usize::MAX);
+        let max = usize::try_from(MAX_PAGE_ENTRIES).unwrap_or(usize::MAX);
         if !(1..=max).contains(&self.limit) {
-            return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE}")));
+            return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE_ENTRIES}")));
         }
         if self.q.as_ref().is_some_and(|q| q.chars().count() > MAX_QUERY_CHARS) {
             return Err(ApiError::invalid_field("q", format_args!("must be at most {MAX_QUERY_CHARS} characters")));

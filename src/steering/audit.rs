@@ -3,7 +3,7 @@
 use crate::{
     auth::Identity,
     domain::{AuditEntry, AuditId, AuditedOperator, UnixMillis},
-    limits::{AUDIT_NEWS_WAITING, PURGE_INTERVAL},
+    limits::{AUDIT_QUEUE_ENTRIES, PURGE_INTERVAL},
     protocol::ApiError,
     store::{AuditStore, Listed, Page, ServingClock},
 };
@@ -41,7 +41,7 @@ impl Audit {
     /// `retention_days` is the time for which entries are kept; 0 keeps them forever.
     pub fn new(store: Arc<dyn AuditStore>, retention_days: u32, clock: ServingClock) -> Arc<Self> {
         let retention_ms = (retention_days > 0).then(|| i64::from(retention_days) * DAY_MS);
-        Arc::new(Self { store, retention_ms, clock, entries: broadcast::channel(AUDIT_NEWS_WAITING).0 })
+        Arc::new(Self { store, retention_ms, clock, entries: broadcast::channel(AUDIT_QUEUE_ENTRIES).0 })
     }
 
     /// Deletes expired entries at regular intervals until the audit is dropped.

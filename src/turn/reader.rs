@@ -2,7 +2,7 @@
 
 use super::{Cursor, Mailbox, Outbox, Outgoing, Style, Subscription, TurnEvent, TurnLog};
 use crate::{
-    limits::{CONNECTION_CREDIT_BYTES, TURN_EVENTS_WAITING},
+    limits::{CONNECTION_CREDIT_BYTES, TURN_QUEUE_EVENTS},
     metrics::Metrics,
     protocol::Dialect,
 };
@@ -23,7 +23,7 @@ pub struct TurnReader {
 impl TurnReader {
     /// Reads a turn from `cursor` on.
     pub fn new(turn: Arc<TurnLog>, cursor: Cursor, metrics: Arc<Metrics>) -> Self {
-        let (sender, events) = mpsc::channel(TURN_EVENTS_WAITING);
+        let (sender, events) = mpsc::channel(TURN_QUEUE_EVENTS);
         let mut waiting = VecDeque::new();
         let subscriber = Mailbox::new(sender).counted(metrics).subscriber();
         let style = Style { dialect: Dialect::V2, coalesce: Duration::ZERO };

@@ -7,8 +7,8 @@ use super::journal::{Journal, Part};
 use crate::{
     domain::{AnswerMetadata, FinishReason, MessageId, UnixMillis},
     limits::{
-        CHECKPOINT_BATCH, CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_MS, CHECKPOINT_TOKENS, CLIENT_MESSAGE_ID_LIFE_MS,
-        MAX_UNSTORED_BYTES, PURGE_INTERVAL, STORE_AGAIN_INTERVAL_MS,
+        CHECKPOINT_BATCH_BYTES, CHECKPOINT_BATCH_TURNS, CHECKPOINT_INTERVAL_MS, CHECKPOINT_TOKENS,
+        CLIENT_MESSAGE_ID_LIFE_MS, MAX_UNSTORED_BYTES, PURGE_INTERVAL, UNSTORED_RETRY_INTERVAL_MS,
     },
     protocol::{ApiError, ErrorCode},
     store::{Answer, Checkpoint, ConversationStore, EndedTurn, ServingClock, StoreError},
@@ -124,7 +124,7 @@ impl Recorder {
     /// by all others.
     pub async fn maintain(self: Arc<Self>) {
         let recorder = Arc::downgrade(&self);
-        let mut tries = interval(Duration::from_millis(STORE_AGAIN_INTERVAL_MS));
+        let mut tries = interval(Duration::from_millis(UNSTORED_RETRY_INTERVAL_MS));
         tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut purges = interval(PURGE_INTERVAL);
         drop(self);
@@ -176,7 +176,7 @@ impl Recorder {
         while !rest.is_empty() {
             let (mut taken, mut checkpoints, mut bytes, mut looked_at) = (Vec::new(), Vec::new(), 0, 0);
             for turn in rest {
-                if taken.len() >= CHECKPOINT_BATCH || bytes >= CHECKPOINT_BYTES {
+                if taken.len() >= CHECKPOINT_BATCH_TURNS || bytes >= CHECKPOINT_BATCH_BYTES {
                     break;
                 }
                 looked_at += 1;

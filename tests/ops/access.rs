@@ -6,7 +6,7 @@ use crate::harness::{
     token::{access_token, token_of_another_key},
 };
 use serde_json::json;
-use switchboard::limits::MAX_OPS_SOCKETS;
+use switchboard::limits::MAX_OPS_CONNECTIONS;
 
 fn operator_token(operator: &TestUser, seconds: i64) -> String {
     access_token(operator, seconds, |claims| claims["role"] = json!("operator"))
@@ -87,7 +87,7 @@ async fn operators_sockets_are_bounded() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let mut sockets = Vec::new();
-    for _ in 0..MAX_OPS_SOCKETS {
+    for _ in 0..MAX_OPS_CONNECTIONS {
         sockets.push(ops(&app, &operator).await);
     }
     // Those who are not signed in take no place.
