@@ -137,7 +137,7 @@ async fn a_client_cancels_and_goes_on_in_its_conversation() {
             Event::Token { .. } | Event::Resumed { .. } => {}
         }
     };
-    assert_eq!(steps, ["starting", "agent_routing", "rag_retrieval", "generating"]);
+    assert_eq!(steps, ["starting", "routing", "retrieval", "generating"]);
     assert_eq!(finish_reason, "cancelled");
     assert!(answer.transcript().next_seq() < 900);
 
@@ -307,7 +307,7 @@ async fn a_server_that_dies_makes_the_load_fail() {
         let url = server.url.clone();
         let load = switchboard_load(folder.path(), &url, &arguments);
         let kill = async {
-            let wanted = if is_idle { ("sessions", 4) } else { ("running_turns", 4) };
+            let wanted = if is_idle { ("connections", 4) } else { ("running_turns", 4) };
             let url = format!("{url}/api/v1/connections/stats");
             loop {
                 let request = reqwest::Client::new().get(&url).bearer_auth(&operator.access_token);

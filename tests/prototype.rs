@@ -101,16 +101,16 @@ async fn test_7_an_empty_message_gives_empty_message() {
 #[actix_web::test]
 async fn test_8_several_messages_are_answered_on_one_connection() {
     let (_program, mut socket) = authenticated().await;
-    let mut session_id = Value::Null;
+    let mut conversation_id = Value::Null;
     for message in ["What is the engine power?", "How often should I change the oil?", "The engine is overheating"] {
         let mut frame = json!({"type": "message", "message": message});
-        if session_id.is_string() {
-            frame["session_id"] = session_id.clone();
+        if conversation_id.is_string() {
+            frame["session_id"] = conversation_id.clone();
         }
         let turn = socket.turn(frame).await;
         assert_eq!(turn.terminal["type"], "complete", "{message}: {}", turn.terminal);
-        assert!(session_id.is_null() || session_id == turn.session_id, "{message}");
-        session_id = turn.session_id.into();
+        assert!(conversation_id.is_null() || conversation_id == turn.conversation_id, "{message}");
+        conversation_id = turn.conversation_id.into();
     }
     socket.close().await;
 }

@@ -26,6 +26,12 @@ const RESUME_LATER = ["RATE_LIMITED", "OVERLOADED"];
 const NO_END = ["RATE_LIMITED", "AUTH_EXPIRED", "AUTH_REQUIRED", "RESUME_UNAVAILABLE", "FORBIDDEN", "NOT_FOUND", "INVALID_FIELD"];
 const RESUME_NEVER = ["RESUME_UNAVAILABLE", "FORBIDDEN", "NOT_FOUND", "INVALID_FIELD", "PROCESSING_ERROR", "AUTH_REQUIRED"];
 
+// `chat.v1` calls the id of a conversation `session_id`, `chat.v2` calls it `conversation_id`.
+function withConversation(frame) {
+  frame.session_id ??= frame.conversation_id;
+  return frame;
+}
+
 export class SwitchboardClient {
   #base;
   #signIn;
@@ -139,7 +145,7 @@ export class SwitchboardClient {
     let queue = Promise.resolve();
     socket.onmessage = ({ data }) => {
       this.#watchLife();
-      queue = queue.then(() => this.#receive(JSON.parse(data))).catch((error) => this.#end(error));
+      queue = queue.then(() => this.#receive(withConversation(JSON.parse(data)))).catch((error) => this.#end(error));
     };
     socket.onclose = ({ code, reason }) => queue.then(() => this.#onClose(code, reason));
     // Node 20 says nothing more of a connection that it could not make; browsers say the close right after the error.
@@ -221,18 +227,18 @@ export class SwitchboardClient {
     const { message, sessionId, metadata, clientMessageId } = turn;
     turn.sentOn = this.#socket;
     this.send({ type: "message", message, client_message_id: clientMessageId,
-      ...(sessionId ? { session_id: sessionId } : {}), ...(metadata ? { metadata } : {}) });
+      ...(sessionId ? { conversation_id: sessionId } : {}), ...(metadata ? { metadata } : {}) });
   }
 
   #resume(turn) {
     turn.resuming = true;
-    this.send({ type: "resume", session_id: turn.sessionId, turn_id: turn.turnId, last_seq: turn.lastSeq });
+    this.send({ type: "resume", conversation_id: turn.sessionId, turn_id: turn.turnId, last_seq: turn.lastSeq });
   }
 
   /** Asks for what was missed of a conversation. One with a running turn is asked for with the turn. */
   #subscribe({ sessionId, turnId, lastSeq }) {
     if ([...this.#turns.values()].some((turn) => turn.sessionId === sessionId)) return;
-    this.send({ type: "resume", session_id: sessionId, ...(turnId ? { turn_id: turnId, last_seq: lastSeq } : {}) });
+    this.send({ type: "resume", conversation_id: sessionId, ...(turnId ? { turn_id: turnId, last_seq: lastSeq } : {}) });
   }
 
   async #onTurnFrame(frame) {

@@ -333,7 +333,10 @@ class SwitchboardClient:
             ) as socket:
                 self._socket = socket
                 async for text in socket:
-                    await self._receive(json.loads(text))
+                    frame = json.loads(text)
+                    if "conversation_id" in frame:  # `chat.v1` calls it `session_id`
+                        frame["session_id"] = frame["conversation_id"]
+                    await self._receive(frame)
                     connected = connected or self._ready
                 return socket.close_code or 1006, connected
         except ConnectionClosed as closed:

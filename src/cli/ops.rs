@@ -108,7 +108,7 @@ struct Connections {
     /// chat.v1 or chat.v2
     #[arg(long)]
     dialect: Option<String>,
-    /// unauthenticated, idle, streaming, behind or stalled
+    /// unauthenticated, idle, streaming, lagging or stalled
     #[arg(long)]
     state: Option<String>,
     /// A field, such as tokens_sent

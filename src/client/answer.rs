@@ -237,13 +237,13 @@ impl<'c> Answer<'c> {
             },
             "progress" if is_ours || (self.turn_id.is_none() && names_message) => {
                 adopt(&mut self.turn_id, frame.turn_id);
-                adopt(&mut self.conversation_id, frame.session_id);
+                adopt(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
                 Ok(Digested::News(News::Progress))
             }
             // Without a turn, this answers our message that was sent again.
             "resumed" if is_ours || (self.turn_id.is_none() && names_message) => {
                 adopt(&mut self.turn_id, frame.turn_id);
-                adopt(&mut self.conversation_id, frame.session_id);
+                adopt(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
                 self.is_resuming = false;
                 let from_seq = frame.from_seq.and_then(|seq| u32::try_from(seq).ok()).unwrap_or(0);
                 if self.transcript.drop_from(from_seq) {
@@ -313,12 +313,15 @@ impl<'c> Answer<'c> {
     fn resume_frame(&self) -> String {
         let last_seq = i64::from(self.transcript.next_seq()) - 1;
         let (conversation, turn) = (&self.conversation_id, &self.turn_id);
-        json!({"type": "resume", "session_id": conversation, "turn_id": turn, "last_seq": last_seq}).to_string()
+        json!({"type": "resume", "conversation_id": conversation, "turn_id": turn, "last_seq": last_seq}).to_string()
     }
 }
 
 fn names_nothing(frame: &Frame<'_>) -> bool {
-    frame.turn_id.is_none() && frame.session_id.is_none() && frame.client_message_id.is_none()
+    frame.turn_id.is_none()
+        && frame.conversation_id.is_none()
+        && frame.session_id.is_none()
+        && frame.client_message_id.is_none()
 }
 
 fn retry_after(frame: &Frame<'_>) -> Duration {

@@ -89,7 +89,7 @@ impl Question {
     pub(super) fn frame(&self) -> String {
         let mut frame = json!({"type": "message", "message": self.text, "client_message_id": self.client_message_id});
         if let Some(id) = &self.conversation_id {
-            frame["session_id"] = id.as_str().into();
+            frame["conversation_id"] = id.as_str().into();
         }
         if !self.metadata.is_empty() {
             frame["metadata"] = Value::Object(self.metadata.clone());
@@ -353,10 +353,10 @@ mod tests {
     fn a_question_says_what_it_has() {
         let mut question = Question::new("Hello");
         let frame: Value = serde_json::from_str(&question.frame()).unwrap();
-        assert_eq!((frame.get("session_id"), frame.get("metadata")), (None, None));
+        assert_eq!((frame.get("conversation_id"), frame.get("metadata")), (None, None));
         question.conversation_id = Some("c".to_owned());
         question.metadata.insert("script".to_owned(), json!({"tokens": 3}));
         let frame: Value = serde_json::from_str(&question.frame()).unwrap();
-        assert_eq!((&frame["session_id"], &frame["metadata"]["script"]["tokens"]), (&"c".into(), &3.into()));
+        assert_eq!((&frame["conversation_id"], &frame["metadata"]["script"]["tokens"]), (&"c".into(), &3.into()));
     }
 }

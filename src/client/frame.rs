@@ -27,7 +27,10 @@ pub struct Frame<'a> {
     pub first_seq: Option<i64>,
     #[serde(borrow)]
     pub turn_id: Option<Text<'a>>,
-    /// Of the conversation.
+    /// The conversation's id in `chat.v2`.
+    #[serde(borrow)]
+    pub conversation_id: Option<Text<'a>>,
+    /// The conversation's id in `chat.v1`.
     #[serde(borrow)]
     pub session_id: Option<Text<'a>>,
     #[serde(borrow)]

@@ -69,18 +69,19 @@ pub struct Latency {
     pub total: u64,
 }
 
-/// The `metadata` of a `complete` frame, and of an answer in history.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+/// Facts about an answer besides its text, as they are stored. Clients get them as
+/// [`MetadataView`](crate::protocol::MetadataView).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AnswerMetadata {
-    /// The specialist that answered.
-    pub agent: String,
-    /// How sure the router was of this specialist: 0 to 1.
+    /// The specialist that answered. Databases know it as `agent`.
+    #[serde(rename = "agent", alias = "specialist")]
+    pub specialist: String,
+    /// Confidence of the router in this specialist, from 0 to 1.
     pub confidence: f64,
-    /// The router was not sure enough of any specialist: the default one answered.
+    /// Whether the default specialist answered because the router was not sure enough of any other.
     #[serde(default)]
     pub fallback: bool,
     /// Shared with the turn's steps while it is in memory.
-    #[schema(value_type = Vec<Source>)]
     pub sources: Arc<[Source]>,
     pub model: String,
     pub usage: Usage,

@@ -9,7 +9,7 @@ use crate::{
     domain::{ConversationId, TurnId},
     limiter::{AddressPermit, Limiter, UserPermit},
     metrics::Metrics,
-    protocol::{ApiError, CompleteFrame, ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, ServerFrame},
+    protocol::{ApiError, CompleteFrame, ErrorCode, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, ServerFrame},
     turn::{Cursor, Outgoing, TurnEnd, TurnLog, TurnReader, TurnSubject},
     workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, StartedTurn, Workflow},
 };
@@ -98,7 +98,9 @@ async fn chat(
 pub struct ChatRequest {
     /// The question: 1 to 8,000 characters.
     message: String,
-    /// The conversation to go on with; a new one without.
+    /// The conversation to continue; absent for a new one.
+    conversation_id: Option<ConversationId>,
+    /// An older name of `conversation_id`.
     session_id: Option<ConversationId>,
     /// Your own name for the person who asks.
     customer_id: Option<String>,
@@ -168,7 +170,8 @@ fn event_stream(reader: TurnReader, next_seq: u32, caller: Caller) -> impl Strea
         let next = tokio::time::timeout(KEEP_ALIVE, reader.next()).await;
         if let Err(revoked) = caller.tokens.check_revoked(&caller.identity) {
             // Not about the turn: that has another end.
-            let frame = ServerFrame::Error(ErrorFrame::new(&revoked, &ErrorSubject::default())).encode();
+            let frame =
+                ServerFrame::Error(ErrorFrame::new(&revoked, &ErrorSubject::default(), FieldNames::Both)).encode();
             return Some((Ok(Bytes::from(encode_event(turn_id, last_seq, &frame))), None));
         }
         let event = match next {

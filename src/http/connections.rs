@@ -35,7 +35,7 @@ pub struct ConnectionStats {
     connections: RegistryStats,
     #[serde(flatten)]
     turns: TurnsStats,
-    /// Operators' sockets that are signed in; they are not among the sessions.
+    /// Signed-in connections of operators; `connections` does not count them.
     operators: usize,
     /// How often each limit said no, since the start of the server.
     limits: LimitHits,

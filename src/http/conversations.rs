@@ -3,10 +3,8 @@
 use super::{ErrorBody, PageQuery, Query};
 use crate::{
     auth::Identity,
-    domain::{
-        AnswerMetadata, Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis,
-    },
-    protocol::{ApiError, ErrorCode},
+    domain::{Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis},
+    protocol::{ApiError, ErrorCode, FieldNames, MetadataView},
     registry::{ConnectionManager, ConversationDeleted},
     store::{ConversationCursor, ConversationStore, Listed, ListedConversations},
     workflow::Turns,
@@ -18,8 +16,8 @@ use utoipa::ToSchema;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/conversations").route(web::get().to(list)))
-        .service(web::resource("/api/v1/conversations/{session_id}").route(web::delete().to(delete)))
-        .service(web::resource("/api/v1/conversations/{session_id}/messages").route(web::get().to(messages)));
+        .service(web::resource("/api/v1/conversations/{conversation_id}").route(web::delete().to(delete)))
+        .service(web::resource("/api/v1/conversations/{conversation_id}/messages").route(web::get().to(messages)));
 }
 
 #[derive(Serialize, ToSchema)]
@@ -34,6 +32,8 @@ pub struct ConversationsPage {
 
 #[derive(Serialize, ToSchema)]
 pub struct ConversationView {
+    conversation_id: ConversationId,
+    /// An older name of `conversation_id`.
     session_id: ConversationId,
     /// The start of its first message.
     title: String,
@@ -42,20 +42,20 @@ pub struct ConversationView {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct MessagesPage {
+pub struct MessagesPage<'a> {
     /// Oldest first; a page without `before` holds the latest. Fewer than `limit` when they are long, though not all.
-    messages: Vec<MessageView>,
+    messages: Vec<MessageView<'a>>,
     /// Pass it as `before` for the messages before these; absent when these are the first of the conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<MessageId>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct MessageView {
+pub struct MessageView<'a> {
     message_id: MessageId,
     turn_id: TurnId,
     role: MessageRole,
-    content: String,
+    content: &'a str,
     created_at_ms: UnixMillis,
     /// The seq of the answer's last token, for `resume`; -1 for an answer without tokens. Only of answers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,12 +65,13 @@ pub struct MessageView {
     finish_reason: Option<FinishReason>,
     /// Only of answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<AnswerMetadata>,
+    metadata: Option<MetadataView<'a>>,
 }
 
 impl From<Conversation> for ConversationView {
     fn from(conversation: Conversation) -> Self {
         Self {
+            conversation_id: conversation.id,
             session_id: conversation.id,
             title: conversation.title,
             created_at_ms: conversation.created_at,
@@ -79,17 +80,17 @@ impl From<Conversation> for ConversationView {
     }
 }
 
-impl From<Message> for MessageView {
-    fn from(message: Message) -> Self {
+impl<'a> From<&'a Message> for MessageView<'a> {
+    fn from(message: &'a Message) -> Self {
         Self {
             message_id: message.id,
             turn_id: message.turn_id,
             role: message.role,
-            content: message.content,
+            content: &message.content,
             created_at_ms: message.created_at,
             last_seq: message.last_seq,
             finish_reason: message.finish_reason,
-            metadata: message.metadata,
+            metadata: message.metadata.as_ref().map(|metadata| MetadataView::new(metadata, FieldNames::Both)),
         }
     }
 }
@@ -112,9 +113,9 @@ async fn list(
 
 /// The messages of a conversation.
 #[utoipa::path(
-    get, path = "/api/v1/conversations/{session_id}/messages", tag = "conversations",
-    params(("session_id" = ConversationId, Path), PageQuery<MessageId>),
-    responses((status = 200, body = MessagesPage), (status = "4XX", body = ErrorBody)),
+    get, path = "/api/v1/conversations/{conversation_id}/messages", tag = "conversations",
+    params(("conversation_id" = ConversationId, Path), PageQuery<MessageId>),
+    responses((status = 200, body = MessagesPage<'_>), (status = "4XX", body = ErrorBody)),
     security(("bearer" = [])),
 )]
 async fn messages(
@@ -124,15 +125,15 @@ async fn messages(
     store: web::Data<dyn ConversationStore>,
 ) -> Result<HttpResponse, ApiError> {
     let Listed { items, has_more } = store.messages(identity.user_id, *conversation, query.page()?).await?;
-    let messages: Vec<_> = items.into_iter().map(MessageView::from).collect();
+    let messages: Vec<_> = items.iter().map(MessageView::from).collect();
     let next = messages.first().filter(|_| has_more).map(|message| message.message_id);
     Ok(HttpResponse::Ok().json(MessagesPage { messages, next }))
 }
 
 /// Deletes a conversation with all its messages.
 #[utoipa::path(
-    delete, path = "/api/v1/conversations/{session_id}", tag = "conversations",
-    params(("session_id" = ConversationId, Path)),
+    delete, path = "/api/v1/conversations/{conversation_id}", tag = "conversations",
+    params(("conversation_id" = ConversationId, Path)),
     responses(
         (status = 204, description = "deleted"),
         (status = 409, description = "an answer is being written there", body = ErrorBody),

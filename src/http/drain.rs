@@ -28,6 +28,8 @@ pub struct DrainRequest {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct DrainResponse {
     /// WebSockets that are open; while the server is emptied, they are told to go.
+    connections: usize,
+    /// An older name of `connections`, until 1.0.
     sessions: usize,
     /// Turns that run; while the server is emptied, they may end first, for `server.drain_timeout_s`.
     running_turns: usize,
@@ -44,8 +46,8 @@ pub struct DrainStatus {
 }
 
 async fn left(registry: &Addr<ConnectionManager>, turns: &Turns) -> Result<DrainResponse, ApiError> {
-    let sessions = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?.sessions;
-    Ok(DrainResponse { sessions, running_turns: turns.stats().running_turns })
+    let connections = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?.connections;
+    Ok(DrainResponse { connections, sessions: connections, running_turns: turns.stats().running_turns })
 }
 
 /// Whether the server is being emptied, and how far that is.

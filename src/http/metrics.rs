@@ -112,18 +112,18 @@ async fn metrics(
 }
 
 fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Recorder) -> Live {
-    let sessions = stats.by_state.iter().map(|alike| ConnectionCount {
+    let connections = stats.by_state.iter().map(|alike| ConnectionCount {
         state: alike.state.as_str(),
         dialect: alike.dialect,
-        sessions: alike.sessions,
+        connections: alike.connections,
     });
     let of_turns = turns.stats();
     Live {
         accepting: turns.check_open().is_ok(),
-        sessions: sessions.collect(),
+        connections: connections.collect(),
         users: stats.users,
-        sessions_opened: stats.opened,
-        sessions_stalled: stats.stalled,
+        connections_opened: stats.opened,
+        connections_stalled: stats.stalled,
         tokens_sent: stats.tokens_sent,
         bytes_waiting: stats.bytes_waiting,
         turns_running: of_turns.running_turns,

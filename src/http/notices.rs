@@ -30,6 +30,8 @@ pub struct NoticeRequest {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct NoticeResponse {
     /// Connections that get it.
+    connections: usize,
+    /// An older name of `connections`, until 1.0.
     sessions: usize,
 }
 
@@ -56,7 +58,8 @@ async fn send(
     };
     let work = async move {
         let sent = registry.send(SendNotice { frame, user_id }).await;
-        Ok(NoticeResponse { sessions: sent.map_err(|error| ApiError::internal(&error))? })
+        let connections = sent.map_err(|error| ApiError::internal(&error))?;
+        Ok(NoticeResponse { connections, sessions: connections })
     };
     Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
 }

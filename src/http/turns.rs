@@ -30,9 +30,12 @@ async fn cancel(
     let turn_id = *turn_id;
     let turn = turns.find(turn_id).await;
     let subject = turn.as_ref().map(|turn| &turn.subject);
+    let conversation_id = subject.map(|subject| subject.conversation_id);
     let detail = json!({
         "user_id": subject.map(|subject| subject.user_id),
-        "session_id": subject.map(|subject| subject.conversation_id),
+        "conversation_id": conversation_id,
+        // An older name of `conversation_id`, until 1.0.
+        "session_id": conversation_id,
     });
     let audited = AuditedAction { action: "cancel_turn", target: Some(turn_id.to_string()), detail };
     let work = async move {

@@ -187,10 +187,11 @@ impl Collector for Ours {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families(encoder);
         self.server(&mut families)?;
-        self.sessions(&mut families)?;
+        self.connections(&mut families)?;
         self.turns(&mut families)?;
         self.latencies(&mut families)?;
-        self.failures(&mut families)
+        self.failures(&mut families)?;
+        self.deprecated(&mut families)
     }
 }
 
@@ -202,43 +203,68 @@ impl Ours {
         families.gauge(
             "accepting",
             None,
-            "1 while new sessions and turns are taken, 0 while the server empties.",
+            "1 while connections and turns are accepted, 0 while the server drains.",
             accepting,
         )
     }
 
-    fn sessions(&self, families: &mut Families<'_>) -> fmt::Result {
+    fn connections(&self, families: &mut Families<'_>) -> fmt::Result {
         let Self { metrics, live } = self;
-        let open = live.sessions.iter().map(|ConnectionCount { state, dialect, sessions }| {
-            (vec![("state", *state), ("dialect", dialect.value())], count(*sessions))
-        });
-        families.gauge("sessions", None, "WebSockets that are open.", open)?;
-        families.gauge("users", None, "Users with an open WebSocket.", one(count(live.users)))?;
-        families.counter("sessions_opened", "WebSockets that were opened.", one(live.sessions_opened))?;
-        let codes: Vec<_> = metrics.closed.each().map(|(reason, _)| reason.code().to_string()).collect();
-        let closed = metrics.closed.each().zip(&codes).map(|((reason, count), code)| {
-            (vec![("by", "server"), ("code", code.as_str()), ("reason", reason.value())], count)
-        });
-        let left = metrics
-            .left
-            .each()
-            .map(|(close, count)| (vec![("by", "client"), ("code", close.value()), ("reason", "")], count));
-        families.counter("sessions_closed", "WebSockets that ended, by who ended them.", closed.chain(left))?;
-        let stalled = one(live.sessions_stalled);
-        families.counter("sessions_stalled", "WebSockets given up because their peer did not read.", stalled)?;
+        families.gauge("connections", None, "Open WebSocket connections.", self.open_connections(|state| state))?;
+        families.gauge("users", None, "Users with an open connection.", one(count(live.users)))?;
+        families.counter("connections_opened", "Connections that were opened.", one(live.connections_opened))?;
+        let codes = self.close_codes();
+        families.counter("connections_closed", "Closed connections, by the side that closed.", self.closed(&codes))?;
+        let stalled = one(live.connections_stalled);
+        families.counter("connections_stalled", "Connections closed because the client did not read.", stalled)?;
         let auth = metrics.auth.each();
         let auth = auth.map(|(way, result, count)| (vec![("way", way.value()), ("result", result.value())], count));
-        families.counter("auth_attempts", "Tries to prove who somebody is.", auth)?;
+        families.counter("auth_attempts", "Attempts to authenticate.", auth)?;
         let resumes = metrics.resumes.each().map(|(outcome, count)| (vec![("outcome", outcome.value())], count));
-        families.counter("resumes", "Wishes to resume a turn.", resumes)?;
+        families.counter("resumes", "Requests to resume a turn.", resumes)?;
         let full = one(metrics.mailbox_full.get());
-        families.counter("mailbox_full", "Times that a reader had no room for an event, and fell behind.", full)?;
+        families.counter("mailbox_full", "Times that a subscriber's mailbox was full and it began to lag.", full)?;
         let waiting = one(live.bytes_waiting);
-        families.gauge(
-            "waiting",
-            Some(Unit::Bytes),
-            "Text of turns that readers which are behind have yet to take.",
-            waiting,
+        families.gauge("waiting", Some(Unit::Bytes), "Text that lagging subscribers have yet to take.", waiting)
+    }
+
+    /// The names that some families had before, until 1.0.
+    fn deprecated(&self, families: &mut Families<'_>) -> fmt::Result {
+        let Self { metrics, live } = self;
+        let state = |state| if state == "lagging" { "behind" } else { state };
+        families.gauge("sessions", None, "Deprecated: see switchboard_connections.", self.open_connections(state))?;
+        let opened = one(live.connections_opened);
+        families.counter("sessions_opened", "Deprecated: see switchboard_connections_opened.", opened)?;
+        let codes = self.close_codes();
+        let closed = self.closed(&codes);
+        families.counter("sessions_closed", "Deprecated: see switchboard_connections_closed.", closed)?;
+        let stalled = one(live.connections_stalled);
+        families.counter("sessions_stalled", "Deprecated: see switchboard_connections_stalled.", stalled)?;
+        let auth = one(metrics.connection_auth.snapshot());
+        families.histogram("session_auth", "Deprecated: see switchboard_connection_auth_seconds.", auth)
+    }
+
+    /// Open connections by state, under the name that `name` has for it, and by dialect.
+    fn open_connections(
+        &self,
+        name: impl Fn(&'static str) -> &'static str,
+    ) -> impl Iterator<Item = (Labels<'static>, u64)> {
+        self.live.connections.iter().map(move |ConnectionCount { state, dialect, connections }| {
+            (vec![("state", name(state)), ("dialect", dialect.value())], count(*connections))
+        })
+    }
+
+    fn close_codes(&self) -> Vec<String> {
+        self.metrics.closed.each().map(|(reason, _)| reason.code().to_string()).collect()
+    }
+
+    fn closed<'l>(&'l self, codes: &'l [String]) -> impl Iterator<Item = (Labels<'l>, u64)> {
+        let by_server = self.metrics.closed.each().zip(codes).map(|((reason, count), code)| {
+            (vec![("by", "server"), ("code", code.as_str()), ("reason", reason.value())], count)
+        });
+        let by_client = self.metrics.left.each();
+        by_server.chain(
+            by_client.map(|(close, count)| (vec![("by", "client"), ("code", close.value()), ("reason", "")], count)),
         )
     }
 
@@ -247,10 +273,10 @@ impl Ours {
         families.gauge("turns_running", None, "Turns that run.", one(count(live.turns_running)))?;
         let limit = one(count(live.max_running_turns));
         families.gauge("turns_running_limit", None, "Turns that may run at once.", limit)?;
-        families.gauge("turns_waiting", None, "Turns that wait for a free place.", one(count(live.turns_waiting)))?;
+        families.gauge("turns_waiting", None, "Turns that wait for a permit.", one(count(live.turns_waiting)))?;
         let retained = one(count(live.turns_retained));
         families.gauge("turns_retained", None, "Turns that ended a short while ago, still in memory.", retained)?;
-        families.counter("turns_started", "Turns that got a place.", one(live.turns_started))?;
+        families.counter("turns_started", "Turns that got a permit.", one(live.turns_started))?;
         let ended = metrics.specialists.iter().flat_map(|(name, ended)| {
             ended.each().map(move |(reason, count)| {
                 (vec![("specialist", name.as_str()), ("finish_reason", reason.value())], count)
@@ -266,9 +292,9 @@ impl Ours {
         let mut plain =
             |name, help, histogram: &super::Histogram| families.histogram(name, help, one(histogram.snapshot()));
         plain(
-            "session_auth",
-            "From the opening of a WebSocket to its first successful authentication.",
-            &metrics.session_auth,
+            "connection_auth",
+            "From the opening of a connection to its first successful authentication.",
+            &metrics.connection_auth,
         )?;
         plain("first_token", "From a question to the first token of its answer.", &metrics.first_token)?;
         plain("token_interval", "Between two tokens of an answer.", &metrics.token_interval)?;
@@ -349,7 +375,7 @@ mod tests {
         metrics.first_token.record(Duration::from_millis(2));
         metrics.provider_errors.increment(ModelTask::Generate, ProviderErrorKind::Timeout);
         let live = Live {
-            sessions: vec![ConnectionCount { state: "idle", dialect: Dialect::V2, sessions: 3 }],
+            connections: vec![ConnectionCount { state: "idle", dialect: Dialect::V2, connections: 3 }],
             limits: vec![LimitCount { limit: "frames", hits: 7 }],
             ..Live::default()
         };
@@ -368,7 +394,7 @@ mod tests {
             "# TYPE switchboard_build info",
             "# TYPE switchboard_limit_hits counter",
             "switchboard_limit_hits_total{limit=\"frames\"} 7",
-            "switchboard_sessions{state=\"idle\",dialect=\"chat.v2\"} 3",
+            "switchboard_connections{state=\"idle\",dialect=\"chat.v2\"} 3",
             "switchboard_provider_errors_total{task=\"generate\",kind=\"timeout\"} 1",
             "# TYPE switchboard_first_token_seconds histogram",
             "# UNIT switchboard_first_token_seconds seconds",

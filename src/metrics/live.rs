@@ -5,18 +5,18 @@ use crate::protocol::Dialect;
 /// The server as it is now. Whoever scrapes brings it.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
-    /// `false` while the server empties: it takes no new sessions and turns.
+    /// `false` while the server drains and accepts neither connections nor turns.
     pub accepting: bool,
-    pub sessions: Vec<ConnectionCount>,
-    /// Users with a session.
+    pub connections: Vec<ConnectionCount>,
+    /// Users with an open connection.
     pub users: usize,
     /// Since the start.
-    pub sessions_opened: u64,
-    /// Given up because their peer did not read, since the start.
-    pub sessions_stalled: u64,
-    /// To all sessions, since the start.
+    pub connections_opened: u64,
+    /// Closed because the client did not read, since the start.
+    pub connections_stalled: u64,
+    /// On all connections, since the start.
     pub tokens_sent: u64,
-    /// What sessions have yet to write, in bytes of text.
+    /// Backlog of all connections, in bytes of text.
     pub bytes_waiting: u64,
     pub turns_running: usize,
     pub max_running_turns: usize,
@@ -32,12 +32,12 @@ pub struct Live {
     pub limits: Vec<LimitCount>,
 }
 
-/// Sessions that are alike.
+/// Number of connections in one state and dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionCount {
     pub state: &'static str,
     pub dialect: Dialect,
-    pub sessions: usize,
+    pub connections: usize,
 }
 
 /// How often a limit said no.

@@ -131,7 +131,7 @@ pub struct Metrics {
     /// Changes that were committed, several at once mostly.
     pub store_changes: Counter,
     /// From the upgrade to the first success.
-    pub session_auth: Histogram,
+    pub connection_auth: Histogram,
     /// From the question's arrival at the workflow to its first token.
     pub first_token: Histogram,
     pub token_interval: Histogram,
@@ -163,7 +163,7 @@ impl Metrics {
             mailbox_full: Counter::default(),
             store_errors: Counters::default(),
             store_changes: Counter::default(),
-            session_auth: Histogram::new(WAIT_BOUNDS),
+            connection_auth: Histogram::new(WAIT_BOUNDS),
             first_token: Histogram::new(WAIT_BOUNDS),
             token_interval: Histogram::new(TOKEN_INTERVAL_BOUNDS),
             turn: Histogram::new(TURN_BOUNDS),

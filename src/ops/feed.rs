@@ -84,14 +84,17 @@ impl Feed {
         let (turns, counted, limits) = (self.turns.stats(), self.metrics.snapshot(), self.limiter.hits());
         let of_dialect = |dialect| {
             let found = connections.by_dialect.iter().find(|counted| counted.dialect == dialect);
-            found.map_or(0, |counted| counted.sessions)
+            found.map_or(0, |counted| counted.connections)
         };
+        let (connections_v1, connections_v2) = (of_dialect(Dialect::V1), of_dialect(Dialect::V2));
         let totals = Totals {
             started_at_ms: self.started_at,
             draining: self.turns.check_open().is_err(),
             operators: self.sockets.signed_in(),
-            sessions_v1: of_dialect(Dialect::V1),
-            sessions_v2: of_dialect(Dialect::V2),
+            connections_v1,
+            connections_v2,
+            sessions_v1: connections_v1,
+            sessions_v2: connections_v2,
             stalled: connections.stalled,
             opened: connections.opened,
             turns: turns.started_turns,
@@ -105,10 +108,10 @@ impl Feed {
         let bucket = |bucket: Bucket| (bucket.up_to_s.map_or(f64::INFINITY, |bound| bound * 1_000.0), bucket.count);
         let reading = Reading {
             at_ms: UnixMillis::now(),
-            sessions: connections.sessions,
+            connections: connections.connections,
             authenticated: connections.authenticated,
             users: connections.users,
-            behind: connections.lagging,
+            lagging: connections.lagging,
             running_turns: turns.running_turns,
             waiting_turns: turns.waiting_turns,
             opened: connections.opened,

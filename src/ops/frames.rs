@@ -104,7 +104,11 @@ pub struct Totals {
     pub draining: bool,
     /// Operators' sockets that are signed in.
     pub operators: usize,
+    pub connections_v1: usize,
+    pub connections_v2: usize,
+    /// An older name of `connections_v1`, until 1.0.
     pub sessions_v1: usize,
+    /// An older name of `connections_v2`, until 1.0.
     pub sessions_v2: usize,
     /// Sessions given up because their peer did not read, since the start.
     pub stalled: u64,

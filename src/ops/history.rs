@@ -11,10 +11,10 @@ const PERCENTILE_WINDOW: usize = 10;
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     pub at_ms: UnixMillis,
-    pub sessions: usize,
+    pub connections: usize,
     pub authenticated: usize,
     pub users: usize,
-    pub behind: usize,
+    pub lagging: usize,
     pub running_turns: usize,
     pub waiting_turns: usize,
     pub opened: u64,
@@ -54,9 +54,13 @@ macro_rules! samples {
 
 samples! {
     at_ms: UnixMillis,
+    connections: usize,
+    /// An older name of `connections`, until 1.0.
     sessions: usize,
     authenticated: usize,
     users: usize,
+    lagging: usize,
+    /// An older name of `lagging`, until 1.0.
     behind: usize,
     running_turns: usize,
     waiting_turns: usize,
@@ -117,10 +121,12 @@ impl History {
         let percentile = |share| percentile(&now.first_tokens, since, share).map(round);
         Sample {
             at_ms: now.at_ms,
-            sessions: now.sessions,
+            connections: now.connections,
+            sessions: now.connections,
             authenticated: now.authenticated,
             users: now.users,
-            behind: now.behind,
+            lagging: now.lagging,
+            behind: now.lagging,
             running_turns: now.running_turns,
             waiting_turns: now.waiting_turns,
             opened_per_s: rate(now.opened, before.opened),

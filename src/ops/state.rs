@@ -12,7 +12,7 @@ use crate::{
     pause,
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CloseReason, ErrorCode, ErrorFrame, ErrorSubject,
-        GoingAway, UserView, check_json_depth,
+        FieldNames, GoingAway, UserView, check_json_depth,
     },
     registry::{ConnectionView, ConnectionsPage, NewFrames},
 };
@@ -332,7 +332,7 @@ impl OpsState {
 
 fn send_error(error: &ApiError, effects: &mut Vec<OpsEffect>) {
     let about = ErrorSubject::default();
-    let frame = OpsServerFrame::Error(ErrorFrame::new(error, &about));
+    let frame = OpsServerFrame::Error(ErrorFrame::new(error, &about, FieldNames::V2));
     effects.push(OpsEffect::Send(frame.encode()));
 }
 

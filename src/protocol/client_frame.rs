@@ -32,8 +32,8 @@ impl std::fmt::Debug for AuthFrame {
 #[serde(try_from = "MessageFields")]
 pub struct MessageFrame {
     pub message: String,
-    /// The conversation to go on with; a new one without.
-    pub session_id: Option<ConversationId>,
+    /// The conversation to continue; absent for a new one.
+    pub conversation_id: Option<ConversationId>,
     /// The client's own name for the person it asks for.
     pub customer_id: Option<String>,
     /// The same id again never starts a second turn.
@@ -46,7 +46,7 @@ pub struct MessageFrame {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "ResumeFields")]
 pub struct ResumeFrame {
-    pub session_id: ConversationId,
+    pub conversation_id: ConversationId,
     /// The conversation's latest turn without.
     pub turn_id: Option<TurnId>,
     /// The last token that arrived; -1 for none.
@@ -80,7 +80,7 @@ impl TryFrom<MessageFields> for MessageFrame {
     fn try_from(fields: MessageFields) -> Result<Self, Self::Error> {
         Ok(Self {
             message: fields.message,
-            session_id: one_conversation(fields.session_id, fields.conversation_id)?,
+            conversation_id: one_conversation(fields.session_id, fields.conversation_id)?,
             customer_id: fields.customer_id,
             client_message_id: fields.client_message_id,
             attachments: fields.attachments.unwrap_or_default(),
@@ -93,9 +93,9 @@ impl TryFrom<ResumeFields> for ResumeFrame {
     type Error = &'static str;
 
     fn try_from(fields: ResumeFields) -> Result<Self, Self::Error> {
-        let session_id = one_conversation(fields.session_id, fields.conversation_id)?;
+        let conversation_id = one_conversation(fields.session_id, fields.conversation_id)?;
         Ok(Self {
-            session_id: session_id.ok_or("missing field `session_id`")?,
+            conversation_id: conversation_id.ok_or("`conversation_id` (`session_id` in `chat.v1`) is missing")?,
             turn_id: fields.turn_id,
             last_seq: fields.last_seq.unwrap_or(-1),
         })
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(field(r#"{"type":"message","message":"x","metadata":[]}"#), "`metadata` must be an object");
         assert_eq!(field(r#"{"type":"resume","session_id":"nope"}"#), "`session_id` must be a UUID");
         assert_eq!(field(r#"{"type":"resume","conversation_id":"nope"}"#), "`conversation_id` must be a UUID");
-        assert_eq!(field(r#"{"type":"resume"}"#), "`session_id` is missing");
+        assert_eq!(field(r#"{"type":"resume"}"#), "`conversation_id` (`session_id` in `chat.v1`) is missing");
     }
 
     #[test]
@@ -278,9 +278,9 @@ mod tests {
                 })
             };
             let parsed = |kind| ClientFrame::parse(&Value::from(text(kind)).to_string()).unwrap();
-            assert!(matches!(parsed("resume"), ClientFrame::Resume(resume) if resume.session_id == id), "{names}");
+            assert!(matches!(parsed("resume"), ClientFrame::Resume(resume) if resume.conversation_id == id), "{names}");
             assert!(
-                matches!(parsed("message"), ClientFrame::Message(message) if message.session_id == Some(id)),
+                matches!(parsed("message"), ClientFrame::Message(message) if message.conversation_id == Some(id)),
                 "{names}"
             );
         }

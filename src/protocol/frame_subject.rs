@@ -14,7 +14,9 @@ impl ErrorSubject {
         for (name, value) in text_fields(text) {
             match name.as_str() {
                 "client_message_id" => subject.client_message_id = read(value).or(subject.client_message_id),
-                "session_id" | "conversation_id" => subject.session_id = subject.session_id.or_else(|| read(value)),
+                "session_id" | "conversation_id" => {
+                    subject.conversation_id = subject.conversation_id.or_else(|| read(value));
+                }
                 "turn_id" => subject.turn_id = subject.turn_id.or_else(|| read(value)),
                 _ => {}
             }
@@ -85,7 +87,7 @@ mod tests {
             assert_eq!(message_id(text).as_deref(), Some("m1"), "{text}");
         }
         let subject = ErrorSubject::of_text(&format!(r#"{{"conversation_id":"{ID}","turn_id":"{ID}","session_id":"#));
-        assert_eq!((subject.session_id, subject.turn_id), (ID.parse().ok(), ID.parse().ok()));
+        assert_eq!((subject.conversation_id, subject.turn_id), (ID.parse().ok(), ID.parse().ok()));
     }
 
     #[test]

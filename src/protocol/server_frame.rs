@@ -1,9 +1,7 @@
 //! What the server says: one JSON object a text frame, told apart by `type`.
 
-use super::{ApiError, ErrorCode};
-use crate::domain::{
-    AnswerMetadata, ConversationId, DisplayName, Email, FinishReason, MessageId, Source, TurnId, UserId,
-};
+use super::{ApiError, ErrorCode, FieldNames, MetadataView, Named};
+use crate::domain::{ConversationId, DisplayName, Email, FinishReason, MessageId, Source, TurnId, UserId};
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,27 +62,55 @@ impl AuthExpiring {
     }
 }
 
-/// What a turn is doing.
+/// A step of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
+    /// The question is stored.
     Starting,
-    AgentRouting,
-    RagRetrieval,
+    /// A specialist is chosen.
+    Routing,
+    /// The knowledge base is searched.
+    Retrieval,
+    /// The model writes the answer.
     Generating,
+}
+
+impl Step {
+    /// The name of the step on a surface.
+    pub const fn name(self, names: FieldNames) -> &'static str {
+        match (self, names) {
+            (Self::Starting, _) => "starting",
+            (Self::Routing, FieldNames::V1) => "agent_routing",
+            (Self::Routing, _) => "routing",
+            (Self::Retrieval, FieldNames::V1) => "rag_retrieval",
+            (Self::Retrieval, _) => "retrieval",
+            (Self::Generating, _) => "generating",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct ProgressFrame<'a> {
-    pub step: Step,
-    /// For people.
+    /// In `chat.v1`, `agent_routing` and `rag_retrieval` for `routing` and `retrieval`.
+    #[schema(value_type = Step)]
+    pub step: &'static str,
+    /// Text for people.
     pub message: &'a str,
-    pub session_id: ConversationId,
+    /// The conversation; absent in `chat.v2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<ConversationId>,
+    /// The conversation; absent in `chat.v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
     pub turn_id: TurnId,
-    /// The specialist; known from `rag_retrieval` on.
+    /// The specialist, from `rag_retrieval` on; absent in `chat.v2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<&'a str>,
-    /// How sure the router was: 0 to 1; known from `rag_retrieval` on.
+    /// The specialist, from `retrieval` on; absent in `chat.v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub specialist: Option<&'a str>,
+    /// Confidence of the router, from 0 to 1; present from `retrieval` on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
     /// What the knowledge base has; known from `generating` on.
@@ -105,10 +131,15 @@ pub struct TokenFrame<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial_response: Option<&'a str>,
     pub turn_id: TurnId,
-    pub session_id: ConversationId,
-    /// The place of the (last) token in its turn, from 0.
+    /// The conversation; absent in `chat.v2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<ConversationId>,
+    /// The conversation; absent in `chat.v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
+    /// Number of the (last) token in its turn, from 0.
     pub seq: u32,
-    /// The place of the first token, when the frame joins several.
+    /// Number of the first token, when the frame joins several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seq: Option<u32>,
 }
@@ -116,8 +147,13 @@ pub struct TokenFrame<'a> {
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct CompleteFrame<'a> {
     pub response: &'a str,
-    pub session_id: ConversationId,
-    pub metadata: &'a AnswerMetadata,
+    /// The conversation; absent in `chat.v2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<ConversationId>,
+    /// The conversation; absent in `chat.v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
+    pub metadata: MetadataView<'a>,
     pub turn_id: TurnId,
     pub message_id: MessageId,
     /// The seq of the last token; -1 for an answer without tokens.
@@ -141,7 +177,12 @@ pub enum TurnState {
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Resumed<'a> {
-    pub session_id: ConversationId,
+    /// The conversation; absent in `chat.v2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<ConversationId>,
+    /// The conversation; absent in `chat.v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
     /// The turn that is replayed; absent when the conversation is idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turn_id: Option<TurnId>,
@@ -171,8 +212,12 @@ pub struct ErrorFrame<'a> {
     /// On the terminal frame of a turn, and on errors about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turn_id: Option<TurnId>,
+    /// The conversation; absent in `chat.v2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<ConversationId>,
+    /// The conversation; absent in `chat.v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<Cow<'a, str>>,
 }
@@ -181,12 +226,13 @@ pub struct ErrorFrame<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorSubject {
     pub turn_id: Option<TurnId>,
-    pub session_id: Option<ConversationId>,
+    pub conversation_id: Option<ConversationId>,
     pub client_message_id: Option<String>,
 }
 
 impl<'a> ErrorFrame<'a> {
-    pub fn new(error: &'a ApiError, about: &'a ErrorSubject) -> Self {
+    pub fn new(error: &'a ApiError, about: &'a ErrorSubject, names: FieldNames) -> Self {
+        let conversation = about.conversation_id.map_or(Named::NONE, |id| names.conversation(id));
         Self {
             error: &error.message,
             code: error.code,
@@ -194,7 +240,8 @@ impl<'a> ErrorFrame<'a> {
             retry_after_ms: error.retry_after_ms,
             correlation_id: error.correlation_id,
             turn_id: about.turn_id,
-            session_id: about.session_id,
+            session_id: conversation.v1,
+            conversation_id: conversation.v2,
             client_message_id: about.client_message_id.as_deref().map(Cow::Borrowed),
         }
     }
@@ -216,7 +263,7 @@ pub struct Heartbeat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct HeadOfTurn {
     pub turn_id: TurnId,
-    pub session_id: ConversationId,
+    pub conversation_id: ConversationId,
     /// Of the last token that was sent on this socket; -1 before the first.
     pub seq: i64,
 }

@@ -332,9 +332,9 @@ impl Handler<ContinueDrain> for ConnectionManager {
         _: &mut Self::Context,
     ) -> Self::Result {
         let now = Instant::now();
-        let drain = self.drain.get_or_insert_with(|| Drain::new(now, timeout, self.state.sessions().count()));
+        let drain = self.drain.get_or_insert_with(|| Drain::new(now, timeout, self.state.connections().count()));
         let random = || getrandom::u32().unwrap_or_default();
-        let orders = drain.next(now, self.state.sessions(), running_turns, unsent_answers, random);
+        let orders = drain.next(now, self.state.connections(), running_turns, unsent_answers, random);
         for &GoAwayOrder { connection_id, reconnect_after_ms } in &orders.close {
             if let Some(session) = self.state.recipient(connection_id) {
                 session.do_send(SessionCommand::GoAway { reconnect_after_ms });

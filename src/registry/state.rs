@@ -19,7 +19,7 @@ use std::{
 
 /// The sessions that are open; `R` is how one is reached.
 pub struct RegistryState<R> {
-    sessions: BTreeMap<ConnectionId, Entry<R>>,
+    connections: BTreeMap<ConnectionId, Entry<R>>,
     subscribers: HashMap<ConversationId, Vec<ConnectionId>>,
     opened: u64,
     closed: u64,
@@ -38,28 +38,32 @@ struct Entry<R> {
 /// The live connections in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RegistryStats {
-    /// Sessions open now.
+    /// Open connections.
+    pub connections: usize,
+    /// An older name of `connections`, until 1.0.
     pub sessions: usize,
     /// Of these, how many have authenticated.
     pub authenticated: usize,
-    /// Users with a session now.
+    /// Users with an open connection.
     pub users: usize,
-    /// The users with the most sessions, at most 100 of them.
+    /// The users with the most connections, at most 100 of them.
     pub by_user: Vec<UserConnections>,
     pub by_dialect: Vec<DialectConnections>,
-    /// Each state with each dialect, also those that no session is in.
+    /// Each state with each dialect, including those without a connection.
     pub by_state: Vec<StateConnections>,
     /// Since the start of the server.
     pub opened: u64,
     /// Since the start of the server.
     pub closed: u64,
-    /// Since the start of the server, to all sessions.
+    /// Since the start of the server, on all connections.
     pub tokens_sent: u64,
-    /// Sessions for which something waits that they have not written yet.
+    /// Connections that have a backlog to write.
     pub lagging: usize,
-    /// The text of turns that those have yet to write, in bytes.
+    /// An older name of `lagging`, until 1.0.
+    pub behind: usize,
+    /// Text in these backlogs, in bytes.
     pub bytes_waiting: u64,
-    /// Sessions given up because their peer did not read, since the start of the server.
+    /// Connections closed because the client did not read, since the start of the server.
     pub stalled: u64,
     /// The most that waits in memory for one peer that does not read, in bytes; one frame may be larger.
     pub max_waiting_bytes: usize,
@@ -68,12 +72,16 @@ pub struct RegistryStats {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct UserConnections {
     pub user_id: UserId,
+    pub connections: usize,
+    /// An older name of `connections`, until 1.0.
     pub sessions: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct DialectConnections {
     pub dialect: Dialect,
+    pub connections: usize,
+    /// An older name of `connections`, until 1.0.
     pub sessions: usize,
 }
 
@@ -81,6 +89,8 @@ pub struct DialectConnections {
 pub struct StateConnections {
     pub state: ConnectionState,
     pub dialect: Dialect,
+    pub connections: usize,
+    /// An older name of `connections`, until 1.0.
     pub sessions: usize,
 }
 
@@ -95,7 +105,7 @@ pub struct ConnectionRow<'a> {
 impl<R> Default for RegistryState<R> {
     fn default() -> Self {
         Self {
-            sessions: BTreeMap::new(),
+            connections: BTreeMap::new(),
             subscribers: HashMap::new(),
             opened: 0,
             closed: 0,
@@ -109,12 +119,12 @@ impl<R> RegistryState<R> {
     pub fn register(&mut self, stats: Arc<ConnectionStats>, to: R) {
         self.opened += 1;
         let stall = Stall::new(Instant::now());
-        self.sessions.insert(stats.connection_id, Entry { stats, to, stall, subscriptions: VecDeque::new() });
+        self.connections.insert(stats.connection_id, Entry { stats, to, stall, subscriptions: VecDeque::new() });
     }
 
     /// The process was paused for so long: that time counts for no peer.
     pub fn skip_pause(&mut self, paused: Duration) {
-        for entry in self.sessions.values_mut() {
+        for entry in self.connections.values_mut() {
             entry.stall.skip_pause(paused);
         }
     }
@@ -122,7 +132,7 @@ impl<R> RegistryState<R> {
     /// Gives up the sessions whose peers do not read: nothing is routed to them any more, and no turn knows them. What is
     /// returned reaches them, should they ever go on.
     pub fn give_up_stalled(&mut self, now: Instant, limits: StallLimits) -> Vec<(Arc<ConnectionStats>, R)> {
-        let stalled = self.sessions.iter_mut().filter_map(|(id, entry)| {
+        let stalled = self.connections.iter_mut().filter_map(|(id, entry)| {
             let (asks, is_lagging) = (entry.stats.asks(), entry.stats.is_lagging());
             entry.stall.is_over(now, asks, is_lagging, limits).then_some(*id)
         });
@@ -138,7 +148,7 @@ impl<R> RegistryState<R> {
 
     /// Takes sessions out: nothing is routed to them any more, and no turn knows them.
     pub fn take(&mut self, which: impl Fn(&ConnectionStats) -> bool) -> Vec<(Arc<ConnectionStats>, R)> {
-        let ids: Vec<_> = self.sessions.iter().filter(|(_, entry)| which(&entry.stats)).map(|(id, _)| *id).collect();
+        let ids: Vec<_> = self.connections.iter().filter(|(_, entry)| which(&entry.stats)).map(|(id, _)| *id).collect();
         let taken = ids.into_iter().filter_map(|id| {
             let entry = self.unregister(id)?;
             entry.stats.leave_turns();
@@ -149,11 +159,11 @@ impl<R> RegistryState<R> {
 
     /// How some of the sessions are reached.
     pub fn recipients(&self, which: impl Fn(&ConnectionStats) -> bool) -> impl Iterator<Item = &R> {
-        self.sessions.values().filter(move |entry| which(&entry.stats)).map(|entry| &entry.to)
+        self.connections.values().filter(move |entry| which(&entry.stats)).map(|entry| &entry.to)
     }
 
     fn unregister(&mut self, id: ConnectionId) -> Option<Entry<R>> {
-        let mut entry = self.sessions.remove(&id)?;
+        let mut entry = self.connections.remove(&id)?;
         self.closed += 1;
         self.tokens_sent += entry.stats.tokens_sent();
         for conversation in entry.subscriptions.drain(..) {
@@ -170,7 +180,7 @@ impl<R> RegistryState<R> {
     /// Subscribes a connection to a conversation: it gets the turns that other connections start there, too. A conversation
     /// that it is subscribed to already becomes the most recently used one.
     pub fn subscribe(&mut self, id: ConnectionId, conversation: ConversationId) {
-        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let Some(entry) = self.connections.get_mut(&id) else { return };
         if let Some(place) = entry.subscriptions.iter().position(|known| *known == conversation) {
             entry.subscriptions.remove(place);
             entry.subscriptions.push_back(conversation);
@@ -189,7 +199,7 @@ impl<R> RegistryState<R> {
     /// Ends all subscriptions to a conversation that is no more.
     pub fn forget_conversation(&mut self, conversation: ConversationId) {
         for id in self.subscribers.remove(&conversation).unwrap_or_default() {
-            if let Some(entry) = self.sessions.get_mut(&id) {
+            if let Some(entry) = self.connections.get_mut(&id) {
                 entry.subscriptions.retain(|known| *known != conversation);
             }
         }
@@ -216,18 +226,18 @@ impl<R> RegistryState<R> {
             .into_iter()
             .flatten()
             .filter(move |id| Some(**id) != except)
-            .filter_map(|id| self.sessions.get(id))
+            .filter_map(|id| self.connections.get(id))
             .filter(move |entry| entry.stats.user() == Some(user))
             .map(|entry| &entry.to)
     }
 
     /// The sessions that are open, and whether each has a running turn.
-    pub fn sessions(&self) -> impl Iterator<Item = (ConnectionId, bool)> {
-        self.sessions.iter().map(|(id, entry)| (*id, entry.stats.has_turns()))
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, bool)> {
+        self.connections.iter().map(|(id, entry)| (*id, entry.stats.has_turns()))
     }
 
     pub fn recipient(&self, id: ConnectionId) -> Option<&R> {
-        self.sessions.get(&id).map(|entry| &entry.to)
+        self.connections.get(&id).map(|entry| &entry.to)
     }
 
     pub fn stats(&self) -> RegistryStats {
@@ -235,18 +245,18 @@ impl<R> RegistryState<R> {
         let mut by_state: Vec<_> = ConnectionState::ALL
             .iter()
             .flat_map(|state| Dialect::ALL.iter().map(|dialect| (*state, *dialect)))
-            .map(|(state, dialect)| StateConnections { state, dialect, sessions: 0 })
+            .map(|(state, dialect)| (state, dialect, 0_usize))
             .collect();
         let (mut tokens_sent, mut lagging, mut bytes_waiting) = (self.tokens_sent, 0, 0);
         let now = Instant::now();
-        for entry in self.sessions.values() {
+        for entry in self.connections.values() {
             let stats = &entry.stats;
             if let Some(user) = stats.user() {
                 *by_user.entry(user).or_default() += 1;
             }
             let state = entry.row().state(now);
-            for alike in &mut by_state {
-                alike.sessions += usize::from((alike.state, alike.dialect) == (state, stats.dialect));
+            for (of_state, of_dialect, count) in &mut by_state {
+                *count += usize::from((*of_state, *of_dialect) == (state, stats.dialect));
             }
             tokens_sent += stats.tokens_sent();
             if matches!(state, ConnectionState::Lagging | ConnectionState::Stalled) {
@@ -255,26 +265,37 @@ impl<R> RegistryState<R> {
             }
         }
         let (users, authenticated) = (by_user.len(), by_user.values().sum());
-        let mut by_user: Vec<_> =
-            by_user.into_iter().map(|(user_id, sessions)| UserConnections { user_id, sessions }).collect();
-        by_user.sort_unstable_by_key(|user| (Reverse(user.sessions), user.user_id));
+        let mut by_user: Vec<_> = by_user
+            .into_iter()
+            .map(|(user_id, connections)| UserConnections { user_id, connections, sessions: connections })
+            .collect();
+        by_user.sort_unstable_by_key(|user| (Reverse(user.connections), user.user_id));
         by_user.truncate(MAX_USERS_IN_STATS);
         let by_dialect = Dialect::ALL.iter().map(|&dialect| {
-            let alike = by_state.iter().filter(|alike| alike.dialect == dialect);
-            DialectConnections { dialect, sessions: alike.map(|alike| alike.sessions).sum() }
+            let counts = by_state.iter().filter(|(_, of_dialect, _)| *of_dialect == dialect).map(|(.., count)| count);
+            let connections = counts.sum();
+            DialectConnections { dialect, connections, sessions: connections }
         });
         let by_dialect: Vec<_> = by_dialect.collect();
+        let by_state = by_state.into_iter().map(|(state, dialect, connections)| StateConnections {
+            state,
+            dialect,
+            connections,
+            sessions: connections,
+        });
         RegistryStats {
-            sessions: self.sessions.len(),
+            connections: self.connections.len(),
+            sessions: self.connections.len(),
             authenticated,
             users,
             by_user,
             by_dialect,
-            by_state,
+            by_state: by_state.collect(),
             opened: self.opened,
             closed: self.closed,
             tokens_sent,
             lagging,
+            behind: lagging,
             bytes_waiting,
             stalled: self.stalled,
             max_waiting_bytes: CONNECTION_CREDIT_BYTES + TCP_NOT_SENT_BYTES as usize,
@@ -284,7 +305,7 @@ impl<R> RegistryState<R> {
     /// Number of sessions of each of these users.
     pub fn count_of(&self, users: &[UserId]) -> Vec<usize> {
         let mut counts: HashMap<UserId, usize> = users.iter().map(|user| (*user, 0)).collect();
-        for user in self.sessions.values().filter_map(|entry| entry.stats.user()) {
+        for user in self.connections.values().filter_map(|entry| entry.stats.user()) {
             if let Some(count) = counts.get_mut(&user) {
                 *count += 1;
             }
@@ -294,12 +315,12 @@ impl<R> RegistryState<R> {
 
     /// The part of the sessions that a query asks for.
     pub fn page(&self, query: &ConnectionQuery, now: Instant) -> ConnectionsPage {
-        query.page(self.sessions.values().map(Entry::row), now)
+        query.page(self.connections.values().map(Entry::row), now)
     }
 
     /// One session, as operators see it and as it is.
     pub fn find(&self, id: ConnectionId, now: Instant) -> Option<(ConnectionView, &Arc<ConnectionStats>)> {
-        self.sessions.get(&id).map(|entry| (entry.row().view(now), &entry.stats))
+        self.connections.get(&id).map(|entry| (entry.row().view(now), &entry.stats))
     }
 }
 

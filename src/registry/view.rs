@@ -21,7 +21,8 @@ pub enum ConnectionState {
     Idle,
     /// It follows a running turn.
     Streaming,
-    /// Something waits that it has not written yet, because its peer reads slowly.
+    /// It has a backlog to write, because the client reads slowly. Queries may call it `behind`.
+    #[serde(alias = "behind")]
     Lagging,
     /// Its peer has read nothing of that for some seconds.
     Stalled,
@@ -35,7 +36,7 @@ impl ConnectionState {
             Self::Unauthenticated => "unauthenticated",
             Self::Idle => "idle",
             Self::Streaming => "streaming",
-            Self::Lagging => "behind",
+            Self::Lagging => "lagging",
             Self::Stalled => "stalled",
         }
     }
@@ -88,6 +89,8 @@ pub struct ConnectedUser {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct TurnView {
     pub turn_id: TurnId,
+    pub conversation_id: ConversationId,
+    /// An older name of `conversation_id`, until 1.0.
     pub session_id: ConversationId,
     pub step: Option<Step>,
     /// Of the last token that the model has produced.
@@ -171,6 +174,7 @@ impl TurnView {
         let last = |next_seq: u32| i64::from(next_seq) - 1;
         Self {
             turn_id: turn.subject.turn_id,
+            conversation_id: turn.subject.conversation_id,
             session_id: turn.subject.conversation_id,
             step,
             head_seq: last(head),

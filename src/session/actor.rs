@@ -228,7 +228,7 @@ impl ChatSession {
         if let Some(running) = &self.running
             && is_first
         {
-            metrics.session_auth.record(running.state.opened_at().elapsed());
+            metrics.connection_auth.record(running.state.opened_at().elapsed());
         }
     }
 
@@ -246,7 +246,7 @@ impl ChatSession {
     fn resume_turn(&self, user_id: UserId, resume: ResumeFrame, ctx: &mut Context) {
         let answer = self.context.workflow.send(ResumeConversation {
             user_id,
-            conversation_id: resume.session_id,
+            conversation_id: resume.conversation_id,
             turn_id: resume.turn_id,
         });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {

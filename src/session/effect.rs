@@ -7,8 +7,8 @@ use crate::{
     limiter::Limit,
     limits::MAX_PING_ID_BYTES,
     protocol::{
-        ApiError, ClientFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, MessageFrame, PingFrame, Pong,
-        ResumeFrame, ServerFrame,
+        ApiError, ClientFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, PingFrame,
+        Pong, ResumeFrame, ServerFrame,
     },
     turn::{Outgoing, SubscribedTurn, TurnLog},
     workflow::{Question, is_client_id},
@@ -70,11 +70,11 @@ pub struct NewTurn {
     pub question: Question,
 }
 
-pub(super) fn on_ping(ping: PingFrame, effects: &mut Vec<Effect>) {
+pub(super) fn on_ping(ping: PingFrame, names: FieldNames, effects: &mut Vec<Effect>) {
     let too_long = ping.id.as_ref().is_some_and(|id| id.to_string().len() > MAX_PING_ID_BYTES);
     if too_long {
         let error = ApiError::invalid_field("id", format_args!("must be at most {MAX_PING_ID_BYTES} bytes of JSON"));
-        send_error(&error, &ErrorSubject::default(), effects);
+        send_error(&error, &ErrorSubject::default(), names, effects);
     } else {
         effects.push(send(ServerFrame::Pong(Pong { id: ping.id })));
     }
@@ -92,17 +92,17 @@ pub(super) fn subject_of_frame(frame: &ClientFrame) -> ErrorSubject {
 pub(super) fn subject_of_message(message: &MessageFrame) -> ErrorSubject {
     ErrorSubject {
         turn_id: None,
-        session_id: message.session_id,
+        conversation_id: message.conversation_id,
         client_message_id: message.client_message_id.clone().filter(|id| is_client_id(id)),
     }
 }
 
 pub(super) fn subject_of(resume: &ResumeFrame) -> ErrorSubject {
-    ErrorSubject { turn_id: resume.turn_id, session_id: Some(resume.session_id), client_message_id: None }
+    ErrorSubject { turn_id: resume.turn_id, conversation_id: Some(resume.conversation_id), client_message_id: None }
 }
 
-pub(super) fn send_error(error: &ApiError, about: &ErrorSubject, effects: &mut Vec<Effect>) {
-    effects.extend([send(ServerFrame::Error(ErrorFrame::new(error, about))), Effect::Failed(error.code)]);
+pub(super) fn send_error(error: &ApiError, about: &ErrorSubject, names: FieldNames, effects: &mut Vec<Effect>) {
+    effects.extend([send(ServerFrame::Error(ErrorFrame::new(error, about, names))), Effect::Failed(error.code)]);
 }
 
 pub(super) fn send(frame: ServerFrame<'_>) -> Effect {

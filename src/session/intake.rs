@@ -4,18 +4,19 @@ use super::effect::{Effect, send_error, subject_of_frame};
 use crate::{
     config::LimitsConfig,
     limiter::{FrameBudget, FrameVerdict, Limit},
-    protocol::{ApiError, ClientFrame, CloseReason, ErrorSubject, check_json_depth},
+    protocol::{ApiError, ClientFrame, CloseReason, ErrorSubject, FieldNames, check_json_depth},
     workflow::is_client_id,
 };
 
 pub struct Intake {
     budget: FrameBudget,
     max_json_depth: usize,
+    names: FieldNames,
 }
 
 impl Intake {
-    pub fn new(limits: &LimitsConfig) -> Self {
-        Self { budget: FrameBudget::new(limits), max_json_depth: limits.json_depth }
+    pub fn new(limits: &LimitsConfig, names: FieldNames) -> Self {
+        Self { budget: FrameBudget::new(limits), max_json_depth: limits.json_depth, names }
     }
 
     /// The frame that a text is. What is refused is answered here, and the answer says which message it was if that can be
@@ -30,13 +31,13 @@ impl Intake {
             Err(error) => {
                 let mut subject = ErrorSubject::of_text(text);
                 subject.client_message_id.take_if(|id| !is_client_id(id));
-                send_error(&error, &subject, effects);
+                send_error(&error, &subject, self.names, effects);
                 return None;
             }
         };
         if let FrameVerdict::Refused(wait) = verdict {
             let error = ApiError::rate_limited("You are sending too much. Please wait a moment.", wait);
-            send_error(&error, &subject_of_frame(&frame), effects);
+            send_error(&error, &subject_of_frame(&frame), self.names, effects);
             return None;
         }
         Some(frame)

@@ -17,7 +17,7 @@ use crate::{
     limits::{AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
     protocol::{
         ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
-        ErrorCode, ErrorSubject, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
+        ErrorCode, ErrorSubject, FieldNames, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
     },
     turn::{Cursor, Mailbox, Style, TurnEvent, TurnLog, TurnSubject},
     workflow::{QuestionRules, StartedTurn},
@@ -67,7 +67,7 @@ impl SessionState {
         mailbox: Mailbox,
         now: Now,
     ) -> Self {
-        let style = Style { dialect, coalesce: Duration::from_millis(config.coalesce_ms) };
+        let style = Style { dialect, names: dialect.into(), coalesce: Duration::from_millis(config.coalesce_ms) };
         Self {
             heartbeat: Heartbeat::new(now.instant, Duration::from_secs(config.heartbeat_interval_s)),
             subscriptions: Subscriptions::new(style, mailbox),
@@ -76,7 +76,7 @@ impl SessionState {
             auth: Auth::Nobody,
             user_permit: None,
             auth_failures: 0,
-            intake: Intake::new(limits),
+            intake: Intake::new(limits, style.names),
             starting: Vec::new(),
             announced: Announced::default(),
         }
@@ -112,7 +112,7 @@ impl SessionState {
             ClientFrame::Message(message) => self.on_message(message, now, effects),
             ClientFrame::Resume(resume) => self.on_resume(resume, now, effects),
             ClientFrame::Cancel(cancel) => self.on_cancel(&cancel, now, effects),
-            ClientFrame::Ping(ping) => on_ping(ping, effects),
+            ClientFrame::Ping(ping) => on_ping(ping, self.names(), effects),
         }
     }
 
@@ -136,7 +136,7 @@ impl SessionState {
                     match authenticator.admit(identity.user_id) {
                         Ok(place) => self.user_permit = Some(place),
                         Err(error) => {
-                            send_error(&error, &ErrorSubject::default(), effects);
+                            send_error(&error, &ErrorSubject::default(), self.names(), effects);
                             effects.push(Effect::NotIdentified(error.code));
                             return effects.push(Effect::Close(CloseReason::TooManyConnections));
                         }
@@ -191,7 +191,7 @@ impl SessionState {
                     ErrorCode::MessageTooLong => effects.push(Effect::Hit(Limit::MessageSize)),
                     _ => {}
                 }
-                send_error(&error, &subject, effects);
+                send_error(&error, &subject, self.names(), effects);
             }
         }
     }
@@ -216,7 +216,7 @@ impl SessionState {
     }
 
     pub fn on_cancel_failed(&mut self, turn_id: TurnId, error: &ApiError, effects: &mut Vec<Effect>) {
-        send_error(error, &ErrorSubject { turn_id: Some(turn_id), ..ErrorSubject::default() }, effects);
+        send_error(error, &ErrorSubject { turn_id: Some(turn_id), ..ErrorSubject::default() }, self.names(), effects);
     }
 
     /// The workflow took a turn that this session started, or did not.
@@ -242,7 +242,7 @@ impl SessionState {
             }
             Err(error) => {
                 self.subscriptions.unsubscribe(turn_id, effects);
-                send_error(&error, &subject, effects);
+                send_error(&error, &subject, self.names(), effects);
             }
         }
     }
@@ -331,6 +331,10 @@ impl SessionState {
         if *expires_at + Duration::from_secs(AUTH_GRACE_S) <= now.instant && self.subscriptions.is_empty() {
             effects.push(Effect::Close(CloseReason::AuthExpired));
         }
+    }
+
+    fn names(&self) -> FieldNames {
+        self.subscriptions.style().names
     }
 
     fn identity(&self) -> Option<&Identity> {

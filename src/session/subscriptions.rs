@@ -134,7 +134,7 @@ impl Subscriptions {
         let turns: Vec<_> = turns
             .map(|subscription| HeadOfTurn {
                 turn_id: subscription.turn().subject.turn_id,
-                session_id: subscription.turn().subject.conversation_id,
+                conversation_id: subscription.turn().subject.conversation_id,
                 seq: i64::from(subscription.cursor().next_seq) - 1,
             })
             .collect();

@@ -93,7 +93,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
 
     pub async fn what_was_kept_becomes_the_answer(self) {
         let turn_id = self.begin().await;
-        let metadata = AnswerMetadata { agent: "specs".to_owned(), ..AnswerMetadata::default() };
+        let metadata = AnswerMetadata { specialist: "specs".to_owned(), ..AnswerMetadata::default() };
         self.store.checkpoint(vec![part(turn_id, 0, "Grüß", &[3, 6], Some(metadata.clone()))]).await.unwrap();
         self.store.checkpoint(vec![part(turn_id, 2, " dich", &[8, 11], None)]).await.unwrap();
         assert_eq!(self.interrupt().await, 1);
@@ -137,7 +137,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
 
     pub async fn a_turn_that_is_kept_again_needs_no_older_checkpoint(self) {
         let turn_id = self.begin().await;
-        let metadata = Some(AnswerMetadata { agent: "specs".to_owned(), ..AnswerMetadata::default() });
+        let metadata = Some(AnswerMetadata { specialist: "specs".to_owned(), ..AnswerMetadata::default() });
         let first = self.store.checkpoint(vec![part(turn_id, 0, "a", &[1], metadata.clone())]).await.unwrap();
         let again = self.store.checkpoint(vec![part(turn_id, 0, "ab", &[1, 2], metadata.clone())]).await.unwrap();
         let last = self.store.checkpoint(vec![part(turn_id, 2, "c", &[3], None)]).await.unwrap();

@@ -4,7 +4,7 @@ use super::{Cursor, Mailbox, Outbox, Outgoing, Style, Subscription, TurnEvent, T
 use crate::{
     limits::{CONNECTION_CREDIT_BYTES, TURN_QUEUE_EVENTS},
     metrics::Metrics,
-    protocol::Dialect,
+    protocol::{Dialect, FieldNames},
 };
 use std::{
     collections::VecDeque,
@@ -26,7 +26,7 @@ impl TurnReader {
         let (sender, events) = mpsc::channel(TURN_QUEUE_EVENTS);
         let mut waiting = VecDeque::new();
         let subscriber = Mailbox::new(sender).counted(metrics).subscriber();
-        let style = Style { dialect: Dialect::V2, coalesce: Duration::ZERO };
+        let style = Style { dialect: Dialect::V2, names: FieldNames::Both, coalesce: Duration::ZERO };
         let subscription =
             with_credit(&mut waiting, |outbox| Subscription::start(turn, subscriber, style, cursor, outbox));
         Self { events, subscription, waiting }

@@ -5,7 +5,10 @@
 use super::{Missed, Progress, Subscriber, Tokens, TurnEnd, TurnEvent, TurnEventKind, TurnLog, TurnSubject};
 use crate::{
     domain::TurnId,
-    protocol::{CompleteFrame, Dialect, ErrorFrame, ErrorSubject, ProgressFrame, ServerFrame, TokenFrame},
+    protocol::{
+        CompleteFrame, Dialect, ErrorFrame, ErrorSubject, FieldNames, MetadataView, Named, ProgressFrame, ServerFrame,
+        TokenFrame,
+    },
 };
 use bytestring::ByteString;
 use std::{
@@ -67,6 +70,7 @@ impl Outbox<'_> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     pub dialect: Dialect,
+    pub names: FieldNames,
     /// Tokens that come so soon after a frame share the next one; only in `chat.v2`. Zero: none do.
     pub coalesce: Duration,
 }
@@ -215,19 +219,24 @@ impl Subscription {
                 return false;
             }
             self.cursor.ended = true;
-            outbox.put(end_frame(&self.turn.subject, end, missed.tokens.text(), missed.tokens.count()));
+            outbox.put(end_frame(&self.turn.subject, end, missed.tokens, self.style.names));
         }
         true
     }
 
     fn write_progress(&mut self, progress: &Progress, outbox: &mut Outbox<'_>) {
         self.cursor.progress += 1;
+        let names = self.style.names;
+        let conversation = names.conversation(self.turn.subject.conversation_id);
+        let specialist = progress.specialist.as_deref().map_or(Named::NONE, |name| names.specialist(name));
         outbox.put(Outgoing::from(ServerFrame::Progress(ProgressFrame {
-            step: progress.step,
+            step: progress.step.name(names),
             message: &progress.message,
-            session_id: self.turn.subject.conversation_id,
+            session_id: conversation.v1,
+            conversation_id: conversation.v2,
             turn_id: self.turn.subject.turn_id,
-            agent: progress.specialist.as_deref(),
+            agent: specialist.v1,
+            specialist: specialist.v2,
             confidence: progress.confidence,
             sources: progress.sources.as_deref(),
             client_message_id: progress.client_message_id.as_deref(),
@@ -239,11 +248,13 @@ impl Subscription {
         self.cursor.next_seq = seqs.end;
         self.subscriber.came_to(seqs.end);
         let seq = seqs.end - 1;
+        let conversation = self.style.names.conversation(self.turn.subject.conversation_id);
         let frame = ServerFrame::Token(TokenFrame {
             token: tokens.joined(seqs.clone()),
             partial_response: (self.style.dialect == Dialect::V1).then(|| tokens.text_before(seqs.end)),
             turn_id: self.turn.subject.turn_id,
-            session_id: self.turn.subject.conversation_id,
+            session_id: conversation.v1,
+            conversation_id: conversation.v2,
             seq,
             first_seq: (seqs.start != seq).then_some(seqs.start),
         });
@@ -267,16 +278,18 @@ fn end_of_frame(missed: &Missed<'_>, seqs: &Range<u32>) -> u32 {
     seqs.start + u32::try_from(fitting).expect("no more than there are seqs")
 }
 
-fn end_frame(subject: &TurnSubject, end: &TurnEnd, response: &str, count: u32) -> Outgoing {
+fn end_frame(subject: &TurnSubject, end: &TurnEnd, tokens: &Tokens, names: FieldNames) -> Outgoing {
     match end {
         TurnEnd::Complete { message_id, finish_reason, metadata, sha256 } => {
+            let conversation = names.conversation(subject.conversation_id);
             Outgoing::from(ServerFrame::Complete(CompleteFrame {
-                response,
-                session_id: subject.conversation_id,
-                metadata,
+                response: tokens.text(),
+                session_id: conversation.v1,
+                conversation_id: conversation.v2,
+                metadata: MetadataView::new(metadata, names),
                 turn_id: subject.turn_id,
                 message_id: *message_id,
-                seq: i64::from(count) - 1,
+                seq: i64::from(tokens.count()) - 1,
                 finish_reason: *finish_reason,
                 sha256,
             }))
@@ -284,10 +297,10 @@ fn end_frame(subject: &TurnSubject, end: &TurnEnd, response: &str, count: u32) -
         TurnEnd::Failed(error) => {
             let about = ErrorSubject {
                 turn_id: Some(subject.turn_id),
-                session_id: Some(subject.conversation_id),
+                conversation_id: Some(subject.conversation_id),
                 client_message_id: None,
             };
-            Outgoing::from(ServerFrame::Error(ErrorFrame::new(error, &about)))
+            Outgoing::from(ServerFrame::Error(ErrorFrame::new(error, &about, names)))
         }
     }
 }
@@ -318,7 +331,7 @@ mod tests {
 
     impl Reader {
         fn new(turn: &Arc<TurnLog>, dialect: Dialect, mails: usize, cursor: Cursor) -> Self {
-            Self::with(turn, Style { dialect, coalesce: Duration::ZERO }, mails, cursor, MANY)
+            Self::with(turn, Style { dialect, names: dialect.into(), coalesce: Duration::ZERO }, mails, cursor, MANY)
         }
 
         fn with(turn: &Arc<TurnLog>, style: Style, mails: usize, cursor: Cursor, mut credit: usize) -> Self {
@@ -461,7 +474,7 @@ mod tests {
         for _ in 0..100 {
             turn.append(&"x".repeat(1000));
         }
-        let style = Style { dialect: Dialect::V2, coalesce: Duration::ZERO };
+        let style = Style { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::ZERO };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), 1);
         assert_eq!((reader.frames.len(), reader.subscription.is_lagging()), (1, true));
         let subscribed = reader.subscription.subscribed();
@@ -484,7 +497,7 @@ mod tests {
     #[test]
     fn the_first_token_goes_out_at_once_and_the_next_ones_share_a_frame() {
         let turn = turn();
-        let style = Style { dialect: Dialect::V2, coalesce: Duration::from_millis(50) };
+        let style = Style { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::from_millis(50) };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), MANY);
         for token in ["a", "b", "c"] {
             turn.append(token);
@@ -506,7 +519,7 @@ mod tests {
     #[test]
     fn after_a_pause_a_token_goes_out_at_once() {
         let turn = turn();
-        let style = Style { dialect: Dialect::V2, coalesce: Duration::from_millis(50) };
+        let style = Style { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::from_millis(50) };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), MANY);
         for token in ["a", "b"] {
             turn.append(token);
@@ -550,7 +563,7 @@ mod tests {
             coalesce_ms in prop::sample::select(vec![0u64, 5, 20]),
         ) {
             let dialect = if v2 { Dialect::V2 } else { Dialect::V1 };
-            let style = Style { dialect, coalesce: Duration::from_millis(coalesce_ms) };
+            let style = Style { dialect, names: dialect.into(), coalesce: Duration::from_millis(coalesce_ms) };
             let turn = turn();
             turn.announce(starting());
             let mut reader = Reader::with(&turn, style, mails, Cursor::default(), credit);

@@ -123,7 +123,7 @@ impl Handler<StartTurn> for Workflow {
     fn handle(&mut self, StartTurn { turn, question, by, address }: StartTurn, _: &mut Self::Context) -> Self::Result {
         let engine = Arc::clone(&self.engine);
         let TurnSubject { turn_id, conversation_id, .. } = turn.subject;
-        let fields = vec![("turn_id", turn_id.to_string()), ("session_id", conversation_id.to_string())];
+        let fields = vec![("turn_id", turn_id.to_string()), ("conversation_id", conversation_id.to_string())];
         Box::pin(logging::with_fields(fields.clone(), async move {
             match TurnRun::begin(Arc::clone(&engine), Arc::clone(&turn), question, address).await? {
                 Ok(run) => {

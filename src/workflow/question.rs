@@ -60,7 +60,7 @@ impl QuestionRules {
         };
         Ok(Question {
             text: text.to_owned(),
-            conversation_id: message.session_id,
+            conversation_id: message.conversation_id,
             client_message_id: message.client_message_id,
             customer_id: message.customer_id,
             script,

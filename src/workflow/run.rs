@@ -161,7 +161,7 @@ impl TurnRun {
             }
         };
         drop(watching);
-        let specialist = generated.metadata.agent.clone();
+        let specialist = generated.metadata.specialist.clone();
         let recording_began = Instant::now();
         let end = Box::pin(steps.record(generated)).await;
         engine.metrics.step(TurnStep::Record, recording_began.elapsed());
@@ -220,7 +220,7 @@ impl Steps<'_> {
     }
 
     async fn classify(&self, asked: Box<Asked>) -> Result<Routed, Stopped> {
-        self.log.announce(progress(Step::AgentRouting, "Choosing a specialist…"));
+        self.log.announce(progress(Step::Routing, "Choosing a specialist…"));
         let began = Instant::now();
         let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
         let route = self.unless_stopped(pin!(route)).await?;
@@ -238,7 +238,7 @@ impl Steps<'_> {
             (topic, false) => format!("Looking things up in {topic}…"),
             (topic, true) => format!("No specialist fits well; looking things up in {topic}…"),
         };
-        self.log.announce(routed.progress(Step::RagRetrieval, &message));
+        self.log.announce(routed.progress(Step::Retrieval, &message));
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
         let search = self.engine.knowledge.retrieve(&query, &routed.specialist.collections, self.engine.max_passages);
@@ -261,7 +261,7 @@ impl Steps<'_> {
             ..routed.progress(Step::Generating, "Writing the answer…")
         });
         let mut metadata = Box::new(AnswerMetadata {
-            agent: routed.specialist.name.clone(),
+            specialist: routed.specialist.name.clone(),
             confidence: routed.confidence,
             fallback: routed.fell_back,
             sources,
@@ -349,7 +349,7 @@ impl Steps<'_> {
         let message_id = MessageId::new();
         let finish_reason = ending.as_ref().map_or(FinishReason::Error, |reason| *reason);
         log::info!(
-            specialist = metadata.agent, finish_reason = finish_reason.as_str(), tokens = token_ends.len(),
+            specialist = metadata.specialist, finish_reason = finish_reason.as_str(), tokens = token_ends.len(),
             total_ms = metadata.latency_ms.total;
             "a turn ended"
         );

@@ -1,7 +1,7 @@
 //! What is somebody else's: every route and every frame that names a conversation, a turn or a message, and every route
 //! of operators. The API's own document says which routes there are; one that nobody tries here fails the test.
 
-use crate::harness::{TestApp, TestUser};
+use crate::harness::{TestApp, TestUser, conversation_of};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -63,15 +63,15 @@ async fn no_route_leads_to_what_is_anothers() {
     let ids = |frame: &Value| [("session_id", "turn_id")].map(|(a, b)| (text(&frame[a]), text(&frame[b])))[0].clone();
 
     let attempts = [
-        attempt("get", "/api/v1/conversations/{session_id}/messages"),
-        attempt("delete", "/api/v1/conversations/{session_id}"),
+        attempt("get", "/api/v1/conversations/{conversation_id}/messages"),
+        attempt("delete", "/api/v1/conversations/{conversation_id}"),
         attempt("post", "/api/v1/chat/{turn_id}/cancel"),
         attempt("post", "/api/v1/turns/{turn_id}/cancel"),
     ];
-    let wanted = operations(&app, |path, _| path.contains("{session_id}") || path.contains("{turn_id}")).await;
+    let wanted = operations(&app, |path, _| path.contains("{conversation_id}") || path.contains("{turn_id}")).await;
     assert_eq!(tried(&attempts), wanted, "every route that names a conversation or a turn is tried");
-    for (session_id, turn_id) in [ids(&ended.terminal), ids(&running)] {
-        let ids = [("{session_id}", session_id.as_str()), ("{turn_id}", turn_id.as_str())];
+    for (conversation_id, turn_id) in [ids(&ended.terminal), ids(&running)] {
+        let ids = [("{conversation_id}", conversation_id.as_str()), ("{turn_id}", turn_id.as_str())];
         for attempt in &attempts {
             let (status, answer) = try_it(&app, attempt, &ids, Some(&eve)).await;
             assert_eq!((status, &answer["code"]), (403, &json!("FORBIDDEN")), "{} {answer}", attempt.path);
@@ -79,7 +79,7 @@ async fn no_route_leads_to_what_is_anothers() {
             assert_eq!(try_it(&app, attempt, &ids, None).await.0, 401, "{}", attempt.path);
         }
         // The routes that name them in the body or in a header.
-        let message = json!({"message": "Go on", "session_id": session_id});
+        let message = json!({"message": "Go on", "session_id": conversation_id});
         let (status, answer) = app.post("/api/v1/chat", Some(&eve), &message).await;
         assert_eq!((status, &answer["code"]), (403, &json!("FORBIDDEN")), "{answer}");
         let resumed = app
@@ -94,7 +94,7 @@ async fn no_route_leads_to_what_is_anothers() {
     assert_eq!(app.get("/api/v1/conversations", Some(&eve)).await.1["conversations"], json!([]));
     let (_, list) = app.get("/api/v1/conversations", Some(&ada)).await;
     assert_eq!(list["conversations"].as_array().unwrap().len(), 2);
-    assert_eq!(app.history(&ada, &ended.session_id).await.len(), 2);
+    assert_eq!(app.history(&ada, &ended.conversation_id).await.len(), 2);
     socket.send(json!({"type": "cancel", "turn_id": running["turn_id"]})).await;
     let mut all = socket.frames_of_turns(1).await;
     assert_eq!(all.pop().unwrap()["finish_reason"], "cancelled", "nobody had cancelled it before");
@@ -117,17 +117,17 @@ async fn no_frame_leads_to_what_is_anothers() {
     let running = owner.start(json!({"type": "message", "message": "Another", "client_message_id": "m2"})).await;
     let mut socket = app.socket().signed_in(&eve).await;
     for of in [&ended, &running] {
-        let (session_id, turn_id) = (&of["session_id"], &of["turn_id"]);
+        let (conversation_id, turn_id) = (conversation_of(of), &of["turn_id"]);
         for frame in [
-            json!({"type": "resume", "session_id": session_id}),
-            json!({"type": "resume", "session_id": session_id, "turn_id": turn_id}),
-            json!({"type": "resume", "session_id": session_id, "turn_id": turn_id, "last_seq": 3}),
+            json!({"type": "resume", "session_id": conversation_id}),
+            json!({"type": "resume", "session_id": conversation_id, "turn_id": turn_id}),
+            json!({"type": "resume", "session_id": conversation_id, "turn_id": turn_id, "last_seq": 3}),
             json!({"type": "resume", "session_id": NOWHERE, "turn_id": turn_id}),
             json!({"type": "cancel", "turn_id": turn_id}),
-            json!({"type": "message", "message": "Go on", "session_id": session_id}),
+            json!({"type": "message", "message": "Go on", "session_id": conversation_id}),
             // An id of a message is its sender's: somebody else's finds no turn by it.
-            json!({"type": "message", "message": "Go on", "session_id": session_id, "client_message_id": "m1"}),
-            json!({"type": "message", "message": "Go on", "session_id": session_id, "client_message_id": "m2"}),
+            json!({"type": "message", "message": "Go on", "session_id": conversation_id, "client_message_id": "m1"}),
+            json!({"type": "message", "message": "Go on", "session_id": conversation_id, "client_message_id": "m2"}),
         ] {
             socket.send(frame.clone()).await;
             let error = socket.expect_error("FORBIDDEN").await;
@@ -137,7 +137,7 @@ async fn no_frame_leads_to_what_is_anothers() {
     // The same id of a message in no conversation: a turn of her own.
     let frame = json!({"type": "message", "message": "Mine", "client_message_id": "m1", "metadata": script});
     let own = socket.turn(frame).await;
-    assert_ne!(own.session_id, text(&ended["session_id"]));
+    assert_ne!(own.conversation_id, text(conversation_of(&ended)));
     // A token of another user does not turn the socket over.
     socket.send(json!({"type": "auth", "token": ada.access_token})).await;
     assert_eq!(socket.expect("auth_error").await["code"], "INVALID_TOKEN");
@@ -217,7 +217,7 @@ async fn whatever_is_not_public_needs_a_token() {
     assert!(PUBLIC.iter().all(|public| all.contains(*public)), "{all:?}");
     for operation in all.iter().filter(|operation| !PUBLIC.contains(&operation.as_str())) {
         let (method, path) = operation.split_once(' ').unwrap();
-        let path = path.replace("{id}", NOWHERE).replace("{session_id}", NOWHERE).replace("{turn_id}", NOWHERE);
+        let path = path.replace("{id}", NOWHERE).replace("{conversation_id}", NOWHERE).replace("{turn_id}", NOWHERE);
         let request = app.http.request(method.to_uppercase().parse().unwrap(), format!("{}{path}", app.url));
         let response = request.json(&json!({})).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 401, "{operation}");

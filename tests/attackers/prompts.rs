@@ -63,7 +63,7 @@ async fn neither_users_nor_documents_nor_answers_reach_the_instructions() {
     let mut socket = app.socket().signed_in(&user).await;
     let first = socket.ask(&question).await;
     assert_eq!(first.text, answer, "what the model says goes to the user as it is");
-    let follow_up = json!({"type": "message", "message": question, "session_id": first.session_id});
+    let follow_up = json!({"type": "message", "message": question, "session_id": first.conversation_id});
     assert_eq!(socket.turn(follow_up).await.terminal["type"], "complete");
 
     let requests: Vec<_> = upstream.requests().into_iter().filter(|request| !request.body.is_null()).collect();

@@ -1,7 +1,7 @@
 //! A client that only knows `docs/WEBSOCKET.md`: it reconnects, resumes, sends again, and holds what it gets against the
 //! rules of a turn. Its waits are shorter than those of the document, so that a test does not take minutes.
 
-use crate::harness::{TestUser, is_terminal};
+use crate::harness::{TestUser, conversation_of, is_terminal};
 use fastrand::Rng;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ pub type Shared = Arc<Mutex<Book>>;
 
 #[derive(Default)]
 pub struct Book {
-    pub session_ids: Vec<String>,
+    pub conversation_ids: Vec<String>,
     /// Whether all has been said.
     pub is_finished: bool,
 }
@@ -65,7 +65,7 @@ pub struct Client {
 
 #[derive(Default)]
 pub struct Conversation {
-    pub session_id: Option<String>,
+    pub conversation_id: Option<String>,
     /// What will be asked: the last one first.
     pub plans: Vec<Plan>,
     /// What was asked, until its terminal frame.
@@ -88,7 +88,7 @@ struct Asked {
 /// A turn as far as this tab has seen it.
 #[derive(Clone, Debug)]
 pub struct Turn {
-    pub session_id: String,
+    pub conversation_id: String,
     pub last_seq: i64,
     pub text: String,
     pub terminal: Option<Value>,
@@ -216,19 +216,22 @@ impl Client {
 
     /// A tab that looks on opens what the other one has begun, on each socket anew.
     async fn open_new(&mut self, socket: &mut Socket, opened: &mut Vec<String>) -> Result<(), Cut> {
-        let known = lock(&self.book).session_ids.clone();
-        for session_id in known {
-            if opened.contains(&session_id) {
+        let known = lock(&self.book).conversation_ids.clone();
+        for conversation_id in known {
+            if opened.contains(&conversation_id) {
                 continue;
             }
-            opened.push(session_id.clone());
+            opened.push(conversation_id.clone());
             // The latest it knows: a turn that runs is resumed already, and its conversation followed.
-            let latest =
-                self.turns.iter().filter(|(_, turn)| turn.session_id == session_id).max_by_key(|(id, _)| (*id).clone());
+            let latest = self
+                .turns
+                .iter()
+                .filter(|(_, turn)| turn.conversation_id == conversation_id)
+                .max_by_key(|(id, _)| (*id).clone());
             match latest {
                 Some((_, turn)) if turn.terminal.is_none() => {}
                 Some((turn_id, turn)) => send(socket, resume(turn_id, turn)).await?,
-                None => send(socket, json!({"type": "resume", "session_id": session_id})).await?,
+                None => send(socket, json!({"type": "resume", "session_id": conversation_id})).await?,
             }
         }
         Ok(())
@@ -243,8 +246,8 @@ impl Client {
                 "type": "message", "message": format!("Question {client_message_id}"),
                 "client_message_id": client_message_id, "metadata": {"script": plan.script},
             });
-            if let Some(session_id) = &conversation.session_id {
-                frame["session_id"] = json!(session_id);
+            if let Some(conversation_id) = &conversation.conversation_id {
+                frame["session_id"] = json!(conversation_id);
             }
             let cancel_after = plan.cancel_after;
             conversation.asked = Some(Asked { client_message_id, frame: frame.clone(), cancel_after, turn_id: None });
@@ -255,9 +258,9 @@ impl Client {
 
     async fn take(&mut self, frame: Value, socket: &mut Socket) -> Result<(), Cut> {
         let text = |name: &str| frame[name].as_str().map(str::to_owned);
-        let (turn_id, session_id) = (text("turn_id"), text("session_id"));
+        let (turn_id, conversation_id) = (text("turn_id"), conversation_of(&frame).as_str().map(str::to_owned));
         if let (Some(id), Some(turn_id)) = (text("client_message_id"), &turn_id) {
-            self.confirm(&id, turn_id, session_id.as_deref().unwrap());
+            self.confirm(&id, turn_id, conversation_id.as_deref().unwrap());
         }
         match (frame["type"].as_str().unwrap(), turn_id) {
             ("pong", _) => {}
@@ -268,7 +271,7 @@ impl Client {
                 }
                 let is_new = !self.turns.contains_key(&turn_id);
                 let turn = self.turns.entry(turn_id).or_insert_with(|| Turn {
-                    session_id: session_id.unwrap(),
+                    conversation_id: conversation_id.unwrap(),
                     last_seq: -1,
                     text: String::new(),
                     terminal: None,
@@ -315,17 +318,17 @@ impl Client {
     }
 
     /// A frame told the turn of a message.
-    fn confirm(&mut self, client_message_id: &str, turn_id: &str, session_id: &str) {
+    fn confirm(&mut self, client_message_id: &str, turn_id: &str, conversation_id: &str) {
         for conversation in &mut self.conversations {
             if let Some(asked) =
                 conversation.asked.as_mut().filter(|asked| asked.client_message_id == client_message_id)
             {
                 assert!(asked.turn_id.as_deref().is_none_or(|known| known == turn_id), "a message became two turns");
                 asked.turn_id = Some(turn_id.to_owned());
-                assert!(conversation.session_id.as_deref().is_none_or(|known| known == session_id));
-                if conversation.session_id.is_none() {
-                    conversation.session_id = Some(session_id.to_owned());
-                    lock(&self.book).session_ids.push(session_id.to_owned());
+                assert!(conversation.conversation_id.as_deref().is_none_or(|known| known == conversation_id));
+                if conversation.conversation_id.is_none() {
+                    conversation.conversation_id = Some(conversation_id.to_owned());
+                    lock(&self.book).conversation_ids.push(conversation_id.to_owned());
                 }
             }
         }
@@ -386,7 +389,7 @@ fn first_seq(frame: &Value) -> i64 {
 }
 
 fn resume(turn_id: &str, turn: &Turn) -> Value {
-    json!({"type": "resume", "session_id": turn.session_id, "turn_id": turn_id, "last_seq": turn.last_seq})
+    json!({"type": "resume", "session_id": turn.conversation_id, "turn_id": turn_id, "last_seq": turn.last_seq})
 }
 
 async fn send(socket: &mut Socket, frame: Value) -> Result<(), Cut> {

@@ -100,9 +100,9 @@ async fn round(app: &TestApp, rng: &mut Rng) {
     let seen: usize = asking.iter().map(|tab| tab.turns.len()).sum();
     assert_eq!(seen, USERS * CONVERSATIONS * TURNS, "a message is a turn, sent once or several times");
     for tab in &asking {
-        assert_eq!(lock(&tab.book).session_ids.len(), CONVERSATIONS);
+        assert_eq!(lock(&tab.book).conversation_ids.len(), CONVERSATIONS);
         for conversation in &tab.conversations {
-            check_history(app, tab, conversation.session_id.as_deref().unwrap()).await;
+            check_history(app, tab, conversation.conversation_id.as_deref().unwrap()).await;
         }
     }
     let followed: usize = looking_on.iter().map(|tab| tab.turns.len()).sum();
@@ -126,8 +126,8 @@ async fn round(app: &TestApp, rng: &mut Rng) {
 }
 
 /// The history is what the tab saw: every question once, every answer as it arrived.
-async fn check_history(app: &TestApp, tab: &Client, session_id: &str) {
-    let history = app.history(&tab.user, session_id).await;
+async fn check_history(app: &TestApp, tab: &Client, conversation_id: &str) {
+    let history = app.history(&tab.user, conversation_id).await;
     let (questions, answers): (Vec<_>, Vec<_>) = history.iter().partition(|message| message["role"] == "user");
     let texts: HashSet<_> = questions.iter().map(|question| question["content"].as_str().unwrap()).collect();
     assert_eq!((questions.len(), texts.len(), answers.len()), (TURNS, TURNS, TURNS));

@@ -50,7 +50,7 @@ async fn they_tell_of_notices_and_come_back_when_the_server_says() {
 
         let (status, _) = app.post("/api/v1/drain", Some(&operator), &json!({"then": "stay"})).await;
         assert_eq!(status, 202);
-        app.stats_when(&operator, |stats| stats["sessions"] == 0).await;
+        app.stats_when(&operator, |stats| stats["connections"] == 0).await;
         assert_eq!(app.delete("/api/v1/drain", Some(&operator)).await.0, 200);
         probe.ask(3, 0);
         assert_eq!(probe.end().await.1, Value::Null, "{language:?}");
@@ -142,8 +142,8 @@ async fn they_drop_what_a_killed_server_has_lost() {
         let (text, code) = probe.end().await;
         assert_eq!(code, "TURN_INTERRUPTED", "{language:?}");
         let (_, conversations) = program.get("/api/v1/conversations", &user).await;
-        let session_id = conversations["conversations"][0]["session_id"].as_str().unwrap();
-        let (_, history) = program.get(&format!("/api/v1/conversations/{session_id}/messages"), &user).await;
+        let conversation_id = conversations["conversations"][0]["session_id"].as_str().unwrap();
+        let (_, history) = program.get(&format!("/api/v1/conversations/{conversation_id}/messages"), &user).await;
         assert_eq!(text, last_answer(history["messages"].as_array().unwrap()), "{language:?}");
     }
 }

@@ -98,7 +98,7 @@ async fn they_tell_of_a_server_that_is_away_and_need_not_wait_for_ever() {
         assert_eq!(probe.end().await.1, Value::Null, "{language:?}");
         proxy.lead_to(None);
         assert_eq!(app.post("/api/v1/drain", Some(&operator), &json!({"then": "stay"})).await.0, 202);
-        app.stats_when(&operator, |stats| stats["sessions"] == 0).await;
+        app.stats_when(&operator, |stats| stats["connections"] == 0).await;
         assert_eq!(app.delete("/api/v1/drain", Some(&operator)).await.0, 200);
         probe.ask_with(1, 0, json!({"timeout_ms": 15_000}));
         probe.status(|state, attempt| state == "reconnecting" && attempt >= 1).await;
@@ -138,7 +138,7 @@ async fn an_open_conversation_shows_the_turns_of_others() {
         let first = asking.ask("One").await;
         let mut probe = Probe::start(language, &app.url, &user.access_token, Life::LONG);
         // One that began before it was opened, and one that begins later.
-        let ask = |text: &str| json!({"type": "message", "message": text, "session_id": first.session_id});
+        let ask = |text: &str| json!({"type": "message", "message": text, "session_id": first.conversation_id});
         let second = asking.turn(ask("Two")).await;
         probe.open(&first.terminal);
         assert_eq!(

@@ -262,8 +262,8 @@ impl TestApp {
     }
 
     /// The messages of a conversation, as its owner reads them.
-    pub async fn history(&self, user: &TestUser, session_id: &str) -> Vec<Value> {
-        let (status, answer) = self.get(&format!("/api/v1/conversations/{session_id}/messages"), Some(user)).await;
+    pub async fn history(&self, user: &TestUser, conversation_id: &str) -> Vec<Value> {
+        let (status, answer) = self.get(&format!("/api/v1/conversations/{conversation_id}/messages"), Some(user)).await;
         assert_eq!(status, 200, "{answer}");
         answer["messages"].as_array().unwrap().clone()
     }

@@ -17,4 +17,4 @@ pub use events::Event;
 pub use frame_proxy::{Fate, FrameProxy};
 pub use program::Program;
 pub use raw_socket::{RawSocket, first};
-pub use socket::{SocketBuilder, TestSocket, Transcript, is_terminal};
+pub use socket::{SocketBuilder, TestSocket, Transcript, conversation_of, in_v2_names, is_terminal};

@@ -38,7 +38,7 @@ pub struct TestSocket {
 pub struct Transcript {
     pub turn_id: String,
     /// Of the conversation.
-    pub session_id: String,
+    pub conversation_id: String,
     pub steps: Vec<String>,
     pub progress: Vec<Value>,
     pub tokens: Vec<Value>,
@@ -298,6 +298,26 @@ pub fn is_terminal(frame: &Value) -> bool {
     frame["type"] == "complete" || frame["type"] == "error"
 }
 
+/// The id of the conversation that a frame is about, under the name of its dialect.
+pub fn conversation_of(frame: &Value) -> &Value {
+    if frame["conversation_id"].is_null() { &frame["session_id"] } else { &frame["conversation_id"] }
+}
+
+/// A frame of either dialect under the names of `chat.v2`.
+pub fn in_v2_names(frame: &Value) -> Value {
+    let mut frame = frame.clone();
+    let fields = frame.as_object_mut().expect("a frame is an object");
+    if let Some(id) = fields.remove("session_id") {
+        fields.insert("conversation_id".to_owned(), id);
+    }
+    if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut)
+        && let Some(name) = metadata.remove("agent")
+    {
+        metadata.insert("specialist".to_owned(), name);
+    }
+    frame
+}
+
 impl Transcript {
     /// The frames of one turn among those of several.
     pub fn of_turn(frames: &[Value], turn_id: &Value) -> Self {
@@ -332,7 +352,7 @@ impl Transcript {
         }
         Self {
             turn_id: text_of(&terminal["turn_id"]),
-            session_id: text_of(&terminal["session_id"]),
+            conversation_id: text_of(conversation_of(&terminal)),
             steps: progress.iter().map(|frame| text_of(&frame["step"])).collect(),
             progress,
             tokens,

@@ -38,7 +38,7 @@ async fn names_that_mislead_are_refused_but_what_is_asked_stays_as_it_is() {
     let question = "What does \u{202e}this\u{202c} mean\u{200b}?";
     let mut socket = app.socket().signed_in(&user).await;
     let turn = socket.ask(question).await;
-    assert_eq!(app.history(&user, &turn.session_id).await[0]["content"], question);
+    assert_eq!(app.history(&user, &turn.conversation_id).await[0]["content"], question);
     socket.close().await;
     app.finish().await;
 }

@@ -63,13 +63,13 @@ async fn one_turn_at_a_time_and_the_same_message_is_the_same_turn() {
     let app = TestApp::start().await;
     let (user, other) = (app.user().await, app.user().await);
     let first = post(&app, CHAT, Some(&user), &json!({"message": "Hi"})).await.body;
-    let session_id = &first["session_id"];
-    let slow = json!({"message": "Hi", "session_id": session_id, "client_message_id": "m1",
+    let conversation_id = &first["session_id"];
+    let slow = json!({"message": "Hi", "session_id": conversation_id, "client_message_id": "m1",
         "metadata": {"script": {"tokens": 1_000, "interval_ms": 20}}});
     let mut stream = app.events(&user, &slow, None).await.unwrap();
     let turn_id = stream.next().await.unwrap().frame["turn_id"].clone();
 
-    let another = json!({"message": "And now?", "session_id": session_id});
+    let another = json!({"message": "And now?", "session_id": conversation_id});
     let refused = post(&app, CHAT, Some(&user), &another).await;
     refused.assert_error(409, "TURN_IN_PROGRESS");
     assert_eq!(refused.body["retryable"], true);
@@ -81,7 +81,7 @@ async fn one_turn_at_a_time_and_the_same_message_is_the_same_turn() {
     let cancel = format!("{CHAT}/{}/cancel", turn_id.as_str().unwrap());
     let nothing = json!({});
     post(&app, &cancel, Some(&other), &nothing).await.assert_error(403, "FORBIDDEN");
-    let delete = format!("/api/v1/conversations/{}", session_id.as_str().unwrap());
+    let delete = format!("/api/v1/conversations/{}", conversation_id.as_str().unwrap());
     let deleted = super::send(&app, reqwest::Method::DELETE, &delete, Some(&user), None).await;
     deleted.assert_error(409, "TURN_IN_PROGRESS");
     let cancelled = post(&app, &cancel, Some(&user), &nothing).await;

@@ -5,8 +5,8 @@ use crate::harness::{TestApp, TestUser};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-async fn ask(app: &TestApp, user: &TestUser, text: &str, session_id: Option<&Value>) -> Value {
-    let answer = post(app, "/api/v1/chat", Some(user), &json!({"message": text, "session_id": session_id})).await;
+async fn ask(app: &TestApp, user: &TestUser, text: &str, conversation_id: Option<&Value>) -> Value {
+    let answer = post(app, "/api/v1/chat", Some(user), &json!({"message": text, "session_id": conversation_id})).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
 }
@@ -54,11 +54,11 @@ async fn all_pages_together_are_the_list() {
 async fn messages_come_in_pages_from_the_latest_back() {
     let app = TestApp::start().await;
     let user = app.user().await;
-    let session_id = ask(&app, &user, "Question 0", None).await["session_id"].clone();
+    let conversation_id = ask(&app, &user, "Question 0", None).await["session_id"].clone();
     for n in 1..4 {
-        ask(&app, &user, &format!("Question {n}"), Some(&session_id)).await;
+        ask(&app, &user, &format!("Question {n}"), Some(&conversation_id)).await;
     }
-    let path = format!("/api/v1/conversations/{}/messages", session_id.as_str().unwrap());
+    let path = format!("/api/v1/conversations/{}/messages", conversation_id.as_str().unwrap());
     for limit in [1, 3, 8] {
         let mut pages = pages(&app, &user, &path, "messages", limit).await;
         pages.reverse();
@@ -80,11 +80,11 @@ async fn a_page_of_long_messages_has_fewer_and_none_is_lost() {
     let user = app.user().await;
     // 32 kB each.
     let long = "😀".repeat(8_000);
-    let session_id = ask(&app, &user, &long, None).await["session_id"].clone();
+    let conversation_id = ask(&app, &user, &long, None).await["session_id"].clone();
     for _ in 1..20 {
-        ask(&app, &user, &long, Some(&session_id)).await;
+        ask(&app, &user, &long, Some(&conversation_id)).await;
     }
-    let path = format!("/api/v1/conversations/{}/messages", session_id.as_str().unwrap());
+    let path = format!("/api/v1/conversations/{}/messages", conversation_id.as_str().unwrap());
     let mut pages = pages(&app, &user, &path, "messages", 200).await;
     assert!(pages.len() >= 3, "{} pages", pages.len());
     for page in &pages {
@@ -129,10 +129,10 @@ async fn what_is_said_meanwhile_moves_no_conversation_between_pages() {
 async fn only_the_owner_sees_and_deletes_a_conversation() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
-    let session_id = ask(&app, &user, "Mine", None).await["session_id"].clone();
+    let conversation_id = ask(&app, &user, "Mine", None).await["session_id"].clone();
     let unknown = json!("01890a5d-ac96-774b-bcce-b302099a8057");
     for (id, status, code) in
-        [(&session_id, 403, "FORBIDDEN"), (&unknown, 404, "NOT_FOUND"), (&json!("x"), 404, "NOT_FOUND")]
+        [(&conversation_id, 403, "FORBIDDEN"), (&unknown, 404, "NOT_FOUND"), (&json!("x"), 404, "NOT_FOUND")]
     {
         let path = format!("/api/v1/conversations/{}", id.as_str().unwrap());
         for stranger in [&other, &operator] {
@@ -140,13 +140,13 @@ async fn only_the_owner_sees_and_deletes_a_conversation() {
             send(&app, Method::DELETE, &path, Some(stranger), None).await.assert_error(status, code);
         }
     }
-    let message = json!({"message": "Hi", "session_id": session_id});
+    let message = json!({"message": "Hi", "session_id": conversation_id});
     post(&app, "/api/v1/chat", Some(&other), &message).await.assert_error(403, "FORBIDDEN");
-    let before = format!("/api/v1/conversations?before={}", session_id.as_str().unwrap());
+    let before = format!("/api/v1/conversations?before={}", conversation_id.as_str().unwrap());
     get(&app, &before, Some(&other)).await.assert_error(403, "FORBIDDEN");
     assert_eq!(get(&app, "/api/v1/conversations", Some(&other)).await.body, json!({"conversations": []}));
 
-    let path = format!("/api/v1/conversations/{}", session_id.as_str().unwrap());
+    let path = format!("/api/v1/conversations/{}", conversation_id.as_str().unwrap());
     assert_eq!(send(&app, Method::DELETE, &path, Some(&user), None).await.status, 204);
     send(&app, Method::DELETE, &path, Some(&user), None).await.assert_error(404, "NOT_FOUND");
     get(&app, &format!("{path}/messages"), Some(&user)).await.assert_error(404, "NOT_FOUND");
@@ -157,8 +157,8 @@ async fn only_the_owner_sees_and_deletes_a_conversation() {
 async fn a_wrong_query_is_refused_by_name() {
     let app = TestApp::start().await;
     let user = app.user().await;
-    let session_id = ask(&app, &user, "Hi", None).await["session_id"].clone();
-    let messages = format!("/api/v1/conversations/{}/messages", session_id.as_str().unwrap());
+    let conversation_id = ask(&app, &user, "Hi", None).await["session_id"].clone();
+    let messages = format!("/api/v1/conversations/{}/messages", conversation_id.as_str().unwrap());
     for path in ["/api/v1/conversations", &messages] {
         for (query, field) in [
             ("limit=0", "`limit`"),

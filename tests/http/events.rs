@@ -21,9 +21,13 @@ async fn the_frames_come_as_events_with_ids() {
         last_seq = event.frame["seq"].as_i64().unwrap_or(last_seq);
         assert_eq!(event.id, format!("{}:{last_seq}", event.frame["turn_id"].as_str().unwrap()));
         assert!(event.frame.get("partial_response").is_none(), "{}", event.frame);
+        assert!(event.frame["session_id"].is_string(), "{}", event.frame);
+        assert_eq!(event.frame["session_id"], event.frame["conversation_id"], "{}", event.frame);
     }
     let turn = transcript(events);
-    assert_eq!(turn.steps, ["starting", "agent_routing", "rag_retrieval", "generating"]);
+    assert_eq!(turn.steps, ["starting", "routing", "retrieval", "generating"]);
+    let specialist = &turn.terminal["metadata"];
+    assert_eq!((&specialist["agent"], &specialist["specialist"]), (&json!("specs"), &json!("specs")));
     assert_eq!((&turn.terminal["type"], &turn.terminal["seq"]), (&json!("complete"), &json!(19)));
     app.finish().await;
 }
@@ -143,9 +147,9 @@ async fn a_turn_goes_on_when_its_client_is_gone() {
     let mut stream = app.events(&user, &question(), None).await.unwrap();
     let first = stream.next().await.unwrap();
     drop(stream);
-    let session_id = first.frame["session_id"].as_str().unwrap().to_owned();
+    let conversation_id = first.frame["session_id"].as_str().unwrap().to_owned();
     app.idle().await;
-    let (_, page) = app.get(&format!("/api/v1/conversations/{session_id}/messages"), Some(&user)).await;
+    let (_, page) = app.get(&format!("/api/v1/conversations/{conversation_id}/messages"), Some(&user)).await;
     let answer = &page["messages"][1];
     assert_eq!((&answer["role"], &answer["finish_reason"]), (&json!("assistant"), &json!("stop")));
     assert_eq!(answer["content"].as_str().unwrap().len(), 30 * 6);

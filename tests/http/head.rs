@@ -98,7 +98,7 @@ async fn head_opens_no_websocket() {
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 4") && answer.ends_with("\r\n\r\n"), "{path}: {answer}");
     }
-    app.stats_when(&operator, |stats| stats["sessions"] == 0).await;
+    app.stats_when(&operator, |stats| stats["connections"] == 0).await;
     app.finish().await;
 }
 

@@ -41,7 +41,7 @@ async fn a_follow_up_goes_on_from_the_question_before() {
     let mut socket = app.socket().signed_in(&user).await;
     let first = socket.ask("What is the maximum torque of the petrol engine?").await;
     assert!(first.text.contains("370 Nm"), "{}", first.text);
-    let follow_up = json!({"type": "message", "message": "And the hybrid?", "session_id": first.session_id});
+    let follow_up = json!({"type": "message", "message": "And the hybrid?", "session_id": first.conversation_id});
     let second = socket.turn(follow_up).await;
     assert!(second.text.contains("320 Nm") && !second.text.contains("370 Nm"), "{}", second.text);
     socket.close().await;

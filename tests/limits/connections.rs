@@ -13,7 +13,7 @@ async fn an_address_has_so_many_sockets_and_gets_them_back() {
     assert_eq!(hits(&app, "connections_per_address").await, 1);
     first.close().await;
     let operator = app.operator().await;
-    app.stats_when(&operator, |stats| stats["sessions"] == 1).await;
+    app.stats_when(&operator, |stats| stats["connections"] == 1).await;
     app.socket().connect().await.close().await;
     second.close().await;
     app.finish().await;
@@ -41,7 +41,7 @@ async fn a_user_has_so_many_sockets() {
     assert_eq!(hits(&app, "connections_per_user").await, 2);
     first.close().await;
     let operator = app.operator().await;
-    app.stats_when(&operator, |stats| stats["sessions"] == 0).await;
+    app.stats_when(&operator, |stats| stats["connections"] == 0).await;
     app.socket().query(&query).connect().await.close().await;
     app.finish().await;
 }

@@ -193,7 +193,7 @@ async fn every_panel_and_every_alert_reads_a_running_server() {
     prometheus.above("count(up{job=\"switchboard\"} == 1)", 0.0).await;
     some_work(&program).await;
     prometheus.above("switchboard_turn_seconds_count", 1.0).await;
-    prometheus.above("sum(switchboard_sessions_closed_total)", 1.0).await;
+    prometheus.above("sum(switchboard_connections_closed_total)", 1.0).await;
     prometheus.above("sum(rate(switchboard_tokens_total[30s]))", 0.0).await;
 
     let panels = panels();

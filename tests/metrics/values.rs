@@ -1,7 +1,7 @@
 //! What is counted, when it happens.
 
 use crate::{
-    harness::{PASSWORD, TestApp, TestSocket},
+    harness::{PASSWORD, TestApp, TestSocket, conversation_of},
     metrics::page::Page,
 };
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
@@ -28,16 +28,19 @@ async fn a_turn_is_seen_from_the_question_to_the_end() {
     assert_eq!((page.of("switchboard_tokens_total"), page.of("switchboard_accepting")), (0.0, 1.0));
 
     let mut socket = app.socket().subprotocols("chat.v2").connect().await;
-    let open = |state: &str| format!("switchboard_sessions{{state=\"{state}\",dialect=\"chat.v2\"}}");
+    let open = |state: &str| format!("switchboard_connections{{state=\"{state}\",dialect=\"chat.v2\"}}");
     app.metrics_when(|page| page.of(&open("unauthenticated")) == 1.0).await;
     socket.sign_in(&user).await;
     let page = app.metrics_when(|page| page.of(&open("idle")) == 1.0).await;
-    assert_eq!((page.of("switchboard_users"), page.of("switchboard_sessions_opened_total")), (1.0, 1.0));
+    // The older names stay until 1.0.
+    let older = page.of("switchboard_sessions{state=\"idle\",dialect=\"chat.v2\"}");
+    assert_eq!((older, page.of("switchboard_sessions_opened_total")), (page.of(&open("idle")), 1.0));
+    assert_eq!((page.of("switchboard_users"), page.of("switchboard_connections_opened_total")), (1.0, 1.0));
     assert_eq!(page.of("switchboard_auth_attempts_total{way=\"socket\",result=\"success\"}"), 1.0);
-    assert_eq!(page.of("switchboard_session_auth_seconds_count"), 1.0);
+    assert_eq!(page.of("switchboard_connection_auth_seconds_count"), 1.0);
 
     let turn = socket.turn(question(json!({"tokens": 20, "interval_ms": 0}))).await;
-    let specialist = turn.terminal["metadata"]["agent"].as_str().unwrap();
+    let specialist = turn.terminal["metadata"]["specialist"].as_str().unwrap();
     let page = app.metrics().await;
     assert_eq!((page.of("switchboard_tokens_total"), page.of("switchboard_tokens_sent_total")), (20.0, 20.0));
     assert_eq!(page.of("switchboard_first_token_seconds_count"), 1.0);
@@ -63,9 +66,9 @@ async fn a_turn_is_seen_from_the_question_to_the_end() {
     assert_eq!(page.sum("switchboard_turns_ended_total", &["finish_reason=\"cancelled\""]), 1.0);
 
     assert_eq!(socket.close_with(1000).await, 1000);
-    let page = app.metrics_when(|page| page.sum("switchboard_sessions", &[]) == 0.0).await;
-    assert_eq!(page.of("switchboard_sessions_closed_total{by=\"client\",code=\"1000\",reason=\"\"}"), 1.0);
-    assert_eq!(page.sum("switchboard_sessions_closed_total", &[]), 1.0);
+    let page = app.metrics_when(|page| page.sum("switchboard_connections", &[]) == 0.0).await;
+    assert_eq!(page.of("switchboard_connections_closed_total{by=\"client\",code=\"1000\",reason=\"\"}"), 1.0);
+    assert_eq!(page.sum("switchboard_connections_closed_total", &[]), 1.0);
     assert!(page.of("process_resident_memory_bytes") > 1e6 && page.of("process_open_fds") > 5.0, "{page:#?}");
     assert!(page.of("process_cpu_seconds_total") > 0.0 && page.of("process_threads") > 1.0);
     app.turns().drain();
@@ -82,11 +85,11 @@ async fn who_cannot_sign_in_is_counted_and_how_it_ended() {
         socket.send(json!({"type": "auth", "token": "wrong"})).await;
     }
     assert_eq!(socket.expect_close().await, 4401);
-    let page = app.metrics_when(|page| page.sum("switchboard_sessions", &[]) == 0.0).await;
+    let page = app.metrics_when(|page| page.sum("switchboard_connections", &[]) == 0.0).await;
     assert_eq!(page.of("switchboard_auth_attempts_total{way=\"socket\",result=\"invalid_token\"}"), 5.0);
     assert_eq!(socket_errors(&page, "INVALID_TOKEN"), 5.0);
-    let closed = "switchboard_sessions_closed_total{by=\"server\",code=\"4401\",reason=\"too_many_auth_failures\"}";
-    assert_eq!((page.of(closed), page.of("switchboard_session_auth_seconds_count")), (1.0, 0.0));
+    let closed = "switchboard_connections_closed_total{by=\"server\",code=\"4401\",reason=\"too_many_auth_failures\"}";
+    assert_eq!((page.of(closed), page.of("switchboard_connection_auth_seconds_count")), (1.0, 0.0));
 
     // More sockets than a user may have; a socket that is cut; a code of the client's own.
     let first = app.socket().signed_in(&user).await;
@@ -94,12 +97,12 @@ async fn who_cannot_sign_in_is_counted_and_how_it_ended() {
     second.send(json!({"type": "auth", "token": user.access_token})).await;
     assert_eq!(second.expect_close().await, 1013);
     drop(first);
-    let lost = "switchboard_sessions_closed_total{by=\"client\",code=\"1006\",reason=\"\"}";
+    let lost = "switchboard_connections_closed_total{by=\"client\",code=\"1006\",reason=\"\"}";
     let page = app.metrics_when(|page| page.of(lost) == 1.0).await;
     assert_eq!(page.of("switchboard_auth_attempts_total{way=\"socket\",result=\"limited\"}"), 1.0);
     assert_eq!(page.of("switchboard_limit_hits_total{limit=\"connections_per_user\"}"), 1.0);
     app.socket().connect().await.close_with(4999).await;
-    let other = "switchboard_sessions_closed_total{by=\"client\",code=\"other\",reason=\"\"}";
+    let other = "switchboard_connections_closed_total{by=\"client\",code=\"other\",reason=\"\"}";
     assert_eq!(app.metrics().await.of(other), 1.0);
 
     let login = |password: &str| json!({"email": user.email, "password": password});
@@ -133,9 +136,9 @@ async fn a_kick_is_a_close_of_its_own() {
     let (status, answer) = app.post(&format!("/api/v1/connections/{id}/kick"), Some(&operator), &json!({})).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(socket.expect_close().await, 4403);
-    let kicked = "switchboard_sessions_closed_total{by=\"server\",code=\"4403\",reason=\"kicked\"}";
+    let kicked = "switchboard_connections_closed_total{by=\"server\",code=\"4403\",reason=\"kicked\"}";
     assert_eq!(
-        app.metrics_when(|page| page.of(kicked) == 1.0).await.sum("switchboard_sessions_closed_total", &[]),
+        app.metrics_when(|page| page.of(kicked) == 1.0).await.sum("switchboard_connections_closed_total", &[]),
         1.0
     );
     app.finish().await;
@@ -146,13 +149,13 @@ async fn a_model_that_fails_is_counted_once_however_many_follow() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
-    let session_id = socket.turn(question(json!({"tokens": 1}))).await.session_id;
+    let conversation_id = socket.turn(question(json!({"tokens": 1}))).await.conversation_id;
     let mut other = app.socket().signed_in(&user).await;
-    other.send(json!({"type": "resume", "session_id": session_id, "last_seq": -1})).await;
+    other.send(json!({"type": "resume", "session_id": conversation_id, "last_seq": -1})).await;
     other.expect("resumed").await;
     other.frames_of_turns(1).await;
     let mut broken = question(json!({"tokens": 9, "fail_after": 3}));
-    broken["session_id"] = json!(session_id);
+    broken["session_id"] = json!(conversation_id);
     assert_eq!(socket.turn(broken).await.terminal["code"], "TURN_INTERRUPTED");
     other.frames_of_turns(1).await;
     let page = app.metrics().await;
@@ -194,7 +197,7 @@ async fn resumes_have_an_outcome() {
     let mut socket = app.socket().signed_in(&user).await;
     let first = socket.start(question(json!({"tokens": 100_000, "interval_ms": 5}))).await;
     let resume =
-        |frame: &Value| json!({"type": "resume", "session_id": frame["session_id"], "turn_id": frame["turn_id"]});
+        |frame: &Value| json!({"type": "resume", "session_id": conversation_of(frame), "turn_id": frame["turn_id"]});
     let mut second = app.socket().signed_in(&user).await;
     second.send(resume(&first)).await;
     second.expect("resumed").await;
@@ -224,12 +227,12 @@ async fn resumes_have_an_outcome() {
 /// A peer that reads nothing, in a conversation where much is said.
 async fn stuck(app: &TestApp, user: &crate::harness::TestUser) -> (TestSocket, TestSocket) {
     let mut owner = app.socket().subprotocols("chat.v2").signed_in(user).await;
-    let session_id = owner.turn(question(json!({"tokens": 2}))).await.session_id;
+    let conversation_id = owner.turn(question(json!({"tokens": 2}))).await.conversation_id;
     let mut stuck = app.socket().receive_buffer(4_096).subprotocols("chat.v2").signed_in(user).await;
-    stuck.send(json!({"type": "resume", "session_id": session_id, "last_seq": 0})).await;
+    stuck.send(json!({"type": "resume", "session_id": conversation_id, "last_seq": 0})).await;
     stuck.frames_of_turns(1).await;
     let mut long = question(json!({"tokens": 10_000, "token_bytes": 100, "interval_ms": 0}));
-    long["session_id"] = json!(session_id);
+    long["session_id"] = json!(conversation_id);
     owner.turn(long).await;
     (owner, stuck)
 }
@@ -240,7 +243,7 @@ async fn a_reader_that_is_behind_is_seen_until_it_has_caught_up() {
     let user = app.user().await;
     let (owner, mut stuck) = stuck(&app, &user).await;
     let behind = |page: &Page| {
-        let of = |state| page.sum("switchboard_sessions", &[state]);
+        let of = |state| page.sum("switchboard_connections", &[state]);
         of("state=\"behind\"") + of("state=\"stalled\"")
     };
     let page = app.metrics_when(|page| behind(page) == 1.0).await;
@@ -260,8 +263,8 @@ async fn a_reader_that_is_given_up_is_counted() {
     let app = TestApp::with(|config| config.session.write_stall_timeout_s = 1).await;
     let user = app.user().await;
     let (owner, mut stuck) = stuck(&app, &user).await;
-    let page = app.metrics_when(|page| page.of("switchboard_sessions_stalled_total") == 1.0).await;
-    assert_eq!(page.sum("switchboard_sessions", &[]), 1.0);
+    let page = app.metrics_when(|page| page.of("switchboard_connections_stalled_total") == 1.0).await;
+    assert_eq!(page.sum("switchboard_connections", &[]), 1.0);
     stuck.expect_end().await;
     owner.close().await;
     app.finish().await;

@@ -25,13 +25,13 @@ async fn a_drain_is_undone_in_the_middle_of_a_turn() {
         assert_eq!(status(&app, &operator).await, (json!("open"), Value::Null));
 
         let (code, answer) = app.post("/api/v1/drain", Some(&operator), &json!({"then": then})).await;
-        assert_eq!((code, answer), (202, json!({"sessions": 2, "running_turns": 1})));
+        assert_eq!((code, answer), (202, json!({"connections": 2, "sessions": 2, "running_turns": 1})));
         assert_eq!(status(&app, &operator).await, (json!("draining"), json!(then)));
         assert_eq!((ready(&app).await, app.socket().try_connect().await.err().unwrap().0), (503, 503));
         assert_eq!(idle.expect_close().await, 1001);
 
         let (code, answer) = app.delete("/api/v1/drain", Some(&operator)).await;
-        assert_eq!((code, answer), (200, json!({"sessions": 1, "running_turns": 1})));
+        assert_eq!((code, answer), (200, json!({"connections": 1, "sessions": 1, "running_turns": 1})));
         assert_eq!((status(&app, &operator).await.0, ready(&app).await), (json!("open"), 200));
         let mut frames = vec![first];
         frames.extend(busy.frames_of_turns(1).await);
@@ -61,7 +61,7 @@ async fn a_server_that_stays_is_empty_and_answers_until_it_is_undone() {
     let ended = busy.frames_of_turns(1).await.pop().unwrap();
     assert_eq!(ended["code"], "TURN_INTERRUPTED");
     assert_eq!(busy.expect_close().await, 1001);
-    let is_empty = |answer: &Value| answer["phase"] == "drained" && answer["sessions"] == 0;
+    let is_empty = |answer: &Value| answer["phase"] == "drained" && answer["connections"] == 0;
     app.get_when("/api/v1/drain", &operator, is_empty).await;
     // It runs on: people sign in, and get no further.
     let user = app.sign_in(&user.email, PASSWORD).await;

@@ -1,7 +1,7 @@
 //! Somebody has to go.
 
 use super::{audited, connection_of};
-use crate::harness::{TestApp, is_terminal};
+use crate::harness::{TestApp, conversation_of, is_terminal};
 use serde_json::{Value, json};
 
 #[actix_web::test]
@@ -71,7 +71,7 @@ async fn a_turn_goes_on_without_the_connection_that_was_kicked() {
 
     let last = frames.iter().rfind(|frame| frame["type"] == "token").unwrap();
     let mut again = app.socket().signed_in(&user).await;
-    let resume = json!({"type": "resume", "session_id": last["session_id"], "turn_id": last["turn_id"], "last_seq": last["seq"]});
+    let resume = json!({"type": "resume", "session_id": conversation_of(last), "turn_id": last["turn_id"], "last_seq": last["seq"]});
     again.send(resume).await;
     again.expect("resumed").await;
     assert_eq!(again.rest_of_turn(frames).await.terminal["finish_reason"], "stop");
@@ -90,7 +90,7 @@ async fn a_peer_that_does_not_read_is_off_the_list_at_once() {
     let (status, answer) = app.post(&format!("/api/v1/connections/{id}/kick"), Some(&operator), &Value::Null).await;
     assert_eq!((status, answer), (200, json!({"kicked": 1})));
     let stats = app.get("/api/v1/connections/stats", Some(&operator)).await.1;
-    assert_eq!((&stats["sessions"], &stats["behind"]), (&json!(0), &json!(0)));
+    assert_eq!((&stats["connections"], &stats["behind"]), (&json!(0), &json!(0)));
     // Reading on, it comes to the end.
     stuck.expect_end().await;
     app.finish().await;

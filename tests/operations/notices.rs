@@ -12,10 +12,10 @@ async fn everybody_gets_a_notice_whatever_they_are_doing() {
     let mut idle = app.socket().subprotocols("chat.v2").signed_in(&user).await;
     let mut nobody = app.socket().subprotocols("chat.v2").connect().await;
     let first = busy.start(json!({"type": "message", "message": "Hi"})).await;
-    app.stats_when(&operator, |stats| stats["sessions"] == 3).await;
+    app.stats_when(&operator, |stats| stats["connections"] == 3).await;
     let message = "Back at 18:00.\n🚗 \"quoted\"";
     let (status, answer) = app.post("/api/v1/notices", Some(&operator), &json!({"message": message})).await;
-    assert_eq!((status, answer), (200, json!({"sessions": 3})));
+    assert_eq!((status, answer), (200, json!({"connections": 3, "sessions": 3})));
     let wanted = json!({"type": "notice", "message": message, "level": "info"});
     assert_eq!((idle.expect("notice").await, nobody.expect("notice").await), (wanted.clone(), wanted.clone()));
     // In the middle of a turn it breaks nothing.
@@ -38,7 +38,7 @@ async fn a_notice_may_be_for_one_user_and_a_warning() {
     let mut bystander = app.socket().signed_in(&other).await;
     let body = json!({"message": "Slow down.", "level": "warning", "user_id": user.id});
     let (status, answer) = app.post("/api/v1/notices", Some(&operator), &body).await;
-    assert_eq!((status, answer), (200, json!({"sessions": 1})));
+    assert_eq!((status, answer), (200, json!({"connections": 1, "sessions": 1})));
     assert_eq!(socket.expect("notice").await["level"], "warning");
     bystander.expect_nothing().await;
     assert_eq!(audited(&app, &operator, 9).await, [("notice".to_owned(), json!(user.id), "done".to_owned())]);

@@ -54,7 +54,7 @@ async fn an_operator_sees_and_steers_from_a_shell() {
     let has = |name: &str, value: &str| {
         stats.ok().lines().any(|line| line.split_whitespace().collect::<Vec<_>>() == [name, value])
     };
-    assert!(has("sessions", "2") && has("running_turns", "1") && has("limits.frames", "0"), "{}", stats.out);
+    assert!(has("connections", "2") && has("running_turns", "1") && has("limits.frames", "0"), "{}", stats.out);
     let table = run(&app, &operator, &["connections", "--q", &user.email]).await;
     let lines: Vec<_> = table.ok().lines().collect();
     assert!(lines[0].starts_with("CONNECTION") && lines.len() == 3 && lines[2] == "1 of 1", "{}", table.out);
@@ -130,7 +130,7 @@ async fn who_asks_says_who_they_are() {
     assert!(unsorted.code == Some(1) && unsorted.err.contains("`violations` (INVALID_FIELD)"), "{}", unsorted.err);
 
     let signed_in = ops(&app, None, &["--email", &operator.email, "--password-stdin", "stats", "--json"]).await;
-    assert_eq!(signed_in.json()["sessions"], 0);
+    assert_eq!(signed_in.json()["connections"], 0);
     // An id leads nowhere else, and an address has to be one.
     let elsewhere = run(&app, &operator, &["kick", "../drain"]).await;
     assert!(elsewhere.code == Some(1) && elsewhere.err.contains("NOT_FOUND"), "{}", elsewhere.err);

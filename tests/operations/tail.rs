@@ -87,7 +87,7 @@ async fn numbers_come_each_second() {
     let tail = ops(&app, None, &signed_in).await;
     let frames: Vec<Value> = tail.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(frames.len() == 2 && frames.iter().all(|frame| frame["type"] == "stats"), "{}", tail.out);
-    assert_eq!(frames[1]["sessions"], 1);
+    assert_eq!(frames[1]["connections"], 1);
     assert_eq!(run(&app, &operator, &["tail", "--count", "0"]).await.code, Some(2));
     socket.close().await;
     app.finish().await;

@@ -113,7 +113,7 @@ async fn it_does_not_count_as_a_connection_and_survives_a_drain() {
     let operator = app.operator().await;
     let mut socket = ops(&app, &operator).await;
     let stats = next_of(&mut socket, "stats").await;
-    assert_eq!((&stats["sessions"], &stats["draining"]), (&json!(0), &json!(false)));
+    assert_eq!((&stats["connections"], &stats["draining"]), (&json!(0), &json!(false)));
     app.turns().drain();
     while next_of(&mut socket, "stats").await["draining"] != json!(true) {}
     let mut late = ops(&app, &operator).await;

@@ -22,8 +22,11 @@ async fn numbers_come_once_a_second_and_a_late_page_has_the_past() {
             break stats;
         }
     };
-    assert_eq!((&stats["sessions"], &stats["authenticated"], &stats["users"]), (&json!(1), &json!(1), &json!(1)));
-    assert_eq!((&stats["tokens"], &stats["sessions_v1"], &stats["sessions_v2"]), (&json!(40), &json!(1), &json!(0)));
+    assert_eq!((&stats["connections"], &stats["authenticated"], &stats["users"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&stats["tokens"], &stats["connections_v1"], &stats["connections_v2"]),
+        (&json!(40), &json!(1), &json!(0))
+    );
     let between: Vec<Value> = frames_of(&mut socket, 3.2).await;
     assert!((2..=4).contains(&between.len()) && count(&between, "stats") == between.len(), "{between:?}");
 
@@ -32,7 +35,7 @@ async fn numbers_come_once_a_second_and_a_late_page_has_the_past() {
     let at = history["at_ms"].as_array().unwrap();
     assert!(at.len() >= 5, "{history}");
     assert!(at.windows(2).all(|pair| pair[0].as_i64() < pair[1].as_i64()));
-    for column in ["sessions", "tokens_per_s", "first_token_p95_ms", "errors_per_s", "memory_bytes", "cpu"] {
+    for column in ["connections", "tokens_per_s", "first_token_p95_ms", "errors_per_s", "memory_bytes", "cpu"] {
         assert_eq!(history[column].as_array().map(Vec::len), Some(at.len()), "{column}");
     }
     let sum: f64 = history["tokens_per_s"].as_array().unwrap().iter().map(|rate| rate.as_f64().unwrap()).sum();
@@ -83,7 +86,7 @@ async fn a_view_is_a_window_of_the_table() {
     let hostile = "\u{202e}<img src=x onerror=alert(1)>";
     let agent: String = hostile.chars().filter(char::is_ascii).collect();
     chats.push(app.socket().subprotocols("chat.v2").header("user-agent", &agent).connect().await);
-    app.stats_when(&operator, |stats| stats["sessions"] == 31).await;
+    app.stats_when(&operator, |stats| stats["connections"] == 31).await;
 
     let mut socket = ops(&app, &operator).await;
     socket.send(view(1, 0, 200, &json!({}))).await;

@@ -12,7 +12,7 @@ async fn a_kick_of_their_user_closes_operators_sockets_too() {
     let mut chat = app.socket().signed_in(&operator).await;
     let (mut first, mut second) = (ops(&app, &operator).await, ops(&app, &operator).await);
     let mut bystander = ops(&app, &other).await;
-    app.stats_when(&other, |stats| stats["operators"] == 3 && stats["sessions"] == 1).await;
+    app.stats_when(&other, |stats| stats["operators"] == 3 && stats["connections"] == 1).await;
     let path = format!("/api/v1/users/{}/kick", operator.id);
     let body = json!({"reason": "Tea time.", "revoke_tokens": false});
     let (status, answer) = app.post(&path, Some(&other), &body).await;

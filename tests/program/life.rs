@@ -1,6 +1,7 @@
 //! How the program ends, begins again, and why it does not begin.
 
 use super::{NO_SEED, Program, SCRIPTED, command, refused};
+use crate::harness::conversation_of;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -37,7 +38,7 @@ async fn a_restart_keeps_all_and_ends_what_was_cut_off() {
     let program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
     // The token of before: the signing secret was kept.
     let mut socket = program.socket().signed_in(&user).await;
-    let resume = json!({"type": "resume", "session_id": frame["session_id"], "turn_id": frame["turn_id"]});
+    let resume = json!({"type": "resume", "session_id": conversation_of(&frame), "turn_id": frame["turn_id"]});
     socket.send(resume).await;
     assert_eq!(socket.expect("resumed").await["state"], "interrupted");
     // Replayed from its start, it begins with its question.
@@ -49,7 +50,7 @@ async fn a_restart_keeps_all_and_ends_what_was_cut_off() {
     }
     assert_eq!((&error["code"], &error["turn_id"]), (&json!("TURN_INTERRUPTED"), &frame["turn_id"]));
     assert_eq!(error["retryable"], true);
-    let again = json!({"type": "message", "message": "Again", "session_id": frame["session_id"]});
+    let again = json!({"type": "message", "message": "Again", "session_id": conversation_of(&frame)});
     assert_eq!(socket.turn(again).await.terminal["type"], "complete");
     assert_eq!(program.sign_in("login", "ada@example.org").await.id, user.id);
 }
@@ -85,7 +86,7 @@ async fn a_database_has_one_server_and_a_second_one_changes_nothing() {
     std::fs::remove_file(folder.path().join("elsewhere/hard.db")).unwrap();
     // The turn of the first goes on, and so do the commands that work beside it.
     let mut late = program.socket().signed_in(&user).await;
-    late.send(json!({"type": "resume", "session_id": first["session_id"], "turn_id": first["turn_id"]})).await;
+    late.send(json!({"type": "resume", "session_id": conversation_of(&first), "turn_id": first["turn_id"]})).await;
     assert_eq!(late.expect("resumed").await["state"], "streaming");
     for arguments in [&["user", "list"][..], &["user", "set-role", &user.email, "agent"], &["migrate"]] {
         let output = command(folder.path(), arguments, &[]).output().await.unwrap();

@@ -50,20 +50,22 @@ async fn log(format: &str) -> (String, [String; 3]) {
         let line = log.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret:?} is in the log");
     }
-    (log, [turn.turn_id, turn.session_id, user.id])
+    (log, [turn.turn_id, turn.conversation_id, user.id])
 }
 
 #[tokio::test]
 async fn a_log_for_people_holds_ids_and_no_secrets() {
-    let (log, [turn_id, session_id, user_id]) = log("human").await;
-    for field in [format!("turn_id={turn_id}"), format!("session_id={session_id}"), format!("user_id={user_id}")] {
+    let (log, [turn_id, conversation_id, user_id]) = log("human").await;
+    for field in
+        [format!("turn_id={turn_id}"), format!("conversation_id={conversation_id}"), format!("user_id={user_id}")]
+    {
         assert!(log.contains(&field), "{field} is not in\n{log}");
     }
 }
 
 #[tokio::test]
 async fn a_log_for_machines_holds_ids_and_no_secrets() {
-    let (log, [turn_id, session_id, _]) = log("json").await;
+    let (log, [turn_id, conversation_id, _]) = log("json").await;
     let lines: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
     let find = |message: &str| {
@@ -72,7 +74,7 @@ async fn a_log_for_machines_holds_ids_and_no_secrets() {
     };
     for message in ["a turn began", "a turn ended"] {
         let line = find(message);
-        assert_eq!((&line["turn_id"], &line["session_id"]), (&json!(turn_id), &json!(session_id)), "{line}");
+        assert_eq!((&line["turn_id"], &line["conversation_id"]), (&json!(turn_id), &json!(conversation_id)), "{line}");
     }
     let opened = find("a session opened");
     let id = &opened["connection_id"];

@@ -67,7 +67,7 @@ async fn a_failed_answer_does_not_spoil_the_conversation() {
     let first = socket.ask("First?").await;
     assert_eq!(first.terminal["type"], "error");
     let mut next = async |question: &str| {
-        socket.turn(json!({"type": "message", "session_id": first.session_id, "message": question})).await
+        socket.turn(json!({"type": "message", "session_id": first.conversation_id, "message": question})).await
     };
     assert_eq!(next("Empty?").await.terminal["type"], "complete");
     for _ in 0..2 {

@@ -78,7 +78,7 @@ async fn five_hundred_running_turns_end_or_are_interrupted_once() {
     let next = TestApp::with(|config| config.database.url = url).await;
     let user = next.sign_in(&user.email, PASSWORD).await;
     for turn in interrupted.iter().step_by(20) {
-        let history = next.history(&user, &turn.session_id).await;
+        let history = next.history(&user, &turn.conversation_id).await;
         assert_eq!(
             (history[1]["content"].as_str().unwrap(), &history[1]["finish_reason"]),
             (&*turn.text, &json!("error"))
@@ -102,7 +102,7 @@ async fn a_server_that_stops_refuses_new_work_and_lets_turns_end() {
     assert_eq!(app.get("/health/ready", None).await.0, 200);
 
     let (status, answer) = app.post("/api/v1/drain", Some(&operator), &Value::Null).await;
-    assert_eq!((status, answer), (202, json!({"sessions": 2, "running_turns": 1})));
+    assert_eq!((status, answer), (202, json!({"connections": 2, "sessions": 2, "running_turns": 1})));
     let (status, ready) = app.get("/health/ready", None).await;
     assert_eq!((status, &ready["reason"]), (503, &json!("the server is going away")));
     let (status, refusal) = app.socket().try_connect().await.err().expect("no new sockets");

@@ -1,6 +1,6 @@
 //! Frames that only `chat.v2` gets: heartbeats, and tokens that share a frame.
 
-use crate::harness::{TestApp, is_terminal};
+use crate::harness::{TestApp, conversation_of, is_terminal};
 use serde_json::json;
 
 #[actix_web::test]
@@ -21,7 +21,7 @@ async fn heartbeats_tell_how_far_the_running_turns_have_come() {
                 "token" => last_seq = frame["seq"].as_i64().unwrap(),
                 "heartbeat" => {
                     heartbeats += 1;
-                    let head = json!({"turn_id": first["turn_id"], "session_id": first["session_id"], "seq": last_seq});
+                    let head = json!({"turn_id": first["turn_id"], "conversation_id": conversation_of(&first), "seq": last_seq});
                     assert_eq!(frame["turns"], json!([head]), "nothing is ahead of what was sent");
                 }
                 _ if is_terminal(&frame) => break,

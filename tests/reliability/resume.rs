@@ -1,6 +1,6 @@
 //! Resume at awkward moments.
 
-use crate::harness::{TestApp, Transcript, is_terminal};
+use crate::harness::{TestApp, Transcript, conversation_of, is_terminal};
 use serde_json::{Value, json};
 
 fn of_type<'a>(frames: &'a [Value], frame_type: &'a str) -> impl Iterator<Item = &'a Value> {
@@ -18,7 +18,7 @@ async fn live_tokens_wait_behind_the_replay() {
     for seen in [0_i64, 5, 100, 300, 600] {
         while first.next().await["seq"].as_i64().is_none_or(|seq| seq < seen) {}
         let mut socket = app.socket().subprotocols("chat.v2").signed_in(&user).await;
-        socket.send(json!({"type": "resume", "session_id": started["session_id"], "last_seq": seen - 1})).await;
+        socket.send(json!({"type": "resume", "session_id": conversation_of(&started), "last_seq": seen - 1})).await;
         let resumed = socket.expect("resumed").await;
         assert_eq!(resumed["from_seq"], seen);
         later.push((seen, socket));
@@ -52,8 +52,8 @@ async fn several_resumes_of_one_turn_on_one_socket_each_go_on_from_where_they_sa
     let started = socket.start(json!({"type": "message", "message": "Hi"})).await;
     let frames = socket.read_tokens(started.clone(), 10).await;
     for last_seq in [3, 9, -1] {
-        let (session_id, turn_id) = (&started["session_id"], &started["turn_id"]);
-        let frame = json!({"type": "resume", "session_id": session_id, "turn_id": turn_id, "last_seq": last_seq});
+        let (conversation_id, turn_id) = (conversation_of(&started), &started["turn_id"]);
+        let frame = json!({"type": "resume", "session_id": conversation_id, "turn_id": turn_id, "last_seq": last_seq});
         socket.send(frame).await;
     }
     let rest = socket.frames_of_turns(1).await;
@@ -93,8 +93,8 @@ async fn a_turn_can_be_resumed_while_it_starts() {
     let mut caught = 0;
     for _ in 0..15 {
         let mut other = app.socket().subprotocols("chat.v2").signed_in(&user).await;
-        socket.send(json!({"type": "message", "message": "Go on", "session_id": before.session_id})).await;
-        other.send(json!({"type": "resume", "session_id": before.session_id})).await;
+        socket.send(json!({"type": "message", "message": "Go on", "session_id": before.conversation_id})).await;
+        other.send(json!({"type": "resume", "session_id": before.conversation_id})).await;
         let turn = Transcript::check(socket.frames_of_turns(1).await);
         // Not yet on its way, on its way to the disk, or running: it is this turn or the one before it, whole in any case.
         // Its first frames may come before `resumed`, which then goes on behind them.

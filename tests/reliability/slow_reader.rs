@@ -9,16 +9,16 @@ const TOKENS: u32 = 10_000;
 const MIB: u64 = 1024 * 1024;
 
 /// A socket of a peer whose kernel takes little, in a conversation that it follows. It reads only what it is told to.
-async fn subscriber(socket: SocketBuilder, user: &TestUser, session_id: &str) -> TestSocket {
+async fn subscriber(socket: SocketBuilder, user: &TestUser, conversation_id: &str) -> TestSocket {
     let mut socket = socket.receive_buffer(4_096).subprotocols("chat.v2").signed_in(user).await;
-    socket.send(json!({"type": "resume", "session_id": session_id, "last_seq": 0})).await;
+    socket.send(json!({"type": "resume", "session_id": conversation_id, "last_seq": 0})).await;
     socket.frames_of_turns(1).await;
     socket
 }
 
-fn long(session_id: &str) -> Value {
+fn long(conversation_id: &str) -> Value {
     let script = json!({"tokens": TOKENS, "token_bytes": 100, "interval_ms": 0});
-    json!({"type": "message", "message": "Go on", "session_id": session_id, "metadata": {"script": script}})
+    json!({"type": "message", "message": "Go on", "session_id": conversation_id, "metadata": {"script": script}})
 }
 
 fn small() -> Value {
@@ -30,18 +30,18 @@ async fn forty_peers_that_do_not_read_cost_little_and_get_everything_when_they_g
     let program = Program::start(&[("session.write_stall_timeout_s", "60")]);
     let user = program.user().await;
     let mut owner = program.socket().subprotocols("chat.v2").signed_in(&user).await;
-    let session_id = owner.turn(small()).await.session_id;
+    let conversation_id = owner.turn(small()).await.conversation_id;
     let mut stuck = Vec::new();
     for _ in 0..40 {
-        stuck.push(subscriber(program.socket(), &user, &session_id).await);
+        stuck.push(subscriber(program.socket(), &user, &conversation_id).await);
     }
     // Once with nobody stuck in it, so that what a turn of this size takes is there already.
     let mut other = program.socket().subprotocols("chat.v2").signed_in(&user).await;
-    let elsewhere = other.turn(small()).await.session_id;
+    let elsewhere = other.turn(small()).await.conversation_id;
     other.turn(long(&elsewhere)).await;
     let before = program.resident_bytes();
 
-    let turn = owner.turn(long(&session_id)).await;
+    let turn = owner.turn(long(&conversation_id)).await;
     assert_eq!(turn.text.len(), TOKENS as usize * 100);
     let grown = program.resident_bytes().saturating_sub(before);
     // The answer is 1 MB; kept for each of them it would be 40, and as much again for its `complete`.
@@ -60,7 +60,7 @@ async fn forty_peers_that_do_not_read_cost_little_and_get_everything_when_they_g
 
 /// Whether something waits for a connection.
 fn is_lagging(connection: &Value) -> bool {
-    ["behind", "stalled"].contains(&connection["state"].as_str().unwrap())
+    ["lagging", "stalled"].contains(&connection["state"].as_str().unwrap())
 }
 
 #[actix_web::test]
@@ -68,10 +68,10 @@ async fn a_peer_that_never_reads_again_is_freed_from_outside() {
     let app = TestApp::with(|config| config.session.write_stall_timeout_s = 1).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut owner = app.socket().subprotocols("chat.v2").signed_in(&user).await;
-    let session_id = owner.turn(small()).await.session_id;
-    let mut stuck = subscriber(app.socket(), &user, &session_id).await;
+    let conversation_id = owner.turn(small()).await.conversation_id;
+    let mut stuck = subscriber(app.socket(), &user, &conversation_id).await;
     let asked = Instant::now();
-    let turn = owner.turn(long(&session_id)).await;
+    let turn = owner.turn(long(&conversation_id)).await;
     assert_eq!(turn.terminal["finish_reason"], "stop");
     let list = app.get_when("/api/v1/connections", &operator, |list| {
         list["connections"].as_array().unwrap().iter().any(is_lagging)
@@ -81,8 +81,8 @@ async fn a_peer_that_never_reads_again_is_freed_from_outside() {
     let waiting = behind["bytes_waiting"].as_u64().unwrap();
     assert!((100_000..=1_000_000).contains(&waiting), "{waiting} bytes wait");
 
-    let stats = app.stats_when(&operator, |stats| stats["sessions"] == 1).await;
-    assert_eq!((&stats["stalled"], &stats["behind"]), (&1.into(), &0.into()));
+    let stats = app.stats_when(&operator, |stats| stats["connections"] == 1).await;
+    assert_eq!((&stats["stalled"], &stats["lagging"]), (&1.into(), &0.into()));
     assert_eq!(stats["max_waiting_bytes"], 80 * 1024);
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     // Who reads gets on, and who was given up finds its connection at an end.
@@ -97,13 +97,13 @@ async fn the_connection_of_a_peer_that_never_reads_ends() {
     let program = Program::start(&[("session.write_stall_timeout_s", "1")]);
     let user = program.user().await;
     let mut owner = program.socket().subprotocols("chat.v2").signed_in(&user).await;
-    let session_id = owner.turn(small()).await.session_id;
+    let conversation_id = owner.turn(small()).await.conversation_id;
     // What the program opens for itself by and by is open then.
-    owner.turn(long(&session_id)).await;
+    owner.turn(long(&conversation_id)).await;
     let before = program.open_files();
-    let stuck = subscriber(program.socket(), &user, &session_id).await;
+    let stuck = subscriber(program.socket(), &user, &conversation_id).await;
     assert_eq!(program.open_files(), before + 1);
-    owner.turn(long(&session_id)).await;
+    owner.turn(long(&conversation_id)).await;
     let asked = Instant::now();
     while program.open_files() > before {
         assert!(asked.elapsed() < Duration::from_secs(10), "the connection is still there");

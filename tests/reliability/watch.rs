@@ -1,6 +1,6 @@
 //! Turns that would never end, and turns that nobody wants any more.
 
-use crate::harness::TestApp;
+use crate::harness::{TestApp, conversation_of};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use switchboard::config::Abandoned;
@@ -18,7 +18,7 @@ async fn a_silent_model_ends_the_turn_and_its_words_are_kept() {
     let turn = socket.ask("Hi").await;
     assert_eq!((&turn.terminal["code"], &turn.terminal["retryable"]), (&json!("UPSTREAM_TIMEOUT"), &json!(true)));
     assert!((900..3_000).contains(&asked.elapsed().as_millis()), "{:?}", asked.elapsed());
-    let history = app.history(&user, &turn.session_id).await;
+    let history = app.history(&user, &turn.conversation_id).await;
     assert_eq!((&history[1]["content"], &history[1]["finish_reason"]), (&json!("w0000 "), &json!("error")));
     socket.close().await;
     app.finish().await;
@@ -38,7 +38,7 @@ async fn a_model_that_never_comes_to_an_end_is_stopped() {
     assert_eq!(turn.terminal["code"], "UPSTREAM_TIMEOUT");
     assert!((1_900..5_000).contains(&asked.elapsed().as_millis()), "{:?}", asked.elapsed());
     assert!(turn.tokens.len() > 10, "only {} tokens came", turn.tokens.len());
-    assert_eq!(app.history(&user, &turn.session_id).await[1]["content"], turn.text);
+    assert_eq!(app.history(&user, &turn.conversation_id).await[1]["content"], turn.text);
     socket.close().await;
     app.finish().await;
 }
@@ -54,16 +54,16 @@ async fn a_turn_that_nobody_follows_is_stopped_where_that_is_wanted() {
     let mut socket = app.socket().signed_in(&user).await;
     let first = socket.start(json!({"type": "message", "message": "Hi"})).await;
     let mut other = app.socket().signed_in(&user).await;
-    other.send(json!({"type": "resume", "session_id": first["session_id"]})).await;
+    other.send(json!({"type": "resume", "session_id": conversation_of(&first)})).await;
     other.expect("resumed").await;
     drop(socket);
     // Somebody is still there, for longer than the limit.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    let stats = app.stats_when(&operator, |stats| stats["sessions"] == 1).await;
+    let stats = app.stats_when(&operator, |stats| stats["connections"] == 1).await;
     assert_eq!(stats["running_turns"], 1);
     drop(other);
     app.stats_when(&operator, |stats| stats["running_turns"] == 0).await;
-    let history = app.history(&user, first["session_id"].as_str().unwrap()).await;
+    let history = app.history(&user, conversation_of(&first).as_str().unwrap()).await;
     assert_eq!(history[1]["finish_reason"], "cancelled");
     assert!(history[1]["content"].as_str().unwrap().len() > 300, "what there was is kept");
     app.finish().await;

@@ -177,8 +177,8 @@ async fn a_token_is_renewed_for_the_same_user_only() {
     expect_failure(&mut socket, "INVALID_TOKEN").await;
     // It still is the first user's, whose conversation stays readable for that user only.
     let turn = socket.ask("Whose turn is this?").await;
-    assert_eq!(app.history(&user, &turn.session_id).await.len(), 2);
-    let path = format!("/api/v1/conversations/{}/messages", turn.session_id);
+    assert_eq!(app.history(&user, &turn.conversation_id).await.len(), 2);
+    let path = format!("/api/v1/conversations/{}/messages", turn.conversation_id);
     assert_eq!(app.get(&path, Some(&other)).await.0, 403);
     socket.close().await;
     app.finish().await;

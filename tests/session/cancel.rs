@@ -14,13 +14,13 @@ async fn a_running_turn_stops_and_keeps_what_there_was() {
     let turn = socket.rest_of_turn(frames).await;
     assert_eq!((&turn.terminal["type"], &turn.terminal["finish_reason"]), (&json!("complete"), &json!("cancelled")));
     assert!((3..1_000).contains(&turn.tokens.len()), "{} tokens", turn.tokens.len());
-    let history = app.history(&user, &turn.session_id).await;
+    let history = app.history(&user, &turn.conversation_id).await;
     assert_eq!((&history[1]["content"], &history[1]["finish_reason"]), (&json!(turn.text), &json!("cancelled")));
     // Once more: it has ended, and stays as it is.
     socket.send(json!({"type": "cancel", "turn_id": first["turn_id"]})).await;
     socket.expect_nothing().await;
     // The conversation is free again.
-    let again = json!({"type": "message", "message": "Go on", "session_id": turn.session_id,
+    let again = json!({"type": "message", "message": "Go on", "session_id": turn.conversation_id,
         "metadata": {"script": {"tokens": 1}}});
     assert_eq!(socket.turn(again).await.terminal["finish_reason"], "stop");
     socket.close().await;

@@ -1,10 +1,10 @@
 //! What operators see of the live connections.
 
-use crate::harness::{TestApp, TestUser, first};
+use crate::harness::{TestApp, TestUser, conversation_of, first};
 use serde_json::{Value, json};
 
 async fn counts(app: &TestApp, operator: &TestUser, sessions: u64, closed: u64) -> Value {
-    app.stats_when(operator, |stats| stats["sessions"] == sessions && stats["closed"] == closed).await
+    app.stats_when(operator, |stats| stats["connections"] == sessions && stats["closed"] == closed).await
 }
 
 #[actix_web::test]
@@ -28,17 +28,24 @@ async fn statistics_count_users_dialects_and_tokens() {
     let three = app.socket().subprotocols("chat.v2").signed_in(&other).await;
     let four = app.socket().connect().await;
     let turn = one.ask("Hi").await;
-    two.send(json!({"type": "resume", "session_id": turn.session_id})).await;
+    two.send(json!({"type": "resume", "session_id": turn.conversation_id})).await;
     two.frames_of_turns(1).await;
     let stats = app.stats_when(&operator, |stats| stats["running_turns"] == 0).await;
     assert_eq!(
-        (&stats["sessions"], &stats["authenticated"], &stats["users"], &stats["tokens_sent"], &stats["started_turns"]),
+        (
+            &stats["connections"],
+            &stats["authenticated"],
+            &stats["users"],
+            &stats["tokens_sent"],
+            &stats["started_turns"]
+        ),
         (&json!(4), &json!(3), &json!(2), &json!(40), &json!(1)),
         "{stats}"
     );
-    assert_eq!(stats["by_user"][0], json!({"user_id": user.id, "sessions": 2}));
-    assert_eq!(stats["by_user"][1], json!({"user_id": other.id, "sessions": 1}));
-    let by_dialect = json!([{"dialect": "chat.v1", "sessions": 2}, {"dialect": "chat.v2", "sessions": 2}]);
+    assert_eq!(stats["by_user"][0], json!({"user_id": user.id, "connections": 2, "sessions": 2}));
+    assert_eq!(stats["by_user"][1], json!({"user_id": other.id, "connections": 1, "sessions": 1}));
+    let of = |dialect: &str| json!({"dialect": dialect, "connections": 2, "sessions": 2});
+    let by_dialect = json!([of("chat.v1"), of("chat.v2")]);
     assert_eq!(stats["by_dialect"], by_dialect);
     for socket in [one, two, three, four] {
         socket.close().await;
@@ -117,9 +124,9 @@ async fn an_entry_says_what_its_session_is_doing() {
         (&entry["dialect"], &entry["address"], &entry["user_agent"], &entry["state"], &entry["violations"]),
         (&json!("chat.v2"), &json!("127.0.0.1"), &json!("tests/1"), &json!("streaming"), &json!(0))
     );
-    assert_eq!(entry["conversations"], json!([first["session_id"]]));
+    assert_eq!(entry["conversations"], json!([conversation_of(&first)]));
     let turn = &entry["turns"][0];
-    assert_eq!((&turn["turn_id"], &turn["session_id"]), (&first["turn_id"], &first["session_id"]));
+    assert_eq!((&turn["turn_id"], &turn["conversation_id"]), (&first["turn_id"], conversation_of(&first)));
     assert_eq!(turn["step"], "generating");
     let (head, written) = (turn["head_seq"].as_i64().unwrap(), turn["written_seq"].as_i64().unwrap());
     assert!(head >= 2 && entry["tokens_sent"].as_u64().unwrap() >= 3, "{entry}");

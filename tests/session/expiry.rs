@@ -23,10 +23,10 @@ async fn a_turn_outlives_the_token_and_new_ones_need_another() {
     assert_eq!(turn.tokens.len(), 40);
     assert!(token::unix_now() >= success["expires_at"].as_i64().unwrap(), "the turn was to last longer than the token");
 
-    let (session_id, turn_id) = (&turn.session_id, &turn.turn_id);
+    let (conversation_id, turn_id) = (&turn.conversation_id, &turn.turn_id);
     for frame in [
-        json!({"type": "message", "message": "Another one", "session_id": session_id}),
-        json!({"type": "resume", "session_id": session_id, "turn_id": turn_id}),
+        json!({"type": "message", "message": "Another one", "session_id": conversation_id}),
+        json!({"type": "resume", "session_id": conversation_id, "turn_id": turn_id}),
         json!({"type": "cancel", "turn_id": turn_id}),
     ] {
         socket.send(frame).await;
@@ -37,10 +37,10 @@ async fn a_turn_outlives_the_token_and_new_ones_need_another() {
     // Within the grace, a new token makes everything as it was.
     socket.sign_in(&user).await;
     let turn = socket
-        .turn(json!({"type": "message", "message": "Another one", "session_id": session_id,
+        .turn(json!({"type": "message", "message": "Another one", "session_id": conversation_id,
         "metadata": {"script": {"tokens": 2}}}))
         .await;
-    assert_eq!(&turn.session_id, session_id);
+    assert_eq!(&turn.conversation_id, conversation_id);
     socket.close().await;
     app.finish().await;
 }
@@ -58,7 +58,7 @@ async fn an_expired_session_gets_no_turns_of_others() {
     while token::unix_now() < expires_at {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    fresh.turn(json!({"type": "message", "message": "Go on", "session_id": first.session_id})).await;
+    fresh.turn(json!({"type": "message", "message": "Go on", "session_id": first.conversation_id})).await;
     expiring.expect_nothing().await;
     expiring.close().await;
     fresh.close().await;

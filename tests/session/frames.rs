@@ -190,9 +190,9 @@ async fn a_text_that_was_cut_inside_an_emoji_is_answered() {
     assert_eq!(turn.progress[0]["question"], "Look \u{fffd}");
     socket.close().await;
     let request = app.http.post(format!("{}/api/v1/chat", app.url)).bearer_auth(&user.access_token);
-    let body = format!(r#"{{"message":"\ude00 there","session_id":"{}","metadata":null}}"#, turn.session_id);
+    let body = format!(r#"{{"message":"\ude00 there","session_id":"{}","metadata":null}}"#, turn.conversation_id);
     let answer = request.header("Content-Type", "application/json").body(body).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
-    assert_eq!(app.history(&user, &turn.session_id).await[2]["content"], "\u{fffd} there");
+    assert_eq!(app.history(&user, &turn.conversation_id).await[2]["content"], "\u{fffd} there");
     app.finish().await;
 }

@@ -30,7 +30,7 @@ async fn who_answers_nothing_is_closed_and_who_answers_stays() {
     assert_eq!(silent.next().await.first, first::PING);
     assert_eq!(silent.expect_close().await, 4408);
     assert!((2_000..4_500).contains(&opened.elapsed().as_millis()), "{:?}", opened.elapsed());
-    let stats = app.stats_when(&operator, |stats| stats["sessions"] == 1).await;
+    let stats = app.stats_when(&operator, |stats| stats["connections"] == 1).await;
     assert_eq!((&stats["opened"], &stats["closed"]), (&2.into(), &1.into()));
     drop(alive);
     app.finish().await;

@@ -1,6 +1,6 @@
 //! Messages and the turns they start.
 
-use crate::harness::{TestApp, Transcript};
+use crate::harness::{TestApp, Transcript, conversation_of};
 use serde_json::{Value, json};
 
 #[actix_web::test]
@@ -135,14 +135,14 @@ async fn a_conversation_belongs_to_one_user() {
     let mut socket = app.socket().signed_in(&user).await;
     let turn = socket.ask("Hi").await;
     let mut other = app.socket().signed_in(&stranger).await;
-    other.send(json!({"type": "message", "message": "Hi", "session_id": turn.session_id})).await;
+    other.send(json!({"type": "message", "message": "Hi", "session_id": turn.conversation_id})).await;
     let error = other.expect_error("FORBIDDEN").await;
-    assert_eq!(error["session_id"], turn.session_id);
+    assert_eq!(*conversation_of(&error), turn.conversation_id);
     other.send(json!({"type": "message", "message": "Hi", "session_id": uuid::Uuid::now_v7()})).await;
     other.expect_error("NOT_FOUND").await;
     // Nothing of it came to the owner, or into the history.
     socket.expect_nothing().await;
-    assert_eq!(app.history(&user, &turn.session_id).await.len(), 2);
+    assert_eq!(app.history(&user, &turn.conversation_id).await.len(), 2);
     socket.close().await;
     other.close().await;
     app.finish().await;
@@ -154,10 +154,10 @@ async fn messages_of_one_conversation_come_one_after_the_other() {
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
     let first = socket.ask("One").await;
-    let second = socket.turn(json!({"type": "message", "message": "Two", "session_id": first.session_id})).await;
-    let third = socket.turn(json!({"type": "message", "message": "Three", "session_id": first.session_id})).await;
-    assert_eq!([&second.session_id, &third.session_id], [&first.session_id; 2]);
-    let history = app.history(&user, &first.session_id).await;
+    let second = socket.turn(json!({"type": "message", "message": "Two", "session_id": first.conversation_id})).await;
+    let third = socket.turn(json!({"type": "message", "message": "Three", "session_id": first.conversation_id})).await;
+    assert_eq!([&second.conversation_id, &third.conversation_id], [&first.conversation_id; 2]);
+    let history = app.history(&user, &first.conversation_id).await;
     let said: Vec<_> = history.iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(said, ["user", "assistant", "user", "assistant", "user", "assistant"]);
     let asked: Vec<_> = history.iter().step_by(2).map(|message| message["content"].as_str().unwrap()).collect();
@@ -177,7 +177,7 @@ async fn a_conversation_runs_one_turn_at_a_time() {
     let frames = socket.read_tokens(first.clone(), 1).await;
     socket
         .send(
-            json!({"type": "message", "message": "Two", "session_id": first["session_id"], "client_message_id": "m2"}),
+            json!({"type": "message", "message": "Two", "session_id": conversation_of(&first), "client_message_id": "m2"}),
         )
         .await;
     let mut rest = frames;
@@ -193,10 +193,10 @@ async fn a_conversation_runs_one_turn_at_a_time() {
     let turn = socket.rest_of_turn(rest).await;
     assert_eq!(turn.tokens.len(), 30);
     // What was refused may be sent again, and is a new turn then.
-    let again = json!({"type": "message", "message": "Two", "session_id": turn.session_id, "client_message_id": "m2",
+    let again = json!({"type": "message", "message": "Two", "session_id": turn.conversation_id, "client_message_id": "m2",
         "metadata": {"script": {"tokens": 2, "interval_ms": 0}}});
     assert_ne!(socket.turn(again).await.turn_id, turn.turn_id);
-    assert_eq!(app.history(&user, &turn.session_id).await.len(), 4);
+    assert_eq!(app.history(&user, &turn.conversation_id).await.len(), 4);
     socket.close().await;
     app.finish().await;
 }
@@ -236,12 +236,12 @@ async fn a_turn_that_breaks_ends_in_one_error_and_keeps_what_there_was() {
     assert_eq!(turn.terminal["retryable"], true);
     assert_eq!(turn.text, "w0000 w0001 w0002 w0003 ");
     socket.expect_nothing().await;
-    let history = app.history(&user, &turn.session_id).await;
+    let history = app.history(&user, &turn.conversation_id).await;
     assert_eq!(history.len(), 2);
     assert_eq!(history[1]["content"], turn.text);
     assert_eq!((&history[1]["finish_reason"], &history[1]["turn_id"]), (&json!("error"), &json!(turn.turn_id)));
     // The conversation goes on.
-    socket.turn(json!({"type": "message", "message": "Again", "session_id": turn.session_id})).await;
+    socket.turn(json!({"type": "message", "message": "Again", "session_id": turn.conversation_id})).await;
     socket.close().await;
     app.finish().await;
 }

@@ -9,6 +9,7 @@ mod frames;
 mod heartbeat;
 mod limits;
 mod messages;
+mod names;
 mod resume;
 mod tabs;
 mod upgrade;

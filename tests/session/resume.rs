@@ -1,6 +1,6 @@
 //! Going on with a turn: after a cut, after its end, from memory and from the store.
 
-use crate::harness::{TestApp, TestSocket, Transcript};
+use crate::harness::{TestApp, TestSocket, Transcript, conversation_of};
 use serde_json::{Value, json};
 
 /// Resumes, and reads to the end of the turn: the `resumed` frame, and all behind it.
@@ -26,7 +26,7 @@ async fn a_turn_goes_on_where_the_connection_broke() {
         let mut socket = app.socket().subprotocols(dialect).signed_in(&user).await;
         let (resumed, rest) = resume(
             &mut socket,
-            json!({"session_id": last["session_id"], "turn_id": last["turn_id"], "last_seq": last["seq"]}),
+            json!({"session_id": conversation_of(&last), "turn_id": last["turn_id"], "last_seq": last["seq"]}),
         )
         .await;
         assert_eq!((&resumed["state"], &resumed["turn_id"]), (&json!("streaming"), &last["turn_id"]));
@@ -46,17 +46,17 @@ async fn without_a_turn_the_latest_is_resumed_from_its_start() {
     let mut socket = app.socket().signed_in(&user).await;
     let earlier =
         socket.turn(json!({"type": "message", "message": "One", "metadata": {"script": {"tokens": 1}}})).await;
-    let first = socket.start(json!({"type": "message", "message": "Two", "session_id": earlier.session_id})).await;
+    let first = socket.start(json!({"type": "message", "message": "Two", "session_id": earlier.conversation_id})).await;
     socket.read_tokens(first.clone(), 2).await;
     drop(socket);
 
     let mut socket = app.socket().signed_in(&user).await;
-    let (resumed, frames) = resume(&mut socket, json!({"session_id": earlier.session_id})).await;
+    let (resumed, frames) = resume(&mut socket, json!({"session_id": earlier.conversation_id})).await;
     assert_eq!((&resumed["turn_id"], &resumed["from_seq"]), (&first["turn_id"], &json!(0)));
     let turn = Transcript::check(frames);
     assert_eq!(turn.steps, ["starting", "agent_routing", "rag_retrieval", "generating"]);
     // And after its end just so.
-    let (resumed, frames) = resume(&mut socket, json!({"session_id": earlier.session_id})).await;
+    let (resumed, frames) = resume(&mut socket, json!({"session_id": earlier.conversation_id})).await;
     assert_eq!(resumed["state"], "complete");
     assert_eq!(Transcript::check(frames).terminal, turn.terminal);
     socket.close().await;
@@ -74,7 +74,7 @@ async fn a_turn_that_ended_is_replayed_byte_for_byte_from_memory_and_from_the_st
         let stats = app.stats_when(&operator, |stats| stats["running_turns"] == 0).await;
         assert_eq!(stats["retained_turns"], u64::from(retention_s > 0));
 
-        let place = json!({"session_id": turn.session_id, "turn_id": turn.turn_id});
+        let place = json!({"session_id": turn.conversation_id, "turn_id": turn.turn_id});
         let (resumed, frames) = resume(&mut socket, place).await;
         assert_eq!((&resumed["state"], &resumed["from_seq"]), (&json!("complete"), &json!(0)));
         let replay = Transcript::check(frames);
@@ -82,7 +82,7 @@ async fn a_turn_that_ended_is_replayed_byte_for_byte_from_memory_and_from_the_st
 
         // From the middle, from the last token, and from beyond it.
         for (last_seq, from_seq) in [(7, 8), (19, 20), (20, 20), (0xFFFF_FFFE_i64, 20)] {
-            let place = json!({"session_id": turn.session_id, "turn_id": turn.turn_id, "last_seq": last_seq});
+            let place = json!({"session_id": turn.conversation_id, "turn_id": turn.turn_id, "last_seq": last_seq});
             let (resumed, mut frames) = resume(&mut socket, place).await;
             assert_eq!(resumed["from_seq"], from_seq, "{resumed}");
             assert_eq!(frames.pop(), Some(turn.terminal.clone()));
@@ -103,7 +103,7 @@ async fn a_failed_turn_is_replayed_with_its_error() {
         let mut socket = app.socket().signed_in(&user).await;
         let frame = json!({"type": "message", "message": "Hi", "metadata": {"script": {"fail_after": 3}}});
         let turn = socket.turn(frame).await;
-        let (resumed, frames) = resume(&mut socket, json!({"session_id": turn.session_id})).await;
+        let (resumed, frames) = resume(&mut socket, json!({"session_id": turn.conversation_id})).await;
         assert_eq!(resumed["state"], "interrupted");
         let replay = Transcript::check(frames);
         assert_eq!((replay.text, replay.terminal), (turn.text, turn.terminal));
@@ -119,8 +119,8 @@ async fn a_turn_goes_on_while_nobody_is_connected() {
     let mut socket = app.socket().signed_in(&user).await;
     let first = socket.start(json!({"type": "message", "message": "Hi"})).await;
     drop(socket);
-    app.stats_when(&operator, |stats| stats["sessions"] == 0 && stats["running_turns"] == 0).await;
-    let history = app.history(&user, first["session_id"].as_str().unwrap()).await;
+    app.stats_when(&operator, |stats| stats["connections"] == 0 && stats["running_turns"] == 0).await;
+    let history = app.history(&user, conversation_of(&first).as_str().unwrap()).await;
     assert_eq!((&history[1]["finish_reason"], &history[1]["turn_id"]), (&json!("stop"), &first["turn_id"]));
     assert_eq!(history[1]["content"].as_str().unwrap().len(), 180);
     app.finish().await;
@@ -135,29 +135,29 @@ async fn only_a_users_own_turns_are_resumed() {
     let running = socket.start(json!({"type": "message", "message": "Two"})).await;
     let mut other = app.socket().signed_in(&stranger).await;
     let unknown = uuid::Uuid::now_v7();
-    for (session_id, turn_id, code) in [
-        (json!(ended.session_id), json!(ended.turn_id), "FORBIDDEN"),
-        (json!(ended.session_id), Value::Null, "FORBIDDEN"),
-        (running["session_id"].clone(), running["turn_id"].clone(), "FORBIDDEN"),
-        (running["session_id"].clone(), Value::Null, "FORBIDDEN"),
+    for (conversation_id, turn_id, code) in [
+        (json!(ended.conversation_id), json!(ended.turn_id), "FORBIDDEN"),
+        (json!(ended.conversation_id), Value::Null, "FORBIDDEN"),
+        (conversation_of(&running).clone(), running["turn_id"].clone(), "FORBIDDEN"),
+        (conversation_of(&running).clone(), Value::Null, "FORBIDDEN"),
         (json!(unknown), Value::Null, "RESUME_UNAVAILABLE"),
         (json!(unknown), json!(unknown), "RESUME_UNAVAILABLE"),
     ] {
-        other.send(json!({"type": "resume", "session_id": session_id, "turn_id": turn_id})).await;
+        other.send(json!({"type": "resume", "session_id": conversation_id, "turn_id": turn_id})).await;
         let error = other.expect_error(code).await;
-        assert_eq!(error["session_id"], session_id);
+        assert_eq!(*conversation_of(&error), conversation_id);
     }
     other.expect_nothing().await;
     other.close().await;
 
     let turn = socket.rest_of_turn(vec![running]).await;
-    for (session_id, turn_id) in [
+    for (conversation_id, turn_id) in [
         (json!(unknown), json!(ended.turn_id)),
-        (json!(ended.session_id), json!(unknown)),
+        (json!(ended.conversation_id), json!(unknown)),
         // Its own, in another of its own conversations.
-        (json!(turn.session_id), json!(ended.turn_id)),
+        (json!(turn.conversation_id), json!(ended.turn_id)),
     ] {
-        socket.send(json!({"type": "resume", "session_id": session_id, "turn_id": turn_id})).await;
+        socket.send(json!({"type": "resume", "session_id": conversation_id, "turn_id": turn_id})).await;
         socket.expect_error("RESUME_UNAVAILABLE").await;
     }
     socket.close().await;
@@ -171,7 +171,7 @@ async fn resuming_what_is_followed_already_starts_it_anew() {
     let mut socket = app.socket().signed_in(&user).await;
     let first = socket.start(json!({"type": "message", "message": "Hi"})).await;
     socket.read_tokens(first.clone(), 3).await;
-    socket.send(json!({"type": "resume", "session_id": first["session_id"]})).await;
+    socket.send(json!({"type": "resume", "session_id": conversation_of(&first)})).await;
     while socket.next().await["type"] != "resumed" {}
     let turn = socket.rest_of_turn(Vec::new()).await;
     assert_eq!((turn.steps.len(), turn.text.len()), (4, 180));
@@ -201,7 +201,7 @@ async fn a_message_sent_again_is_answered_with_its_first_turn() {
     socket.send(message.clone()).await;
     assert_eq!(socket.expect("resumed").await["state"], "complete");
     assert_eq!(socket.rest_of_turn(Vec::new()).await.terminal, turn.terminal);
-    assert_eq!(app.history(&user, &turn.session_id).await.len(), 2);
+    assert_eq!(app.history(&user, &turn.conversation_id).await.len(), 2);
     // The id is this user's own.
     let other = app.user().await;
     let mut others = app.socket().signed_in(&other).await;
@@ -219,7 +219,7 @@ async fn a_message_of_a_running_conversation_sent_again_is_answered_with_its_tur
     let earlier =
         socket.turn(json!({"type": "message", "message": "One", "metadata": {"script": {"tokens": 1}}})).await;
     let message =
-        json!({"type": "message", "message": "Two", "session_id": earlier.session_id, "client_message_id": "m2"});
+        json!({"type": "message", "message": "Two", "session_id": earlier.conversation_id, "client_message_id": "m2"});
     let first = socket.start(message.clone()).await;
     drop(socket);
     let mut socket = app.socket().signed_in(&user).await;

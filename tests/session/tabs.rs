@@ -1,6 +1,6 @@
 //! Several sockets of one user, and those of others.
 
-use crate::harness::{TestApp, TestUser, Transcript};
+use crate::harness::{TestApp, TestUser, Transcript, conversation_of, in_v2_names};
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn all_sockets_of_a_user_that_follow_a_conversation_get_every_frame() {
     let mut other = app.socket().signed_in(&stranger).await;
     let first = one.ask("One").await;
     // The second tab opens the conversation; the stranger tries to.
-    let open = json!({"type": "resume", "session_id": first.session_id, "last_seq": 19});
+    let open = json!({"type": "resume", "session_id": first.conversation_id, "last_seq": 19});
     two.send(open.clone()).await;
     two.expect("resumed").await;
     two.expect("complete").await;
@@ -24,15 +24,15 @@ async fn all_sockets_of_a_user_that_follow_a_conversation_get_every_frame() {
     other.expect_error("FORBIDDEN").await;
 
     for (asking, following) in [(true, "Two"), (false, "Three")] {
-        let message = json!({"type": "message", "message": following, "session_id": first.session_id});
+        let message = json!({"type": "message", "message": following, "session_id": first.conversation_id});
         if asking {
             one.send(message).await
         } else {
             two.send(message).await
         }
         let (seen_by_one, seen_by_two) = (one.rest_of_turn(Vec::new()).await, two.rest_of_turn(Vec::new()).await);
-        assert_eq!(seen_by_one.terminal, seen_by_two.terminal);
-        assert_eq!((seen_by_one.steps.len(), &seen_by_one.steps), (4, &seen_by_two.steps));
+        assert_eq!(in_v2_names(&seen_by_one.terminal), in_v2_names(&seen_by_two.terminal));
+        assert_eq!((seen_by_one.steps.len(), seen_by_two.steps.len()), (4, 4));
         assert_eq!(seen_by_one.text, seen_by_two.text);
     }
     for mut socket in [one, two, elsewhere, other] {
@@ -50,7 +50,7 @@ async fn a_stranger_does_not_hold_up_a_conversation() {
     let mut other = app.socket().signed_in(&stranger).await;
     let first = socket.start(json!({"type": "message", "message": "Hi"})).await;
     // Not even that it is busy is a stranger's to know.
-    other.send(json!({"type": "message", "message": "Hi", "session_id": first["session_id"]})).await;
+    other.send(json!({"type": "message", "message": "Hi", "session_id": conversation_of(&first)})).await;
     other.expect_error("FORBIDDEN").await;
     socket.rest_of_turn(vec![first]).await;
     socket.close().await;
@@ -64,17 +64,18 @@ struct Opened {
     resume: Value,
 }
 
-async fn open(app: &TestApp, user: &TestUser, session_id: &str) -> Opened {
-    let messages = app.history(user, session_id).await;
+async fn open(app: &TestApp, user: &TestUser, conversation_id: &str) -> Opened {
+    let messages = app.history(user, conversation_id).await;
     let last = messages.last().unwrap();
     let last_seq = last.get("last_seq").cloned().unwrap_or(json!(-1));
-    let resume = json!({"type": "resume", "session_id": session_id, "turn_id": last["turn_id"], "last_seq": last_seq});
+    let resume =
+        json!({"type": "resume", "session_id": conversation_id, "turn_id": last["turn_id"], "last_seq": last_seq});
     Opened { messages, resume }
 }
 
 /// Starts a turn, over each of the ways there are.
-async fn ask_in(app: &TestApp, user: &TestUser, way: usize, question: &str, session_id: &str) {
-    let message = json!({"message": question, "session_id": session_id});
+async fn ask_in(app: &TestApp, user: &TestUser, way: usize, question: &str, conversation_id: &str) {
+    let message = json!({"message": question, "session_id": conversation_id});
     match way % 3 {
         0 => {
             let mut socket = app.socket().signed_in(user).await;
@@ -105,17 +106,17 @@ async fn a_turn_that_starts_while_a_tab_opens_the_conversation_is_shown_there_on
     let user = app.user().await;
     for dialect in ["chat.v1", "chat.v2"] {
         let mut asking = app.socket().signed_in(&user).await;
-        let session_id = asking.ask("One").await.session_id;
+        let conversation_id = asking.ask("One").await.conversation_id;
         asking.close().await;
         for round in 0..36_u64 {
             let question = format!("Question {round}");
             let asked = async {
                 tokio::time::sleep(Duration::from_micros(round * 700 % 9_000)).await;
-                ask_in(&app, &user, usize::try_from(round).unwrap(), &question, &session_id).await;
+                ask_in(&app, &user, usize::try_from(round).unwrap(), &question, &conversation_id).await;
             };
             let opening = async {
                 tokio::time::sleep(Duration::from_micros(round * 1_100 % 7_000)).await;
-                let opened = open(&app, &user, &session_id).await;
+                let opened = open(&app, &user, &conversation_id).await;
                 let mut tab = app.socket().subprotocols(dialect).signed_in(&user).await;
                 tab.send(opened.resume.clone()).await;
                 (opened, tab)
@@ -152,11 +153,11 @@ async fn turns_that_were_missed_come_once_with_their_questions() {
         let app = TestApp::with(|config| config.workflow.turn_retention_s = retention_s).await;
         let user = app.user().await;
         let mut asking = app.socket().signed_in(&user).await;
-        let session_id = asking.ask("One").await.session_id;
-        let opened = open(&app, &user, &session_id).await;
+        let conversation_id = asking.ask("One").await.conversation_id;
+        let opened = open(&app, &user, &conversation_id).await;
         let mut missed = Vec::new();
         for question in ["Two", "Three", "Four"] {
-            let frame = json!({"type": "message", "message": question, "session_id": session_id, "client_message_id": question});
+            let frame = json!({"type": "message", "message": question, "session_id": conversation_id, "client_message_id": question});
             missed.push(asking.turn(frame).await);
         }
         for dialect in ["chat.v1", "chat.v2"] {
@@ -167,7 +168,7 @@ async fn turns_that_were_missed_come_once_with_their_questions() {
             let frames = tab.frames_of_turns(4).await;
             for (turn, question) in missed.iter().zip(["Two", "Three", "Four"]) {
                 let shown = Transcript::of_turn(&frames, &json!(turn.turn_id));
-                assert_eq!((&shown.text, &shown.terminal), (&turn.text, &turn.terminal));
+                assert_eq!((&shown.text, in_v2_names(&shown.terminal)), (&turn.text, in_v2_names(&turn.terminal)));
                 assert_eq!(
                     (&shown.progress[0]["question"], &shown.progress[0]["client_message_id"]),
                     (&json!(question), &json!(question))
@@ -178,7 +179,7 @@ async fn turns_that_were_missed_come_once_with_their_questions() {
         }
         // With more than are replayed, the history is to be read.
         for n in 0..14 {
-            asking.turn(json!({"type": "message", "message": format!("{n}"), "session_id": session_id})).await;
+            asking.turn(json!({"type": "message", "message": format!("{n}"), "session_id": conversation_id})).await;
         }
         let mut tab = app.socket().signed_in(&user).await;
         tab.send(opened.resume.clone()).await;
@@ -196,31 +197,32 @@ async fn a_conversation_without_turns_is_idle_and_one_that_is_gone_is_not() {
     let app = TestApp::start().await;
     let (user, stranger) = (app.user().await, app.user().await);
     let mut asking = app.socket().signed_in(&user).await;
-    let session_id = asking.ask("One").await.session_id;
-    app.turns().forget_conversation(session_id.parse().unwrap());
+    let conversation_id = asking.ask("One").await.conversation_id;
+    app.turns().forget_conversation(conversation_id.parse().unwrap());
     let path = app.database_url().strip_prefix("sqlite://").unwrap().to_owned();
     let mut database = SqliteConnection::establish(&path).unwrap();
     diesel::sql_query("DELETE FROM turns").execute(&mut database).unwrap();
 
     for dialect in ["chat.v1", "chat.v2"] {
         let mut tab = app.socket().subprotocols(dialect).signed_in(&user).await;
-        tab.send(json!({"type": "resume", "conversation_id": session_id})).await;
-        let idle = json!({"type": "resumed", "session_id": session_id, "state": "idle"});
-        assert_eq!(tab.next().await, idle);
-        let asked = asking.turn(json!({"type": "message", "message": "Two", "session_id": session_id})).await;
+        tab.send(json!({"type": "resume", "conversation_id": conversation_id})).await;
+        let idle = json!({"type": "resumed", "conversation_id": conversation_id, "state": "idle"});
+        assert_eq!(in_v2_names(&tab.next().await), idle);
+        let asked = asking.turn(json!({"type": "message", "message": "Two", "session_id": conversation_id})).await;
         let shown = tab.rest_of_turn(Vec::new()).await;
-        assert_eq!((&shown.progress[0]["question"], &shown.terminal), (&json!("Two"), &asked.terminal));
+        assert_eq!(shown.progress[0]["question"], "Two");
+        assert_eq!(in_v2_names(&shown.terminal), in_v2_names(&asked.terminal));
         tab.close().await;
-        app.turns().forget_conversation(session_id.parse().unwrap());
+        app.turns().forget_conversation(conversation_id.parse().unwrap());
         diesel::sql_query("DELETE FROM turns").execute(&mut database).unwrap();
     }
 
     let mut other = app.socket().signed_in(&stranger).await;
-    other.send(json!({"type": "resume", "session_id": session_id})).await;
+    other.send(json!({"type": "resume", "session_id": conversation_id})).await;
     other.expect_error("FORBIDDEN").await;
     other.close().await;
-    assert_eq!(app.delete(&format!("/api/v1/conversations/{session_id}"), Some(&user)).await.0, 204);
-    asking.send(json!({"type": "resume", "session_id": session_id})).await;
+    assert_eq!(app.delete(&format!("/api/v1/conversations/{conversation_id}"), Some(&user)).await.0, 204);
+    asking.send(json!({"type": "resume", "session_id": conversation_id})).await;
     asking.expect_error("RESUME_UNAVAILABLE").await;
     asking.close().await;
     app.finish().await;

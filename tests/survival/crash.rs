@@ -1,7 +1,7 @@
 //! `kill -9`, again and again at random moments, and a client that holds the server to what it promised.
 
 use crate::{
-    harness::{TestSocket, TestUser},
+    harness::{TestSocket, TestUser, conversation_of},
     program::{NO_SEED, Program, SCRIPTED},
 };
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ impl Dice {
 struct Seen {
     question: String,
     turn_id: Option<String>,
-    session_id: Option<String>,
+    conversation_id: Option<String>,
     /// Each with when it came.
     tokens: Vec<(String, Instant)>,
     terminal: Option<Value>,
@@ -58,7 +58,7 @@ impl Seen {
 
     fn take(&mut self, frame: &Value) {
         self.turn_id = Some(text_of(&frame["turn_id"]));
-        self.session_id = Some(text_of(&frame["session_id"]));
+        self.conversation_id = Some(text_of(conversation_of(frame)));
         match frame["type"].as_str() {
             Some("token") => {
                 let seq = usize::try_from(frame["seq"].as_u64().unwrap()).unwrap();
@@ -146,10 +146,10 @@ async fn hold_to_promise(
     place: &str,
 ) {
     let again = json!({"type": "message", "message": seen.question, "client_message_id": id});
-    let resume = match (&seen.turn_id, &seen.session_id) {
-        (Some(turn_id), Some(session_id)) => {
+    let resume = match (&seen.turn_id, &seen.conversation_id) {
+        (Some(turn_id), Some(conversation_id)) => {
             let last_seq = i64::try_from(seen.tokens.len()).unwrap() - 1;
-            json!({"type": "resume", "session_id": session_id, "turn_id": turn_id, "last_seq": last_seq})
+            json!({"type": "resume", "session_id": conversation_id, "turn_id": turn_id, "last_seq": last_seq})
         }
         // It was never told of its turn: it sends the message again, as the docs say.
         _ => again.clone(),
@@ -208,8 +208,8 @@ async fn hold_to_promise(
     assert_eq!(replayed.terminal.as_ref(), Some(&terminal), "{place}");
 
     // One question and one answer in the history, as they were seen.
-    let session_id = seen.session_id.as_ref().unwrap();
-    let (status, history) = program.get(&format!("/api/v1/conversations/{session_id}/messages"), user).await;
+    let conversation_id = seen.conversation_id.as_ref().unwrap();
+    let (status, history) = program.get(&format!("/api/v1/conversations/{conversation_id}/messages"), user).await;
     assert_eq!(status, 200, "{place}: {history}");
     let messages = history["messages"].as_array().unwrap_or_else(|| panic!("{history}"));
     assert_eq!(messages.len(), 2, "{place}: {history}");

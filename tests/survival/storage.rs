@@ -91,7 +91,7 @@ async fn under_a_lock_of_another_process_streams_go_on_and_are_stored_later() {
     assert_eq!((&turn.terminal["type"], turn.tokens.len()), (&json!("complete"), 50));
     assert_eq!(turn.terminal["metadata"]["stored"], false);
     let asked = Instant::now();
-    socket.send(json!({"type": "message", "message": "And then?", "session_id": turn.session_id})).await;
+    socket.send(json!({"type": "message", "message": "And then?", "session_id": turn.conversation_id})).await;
     assert_refused(&socket.next().await, asked.elapsed());
     let asked = Instant::now();
     assert_eq!(status_of(&app.url).await, 503);
@@ -101,10 +101,10 @@ async fn under_a_lock_of_another_process_streams_go_on_and_are_stored_later() {
 
     other.batch_execute("COMMIT").unwrap();
     becomes_ready(&app.url).await;
-    let question = json!({"type": "message", "message": "And then?", "session_id": turn.session_id});
+    let question = json!({"type": "message", "message": "And then?", "session_id": turn.conversation_id});
     let next = answered_at_last(&mut socket, question).await;
     assert!(next.terminal["metadata"].get("stored").is_none(), "{:?}", next.terminal);
-    let path = format!("/api/v1/conversations/{}/messages", turn.session_id);
+    let path = format!("/api/v1/conversations/{}/messages", turn.conversation_id);
     let (_, history) = app.get(&path, Some(&user)).await;
     let expected = [("user", "Why?"), ("assistant", &*turn.text), ("user", "And then?"), ("assistant", &*next.text)];
     assert_eq!(contents(&history), expected);
@@ -139,7 +139,7 @@ async fn on_a_disk_that_takes_no_more_streams_go_on_and_are_stored_later() {
     // It is on disk: a kill takes nothing of it.
     program.child.kill().await.unwrap();
     let program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
-    let (_, history) = program.get(&format!("/api/v1/conversations/{}/messages", turn.session_id), &user).await;
+    let (_, history) = program.get(&format!("/api/v1/conversations/{}/messages", turn.conversation_id), &user).await;
     assert_eq!(contents(&history), [("user", "Why?"), ("assistant", &*turn.text)]);
 }
 
@@ -170,7 +170,7 @@ async fn without_its_file_nothing_is_lost_when_the_file_comes_back() {
     std::fs::rename(&away, &data).unwrap();
     becomes_ready(&app.url).await;
     answered_at_last(&mut socket, json!({"type": "message", "message": "And then?"})).await;
-    let path = format!("/api/v1/conversations/{}/messages", turn.session_id);
+    let path = format!("/api/v1/conversations/{}/messages", turn.conversation_id);
     let (_, history) = app.get(&path, Some(&user)).await;
     assert_eq!(contents(&history), [("user", "Why?"), ("assistant", &*turn.text)]);
     socket.close().await;

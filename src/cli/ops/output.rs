@@ -29,12 +29,12 @@ pub(super) fn write(question: &Question, answer: &Value, out: &mut dyn io::Write
         }
         Question::Unlock { .. } => writeln!(out, "The user can sign in again."),
         Question::Drain { stay } => {
-            let (sessions, turns) = (text(&answer["sessions"]), text(&answer["running_turns"]));
+            let (connections, turns) = (text(&answer["connections"]), text(&answer["running_turns"]));
             let then = if *stay { "stays, empty" } else { "stops" };
-            writeln!(out, "The server empties ({sessions} connections, {turns} running turns), then it {then}.")
+            writeln!(out, "The server empties ({connections} connections, {turns} running turns), then it {then}.")
         }
         Question::Undrain => writeln!(out, "The server takes new work."),
-        Question::Notice { .. } => writeln!(out, "Connections told: {}.", text(&answer["sessions"])),
+        Question::Notice { .. } => writeln!(out, "Connections told: {}.", text(&answer["connections"])),
         Question::Cancel { .. } if answer["cancelled"] == true => writeln!(out, "The turn is stopped."),
         Question::Cancel { .. } => writeln!(out, "The turn had ended before."),
         Question::Audit { .. } => write_audit(answer, out),

@@ -194,9 +194,9 @@ fn stats_line(stats: &Value) -> String {
         stats["memory_bytes"].as_f64().map_or_else(|| "-".to_owned(), |n| format!("{:.1}", n / 1_048_576.0));
     let cells = [
         clock(&stats["at_ms"]).0,
-        whole("sessions"),
+        whole("connections"),
         whole("authenticated"),
-        whole("behind"),
+        whole("lagging"),
         whole("running_turns"),
         whole("waiting_turns"),
         number("turns_per_s", 1),
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn numbers_stand_under_their_headings() {
         let stats = json!({
-            "type": "stats", "at_ms": 1_795_000_001_000_i64, "sessions": 1204, "authenticated": 1201, "behind": 1,
+            "type": "stats", "at_ms": 1_795_000_001_000_i64, "connections": 1204, "authenticated": 1201, "lagging": 1,
             "running_turns": 320, "waiting_turns": 0, "turns_per_s": 29, "tokens_per_s": 6395.4, "errors_per_s": 0.5,
             "first_token_p50_ms": 3.25, "first_token_p99_ms": null, "cpu": 0.33, "memory_bytes": 61_997_056,
         });
@@ -281,7 +281,7 @@ mod tests {
         let audit = json!({"type": "audit", "entries": [entry]});
         let frames = json!({"type": "frames", "left_out": 0,
             "frames": [{"direction": evil, "type": evil, "bytes": evil, "seq": evil}]});
-        let stats = json!({"type": "stats", "sessions": evil, "cpu": evil});
+        let stats = json!({"type": "stats", "connections": evil, "cpu": evil});
         let mut lines = shown(None, &audit).unwrap();
         lines.extend(shown(Some("x"), &frames).unwrap());
         lines.extend(shown(None, &stats).unwrap());

@@ -249,7 +249,7 @@ impl World {
                 let Some(resume) = self.resuming.pop_front() else { return };
                 let turn = self.turns.iter().find(|turn| {
                     resume.turn_id.is_none_or(|id| id == turn.subject.turn_id)
-                        && turn.subject.conversation_id == resume.session_id
+                        && turn.subject.conversation_id == resume.conversation_id
                 });
                 let outcome = match turn.filter(|_| found).cloned() {
                     Some(turn) => {

@@ -25,12 +25,12 @@ impl SessionState {
         });
         match checked {
             Ok(user_id) => {
-                self.announced.resume_asked(resume.session_id);
+                self.announced.resume_asked(resume.conversation_id);
                 // First, so that a turn which begins while the latest one is looked for is announced here, too.
-                effects.push(Effect::SubscribeToConversation(resume.session_id));
+                effects.push(Effect::SubscribeToConversation(resume.conversation_id));
                 effects.push(Effect::Resume { user_id, resume });
             }
-            Err(error) => send_error(&error, &subject, effects),
+            Err(error) => send_error(&error, &subject, self.names(), effects),
         }
     }
 
@@ -42,11 +42,13 @@ impl SessionState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        self.announced.resume_answered(resume.session_id);
+        self.announced.resume_answered(resume.conversation_id);
         match outcome {
             Ok(ResumedConversation { turn: None, .. }) => {
+                let conversation = self.names().conversation(resume.conversation_id);
                 effects.push(send(ServerFrame::Resumed(Resumed {
-                    session_id: resume.session_id,
+                    session_id: conversation.v1,
+                    conversation_id: conversation.v2,
                     turn_id: None,
                     from_seq: None,
                     state: TurnState::Idle,
@@ -65,7 +67,7 @@ impl SessionState {
                     self.show_once(turn, now, effects);
                 }
             }
-            Err(error) => send_error(&error, &subject_of(resume), effects),
+            Err(error) => send_error(&error, &subject_of(resume), self.names(), effects),
         }
         self.show_announced(now, effects);
     }
@@ -79,8 +81,10 @@ impl SessionState {
     ) {
         let Resumption { cursor, client_message_id, reload_history } = resumption;
         let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
+        let conversation = self.names().conversation(turn.subject.conversation_id);
         effects.push(send(ServerFrame::Resumed(Resumed {
-            session_id: turn.subject.conversation_id,
+            session_id: conversation.v1,
+            conversation_id: conversation.v2,
             turn_id: Some(turn.subject.turn_id),
             from_seq: Some(cursor.next_seq),
             state: turn.state(),

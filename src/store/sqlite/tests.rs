@@ -246,7 +246,7 @@ async fn what_a_crash_left_before_the_journal_is_not_lost() {
     let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
     while connection.revert_last_migration(MIGRATIONS).unwrap().to_string() != JOURNAL {}
     let [user, conversation, turn] = std::array::from_fn(|_| TurnId::new().to_string());
-    let metadata = AnswerMetadata { agent: "specs".to_owned(), ..AnswerMetadata::default() };
+    let metadata = AnswerMetadata { specialist: "specs".to_owned(), ..AnswerMetadata::default() };
     let json = serde_json::to_string(&metadata).unwrap();
     connection
         .batch_execute(&format!(

@@ -39,7 +39,7 @@ fn an_idle_conversation_says_so_and_shows_what_starts_later() {
     let conversation = ConversationId::new();
     let resume = resume_of(&mut session, &json!({"conversation_id": conversation}));
     answer(&mut session, &resume, ResumedConversation::default());
-    assert_eq!(session.frames(), [json!({"type": "resumed", "session_id": conversation, "state": "idle"})]);
+    assert_eq!(session.frames(), [json!({"type": "resumed", "conversation_id": conversation, "state": "idle"})]);
     let turn = other_turn(&session, conversation, "Why?");
     session.state.on_subscribe(Arc::clone(&turn), session.now, &mut session.effects);
     let frames = session.frames();

@@ -1,0 +1,44 @@
+//! The metadata of an answer under the names of a surface.
+
+use super::FieldNames;
+use crate::domain::{AnswerMetadata, Latency, Source, Usage};
+use serde::Serialize;
+
+/// The `metadata` of a `complete` frame, and of an answer in the history.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct MetadataView<'a> {
+    /// The specialist that answered; absent in `chat.v2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<&'a str>,
+    /// The specialist that answered; absent in `chat.v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub specialist: Option<&'a str>,
+    /// Confidence of the router in this specialist, from 0 to 1.
+    pub confidence: f64,
+    /// Whether the default specialist answered because the router was not sure enough of any other.
+    pub fallback: bool,
+    pub sources: &'a [Source],
+    pub model: &'a str,
+    pub usage: Usage,
+    pub latency_ms: Latency,
+    /// `false` while the answer is missing from the history because the store could not take it; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<bool>,
+}
+
+impl<'a> MetadataView<'a> {
+    pub fn new(metadata: &'a AnswerMetadata, names: FieldNames) -> Self {
+        let specialist = names.specialist(&metadata.specialist);
+        Self {
+            agent: specialist.v1,
+            specialist: specialist.v2,
+            confidence: metadata.confidence,
+            fallback: metadata.fallback,
+            sources: &metadata.sources,
+            model: &metadata.model,
+            usage: metadata.usage,
+            latency_ms: metadata.latency_ms,
+            stored: metadata.stored,
+        }
+    }
+}
