@@ -263,7 +263,8 @@ impl Client {
             self.confirm(&id, turn_id, conversation_id.as_deref().unwrap());
         }
         match (frame["type"].as_str().unwrap(), turn_id) {
-            ("pong", _) => {}
+            // A run that takes long gets heartbeats.
+            ("pong" | "heartbeat", _) => {}
             ("progress" | "resumed", Some(turn_id)) => {
                 if !self.turns.contains_key(&turn_id) {
                     let log = self.table.find(turn_id.parse().unwrap()).await;
@@ -278,7 +279,8 @@ impl Client {
                     replays: 0,
                     is_replayed: false,
                 });
-                if self.looks_on && frame["type"] == "resumed" && !is_new {
+                // A turn that another connection announced meanwhile, or a message that was sent again, comes from its start.
+                if frame["type"] == "resumed" && !is_new {
                     turn.is_replayed = frame["from_seq"].as_i64().unwrap() <= turn.last_seq;
                     turn.replays += u32::from(turn.terminal.is_some());
                 }
