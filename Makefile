@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test test-long tools fmt clippy audit check bench bench-quick bench-smoke
+.PHONY: help run run-llm test test-long tools fmt clippy audit check bench bench-quick bench-smoke bench-build
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,3 +48,6 @@ bench-quick: ## The same with 1,000 connections and the servers in Rust, printed
 
 bench-smoke: ## Whether every server still does the job: 20 connections for some seconds each
 	python3 benches/run.py smoke
+
+bench-build: ## Measure a first release build: CPU time, packages, size of the binary, the most expensive packages
+	python3 benches/first_build.py
