@@ -32,6 +32,7 @@ mod reserve;
 mod server;
 mod settings;
 mod static_file;
+mod swagger_ui;
 #[cfg(test)]
 mod tests;
 mod turns;

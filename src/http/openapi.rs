@@ -2,19 +2,18 @@
 
 use super::{
     ErrorBody, audit, auth, chat, connections, conversations, documents, drain, error::no_such_route, health, metrics,
-    notices, pages::redirect, settings, static_file::static_file, turns, user_list, users,
+    notices, pages::redirect, settings, static_file::static_file, swagger_ui, turns, user_list, users,
 };
 use crate::{
     protocol::{ApiError, Dialect, ServerFrame},
     registry::{ConnectionState, Order, SortKey},
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
-use utoipa_swagger_ui::Config;
 
 /// Swagger UI sets styles on its elements.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
@@ -68,13 +67,12 @@ async fn document(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     // It never changes while the program runs.
     static JSON: LazyLock<Result<String, String>> = LazyLock::new(document_of_the_api);
     let json = JSON.as_ref().map_err(|error| ApiError::internal(error))?;
-    Ok(static_file(&request, "application/json", false, json.clone().into_bytes()))
+    Ok(static_file(&request, "application/json", json.clone().into_bytes()))
 }
 
 /// A file of Swagger UI.
 async fn docs_file(request: HttpRequest, file: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/api/openapi.json")));
-    let found = utoipa_swagger_ui::serve(&file, Arc::clone(&CONFIG)).map_err(|error| ApiError::internal(&error))?;
+    let found = swagger_ui::file(&file).map_err(|error| ApiError::internal(&error))?;
     let file = found.ok_or_else(no_such_route)?;
-    Ok(static_file(&request, &file.content_type, file.gzpipped, file.bytes.into_owned()))
+    Ok(static_file(&request, file.content_type, file.bytes.clone()))
 }

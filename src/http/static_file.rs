@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETag, EntityTag, IfNoneMatch},
+    http::header::{CACHE_CONTROL, ETag, EntityTag, IfNoneMatch},
 };
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use std::fmt::Write;
 const TAG_BYTES: usize = 16;
 
 /// Answers with the file, or with 304 to a browser that has it.
-pub fn static_file(request: &HttpRequest, content_type: &str, is_gzipped: bool, bytes: Vec<u8>) -> HttpResponse {
+pub fn static_file(request: &HttpRequest, content_type: &str, bytes: Vec<u8>) -> HttpResponse {
     let mut tag = String::with_capacity(2 * TAG_BYTES);
     for byte in &Sha256::digest(&bytes)[..TAG_BYTES] {
         let _ = write!(tag, "{byte:02x}");
@@ -26,9 +26,6 @@ pub fn static_file(request: &HttpRequest, content_type: &str, is_gzipped: bool, 
     response.insert_header((CACHE_CONTROL, "no-cache")).insert_header(ETag(tag));
     if is_known {
         return response.finish();
-    }
-    if is_gzipped {
-        response.insert_header((CONTENT_ENCODING, "gzip"));
     }
     response.content_type(content_type).body(bytes)
 }
