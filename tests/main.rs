@@ -5,6 +5,7 @@
 mod attackers;
 mod benches;
 mod browser;
+mod build_info;
 mod chaos;
 mod cli;
 mod clients;

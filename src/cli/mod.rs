@@ -1,13 +1,15 @@
-//! The command line: what can be asked for, and how it ends. A file for each command.
+//! The command line: arguments and exit codes. Each command has a file of its own.
 //!
-//! Results go to stdout, messages and the log to stderr. Exit code 0: done; 1: it failed; 2: it was asked for wrongly, or
-//! the configuration is refused; 130: it was interrupted by Ctrl-C before it was done.
+//! Results go to stdout, messages and the log to stderr. Exit code 0: success; 1: failure; 2: wrong arguments or a refused
+//! configuration; 130: interrupted by Ctrl-C.
 
 mod backup;
+mod completions;
 mod config;
 mod extract;
 mod ingest;
 mod load;
+mod man;
 mod migrate;
 mod ops;
 mod password;
@@ -17,6 +19,7 @@ mod table;
 mod user;
 
 use crate::{
+    build_info,
     config::{Config, ConfigError, ENV_PREFIX, Environment, Flags, Sources},
     logging,
     protocol::ApiError,
@@ -28,12 +31,12 @@ use clap::{
 };
 use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf, process::ExitCode};
 
-/// The exit code of shells for a program that SIGINT ended.
+/// The exit code that shells use for a program ended by SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// The server of the chat, and the tools around it.
+/// The command line of the program.
 #[derive(Debug, Parser)]
-#[command(name = "switchboard", version, about = "An actor-based connection server for real-time AI chat")]
+#[command(name = "switchboard", version = build_info::FULL_VERSION, about = "An actor-based connection server for real-time AI chat")]
 pub struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,
@@ -41,23 +44,23 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-/// The settings that every command takes which works on this machine; they win over files and environment.
+/// Settings for commands that work on this machine. They override files and environment variables.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Settings")]
 struct GlobalFlags {
-    /// Folder of default.toml and <env>.toml [default: config]
+    /// Folder with default.toml and <env>.toml [default: config]
     #[arg(long, global = true, value_name = "PATH")]
     config_dir: Option<PathBuf>,
-    /// Environment whose file is read
+    /// Environment, which selects the configuration file
     #[arg(long, global = true, value_name = "NAME", value_parser = environment())]
     env: Option<Environment>,
-    /// Address or host name to listen at
+    /// Address or host name to listen on
     #[arg(long, global = true)]
     host: Option<String>,
-    /// TCP port; 0 takes any free one
+    /// TCP port; 0 chooses a free one
     #[arg(long, global = true)]
     port: Option<u16>,
-    /// Database, as sqlite://path
+    /// Database URL, such as sqlite://data/switchboard.db
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
 }
@@ -66,43 +69,49 @@ struct GlobalFlags {
 enum Command {
     /// Run the server (the default)
     Serve,
-    /// Bring the database to the current schema; makes it when there is none
+    /// Migrate the database to the current schema; creates it if it does not exist
     Migrate,
     /// Copy the database to a new file, also while the server runs
     Backup(backup::Command),
-    /// Take documents into the knowledge base
+    /// Add documents to the knowledge base
     Ingest(ingest::Command),
     /// Read one document, in a process of its own
     #[command(hide = true)]
     Extract(extract::Command),
-    /// Make and change accounts
+    /// Manage accounts
     #[command(subcommand)]
     User(user::Command),
-    /// Look at the configuration
+    /// Check or print the configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// See and steer a running server, as an operator
+    /// Inspect and control a running server, as an operator
     #[command(args = hidden_settings())]
     Ops(Box<ops::Command>),
-    /// Put load on a running server, and measure what comes of it
+    /// Put load on a running server and measure it
     #[command(args = hidden_settings())]
     Load(Box<load::Command>),
+    /// Print a script that completes commands and options in a shell
+    #[command(args = hidden_settings())]
+    Completions(completions::Command),
+    /// Print the manual page, or write a page for each command
+    #[command(args = hidden_settings())]
+    Man(man::Command),
 }
 
-/// Why a command did not do what it was asked for.
+/// An error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It was asked for wrongly.
+    /// The arguments are wrong.
     #[error("{0}")]
     Usage(String),
-    /// A service refused it; the message is the one a client would get.
+    /// A service refused the request, with the message that a client would get.
     #[error("{}", .0.message)]
     Refused(#[from] ApiError),
     #[error("{0}")]
     Failed(String),
-    /// By Ctrl-C.
+    /// Interrupted by Ctrl-C.
     #[error("{0}")]
     Interrupted(String),
     #[error(transparent)]
@@ -112,7 +121,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// Whether who reads our output has seen enough, such as `head`: nothing that they need to be told.
+    /// Whether the reader of stdout has closed it, such as `head`. This is not reported as an error.
     pub fn is_closed_output(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -127,7 +136,7 @@ impl CliError {
 }
 
 impl Cli {
-    /// Reads the settings and does what was asked for.
+    /// Loads the settings that the command needs, and runs it.
     ///
     /// # Errors
     /// When the configuration is refused, or the command fails.
@@ -136,55 +145,73 @@ impl Cli {
         variables: impl Iterator<Item = (OsString, OsString)>,
         out: &mut dyn io::Write,
     ) -> Result<(), CliError> {
-        if let Some(Command::Extract(command)) = self.command {
-            return command.run(out);
-        }
-        if matches!(self.command, Some(Command::Ops(_) | Command::Load(_))) {
-            self.flags.refuse()?;
-        }
-        let serving = match self.command {
-            None | Some(Command::Serve) => Some(serve::Serving::prepare()?),
-            _ => None,
-        };
-        let (variables, rust_log) = variables_of_ours(variables)?;
-        let config = Config::load(&self.flags.sources(variables))?;
-        if !matches!(self.command, Some(Command::Config(_))) {
-            logging::init(&config.log, rust_log.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
-        }
-        let done = match self.command {
-            None | Some(Command::Serve) => serving.map_or(Ok(()), |serving| serving.run(config)),
-            Some(Command::Migrate) => block_on(migrate::run(&config, out)),
-            Some(Command::Backup(command)) => command.run(&config, out),
-            Some(Command::Ingest(command)) => block_on(command.run(&config, out)),
-            // Needs no settings: see above.
-            Some(Command::Extract(command)) => command.run(out),
-            Some(Command::User(command)) => block_on(command.run(&config, out)),
-            Some(Command::Config(command)) => command.run(&config, out),
-            Some(Command::Ops(command)) => block_on(command.run(out)),
-            Some(Command::Load(command)) => block_on(command.run(out)),
+        let Self { flags, command } = self;
+        let done = match command.unwrap_or(Command::Serve) {
+            Command::Serve => {
+                let serving = serve::Serving::prepare()?;
+                serving.run(flags.start(variables)?)
+            }
+            Command::Migrate => block_on(migrate::run(&flags.start(variables)?, out)),
+            Command::Backup(command) => command.run(&flags.start(variables)?, out),
+            Command::Ingest(command) => block_on(command.run(&flags.start(variables)?, out)),
+            Command::User(command) => block_on(command.run(&flags.start(variables)?, out)),
+            Command::Config(command) => command.run(&flags.load(variables)?.config, out),
+            Command::Ops(command) => {
+                flags.refuse()?;
+                flags.start(variables)?;
+                block_on(command.run(out))
+            }
+            Command::Load(command) => {
+                flags.refuse()?;
+                flags.start(variables)?;
+                block_on(command.run(out))
+            }
+            // The others read no settings: a wrong one must not stop them.
+            Command::Extract(command) => command.run(out),
+            Command::Completions(command) => command.run(out),
+            Command::Man(command) => command.run(out),
         };
         logging::flush();
         done
     }
 }
 
-/// Runs what one command does; the server has a runtime of its own.
+/// Runs a command on a new runtime. The server creates its own.
 fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(work);
-    // What was given up, such as a document that takes too long to read, must not keep the program from ending.
+    // Abandoned work, such as a document that takes too long to read, must not delay the exit.
     runtime.shutdown_background();
     outcome
 }
 
-/// The settings for commands that talk to a running server: still understood, to be refused in clear words, but not offered.
+/// The settings for commands that ignore them: hidden from the help, but parsed so that they can be refused clearly.
 fn hidden_settings() -> Vec<Arg> {
     let settings = GlobalFlags::augment_args(clap::Command::new("settings"));
     settings.get_arguments().map(|flag| flag.clone().hide(true)).collect()
 }
 
+/// The settings in effect, and the log filter that overrides `log.level`.
+struct Loaded {
+    config: Config,
+    rust_log: Option<String>,
+}
+
 impl GlobalFlags {
-    /// For commands that take the address of a running server, where these would change nothing.
+    /// Loads the settings without starting the log.
+    fn load(self, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loaded, CliError> {
+        let (variables, rust_log) = variables_of_ours(variables)?;
+        Ok(Loaded { config: Config::load(&self.sources(variables))?, rust_log })
+    }
+
+    /// Loads the settings and starts the log.
+    fn start(self, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Config, CliError> {
+        let Loaded { config, rust_log } = self.load(variables)?;
+        logging::init(&config.log, rust_log.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
+        Ok(config)
+    }
+
+    /// Refuses all settings, for commands that take the address of a running server.
     fn refuse(&self) -> Result<(), CliError> {
         let given = [
             ("--config-dir", self.config_dir.is_some()),
@@ -194,7 +221,7 @@ impl GlobalFlags {
             ("--database-url", self.database_url.is_some()),
         ];
         match given.into_iter().find(|(_, is_given)| *is_given) {
-            Some((flag, _)) => Err(CliError::Usage(format!("{flag} has no effect here: say which server with --url"))),
+            Some((flag, _)) => Err(CliError::Usage(format!("{flag} has no effect here; name the server with --url"))),
             None => Ok(()),
         }
     }
@@ -215,13 +242,13 @@ fn environment() -> impl TypedValueParser<Value = Environment> {
     })
 }
 
-/// Of the whole environment, the settings and `RUST_LOG`.
+/// Selects the settings and `RUST_LOG` from the environment.
 fn variables_of_ours(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(BTreeMap<String, String>, Option<String>), CliError> {
     let mut ours = BTreeMap::new();
     for (name, value) in variables {
-        // Others' variables need not be Unicode.
+        // Variables of other programs need not be Unicode.
         let Ok(name) = name.into_string() else { continue };
         if name != "RUST_LOG" && !name.starts_with(ENV_PREFIX) {
             continue;
@@ -249,16 +276,16 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn flags_win_over_variables_wherever_they_stand() {
+    fn flags_override_variables_before_and_after_the_command() {
         let variables = [("SWITCHBOARD__SERVER__PORT", "1"), ("SWITCHBOARD__SERVER__HOST", "10.0.0.1")];
         let before = run(&["--port", "2", "config", "print"], &variables).unwrap();
-        let behind = run(&["config", "print", "--port", "2"], &variables).unwrap();
-        assert_eq!(before, behind);
+        let after = run(&["config", "print", "--port", "2"], &variables).unwrap();
+        assert_eq!(before, after);
         assert!(before.contains("port = 2\n") && before.contains("host = \"10.0.0.1\""), "{before}");
     }
 
@@ -284,14 +311,14 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_that_does_not_exist_is_refused_with_those_that_do() {
+    fn an_unknown_environment_is_refused_with_the_known_ones() {
         let error = run(&["--env", "staging", "config", "check"], &[]).unwrap_err().to_string();
         assert!(error.contains("development, production"), "{error}");
     }
 
     #[cfg(unix)]
     #[test]
-    fn only_our_variables_need_to_be_text() {
+    fn only_our_variables_must_be_unicode() {
         use std::os::unix::ffi::OsStringExt;
         let garbage = || OsString::from_vec(vec![0xff]);
         assert!(variables_of_ours([(garbage(), garbage()), ("PATH".into(), garbage())].into_iter()).is_ok());

@@ -3,6 +3,7 @@
 use super::{CliError, signals::SurvivedSignals};
 use crate::{
     app::Application,
+    build_info,
     config::{Config, ConfigError},
     logging, process,
 };
@@ -15,13 +16,13 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-/// A process that is about to serve: from here on it survives signals that only mean to tell it something.
+/// A process that is about to serve: it has a runtime, and survives signals that are only logged.
 pub(super) struct Serving {
     runtime: LocalRuntime,
     signals: SurvivedSignals,
 }
 
-/// Flushes the log however the server ends, also by a panic.
+/// Flushes the log when dropped, however the server ends.
 struct FlushedAtEnd;
 
 impl Drop for FlushedAtEnd {
@@ -31,21 +32,21 @@ impl Drop for FlushedAtEnd {
 }
 
 impl Serving {
-    /// The first thing that a server does, before it reads its configuration.
+    /// Prepares the process, before the configuration is read.
     ///
     /// # Errors
-    /// When the system has no place for a runtime.
+    /// When the runtime cannot be created or the signals cannot be caught.
     pub fn prepare() -> io::Result<Self> {
-        // No `actix::System`: within one, actix-server's workers run all their tasks as one future of their runtime, which costs
-        // a second scheduler for each wake-up.
+        // No `actix::System`: inside one, each worker of actix-server runs all its tasks as one future, so that every wake-up
+        // passes through a second scheduler.
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         let signals = runtime.block_on(async { SurvivedSignals::catch() })?;
         Ok(Self { runtime, signals })
     }
 
     pub fn run(self, config: Config) -> Result<(), CliError> {
-        // A connection touches a part of its buffers; in huge pages all of them would be resident, a third of it for nothing.
-        // A kernel that cannot do without them costs memory, and nothing else.
+        // A connection touches only part of its buffers; with huge pages, all of them would be resident, a third more memory.
+        // Where the kernel does not support this call, the server only takes more memory.
         #[cfg(target_os = "linux")]
         let _ = rustix::thread::disable_transparent_huge_pages(true);
         let _flushed_at_end = FlushedAtEnd;
@@ -56,8 +57,8 @@ impl Serving {
         runtime.block_on(async {
             signals.log();
             let served = serve(config).await;
-            // An actor that was never polled starts when it is dropped with the runtime, where it cannot: after an error it
-            // starts here.
+            // After an error, actors may not have been polled yet. Dropping the runtime would start them, outside of any
+            // runtime; yielding starts them here.
             tokio::task::yield_now().await;
             served
         })
@@ -68,6 +69,7 @@ async fn serve(config: Config) -> Result<(), CliError> {
     let application = Application::build(config).await.map_err(refused)?;
     let handle = application.handle();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    log::info!(version = build_info::FULL_VERSION, address:% = application.address(); "server started");
     announce(format!("Switchboard is at http://{}/ (Ctrl-C stops it)", application.address()))?;
     actix::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
@@ -76,16 +78,16 @@ async fn serve(config: Config) -> Result<(), CliError> {
             async move { handle.stop().await }
         });
         either(&mut terminate, &mut interrupt).await;
-        log::warn!("asked to stop for the second time: stopping at once");
+        log::warn!("received a second signal to stop; stopping at once");
         handle.abort().await;
     });
     application.run().await?;
-    log::info!("stopped");
+    log::info!("server stopped");
     Ok(())
 }
 
-/// Writes a line to stdout from a thread of its own: a write blocks when stdout is a pipe that nobody reads. A closed stdout
-/// is no reason not to serve.
+/// Writes a line to stdout on a thread of its own, since the write blocks when stdout is a full pipe. A closed stdout is
+/// ignored.
 fn announce(line: String) -> io::Result<()> {
     let write = move || {
         let mut out = io::stdout();
@@ -94,7 +96,7 @@ fn announce(line: String) -> io::Result<()> {
     std::thread::Builder::new().name("announcement".to_owned()).spawn(write).map(drop)
 }
 
-/// Why there is no server: a refused configuration, or anything else that the start needs.
+/// Converts an error of the start, keeping refused configurations apart for the exit code.
 fn refused(error: Box<dyn Error>) -> CliError {
     match error.downcast::<ConfigError>() {
         Ok(error) => CliError::Config(*error),

@@ -3,7 +3,7 @@
 //! `docs/OPERATIONS.md` lists what is here; a test holds it to that.
 
 use super::{ConnectionCount, HistogramSnapshot, Label, Live, Metrics, TurnStep};
-use crate::process::Statistics;
+use crate::{build_info, process::Statistics};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text},
@@ -197,8 +197,16 @@ impl Collector for Ours {
 
 impl Ours {
     fn server(&self, families: &mut Families<'_>) -> fmt::Result {
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
-        families.0.encode_descriptor("build", "The program.", None, MetricType::Info)?.encode_info(&version)?;
+        let version = [("version", build_info::VERSION), ("commit", build_info::COMMIT)];
+        families
+            .0
+            .encode_descriptor(
+                "build",
+                "The version of the program, and the commit it was built from.",
+                None,
+                MetricType::Info,
+            )?
+            .encode_info(&version)?;
         let accepting = one(u64::from(self.live.accepting));
         families.gauge(
             "accepting",
