@@ -1,5 +1,5 @@
-//! The composition root: the one place that picks backends, starts actors and puts the server together. Tests start the
-//! same one, on a free port.
+//! The composition root: chooses backends, starts actors and assembles the server. Tests start the same application on a
+//! free port.
 
 mod stop;
 mod tasks;
@@ -39,10 +39,10 @@ use std::{
 };
 use tasks::{keep_time, learn_revocations, store_time};
 
-/// How often turns that ended are looked at, to let go of the old ones.
+/// Interval between two sweeps of ended turns and unused rate limits.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A server that listens, and runs once [`Application::run`] is awaited.
+/// A server that listens, and serves while [`Application::run`] is awaited.
 pub struct Application {
     server: Server,
     address: SocketAddr,
@@ -62,14 +62,14 @@ pub struct Application {
 }
 
 impl Application {
-    /// Builds the server: opens the database, loads the knowledge base, starts the actors, and listens. Needs a running
-    /// actix system.
+    /// Builds the server: opens the database, loads the knowledge base, starts the actors, and listens. Must be called
+    /// within a runtime that can spawn local tasks.
     ///
     /// # Errors
     /// When the database, the specialists, the provider or the address cannot be used; the error says which.
     pub async fn build(config: Config) -> Result<Self, Box<dyn Error>> {
-        let Preflight { specialists: agents, provider } = Preflight::run(&config)?;
-        // Before the database is touched, as who may not serve it must leave it alone.
+        let Preflight { specialists, provider } = Preflight::run(&config)?;
+        // Checked before the database is touched: a process that cannot serve must not change it.
         let (host, port) = (config.server.host.clone(), config.server.port);
         let cannot_listen = |error: io::Error| cannot_listen(&host, port, &error);
         drop(TcpListener::bind((host.as_str(), port)).map_err(cannot_listen)?);
@@ -82,8 +82,8 @@ impl Application {
         let secret = config.signing_secret()?;
         let config_at_start = config.clone();
         actix::spawn(provider::check_at_start(Arc::clone(&provider)));
-        let specialists: Vec<_> = agents.all().iter().map(|agent| agent.name.clone()).collect();
-        let metrics = Arc::new(Metrics::new(&specialists));
+        let names: Vec<_> = specialists.all().iter().map(|specialist| specialist.name.clone()).collect();
+        let metrics = Arc::new(Metrics::new(&names));
         let store = Arc::new(SqliteStore::open_measured(&config.database, Arc::clone(&metrics))?);
 
         let interrupted = store.interrupt_running_turns(
@@ -92,7 +92,7 @@ impl Application {
         );
         match interrupted.await? {
             0 => {}
-            turns => log::warn!(turns; "turns were running when the server stopped last; they are ended"),
+            turns => log::warn!(turns; "ended turns that were running when the server last stopped"),
         }
         let knowledge =
             Arc::new(KnowledgeBase::new(Arc::clone(&store) as Arc<dyn DocumentStore>, config.knowledge.clone()));
@@ -127,9 +127,9 @@ impl Application {
         let recorder = Recorder::new(Arc::clone(&conversations), clock.clone());
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
-            router: Router::new(Arc::clone(&agents), config.workflow.confidence_threshold),
+            router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
             config: config.workflow,
-            specialists: agents,
+            specialists,
             provider,
             knowledge: Arc::clone(&knowledge),
             store: Arc::clone(&conversations),
@@ -146,7 +146,7 @@ impl Application {
         let session_config = Arc::new(config.session);
         let json_limit = JsonLimit {
             max_message_bytes: session_config.max_message_bytes,
-            // A server that takes only short messages takes no long bodies either.
+            // A server that accepts only short messages accepts no long bodies either.
             max_bytes: session_config.max_message_bytes.min(MAX_JSON_BODY_BYTES),
             max_depth: config.limits.json_depth,
             timeout: Duration::from_millis(config.server.request_body_timeout_ms),
@@ -162,7 +162,7 @@ impl Application {
         let limiter_to_sweep = Arc::clone(&limiter);
 
         let listeners = http::listen((host.as_str(), port)).map_err(cannot_listen)?;
-        let address = listeners.first().ok_or("no address to listen at")?.local_addr()?;
+        let address = listeners.first().ok_or("no address to listen on")?.local_addr()?;
         let host_check = Data::new(http::HostCheck::new(&config.server, &listeners)?);
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
@@ -173,8 +173,7 @@ impl Application {
         let shared = ServerContext { in_flight: Arc::clone(&requests), limiter: Arc::clone(&limiter), addresses };
         let feed_to_run = Arc::clone(&feed);
         let factory = move || {
-            // A workflow for each worker thread: a turn then runs on the thread of its session, and a token need not
-            // wake another core.
+            // One workflow per worker thread: a turn runs on the thread of its session, so that a token wakes no other core.
             let workflow = Workflow::new(Arc::clone(&engine)).start();
             let session = SessionContext {
                 config: Arc::clone(&session_config),
@@ -257,7 +256,7 @@ impl Application {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -277,7 +276,7 @@ impl Application {
     /// Serves until the server is stopped.
     ///
     /// # Errors
-    /// When the sockets cannot be served any more.
+    /// When the server ends with an I/O error.
     pub async fn run(self) -> std::io::Result<()> {
         let handle = self.handle();
         actix::spawn(async move { handle.stop_when_asked().await });
@@ -299,7 +298,7 @@ impl Application {
         let (clock, clock_store) = (self.clock.clone(), Arc::clone(&self.clock_store));
         actix::spawn(keep_time(clock, clock_store, self.accounts.clone(), Arc::clone(&self.drain)));
         let served = self.server.await;
-        // The turns that were running ended with the worker threads.
+        // Turns that were still running have ended with the worker threads.
         self.recorder.store_again().await;
         store_time(&self.clock, &*self.clock_store).await;
         drop(self.serving_right);
@@ -308,12 +307,12 @@ impl Application {
     }
 }
 
-/// Why there is no listener, and what to do about it.
+/// Describes why the address cannot be used, with advice.
 fn cannot_listen(host: &str, port: u16, error: &io::Error) -> String {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => "; stop the program that listens there, or choose another server.port (--port)",
+        io::ErrorKind::AddrInUse => "; stop the program that uses the port, or choose another server.port (--port)",
         io::ErrorKind::PermissionDenied => "; choose a server.port (--port) above 1023, or permit this one",
         _ => "",
     };
-    format!("cannot listen at {host}:{port}: {error}{advice}")
+    format!("cannot listen on {host}:{port}: {error}{advice}")
 }

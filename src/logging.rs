@@ -1,7 +1,7 @@
-//! How a log line looks: for people, or one JSON object a line. Every key-value of the record is a field of the line.
+//! Logging to stderr: lines for people, or one JSON object per line. Every key-value of a record becomes a field of its line.
 //!
-//! A line is a line: control characters in a sentence or a value are escaped, so that nothing a client sends can forge
-//! one. What may be logged at all is up to who logs.
+//! Control characters in messages and values are escaped, so that nothing a client sends can forge a line. Callers must not
+//! log secrets or message texts; nothing here removes them.
 
 mod queue;
 
@@ -24,59 +24,59 @@ use std::{
     sync::{OnceLock, PoisonError, RwLock},
 };
 
-/// The fields that each JSON line has; a key-value of the same name gets an underscore behind it.
+/// Fields of every JSON line. A key-value with one of these names gets an underscore appended.
 const RESERVED: [&str; 4] = ["ts", "level", "target", "message"];
 
-/// Why there is no log.
+/// An error of [`init`].
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    #[error("RUST_LOG is not a filter such as info,switchboard::workflow=debug: {0}")]
+    #[error("RUST_LOG is not a valid filter, such as info,switchboard::workflow=debug: {0}")]
     Filter(#[from] env_filter::ParseError),
-    #[error("a logger runs already")]
+    #[error("a logger is already running")]
     Twice(#[from] log::SetLoggerError),
-    #[error("cannot write a log: {0}")]
+    #[error("cannot start the log: {0}")]
     Io(#[from] io::Error),
 }
 
-/// The fields of whatever a task works on, by name.
+/// Log fields of a task, by name.
 pub type Fields = Vec<(&'static str, String)>;
 
 tokio::task_local! {
     static FIELDS: Fields;
 }
 
-/// Does `work`; every line it logs, however deep inside, carries these fields, unless it has its own of that name.
+/// Adds these fields to every line that `work` logs. A field of the line itself wins over one of the same name.
 ///
-/// No `async fn`: that would have room for `work` twice, as an argument and where it waits.
+/// Not an `async fn`: its future would store `work` twice, as the argument and as the awaited future.
 pub fn with_fields<T>(fields: Fields, work: impl Future<Output = T>) -> impl Future<Output = T> {
     FIELDS.scope(fields, work)
 }
 
-/// What is logged, by this process. `None` before the start.
+/// The log filter of this process; `None` before [`init`].
 static LEVEL: RwLock<Option<Level>> = RwLock::new(None);
 
-/// The lines on their way to stderr. Absent before the start.
+/// The lines waiting to be written to stderr; absent before [`init`].
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 struct Level {
-    /// As it was written.
+    /// The filter as it was set.
     text: String,
     filter: env_filter::Filter,
 }
 
-/// Starts logging to stderr. `rust_log`, the variable `RUST_LOG`, replaces `log.level` when it is not empty: it is what
-/// people reach for to look at one run, so it wins over what is configured.
+/// Starts logging to stderr. `rust_log`, the value of `RUST_LOG`, overrides `log.level` unless it is empty: people set it
+/// to examine a single run.
 ///
-/// Lines are written by a thread of their own; see [`flush`].
+/// A separate thread writes the lines; see [`flush`].
 ///
 /// # Errors
-/// When the filter cannot be read, a logger runs already, or the thread cannot be started.
+/// When the filter is invalid, a logger is already running, or the thread cannot be started.
 pub fn init(config: &LogConfig, rust_log: Option<&str>) -> Result<(), LoggingError> {
     set_level(filter(config, rust_log))?;
     let format = config.format;
     let queue = LogQueue::default();
     let lines = env_logger::Builder::new()
-        // All that passes the level is written.
+        // `Filtered` applies the level.
         .filter_level(log::LevelFilter::Trace)
         .write_style(if has_colours() { WriteStyle::Always } else { WriteStyle::Never })
         .target(Target::Pipe(Box::new(queue.clone())))
@@ -85,7 +85,7 @@ pub fn init(config: &LogConfig, rust_log: Option<&str>) -> Result<(), LoggingErr
             out.write_all(line(format, &time, style, record).as_bytes())
         })
         .build();
-    // Not `io::stderr()`, whose lock this thread would hold for as long as a write blocks.
+    // Not `io::stderr()`: the thread would hold its lock while a write blocks.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     log::set_boxed_logger(Box::new(Filtered(lines)))?;
     QUEUE.get_or_init(|| queue.clone());
@@ -93,7 +93,7 @@ pub fn init(config: &LogConfig, rust_log: Option<&str>) -> Result<(), LoggingErr
     Ok(())
 }
 
-/// Whether stderr is a terminal that shows colours, by the usual conventions (`NO_COLOR`, `TERM`).
+/// Whether stderr is a terminal with colours, by the usual conventions (`NO_COLOR`, `TERM`).
 fn has_colours() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
@@ -108,39 +108,39 @@ fn report(loss: Loss) {
     }
 }
 
-/// Waits until what was logged so far is written, but no longer than [`LOG_FLUSH_TIMEOUT`]: a log that nobody reads must not
-/// keep the process from ending.
+/// Waits until all lines logged so far are written, at most for [`LOG_FLUSH_TIMEOUT`]: a blocked log must not keep the process
+/// from exiting.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(LOG_FLUSH_TIMEOUT);
     }
 }
 
-/// Log lines that never reached the log, since the start.
+/// Number of log lines lost since the start.
 pub fn lost_lines() -> u64 {
     QUEUE.get().map_or(0, LogQueue::lost)
 }
 
-/// Reports panics in the log from now on, instead of writing to stderr, which blocks when nobody reads it.
+/// Installs a panic hook that logs panics. The default hook writes to stderr directly, which may block.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
         let thread = std::thread::current();
         let message = panic.payload_as_str().unwrap_or("no message");
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let backtrace = std::backtrace::Backtrace::capture();
-        log::error!(thread = thread.name().unwrap_or("unnamed"), place; "a thread panicked: {message}");
+        log::error!(thread = thread.name().unwrap_or("unnamed"), location; "thread panicked: {message}");
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
             log::error!("backtrace of the panic: {backtrace}");
         }
     }));
 }
 
-/// What is logged from now on: a level, or a list such as `info,switchboard::workflow=debug`.
+/// Sets the log filter: a level, or a list such as `info,switchboard::workflow=debug`.
 ///
 /// # Errors
-/// When it cannot be read; then nothing changes.
+/// When the filter is invalid; the current one stays in effect.
 pub fn set_level(text: &str) -> Result<(), env_filter::ParseError> {
-    // env_logger alone would warn about a wrong filter, and go on without.
+    // env_logger would only print a warning about an invalid filter, and ignore it.
     let filter = env_filter::Builder::new().try_parse(text)?.build();
     let most = filter.filter();
     *LEVEL.write().unwrap_or_else(PoisonError::into_inner) = Some(Level { text: text.to_owned(), filter });
@@ -148,13 +148,13 @@ pub fn set_level(text: &str) -> Result<(), env_filter::ParseError> {
     Ok(())
 }
 
-/// What is logged, as it was written; `None` before anybody said.
+/// Returns the log filter as it was set; `None` before [`init`].
 pub fn level() -> Option<String> {
     let level = LEVEL.read().unwrap_or_else(PoisonError::into_inner);
     level.as_ref().map(|level| level.text.clone())
 }
 
-/// A logger behind a level that may change.
+/// A logger whose filter can change at run time.
 struct Filtered(env_logger::Logger);
 
 impl log::Log for Filtered {
@@ -182,7 +182,7 @@ fn filter<'a>(config: &'a LogConfig, rust_log: Option<&'a str>) -> &'a str {
     rust_log.filter(|filter| !filter.trim().is_empty()).unwrap_or(&config.level)
 }
 
-/// The whole line, its end included. `style` colours the level for people.
+/// Formats a record as a line, including the line break. `style` colours the level in the format for people.
 fn line(format: LogFormat, time: &dyn fmt::Display, style: Style, record: &Record<'_>) -> String {
     match format {
         LogFormat::Human => human(time, style, record),
@@ -211,14 +211,14 @@ fn json(time: &dyn fmt::Display, record: &Record<'_>) -> String {
     fields.insert("message".to_owned(), record.args().to_string().into());
     visit(record, &mut |key, value| {
         let key = if RESERVED.contains(&key) { format!("{key}_") } else { key.to_owned() };
-        // What JSON cannot hold is written as text.
+        // A value that JSON cannot represent is written as text.
         let value = serde_json::to_value(value).unwrap_or_else(|_| value.to_string().into());
         fields.insert(key, value);
     });
     format!("{}\n", serde_json::Value::Object(fields))
 }
 
-/// Calls `each` with every key-value of the record, and with the fields of the task that logs it.
+/// Calls `each` with every key-value of the record, then with the fields of the current task.
 fn visit(record: &Record<'_>, each: &mut dyn FnMut(&str, &Value<'_>)) {
     struct Visitor<'a>(&'a mut dyn FnMut(&str, &Value<'_>));
 
@@ -229,9 +229,9 @@ fn visit(record: &Record<'_>, each: &mut dyn FnMut(&str, &Value<'_>)) {
         }
     }
 
-    // The visitor never fails, and a source that does has given what it could.
+    // The visitor never fails; a source that fails has already yielded its earlier pairs.
     let _ = record.key_values().visit(&mut Visitor(each));
-    // Outside of such a task there are none.
+    // There are none outside of [`with_fields`].
     let _ = FIELDS.try_with(|fields| {
         for (key, value) in fields {
             if record.key_values().get(Key::from(*key)).is_none() {
@@ -241,7 +241,7 @@ fn visit(record: &Record<'_>, each: &mut dyn FnMut(&str, &Value<'_>)) {
     });
 }
 
-/// Writes a value so that one can see where it ends: in quotes unless it is one plain word.
+/// Writes a value, quoted unless it is a plain word, so that its end is unambiguous.
 fn quote(value: &str, line: &mut String) {
     let plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | '\\' | '=') && !breaks_a_line(c);
     if !value.is_empty() && value.chars().all(plain) {
@@ -259,8 +259,8 @@ fn escape(text: &str, line: &mut String) {
     }
 }
 
-/// Whether a terminal or a reader could take it for something else than a character of the line: control characters,
-/// the line separators of Unicode, and what turns the direction of writing.
+/// Whether a character could change how the line is displayed: control characters, Unicode line separators, and characters
+/// that change the direction of writing.
 pub fn breaks_a_line(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -285,20 +285,20 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_has_the_sentence_and_then_the_fields() {
+    fn a_line_for_people_has_the_message_before_the_fields() {
         let line = record(
             LogFormat::Human,
-            "the turn is over",
+            "turn ended",
             &[("turn_id", Value::from("0192")), ("tokens", Value::from(7)), ("reason", Value::from("has stopped"))],
         );
         assert_eq!(
             line,
-            format!("{TIME} INFO  switchboard::turn the turn is over turn_id=0192 tokens=7 reason=\"has stopped\"\n")
+            format!("{TIME} INFO  switchboard::turn turn ended turn_id=0192 tokens=7 reason=\"has stopped\"\n")
         );
     }
 
     #[test]
-    fn nobody_can_forge_a_line_for_people() {
+    fn no_message_or_field_can_forge_a_line() {
         let evil = "x\n2026 ERROR forged\r\u{1b}[31m\u{2028}\u{202e}";
         for line in [
             record(LogFormat::Human, evil, &[]),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_cannot_pass_for_another_field() {
+    fn a_value_cannot_imitate_another_field() {
         let line = record(LogFormat::Human, "x", &[("agent", Value::from("a user_id=1 \"\\"))]);
         assert!(line.ends_with("agent=\"a user_id=1 \\\"\\\\\"\n"), "{line:?}");
         assert!(record(LogFormat::Human, "x", &[("agent", Value::from(""))]).ends_with("agent=\"\"\n"));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_keeps_the_types_of_its_fields() {
+    fn json_lines_keep_the_types_of_fields() {
         let line = record(
             LogFormat::Json,
             "a \"sentence\"\nand more",
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_carries_what_its_task_works_on() {
+    async fn a_line_carries_the_fields_of_its_task() {
         let line = with_fields(vec![("turn_id", "0192".to_owned()), ("agent", "task's".to_owned())], async {
             record(LogFormat::Human, "x", &[("agent", Value::from("own"))])
         })
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_does_not_replace_what_every_json_line_has() {
+    fn a_field_does_not_replace_a_reserved_one() {
         let line =
             record(LogFormat::Json, "true", &[("message", Value::from("forged")), ("level", Value::from("error"))]);
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -360,13 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_json_does_not_have_is_no_reason_to_lose_the_line() {
+    fn a_number_that_json_cannot_represent_does_not_lose_the_line() {
         let line = record(LogFormat::Json, "x", &[("score", Value::from(f64::NAN))]);
         assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line:?}");
     }
 
     #[test]
-    fn rust_log_replaces_the_configured_level() {
+    fn rust_log_overrides_the_configured_level() {
         let config = LogConfig { level: "warn".to_owned(), ..LogConfig::default() };
         assert_eq!(filter(&config, None), "warn");
         assert_eq!(filter(&config, Some(" ")), "warn");
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_filter_is_refused() {
+    fn an_invalid_filter_is_refused() {
         assert!(matches!(init(&LogConfig::default(), Some("info,x=loud")), Err(LoggingError::Filter(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! The program: reads the command line, does what it says, and says in one message why not.
+//! The `switchboard` program: parses the command line, runs the command, and reports an error on stderr.
 
 use clap::Parser;
 use std::{
@@ -7,7 +7,7 @@ use std::{
 };
 use switchboard::cli::Cli;
 
-/// Takes less time than glibc's, and gives more back.
+/// Faster than glibc's allocator here, and returns more memory to the system.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
         Err(error) => {
-            // There is no one left to tell when stderr is closed.
+            // Nothing can be reported when stderr is closed.
             let _ = writeln!(io::stderr(), "error: {error}");
             error.exit_code()
         }

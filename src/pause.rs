@@ -1,8 +1,8 @@
-//! Pauses of the whole process: SIGSTOP, a debugger, a virtual machine that was paused.
+//! Pauses of the whole process: SIGSTOP, a debugger, a suspended virtual machine.
 //!
-//! The clock behind [`Instant`] goes on while a process is stopped (it stands still while the whole machine sleeps). When the
-//! process continues, every deadline seems to be over at once, though nothing was read or sent meanwhile, and peers had no chance
-//! to be heard. So a timer that rings much too late is not taken at its word.
+//! The clock of [`Instant`] keeps running while a process is stopped (but not while the machine sleeps). When the process
+//! continues, every deadline has passed at once, although nothing was read or sent in between. So a timer that fires much too
+//! late is not treated as a timeout.
 
 use crate::limits::PAUSED_AFTER;
 use std::{
@@ -11,14 +11,14 @@ use std::{
 };
 use tokio::time::error::Elapsed;
 
-/// Lateness of something that was due at `due`, when it is so late that the process must have been paused. A process that
-/// got no processor for so long was as good as paused.
+/// Returns the delay of a timer due at `due` if it is so late that the process must have been paused. A process that got no
+/// CPU time for that long counts as paused.
 pub fn lateness(due: Instant, now: Instant) -> Option<Duration> {
     let late = now.saturating_duration_since(due);
     (late >= PAUSED_AFTER).then_some(late)
 }
 
-/// As [`tokio::time::timeout`]; after a pause the time begins anew.
+/// Like [`tokio::time::timeout`], but starts over after a pause.
 ///
 /// # Errors
 /// When `work` is not done in time.
@@ -39,7 +39,7 @@ mod tests {
     use std::future::pending;
 
     #[test]
-    fn a_timer_that_is_a_little_late_was_not_paused() {
+    fn a_slightly_late_timer_is_no_pause() {
         let due = Instant::now();
         assert_eq!(lateness(due, due + PAUSED_AFTER / 2), None);
         assert_eq!(lateness(due + PAUSED_AFTER, due), None);
@@ -47,10 +47,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pause_is_not_counted_as_time() {
+    async fn a_pause_does_not_count_towards_the_timeout() {
         let limit = Duration::from_millis(50);
         let began = Instant::now();
-        // Blocks the thread, timers and all, once.
+        // Blocks the thread, including its timers, once.
         let paused = async {
             std::thread::sleep(limit + PAUSED_AFTER);
             pending::<()>().await;

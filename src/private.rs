@@ -1,4 +1,4 @@
-//! Folders and files that only their owner may look into.
+//! Folders and files that only their owner can read.
 
 use std::{
     fs::{DirBuilder, OpenOptions},
@@ -7,18 +7,18 @@ use std::{
     path::Path,
 };
 
-/// Makes a folder, and those above it, with mode 0700. What is there already keeps its rights.
+/// Creates a folder and its parents with mode 0700. Existing ones keep their permissions.
 ///
 /// # Errors
-/// When it cannot be made, or something else than a folder has its name.
+/// When it cannot be created, or something other than a folder exists at the path.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes an empty file with mode 0600. What is there already keeps its rights and its content.
+/// Creates an empty file with mode 0600. An existing file keeps its permissions and content.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be created.
 pub fn create_file(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_for_its_owner() {
+    fn new_folders_and_files_are_private() {
         let root = TempDir::new().unwrap();
         let folder = root.path().join("a/b");
         create_folder(&folder).unwrap();
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_as_it_is() {
+    fn existing_folders_and_files_stay_unchanged() {
         let root = TempDir::new().unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let file = root.path().join("file");

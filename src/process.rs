@@ -1,11 +1,11 @@
-//! What a process of this host uses, read from /proc: this one, for its metrics, or another that is measured.
+//! Resource usage of processes on this host, read from /proc: of this one for its metrics, or of another one that is measured.
 
 use std::{fs, io, net::SocketAddr, time::Duration};
 
 /// The state of a listening socket in /proc/net/tcp.
 const LISTENING: &str = "0A";
 
-/// A process that is looked at from outside.
+/// A process of this host.
 #[derive(Clone, Copy, Debug)]
 pub struct Process {
     pub pid: u32,
@@ -20,7 +20,7 @@ pub struct Usage {
     pub resident: u64,
 }
 
-/// All that the metrics tell of a process.
+/// Everything that the metrics report about the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Statistics {
     pub usage: Usage,
@@ -38,7 +38,7 @@ impl Process {
         Self { pid: std::process::id(), ticks_per_second: rustix::param::clock_ticks_per_second() }
     }
 
-    /// The process that listens at `address`; none when it runs elsewhere, or belongs to somebody else.
+    /// Finds the process that listens on `address`; `None` when it runs on another host or belongs to another user.
     pub fn listening_at(address: &SocketAddr) -> Option<Self> {
         let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
         let inodes: Vec<String> = tables
@@ -54,12 +54,12 @@ impl Process {
     }
 
     /// # Errors
-    /// When the process is gone.
+    /// When the process has ended.
     pub fn usage(&self) -> io::Result<Usage> {
         self.usage_of(&self.read("stat")?, &self.read("status")?)
     }
 
-    /// What this process uses, and may. It may take a while when very many files are open.
+    /// Reads the usage and limits of this process. Slow on older kernels when very many files are open.
     ///
     /// # Errors
     /// Where there is no /proc.
@@ -88,7 +88,7 @@ impl Process {
         Ok(Usage { cpu, resident: of_status(status, "VmRSS:").ok_or(io::ErrorKind::InvalidData)? * 1024 })
     }
 
-    /// Newer kernels say how many there are as the size of the folder.
+    /// Counts open files. Newer kernels report the number as the size of the folder.
     fn open_files(&self) -> io::Result<u64> {
         let folder = format!("/proc/{}/fd", self.pid);
         match fs::metadata(&folder)?.len() {
@@ -102,30 +102,30 @@ impl Process {
     }
 }
 
-/// Raises the limit of open files as far as this process may, since the usual soft limit of 1,024 is there for programs that
-/// use `select`. Returns the limit that holds then.
+/// Raises the soft limit of open files to the hard limit: the usual 1,024 only protects programs that use `select`. Returns the
+/// limit now in effect.
 pub fn raise_file_limit_to_maximum() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        log::warn!("the limit of open files could not be raised: {error}");
+        log::warn!("could not raise the limit of open files: {error}");
     }
     file_limit()
 }
 
-/// The limit of open files of this process.
+/// Returns the limit of open files of this process.
 pub fn file_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// The most open files allowed to this process, after asking for `wanted`.
+/// Tries to raise the limit of open files to `wanted`. Returns the limit now in effect.
 pub fn raise_file_limit(wanted: u64) -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return limit.current.unwrap_or(u64::MAX);
     }
-    // Only root may go past the maximum.
+    // Only root may exceed the hard limit.
     let tries = [Some(wanted.max(limit.maximum.unwrap_or(wanted))), limit.maximum];
     for maximum in tries {
         if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() {
@@ -135,7 +135,7 @@ pub fn raise_file_limit(wanted: u64) -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many ports one address has for outgoing connections.
+/// Returns the number of ports that one address has for outgoing connections.
 pub fn ephemeral_ports() -> u32 {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut bounds = range.split_whitespace().filter_map(|bound| bound.parse::<u32>().ok());
@@ -152,7 +152,7 @@ fn has_file(pid: u32, targets: &[String]) -> bool {
         .any(|link| link.to_str().is_some_and(|link| targets.iter().any(|target| target == link)))
 }
 
-/// Fields of a line: number, local address, remote address, state, …, the tenth is the inode.
+/// Parses a table of /proc/net/tcp. Fields of a line: number, local address, remote address, state, …; the tenth is the inode.
 fn inodes_listening_at(table: &str, port: u16) -> Vec<u64> {
     let line = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -163,22 +163,22 @@ fn inodes_listening_at(table: &str, port: u16) -> Vec<u64> {
     table.lines().skip(1).filter_map(line).collect()
 }
 
-/// utime + stime: the 14th and 15th field.
+/// Returns utime + stime, the 14th and 15th field.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(of_stat(stat, 14)? + of_stat(stat, 15)?)
 }
 
-/// starttime: the 22nd field, since the start of the system.
+/// Returns starttime, the 22nd field, in ticks since boot.
 fn started_after_ticks(stat: &str) -> Option<u64> {
     of_stat(stat, 22)
 }
 
-/// A field by its number, from 3 on; the second is a name in brackets that may hold anything.
+/// Returns a field by its number, from 3 on. The second is a name in brackets that may contain any character.
 fn of_stat(stat: &str, field: usize) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(field - 3)?.parse().ok()
 }
 
-/// Sizes are in KiB.
+/// Returns a number from /proc/<pid>/status. Sizes are in KiB.
 fn of_status(status: &str, key: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
@@ -189,7 +189,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn who_listens_is_found() {
+    fn a_listening_process_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let process = Process::listening_at(&listener.local_addr().unwrap()).unwrap();
         assert_eq!(process.pid, std::process::id());
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_read() {
+    fn tables_of_proc_are_parsed() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
             0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n   \
             1: 0100007F:1F40 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 20 4 30 10 -1\n";
@@ -210,11 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn this_process_can_be_looked_at() {
+    fn statistics_of_this_process_are_plausible() {
         let before = Process::statistics_of_this().unwrap();
         let _files: Vec<_> = (0..10).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let now = Process::statistics_of_this().unwrap();
-        // Other tests open and close files meanwhile.
+        // Other tests open and close files at the same time.
         assert!(now.open_files > 10 && now.open_files < now.max_open_files, "{now:?}");
         assert!(now.virtual_bytes > now.usage.resident && now.threads > 0, "{now:?}");
         let age_s = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() - before.started_at;

@@ -159,7 +159,7 @@ fn migrate_makes_the_database_once() {
         let output = switchboard(folder.path()).arg("migrate").assert().success().get_output().clone();
         text(&output.stdout)
     };
-    assert!(migrate().starts_with("Ran "));
+    assert!(migrate().starts_with("Applied "));
     assert!(folder.path().join("data/switchboard.db").is_file());
     assert_eq!(migrate(), "The database is up to date.\n");
 }
@@ -351,7 +351,7 @@ fn documents_are_taken_in_and_what_cannot_be_is_named() {
     std::fs::write(documents.join("picture.md"), [0xff, 0xfe, 0x00, 0x01]).unwrap();
     let output = ingest().assert().code(1).get_output().clone();
     let error = text(&output.stderr);
-    assert!(error.contains("error: 1 of 2 documents were not taken in:\n  \"documents/picture.md\": "), "{error}");
+    assert!(error.contains("error: 1 of 2 documents were not added:\n  \"documents/picture.md\": "), "{error}");
     assert!(text(&output.stdout).contains("\"engine/power.md\" now"), "one bad file kept another out");
 }
 
@@ -372,7 +372,7 @@ fn a_port_that_is_taken_is_named_with_what_to_do() {
     let port = taken.local_addr().unwrap().port().to_string();
     let output = switchboard(folder.path()).args(["serve", "--port", &port]).assert().code(1).get_output().clone();
     let error = text(&output.stderr);
-    assert!(error.contains(&format!("cannot listen at 127.0.0.1:{port}: Address already in use")), "{error}");
+    assert!(error.contains(&format!("cannot listen on 127.0.0.1:{port}: Address already in use")), "{error}");
     assert!(error.contains("another server.port (--port)"), "{error}");
 }
 
@@ -398,7 +398,7 @@ fn settings_are_refused_where_the_server_is_another() {
                 let output =
                     program.args(&arguments).env("SWITCHBOARD_TOKEN", "x").assert().code(2).get_output().clone();
                 let name = flag.split_once('=').unwrap().0;
-                let wanted = format!("error: {name} has no effect here: say which server with --url\n");
+                let wanted = format!("error: {name} has no effect here; name the server with --url\n");
                 assert_eq!(text(&output.stderr), wanted, "{arguments:?}");
             }
         }
@@ -480,5 +480,5 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 fn it_tells_its_version() {
     let folder = TempDir::new().unwrap();
     let output = switchboard(folder.path()).arg("--version").assert().success().get_output().clone();
-    assert_eq!(text(&output.stdout), format!("switchboard {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(text(&output.stdout), format!("switchboard {}\n", switchboard::build_info::FULL_VERSION));
 }

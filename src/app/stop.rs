@@ -1,4 +1,4 @@
-//! The end of a server: emptied, then stopped, or stopped at once.
+//! Shutdown: draining a server and stopping it, or stopping it at once.
 
 use crate::{
     http::InFlight,
@@ -12,7 +12,7 @@ use actix::Addr;
 use actix_web::dev::ServerHandle;
 use std::{sync::Arc, time::Duration};
 
-/// Stops a server, and looks at it from outside.
+/// Handle to a running application: stops it, and gives access to its registry and turns.
 #[derive(Clone)]
 pub struct ApplicationHandle {
     pub(super) server: ServerHandle,
@@ -25,20 +25,22 @@ pub struct ApplicationHandle {
 }
 
 impl ApplicationHandle {
-    /// Empties the server, then stops it; ready when it has stopped. Nobody can take this back.
+    /// Drains the server and stops it; returns when it has stopped. This drain cannot be cancelled.
     pub async fn stop(&self) {
         self.drain.stop();
         self.drain.stopped().await;
     }
 
-    /// Empties the server whenever somebody asks for it, until it is to stop then, and stops it.
+    /// Drains the server whenever a drain is requested, until one is to end with a stop; then stops the server.
     pub(super) async fn stop_when_asked(&self) {
         loop {
             self.drain.started().await;
-            self.empty().await;
+            self.drain_connections().await;
             match self.drain.finish() {
                 DrainPhase::Stopping => break,
-                DrainPhase::Drained => log::warn!("the server is empty, and stays so until the drain is undone"),
+                DrainPhase::Drained => {
+                    log::warn!("server drained; it accepts no connections until the drain is cancelled")
+                }
                 DrainPhase::Open | DrainPhase::Draining => {}
             }
         }
@@ -51,30 +53,30 @@ impl ApplicationHandle {
         if tokio::time::timeout(DRAIN_CLOSE_TIMEOUT, rest_ends).await.is_err() {
             let (requests, unsent_answers) = (self.requests.requests(), self.requests.unsent());
             let operators = self.operators.count();
-            log::warn!(requests, unsent_answers, operators; "cutting requests, answers and operators' sockets that have not ended");
+            log::warn!(requests, unsent_answers, operators; "drain ended; cutting unfinished requests, unsent responses and operators' connections");
         }
         tokio::time::sleep(DRAIN_FLUSH).await;
-        // A graceful stop of actix-web would wait for connections that merely stay open.
+        // A graceful stop of actix-web would wait for idle keep-alive connections.
         self.server.stop(false).await;
     }
 
-    /// No new sockets and turns; sessions are told to go, those with a running turn when it has ended; after
-    /// `server.drain_timeout_s` what still runs is interrupted. An idle server is empty right away. Ends early when the
-    /// drain is undone.
-    async fn empty(&self) {
-        log::info!(running_turns = self.turns.stats().running_turns; "emptying the server");
+    /// Refuses new connections and turns, and asks sessions to close, those with a running turn once it has ended. After
+    /// `server.drain_timeout_s`, turns that still run are interrupted. Returns at once on an idle server, and early when the
+    /// drain is cancelled.
+    async fn drain_connections(&self) {
+        log::info!(running_turns = self.turns.stats().running_turns; "drain started");
         loop {
             let running_turns = self.turns.stats().running_turns;
             let unsent_answers = self.requests.unsent();
             let step = ContinueDrain { running_turns, unsent_answers, timeout: self.drain_timeout };
             let Ok(orders) = self.registry.send(step).await else { return };
             if self.drain.phase() == DrainPhase::Open {
-                // It may have been undone before this step was taken.
+                // The drain may have been cancelled before this step.
                 return self.registry.do_send(EndDrain);
             }
             if orders.interrupt_turns {
                 let turns = self.turns.interrupt_all();
-                log::warn!(turns; "the time is over: turns that still run are interrupted");
+                log::warn!(turns; "drain timed out; interrupting running turns");
             }
             if orders.done {
                 return;

@@ -11,8 +11,8 @@ use actix::Addr;
 use actix_web::web::Data;
 use std::sync::Arc;
 
-/// Learns from time to time what other processes have revoked, such as `switchboard user set-password`, and ends the sessions
-/// that came of it.
+/// Polls the store for tokens that other processes have revoked, such as `switchboard user set-password`, and ends the
+/// sessions that use them.
 pub(super) async fn learn_revocations(
     accounts: Data<Accounts>,
     registry: Addr<ConnectionManager>,
@@ -25,7 +25,7 @@ pub(super) async fn learn_revocations(
             () = drain.stopped() => return,
             _ = ticks.tick() => {}
         }
-        // What went wrong is in the log; the next look begins where this one did.
+        // The error has been logged; the next poll starts at the same position.
         let Ok(revocations) = accounts.learn_revocations().await else { continue };
         if !revocations.is_empty() {
             registry.do_send(TokensRevoked(revocations));
@@ -33,7 +33,7 @@ pub(super) async fn learn_revocations(
     }
 }
 
-/// Stores the running time every few minutes, and forgets what it says has expired.
+/// Stores the serving time periodically, and deletes what has expired by it.
 pub(super) async fn keep_time(
     clock: ServingClock,
     store: Arc<dyn ClockStore>,
@@ -48,14 +48,14 @@ pub(super) async fn keep_time(
             _ = ticks.tick() => {}
         }
         store_time(&clock, &*store).await;
-        // What went wrong is in the log; the next tick tries again.
+        // The error has been logged; the next tick tries again.
         let _ = accounts.forget_expired().await;
     }
 }
 
-/// Stores how long servers of this database have run in all.
+/// Stores the total time that servers have run on this database.
 pub(super) async fn store_time(clock: &ServingClock, store: &dyn ClockStore) {
     if let Err(error) = store.keep_served_time(clock.advance()).await {
-        log::error!("could not store the running time: {error}");
+        log::error!("could not store the serving time: {error}");
     }
 }

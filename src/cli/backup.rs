@@ -7,7 +7,7 @@ use std::{io, path::PathBuf};
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {
-    /// File to make; it must not be there
+    /// File to create; it must not exist
     #[arg(value_name = "FILE")]
     target: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `switchboard config`: what the settings are, and whether they can be started with.
+//! `switchboard config`: prints the settings in effect, and checks whether the server could start with them.
 
 use super::{CliError, block_on};
 use crate::{
@@ -11,14 +11,14 @@ use std::io;
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check all that a start would refuse, with the files that it names; exit code 2 when something is wrong
+    /// Check the settings and the files they name as a start would; exit code 2 when something is wrong
     Check,
     /// Show the settings in effect as TOML, without secrets
     Print,
 }
 
 impl Command {
-    /// `config` has passed the checks of its settings: a refused one never gets here.
+    /// Runs the command. The values in `config` are valid: loading it has checked them.
     pub(super) fn run(self, config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
         match self {
             Self::Check => {
@@ -34,7 +34,7 @@ impl Command {
     }
 }
 
-/// Describes a problem with the model server, if one is configured. Not an error: it may come up after this server.
+/// Describes a problem with the model server, if one is configured. This is no error: the model server may start later.
 async fn model_server_problem(provider: &dyn ModelProvider) -> Result<Option<String>, CliError> {
     let problem = provider.check().await.err();
     Ok(problem.map(|error| format!("{} ({}).", provider::setup_problem(error.kind), error.detail)))
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_can_be_loaded_again() {
+    fn printed_settings_can_be_loaded_again() {
         let mut config = Config::default();
         config.server.port = 4711;
         config.provider.scripted.fail_after = Some(3);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_is_printed_and_no_secret_is() {
+    fn every_setting_is_printed_and_secrets_are_redacted() {
         let mut config = Config::default();
         config.auth.jwt_secret = Some(SecretString::from("hunter2"));
         config.provider.api_key = Some(SecretString::from("hunter2"));

@@ -1,23 +1,22 @@
-//! `switchboard ingest`: takes documents into the knowledge base. It works beside a running server.
+//! `switchboard ingest`: adds documents to the knowledge base, also while the server runs.
 
 use super::CliError;
 use crate::{config::Config, knowledge::KnowledgeBase, store::sqlite::SqliteStore};
 use clap::Args;
 use std::{fmt::Write as _, io, path::PathBuf, sync::Arc};
 
-/// What to take in.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {
-    /// Files (Markdown, text, PDF, DOCX), and folders of them
+    /// Files (Markdown, text, PDF, DOCX) or folders of files
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// What they are about; agents look into the collections of their scope [default: what a file says itself]
+    /// Collection to add them to; specialists search the collections of their scope [default: the one that a file names]
     #[arg(long, value_name = "NAME")]
     collection: Option<String>,
 }
 
 impl Command {
-    /// Takes in what it can; what it could not is the error, file by file.
+    /// Adds each document that can be read. The error lists the others with their reasons.
     pub(super) async fn run(self, config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
         let store = SqliteStore::open_existing(&config.database)?;
         let base = KnowledgeBase::new(Arc::new(store), config.knowledge.clone());
@@ -27,7 +26,7 @@ impl Command {
                 files += 1;
                 match report.outcome {
                     Ok(document) => {
-                        writeln!(out, "{:?} is {:?} now, {} chunks", report.path, document.source, document.chunks)?;
+                        writeln!(out, "Added {:?} as {:?} ({} chunks)", report.path, document.source, document.chunks)?;
                     }
                     Err(error) => {
                         failed += 1;
@@ -37,9 +36,9 @@ impl Command {
             }
         }
         match (files, failed) {
-            (0, _) => Err(CliError::Failed("there are no documents to take in".to_owned())),
+            (0, _) => Err(CliError::Failed("there are no documents to add".to_owned())),
             (_, 0) => Ok(()),
-            _ => Err(CliError::Failed(format!("{failed} of {files} documents were not taken in:{reasons}"))),
+            _ => Err(CliError::Failed(format!("{failed} of {files} documents were not added:{reasons}"))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `switchboard load`: puts load on a server, and tells what came of it.
+//! `switchboard load`: puts load on a server and reports what it measured.
 
 use super::{CliError, table::harmless};
 use crate::{
@@ -14,65 +14,66 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Between two lines of progress where nobody watches them come, in seconds.
+/// Interval between two lines of progress when stderr is not a terminal, in seconds.
 const QUIET_INTERVAL_S: f64 = 5.0;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {
-    /// The server
+    /// Address of the server
     #[arg(long, default_value = "ws://127.0.0.1:8000")]
     url: String,
-    /// WebSockets held at once
+    /// Connections open at the same time
     #[arg(long, short, default_value_t = 100, value_name = "N")]
     connections: u32,
-    /// Connections opened, then first questions asked, per second
+    /// Connections to open per second; then first questions to ask per second
     #[arg(long, default_value_t = 500.0, value_name = "N")]
     rate: f64,
-    /// Questions of each connection, one after the other; 0 only holds them open [default: 1, or as many as --duration allows]
+    /// Turns of each connection, one after the other; 0 only keeps it open [default: 1, or as many as --duration allows]
     #[arg(long, value_name = "N")]
     turns: Option<u32>,
-    /// Tokens of an answer (the server must have provider.kind = scripted)
+    /// Tokens of each answer (requires provider.kind = scripted on the server)
     #[arg(long, default_value_t = 20, value_name = "N")]
     tokens: u32,
-    /// Between two tokens, in milliseconds; 0 does not wait
+    /// Pause between two tokens, in milliseconds
     #[arg(long, default_value_t = 50, value_name = "MS")]
     interval_ms: u64,
-    /// Size of a token, in bytes
+    /// Size of each token, in bytes
     #[arg(long, default_value_t = 6, value_name = "BYTES")]
     token_bytes: u32,
-    /// Let every answer fail after so many tokens
+    /// Let each answer fail after this many tokens
     #[arg(long, value_name = "N")]
     fail_after: Option<u32>,
-    /// Ask no new question after so many seconds
+    /// Stop asking new questions after this many seconds
     #[arg(long, value_name = "SECONDS")]
     duration: Option<u64>,
-    /// From the end of an answer to the next question, in milliseconds
+    /// Pause between the end of an answer and the next question, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     think_ms: u64,
+    /// Dialect to speak
     #[arg(long, value_enum, default_value_t = DialectName::V2)]
     dialect: DialectName,
-    /// Connections that read in fits and starts
+    /// Connections that read with long pauses
     #[arg(long, default_value_t = 0, value_name = "N")]
     slow_readers: u32,
-    /// Cuts per turn, on average; each is resumed
+    /// Average number of times that each turn is disconnected and resumed
     #[arg(long, default_value_t = 0.0, value_name = "N")]
     reconnects: f64,
-    /// Makes what is random the same again
+    /// Seed of the random choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Accounts to register
+    /// Number of accounts to register
     #[arg(long, default_value_t = 4, value_name = "N")]
     users: u32,
-    /// Share of the connections, and of the turns, that may fail before the load counts as failed, in percent
+    /// Percentage of connections, and of turns, that may fail before the run counts as failed
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     max_failures: f64,
-    /// Use this access token, and register nobody
+    /// Access token to use instead of registering accounts
     #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// Write the report as JSON, too
+    /// Also write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the report as a page with plots, too
+    /// Also write the report as an HTML page with plots to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Allow a server on another machine
@@ -91,7 +92,7 @@ enum DialectName {
 impl Command {
     pub(super) async fn run(self, out: &mut dyn io::Write) -> Result<(), CliError> {
         let plan = self.plan();
-        // A load takes its time: what it is for must not be lost at its end.
+        // Opened first: after a long run, a report that cannot be written would be lost.
         let json = self.json.as_deref().map(open).transpose()?;
         let html = self.html.as_deref().map(open).transpose()?;
         let mut progress = Progress::default();
@@ -140,7 +141,8 @@ impl Command {
     }
 }
 
-/// Ends the load at the first interrupt, so that there is a report; ready at the second, which does not wait for it.
+/// Stops the load at the first interrupt, so that a report can be written. Returns at the second interrupt, which gives up
+/// the report.
 async fn stop_at_interrupt(stop: CancellationToken) -> CliError {
     for _ in 0..2 {
         if let Err(error) = tokio::signal::ctrl_c().await {
@@ -151,7 +153,7 @@ async fn stop_at_interrupt(stop: CancellationToken) -> CliError {
     CliError::Interrupted("interrupted twice; there is no report".to_owned())
 }
 
-/// Fails when the load did. Everything that led to it is told on stderr, too: the report may have gone to a file.
+/// Returns an error when the load failed. It repeats the reasons for stderr, since the report may have gone to a file.
 fn verdict(report: &Report) -> Result<(), CliError> {
     if report.is_success() {
         return Ok(());
@@ -170,18 +172,18 @@ fn verdict(report: &Report) -> Result<(), CliError> {
     })
 }
 
-/// Opens a file to be written later; what is in it stays until then.
+/// Opens a file for writing without truncating it yet.
 fn open(path: &Path) -> Result<File, CliError> {
     let opened = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
     opened.map_err(|error| CliError::Failed(format!("{} cannot be written: {error}", path.display())))
 }
 
-/// A pipe or a terminal has nothing to lose, and cannot.
+/// Truncates a regular file. Pipes and terminals cannot be truncated.
 fn empty(file: &File) -> io::Result<()> {
     if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) }
 }
 
-/// Lines of progress on stderr.
+/// Prints lines of progress to stderr.
 #[derive(Default)]
 struct Progress {
     shown: Option<Sample>,
@@ -194,7 +196,7 @@ impl Progress {
         if !stderr.is_terminal() && since < QUIET_INTERVAL_S {
             return;
         }
-        // Who closed stderr wants no progress.
+        // stderr may be closed.
         let _ = load::write_progress(sample, self.shown.as_ref(), &mut stderr);
         self.shown = Some(sample.clone());
     }
@@ -204,7 +206,7 @@ fn refused(error: LoadError) -> CliError {
     match error {
         LoadError::Plan(_) | LoadError::Client(ClientError::Address { .. }) => CliError::Usage(error.to_string()),
         LoadError::Client(ClientError::Connect(_)) => CliError::Failed(format!(
-            "{}\n  start a server as docs/LOAD_TESTING.md says, or name another one with --url",
+            "{}\n  start a server as described in docs/LOAD_TESTING.md, or name another one with --url",
             harmless(&error.to_string())
         )),
         LoadError::Client(_) | LoadError::NothingOpened(_) => CliError::Failed(harmless(&error.to_string())),

@@ -10,14 +10,14 @@ use std::{io, sync::Arc, time::Duration};
 
 pub(super) async fn run(config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
     let ran = sqlite::migrate(&config.database)?;
-    // The server would do it when it starts.
+    // Otherwise the next start of the server would do this.
     let store = SqliteStore::open(&config.database)?;
     KnowledgeBase::new(Arc::new(store), config.knowledge.clone()).update_index(Duration::MAX).await?;
     if ran.is_empty() {
         writeln!(out, "The database is up to date.")?;
     }
     for name in ran {
-        writeln!(out, "Ran {name}.")?;
+        writeln!(out, "Applied {name}.")?;
     }
     Ok(())
 }
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_second_run_has_nothing_to_do() {
+    async fn a_second_run_changes_nothing() {
         let folder = tempfile::TempDir::new().unwrap();
         let mut config = Config::default();
         config.database.url = format!("sqlite://{}", folder.path().join("new/switchboard.db").display());
@@ -35,7 +35,7 @@ mod tests {
             let mut out = Vec::new();
             run(&config, &mut out).await.map(|()| String::from_utf8(out).unwrap())
         };
-        assert!(migrate().await.unwrap().starts_with("Ran "));
+        assert!(migrate().await.unwrap().starts_with("Applied "));
         assert_eq!(migrate().await.unwrap(), "The database is up to date.\n");
     }
 }

@@ -1,4 +1,4 @@
-//! `switchboard ops`: sees and steers a running server, over its REST API.
+//! `switchboard ops`: inspects and controls a running server over its REST API.
 
 mod output;
 mod tail;
@@ -13,18 +13,18 @@ use std::io;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {
-    /// The server
+    /// Address of the server
     #[arg(long, global = true, default_value = "http://127.0.0.1:8000")]
     url: String,
     /// Access token of an operator
     #[arg(long, global = true, env = "SWITCHBOARD_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// Sign in as this operator instead; asks for the password
+    /// Sign in as this operator instead; prompts for the password
     #[arg(long, global = true, conflicts_with = "token")]
     email: Option<String>,
     #[command(flatten)]
     password: PasswordSource,
-    /// Print what the server answers, as JSON
+    /// Print the server's response as JSON
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -35,63 +35,71 @@ pub(super) struct Command {
 enum What {
     #[command(flatten)]
     Ask(Question),
-    /// Print what happens, as it happens: a line of numbers each second, and what operators do
+    /// Print live statistics, a line each second, and the actions of operators as they happen
     Tail(tail::Tail),
 }
 
-/// What one answer is enough for.
+/// Commands that are one request and its response.
 #[derive(Clone, Debug, Subcommand)]
 enum Question {
-    /// Connections, turns and refusals in numbers
+    /// Show the numbers of connections, turns and refused requests
     Stats,
-    /// The live connections
+    /// List the live connections
     Connections(Connections),
     /// Close a connection, or all connections of a user
     #[command(
         override_usage = "switchboard ops kick [OPTIONS] <CONNECTION>\n       switchboard ops kick [OPTIONS] --user <ID>"
     )]
     Kick(Kick),
-    /// Sign a user out everywhere, and let nobody sign in to the account
+    /// Lock an account: sign the user out everywhere and refuse sign-ins
     Lock {
-        /// The user's id
+        /// Id of the user
         user: String,
-        /// What the peer is told
+        /// Text that the client receives
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Let a user sign in again
-    Unlock { user: String },
-    /// Empty the server, then stop it
+    /// Unlock an account
+    Unlock {
+        /// Id of the user
+        user: String,
+    },
+    /// Finish running turns and close all connections, then stop the server
     Drain {
-        /// Leave it running, empty, until `undrain`
+        /// Keep the server running without connections until `undrain`
         #[arg(long)]
         stay: bool,
     },
-    /// Take new work again
+    /// Cancel a drain and accept new connections and turns again
     Undrain,
-    /// Tell everybody something
+    /// Send a notice to connected users
     Notice {
+        /// Text of the notice
         message: String,
-        /// Only the connections of this user
+        /// Only to the connections of this user
         #[arg(long, value_name = "ID")]
         user: Option<String>,
+        /// Mark the notice as a warning
         #[arg(long)]
         warning: bool,
     },
-    /// Stop a turn, whoever's it is
-    Cancel { turn_id: String },
-    /// Show settings that can change while the server runs, and change them until its next start
+    /// Cancel a turn of any user
+    Cancel {
+        /// Id of the turn
+        turn_id: String,
+    },
+    /// Show the settings that can change at run time, or change them until the next start
     Settings {
-        /// Such as limits.frames_per_s=5 or log_level=debug; all of them or none
+        /// Setting to change, such as limits.frames_per_s=5 or log_level=debug; several are changed together or not at all
         #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
         set: Vec<(String, String)>,
     },
-    /// What operators did, newest first
+    /// List the actions of operators, newest first
     Audit {
-        /// 1 to 200
+        /// Number of entries, 1 to 200
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: u32,
-        /// Only what is older than this entry
+        /// Only entries older than this one
         #[arg(long, value_name = "ID")]
         before: Option<String>,
     },
@@ -99,49 +107,50 @@ enum Question {
 
 #[derive(Clone, Debug, Args)]
 struct Connections {
-    /// Only those with this text in an id, e-mail, name, address or agent string
+    /// Only connections with this text in an id, e-mail, name, address or user agent
     #[arg(long, value_name = "TEXT")]
     q: Option<String>,
-    /// Only those of this user
+    /// Only connections of this user
     #[arg(long, value_name = "ID")]
     user: Option<String>,
-    /// chat.v1 or chat.v2
+    /// Only connections with this dialect: chat.v1 or chat.v2
     #[arg(long)]
     dialect: Option<String>,
     /// unauthenticated, idle, streaming, lagging or stalled
     #[arg(long)]
     state: Option<String>,
-    /// A field, such as tokens_sent
+    /// Field to sort by, such as tokens_sent
     #[arg(long, value_name = "FIELD")]
     sort: Option<String>,
-    /// The largest first
+    /// Sort in descending order
     #[arg(long)]
     desc: bool,
+    /// Number of connections to skip
     #[arg(long, value_name = "N")]
     offset: Option<usize>,
-    /// 1 to 200
+    /// Number of connections to list, 1 to 200
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
 
 #[derive(Clone, Debug, Args)]
 struct Kick {
-    /// The connection
+    /// Id of the connection
     #[arg(required_unless_present = "user", conflicts_with = "user")]
     connection: Option<String>,
-    /// A user instead, everywhere; also ends every sign-in
+    /// Close all connections of this user and sign the user out everywhere
     #[arg(long, value_name = "ID")]
     user: Option<String>,
-    /// Leave the user signed in
+    /// Keep the user signed in
     #[arg(long, requires = "user")]
     keep_tokens: bool,
-    /// What the peer is told
+    /// Text that the client receives
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
@@ -173,7 +182,7 @@ impl Command {
     }
 }
 
-/// An error, with advice on how to resolve it. The text may hold what the server says.
+/// Converts a client error, adding advice. The text may come from the server, so it is escaped.
 fn failed(error: ClientError) -> CliError {
     let advice = match &error {
         ClientError::Address { .. } => return CliError::Usage(error.to_string()),
@@ -182,7 +191,7 @@ fn failed(error: ClientError) -> CliError {
             "check --email and the password"
         }
         ClientError::Refused { status: 401, .. } | ClientError::Auth { .. } => {
-            "access tokens end after a while: get another one, or sign in with --email"
+            "access tokens expire: get a new one, or sign in with --email"
         }
         ClientError::Refused { status: 403, error } if error.code == "FORBIDDEN" => {
             "make the account an operator with `switchboard user set-role EMAIL operator`, then sign in again"
@@ -255,13 +264,13 @@ impl Connections {
     }
 }
 
-/// What somebody typed, as one part of a path.
+/// Encodes user input as one segment of a path.
 fn segment(text: &str) -> String {
-    // A space becomes a plus, which is no id either.
+    // A space becomes a plus, which no id contains either.
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// `limits.frames_per_s=5` as the body of a change. Whether there is such a setting is for the server to say.
+/// Builds the request body from assignments such as `limits.frames_per_s=5`. The server checks the names.
 fn settings(set: &[(String, String)]) -> Result<Value, CliError> {
     let mut body = Map::new();
     for (name, value) in set {
@@ -273,8 +282,9 @@ fn settings(set: &[(String, String)]) -> Result<Value, CliError> {
             Some((section, name)) => {
                 let section = body.entry(section).or_insert_with(|| json!({}));
                 let section = section.as_object_mut();
-                let section =
-                    section.ok_or_else(|| CliError::Usage(format!("{name}: set a section or its settings")))?;
+                let section = section.ok_or_else(|| {
+                    CliError::Usage(format!("{name}: assign either the whole section or its settings"))
+                })?;
                 section.insert(name.to_owned(), value);
             }
         }
@@ -287,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_become_sections() {
+    fn dotted_names_become_sections() {
         let set: Vec<_> = ["log_level=debug", "limits.frames_per_s=5", "limits.frame_burst= 9 "]
             .into_iter()
             .map(|text| assignment(text).unwrap())
@@ -300,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_stays_in_its_place() {
+    fn user_input_cannot_leave_its_part_of_the_url() {
         assert_eq!(segment("../drain?x=1#"), "..%2Fdrain%3Fx%3D1%23");
         let wanted = Connections {
             q: Some("a&limit=1".to_owned()),

@@ -1,23 +1,23 @@
-//! Where a password comes from: the terminal, without echo, or stdin. Never the command line, where the shell's history
-//! and everybody on the machine can see it.
+//! Password input: from the terminal without echo, or from stdin. Never from the command line, which the shell's history
+//! and the process list expose.
 
 use super::CliError;
 use clap::Args;
 use secrecy::SecretString;
 use std::io::{self, BufRead, Read};
 
-/// The longest line that is read, in bytes; what is too long for a password is for the accounts to say.
+/// Maximum length of the line that is read, in bytes. The limit for passwords is checked later and much smaller.
 const MAX_LINE_BYTES: u64 = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct PasswordSource {
-    /// Read the password from stdin, its first line, and do not ask for it
+    /// Read the password from the first line of stdin instead of prompting
     #[arg(long, global = true)]
     password_stdin: bool,
 }
 
 impl PasswordSource {
-    /// A password that is there already: asked for once.
+    /// Reads an existing password; prompts once.
     pub(super) fn read_known(self) -> Result<SecretString, CliError> {
         if self.password_stdin {
             first_line(&mut io::stdin().lock())
@@ -26,6 +26,7 @@ impl PasswordSource {
         }
     }
 
+    /// Reads a new password; prompts twice.
     pub(super) fn read(self) -> Result<SecretString, CliError> {
         if self.password_stdin { first_line(&mut io::stdin().lock()) } else { ask() }
     }
@@ -33,15 +34,16 @@ impl PasswordSource {
 
 fn ask() -> Result<SecretString, CliError> {
     let password = prompt("Password: ")?;
-    if prompt("Once more: ")? != password {
-        return Err(CliError::Usage("the two passwords are not the same".to_owned()));
+    if prompt("Repeat password: ")? != password {
+        return Err(CliError::Usage("the passwords do not match".to_owned()));
     }
     Ok(SecretString::from(password))
 }
 
 fn prompt(text: &str) -> Result<String, CliError> {
-    rpassword::prompt_password(text)
-        .map_err(|error| CliError::Usage(format!("cannot ask for a password ({error}); pipe it to --password-stdin")))
+    rpassword::prompt_password(text).map_err(|error| {
+        CliError::Usage(format!("cannot prompt for a password ({error}); pass it on stdin with --password-stdin"))
+    })
 }
 
 fn first_line(input: &mut dyn BufRead) -> Result<SecretString, CliError> {
@@ -50,7 +52,7 @@ fn first_line(input: &mut dyn BufRead) -> Result<SecretString, CliError> {
     let password = line.strip_suffix('\n').unwrap_or(&line);
     let password = password.strip_suffix('\r').unwrap_or(password);
     if password.is_empty() {
-        return Err(CliError::Usage("there is no password on stdin".to_owned()));
+        return Err(CliError::Usage("stdin has no password on its first line".to_owned()));
     }
     Ok(SecretString::from(password))
 }
@@ -61,14 +63,14 @@ mod tests {
     use secrecy::ExposeSecret;
 
     #[test]
-    fn the_end_of_the_line_is_no_part_of_the_password_but_spaces_are() {
+    fn the_line_break_is_stripped_and_spaces_are_kept() {
         for input in [" pass word \n", " pass word \r\nsecond line", " pass word "] {
             assert_eq!(first_line(&mut input.as_bytes()).unwrap().expose_secret(), " pass word ", "{input:?}");
         }
     }
 
     #[test]
-    fn nothing_is_no_password() {
+    fn an_empty_line_is_refused() {
         for input in ["", "\n", "\r\n"] {
             assert!(matches!(first_line(&mut input.as_bytes()), Err(CliError::Usage(_))), "{input:?}");
         }

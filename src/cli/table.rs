@@ -1,20 +1,20 @@
-//! What a command prints for people: columns that stand under each other. Texts come from clients; nothing in them may act on
-//! the terminal.
+//! Tables for people. The texts come from clients, so control characters are escaped: nothing in them may act on the
+//! terminal.
 
 use crate::logging::breaks_a_line;
 use std::io;
 use unicode_width::UnicodeWidthStr;
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
 
-/// Writes rows under their headings. The last column is not filled up. Nothing is ever cut: on a terminal that is too narrow
-/// for the table, each row becomes a list of headings and values.
+/// Writes rows under their headings, without trailing spaces. Nothing is truncated: on a terminal that is too narrow for the
+/// table, each row becomes a list of headings and values.
 pub(super) fn write_table(headings: &[&str], rows: &[Vec<String>], out: &mut dyn io::Write) -> io::Result<()> {
     write_table_for(terminal_columns(), headings, rows, out)
 }
 
-/// Columns of the terminal that stdout is; none when it is a file or a pipe.
+/// Returns the width of the terminal that stdout is connected to; `None` when it is a file or a pipe.
 fn terminal_columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
@@ -48,7 +48,7 @@ fn write_table_for(
     Ok(())
 }
 
-/// A paragraph for each row, a line for each cell.
+/// Writes a paragraph for each row, with a line for each cell.
 fn write_records(headings: &[String], rows: &[Vec<String>], out: &mut dyn io::Write) -> io::Result<()> {
     let width = headings.iter().map(|heading| heading.width()).max().unwrap_or_default();
     for (at, row) in rows.iter().enumerate() {
@@ -62,12 +62,12 @@ fn write_records(headings: &[String], rows: &[Vec<String>], out: &mut dyn io::Wr
     Ok(())
 }
 
-/// Filled up to so many columns; characters of East Asia take two.
+/// Pads a cell to a number of columns. East Asian characters take two.
 fn padded(cell: &str, width: usize) -> String {
     format!("{cell}{}", " ".repeat(width.saturating_sub(cell.width())))
 }
 
-/// A text on one line, without what a terminal would obey.
+/// Escapes line breaks and control characters.
 pub(super) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -76,7 +76,7 @@ pub(super) fn harmless(text: &str) -> String {
     shown
 }
 
-/// The same for JSON on one line, which stays JSON and means the same: such characters can only be within its strings.
+/// Escapes control characters in one line of JSON without changing its meaning: they can only occur inside strings.
 pub(super) fn harmless_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_under_each_other_and_obey_nobody() {
+    fn columns_are_aligned_and_control_characters_escaped() {
         let rows = [["ä", "1"], ["longer\u{1b}[31m\n", ""]].map(|row| row.map(str::to_owned).to_vec());
         let mut out = Vec::new();
         write_table(&["NAME", "N"], &rows, &mut out).unwrap();

@@ -1,4 +1,4 @@
-//! `switchboard user`: the accounts, for who has the machine in their hands. It works beside a running server.
+//! `switchboard user`: manages accounts from the shell, also while the server runs.
 
 use super::{CliError, password::PasswordSource};
 use crate::{
@@ -13,17 +13,17 @@ use clap::{
 };
 use std::{io, sync::Arc};
 
-/// Accounts that are read at once.
+/// Accounts read per query.
 const PAGE: u32 = 500;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make an account; asks for the password
+    /// Create an account; prompts for the password
     Add {
-        /// What the person signs in with
+        /// E-mail address to sign in with
         #[arg(long, value_parser = Email::parse)]
         email: Email,
-        /// What the person wants to be called [default: the part of the address before the @]
+        /// Display name [default: the part of the address before the @]
         #[arg(long, value_parser = DisplayName::parse)]
         name: Option<DisplayName>,
         #[arg(long, default_value = "user", value_parser = role())]
@@ -31,26 +31,26 @@ pub(super) enum Command {
         #[command(flatten)]
         password: PasswordSource,
     },
-    /// List all accounts: id, role, e-mail, name, and `locked` where it is so, separated by tabs
+    /// List all accounts, separated by tabs: id, role, e-mail, name, and `locked` for locked ones
     List,
-    /// Change what somebody may do, from their next access token on
+    /// Change the role of an account, from its next access token on
     SetRole {
         #[arg(value_parser = Email::parse)]
         email: Email,
         #[arg(value_parser = role())]
         role: Role,
     },
-    /// Sign somebody out everywhere, and let nobody sign in to the account
+    /// Lock an account: sign it out everywhere and refuse sign-ins
     Lock {
         #[arg(value_parser = Email::parse)]
         email: Email,
     },
-    /// Let somebody sign in again
+    /// Unlock an account
     Unlock {
         #[arg(value_parser = Email::parse)]
         email: Email,
     },
-    /// Set a new password, which signs the person out everywhere; asks for it
+    /// Set a new password and sign the account out everywhere; prompts for the password
     SetPassword {
         #[arg(value_parser = Email::parse)]
         email: Email,
@@ -70,17 +70,17 @@ impl Command {
             Self::List => list(&accounts(config)?, out).await?,
             Self::SetRole { email, role } => {
                 accounts(config)?.set_role(email.clone(), role).await?;
-                writeln!(out, "{} has the role {role} now.", email.as_str())?;
+                writeln!(out, "{} now has the role {role}.", email.as_str())?;
             }
             Self::Lock { email } => {
                 let accounts = accounts(config)?;
                 accounts.lock(accounts.user_of(email.clone()).await?.id).await?;
-                writeln!(out, "{} is locked now.", email.as_str())?;
+                writeln!(out, "{} is locked.", email.as_str())?;
             }
             Self::Unlock { email } => {
                 let accounts = accounts(config)?;
                 accounts.unlock(accounts.user_of(email.clone()).await?.id).await?;
-                writeln!(out, "{} can sign in again.", email.as_str())?;
+                writeln!(out, "{} is unlocked.", email.as_str())?;
             }
             Self::SetPassword { email, password } => {
                 let password = password.read()?;
@@ -98,7 +98,7 @@ fn role() -> impl TypedValueParser<Value = Role> {
 
 fn accounts(config: &Config) -> Result<Accounts, CliError> {
     let store = SqliteStore::open_existing(&config.database)?;
-    // No token is issued here.
+    // No tokens are issued here, so the clock does not matter.
     let clock = ServingClock::resume(ServedTime::default());
     let tokens = Tokens::new(&config.auth, &config.signing_secret()?, clock);
     Ok(Accounts::new(Arc::new(store), Passwords::start(&config.auth)?, Arc::new(tokens)))

@@ -1,7 +1,7 @@
-//! Log lines on their way out: a bounded queue, and the thread that writes what is in it.
+//! A bounded queue of log lines, and the loop that writes them.
 //!
-//! A write to a pipe blocks while the reader of the pipe stands still, and a write to a full disk fails. Neither may stop
-//! the server: whoever logs only appends to the queue, and a line that does not fit is dropped and counted.
+//! A write to a pipe blocks while its reader does not read, and a write to a full disk fails. Neither may stop the server:
+//! logging only appends to the queue, and a line that does not fit is dropped and counted.
 
 use crate::limits::{LOG_QUEUE_BYTES, LOG_QUEUE_LINES, LOG_RETRY_INTERVAL};
 use std::{
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The queue. Clones are the same queue.
+/// A queue of log lines. Clones share the same queue.
 #[derive(Clone, Default)]
 pub struct LogQueue(Arc<Shared>);
 
@@ -21,13 +21,13 @@ pub struct LogQueue(Arc<Shared>);
 struct Shared {
     waiting: Mutex<Waiting>,
     changed: Condvar,
-    /// Lines lost for whatever reason, since the start.
+    /// Lines lost since the start, for any reason.
     lost: AtomicU64,
 }
 
 #[derive(Default)]
 struct Waiting {
-    /// Whole lines, one after the other.
+    /// Complete lines, concatenated.
     bytes: Vec<u8>,
     lines: usize,
     /// Lines that did not fit since the last report.
@@ -58,12 +58,12 @@ impl LogQueue {
         self.0.changed.notify_all();
     }
 
-    /// Lines that never reached the log, since the start.
+    /// Number of lines lost since the start.
     pub fn lost(&self) -> u64 {
         self.0.lost.load(Relaxed)
     }
 
-    /// Waits until everything is written, at most for `patience`. Returns whether it is.
+    /// Waits until the queue is written, at most for `patience`. Returns whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut waiting = self.lock();
@@ -77,7 +77,7 @@ impl LogQueue {
         true
     }
 
-    /// Writes what comes, for ever. `report` is told of losses while the queue has room for a line about them.
+    /// Writes lines to `out` forever. Calls `report` about lost lines once the queue has room for a line about them.
     pub fn write_to(&self, mut out: impl Write, report: impl Fn(Loss)) -> ! {
         let mut failed: Option<(u64, io::Error)> = None;
         let mut is_mid_line = false;
@@ -87,7 +87,7 @@ impl LogQueue {
                 report(Loss::Dropped(dropped));
             }
             let written = match is_mid_line {
-                // A write that failed cut a line in two.
+                // A failed write has left a partial line.
                 true => write_some(&mut out, b"\n").1.map_or(Ok(()), Err).map_err(|error| (0, error)),
                 false => Ok(()),
             };
@@ -115,7 +115,7 @@ impl LogQueue {
         }
     }
 
-    /// Waits for lines and takes them all, with how many were dropped since the last time.
+    /// Waits for lines and takes them all, with the number of lines dropped since the last call.
     fn take(&self) -> (Vec<u8>, u64) {
         let mut waiting = self.lock();
         while waiting.bytes.is_empty() {
@@ -125,13 +125,13 @@ impl LogQueue {
         (std::mem::take(&mut waiting.bytes), std::mem::take(&mut waiting.dropped))
     }
 
-    /// Each change leaves the queue whole, so a panic elsewhere does not spoil it.
+    /// Ignores poisoning: every change leaves the queue consistent.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes all of `bytes`; when that fails, returns how many were written, and the error.
+/// Writes all of `bytes`. On failure, returns the number of bytes written and the error.
 fn write_some(out: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) {
     let mut written = 0;
     while written < bytes.len() {
@@ -139,7 +139,7 @@ fn write_some(out: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) 
             Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
             Ok(count) => written += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The other end of a terminal or pipe may have been made non-blocking by whoever shares it.
+            // Another process that shares the terminal or pipe may have made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(LOG_RETRY_INTERVAL),
             Err(error) => return (written, Some(error)),
         }
@@ -147,7 +147,7 @@ fn write_some(out: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) 
     (written, None)
 }
 
-/// Hands each line that a logger writes to the queue.
+/// Appends each line that a logger writes to the queue.
 impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -166,7 +166,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// A queue whose thread writes to `out`, and the losses that it reports.
+    /// Starts a queue that writes to `out`; returns it with the losses that it reports.
     fn started(out: impl Write + Send + 'static) -> (LogQueue, mpsc::Receiver<Loss>) {
         let (queue, (report, losses)) = (LogQueue::default(), mpsc::channel());
         let writing = queue.clone();
@@ -174,9 +174,9 @@ mod tests {
         (queue, losses)
     }
 
-    /// A pipe whose reader decides when something is read.
+    /// A pipe whose reader controls the progress of writes.
     struct Pipe {
-        /// Bytes that may be written; the writer waits for them. `None` fails.
+        /// Numbers of bytes that the next writes may write; the writer waits for them. `None` fails a write.
         allowed: mpsc::Receiver<Option<usize>>,
         written: mpsc::Sender<Vec<u8>>,
     }

@@ -71,7 +71,7 @@ async fn operators_lock_and_unlock_from_the_shell() {
     assert_eq!(locked.ok(), "The account is locked. Connections closed: 1.\n");
     assert_eq!(socket.expect_close_reason().await, (4403, "Tea time.".to_owned()));
     assert_eq!(sign_in(&app, &user.email, PASSWORD).await.0, 403);
-    assert_eq!(run(&app, &operator, &["unlock", &user.id]).await.ok(), "The user can sign in again.\n");
+    assert_eq!(run(&app, &operator, &["unlock", &user.id]).await.ok(), "The account is unlocked.\n");
     assert_eq!(sign_in(&app, &user.email, PASSWORD).await.0, 200);
     app.finish().await;
 }

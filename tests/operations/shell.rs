@@ -65,7 +65,7 @@ async fn an_operator_sees_and_steers_from_a_shell() {
     assert_eq!((&page["total"], page["connections"].as_array().unwrap().len()), (&json!(2), 1));
 
     let told = run(&app, &operator, &["notice", "Hello; there", "--warning", "--user", &user.id]).await;
-    assert_eq!(told.ok(), "Connections told: 1.\n");
+    assert_eq!(told.ok(), "Connections notified: 1.\n");
     let mut frames = frames;
     let notice = loop {
         match socket.next().await {
@@ -75,7 +75,7 @@ async fn an_operator_sees_and_steers_from_a_shell() {
     };
     assert_eq!((&notice["message"], &notice["level"]), (&json!("Hello; there"), &json!("warning")));
     let cancelled = run(&app, &operator, &["cancel", first["turn_id"].as_str().unwrap()]).await;
-    assert_eq!(cancelled.ok(), "The turn is stopped.\n");
+    assert_eq!(cancelled.ok(), "The turn is cancelled.\n");
     assert_eq!(socket.rest_of_turn(frames).await.terminal["finish_reason"], "cancelled");
 
     let set = run(&app, &operator, &["settings", "--set", "limits.frames_per_s=5", "--json"]).await.json();
@@ -91,9 +91,15 @@ async fn an_operator_sees_and_steers_from_a_shell() {
     assert_eq!(app.get("/api/v1/auth/me", Some(&user)).await.0, 401);
 
     let drained = run(&app, &operator, &["drain", "--stay"]).await;
-    assert_eq!(drained.ok(), "The server empties (1 connections, 0 running turns), then it stays, empty.\n");
+    assert_eq!(
+        drained.ok(),
+        "The server drains 1 connections and 0 running turns, then it keeps running without connections.\n"
+    );
     assert_eq!(bystander.expect_close().await, 1001);
-    assert_eq!(run(&app, &operator, &["undrain"]).await.ok(), "The server takes new work.\n");
+    assert_eq!(
+        run(&app, &operator, &["undrain"]).await.ok(),
+        "The drain is cancelled; the server accepts new connections and turns.\n"
+    );
 
     let audit = run(&app, &operator, &["audit", "--limit", "3"]).await;
     let lines: Vec<_> = audit.ok().lines().collect();

@@ -77,7 +77,7 @@ async fn numbers_come_each_second() {
     connection_of(&app, &operator, &user).await;
     let tail = run(&app, &operator, &["tail", "--count", "4"]).await;
     let lines: Vec<Vec<&str>> = tail.ok().lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!((lines.len(), &lines[0][..3]), (5, &["TIME", "SESSIONS", "AUTH"][..]), "{}", tail.out);
+    assert_eq!((lines.len(), &lines[0][..3]), (5, &["TIME", "CONNECTIONS", "AUTH"][..]), "{}", tail.out);
     assert_eq!(lines[4][1..3], ["1", "1"], "{}", tail.out);
     let mut times: Vec<_> = lines[1..].iter().map(|line| line[0]).collect();
     times.dedup();
@@ -195,7 +195,7 @@ async fn a_server_that_is_lost_is_the_end() {
     tail.line(|line| line.starts_with("TIME")).await;
     drop(program);
     let (code, err, _) = tail.ended().await;
-    assert!(code == Some(1) && err.contains("the server is lost"), "{code:?} {err}");
+    assert!(code == Some(1) && err.contains("lost the connection to the server"), "{code:?} {err}");
     let (code, err, _) = Tail::start(&url, &operator.access_token, &[]).ended().await;
     assert!(code == Some(1) && err.contains("cannot reach the server"), "{code:?} {err}");
 }

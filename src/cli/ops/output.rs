@@ -27,21 +27,21 @@ pub(super) fn write(question: &Question, answer: &Value, out: &mut dyn io::Write
         Question::Lock { .. } => {
             writeln!(out, "The account is locked. Connections closed: {}.", text(&answer["kicked"]))
         }
-        Question::Unlock { .. } => writeln!(out, "The user can sign in again."),
+        Question::Unlock { .. } => writeln!(out, "The account is unlocked."),
         Question::Drain { stay } => {
             let (connections, turns) = (text(&answer["connections"]), text(&answer["running_turns"]));
-            let then = if *stay { "stays, empty" } else { "stops" };
-            writeln!(out, "The server empties ({connections} connections, {turns} running turns), then it {then}.")
+            let then = if *stay { "keeps running without connections" } else { "stops" };
+            writeln!(out, "The server drains {connections} connections and {turns} running turns, then it {then}.")
         }
-        Question::Undrain => writeln!(out, "The server takes new work."),
-        Question::Notice { .. } => writeln!(out, "Connections told: {}.", text(&answer["connections"])),
-        Question::Cancel { .. } if answer["cancelled"] == true => writeln!(out, "The turn is stopped."),
-        Question::Cancel { .. } => writeln!(out, "The turn had ended before."),
+        Question::Undrain => writeln!(out, "The drain is cancelled; the server accepts new connections and turns."),
+        Question::Notice { .. } => writeln!(out, "Connections notified: {}.", text(&answer["connections"])),
+        Question::Cancel { .. } if answer["cancelled"] == true => writeln!(out, "The turn is cancelled."),
+        Question::Cancel { .. } => writeln!(out, "The turn had already ended."),
         Question::Audit { .. } => write_audit(answer, out),
     }
 }
 
-/// Each number and text of an answer, by its path; of a list, how long it is.
+/// Flattens a response into rows of path and value. Lists are shown as their length.
 fn numbers(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
     match value {
         Value::Object(fields) => {
@@ -129,13 +129,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_short() {
+    fn ages_use_the_largest_fitting_unit() {
         let ages = [0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|s| age(Duration::from_secs(s)));
         assert_eq!(ages, ["0s", "119s", "2m", "119m", "2h", "47h", "2d"]);
     }
 
     #[test]
-    fn every_field_has_a_row_and_lists_say_where_they_are() {
+    fn every_field_has_a_row_and_lists_refer_to_json() {
         let answer = serde_json::json!({"a": {"b": 1, "c": null}, "d": ["x", "y"], "e": "text", "f": {}, "g": []});
         let mut rows = Vec::new();
         numbers("", &answer, &mut rows);

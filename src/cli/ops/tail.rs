@@ -1,4 +1,4 @@
-//! `switchboard ops tail`: what happens in a running server, a line at a time, for as long as somebody reads.
+//! `switchboard ops tail`: prints live events of a running server, line by line, until it is interrupted.
 
 use super::{failed, output::text};
 use crate::{
@@ -12,16 +12,16 @@ use clap::{Args, value_parser};
 use serde_json::Value;
 use std::io::{self, IsTerminal};
 
-/// So many lines on a terminal have their headings once more.
+/// Lines after which a terminal shows the headings again.
 const LINES_PER_HEADING: u64 = 20;
-/// The close code of who is signed in no more.
+/// The close code for a token that has expired or was revoked.
 const SIGNED_OUT: u16 = 4401;
-/// What a line of statistics tells, and how wide.
+/// Columns of a line of statistics, and their widths.
 const STATS: [(&str, usize); 13] = [
     ("TIME", 8),
-    ("SESSIONS", 8),
+    ("CONNECTIONS", 11),
     ("AUTH", 7),
-    ("BEHIND", 6),
+    ("LAGGING", 7),
     ("RUNNING", 7),
     ("WAITING", 7),
     ("TURNS/S", 7),
@@ -32,14 +32,14 @@ const STATS: [(&str, usize); 13] = [
     ("CPU", 5),
     ("MIB", 7),
 ];
-/// What a line of a connection's frames tells. Texts stand on the left of their columns, numbers on the right.
+/// Headings of a connection's frames: texts are aligned to the left, numbers to the right.
 const SHAPES: &str = "TIME          DIR  TYPE              BYTES       SEQ";
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Tail {
-    /// Follow the frames of this connection instead: their shapes, never what they say
+    /// Show the frames of this connection instead: their shapes, never their content
     connection: Option<String>,
-    /// End after so many lines; headings do not count
+    /// Stop after this many lines, not counting headings
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     count: Option<u64>,
 }
@@ -63,7 +63,7 @@ impl Tail {
             written: 0,
             left: self.count,
         };
-        let follow = async {
+        let show = async {
             let mut feed = Feed::open(connector, account).await.map_err(lost)?;
             if let Some(id) = &self.connection {
                 feed.watch(id).await.map_err(lost)?;
@@ -75,38 +75,38 @@ impl Tail {
                     lines.write(&line)?;
                 }
             }
-            // All was read that was asked for, whether the server says goodbye or not.
+            // Everything was printed, so an error of the closing handshake does not matter.
             let _ = feed.close().await;
             Ok(())
         };
         tokio::select! {
-            outcome = follow => outcome,
+            outcome = show => outcome,
             interrupt = tokio::signal::ctrl_c() => Ok(interrupt?),
         }
     }
 }
 
-/// Why there is nothing more to follow.
+/// Converts an error that ended the feed.
 fn lost(error: ClientError) -> CliError {
     match error {
         ClientError::Closed { code: SIGNED_OUT, reason } => CliError::Failed(harmless(&format!(
-            "signed out: the token has ended or was revoked (closed with {SIGNED_OUT} {reason})"
+            "signed out: the token has expired or was revoked (closed with {SIGNED_OUT} {reason})"
         ))),
         ClientError::Closed { .. } | ClientError::Timeout(_) => {
-            CliError::Failed(harmless(&format!("the server is lost: {error}")))
+            CliError::Failed(harmless(&format!("lost the connection to the server: {error}")))
         }
         other => failed(other),
     }
 }
 
-/// Where lines go, as many as are wanted.
+/// Output that stops after a number of lines and adds headings.
 struct Lines<'a> {
     out: &'a mut dyn io::Write,
     headings: Option<String>,
-    /// Whether the headings come again and again.
+    /// Whether the headings are repeated.
     repeats: bool,
     written: u64,
-    /// No end without.
+    /// Lines still to write; `None` means no limit.
     left: Option<u64>,
 }
 
@@ -127,16 +127,16 @@ impl Lines<'_> {
     }
 }
 
-/// What of the feed is shown, and how.
+/// Selects the frames of the feed that are shown, and formats them.
 struct View {
     watched: Option<String>,
-    /// The watched connection was seen.
+    /// Whether the watched connection has been seen.
     was_there: bool,
     is_json: bool,
 }
 
 impl View {
-    /// What a frame is worth. Fails when the watched connection is gone.
+    /// Returns the lines for a frame. Fails when the watched connection has ended.
     fn lines_of(&mut self, frame: &Value) -> Result<Vec<String>, CliError> {
         let lines = match (frame["type"].as_str().unwrap_or_default(), &self.watched) {
             ("stats" | "audit", None) | ("frames", Some(_)) if self.is_json => {
@@ -161,7 +161,7 @@ impl View {
                 self.was_there = true;
                 Vec::new()
             }
-            // Others are news of a later version.
+            // Frame types of a later version.
             _ => Vec::new(),
         };
         Ok(lines)
@@ -226,7 +226,7 @@ fn shape_line(shape: &Value) -> String {
     format!("{time}.{ms:03}  {direction:3}  {frame_type:13}  {bytes:>8}  {seq:>8}")
 }
 
-/// The time of a day in UTC, and the milliseconds behind it.
+/// Returns the time of day in UTC, and the milliseconds after the second.
 fn clock(at_ms: &Value) -> (String, i64) {
     let Some(at_ms) = at_ms.as_i64() else { return ("--:--:--".to_owned(), 0) };
     let second = at_ms.div_euclid(1_000).rem_euclid(86_400);
