@@ -11,7 +11,7 @@ use crate::{
     protocol::{ApiError, ErrorCode},
     registry::{
         ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindConnection, GetStats, Kick,
-        ListConnections, RegistryStats, Whom,
+        KickTarget, ListConnections, RegistryStats,
     },
     steering::{Audit, AuditedAction},
     workflow::{Turns, TurnsStats},
@@ -131,7 +131,7 @@ async fn kick(
     let detail = json!({"reason": reason, "user_id": user_id, "address": address});
     let audited = AuditedAction { action: "kick_connection", target: Some(id.to_string()), detail };
     let work = async move {
-        let kick = Kick { whom: Whom::Session(id), text: close_text(reason.as_deref()) };
+        let kick = Kick { target: KickTarget::Connection(id), text: close_text(reason.as_deref()) };
         match registry.send(kick).await.map_err(|error| ApiError::internal(&error))? {
             // There was none, or it went by itself meanwhile.
             0 => Err(no_such_connection()),

@@ -9,7 +9,7 @@ use crate::{
     domain::UserId,
     ops::OpsContext,
     protocol::{ApiError, ErrorCode},
-    registry::{ConnectionManager, Kick, Whom},
+    registry::{ConnectionManager, Kick, KickTarget},
     steering::{Audit, AuditedAction},
 };
 use actix::Addr;
@@ -86,7 +86,7 @@ async fn send_away(
 ) -> Result<usize, ApiError> {
     let text = close_text(reason);
     let of_operator = ops.feed.sockets().kick(id, &text);
-    let kicked = registry.send(Kick { whom: Whom::User(id), text }).await;
+    let kicked = registry.send(Kick { target: KickTarget::User(id), text }).await;
     Ok(of_operator + kicked.map_err(|error| ApiError::internal(&error))?)
 }
 

@@ -19,20 +19,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the registry tells a session to do.
+/// A command of the registry to a session actor.
 #[derive(Clone, actix::Message)]
 #[rtype(result = "()")]
 pub enum SessionCommand {
-    /// Follow a turn that another session of the same user started.
+    /// Subscribe to a turn that another connection of the same user started.
     Subscribe(Arc<TurnLog>),
     Close(CloseReason),
-    /// An operator sends it away; the text of the close frame.
+    /// Close on behalf of an operator, with this text in the close frame.
     Kick(Arc<str>),
-    /// A frame for whoever is there, made once for all of them.
+    /// Send this frame, which is encoded once for all connections.
     Notice(ByteString),
-    /// The server stops.
+    /// Close because the server stops.
     GoAway {
-        /// When the client should come back, in milliseconds.
+        /// Time after which the client should reconnect, in milliseconds.
         reconnect_after_ms: u64,
     },
 }
@@ -40,7 +40,7 @@ pub enum SessionCommand {
 pub struct ConnectionManager {
     state: RegistryState<Recipient<SessionCommand>>,
     stall_limits: StallLimits,
-    /// When connections were looked at last.
+    /// Time of the last check for stalled connections.
     looked_at: Instant,
     drain: Option<Drain>,
 }
@@ -50,15 +50,15 @@ impl ConnectionManager {
         Self { state: RegistryState::default(), stall_limits, looked_at: Instant::now(), drain: None }
     }
 
-    fn give_up_stalled(&mut self, interval: Duration) {
+    fn close_stalled(&mut self, interval: Duration) {
         let now = Instant::now();
         let due = std::mem::replace(&mut self.looked_at, now) + interval;
         if let Some(paused) = pause::lateness(due, now) {
             self.state.skip_pause(paused);
         }
-        for (stats, session) in self.state.give_up_stalled(now, self.stall_limits) {
-            log::warn!(connection_id:% = stats.connection_id; "a session is given up: its peer does not read");
-            // It stands still. Should it go on after all, this is the first that it does.
+        for (stats, session) in self.state.remove_stalled(now, self.stall_limits) {
+            log::warn!(connection_id:% = stats.connection_id; "closed a connection whose client does not read");
+            // The session actor is not polled while its client does not read. Should it be polled again, it closes first.
             session.do_send(SessionCommand::Close(CloseReason::SlowReader));
         }
     }
@@ -69,11 +69,12 @@ impl Actor for ConnectionManager {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let interval = (self.stall_limits.lagging / 10).clamp(Duration::from_millis(100), Duration::from_secs(2));
-        ctx.run_interval(interval, move |registry, _| registry.give_up_stalled(interval));
+        ctx.run_interval(interval, move |registry, _| registry.close_stalled(interval));
     }
 }
 
-/// A session opened. Sent with `do_send`, as is all that must not get lost.
+/// Registers a connection. Sent with `do_send`, which ignores the bound of the mailbox, like every message that must not be
+/// lost.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct Register {
@@ -85,7 +86,7 @@ pub struct Register {
 #[rtype(result = "()")]
 struct Unregister(ConnectionId);
 
-/// A session's entry in the registry, which ends with it, however it ends.
+/// A connection's entry in the registry; dropping it removes the entry.
 pub struct Registration {
     registry: Addr<ConnectionManager>,
     id: ConnectionId,
@@ -98,7 +99,7 @@ impl Registration {
         Self { registry, id }
     }
 
-    /// Gets the session the turns that others start in this conversation, too.
+    /// Subscribes the connection to the turns that others start in this conversation.
     pub fn subscribe(&self, conversation_id: ConversationId) {
         self.registry.do_send(SubscribeToConversation { connection_id: self.id, conversation_id });
     }
@@ -117,17 +118,17 @@ pub struct SubscribeToConversation {
     pub conversation_id: ConversationId,
 }
 
-/// A conversation was deleted; nobody is subscribed to it any more.
+/// Ends all subscriptions to a deleted conversation.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct ConversationDeleted(pub ConversationId);
 
-/// A turn began; whoever else follows its conversation is told.
+/// Announces a turn to the other connections that are subscribed to its conversation.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct TurnStarted {
     pub turn: Arc<TurnLog>,
-    /// The session that started it and follows it already.
+    /// The connection that started the turn and is subscribed to it already.
     pub by: Option<ConnectionId>,
 }
 
@@ -135,48 +136,48 @@ pub struct TurnStarted {
 #[rtype(result = "RegistryStats")]
 pub struct GetStats;
 
-/// Asks how many sessions each of these users has, in their order.
+/// Counts the connections of each of these users, in the same order.
 #[derive(actix::Message)]
 #[rtype(result = "Vec<usize>")]
 pub struct CountConnections(pub Vec<UserId>);
 
-/// Asks for a part of the sessions.
+/// Queries the connections.
 #[derive(actix::Message)]
 #[rtype(result = "ConnectionsPage")]
 pub struct ListConnections(pub ConnectionQuery);
 
-/// Asks for one session.
+/// Looks up one connection.
 #[derive(actix::Message)]
 #[rtype(result = "Option<FoundConnection>")]
 pub struct FindConnection(pub ConnectionId);
 
-/// A session as operators see it, and its signs of life to go on looking at.
+/// A connection as operators see it, and its live statistics.
 pub struct FoundConnection {
     pub view: ConnectionView,
     pub stats: Arc<ConnectionStats>,
 }
 
-/// An operator sends sessions away; returns how many.
+/// Closes connections on behalf of an operator; returns how many.
 #[derive(actix::Message)]
 #[rtype(result = "usize")]
 pub struct Kick {
-    pub whom: Whom,
-    /// Of the close frame: what has room there.
+    pub target: KickTarget,
+    /// Text of the close frame, cut to its maximum length.
     pub text: Arc<str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
-    Session(ConnectionId),
+pub enum KickTarget {
+    Connection(ConnectionId),
     User(UserId),
 }
 
-/// Tokens were revoked: who signed in with one of them has to sign in again.
+/// Closes the connections that authenticated with a revoked token.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct TokensRevoked(pub Vec<Revocation>);
 
-/// Sends a frame to all sessions, or to those of one user; returns to how many.
+/// Sends a frame on all connections, or on those of one user; returns on how many.
 #[derive(actix::Message)]
 #[rtype(result = "usize")]
 pub struct SendNotice {
@@ -184,20 +185,20 @@ pub struct SendNotice {
     pub user_id: Option<UserId>,
 }
 
-/// The server is not emptied any more.
+/// Cancels the drain.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct EndDrain;
 
-/// Goes on with emptying the server, or begins it. Sent every [`crate::limits::DRAIN_TICK`] until it is done.
+/// Starts or continues a drain. Sent every [`crate::limits::DRAIN_TICK`] until it is done.
 #[derive(actix::Message)]
 #[rtype(result = "DrainOrders")]
 pub struct ContinueDrain {
-    /// How many turns run in the whole server.
+    /// Number of running turns of the whole server.
     pub running_turns: usize,
-    /// HTTP answers of which something was not sent yet.
+    /// Number of HTTP responses with unsent bytes.
     pub unsent_answers: usize,
-    /// How long turns may go on, from the first of these messages.
+    /// Time that turns may take to finish, from the first of these messages.
     pub timeout: Duration,
 }
 
@@ -279,14 +280,14 @@ impl Handler<FindConnection> for ConnectionManager {
 impl Handler<Kick> for ConnectionManager {
     type Result = usize;
 
-    fn handle(&mut self, Kick { whom, text }: Kick, _: &mut Self::Context) -> Self::Result {
-        // Nothing is routed to them any more, whether or not their peers read.
-        let kicked = self.state.take(|stats| match whom {
-            Whom::Session(id) => stats.connection_id == id,
-            Whom::User(user) => stats.user() == Some(user),
+    fn handle(&mut self, Kick { target, text }: Kick, _: &mut Self::Context) -> Self::Result {
+        // They are removed here because a session whose client does not read handles no command.
+        let kicked = self.state.take(|stats| match target {
+            KickTarget::Connection(id) => stats.connection_id == id,
+            KickTarget::User(user) => stats.user() == Some(user),
         });
         for (stats, session) in &kicked {
-            log::info!(connection_id:% = stats.connection_id; "a session is sent away by an operator");
+            log::info!(connection_id:% = stats.connection_id; "an operator closed a connection");
             session.do_send(SessionCommand::Kick(Arc::clone(&text)));
         }
         kicked.len()

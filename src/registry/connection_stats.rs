@@ -1,4 +1,4 @@
-//! What is known of a live session from outside, without asking it: a session whose reader has stopped answers nothing.
+//! Connection statistics, readable without messaging the session, which cannot reply while stalled.
 
 use super::Tap;
 use crate::{
@@ -15,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-/// A session's signs of life. The session writes, anyone reads.
+/// Statistics and state of one connection. The session actor writes, any thread reads.
 pub struct ConnectionStats {
     pub connection_id: ConnectionId,
     pub dialect: Dialect,
-    /// The peer's IP address.
+    /// IP address of the client.
     pub address: String,
     pub user_agent: String,
     pub opened_at: UnixMillis,
@@ -37,11 +37,11 @@ pub struct ConnectionStats {
     tap: Tap,
     waits_for_credit: AtomicBool,
     violations: AtomicU32,
-    /// How long the last ping took, in microseconds; 0 before the first.
+    /// Round-trip time of the last ping in microseconds; 0 before the first.
     round_trip_us: AtomicU32,
 }
 
-/// Frames and bytes that went one way. Bytes are those of payloads, without WebSocket framing.
+/// Frames and bytes in one direction. Bytes count payloads, without WebSocket framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traffic {
     pub frames: u64,
@@ -88,7 +88,7 @@ impl ConnectionStats {
         self.tokens_sent.fetch_add(u64::from(tokens), Relaxed);
     }
 
-    /// Where the shapes of its frames can be watched.
+    /// The tap through which operators watch the shapes of frames.
     pub const fn tap(&self) -> &Tap {
         &self.tap
     }
@@ -105,22 +105,22 @@ impl ConnectionStats {
         lock(&self.identity).as_ref().map(|identity| identity.user_id)
     }
 
-    /// A limit said no to what the peer sent.
+    /// Counts a frame that a limit refused.
     pub fn violated(&self) {
         self.violations.fetch_add(1, Relaxed);
     }
 
-    /// How often a limit said no.
+    /// Number of frames that a limit refused.
     pub fn violations(&self) -> u32 {
         self.violations.load(Relaxed)
     }
 
-    /// A ping was answered after this time.
+    /// Records the round-trip time of a ping.
     pub fn set_round_trip(&self, took: Duration) {
         self.round_trip_us.store(u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1), Relaxed);
     }
 
-    /// How long the last ping took.
+    /// Round-trip time of the last ping.
     pub fn round_trip(&self) -> Option<Duration> {
         let took_us = self.round_trip_us.load(Relaxed);
         (took_us > 0).then(|| Duration::from_micros(took_us.into()))
@@ -140,22 +140,22 @@ impl ConnectionStats {
         lock(&self.turns).clone()
     }
 
-    /// How many it follows.
+    /// Number of turns that the connection is subscribed to.
     pub fn turn_count(&self) -> usize {
         lock(&self.turns).len()
     }
 
-    /// Whether it follows a turn that is not at its end for it.
+    /// Whether the connection has yet to send the end of a turn.
     pub fn has_turns(&self) -> bool {
         !lock(&self.turns).is_empty()
     }
 
-    /// The connection asked for more to send, which it does only when nothing waits there.
+    /// Counts a poll of the response body, which happens only when the connection has sent everything before.
     pub fn asked_for_more(&self) {
         self.asks.fetch_add(1, Relaxed);
     }
 
-    /// How often the connection has asked: a number that stands still belongs to a peer that does not read.
+    /// Number of polls of the response body; it stands still while the client does not read.
     pub fn asks(&self) -> u64 {
         self.asks.load(Relaxed)
     }
@@ -164,17 +164,17 @@ impl ConnectionStats {
         self.waits_for_credit.store(waits_for_credit, Relaxed);
     }
 
-    /// Whether the session waits for its connection to ask.
+    /// Whether the session has used up its credit and waits for the connection to poll.
     pub fn waits_for_credit(&self) -> bool {
         self.waits_for_credit.load(Relaxed)
     }
 
-    /// Whether something waits that the session has not written yet.
+    /// Whether there is a backlog to write.
     pub fn is_lagging(&self) -> bool {
         self.waits_for_credit() || lock(&self.turns).iter().any(|subscribed| subscribed.subscriber.is_lagging())
     }
 
-    /// The text of turns that the session has not written yet, in bytes.
+    /// Size of the backlog, in bytes of text.
     pub fn bytes_waiting(&self) -> u64 {
         lock(&self.turns)
             .iter()
@@ -182,7 +182,7 @@ impl ConnectionStats {
             .sum()
     }
 
-    /// Takes the session out of the turns it follows, without its help.
+    /// Ends the subscriptions to turns on behalf of a session that cannot do so itself.
     pub fn leave_turns(&self) {
         for subscribed in lock(&self.turns).drain(..) {
             subscribed.turn.unsubscribe(&subscribed.subscriber);
@@ -210,7 +210,7 @@ impl ConnectionStats {
     }
 }
 
-/// Every value that these locks guard is whole at any time, so a panic elsewhere does not spoil it.
+/// The guarded values are consistent between any two statements, so a poisoned lock is usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,4 @@
-//! How a server empties before it stops: sessions are told in batches, those without a running turn first, and turns may
-//! end by themselves until the time is over.
+//! The drain of a server: idle connections are closed first, in batches; turns may finish until the deadline.
 
 use crate::{
     domain::ConnectionId,
@@ -10,65 +9,68 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A drain that has begun. Somebody asks it every [`DRAIN_TICK`] what is to do.
+/// A drain in progress; [`Drain::next`] is called every [`DRAIN_TICK`].
 pub struct Drain {
-    /// Until then turns may end by themselves.
+    /// Turns that still run then are interrupted.
     deadline: Instant,
-    /// Sessions that are told at once, at most.
+    /// Most connections to close in one tick.
     batch: usize,
+    /// Connections that were told to go away.
     told: HashSet<ConnectionId>,
     interrupted: bool,
 }
 
-/// What is to do now.
+/// Instructions for one tick of a drain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrainOrders {
-    /// These go away.
+    /// Connections to close.
     pub close: Vec<GoAwayOrder>,
-    /// The time of the turns is over: said once.
+    /// Whether to interrupt the running turns: `true` once, when the deadline passes.
     pub interrupt_turns: bool,
-    /// Nothing is left, or what is left will not go.
+    /// Whether everything is closed, or the last wait is over.
     pub done: bool,
 }
 
+/// Instruction to close one connection with `going_away`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoAwayOrder {
     pub connection_id: ConnectionId,
     pub reconnect_after_ms: u64,
 }
 
-/// When a client comes back that is told to go. `random` is any number: each client gets a time of its own.
+/// Time after which a client should reconnect, in milliseconds. `random` spreads the clients, so that they do not all return at once.
 pub fn reconnect_after_ms(random: u32) -> u64 {
     RECONNECT_AFTER_MIN_MS + u64::from(random) % RECONNECT_SPREAD_MS
 }
 
 impl Drain {
-    /// Begins a drain of so many sessions.
-    pub fn new(now: Instant, timeout: Duration, sessions: usize) -> Self {
-        // However many there are, those without a turn know after a third of the time.
+    /// Starts a drain of `connections` connections.
+    pub fn new(now: Instant, timeout: Duration, connections: usize) -> Self {
+        // The batch grows with the number of connections: all idle ones are told within a third of the timeout.
         let ticks = (timeout.as_millis() / 3 / DRAIN_TICK.as_millis()).max(1);
         let ticks = usize::try_from(ticks).unwrap_or(usize::MAX);
         Self {
             deadline: now + timeout,
-            batch: sessions.div_ceil(ticks).max(DRAIN_BATCH_CONNECTIONS),
+            batch: connections.div_ceil(ticks).max(DRAIN_BATCH_CONNECTIONS),
             told: HashSet::new(),
             interrupted: false,
         }
     }
 
-    /// Takes the sessions that are open, each with whether it has a running turn, how many turns run in all, and how many HTTP
-    /// answers have yet to reach their readers.
-    /// `random` gives any number; each client gets a time of its own to come back.
+    /// Returns the instructions for this tick.
+    ///
+    /// `connections` are the open ones, each with whether it has a running turn; `running_turns` and `unsent_answers` (HTTP
+    /// responses with unsent bytes) count the whole server; `random` supplies numbers for [`reconnect_after_ms`].
     pub fn next(
         &mut self,
         now: Instant,
-        sessions: impl Iterator<Item = (ConnectionId, bool)>,
+        connections: impl Iterator<Item = (ConnectionId, bool)>,
         running_turns: usize,
         unsent_answers: usize,
         mut random: impl FnMut() -> u32,
     ) -> DrainOrders {
         let (mut open, mut close) = (0, Vec::new());
-        for (connection_id, is_busy) in sessions {
+        for (connection_id, is_busy) in connections {
             open += 1;
             if !is_busy && close.len() < self.batch && self.told.insert(connection_id) {
                 close.push(GoAwayOrder { connection_id, reconnect_after_ms: reconnect_after_ms(random()) });
@@ -103,18 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn sessions_are_told_once_in_batches() {
-        let (now, sessions) = (Instant::now(), ids(DRAIN_BATCH_CONNECTIONS + 1));
-        let mut drain = Drain::new(now, TIMEOUT, sessions.len());
-        let mut next = || drain.next(now, sessions.iter().map(|id| (*id, false)), 0, 0, || 0);
+    fn connections_are_closed_once_in_batches() {
+        let (now, connections) = (Instant::now(), ids(DRAIN_BATCH_CONNECTIONS + 1));
+        let mut drain = Drain::new(now, TIMEOUT, connections.len());
+        let mut next = || drain.next(now, connections.iter().map(|id| (*id, false)), 0, 0, || 0);
         let (first, second, third) = (next(), next(), next());
         assert_eq!((first.close.len(), second.close.len(), third.close.len()), (DRAIN_BATCH_CONNECTIONS, 1, 0));
         assert!(!closed(&first).contains(&closed(&second)[0]));
-        assert!(!third.done, "they are still there");
+        assert!(!third.done, "the connections are still open");
     }
 
     #[test]
-    fn very_many_sessions_are_told_within_a_third_of_the_time() {
+    fn idle_connections_are_closed_within_a_third_of_the_timeout() {
         let (now, count) = (Instant::now(), 1_000_000);
         let drain = Drain::new(now, TIMEOUT, count);
         assert_eq!(drain.batch, 10_000);
@@ -122,22 +124,22 @@ mod tests {
     }
 
     #[test]
-    fn a_session_with_a_turn_goes_when_the_turn_has_ended() {
-        let (now, sessions) = (Instant::now(), ids(2));
+    fn a_connection_with_a_turn_is_closed_after_the_turn() {
+        let (now, connections) = (Instant::now(), ids(2));
         let mut drain = Drain::new(now, TIMEOUT, 2);
-        let first = drain.next(now, [(sessions[0], true), (sessions[1], false)].into_iter(), 1, 0, || 0);
-        assert_eq!(closed(&first), [sessions[1]]);
-        let second = drain.next(now, [(sessions[0], false)].into_iter(), 0, 0, || 0);
-        assert_eq!(closed(&second), [sessions[0]]);
+        let first = drain.next(now, [(connections[0], true), (connections[1], false)].into_iter(), 1, 0, || 0);
+        assert_eq!(closed(&first), [connections[1]]);
+        let second = drain.next(now, [(connections[0], false)].into_iter(), 0, 0, || 0);
+        assert_eq!(closed(&second), [connections[0]]);
         assert!(drain.next(now, [].into_iter(), 0, 0, || 0).done);
     }
 
     #[test]
-    fn turns_are_interrupted_once_when_the_time_is_over() {
-        let (now, session) = (Instant::now(), ConnectionId::new());
+    fn turns_are_interrupted_once_at_the_deadline() {
+        let (now, connection) = (Instant::now(), ConnectionId::new());
         let mut drain = Drain::new(now, TIMEOUT, 1);
         let mut at = |after: Duration| {
-            let orders = drain.next(now + after, [(session, true)].into_iter(), 1, 0, || 0);
+            let orders = drain.next(now + after, [(connection, true)].into_iter(), 1, 0, || 0);
             (orders.interrupt_turns, orders.done)
         };
         assert_eq!(at(TIMEOUT - DRAIN_TICK), (false, false));
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_of_answers_are_waited_for_as_long_as_turns_and_their_last_call() {
+    fn unsent_answers_delay_the_end_until_the_last_call() {
         let now = Instant::now();
         let mut drain = Drain::new(now, TIMEOUT, 0);
         let mut is_done = |after: Duration, unsent| drain.next(now + after, [].into_iter(), 0, unsent, || 0).done;
@@ -156,11 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn clients_come_back_at_different_times() {
-        let (now, sessions) = (Instant::now(), ids(2));
+    fn clients_reconnect_at_different_times() {
+        let (now, connections) = (Instant::now(), ids(2));
         let mut numbers = [0, u32::MAX].into_iter();
         let mut drain = Drain::new(now, TIMEOUT, 2);
-        let orders = drain.next(now, sessions.iter().map(|id| (*id, false)), 0, 0, || numbers.next().unwrap());
+        let orders = drain.next(now, connections.iter().map(|id| (*id, false)), 0, 0, || numbers.next().unwrap());
         let times: Vec<_> = orders.close.iter().map(|order| order.reconnect_after_ms).collect();
         let range = RECONNECT_AFTER_MIN_MS..RECONNECT_AFTER_MIN_MS + RECONNECT_SPREAD_MS;
         assert!(times[0] != times[1] && times.iter().all(|time| range.contains(time)), "{times:?}");

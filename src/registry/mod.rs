@@ -1,6 +1,7 @@
-//! Who is connected: the `ConnectionManager` actor and what it knows of each session.
+//! The registry of open connections: the `ConnectionManager` actor and its state.
 //!
-//! It routes commands to sessions and counts them. It never holds a turn's text or a database handle.
+//! It routes commands to session actors, announces turns to the connections that are subscribed to their conversation, and
+//! answers operators' queries. It holds neither the text of a turn nor a database handle.
 
 mod actor;
 mod connection_stats;
@@ -13,8 +14,8 @@ mod view;
 
 pub use actor::{
     ConnectionManager, ContinueDrain, ConversationDeleted, CountConnections, EndDrain, FindConnection, FoundConnection,
-    GetStats, Kick, ListConnections, Register, Registration, SendNotice, SessionCommand, SubscribeToConversation,
-    TokensRevoked, TurnStarted, Whom,
+    GetStats, Kick, KickTarget, ListConnections, Register, Registration, SendNotice, SessionCommand,
+    SubscribeToConversation, TokensRevoked, TurnStarted,
 };
 pub use connection_stats::ConnectionStats;
 pub use drain::{Drain, DrainOrders, reconnect_after_ms};

@@ -1,7 +1,7 @@
-//! Which of the live connections an operator wants to see: a filter, an order, a window.
+//! Operators' queries over the open connections: a filter, an order and a window.
 //!
-//! Pure, and cheap over many thousands: a key is made for each connection that passes the filter, only the window is put in
-//! order, and only what is in the window becomes a view.
+//! A query is pure and cheap over many thousands of connections: only those that pass the filter get a sort key, only the
+//! window is sorted, and only the window is turned into views.
 
 use super::{
     ConnectionStats,
@@ -17,25 +17,24 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, sync::Arc, time::Instant};
 
-/// Entries of a page when the request does not say.
+/// Entries of a page unless the request says otherwise.
 const DEFAULT_LIMIT: usize = 50;
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, utoipa::IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 pub struct ConnectionQuery {
-    /// Only connections with this text in their id, their user's id, e-mail or name, their address or agent string,
-    /// whatever the case.
+    /// Text to find in the connection's id, its user's id, e-mail or name, its address or user agent, case-insensitively.
     pub q: Option<String>,
-    /// Only those of this user.
+    /// Only connections of this user.
     pub user_id: Option<UserId>,
     pub dialect: Option<Dialect>,
     pub state: Option<ConnectionState>,
     pub sort: SortKey,
     pub order: Order,
-    /// How many to skip.
+    /// Number of connections to skip.
     pub offset: usize,
-    /// 1 to 200.
+    /// Number of entries, 1 to 200.
     pub limit: usize,
 }
 
@@ -55,7 +54,7 @@ impl Default for ConnectionQuery {
     }
 }
 
-/// What the connections are sorted by; those that are equal, by their age.
+/// Sort key; connections with equal keys are sorted by age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SortKey {
@@ -74,9 +73,9 @@ pub enum SortKey {
     FramesSent,
     BytesSent,
     TokensSent,
-    /// How many it follows.
+    /// Number of subscriptions to conversations.
     Conversations,
-    /// How many it follows.
+    /// Number of subscriptions to turns.
     Turns,
     BytesWaiting,
     PingMs,
@@ -105,11 +104,11 @@ impl ConnectionQuery {
         Ok(())
     }
 
-    /// The window that the query asks for, and how many connections fit in all.
+    /// Returns the requested window and the number of matching connections.
     pub fn page<'a>(&self, rows: impl Iterator<Item = ConnectionRow<'a>>, now: Instant) -> ConnectionsPage {
         let needle = self.q.as_deref().map(str::trim).filter(|q| !q.is_empty()).map(str::to_lowercase);
         let mut found: Vec<_> = rows
-            .filter(|row| self.fits(row, needle.as_deref(), now))
+            .filter(|row| self.matches(row, needle.as_deref(), now))
             .map(|row| (Key::of(&row, self.sort, now), row))
             .collect();
         let total = found.len();
@@ -118,7 +117,7 @@ impl ConnectionQuery {
             let by_key = one.0.compare(&other.0, self.order);
             by_key.then_with(|| one.1.stats.connection_id.cmp(&other.1.stats.connection_id))
         };
-        // What comes before the window need not be in order, nor what comes behind it.
+        // Only the window has to be sorted: selection moves everything else before or after it.
         if end < total {
             found.select_nth_unstable_by(end, order);
         }
@@ -131,7 +130,7 @@ impl ConnectionQuery {
     }
 
     /// `needle` is in lower case.
-    fn fits(&self, row: &ConnectionRow<'_>, needle: Option<&str>, now: Instant) -> bool {
+    fn matches(&self, row: &ConnectionRow<'_>, needle: Option<&str>, now: Instant) -> bool {
         let stats = row.stats;
         self.dialect.is_none_or(|dialect| dialect == stats.dialect)
             && self.user_id.is_none_or(|user| stats.user() == Some(user))
@@ -140,7 +139,7 @@ impl ConnectionQuery {
     }
 }
 
-/// Whether a connection has this text anywhere that people look for it.
+/// Whether a searchable field of a connection contains the text.
 fn mentions(stats: &ConnectionStats, needle: &str) -> bool {
     contains(&stats.address, needle)
         || contains(&stats.user_agent, needle)
@@ -152,7 +151,7 @@ fn mentions(stats: &ConnectionStats, needle: &str) -> bool {
         })
 }
 
-/// An id is hexadecimal digits and dashes; most texts that people look for are not.
+/// Formats the id only if `needle` can be part of one: most searches are not hexadecimal.
 fn is_part_of_id(id: impl std::fmt::Display, needle: &str) -> bool {
     needle.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') && id.to_string().contains(needle)
 }
@@ -166,12 +165,12 @@ fn contains(text: &str, needle: &str) -> bool {
     }
 }
 
-/// What a connection is sorted by. All keys of one query are of one kind.
+/// The value of a sort key. All values of one query are of one kind.
 enum Key<'a> {
     Number(u64),
     Text(&'a str),
     User(Arc<Identity>),
-    /// It has nothing of this kind, and comes last in either order.
+    /// No value; sorted last in either order.
     Absent,
 }
 
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_looked_for_where_people_look() {
+    fn the_text_is_found_in_every_searchable_field() {
         let world = people();
         assert_eq!(world.find(""), [0, 1, 2]);
         assert_eq!(world.find(" fireFOX "), [0, 2]);
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_go_together() {
+    fn filters_combine() {
         let world = people();
         let query = |change: &dyn Fn(&mut ConnectionQuery)| {
             let mut query = ConnectionQuery::default();
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_comes_last_in_either_order() {
+    fn absent_values_come_last_in_either_order() {
         let world = people();
         world.all[0].set_round_trip(Duration::from_millis(7));
         world.all[2].set_round_trip(Duration::from_micros(1_500));
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_cut_from_one_order() {
+    fn pages_are_windows_of_one_order() {
         let mut world = World::new();
         for n in 0..500_usize {
             let connection = world.connect(Dialect::V2, "192.0.2.1", "", None);
@@ -359,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_named() {
+    fn values_out_of_range_are_named() {
         let check = |query: ConnectionQuery| query.check().map_err(|error| error.message.into_owned());
         assert_eq!(check(ConnectionQuery::default()), Ok(()));
         for limit in [0, 201] {

@@ -1,23 +1,24 @@
-//! Whether a session's peer has stopped reading, as seen from outside: the session itself stands still then.
+//! Detection of clients that stop reading. It works from outside the session actor, which is not polled while its client
+//! does not read.
 
 use std::time::{Duration, Instant};
 
-/// How long a connection may ask for nothing.
+/// Time that a connection may go without polling its response body for more frames.
 #[derive(Clone, Copy, Debug)]
 pub struct StallLimits {
-    /// While something waits for it.
+    /// While there is a backlog.
     pub lagging: Duration,
-    /// While nothing does. It has to ask at each heartbeat at least.
+    /// Without a backlog: the connection polls at least once per heartbeat.
     pub idle: Duration,
 }
 
-/// What was seen of a session's connection so far.
+/// Observations of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Stall {
     asks: u64,
-    /// Since when it has not asked.
+    /// Time of the last change of `asks`.
     still_since: Instant,
-    /// Since when it has not asked though something waited.
+    /// Start of the current backlog that nobody reads.
     lagging_since: Option<Instant>,
 }
 
@@ -26,18 +27,18 @@ impl Stall {
         Self { asks: 0, still_since: now, lagging_since: None }
     }
 
-    /// For how long something has waited that the peer does not read.
+    /// Time for which the client has not read its backlog.
     pub fn lagging_for(&self, now: Instant) -> Option<Duration> {
         self.lagging_since.map(|since| now.saturating_duration_since(since))
     }
 
-    /// The process was paused, and nobody was asked for anything: that time does not count.
+    /// Excludes a pause of the process, during which no connection was polled.
     pub fn skip_pause(&mut self, paused: Duration) {
         self.still_since += paused;
         self.lagging_since = self.lagging_since.map(|since| since + paused);
     }
 
-    /// Takes what is seen now; whether it has stood still for too long.
+    /// Records an observation. Returns whether the connection has exceeded a limit.
     pub fn is_over(&mut self, now: Instant, asks: u64, is_lagging: bool, limits: StallLimits) -> bool {
         if asks != self.asks {
             *self = Self { asks, ..Self::new(now) };
@@ -54,8 +55,8 @@ mod tests {
 
     const LIMITS: StallLimits = StallLimits { lagging: Duration::from_secs(20), idle: Duration::from_secs(60) };
 
-    /// When, in seconds, what is seen in each of them leads to giving up.
-    fn given_up_at(seen: impl Fn(u64) -> (u64, bool)) -> Option<u64> {
+    /// The second in which the connection exceeds a limit, when `seen` returns the observation of each second.
+    fn stalled_at(seen: impl Fn(u64) -> (u64, bool)) -> Option<u64> {
         let began = Instant::now();
         let mut stall = Stall::new(began);
         (0..200).find(|second| {
@@ -65,20 +66,20 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_stays_however_much_waits() {
-        assert_eq!(given_up_at(|second| (second, true)), None);
-        assert_eq!(given_up_at(|second| (second / 19, true)), None);
+    fn a_client_that_reads_is_kept_whatever_its_backlog() {
+        assert_eq!(stalled_at(|second| (second, true)), None);
+        assert_eq!(stalled_at(|second| (second / 19, true)), None);
     }
 
     #[test]
-    fn who_asks_for_nothing_of_what_waits_is_given_up() {
-        assert_eq!(given_up_at(|second| (5, second >= 10)), Some(30));
-        assert_eq!(given_up_at(|second| (second.min(7), true)), Some(27));
+    fn a_client_that_does_not_read_its_backlog_is_stalled() {
+        assert_eq!(stalled_at(|second| (5, second >= 10)), Some(30));
+        assert_eq!(stalled_at(|second| (second.min(7), true)), Some(27));
     }
 
     #[test]
-    fn an_idle_session_that_suddenly_has_much_to_write_has_its_time() {
-        assert_eq!(given_up_at(|second| (second / 50, second % 50 == 49)), None);
+    fn a_new_backlog_starts_its_own_time() {
+        assert_eq!(stalled_at(|second| (second / 50, second % 50 == 49)), None);
     }
 
     #[test]
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_even_asked_at_the_heartbeat_is_given_up() {
-        assert_eq!(given_up_at(|_| (1, false)), Some(60));
+    fn a_connection_that_misses_its_heartbeats_is_stalled() {
+        assert_eq!(stalled_at(|_| (1, false)), Some(60));
     }
 }

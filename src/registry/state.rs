@@ -1,4 +1,4 @@
-//! The registry's state, without its actor: sessions in, statistics out.
+//! The state of the registry, without its actor.
 
 use super::{
     ConnectionQuery, ConnectionState, ConnectionStats, ConnectionView, ConnectionsPage,
@@ -17,13 +17,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The sessions that are open; `R` is how one is reached.
+/// The open connections; `R` is the recipient of commands for one.
 pub struct RegistryState<R> {
     connections: BTreeMap<ConnectionId, Entry<R>>,
     subscribers: HashMap<ConversationId, Vec<ConnectionId>>,
     opened: u64,
     closed: u64,
-    /// Of sessions that are closed.
+    /// By connections that are closed.
     tokens_sent: u64,
     stalled: u64,
 }
@@ -65,7 +65,7 @@ pub struct RegistryStats {
     pub bytes_waiting: u64,
     /// Connections closed because the client did not read, since the start of the server.
     pub stalled: u64,
-    /// The most that waits in memory for one peer that does not read, in bytes; one frame may be larger.
+    /// Most bytes that are queued for a client that does not read; a single frame may be larger.
     pub max_waiting_bytes: usize,
 }
 
@@ -94,7 +94,7 @@ pub struct StateConnections {
     pub sessions: usize,
 }
 
-/// A session as a query sees it.
+/// The data of a connection that queries read.
 #[derive(Clone, Copy)]
 pub struct ConnectionRow<'a> {
     pub stats: &'a ConnectionStats,
@@ -122,31 +122,31 @@ impl<R> RegistryState<R> {
         self.connections.insert(stats.connection_id, Entry { stats, to, stall, subscriptions: VecDeque::new() });
     }
 
-    /// The process was paused for so long: that time counts for no peer.
+    /// Excludes a pause of the process from the time in which clients did not read.
     pub fn skip_pause(&mut self, paused: Duration) {
         for entry in self.connections.values_mut() {
             entry.stall.skip_pause(paused);
         }
     }
 
-    /// Gives up the sessions whose peers do not read: nothing is routed to them any more, and no turn knows them. What is
-    /// returned reaches them, should they ever go on.
-    pub fn give_up_stalled(&mut self, now: Instant, limits: StallLimits) -> Vec<(Arc<ConnectionStats>, R)> {
+    /// Removes the connections whose clients do not read, from the registry and from their turns. Returns their recipients:
+    /// a command is handled if such a session actor is ever polled again.
+    pub fn remove_stalled(&mut self, now: Instant, limits: StallLimits) -> Vec<(Arc<ConnectionStats>, R)> {
         let stalled = self.connections.iter_mut().filter_map(|(id, entry)| {
             let (asks, is_lagging) = (entry.stats.asks(), entry.stats.is_lagging());
             entry.stall.is_over(now, asks, is_lagging, limits).then_some(*id)
         });
         let stalled: Vec<_> = stalled.collect();
-        let given_up = stalled.into_iter().filter_map(|id| {
+        let removed = stalled.into_iter().filter_map(|id| {
             let entry = self.unregister(id)?;
             self.stalled += 1;
             entry.stats.leave_turns();
             Some((entry.stats, entry.to))
         });
-        given_up.collect()
+        removed.collect()
     }
 
-    /// Takes sessions out: nothing is routed to them any more, and no turn knows them.
+    /// Removes the connections that `which` selects, from the registry and from their turns.
     pub fn take(&mut self, which: impl Fn(&ConnectionStats) -> bool) -> Vec<(Arc<ConnectionStats>, R)> {
         let ids: Vec<_> = self.connections.iter().filter(|(_, entry)| which(&entry.stats)).map(|(id, _)| *id).collect();
         let taken = ids.into_iter().filter_map(|id| {
@@ -157,7 +157,7 @@ impl<R> RegistryState<R> {
         taken.collect()
     }
 
-    /// How some of the sessions are reached.
+    /// The recipients of the connections that `which` selects.
     pub fn recipients(&self, which: impl Fn(&ConnectionStats) -> bool) -> impl Iterator<Item = &R> {
         self.connections.values().filter(move |entry| which(&entry.stats)).map(|entry| &entry.to)
     }
@@ -172,13 +172,14 @@ impl<R> RegistryState<R> {
         Some(entry)
     }
 
-    /// A session ended.
+    /// Removes a connection that has ended.
     pub fn remove(&mut self, id: ConnectionId) {
         self.unregister(id);
     }
 
-    /// Subscribes a connection to a conversation: it gets the turns that other connections start there, too. A conversation
-    /// that it is subscribed to already becomes the most recently used one.
+    /// Subscribes a connection to a conversation: the turns that other connections start there are announced to it. A known
+    /// subscription becomes the most recently used one; the least recently used is dropped beyond
+    /// [`MAX_SUBSCRIBED_CONVERSATIONS`].
     pub fn subscribe(&mut self, id: ConnectionId, conversation: ConversationId) {
         let Some(entry) = self.connections.get_mut(&id) else { return };
         if let Some(place) = entry.subscriptions.iter().position(|known| *known == conversation) {
@@ -196,7 +197,7 @@ impl<R> RegistryState<R> {
         self.subscribers.entry(conversation).or_default().push(id);
     }
 
-    /// Ends all subscriptions to a conversation that is no more.
+    /// Ends all subscriptions to a deleted conversation.
     pub fn forget_conversation(&mut self, conversation: ConversationId) {
         for id in self.subscribers.remove(&conversation).unwrap_or_default() {
             if let Some(entry) = self.connections.get_mut(&id) {
@@ -214,7 +215,7 @@ impl<R> RegistryState<R> {
         }
     }
 
-    /// Those of one user that follow a conversation, but for one session.
+    /// The connections of a user that are subscribed to a conversation, without `except`.
     pub fn subscribers(
         &self,
         conversation: ConversationId,
@@ -231,7 +232,7 @@ impl<R> RegistryState<R> {
             .map(|entry| &entry.to)
     }
 
-    /// The sessions that are open, and whether each has a running turn.
+    /// The open connections, each with whether it has a running turn.
     pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, bool)> {
         self.connections.iter().map(|(id, entry)| (*id, entry.stats.has_turns()))
     }
@@ -302,7 +303,7 @@ impl<R> RegistryState<R> {
         }
     }
 
-    /// Number of sessions of each of these users.
+    /// Number of connections of each of these users.
     pub fn count_of(&self, users: &[UserId]) -> Vec<usize> {
         let mut counts: HashMap<UserId, usize> = users.iter().map(|user| (*user, 0)).collect();
         for user in self.connections.values().filter_map(|entry| entry.stats.user()) {
@@ -313,12 +314,12 @@ impl<R> RegistryState<R> {
         users.iter().map(|user| counts[user]).collect()
     }
 
-    /// The part of the sessions that a query asks for.
+    /// The connections that match a query, page by page.
     pub fn page(&self, query: &ConnectionQuery, now: Instant) -> ConnectionsPage {
         query.page(self.connections.values().map(Entry::row), now)
     }
 
-    /// One session, as operators see it and as it is.
+    /// A connection as operators see it, and its statistics.
     pub fn find(&self, id: ConnectionId, now: Instant) -> Option<(ConnectionView, &Arc<ConnectionStats>)> {
         self.connections.get(&id).map(|entry| (entry.row().view(now), &entry.stats))
     }
@@ -339,7 +340,7 @@ mod tests {
     };
     use std::time::Duration;
 
-    fn session(state: &mut RegistryState<ConnectionId>, user: Option<UserId>) -> Arc<ConnectionStats> {
+    fn connect(state: &mut RegistryState<ConnectionId>, user: Option<UserId>) -> Arc<ConnectionStats> {
         let id = ConnectionId::new();
         let stats = ConnectionStats::new(id, Dialect::V2, "127.0.0.1".to_owned(), String::new());
         if let Some(user_id) = user {
@@ -361,55 +362,55 @@ mod tests {
     }
 
     #[test]
-    fn counts_outlive_the_sessions() {
+    fn totals_include_closed_connections() {
         let mut state = RegistryState::default();
         let user = UserId::new();
-        let (first, second) = (session(&mut state, Some(user)), session(&mut state, None));
+        let (first, second) = (connect(&mut state, Some(user)), connect(&mut state, None));
         first.sent_frame(UnixMillis::now(), 10, 3);
         second.sent_frame(UnixMillis::now(), 10, 4);
         let stats = state.stats();
-        assert_eq!((stats.sessions, stats.authenticated, stats.users, stats.tokens_sent), (2, 1, 1, 7));
+        assert_eq!((stats.connections, stats.authenticated, stats.users, stats.tokens_sent), (2, 1, 1, 7));
         state.remove(first.connection_id);
         state.remove(first.connection_id);
         let stats = state.stats();
-        assert_eq!((stats.sessions, stats.authenticated, stats.opened, stats.closed), (1, 0, 2, 1));
+        assert_eq!((stats.connections, stats.authenticated, stats.opened, stats.closed), (1, 0, 2, 1));
         assert_eq!(stats.tokens_sent, 7);
         assert!(stats.by_user.is_empty());
     }
 
     #[test]
-    fn sessions_are_counted_for_the_users_that_are_asked_for() {
+    fn connections_are_counted_per_user() {
         let mut state = RegistryState::default();
         let (ada, bob, nobody) = (UserId::new(), UserId::new(), UserId::new());
         for user in [Some(ada), Some(bob), Some(ada), None] {
-            session(&mut state, user);
+            connect(&mut state, user);
         }
         assert_eq!(state.count_of(&[nobody, ada, bob]), [0, 2, 1]);
         assert_eq!(state.count_of(&[]), [0; 0]);
     }
 
     #[test]
-    fn followers_are_the_users_other_sessions() {
+    fn subscribers_are_the_other_connections_of_the_user() {
         let mut state = RegistryState::default();
         let (user, stranger, conversation) = (UserId::new(), UserId::new(), ConversationId::new());
-        let sessions = [user, user, stranger].map(|user| session(&mut state, Some(user)).connection_id);
-        for id in sessions {
+        let connections = [user, user, stranger].map(|user| connect(&mut state, Some(user)).connection_id);
+        for id in connections {
             state.subscribe(id, conversation);
             state.subscribe(id, conversation);
         }
         let subscribers = |state: &RegistryState<ConnectionId>, except| {
             state.subscribers(conversation, user, except).copied().collect::<Vec<_>>()
         };
-        assert_eq!(subscribers(&state, Some(sessions[0])), [sessions[1]]);
-        state.remove(sessions[1]);
-        assert!(subscribers(&state, Some(sessions[0])).is_empty());
+        assert_eq!(subscribers(&state, Some(connections[0])), [connections[1]]);
+        state.remove(connections[1]);
+        assert!(subscribers(&state, Some(connections[0])).is_empty());
     }
 
     #[test]
-    fn a_session_follows_a_bounded_number_of_conversations() {
+    fn the_number_of_subscriptions_is_bounded() {
         let mut state = RegistryState::default();
         let user = UserId::new();
-        let id = session(&mut state, Some(user)).connection_id;
+        let id = connect(&mut state, Some(user)).connection_id;
         let (used_again, first) = (ConversationId::new(), ConversationId::new());
         state.subscribe(id, used_again);
         state.subscribe(id, first);
@@ -428,10 +429,10 @@ mod tests {
     }
 
     #[test]
-    fn who_is_taken_out_is_no_longer_there() {
+    fn taken_connections_are_removed() {
         let mut state = RegistryState::default();
         let (user, conversation) = (UserId::new(), ConversationId::new());
-        let ids = [Some(user), None, Some(user)].map(|user| session(&mut state, user).connection_id);
+        let ids = [Some(user), None, Some(user)].map(|user| connect(&mut state, user).connection_id);
         state.subscribe(ids[0], conversation);
         assert_eq!(state.recipients(|stats| stats.user() == Some(user)).copied().collect::<Vec<_>>(), [ids[0], ids[2]]);
         let taken: Vec<_> = state.take(|stats| stats.user() == Some(user)).into_iter().map(|(_, id)| id).collect();
@@ -440,23 +441,23 @@ mod tests {
         assert_eq!(state.recipients(|_| true).copied().collect::<Vec<_>>(), [ids[1]]);
         // They say so themselves, too.
         state.remove(ids[0]);
-        assert_eq!((state.stats().sessions, state.stats().closed), (1, 2));
+        assert_eq!((state.stats().connections, state.stats().closed), (1, 2));
     }
 
     #[test]
-    fn a_session_that_is_given_up_leaves_nothing_behind() {
+    fn a_stalled_connection_is_removed_from_everything() {
         let mut state = RegistryState::default();
         let (user, conversation) = (UserId::new(), ConversationId::new());
-        let stats = session(&mut state, Some(user));
+        let stats = connect(&mut state, Some(user));
         state.subscribe(stats.connection_id, conversation);
         stats.set_waits_for_credit(true);
         let limits = StallLimits { lagging: Duration::from_secs(20), idle: Duration::from_secs(40) };
         let began = Instant::now();
-        assert!(state.give_up_stalled(began, limits).is_empty());
-        let given_up = state.give_up_stalled(began + limits.lagging, limits);
-        assert_eq!(given_up.len(), 1);
+        assert!(state.remove_stalled(began, limits).is_empty());
+        let removed = state.remove_stalled(began + limits.lagging, limits);
+        assert_eq!(removed.len(), 1);
         assert_eq!(state.subscribers(conversation, user, None).count(), 0);
         let stats = state.stats();
-        assert_eq!((stats.sessions, stats.closed, stats.stalled), (0, 1, 1));
+        assert_eq!((stats.connections, stats.closed, stats.stalled), (0, 1, 1));
     }
 }

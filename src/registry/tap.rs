@@ -1,6 +1,6 @@
-//! The shapes of a session's frames, for operators who watch: what kind, how large, when; never what they say.
+//! A tap on a connection's frames for operators: type, size and time of each frame, never its content.
 //!
-//! Nothing is kept while nobody watches.
+//! Nothing is recorded while nobody watches.
 
 use super::ConnectionStats;
 use crate::{domain::UnixMillis, limits::MAX_WATCHED_FRAMES};
@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-/// The types of this protocol. A client may write anything there, so that nothing else is shown.
+/// The frame types of the protocol. Any other `type` is shown as [`UNKNOWN`], because clients may write anything there.
 const TYPES: [&str; 18] = [
     "auth",
     "message",
@@ -35,7 +35,7 @@ const TYPES: [&str; 18] = [
     "notice",
     "close",
 ];
-/// What a frame is that is not of this protocol.
+/// The type shown for a frame that is not part of the protocol.
 const UNKNOWN: &str = "unknown";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,19 +51,19 @@ pub enum Direction {
 pub struct FrameShape {
     pub direction: Direction,
     pub r#type: &'static str,
-    /// Of the payload.
+    /// Size of the payload.
     pub bytes: usize,
     pub at_ms: UnixMillis,
-    /// Of the (last) token in it.
+    /// `seq` of the (last) token in the frame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u32>,
 }
 
-/// Where a session's frames pass by.
+/// Recorder of the frames of one connection.
 #[derive(Default)]
 pub struct Tap {
     is_watched: AtomicBool,
-    /// There from the first watcher to the last.
+    /// Present while there is a watcher.
     ring: Mutex<Option<Box<Ring>>>,
 }
 
@@ -71,27 +71,27 @@ pub struct Tap {
 struct Ring {
     watchers: usize,
     frames: VecDeque<FrameShape>,
-    /// How many frames have passed before those in `frames`.
+    /// Number of frames that were dropped from the front of `frames`.
     passed: u64,
 }
 
-/// What came since a watcher looked last.
+/// The frames since the last call of [`TapWatch::take`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NewFrames {
     /// Oldest first.
     pub frames: Vec<FrameShape>,
-    /// How many came before these and are not told, because there were too many.
+    /// Number of earlier frames that were dropped because there were too many.
     pub left_out: u64,
 }
 
-/// Somebody who watches. When the last one is dropped, nothing is kept any more.
+/// A watcher. Recording stops when the last one is dropped.
 pub struct TapWatch {
     stats: Arc<ConnectionStats>,
     next: u64,
 }
 
 impl Tap {
-    /// A text frame passes.
+    /// Records a text frame.
     pub fn text(&self, direction: Direction, text: &str) {
         if self.is_watched.load(Relaxed) {
             let (frame_type, seq) = head_of(text);
@@ -99,7 +99,7 @@ impl Tap {
         }
     }
 
-    /// A ping, a pong or a close frame passes.
+    /// Records a ping, pong or close frame.
     pub fn control(&self, direction: Direction, frame_type: &'static str, bytes: usize) {
         if self.is_watched.load(Relaxed) {
             self.record(direction, frame_type, bytes, None);
@@ -117,14 +117,14 @@ impl Tap {
         }
     }
 
-    /// A shape is whole at any time, so a panic elsewhere does not spoil it.
+    /// The ring is consistent between any two statements, so a poisoned lock is usable.
     fn lock(&self) -> MutexGuard<'_, Option<Box<Ring>>> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl TapWatch {
-    /// Begins to watch a session: what passes from now on.
+    /// Starts to watch a connection.
     pub fn new(stats: Arc<ConnectionStats>) -> Self {
         let mut ring = stats.tap().lock();
         let open = ring.get_or_insert_default();
@@ -135,7 +135,7 @@ impl TapWatch {
         Self { stats, next }
     }
 
-    /// What came since this was called last.
+    /// Returns the frames since the last call.
     pub fn take(&mut self) -> NewFrames {
         let ring = self.stats.tap().lock();
         let Some(ring) = ring.as_ref() else { return NewFrames::default() };
@@ -160,7 +160,7 @@ impl Drop for TapWatch {
     }
 }
 
-/// The type and the seq of a frame.
+/// Returns the type and the `seq` of a frame.
 fn head_of(text: &str) -> (&'static str, Option<u32>) {
     #[derive(Deserialize)]
     struct Head<'a> {
@@ -178,13 +178,13 @@ mod tests {
     use super::*;
     use crate::{domain::ConnectionId, protocol::Dialect};
 
-    fn session() -> Arc<ConnectionStats> {
+    fn connection() -> Arc<ConnectionStats> {
         ConnectionStats::new(ConnectionId::new(), Dialect::V2, String::new(), String::new())
     }
 
     #[test]
-    fn shapes_hold_no_texts() {
-        let stats = session();
+    fn shapes_hold_no_content() {
+        let stats = connection();
         let tap = stats.tap();
         let mut watch = TapWatch::new(Arc::clone(&stats));
         tap.text(Direction::Out, r#"{"type":"token","token":"\"seq\":9 secret","seq":4,"turn_id":"x"}"#);
@@ -209,8 +209,8 @@ mod tests {
     }
 
     #[test]
-    fn each_watcher_sees_what_passes_while_it_watches() {
-        let stats = session();
+    fn a_watcher_sees_the_frames_during_its_watch() {
+        let stats = connection();
         let tap = stats.tap();
         tap.control(Direction::Out, "ping", 0);
         let mut first = TapWatch::new(Arc::clone(&stats));
@@ -226,8 +226,8 @@ mod tests {
     }
 
     #[test]
-    fn too_much_is_left_out_and_counted() {
-        let stats = session();
+    fn dropped_frames_are_counted() {
+        let stats = connection();
         let tap = stats.tap();
         let mut watch = TapWatch::new(Arc::clone(&stats));
         for bytes in 0..MAX_WATCHED_FRAMES + 10 {
@@ -240,8 +240,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_when_the_last_watcher_has_gone() {
-        let stats = session();
+    fn recording_stops_with_the_last_watcher() {
+        let stats = connection();
         let tap = stats.tap();
         let watchers = [TapWatch::new(Arc::clone(&stats)), TapWatch::new(Arc::clone(&stats))];
         tap.control(Direction::In, "pong", 0);

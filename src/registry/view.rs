@@ -1,4 +1,4 @@
-//! What operators see of a live connection: numbers and names, never what is said on it.
+//! Connections as operators see them: numbers and names, never the content of messages.
 
 use super::{ConnectionStats, state::ConnectionRow};
 use crate::{
@@ -11,20 +11,20 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Instant};
 
-/// What a connection is doing.
+/// State of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
-    /// Nobody has signed in on it.
+    /// Not authenticated.
     Unauthenticated,
-    /// Signed in, without a running turn.
+    /// Authenticated, without a running turn.
     Idle,
-    /// It follows a running turn.
+    /// Subscribed to a running turn.
     Streaming,
     /// It has a backlog to write, because the client reads slowly. Queries may call it `behind`.
     #[serde(alias = "behind")]
     Lagging,
-    /// Its peer has read nothing of that for some seconds.
+    /// The client has read nothing of its backlog for some seconds.
     Stalled,
 }
 
@@ -42,12 +42,12 @@ impl ConnectionState {
     }
 }
 
-/// A live connection as operators see it.
+/// An open connection as operators see it.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ConnectionView {
-    /// Of the connection; a conversation has another id.
+    /// The connection's id.
     pub id: ConnectionId,
-    /// Who has signed in on it.
+    /// The user that has authenticated on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<ConnectedUser>,
     pub address: String,
@@ -58,21 +58,21 @@ pub struct ConnectionView {
     pub last_received_at_ms: UnixMillis,
     pub last_sent_at_ms: UnixMillis,
     pub frames_received: u64,
-    /// Of payloads, as all bytes here.
+    /// Bytes of payloads, like all byte counts here.
     pub bytes_received: u64,
     pub frames_sent: u64,
     pub bytes_sent: u64,
     pub tokens_sent: u64,
-    /// The conversations whose turns it gets, whoever of its user starts them.
+    /// The conversations that the connection is subscribed to.
     pub conversations: Vec<ConversationId>,
-    /// The turns it follows now.
+    /// The running turns that the connection is subscribed to.
     pub turns: Vec<TurnView>,
-    /// The text of its turns that it has not written yet, in bytes. It waits in the turns' logs.
+    /// Size of the backlog, which stays in the turn logs, in bytes of text.
     pub bytes_waiting: u64,
-    /// How long the last heartbeat took to come back, in milliseconds; absent before the first.
+    /// Round-trip time of the last ping in milliseconds; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping_ms: Option<f64>,
-    /// How often a limit said no to what it sent.
+    /// Number of frames that a limit refused.
     pub violations: u32,
 }
 
@@ -85,7 +85,7 @@ pub struct ConnectedUser {
     pub name: DisplayName,
 }
 
-/// A running turn as operators see it: what it is doing, never what it says. A seq is -1 before the first token.
+/// A running turn as operators see it, without its text. A seq is -1 before the first token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct TurnView {
     pub turn_id: TurnId,
@@ -93,22 +93,22 @@ pub struct TurnView {
     /// An older name of `conversation_id`, until 1.0.
     pub session_id: ConversationId,
     pub step: Option<Step>,
-    /// Of the last token that the model has produced.
+    /// Seq of the last token that the model has generated.
     pub head_seq: i64,
-    /// Of the last token that this connection was sent.
+    /// Seq of the last token that was sent on this connection.
     pub written_seq: i64,
-    /// Of the last token that is known to have arrived: it was sent before a heartbeat that came back.
+    /// Seq of the last token that is known to have arrived: a ping that was sent after it was answered.
     pub acknowledged_seq: i64,
-    /// Tokens that this connection was not sent yet.
+    /// Number of tokens that were not sent on this connection yet.
     pub lag: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ConnectionsPage {
     pub connections: Vec<ConnectionView>,
-    /// How many connections fit the query, on all pages.
+    /// Number of connections that match the query, on all pages.
     pub total: usize,
-    /// How many of these come before the page.
+    /// Number of matching connections before this page.
     pub offset: usize,
 }
 
@@ -168,7 +168,7 @@ impl ConnectedUser {
 
 impl TurnView {
     fn of(SubscribedTurn { turn, subscriber }: &SubscribedTurn) -> Self {
-        // The follower first: the log only ever grows.
+        // The subscriber is read before the log, which only grows: the lag is never negative.
         let (acknowledged, written) = (subscriber.unacknowledged_seq(), subscriber.next_seq());
         let (step, head) = turn.position();
         let last = |next_seq: u32| i64::from(next_seq) - 1;

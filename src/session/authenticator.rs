@@ -1,4 +1,4 @@
-//! Whom a session lets in: who a token stands for, and whether they may have one more socket.
+//! KickTarget a session lets in: who a token stands for, and whether they may have one more socket.
 
 use super::SessionContext;
 use crate::{auth::Identity, domain::UserId, limiter::UserPermit, protocol::ApiError};
