@@ -34,6 +34,9 @@ impl Life {
 }
 
 pub struct Probe {
+    language: Language,
+    /// The client's latest line, for the message of a test that fails.
+    latest: Value,
     questions: UnboundedSender<Value>,
     news: UnboundedReceiver<Value>,
     _child: Option<Child>,
@@ -72,7 +75,7 @@ impl Probe {
                     None => Account::from_token(&connector, text("access_token")),
                 };
                 let task = tokio::spawn(in_rust(connector, account, asked, said));
-                return Self { questions, news, _child: None, task };
+                return Self { language, latest: Value::Null, questions, news, _child: None, task };
             }
         };
         command
@@ -81,7 +84,7 @@ impl Probe {
         command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let task = tokio::spawn(in_lines(child.stdin.take().unwrap(), child.stdout.take().unwrap(), asked, said));
-        Self { questions, news, _child: Some(child), task }
+        Self { language, latest: Value::Null, questions, news, _child: Some(child), task }
     }
 
     /// Asks a scripted model for so many tokens.
@@ -126,8 +129,13 @@ impl Probe {
     }
 
     async fn next_of_all(&mut self) -> Value {
-        let news = timeout(PATIENCE, self.news.recv()).await.expect("the client is silent");
-        news.expect("the client has ended")
+        let (language, latest) = (self.language, &self.latest);
+        let Ok(news) = timeout(PATIENCE, self.news.recv()).await else {
+            panic!("the {language:?} client was silent for {PATIENCE:?} after {latest}");
+        };
+        let Some(news) = news else { panic!("the {language:?} client ended after {latest}") };
+        self.latest = news.clone();
+        news
     }
 
     /// What is said until an answer ends: its text and its code.
