@@ -8,6 +8,7 @@ use super::{
     authenticator::ConnectionAuthenticator,
     effect::{self, Effect, NewTurn},
     fragments::Fragments,
+    pending_resumes::ResumeTicket,
     response_body::{Flow, ResponseBody},
     socket::{self, Received, SocketContext, SocketHandler},
     state::{Now, SessionState},
@@ -210,7 +211,7 @@ impl ChatSession {
             }
             Effect::NotIdentified(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
             Effect::Start(new) => self.start_turn(*new, ctx),
-            Effect::Resume { user_id, resume } => self.resume_turn(user_id, resume, ctx),
+            Effect::Resume { ticket, user_id, resume } => self.resume_turn(ticket, user_id, &resume, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
             Effect::Subscribed(subscribed) => self.stats.add_turn(subscribed),
             Effect::Unsubscribed(turn) => self.stats.remove_turn(&turn),
@@ -243,7 +244,7 @@ impl ChatSession {
         ctx.spawn(decided);
     }
 
-    fn resume_turn(&self, user_id: UserId, resume: ResumeFrame, ctx: &mut Context) {
+    fn resume_turn(&self, ticket: ResumeTicket, user_id: UserId, resume: &ResumeFrame, ctx: &mut Context) {
         let answer = self.context.workflow.send(ResumeConversation {
             user_id,
             conversation_id: resume.conversation_id,
@@ -253,7 +254,7 @@ impl ChatSession {
             let outcome = received(answer);
             let found = outcome.as_ref().map(ResumedConversation::state).map_err(|error| error.code);
             session.context.metrics.resumed(found);
-            session.decide(ctx, |state, _, now, effects| state.on_resumed(&resume, outcome, now, effects));
+            session.decide(ctx, |state, _, now, effects| state.on_resumed(ticket, outcome, now, effects));
         });
         ctx.spawn(decided);
     }

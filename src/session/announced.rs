@@ -15,8 +15,6 @@ use std::{collections::VecDeque, sync::Arc};
 /// The announcements of one connection.
 #[derive(Default)]
 pub struct Announced {
-    /// The conversations whose `resume` is yet to be answered, each as often as it was sent.
-    resuming: Vec<ConversationId>,
     /// Announced, and not yet shown.
     waiting: Vec<Arc<TurnLog>>,
     /// The turns that were shown last.
@@ -24,21 +22,6 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// A `resume` is on its way: what is announced in this conversation waits for the answer.
-    pub fn resume_asked(&mut self, conversation: ConversationId) {
-        self.resuming.push(conversation);
-    }
-
-    /// The answer to one `resume` is there.
-    pub fn resume_answered(&mut self, conversation: ConversationId) {
-        if let Some(place) = self.resuming.iter().position(|known| *known == conversation) {
-            self.resuming.swap_remove(place);
-        }
-        if self.resuming.is_empty() {
-            self.resuming = Vec::new();
-        }
-    }
-
     /// The connection is shown this turn, for whatever reason.
     pub fn shows(&mut self, turn: TurnId) {
         if self.was_shown(turn) {
@@ -62,13 +45,14 @@ impl Announced {
         self.waiting.push(turn);
     }
 
-    /// The announced turns that may be shown now, in the order in which they began; none that was shown before.
-    pub fn take_ready(&mut self) -> Vec<Arc<TurnLog>> {
+    /// Returns the announced turns that may be shown now, in the order in which they began; none that was shown before. Those of
+    /// a conversation with a pending `resume` wait for its answer.
+    pub fn take_ready(&mut self, is_resuming: impl Fn(ConversationId) -> bool) -> Vec<Arc<TurnLog>> {
         if self.waiting.is_empty() {
             return Vec::new();
         }
         let all = std::mem::take(&mut self.waiting);
-        let is_early = |turn: &Arc<TurnLog>| self.resuming.contains(&turn.subject.conversation_id);
+        let is_early = |turn: &Arc<TurnLog>| is_resuming(turn.subject.conversation_id);
         let (early, mut ready): (Vec<_>, Vec<_>) = all.into_iter().partition(is_early);
         self.waiting = early;
         ready.retain(|turn| !self.was_shown(turn.subject.turn_id));
@@ -90,34 +74,29 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_waits_for_the_answers_to_all_resumes_of_its_conversation() {
+    fn an_announcement_waits_while_its_conversation_is_being_resumed() {
         let (mut announced, here, elsewhere) = (Announced::default(), ConversationId::new(), ConversationId::new());
         let (turn, other) = (turn_in(here), turn_in(elsewhere));
-        announced.resume_asked(here);
-        announced.resume_asked(here);
         announced.announce(Arc::clone(&turn));
         announced.announce(Arc::clone(&other));
-        assert_eq!(ids(&announced.take_ready()), ids(&[other]));
-        announced.resume_answered(here);
-        assert!(announced.take_ready().is_empty());
-        announced.resume_answered(here);
-        assert_eq!(ids(&announced.take_ready()), ids(&[turn]));
-        assert!(announced.take_ready().is_empty());
+        let is_resuming = |conversation| conversation == here;
+        assert_eq!(ids(&announced.take_ready(is_resuming)), ids(&[other]));
+        assert!(announced.take_ready(is_resuming).is_empty());
+        assert_eq!(ids(&announced.take_ready(|_| false)), ids(&[turn]));
+        assert!(announced.take_ready(|_| false).is_empty());
     }
 
     #[test]
     fn a_turn_that_a_resume_has_shown_is_not_announced() {
         let (mut announced, conversation) = (Announced::default(), ConversationId::new());
         let (early, late, next) = (turn_in(conversation), turn_in(conversation), turn_in(conversation));
-        announced.resume_asked(conversation);
         announced.announce(Arc::clone(&early));
         announced.shows(early.subject.turn_id);
         announced.shows(late.subject.turn_id);
-        announced.resume_answered(conversation);
-        assert!(announced.take_ready().is_empty());
+        assert!(announced.take_ready(|_| false).is_empty());
         announced.announce(late);
         announced.announce(Arc::clone(&next));
-        assert_eq!(ids(&announced.take_ready()), ids(&[next]));
+        assert_eq!(ids(&announced.take_ready(|_| false)), ids(&[next]));
     }
 
     #[test]

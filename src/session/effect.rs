@@ -1,6 +1,6 @@
 //! What the decisions of a session come to: frames to send, and requests to others.
 
-use super::heartbeat::PING_BYTES;
+use super::{heartbeat::PING_BYTES, pending_resumes::ResumeTicket};
 use crate::{
     auth::Identity,
     domain::{ConversationId, TurnId, UserId},
@@ -34,6 +34,7 @@ pub enum Effect {
     /// In a box: it is large and rare, and every frame is moved in the room of the largest effect.
     Start(Box<NewTurn>),
     Resume {
+        ticket: ResumeTicket,
         user_id: UserId,
         resume: ResumeFrame,
     },

@@ -14,6 +14,7 @@ mod handshake;
 mod heartbeat;
 mod intake;
 mod now;
+mod pending_resumes;
 mod response_body;
 pub mod socket;
 mod state;

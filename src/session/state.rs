@@ -7,6 +7,7 @@ use super::{
     effect::{Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_message},
     heartbeat::{Beat, Heartbeat},
     intake::Intake,
+    pending_resumes::{PendingResumes, ResumeTicket},
     subscriptions::{AnyEnded, Subscriptions},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         ErrorCode, ErrorSubject, FieldNames, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
     },
     turn::{Cursor, Mailbox, Style, TurnEvent, TurnLog, TurnSubject},
-    workflow::{QuestionRules, StartedTurn},
+    workflow::{QuestionRules, ResumedConversation, StartedTurn},
 };
 use std::{
     sync::Arc,
@@ -39,6 +40,7 @@ pub struct SessionState {
     subscriptions: Subscriptions,
     /// Turns that this session started and nobody has accepted yet.
     starting: Vec<Starting>,
+    resumes: PendingResumes<Result<ResumedConversation, ApiError>>,
     announced: Announced,
 }
 
@@ -78,6 +80,7 @@ impl SessionState {
             auth_failures: 0,
             intake: Intake::new(limits, style.names),
             starting: Vec::new(),
+            resumes: PendingResumes::default(),
             announced: Announced::default(),
         }
     }

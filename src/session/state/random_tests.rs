@@ -6,7 +6,6 @@ use crate::{
     limiter::Limiter,
     protocol::Step,
     turn::{Progress, TurnEnd},
-    workflow::ResumedConversation,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -44,6 +43,7 @@ enum Event {
         outcome: Outcome,
     },
     Resumed {
+        oldest: bool,
         found: bool,
     },
     Announce {
@@ -90,7 +90,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(Event::Text),
         4 => (any::<bool>(), prop::sample::select(vec![Outcome::New, Outcome::New, Outcome::Duplicate, Outcome::Refused]))
             .prop_map(|(oldest, outcome)| Event::Started { oldest, outcome }),
-        3 => prop::bool::weighted(0.8).prop_map(|found| Event::Resumed { found }),
+        3 => (any::<bool>(), prop::bool::weighted(0.8)).prop_map(|(oldest, found)| Event::Resumed { oldest, found }),
         2 => any::<usize>().prop_map(|turn| Event::Announce { turn }),
         8 => (any::<usize>(), 1_usize..12).prop_map(|(turn, tokens)| Event::Append { turn, tokens }),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(turn, failed)| Event::End { turn, failed }),
@@ -135,7 +135,7 @@ struct World {
     /// Every turn there is: with those that nobody has accepted yet.
     turns: Vec<Arc<TurnLog>>,
     starting: VecDeque<Arc<TurnLog>>,
-    resuming: VecDeque<ResumeFrame>,
+    resuming: VecDeque<(ResumeTicket, ResumeFrame)>,
     accepted: Vec<TurnId>,
     readings: HashMap<String, Reading>,
     is_signed_in: bool,
@@ -245,8 +245,9 @@ impl World {
                 };
                 self.state.on_started(turn_id, outcome, self.now, &mut effects);
             }
-            Event::Resumed { found } => {
-                let Some(resume) = self.resuming.pop_front() else { return };
+            Event::Resumed { oldest, found } => {
+                let resume = if oldest { self.resuming.pop_front() } else { self.resuming.pop_back() };
+                let Some((ticket, resume)) = resume else { return };
                 let turn = self.turns.iter().find(|turn| {
                     resume.turn_id.is_none_or(|id| id == turn.subject.turn_id)
                         && turn.subject.conversation_id == resume.conversation_id
@@ -264,7 +265,7 @@ impl World {
                     }
                     None => Err(ApiError::new(ErrorCode::ResumeUnavailable, "unknown")),
                 };
-                self.state.on_resumed(&resume, outcome, self.now, &mut effects);
+                self.state.on_resumed(ticket, outcome, self.now, &mut effects);
             }
             Event::Announce { turn } => {
                 let Some(turn) = self.turn(turn).filter(|turn| !turn.has_ended()) else { return };
@@ -351,9 +352,9 @@ impl World {
                     self.begins(&new.turn);
                     self.starting.push_back(new.turn);
                 }
-                Effect::Resume { resume, .. } => {
+                Effect::Resume { ticket, resume, .. } => {
                     assert!(self.is_signed_in);
-                    self.resuming.push_back(resume);
+                    self.resuming.push_back((ticket, resume));
                 }
                 Effect::Cancel { .. } | Effect::Subscribed(_) | Effect::SubscribeToConversation(_) => {
                     assert!(self.is_signed_in)

@@ -4,7 +4,7 @@
 //! both is shown once: see [`Announced`](super::super::announced::Announced).
 
 use super::*;
-use crate::{protocol::TurnState, workflow::ResumedConversation};
+use crate::protocol::TurnState;
 
 /// Parameters for resuming a turn.
 #[derive(Default)]
@@ -25,10 +25,10 @@ impl SessionState {
         });
         match checked {
             Ok(user_id) => {
-                self.announced.resume_asked(resume.conversation_id);
                 // First, so that a turn which begins while the latest one is looked for is announced here, too.
                 effects.push(Effect::SubscribeToConversation(resume.conversation_id));
-                effects.push(Effect::Resume { user_id, resume });
+                let ticket = self.resumes.push(resume.clone());
+                effects.push(Effect::Resume { ticket, user_id, resume });
             }
             Err(error) => send_error(&error, &subject, self.names(), effects),
         }
@@ -37,12 +37,24 @@ impl SessionState {
     /// Handles the outcome of looking for what the client has missed.
     pub fn on_resumed(
         &mut self,
+        ticket: ResumeTicket,
+        outcome: Result<ResumedConversation, ApiError>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (resume, outcome) in self.resumes.complete(ticket, outcome) {
+            self.answer_resume(&resume, outcome, now, effects);
+        }
+        self.show_announced(now, effects);
+    }
+
+    fn answer_resume(
+        &mut self,
         resume: &ResumeFrame,
         outcome: Result<ResumedConversation, ApiError>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        self.announced.resume_answered(resume.conversation_id);
         match outcome {
             Ok(ResumedConversation { turn: None, .. }) => {
                 let conversation = self.names().conversation(resume.conversation_id);
@@ -69,7 +81,6 @@ impl SessionState {
             }
             Err(error) => send_error(&error, &subject_of(resume), self.names(), effects),
         }
-        self.show_announced(now, effects);
     }
 
     pub(super) fn resume_from(
@@ -107,7 +118,7 @@ impl SessionState {
     /// Shows the announced turns that may be shown now. With an expired token none may: they wait for the next one.
     pub(super) fn show_announced(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Ok(user_id) = self.authorised(now) else { return };
-        for turn in self.announced.take_ready() {
+        for turn in self.announced.take_ready(|conversation| self.resumes.contains(conversation)) {
             if turn.subject.user_id == user_id {
                 self.show_once(turn, now, effects);
             }

@@ -1,7 +1,7 @@
 //! Subscriptions, in every order in which answers and announcements may come.
 
 use super::*;
-use crate::{protocol::Step, turn::Progress, workflow::ResumedConversation};
+use crate::{protocol::Step, turn::Progress};
 
 /// A turn of another connection, with its first step.
 fn other_turn(session: &Session, conversation_id: ConversationId, question: &str) -> Arc<TurnLog> {
@@ -18,18 +18,18 @@ fn other_turn(session: &Session, conversation_id: ConversationId, question: &str
     turn
 }
 
-fn resume_of(session: &mut Session, fields: &Value) -> ResumeFrame {
+fn resume_of(session: &mut Session, fields: &Value) -> ResumeTicket {
     let mut frame = json!({"type": "resume"});
     frame.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     session.say(&frame);
     let asked = session.effects.drain(..).find_map(|effect| match effect {
-        Effect::Resume { resume, .. } => Some(resume),
+        Effect::Resume { ticket, .. } => Some(ticket),
         _ => None,
     });
     asked.expect("it is looked for")
 }
 
-fn answer(session: &mut Session, resume: &ResumeFrame, found: ResumedConversation) {
+fn answer(session: &mut Session, resume: ResumeTicket, found: ResumedConversation) {
     session.state.on_resumed(resume, Ok(found), session.now, &mut session.effects);
 }
 
@@ -38,7 +38,7 @@ fn an_idle_conversation_says_so_and_shows_what_starts_later() {
     let mut session = Session::signed_in(900);
     let conversation = ConversationId::new();
     let resume = resume_of(&mut session, &json!({"conversation_id": conversation}));
-    answer(&mut session, &resume, ResumedConversation::default());
+    answer(&mut session, resume, ResumedConversation::default());
     assert_eq!(session.frames(), [json!({"type": "resumed", "conversation_id": conversation, "state": "idle"})]);
     let turn = other_turn(&session, conversation, "Why?");
     session.state.on_subscribe(Arc::clone(&turn), session.now, &mut session.effects);
@@ -75,7 +75,7 @@ fn a_turn_that_begins_around_a_resume_is_shown_once() {
                         3 => {
                             let later = is_found.then(|| Arc::clone(&new)).into_iter().collect();
                             let found = ResumedConversation { turn: Some(Arc::clone(&known)), later, has_more: false };
-                            answer(&mut session, resume.as_ref().unwrap(), found);
+                            answer(&mut session, resume.unwrap(), found);
                         }
                         _ => {}
                     }
@@ -110,11 +110,30 @@ fn an_announcement_waits_for_the_answer_to_resume() {
     session.state.on_subscribe(new, session.now, &mut session.effects);
     assert!(session.effects.is_empty());
     let found = ResumedConversation { turn: Some(known), later: Vec::new(), has_more: true };
-    answer(&mut session, &resume, found);
+    answer(&mut session, resume, found);
     let frames = session.frames();
     let kinds: Vec<_> = frames.iter().map(|frame| frame["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["resumed", "progress", "complete", "progress"]);
     assert_eq!((&frames[0]["reload_history"], &frames[3]["question"]), (&json!(true), &json!("Two")));
+}
+
+#[test]
+fn resumes_of_one_turn_are_answered_in_the_order_of_their_frames() {
+    let mut session = Session::signed_in(900);
+    let conversation = ConversationId::new();
+    let turn = other_turn(&session, conversation, "One");
+    for token in ["a", "b", "c"] {
+        turn.append(token);
+    }
+    let ask = |last_seq| json!({"session_id": conversation, "turn_id": turn.subject.turn_id, "last_seq": last_seq});
+    let [first, second, third] = [1, 2, -1].map(|last_seq| resume_of(&mut session, &ask(last_seq)));
+    for resume in [first, third, second] {
+        answer(&mut session, resume, ResumedConversation { turn: Some(Arc::clone(&turn)), ..Default::default() });
+    }
+    let frames = session.frames();
+    let resumed = frames.iter().filter(|frame| frame["type"] == "resumed").map(|frame| frame["from_seq"].clone());
+    assert_eq!(resumed.collect::<Vec<_>>(), [2, 3, 0]);
+    assert_eq!(frames.last().unwrap()["token"], "abc");
 }
 
 #[test]
@@ -124,7 +143,7 @@ fn an_announcement_is_not_lost_when_the_resume_is_refused() {
     let resume = resume_of(&mut session, &json!({"session_id": conversation, "turn_id": TurnId::new()}));
     session.state.on_subscribe(other_turn(&session, conversation, "Two"), session.now, &mut session.effects);
     let refused = Err(ApiError::new(ErrorCode::ResumeUnavailable, "unknown"));
-    session.state.on_resumed(&resume, refused, session.now, &mut session.effects);
+    session.state.on_resumed(resume, refused, session.now, &mut session.effects);
     let frames = session.frames();
     assert_eq!((&frames[0]["code"], &frames[1]["question"]), (&json!("RESUME_UNAVAILABLE"), &json!("Two")));
 }
