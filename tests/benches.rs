@@ -1,5 +1,6 @@
 //! The bench's own arithmetic, and that its servers are no part of the program. What it measures is for `make bench`.
 
+use crate::harness::needs_installed;
 use std::{fs, path::Path, process::Command};
 
 fn benches() -> std::path::PathBuf {
@@ -8,6 +9,7 @@ fn benches() -> std::path::PathBuf {
 
 #[test]
 fn reports_ratios_and_aims_come_out_right() {
+    needs_installed("python3");
     let output = Command::new("python3")
         .args(["-B", "-m", "unittest", "test_results"])
         .current_dir(benches())

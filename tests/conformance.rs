@@ -1,7 +1,7 @@
 //! The session's WebSocket against the Autobahn cases (RFC 6455), as an echo. Those of compression are left out: the server
 //! does not offer it.
 
-use crate::clients::repository;
+use crate::harness::installed;
 use actix::{Actor, ActorContext, StreamHandler};
 use actix_web::{
     App, HttpRequest, HttpServer,
@@ -76,7 +76,7 @@ async fn echo(request: HttpRequest, payload: web::Payload) -> actix_web::Result<
     socket::start(actor, &request, payload, &[], |frames| frames)
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_autobahn_cases_pass() {
     let server = HttpServer::new(|| App::new().route("/", web::get().to(echo)))
         .workers(1)
@@ -89,9 +89,7 @@ async fn the_autobahn_cases_pass() {
     actix::spawn(server);
 
     let report = TempDir::new().unwrap();
-    let kosoku = repository("target/tools/venv/bin/kosoku");
-    assert!(kosoku.exists(), "{} is missing: run .ci/install-test-tools.sh", kosoku.display());
-    let mut command = Command::new(kosoku);
+    let mut command = Command::new(installed("target/tools/venv/bin/kosoku"));
     command.args(["-x", "12.*", "-x", "13.*", "-p", "8", "-o"]).arg(report.path()).arg(format!("ws://{address}/"));
     let output = timeout(PATIENCE, command.kill_on_drop(true).output()).await.expect("it ends in time").unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);

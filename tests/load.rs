@@ -1,6 +1,6 @@
 //! The load generator against the real server: its numbers must be what happened.
 
-use crate::harness::{Program, TestApp};
+use crate::harness::{Program, TestApp, eventually, holds};
 use assert_cmd::Command;
 use serde_json::Value;
 use std::{path::Path, process::Output, sync::Arc, time::Duration};
@@ -42,7 +42,7 @@ fn latency(report: &Report, name: &str) -> (u64, f64) {
     (latency.count, latency.p50)
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_transcript_is_counted_and_verified() {
     let app = TestApp::start().await;
     for dialect in [Dialect::V1, Dialect::V2] {
@@ -63,10 +63,9 @@ async fn every_transcript_is_counted_and_verified() {
         assert_eq!(server.pid, std::process::id());
         assert!(report.is_success(), "{:?}", report.problems);
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn errors_are_counted_by_their_code() {
     let app = TestApp::start().await;
     let report = run(Plan { turns: Some(2), fail_after: Some(3), ..plan(&app) }).await;
@@ -76,10 +75,9 @@ async fn errors_are_counted_by_their_code() {
     assert!(codes == ["TURN_INTERRUPTED"] || codes == ["UPSTREAM_UNAVAILABLE"], "{codes:?}");
     assert!(report.turns.failed_as_planned == 16 && report.is_success(), "{:?}", report.problems);
     assert_numbers_are_sound(&report);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_answer_survives_every_cut() {
     let app = TestApp::start().await;
     let report = run(Plan { turns: Some(2), reconnects: 3.0, ..plan(&app) }).await;
@@ -88,29 +86,26 @@ async fn an_answer_survives_every_cut() {
     assert!((16..=48).contains(&report.connections.resumes), "{}", report.connections.resumes);
     assert_eq!(latency(&report, "cut to resumed").0, report.connections.resumes);
     assert_eq!(report.tokens.received, 16 * 30, "a token was counted twice, or not at all");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn slow_readers_lose_nothing() {
     let app = TestApp::start().await;
     let slow = Plan { connections: 3, turns: Some(1), tokens: 2_000, token_bytes: 1_000, interval_ms: 0, ..plan(&app) };
     let report = run(Plan { slow_readers: 2, ..slow }).await;
     assert_eq!((report.transcripts.verified, report.tokens.received), (3, 6_000));
     assert_eq!(latency(&report, "whole turn").0, 1, "who reads slowly says nothing of the server's pace");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_time_bounds_the_load() {
     let app = TestApp::start().await;
     let report = run(Plan { turns: None, duration_s: Some(1), tokens: 5, interval_ms: 0, ..plan(&app) }).await;
     assert!(report.turns.complete > 8 && report.is_success(), "{:?} {:?}", report.turns, report.problems);
     assert!(report.seconds < 10.0, "{}", report.seconds);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_client_cancels_and_goes_on_in_its_conversation() {
     let app = TestApp::scripted(1_000, 5).await;
     let connector = Connector::new(&app.url).unwrap();
@@ -152,10 +147,9 @@ async fn a_client_cancels_and_goes_on_in_its_conversation() {
     let nobody = Arc::new(Account::from_token(&connector, "nonsense".to_owned()));
     let refused = Client::connect(connector, nobody).await.err().unwrap();
     assert!(matches!(&refused, ClientError::Auth { code, .. } if code == "INVALID_TOKEN"), "{refused}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_program_reports_as_text_json_and_page() {
     let app = TestApp::start().await;
     let (json, page) = (app.folder.path().join("report.json"), app.folder.path().join("report.html"));
@@ -176,7 +170,6 @@ async fn the_program_reports_as_text_json_and_page() {
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.matches("<svg").count() >= 6 && page.trim_end().ends_with("</html>"));
     assert!(!page.contains("src=") && !page.contains("href="), "the page needs something else");
-    app.finish().await;
 }
 
 /// No number of a report is negative, infinite, or none at all.
@@ -205,7 +198,7 @@ fn assert_numbers_are_sound(report: &Report) {
     assert!(!String::from_utf8(page).unwrap().contains("NaN"));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_load_from_an_exempt_address_is_held_to_no_limit_of_a_user() {
     let app = TestApp::with(|config| {
         config.limits.exempt_addresses = vec!["127.0.0.0/8".to_owned()];
@@ -220,10 +213,9 @@ async fn a_load_from_an_exempt_address_is_held_to_no_limit_of_a_user() {
     assert_eq!((report.turns.complete, report.turns.failed), (24, 0), "{:?}", report.error_texts);
     assert!(report.is_success(), "{:?}", report.problems);
     assert_numbers_are_sound(&report);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn turns_that_fail_make_the_load_fail_unless_they_may() {
     let app = TestApp::with(|config| config.workflow.max_running_turns_per_user = 2).await;
     let plan = Plan { connections: 10, turns: Some(1), tokens: 100, interval_ms: 20, ..plan(&app) };
@@ -236,10 +228,9 @@ async fn turns_that_fail_make_the_load_fail_unless_they_may() {
     assert_numbers_are_sound(&report);
     let report = run(Plan { max_failures: 90.0, ..plan }).await;
     assert!(report.turns.failed > 0 && report.is_success(), "{:?}", report.problems);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_load_without_a_single_success_has_sound_numbers() {
     let app = TestApp::start().await;
     // The server refuses such a script.
@@ -251,16 +242,14 @@ async fn a_load_without_a_single_success_has_sound_numbers() {
     let report = run(Plan { turns: Some(0), duration_s: Some(1), ..plan(&app) }).await;
     assert!(report.turns.started == 0 && report.is_success(), "{:?}", report.problems);
     assert_numbers_are_sound(&report);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_is_not_scripted_is_noticed() {
     let app = TestApp::with(|config| config.provider.kind = switchboard::config::ProviderKind::Extractive).await;
     let report = run(Plan { connections: 2, turns: Some(1), tokens: 3_000, ..plan(&app) }).await;
     assert_eq!((report.turns.complete, report.turns.off_script), (2, 2));
     assert!(report.advice.iter().any(|advice| advice.contains("provider.kind")), "{:?}", report.advice);
-    app.finish().await;
 }
 
 /// `switchboard load` as a process, in a thread of its own.
@@ -274,7 +263,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_failed_load_ends_with_1_and_says_why_on_stderr() {
     let app = TestApp::with(|config| config.workflow.max_running_turns_per_user = 1).await;
     let arguments = ["-c", "4", "--users", "1", "--tokens", "100", "--interval-ms", "20", "--json", "report.json"];
@@ -293,10 +282,9 @@ async fn a_failed_load_ends_with_1_and_says_why_on_stderr() {
     let nobody = switchboard_load(app.folder.path(), "ws://127.0.0.1:1", &["-c", "2"]).await;
     let err = text(&nobody.stderr);
     assert!(nobody.status.code() == Some(1) && err.contains("127.0.0.1:1") && err.contains("refused"), "{err}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_dies_makes_the_load_fail() {
     for arguments in [["--turns", "0", "--duration", "60"].as_slice(), &["--tokens", "10000", "--interval-ms", "50"]] {
         let mut server = Program::start(&[]);
@@ -309,15 +297,13 @@ async fn a_server_that_dies_makes_the_load_fail() {
         let kill = async {
             let wanted = if is_idle { ("connections", 4) } else { ("running_turns", 4) };
             let url = format!("{url}/api/v1/connections/stats");
-            loop {
+            eventually(async || {
                 let request = reqwest::Client::new().get(&url).bearer_auth(&operator.access_token);
                 let stats: Value = request.send().await.unwrap().json().await.unwrap();
                 let count = stats.get(wanted.0).or(stats["turns"].get(wanted.0)).and_then(Value::as_u64);
-                if count == Some(wanted.1) {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+                holds(count == Some(wanted.1), stats)
+            })
+            .await;
             // Long enough for the load to have begun what it does.
             tokio::time::sleep(Duration::from_millis(2_000)).await;
             server.kill();
@@ -332,7 +318,7 @@ async fn a_server_that_dies_makes_the_load_fail() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_interrupted_load_reports_what_happened() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -349,7 +335,6 @@ async fn an_interrupted_load_reports_what_happened() {
     assert!(out.contains("4 unfinished") && out.contains("interrupted: the report covers"), "{out}");
     assert!(err.contains("error: interrupted") && !err.contains("FAILED"), "{err}");
     app.turns().interrupt_all();
-    app.finish().await;
 }
 
 #[test]

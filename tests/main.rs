@@ -26,6 +26,7 @@ mod provider;
 mod proxies;
 mod reliability;
 mod session;
+mod sleeps;
 mod survival;
 mod tidy;
 mod upgrade;

@@ -33,7 +33,7 @@ async fn authenticated() -> (Program, TestSocket) {
     (program, socket)
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn test_1_an_account_is_registered_and_signed_in_to() {
     let program = Program::with_defaults();
     let account = json!({"email": EMAIL, "password": PASSWORD, "name": "WS Test User"});
@@ -44,7 +44,7 @@ async fn test_1_an_account_is_registered_and_signed_in_to() {
     assert_eq!(json!(user.id), answer["user"]["id"]);
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn test_2_a_socket_connects_without_authentication() {
     let program = Program::with_defaults();
     let mut socket = program.socket().connect().await;
@@ -52,14 +52,14 @@ async fn test_2_a_socket_connects_without_authentication() {
     socket.close().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn test_3_a_message_authenticates() {
     let (_program, mut socket) = authenticated().await;
     socket.expect_nothing().await;
     socket.close().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn test_4_an_invalid_token_gives_auth_error() {
     let program = Program::with_defaults();
     let mut socket = program.socket().connect().await;
@@ -69,7 +69,7 @@ async fn test_4_an_invalid_token_gives_auth_error() {
     socket.close().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn test_5_a_message_without_authentication_gives_auth_required() {
     let program = Program::with_defaults();
     let mut socket = program.socket().connect().await;
@@ -78,7 +78,7 @@ async fn test_5_a_message_without_authentication_gives_auth_required() {
     socket.close().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn test_6_an_answer_is_streamed_from_the_first_step_to_the_end() {
     let (_program, mut socket) = authenticated().await;
     let turn = socket.ask("What are the engine specifications?").await;
@@ -90,7 +90,7 @@ async fn test_6_an_answer_is_streamed_from_the_first_step_to_the_end() {
     socket.close().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn test_7_an_empty_message_gives_empty_message() {
     let (_program, mut socket) = authenticated().await;
     socket.send(json!({"type": "message", "message": ""})).await;
@@ -98,7 +98,7 @@ async fn test_7_an_empty_message_gives_empty_message() {
     socket.close().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn test_8_several_messages_are_answered_on_one_connection() {
     let (_program, mut socket) = authenticated().await;
     let mut conversation_id = Value::Null;
@@ -115,7 +115,7 @@ async fn test_8_several_messages_are_answered_on_one_connection() {
     socket.close().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn test_9_the_test_page_is_served_with_its_title_and_script() {
     let program = Program::with_defaults();
     let page = reqwest::get(format!("{}/ws/test", program.url)).await.unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Memory is measured on the program itself: in a process of its own, next to nothing else.
 
-use crate::harness::{Program, TestApp, TestUser};
+use crate::harness::{Program, TestApp, TestUser, eventually};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -72,7 +72,7 @@ fn children(pid: u32) -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn small_documents_that_take_gigabytes_cost_a_child_and_not_the_server() {
     let server =
         Program::start(&[("knowledge.extract_memory_bytes", "134217728"), ("knowledge.extract_timeout_s", "600")]);
@@ -103,7 +103,7 @@ async fn small_documents_that_take_gigabytes_cost_a_child_and_not_the_server() {
     assert_eq!(status, 201, "the server reads documents as before");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_document_of_countless_paragraphs_is_read_without_them_in_the_servers_memory() {
     let server = Program::start(&[]);
     let operator = server.operator().await;
@@ -116,7 +116,7 @@ async fn a_document_of_countless_paragraphs_is_read_without_them_in_the_servers_
     assert!(growth < MAX_GROWTH_BYTES, "it grew by {} MiB", growth / MIB);
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_reader_of_a_document_is_killed_at_the_deadline_and_its_permit_is_free() {
     // A program that never answers, in place of a parser that never ends: what is tested is the parent.
     let folder = tempfile::TempDir::new().unwrap();
@@ -132,10 +132,11 @@ async fn the_reader_of_a_document_is_killed_at_the_deadline_and_its_permit_is_fr
         let began = Instant::now();
         let document = upload(&server.url, &operator, "slow.md", b"Words.");
         let watch = async {
-            while children(server.pid()).is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            children(server.pid())
+            eventually(async || {
+                let readers = children(server.pid());
+                if readers.is_empty() { Err("no reader has started") } else { Ok(readers) }
+            })
+            .await
         };
         let ((status, answer), readers) = futures_util::future::join(document, watch).await;
         assert_eq!((status, &answer["code"]), (422, &json!("INVALID_FIELD")), "{answer}");
@@ -155,7 +156,7 @@ async fn the_reader_of_a_document_is_killed_at_the_deadline_and_its_permit_is_fr
     assert!(!log.contains("slow.md"), "the name of a document is in the log: {log}");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn texts_that_are_made_to_be_expensive_are_read_or_refused_in_time() {
     let server = Program::start(&[("knowledge.extract_timeout_s", "120")]);
     let operator = server.operator().await;
@@ -180,7 +181,7 @@ async fn texts_that_are_made_to_be_expensive_are_read_or_refused_in_time() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_bomb_is_refused_and_the_server_stays_well() {
     let entities =
         br#"<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><w:document>&b;</w:document>"#;
@@ -201,5 +202,4 @@ async fn a_bomb_is_refused_and_the_server_stays_well() {
     let (_, list) = app.get("/api/v1/documents", Some(&operator)).await;
     assert_eq!(list["documents"], json!([]));
     assert_eq!(app.get("/health/ready", None).await.0, 200);
-    app.finish().await;
 }

@@ -36,7 +36,7 @@ fn base64url(bytes: &[u8]) -> String {
     text
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_this_server_did_not_sign_is_refused_on_every_way_in() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -99,5 +99,4 @@ async fn what_this_server_did_not_sign_is_refused_on_every_way_in() {
     });
     let named = TestUser { access_token: header, ..user.clone() };
     assert_eq!(app.get("/api/v1/auth/me", Some(&named)).await.0, 200);
-    app.finish().await;
 }

@@ -14,7 +14,7 @@ async fn status(app: &TestApp, line: &str, headers: &str) -> u16 {
     status.unwrap_or_else(|| panic!("{line}: {answer:?}"))
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_rebound_name_reaches_no_route() {
     let app = TestApp::start().await;
     let (_, openapi) = app.get("/api/openapi.json", None).await;
@@ -46,10 +46,9 @@ async fn a_rebound_name_reaches_no_route() {
     let preflight = format!("{evil}Access-Control-Request-Method: POST\r\n");
     let answer = exchange(&app, format!("OPTIONS /api/v1/chat HTTP/1.1\r\n{preflight}\r\n").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 421 ") && !answer.to_lowercase().contains("access-control-allow"), "{answer}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_refusal_names_the_host_and_the_setting() {
     let app = TestApp::start().await;
     let response = app.http.get(format!("{}/api/v1/auth/me", app.url)).header("host", "chat.example.org").send();
@@ -62,10 +61,9 @@ async fn the_refusal_names_the_host_and_the_setting() {
     assert!(text.contains("chat.example.org") && text.contains("server.allowed_hosts"), "{text}");
     let operator = app.operator().await;
     app.stats_when(&operator, |stats| stats["limits"]["hosts"] == 1).await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_request_names_one_host_that_is_ours() {
     let app = TestApp::start().await;
     let port = app.url.rsplit(':').next().unwrap();
@@ -97,10 +95,9 @@ async fn a_request_names_one_host_that_is_ours() {
     ] {
         assert_eq!(status(&app, line, &format!("{hosts}Connection: close\r\n")).await, expected, "{line} {hosts:?}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn behind_a_proxy_the_public_name_has_to_be_listed() {
     let app = TestApp::with(|config| {
         config.server.allowed_hosts = vec!["chat.example.org".to_owned(), "*.apps.example.org".to_owned()];
@@ -118,11 +115,9 @@ async fn behind_a_proxy_the_public_name_has_to_be_listed() {
     {
         assert_eq!(status(&app, "GET /ws/chat HTTP/1.1", &forwarded(host)).await, expected, "{host}");
     }
-    app.finish().await;
 
     let app = TestApp::with(|config| config.server.allowed_hosts = vec!["*".to_owned()]).await;
     assert_eq!(status(&app, "GET /ws/chat HTTP/1.1", &forwarded("evil.example")).await, 101);
     let none = "Connection: close\r\n";
     assert_eq!(status(&app, "GET /api/openapi.json HTTP/1.0", none).await, 200);
-    app.finish().await;
 }

@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_page_of_another_origin_opens_no_socket() {
     let app = TestApp::with(|config| config.server.allowed_origins = vec!["https://app.example.org".to_owned()]).await;
     let user = app.user().await;
@@ -36,10 +36,9 @@ async fn a_page_of_another_origin_opens_no_socket() {
     assert!(app.url.ends_with(authority));
     let operator = app.operator().await;
     app.stats_when(&operator, |stats| stats["limits"]["origins"] == 8 && stats["opened"] == 3).await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn only_pages_of_the_list_read_answers() {
     let app = TestApp::with(|config| config.server.allowed_origins = vec!["https://app.example.org".to_owned()]).await;
     let preflight = |origin: &'static str| {
@@ -64,10 +63,9 @@ async fn only_pages_of_the_list_read_answers() {
         // A cache must not give the answer for one origin to another.
         assert!(answer.headers()["vary"].to_str().unwrap().to_lowercase().contains("origin"), "{answer:?}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn pages_of_a_development_server_may_do_everything() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -105,7 +103,6 @@ async fn pages_of_a_development_server_may_do_everything() {
         );
         app.socket().header("origin", origin).connect().await.close().await;
     }
-    app.finish().await;
 }
 
 async fn refused(origin: &str, request: reqwest::RequestBuilder) {
@@ -118,7 +115,7 @@ async fn refused(origin: &str, request: reqwest::RequestBuilder) {
     assert!(error.contains(origin) && error.contains("`server.allowed_origins`"), "{error}");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_page_that_is_refused_is_told_which_setting_allows_it() {
     let in_production = TestApp::with(|config| config.env = Environment::Production).await;
     let in_development = TestApp::start().await;
@@ -138,12 +135,10 @@ async fn a_page_that_is_refused_is_told_which_setting_allows_it() {
             refused(origin, app.http.get(format!("{}{path}", app.url))).await;
         }
     }
-    in_production.finish().await;
-    in_development.finish().await;
 }
 
 /// The exchange that `docs/CONFIGURATION.md` shows.
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_preflight_of_the_document_is_answered_as_it_says() {
     let doc = std::fs::read_to_string(crate::clients::repository("docs/CONFIGURATION.md")).unwrap();
     let exchange: Vec<_> =
@@ -172,5 +167,4 @@ async fn the_preflight_of_the_document_is_answered_as_it_says() {
         };
         assert!(is_there, "{line} is not in {answer}");
     }
-    app.finish().await;
 }

@@ -51,7 +51,7 @@ fn tried<'a>(attempts: impl IntoIterator<Item = &'a Attempt>) -> BTreeSet<String
     attempts.into_iter().map(|attempt| format!("{} {}", attempt.method, attempt.path)).collect()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn no_route_leads_to_what_is_anothers() {
     let app = TestApp::scripted(200, 20).await;
     let (ada, eve) = (app.user().await, app.user().await);
@@ -99,14 +99,13 @@ async fn no_route_leads_to_what_is_anothers() {
     let mut all = socket.frames_of_turns(1).await;
     assert_eq!(all.pop().unwrap()["finish_reason"], "cancelled", "nobody had cancelled it before");
     socket.close().await;
-    app.finish().await;
 }
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn no_frame_leads_to_what_is_anothers() {
     let app = TestApp::scripted(200, 20).await;
     let (ada, eve) = (app.user().await, app.user().await);
@@ -147,10 +146,9 @@ async fn no_frame_leads_to_what_is_anothers() {
     assert_eq!(owner.rest_of_turn(vec![running]).await.terminal["finish_reason"], "cancelled");
     socket.close().await;
     owner.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_operators_routes_are_for_operators() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -192,7 +190,6 @@ async fn the_operators_routes_are_for_operators() {
         let (status, _) = try_it(&app, attempt, &ids, Some(&operator)).await;
         assert!(![401, 403].contains(&status), "{}: {status}", attempt.path);
     }
-    app.finish().await;
 }
 
 /// What everybody who is signed in may do with the knowledge base.
@@ -200,7 +197,7 @@ fn is_for_readers(operation_id: &str) -> bool {
     ["list_documents", "get_document", "search_documents"].contains(&operation_id)
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn whatever_is_not_public_needs_a_token() {
     const PUBLIC: [&str; 7] = [
         "get /health",
@@ -222,5 +219,4 @@ async fn whatever_is_not_public_needs_a_token() {
         let response = request.json(&json!({})).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 401, "{operation}");
     }
-    app.finish().await;
 }

@@ -3,7 +3,7 @@
 use crate::{browser::run_suite, clients::app};
 use serde_json::json;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn markup_in_a_document_stays_text_on_the_page() {
     let app = app().await;
     let operator = app.operator().await;
@@ -15,5 +15,4 @@ async fn markup_in_a_document_stays_text_on_the_page() {
     let (status, answer) = app.post("/api/v1/documents", Some(&operator), &document).await;
     assert_eq!(status, 201, "{answer}");
     run_suite(&app, "hostile").await;
-    app.finish().await;
 }

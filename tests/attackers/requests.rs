@@ -24,7 +24,7 @@ fn statuses(answer: &str) -> Vec<&str> {
     answer.split("HTTP/1.1 ").skip(1).map(|rest| &rest[..3]).collect()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn no_second_request_is_hidden_in_the_first() {
     let app = TestApp::start().await;
     let hidden = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -45,10 +45,9 @@ async fn no_second_request_is_hidden_in_the_first() {
         assert!(answer.starts_with("HTTP/1.1 4"), "{what}: {answer}");
         assert!(!answer.contains("\"status\":\"ok\""), "{what}: {answer}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_a_client_says_never_becomes_a_header() {
     let app = TestApp::start().await;
     for request in [
@@ -69,10 +68,9 @@ async fn what_a_client_says_never_becomes_a_header() {
     let body = json!({"email": "eve@example.org", "password": "correct horse battery", "name": name});
     assert_eq!(app.post("/api/v1/auth/register", None, &body).await.1["code"], "INVALID_FIELD");
     drop(user);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn no_path_climbs_or_goes_around() {
     let app = TestApp::start().await;
     for path in [
@@ -101,5 +99,4 @@ async fn no_path_climbs_or_goes_around() {
         }
     }
     assert_eq!(app.get("/health/ready", None).await.0, 200);
-    app.finish().await;
 }

@@ -4,7 +4,7 @@ use crate::harness::TestApp;
 use futures_util::future::join_all;
 use serde_json::json;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn of_many_who_bring_one_ticket_at_once_one_gets_in() {
     let app = TestApp::with(|config| config.server.workers = 4).await;
     let user = app.user().await;
@@ -24,5 +24,4 @@ async fn of_many_who_bring_one_ticket_at_once_one_gets_in() {
         }
         assert_eq!(winners, 1);
     }
-    app.finish().await;
 }

@@ -5,7 +5,7 @@ mod ops;
 
 use crate::{
     clients::{app, repository},
-    harness::TestApp,
+    harness::{TestApp, installed},
 };
 use std::time::Duration;
 use switchboard::config::ProviderKind;
@@ -20,8 +20,7 @@ pub async fn run_suite(app: &TestApp, suite: &str) {
 }
 
 async fn run_script(name: &str, arguments: &[&str]) {
-    let packages = repository("tests/browser/node_modules/playwright-core");
-    assert!(packages.exists(), "{} is missing: run .ci/install-test-tools.sh", packages.display());
+    installed("tests/browser/node_modules/playwright-core");
     let mut command = Command::new("node");
     command.arg(repository("tests/browser").join(name)).args(arguments).kill_on_drop(true);
     let output = timeout(PATIENCE, command.output()).await.expect("it ends in time").expect("node starts");
@@ -29,21 +28,19 @@ async fn run_script(name: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_page_shows_answers_in_a_real_browser() {
     let app = app().await;
     run_suite(&app, "answers").await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_page_keeps_hold_of_slow_answers() {
     let app = TestApp::scripted(120, 25).await;
     run_suite(&app, "slow").await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_page_works_on_plain_http_from_another_host() {
     let app = TestApp::with(|config| {
         config.provider.kind = ProviderKind::Extractive;
@@ -52,15 +49,14 @@ async fn the_page_works_on_plain_http_from_another_host() {
     })
     .await;
     run_suite(&app, "insecure").await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_page_says_that_the_server_is_gone_and_keeps_what_is_asked() {
     run_script("outage.mjs", &[env!("CARGO_BIN_EXE_switchboard")]).await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_page_stays_signed_in_with_tokens_that_live_for_seconds() {
     run_script("renewal.mjs", &[env!("CARGO_BIN_EXE_switchboard")]).await;
 }

@@ -13,7 +13,7 @@ async fn streaming(app: &TestApp, user: &TestUser) -> TestSocket {
     socket
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_operators_page_shows_and_steers_in_a_real_browser() {
     let app = TestApp::with(|config| {
         config.provider.kind = ProviderKind::Scripted;
@@ -39,5 +39,4 @@ async fn the_operators_page_shows_and_steers_in_a_real_browser() {
         reader.abort();
     }
     app.turns().interrupt_all();
-    app.finish().await;
 }

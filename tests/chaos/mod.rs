@@ -3,7 +3,7 @@
 
 mod client;
 
-use crate::harness::{ChaosProxy, Leftovers, TestApp, TestUser};
+use crate::harness::{ChaosProxy, Leftovers, TestApp, TestUser, eventually, holds};
 use client::{Book, Client, Conversation, Plan, Shared, lock};
 use fastrand::Rng;
 use futures_util::future::join_all;
@@ -12,10 +12,10 @@ use std::{
     collections::{HashMap, HashSet},
     env,
     sync::{Arc, Mutex, Weak, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use switchboard::turn::TurnLog;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 const USERS: usize = 24;
 /// Conversations that a user has at once on one socket.
@@ -57,7 +57,7 @@ fn client(app: &TestApp, proxy: &ChaosProxy, user: &TestUser, book: &Shared, rng
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn no_word_is_lost_on_a_bad_network() {
     let seed = number("SWITCHBOARD_CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("SWITCHBOARD_CHAOS_SEED={seed}");
@@ -71,7 +71,6 @@ async fn no_word_is_lost_on_a_bad_network() {
     for _ in 0..number("SWITCHBOARD_CHAOS_ROUNDS").unwrap_or(1) {
         timeout(PATIENCE, round(&app, &mut rng)).await.expect("every turn ends");
     }
-    app.finish().await;
 }
 
 async fn round(app: &TestApp, rng: &mut Rng) {
@@ -143,14 +142,11 @@ async fn check_history(app: &TestApp, tab: &Client, conversation_id: &str) {
 /// No session, no running turn, no retained log; and nobody holds a log that the table has let go of.
 async fn nothing_is_left(app: &TestApp, logs: Vec<Weak<TurnLog>>) {
     assert!(!logs.is_empty());
-    let started = Instant::now();
-    loop {
+    eventually(async || {
         let left = app.sweep().await;
         let held = logs.iter().filter(|log| log.strong_count() > 0).count();
-        if left == (Leftovers { sessions: 0, running: 0, retained: 0 }) && held == 0 {
-            break;
-        }
-        assert!(started.elapsed() < PATIENCE / 3, "left behind: {left:?}, {held} logs");
-        sleep(Duration::from_millis(20)).await;
-    }
+        let is_empty = left == (Leftovers { sessions: 0, running: 0, retained: 0 }) && held == 0;
+        holds(is_empty, format!("left behind: {left:?}, {held} logs"))
+    })
+    .await;
 }

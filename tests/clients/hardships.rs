@@ -23,7 +23,7 @@ fn last_answer(messages: &[Value]) -> &str {
     answer["content"].as_str().unwrap()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn they_tell_of_notices_and_come_back_when_the_server_says() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -59,10 +59,9 @@ async fn they_tell_of_notices_and_come_back_when_the_server_says() {
         let waited = back_at - told_at;
         assert!(waited + TIMER_SLACK >= wait, "{language:?} came back after {waited:?}, not {wait:?}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn they_leave_a_dead_network_and_go_on_where_they_were() {
     let app = TestApp::start().await;
     for language in ALL {
@@ -94,10 +93,9 @@ async fn they_leave_a_dead_network_and_go_on_where_they_were() {
         assert_eq!((&end["code"], &resumed_at), (&Value::Null, &json!(3)), "{language:?}");
         assert_eq!(proxy.opened().len(), 2, "{language:?}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn they_notice_by_a_heartbeat_that_tokens_were_lost() {
     let app = TestApp::with(|config| config.session.heartbeat_interval_s = 1).await;
     for language in ALL {
@@ -117,7 +115,6 @@ async fn they_notice_by_a_heartbeat_that_tokens_were_lost() {
         assert_eq!(probe.end().await.1, Value::Null, "{language:?}");
         assert_eq!(proxy.opened().len(), 1, "{language:?}");
     }
-    app.finish().await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod redirects;
 mod tokens;
 
 use crate::{
-    harness::TestApp,
+    harness::{TestApp, installed, needs_installed},
     websocket_doc::{examples, examples_in},
 };
 use std::{
@@ -32,9 +32,7 @@ pub fn repository(path: &str) -> PathBuf {
 
 /// The Python of `.ci/install-test-tools.sh`.
 fn python() -> PathBuf {
-    let python = repository("target/tools/venv/bin/python");
-    assert!(python.exists(), "{} is missing: run .ci/install-test-tools.sh", python.display());
-    python
+    installed("target/tools/venv/bin/python")
 }
 
 /// A server that answers from its documents.
@@ -61,12 +59,13 @@ pub async fn run(command: &mut Command) -> String {
 
 /// Node, with a WebSocket also where it is version 20.
 fn node(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    needs_installed("node");
     let mut command = Command::new("node");
     command.arg("--experimental-websocket").args(arguments);
     command
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_programs_of_the_document_work() {
     let app = app().await;
     let folder = TempDir::new().unwrap();
@@ -83,10 +82,9 @@ async fn the_programs_of_the_document_work() {
         assert!(printed.to_lowercase().contains(verdict), "{}: {printed}", example.name);
         assert_eq!(printed.contains("resumed at 1"), example.name.ends_with("resume"), "{}: {printed}", example.name);
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_programs_of_the_readme_work() {
     let app = app().await;
     let folder = TempDir::new().unwrap();
@@ -100,10 +98,9 @@ async fn the_programs_of_the_readme_work() {
         let printed = run(command.arg(&file).env("SWITCHBOARD_URL", &app.url)).await;
         assert!(printed.contains(ENGINE_POWER), "{}: {printed}", example.name);
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_javascript_client_works_also_through_a_cut() {
     let app = app().await;
     let client = repository("clients/javascript/example.mjs");
@@ -117,11 +114,10 @@ async fn the_javascript_client_works_also_through_a_cut() {
         assert!(printed.contains(ENGINE_POWER) && printed.contains("SHA-256 verified"), "{printed}");
     }
     assert_eq!(direct, cut);
-    app.finish().await;
 }
 
 /// Browsers have neither `crypto.randomUUID` nor `crypto.subtle` for pages that came over plain http.
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_programs_for_browsers_work_on_plain_http() {
     let app = app().await;
     let folder = TempDir::new().unwrap();
@@ -140,10 +136,9 @@ async fn the_programs_for_browsers_work_on_plain_http() {
     assert!(printed.contains(ENGINE_POWER) && printed.contains("SHA-256 verified"), "{printed}");
     let printed = run(&mut node([repository("tests/clients/fallbacks.mjs")])).await;
     assert_eq!(printed.trim(), "all right");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_python_client_works_also_through_a_cut() {
     let app = app().await;
     let client = repository("clients/python/example.py");
@@ -158,5 +153,4 @@ async fn the_python_client_works_also_through_a_cut() {
         assert!(printed.contains(ENGINE_POWER) && printed.contains("SHA-256 verified"), "{printed}");
     }
     assert_eq!(direct, cut);
-    app.finish().await;
 }

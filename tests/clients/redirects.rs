@@ -33,7 +33,7 @@ async fn redirecting(status: u16, target: &str) -> String {
     server(answer).await.0
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn credentials_do_not_follow_a_redirect() {
     let (target, received) = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned()).await;
     for status in [301, 302, 303, 307, 308] {
@@ -50,7 +50,7 @@ async fn credentials_do_not_follow_a_redirect() {
     assert!(received.lock().unwrap().is_empty(), "{}", String::from_utf8_lossy(&received.lock().unwrap()));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_command_line_names_the_target_and_sends_it_nothing() {
     let (target, received) = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned()).await;
     let url = redirecting(307, &target).await;

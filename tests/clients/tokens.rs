@@ -42,7 +42,7 @@ async fn begin(probe: &mut Probe) {
     while probe.next().await["frame"]["type"] != "token" {}
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_renewal_that_fails_for_now_ends_no_answer() {
     let app = short_lived().await;
     for language in ALL {
@@ -62,10 +62,9 @@ async fn a_renewal_that_fails_for_now_ends_no_answer() {
         probe.ask(1, 0);
         assert_eq!(probe.end().await.1, Value::Null, "{language:?}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_renewal_that_is_refused_ends_the_sign_in_and_not_what_runs() {
     let app = short_lived().await;
     for language in ALL {
@@ -82,10 +81,9 @@ async fn a_renewal_that_is_refused_ends_the_sign_in_and_not_what_runs() {
             "{language:?}: {code}"
         );
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn they_tell_of_a_server_that_is_away_and_need_not_wait_for_ever() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -113,10 +111,9 @@ async fn they_tell_of_a_server_that_is_away_and_need_not_wait_for_ever() {
         assert_eq!(probe.end().await.1, "TIMEOUT", "{language:?}");
         app.stats_when(&operator, |stats| stats["running_turns"] == 0).await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_text_that_was_cut_inside_an_emoji_is_answered() {
     let app = TestApp::start().await;
     for language in [Language::JavaScript, Language::Python] {
@@ -126,10 +123,9 @@ async fn a_text_that_was_cut_inside_an_emoji_is_answered() {
         assert_eq!(probe.next().await["frame"]["question"], "Look \u{fffd}", "{language:?}");
         assert_eq!(probe.end().await.1, Value::Null, "{language:?}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_open_conversation_shows_the_turns_of_others() {
     let app = TestApp::start().await;
     for language in [Language::JavaScript, Language::Python] {
@@ -154,7 +150,6 @@ async fn an_open_conversation_shows_the_turns_of_others() {
         );
         asking.close().await;
     }
-    app.finish().await;
 }
 
 /// A server of another make: it answers each message with an error that names nothing.
@@ -187,7 +182,7 @@ async fn mute_server() -> String {
     url
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_error_that_names_nothing_ends_the_oldest_question() {
     let url = mute_server().await;
     for language in ALL {

@@ -1,6 +1,6 @@
 //! The real server, as `switchboard serve` composes it, in a folder of its own.
 
-use super::{raw_socket::RawSocket, socket::SocketBuilder};
+use super::{eventually, raw_socket::RawSocket, socket::SocketBuilder, system::Server};
 use assert_cmd::Command;
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use switchboard::{
-    app::{Application, ApplicationHandle},
+    app::Application,
     config::{Config, LimitsConfig, ProviderKind, ScriptedConfig},
     registry::GetStats,
     workflow::Turns,
@@ -23,17 +23,17 @@ use tempfile::TempDir;
 pub const JWT_SECRET: &str = "the secret of the black-box tests";
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// How long something may take that is not measured.
+/// Time that something may take that is not measured.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running server. End a test with [`TestApp::finish`], which looks for what was left behind.
+/// A running server. [`System`](super::System) checks it for leaks at the end of the test, and stops it.
 pub struct TestApp {
     /// `http://127.0.0.1:<port>`
     pub url: String,
     /// Its working folder.
-    pub folder: TempDir,
+    pub folder: Arc<TempDir>,
     pub http: reqwest::Client,
-    handle: ApplicationHandle,
+    server: Server,
     database_url: String,
 }
 
@@ -96,35 +96,20 @@ impl TestApp {
         change(&mut config);
         let database_url = config.database.url.clone();
         let application = Application::build(config).await.unwrap();
-        let (url, handle) = (format!("http://{}", application.address()), application.handle());
+        let url = format!("http://{}", application.address());
+        let server = Server::new(application.handle(), folder);
         actix::spawn(application.run());
-        Self { url, folder, http: reqwest::Client::new(), handle, database_url }
+        Self { url, folder: Arc::clone(&server.folder), http: reqwest::Client::new(), server, database_url }
     }
 
-    /// Stops the server when all clients have gone, and looks for what they left behind: a session in the registry, a
-    /// turn that still runs.
-    pub async fn finish(self) {
-        self.idle().await;
-        self.handle.stop().await;
-    }
-
-    /// Waits until nobody is connected by WebSocket and no turn runs.
+    /// Waits until no client is connected by WebSocket and no turn runs.
     pub async fn idle(&self) {
-        let started = Instant::now();
-        loop {
-            let sessions = self.handle.registry.send(GetStats).await.unwrap().sessions;
-            let turns = self.handle.turns.stats().running_turns;
-            if sessions == 0 && turns == 0 {
-                break;
-            }
-            assert!(started.elapsed() < PATIENCE, "{sessions} sessions and {turns} turns were left behind");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.server.idle(PATIENCE).await;
     }
 
     /// Stops the server with whatever is running, as a signal does.
     pub async fn stop(&self) {
-        self.handle.stop().await;
+        self.server.stop().await;
     }
 
     /// Lets the time pass for which a used refresh token returns the same tokens.
@@ -249,16 +234,12 @@ impl TestApp {
 
     /// Asks for something until the answer is right.
     pub async fn get_when(&self, path: &str, user: &TestUser, is_right: impl Fn(&Value) -> bool) -> Value {
-        let started = Instant::now();
-        loop {
+        eventually(async || {
             let (status, answer) = self.get(path, Some(user)).await;
             assert_eq!(status, 200, "{answer}");
-            if is_right(&answer) {
-                return answer;
-            }
-            assert!(started.elapsed() < PATIENCE, "still wrong: {answer}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            if is_right(&answer) { Ok(answer) } else { Err(answer) }
+        })
+        .await
     }
 
     /// The messages of a conversation, as its owner reads them.
@@ -270,15 +251,15 @@ impl TestApp {
 
     /// Lets go of the logs that are older than their retention, and tells what is left of everything.
     pub async fn sweep(&self) -> Leftovers {
-        self.handle.turns.sweep();
-        let turns = self.handle.turns.stats();
-        let sessions = self.handle.registry.send(GetStats).await.unwrap().sessions;
+        self.server.handle.turns.sweep();
+        let turns = self.server.handle.turns.stats();
+        let sessions = self.server.handle.registry.send(GetStats).await.unwrap().sessions;
         Leftovers { sessions, running: turns.running_turns, retained: turns.retained_turns }
     }
 
     /// The server's own table of turns.
     pub fn turns(&self) -> Arc<Turns> {
-        Arc::clone(&self.handle.turns)
+        Arc::clone(&self.server.handle.turns)
     }
 
     /// A connection that writes its own frames.

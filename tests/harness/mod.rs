@@ -5,16 +5,22 @@
 mod app;
 mod chaos_proxy;
 mod events;
+mod eventually;
 mod frame_proxy;
+mod installed;
 mod program;
 mod raw_socket;
 mod socket;
+mod system;
 pub mod token;
 
 pub use app::{JWT_SECRET, Leftovers, PASSWORD, TestApp, TestUser};
 pub use chaos_proxy::ChaosProxy;
 pub use events::Event;
+pub use eventually::{eventually, eventually_within, holds};
 pub use frame_proxy::{Fate, FrameProxy};
+pub use installed::{installed, needs_installed};
 pub use program::Program;
 pub use raw_socket::{RawSocket, first};
 pub use socket::{SocketBuilder, TestSocket, Transcript, conversation_of, in_v2_names, is_terminal};
+pub use system::System;

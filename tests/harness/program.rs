@@ -1,12 +1,12 @@
 //! The program itself, as a process of its own.
 
-use super::{PASSWORD, TestUser, socket::SocketBuilder};
+use super::{PASSWORD, TestUser, eventually, eventually_within, socket::SocketBuilder};
 use serde_json::{Value, json};
 use std::{
     fs::File,
     io::{BufRead, BufReader},
     process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -74,15 +74,11 @@ impl Program {
 
     /// The same, once it is as it should be: lines are written by a thread of their own.
     pub async fn log_when(&self, is_right: impl Fn(&str) -> bool) -> String {
-        let began = Instant::now();
-        loop {
+        eventually(async || {
             let log = self.log();
-            if is_right(&log) {
-                return log;
-            }
-            assert!(began.elapsed() < PATIENCE, "the log is not as it should be:\n{log}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            if is_right(&log) { Ok(log) } else { Err(log) }
+        })
+        .await
     }
 
     pub fn socket(&self) -> SocketBuilder {
@@ -137,14 +133,7 @@ impl Program {
 
     /// Waits for the end.
     pub async fn ended(&mut self) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(began.elapsed() < PATIENCE, "the program did not stop");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually_within(PATIENCE, async || self.child.try_wait().unwrap().ok_or("it runs")).await
     }
 }
 

@@ -25,7 +25,7 @@ fn assert_tokens(answer: &Answer, status: u16) {
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn names_that_mislead_are_refused_but_what_is_asked_stays_as_it_is() {
     let app = TestApp::start().await;
     for name in ["Ada\u{202e}", "\u{200b}Ada", "\u{3164}"] {
@@ -40,10 +40,9 @@ async fn names_that_mislead_are_refused_but_what_is_asked_stays_as_it_is() {
     let turn = socket.ask(question).await;
     assert_eq!(app.history(&user, &turn.conversation_id).await[0]["content"], question);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_account_is_made_once_and_signed_in_with() {
     let app = TestApp::start().await;
     let body = json!({"email": " Ada@Example.org", "password": PASSWORD, "name": "Ada Lovelace"});
@@ -63,11 +62,10 @@ async fn an_account_is_made_once_and_signed_in_with() {
     let me = app.http.get(format!("{}/api/v1/auth/me", app.url));
     let me = Answer::of(me.bearer_auth(signed_in.body["access_token"].as_str().unwrap())).await;
     assert_eq!((me.status, &me.body, me.header("cache-control")), (200, user, "no-store"));
-    app.finish().await;
 }
 
 /// Operating systems and input methods write the same characters as different code points.
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_account_is_the_same_in_every_unicode_form() {
     let app = TestApp::start().await;
     let forms = [
@@ -89,10 +87,9 @@ async fn an_account_is_the_same_in_every_unicode_form() {
         let wrong = post(&app, "/api/v1/auth/login", None, &credentials(&account(email), "Grusse-aus-Koln-1794")).await;
         wrong.assert_error(401, "INVALID_CREDENTIALS");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_is_wrong_with_an_account_is_said() {
     let app = TestApp::start().await;
     for (body, code, named) in [
@@ -118,10 +115,9 @@ async fn what_is_wrong_with_an_account_is_said() {
         let large = app.http.post(&url).header("content-type", "application/json");
         Answer::of(large.body(" ".repeat(70_000))).await.assert_error(413, "MESSAGE_TOO_LONG");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn nobody_learns_which_accounts_there_are_from_signing_in() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -130,10 +126,9 @@ async fn nobody_learns_which_accounts_there_are_from_signing_in() {
     wrong.assert_error(401, "INVALID_CREDENTIALS");
     unknown.assert_error(401, "INVALID_CREDENTIALS");
     assert_eq!(wrong.reason(), unknown.reason());
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_refresh_token_returns_one_pair_and_later_ends_its_family() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -159,10 +154,9 @@ async fn a_refresh_token_returns_one_pair_and_later_ends_its_family() {
     // The thief's or the owner's: nobody can tell, so neither goes on.
     refresh(&app, &second.body["refresh_token"]).await.assert_error(401, "INVALID_TOKEN");
     assert_tokens(&refresh(&app, &elsewhere.body["refresh_token"]).await, 200);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_signed_out_stays_out() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -172,10 +166,9 @@ async fn who_signed_out_stays_out() {
         assert_eq!((answer.status, &answer.body), (204, &json!("")));
     }
     refresh(&app, &body["refresh_token"]).await.assert_error(401, "INVALID_TOKEN");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_token_of_another_kind_is_none() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -191,10 +184,9 @@ async fn a_token_of_another_kind_is_none() {
         let forged = TestUser { access_token: token.to_owned(), ..user.clone() };
         get(&app, "/api/v1/auth/me", Some(&forged)).await.assert_error(401, "INVALID_TOKEN");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn without_a_token_nothing_is_told() {
     let app = TestApp::start().await;
     let id = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -212,10 +204,9 @@ async fn without_a_token_nothing_is_told() {
     ] {
         super::send(&app, method, &path, None, None).await.assert_error(401, "AUTH_REQUIRED");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_ticket_opens_one_socket() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -229,10 +220,9 @@ async fn a_ticket_opens_one_socket() {
     assert_eq!(again.expect("auth_error").await["code"], "INVALID_TOKEN");
     socket.close().await;
     again.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_role_is_the_one_of_the_token_until_the_next() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -248,10 +238,9 @@ async fn a_role_is_the_one_of_the_token_until_the_next() {
     let token = renewed.body["access_token"].as_str().unwrap().to_owned();
     let renewed = TestUser { access_token: token, ..user };
     assert_eq!(get(&app, "/api/v1/connections/stats", Some(&renewed)).await.status, 200);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_flood_of_passwords_is_turned_away_and_the_server_stays_well() {
     let app = TestApp::with(|config| (config.auth.hash_threads, config.auth.hash_queue) = (1, 1)).await;
     let user = app.user().await;
@@ -267,5 +256,4 @@ async fn a_flood_of_passwords_is_turned_away_and_the_server_stays_well() {
     let asked = Instant::now();
     assert_eq!(get(&app, "/health", None).await.status, 200);
     assert!(asked.elapsed() < Duration::from_secs(5));
-    app.finish().await;
 }

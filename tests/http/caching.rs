@@ -12,7 +12,7 @@ use serde_json::json;
 const STATIC: [&str; 4] =
     ["/api/openapi.json", "/api/docs/", "/api/docs/swagger-ui.css", "/api/docs/swagger-initializer.js"];
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn no_answer_with_personal_data_is_kept() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -34,10 +34,9 @@ async fn no_answer_with_personal_data_is_kept() {
         }
     }
     assert!(asked > 60, "{asked}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn successes_errors_pages_and_streams_are_not_kept_either() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -63,10 +62,9 @@ async fn successes_errors_pages_and_streams_are_not_kept_either() {
     let stream = stream.header("accept", "text/event-stream").json(&json!({"message": "Hi"})).send().await.unwrap();
     assert_eq!(stream.headers()["cache-control"], "no-store");
     assert!(stream.text().await.unwrap().contains("complete"));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn static_files_are_revalidated() {
     let app = TestApp::start().await;
     for path in STATIC {
@@ -81,10 +79,9 @@ async fn static_files_are_revalidated() {
         let other = Answer::of(app.http.get(&url).header(IF_NONE_MATCH, "\"other\"")).await;
         assert_eq!((other.status, other.body == first.body), (200, true), "{path}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn pages_are_found_with_and_without_a_slash() {
     let app = TestApp::start().await;
     for (path, target) in [("/api/docs", "/api/docs/"), ("/ops/", "/ops"), ("/ws/test/", "/ws/test"), ("/", "/ws/test")]
@@ -95,5 +92,4 @@ async fn pages_are_found_with_and_without_a_slash() {
         let followed = get(&app, path, None).await;
         assert!(followed.status == 200 && followed.header("content-type").starts_with("text/html"), "{path}");
     }
-    app.finish().await;
 }

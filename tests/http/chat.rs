@@ -6,7 +6,7 @@ use serde_json::json;
 
 const CHAT: &str = "/api/v1/chat";
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_whole_answer_comes_as_one_object() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -18,10 +18,9 @@ async fn the_whole_answer_comes_as_one_object() {
         assert!(body[field].is_string(), "{field}: {body}");
     }
     assert_eq!((&body["metadata"]["agent"], &body["metadata"]["model"]), (&json!("specs"), &json!("scripted")));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_cannot_be_asked_is_refused_with_its_reason() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -47,18 +46,16 @@ async fn what_cannot_be_asked_is_refused_with_its_reason() {
     };
     raw("application/json", " ".repeat(140_000)).await.assert_error(413, "MESSAGE_TOO_LONG");
     raw("text/plain", json!({"message": "Hi"}).to_string()).await.assert_error(400, "INVALID_JSON");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_model_that_fails_is_a_bad_gateway() {
     let app = TestApp::with(|config| config.provider.scripted.fail_after = Some(0)).await;
     let user = app.user().await;
     post(&app, CHAT, Some(&user), &json!({"message": "Hi"})).await.assert_error(502, "UPSTREAM_UNAVAILABLE");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn one_turn_at_a_time_and_the_same_message_is_the_same_turn() {
     let app = TestApp::start().await;
     let (user, other) = (app.user().await, app.user().await);
@@ -96,5 +93,4 @@ async fn one_turn_at_a_time_and_the_same_message_is_the_same_turn() {
     assert_eq!((&whole["turn_id"], &whole["finish_reason"]), (&turn_id, &json!("cancelled")));
     let unknown = "/api/v1/chat/01890a5d-ac96-774b-bcce-b302099a8057/cancel";
     post(&app, unknown, Some(&user), &nothing).await.assert_error(410, "RESUME_UNAVAILABLE");
-    app.finish().await;
 }

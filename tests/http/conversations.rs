@@ -28,7 +28,7 @@ async fn pages(app: &TestApp, user: &TestUser, path: &str, list: &str, limit: us
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn all_pages_together_are_the_list() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -47,10 +47,9 @@ async fn all_pages_together_are_the_list() {
     }
     let all = get(&app, "/api/v1/conversations", Some(&user)).await.body;
     assert_eq!(all["conversations"][0]["title"], "Question 1");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn messages_come_in_pages_from_the_latest_back() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -71,10 +70,9 @@ async fn messages_come_in_pages_from_the_latest_back() {
             assert!(pair[0].get("metadata").is_none() && pair[1]["metadata"]["model"] == "scripted", "{pair:?}");
         }
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_page_of_long_messages_has_fewer_and_none_is_lost() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -98,10 +96,9 @@ async fn a_page_of_long_messages_has_fewer_and_none_is_lost() {
         assert_eq!((&pair[0]["content"], &pair[1]["role"]), (&json!(long), &json!("assistant")));
         assert_eq!(pair[0]["turn_id"], pair[1]["turn_id"]);
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_is_said_meanwhile_moves_no_conversation_between_pages() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -122,10 +119,9 @@ async fn what_is_said_meanwhile_moves_no_conversation_between_pages() {
     };
     assert_eq!([ids(&first), ids(&second)].concat(), [3, 2, 1, 0].map(|n: usize| asked[n].clone()));
     assert!(second.get("next").is_none(), "{second}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn only_the_owner_sees_and_deletes_a_conversation() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
@@ -150,10 +146,9 @@ async fn only_the_owner_sees_and_deletes_a_conversation() {
     assert_eq!(send(&app, Method::DELETE, &path, Some(&user), None).await.status, 204);
     send(&app, Method::DELETE, &path, Some(&user), None).await.assert_error(404, "NOT_FOUND");
     get(&app, &format!("{path}/messages"), Some(&user)).await.assert_error(404, "NOT_FOUND");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_wrong_query_is_refused_by_name() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -173,5 +168,4 @@ async fn a_wrong_query_is_refused_by_name() {
             assert!(answer.reason().contains(field), "{query}: {}", answer.reason());
         }
     }
-    app.finish().await;
 }

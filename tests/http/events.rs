@@ -11,7 +11,7 @@ fn transcript(events: Vec<Event>) -> Transcript {
     Transcript::check(events.into_iter().map(|event| event.frame).collect())
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_frames_come_as_events_with_ids() {
     let app = TestApp::scripted(20, 1).await;
     let user = app.user().await;
@@ -29,10 +29,9 @@ async fn the_frames_come_as_events_with_ids() {
     let specialist = &turn.terminal["metadata"];
     assert_eq!((&specialist["agent"], &specialist["specialist"]), (&json!("specs"), &json!("specs")));
     assert_eq!((&turn.terminal["type"], &turn.terminal["seq"]), (&json!("complete"), &json!(19)));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_stream_that_is_cut_again_and_again_loses_and_repeats_nothing() {
     let app = TestApp::scripted(60, 2).await;
     let user = app.user().await;
@@ -53,10 +52,9 @@ async fn a_stream_that_is_cut_again_and_again_loses_and_repeats_nothing() {
     let turn = transcript(events);
     assert_eq!(turn.text.len(), 60 * 6);
     assert_eq!(turn.terminal["finish_reason"], "stop");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_stream_cut_before_the_first_token_goes_on_too() {
     let app = TestApp::scripted(5, 20).await;
     let user = app.user().await;
@@ -67,10 +65,9 @@ async fn a_stream_cut_before_the_first_token_goes_on_too() {
     let turn = transcript(app.events(&user, &question(), Some(&first.id)).await.unwrap().rest().await);
     assert_eq!(turn.turn_id, first.frame["turn_id"]);
     assert_eq!((turn.tokens.is_empty(), turn.text.len()), (false, 30));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_that_ended_long_ago_is_replayed_from_the_store() {
     let app = TestApp::with(|config| {
         config.workflow.turn_retention_s = 0;
@@ -92,10 +89,9 @@ async fn a_turn_that_ended_long_ago_is_replayed_from_the_store() {
     let (first_end, second_end) = (&events.last().unwrap().frame, &replayed.last().unwrap().frame);
     assert_eq!(first_end, second_end);
     assert!(first_end["response"].as_str().unwrap().ends_with(&text) && !text.is_empty());
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn only_the_asker_can_go_on_and_only_with_an_id() {
     let app = TestApp::start().await;
     let (user, other) = (app.user().await, app.user().await);
@@ -128,19 +124,17 @@ async fn only_the_asker_can_go_on_and_only_with_an_id() {
     // A token that was never sent: only the end is left.
     let beyond = app.events(&user, &question(), Some(&format!("{turn_id}:4000000000"))).await.unwrap().rest().await;
     assert_eq!(beyond.iter().map(|event| &event.frame["type"]).collect::<Vec<_>>(), ["complete"]);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_that_fails_ends_in_its_error() {
     let app = TestApp::with(|config| config.provider.scripted.fail_after = Some(3)).await;
     let user = app.user().await;
     let turn = transcript(app.events(&user, &question(), None).await.unwrap().rest().await);
     assert_eq!((turn.text.len(), &turn.terminal["code"]), (18, &json!("TURN_INTERRUPTED")));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_goes_on_when_its_client_is_gone() {
     let app = TestApp::scripted(30, 3).await;
     let user = app.user().await;
@@ -153,5 +147,4 @@ async fn a_turn_goes_on_when_its_client_is_gone() {
     let answer = &page["messages"][1];
     assert_eq!((&answer["role"], &answer["finish_reason"]), (&json!("assistant"), &json!("stop")));
     assert_eq!(answer["content"].as_str().unwrap().len(), 30 * 6);
-    app.finish().await;
 }

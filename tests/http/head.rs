@@ -34,7 +34,7 @@ async fn paths_of_get(app: &TestApp) -> Vec<String> {
     filled.collect()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn head_is_answered_as_get_without_the_body() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -58,10 +58,9 @@ async fn head_is_answered_as_get_without_the_body() {
         let keeps = head.header("content-length").parse::<u64>();
         assert!(keeps.is_ok(), "{path} says nothing of its length: {head:?}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_connection_goes_on_right_after_the_headers() {
     let app = TestApp::start().await;
     let mut stream = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
@@ -80,10 +79,9 @@ async fn the_connection_goes_on_right_after_the_headers() {
     let statuses: Vec<_> = parts.iter().map(|part| part.get(..12).unwrap_or(part)).collect();
     assert_eq!(statuses[..5], ["HTTP/1.1 200", "HTTP/1.1 200", "HTTP/1.1 200", "HTTP/1.1 404", "HTTP/1.1 200"]);
     assert!(parts.len() == 6 && parts[5].starts_with('{'), "{parts:?}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn head_opens_no_websocket() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -99,10 +97,9 @@ async fn head_opens_no_websocket() {
         assert!(answer.starts_with("HTTP/1.1 4") && answer.ends_with("\r\n\r\n"), "{path}: {answer}");
     }
     app.stats_when(&operator, |stats| stats["connections"] == 0).await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_method_that_is_refused_is_answered_with_those_there_are() {
     let app = TestApp::start().await;
     for (method, path, allowed) in [
@@ -125,5 +122,4 @@ async fn a_method_that_is_refused_is_answered_with_those_there_are() {
     let mut allowed: Vec<_> = several.header("allow").split(", ").collect();
     allowed.sort_unstable();
     assert_eq!(allowed, ["DELETE", "GET", "HEAD", "POST"]);
-    app.finish().await;
 }

@@ -21,7 +21,7 @@ fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_reference_leads_somewhere() {
     let app = TestApp::start().await;
     let document = get(&app, "/api/openapi.json", None).await.body;
@@ -32,10 +32,9 @@ async fn every_reference_leads_somewhere() {
     for target in found {
         assert!(document.pointer(target.strip_prefix('#').unwrap()).is_some(), "{target} leads nowhere");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_documented_route_is_there() {
     let app = TestApp::start().await;
     let document = get(&app, "/api/openapi.json", None).await.body;
@@ -51,10 +50,9 @@ async fn every_documented_route_is_there() {
         }
     }
     assert!(routes >= 20, "{routes} routes");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_page_of_the_document_loads_with_what_it_needs() {
     let app = TestApp::start().await;
     let page = get(&app, "/api/docs/", None).await;
@@ -74,10 +72,9 @@ async fn the_page_of_the_document_loads_with_what_it_needs() {
         let answer = get(&app, &format!("/api/docs/{asset}"), None).await;
         assert_eq!(answer.status, 200, "{asset}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_answer_carries_the_security_headers_and_none_of_cors() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -112,10 +109,9 @@ async fn every_answer_carries_the_security_headers_and_none_of_cors() {
     }
     let refused = send(&app, Method::DELETE, "/health", Some(&user), None).await;
     refused.assert_error(405, "METHOD_NOT_ALLOWED");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_front_door_leads_to_the_page_and_each_page_has_a_nonce_of_its_own() {
     let app = TestApp::start().await;
     let home = get(&app, "/", None).await;
@@ -124,5 +120,4 @@ async fn the_front_door_leads_to_the_page_and_each_page_has_a_nonce_of_its_own()
     let (first, second) = (home.header("content-security-policy"), again.header("content-security-policy"));
     assert!(first.contains("script-src 'nonce-") && !first.contains("unsafe"), "{first}");
     assert_ne!(first, second);
-    app.finish().await;
 }

@@ -14,7 +14,7 @@ async fn app() -> TestApp {
     .await
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_first_question_has_a_real_answer() {
     let app = app().await;
     let user = app.user().await;
@@ -31,10 +31,9 @@ async fn the_first_question_has_a_real_answer() {
     assert!(metadata["sources"][0]["score"].as_f64().is_some_and(|score| score > 0.5), "{metadata}");
     assert!(metadata["usage"]["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 10), "{metadata}");
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_follow_up_goes_on_from_the_question_before() {
     let app = app().await;
     let user = app.user().await;
@@ -45,10 +44,9 @@ async fn a_follow_up_goes_on_from_the_question_before() {
     let second = socket.turn(follow_up).await;
     assert!(second.text.contains("320 Nm") && !second.text.contains("370 Nm"), "{}", second.text);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_document_that_an_operator_uploads_answers_the_next_question() {
     let app = app().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -78,10 +76,9 @@ async fn a_document_that_an_operator_uploads_answers_the_next_question() {
     assert_eq!(app.delete(&path, Some(&operator)).await.0, 204);
     assert!(!socket.ask(question).await.text.contains("17 Nm"));
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn users_search_and_only_operators_write() {
     let app = app().await;
     let user = app.user().await;
@@ -96,7 +93,6 @@ async fn users_search_and_only_operators_write() {
     assert_eq!(app.get("/api/v1/documents", None).await.0, 401);
     let (_, list) = app.get("/api/v1/documents", Some(&user)).await;
     assert_eq!(list["documents"].as_array().map(Vec::len), Some(8));
-    app.finish().await;
 }
 
 /// Sends a file under a name as it stands in the header, and returns what the server made of it.
@@ -113,7 +109,7 @@ async fn upload(app: &TestApp, operator: &TestUser, filename: &[u8], file: &[u8]
     (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn names_of_files_arrive_from_every_client() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -133,10 +129,9 @@ async fn names_of_files_arrive_from_every_client() {
     let (status, refused) = upload(&app, &operator, b"filename=\"..\"", b"# Words").await;
     assert_eq!((status, &refused["code"]), (422, &json!("INVALID_FIELD")));
     assert!(refused["error"].as_str().unwrap().contains("`source`"), "{refused}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_document_that_cannot_be_read_is_refused_by_its_name() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -151,10 +146,9 @@ async fn a_document_that_cannot_be_read_is_refused_by_its_name() {
         let error = refused["error"].as_str().unwrap();
         assert!(error.starts_with(&format!("The document \"{name}\" ")) && error.contains(reason), "{error}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_picture_within_a_text_is_not_searched() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -164,10 +158,9 @@ async fn a_picture_within_a_text_is_not_searched() {
     assert_eq!((status, &document["chunks"]), (201, &json!(1)));
     let (_, found) = app.post("/api/v1/documents/search", Some(&operator), &json!({"query": "fuse box"})).await;
     assert_eq!(found["passages"][0]["text"], "Fuse 7 is the radio.\n\n![The fuse box]()");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_upload_that_stalls_or_takes_too_long_is_given_up() {
     for (stall_ms, upload_s) in [(2_000, 300), (60_000, 2)] {
         let app = TestApp::with(|config| {
@@ -200,11 +193,10 @@ async fn an_upload_that_stalls_or_takes_too_long_is_given_up() {
         }
         let stats = app.stats_when(&operator, |_| true).await;
         assert_eq!(stats["limits"]["request_body_time"], 2, "{}", stats["limits"]);
-        app.finish().await;
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn long_passages_are_fewer_than_were_asked_for() {
     let app = TestApp::with(|config| {
         config.knowledge.chunk_chars = 100_000;
@@ -221,5 +213,4 @@ async fn long_passages_are_fewer_than_were_asked_for() {
     let search = json!({"query": "flywheel", "limit": 50});
     let (_, found) = app.post("/api/v1/documents/search", Some(&operator), &search).await;
     assert_eq!(found["passages"].as_array().map(Vec::len), Some(3), "85 kB each, 256 KiB in all");
-    app.finish().await;
 }

@@ -4,7 +4,7 @@ use super::hits;
 use crate::harness::TestApp;
 use serde_json::json;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_address_has_so_many_sockets_and_gets_them_back() {
     let app = TestApp::with(|config| config.limits.connections_per_address = 2).await;
     let (first, second) = (app.socket().connect().await, app.socket().connect().await);
@@ -16,10 +16,9 @@ async fn an_address_has_so_many_sockets_and_gets_them_back() {
     app.stats_when(&operator, |stats| stats["connections"] == 1).await;
     app.socket().connect().await.close().await;
     second.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_user_has_so_many_sockets() {
     let app = TestApp::with(|config| config.limits.connections_per_user = 1).await;
     let (user, other) = (app.user().await, app.user().await);
@@ -43,10 +42,9 @@ async fn a_user_has_so_many_sockets() {
     let operator = app.operator().await;
     app.stats_when(&operator, |stats| stats["connections"] == 0).await;
     app.socket().query(&query).connect().await.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn behind_a_trusted_proxy_clients_are_told_apart() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_address = 1;
@@ -66,20 +64,18 @@ async fn behind_a_trusted_proxy_clients_are_told_apart() {
     assert_eq!(addresses, ["203.0.113.1", "203.0.113.2"]);
     ada.close().await;
     eve.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn without_a_trusted_proxy_nobody_chooses_an_address() {
     let app = TestApp::with(|config| config.limits.connections_per_address = 1).await;
     let first = app.socket().header("x-forwarded-for", "203.0.113.1").connect().await;
     let second = app.socket().header("x-forwarded-for", "203.0.113.2").try_connect().await;
     assert_eq!(second.err().unwrap().0, 429);
     first.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn one_setting_lets_a_load_test_from_one_address_in() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_address = 3;
@@ -96,10 +92,9 @@ async fn one_setting_lets_a_load_test_from_one_address_in() {
     for socket in sockets {
         socket.close().await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn streams_count_as_sockets_do() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_user = 2;
@@ -131,10 +126,9 @@ async fn streams_count_as_sockets_do() {
     }
     drop(stream);
     app.turns().interrupt_all();
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn streams_of_one_address_are_counted_with_its_sockets() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_address = 2;
@@ -152,10 +146,9 @@ async fn streams_of_one_address_are_counted_with_its_sockets() {
     socket.close().await;
     drop(stream);
     app.turns().interrupt_all();
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn connections_that_say_nothing_are_counted_too() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_address = 1;
@@ -171,5 +164,4 @@ async fn connections_that_say_nothing_are_counted_too() {
     }
     app.stats_when(&operator, |stats| stats["limits"]["tcp_connections_per_address"].as_u64() > Some(0)).await;
     drop(silent);
-    app.finish().await;
 }

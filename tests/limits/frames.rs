@@ -13,7 +13,7 @@ async fn app(burst: u32, violations: u32) -> TestApp {
     .await
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn too_many_messages_are_refused_by_name_and_cost_nothing_else() {
     let app = app(2, 10).await;
     let user = app.user().await;
@@ -30,10 +30,9 @@ async fn too_many_messages_are_refused_by_name_and_cost_nothing_else() {
     assert_eq!(turn.terminal["type"], "complete");
     socket.close().await;
     assert_eq!(hits(&app, "frames").await, 1);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_goes_on_is_closed_also_before_authentication() {
     let app = app(3, 5).await;
     let mut socket = app.socket().connect().await;
@@ -48,7 +47,6 @@ async fn who_goes_on_is_closed_also_before_authentication() {
     }
     assert_eq!(socket.expect_close().await, 4429);
     assert_eq!((hits(&app, "frames").await, hits(&app, "violations").await), (5, 1));
-    app.finish().await;
 }
 
 async fn flooded(app: &TestApp, frame: u8, payload: &[u8]) -> u16 {
@@ -61,17 +59,16 @@ async fn flooded(app: &TestApp, frame: u8, payload: &[u8]) -> u16 {
     socket.expect_close().await
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn pings_pongs_and_fragments_count_like_any_frame() {
     let app = app(10, 10).await;
     for frame in [first::PING, first::PONG, first::TEXT_UNFINISHED] {
         assert_eq!(flooded(&app, frame, b"x").await, 4429, "{frame:#x}");
     }
     assert_eq!(hits(&app, "violations").await, 3);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn others_notice_nothing_of_a_flood() {
     let app = app(20, 0).await;
     let user = app.user().await;
@@ -89,10 +86,9 @@ async fn others_notice_nothing_of_a_flood() {
     let frames: Vec<Value> = vec![noisy.next().await, noisy.next().await];
     assert!(frames.iter().any(|frame| frame["code"] == "RATE_LIMITED"), "{frames:?}");
     noisy.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn sizes_and_depths_over_the_limit_are_counted() {
     let app = TestApp::with(|config| {
         config.session.max_message_bytes = 1_000;
@@ -120,5 +116,4 @@ async fn sizes_and_depths_over_the_limit_are_counted() {
     let (status, _) = app.post("/api/v1/chat", Some(&user), &json!({"message": "x".repeat(1_000)})).await;
     assert_eq!(status, 413);
     assert_eq!((hits(&app, "json_depth").await, hits(&app, "message_size").await), (2, 3));
-    app.finish().await;
 }

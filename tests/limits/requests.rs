@@ -22,7 +22,7 @@ async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_head_that_does_not_end_is_not_waited_for() {
     let app = TestApp::with(|config| config.server.request_head_timeout_ms = 300).await;
     let mut silent = connect(&app).await;
@@ -42,10 +42,9 @@ async fn a_head_that_does_not_end_is_not_waited_for() {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(nothing.is_empty() || nothing.starts_with("HTTP/1.1 408 "), "{nothing}");
     assert!(began.elapsed() < Duration::from_secs(8));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_body_that_does_not_end_is_not_waited_for() {
     let app = TestApp::with(|config| config.server.request_body_timeout_ms = 300).await;
     for body in ["Content-Length: 1000\r\n\r\n{\"email\":", "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"ema"] {
@@ -56,10 +55,9 @@ async fn a_body_that_does_not_end_is_not_waited_for() {
         assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("REQUEST_TIMEOUT"), "{answer}");
     }
     assert_eq!(hits(&app, "request_body_time").await, 2);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_body_that_nobody_reads_ends_its_connection_unless_it_is_whole() {
     let app = TestApp::start().await;
     let head = "POST /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -77,10 +75,9 @@ async fn a_body_that_nobody_reads_ends_its_connection_unless_it_is_whole() {
     stream.write_all(format!("{whole}{whole}{last}").as_bytes()).await.unwrap();
     let answers = rest(&mut stream).await;
     assert!(answers.matches("HTTP/1.1 422 ").count() == 2 && answers.contains("HTTP/1.1 200 "), "{answers}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn connections_over_the_limit_serve_health_checks_only() {
     let app = TestApp::with(|config| config.server.max_connections = 2).await;
     let mut sockets = vec![app.socket().connect().await, app.socket().connect().await];
@@ -104,10 +101,9 @@ async fn connections_over_the_limit_serve_health_checks_only() {
         assert!(began.elapsed() < Duration::from_secs(20), "the connection that has ended still counts");
     }
     sockets.pop().unwrap().close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_address_sends_so_many_requests_a_second() {
     let app = TestApp::with(|config| config.limits.requests_per_s_per_address = 5).await;
     let ask = async |path: &str| app.http.get(format!("{}{path}", app.url)).send().await.unwrap();
@@ -135,10 +131,9 @@ async fn an_address_sends_so_many_requests_a_second() {
         statuses.push(ask("/%61pi/v1/auth/me").await.status().as_u16());
     }
     assert!(statuses.contains(&429), "{statuses:?}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_user_sends_so_many_requests_a_second_and_others_notice_nothing() {
     let app = TestApp::with(|config| config.limits.requests_per_s_per_user = 5).await;
     let (ada, eve) = (app.user().await, app.user().await);
@@ -159,10 +154,9 @@ async fn a_user_sends_so_many_requests_a_second_and_others_notice_nothing() {
     for _ in 0..30 {
         assert_eq!(app.get("/api/v1/conversations", Some(&ada)).await.0, 200);
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn by_default_requests_are_limited_unless_an_address_is_exempt() {
     let limits = switchboard::config::LimitsConfig::default();
     assert_eq!((limits.requests_per_s_per_user, limits.requests_per_s_per_address), (50, 200));
@@ -180,6 +174,5 @@ async fn by_default_requests_are_limited_unless_an_address_is_exempt() {
         let refused = answers.iter().filter(|(status, _)| *status == 429).count();
         let began = Instant::now();
         assert!(if is_exempt { refused == 0 } else { refused > 0 }, "{refused} of 800 refused, {:?}", began.elapsed());
-        app.finish().await;
     }
 }

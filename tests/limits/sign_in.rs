@@ -15,7 +15,7 @@ fn is_rate_limited((status, body): &(u16, Value)) -> bool {
     is
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_account_is_not_guessed_at_forever_from_anywhere() {
     let app = TestApp::with(|config| {
         config.limits.logins_per_minute_per_account = 3;
@@ -41,10 +41,9 @@ async fn an_account_is_not_guessed_at_forever_from_anywhere() {
     }
     assert!(is_rate_limited(&login(&app, "nobody@example.org", PASSWORD).await));
     assert_eq!(hits(&app, "logins_per_account").await, 2);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_address_tries_so_many_accounts_a_minute() {
     let app = TestApp::with(|config| config.limits.logins_per_minute_per_address = 4).await;
     let operator = app.operator().await; // Signs in once.
@@ -56,10 +55,9 @@ async fn an_address_tries_so_many_accounts_a_minute() {
     assert_eq!(limited, [false, false, false, true, true]);
     let (_, stats) = app.get("/api/v1/connections/stats", Some(&operator)).await;
     assert_eq!(stats["limits"]["logins_per_address"], 2);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_address_makes_and_probes_so_many_accounts_a_minute() {
     let app = TestApp::with(|config| config.limits.registrations_per_minute_per_address = 3).await;
     let operator = app.operator().await; // Registers once.
@@ -74,10 +72,9 @@ async fn an_address_makes_and_probes_so_many_accounts_a_minute() {
     assert!(is_rate_limited(&register("b@example.org").await));
     let (_, stats) = app.get("/api/v1/connections/stats", Some(&operator)).await;
     assert_eq!(stats["limits"]["registrations_per_address"], 2);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn passwords_wait_in_a_queue_that_has_an_end() {
     let app = TestApp::with(|config| {
         config.auth.hash_threads = 1;
@@ -91,5 +88,4 @@ async fn passwords_wait_in_a_queue_that_has_an_end() {
     assert!(refused > 0 && answers.iter().any(|(status, _)| *status == 200), "{refused} of 20 refused");
     let (_, stats) = app.get("/api/v1/connections/stats", Some(&operator)).await;
     assert_eq!(stats["limits"]["password_hashes"], refused);
-    app.finish().await;
 }

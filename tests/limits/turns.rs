@@ -4,7 +4,7 @@ use super::hits;
 use crate::harness::{TestApp, Transcript};
 use serde_json::json;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn turns_wait_their_turn_for_a_place() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 2;
@@ -27,10 +27,9 @@ async fn turns_wait_their_turn_for_a_place() {
         socket.close().await;
     }
     assert_eq!(hits(&app, "turns").await, 0);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn exempt_addresses_have_no_limit_on_turns_of_one_user() {
     for is_exempt in [true, false] {
         let app = TestApp::with(|config| {
@@ -52,11 +51,10 @@ async fn exempt_addresses_have_no_limit_on_turns_of_one_user() {
         socket.send(json!({"type": "cancel", "turn_id": first["turn_id"]})).await;
         socket.rest_of_turn(vec![first]).await;
         socket.close().await;
-        app.finish().await;
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_waited_too_long_is_told_to_come_back_and_keeps_nothing_taken() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 1;
@@ -83,10 +81,9 @@ async fn who_waited_too_long_is_told_to_come_back_and_keeps_nothing_taken() {
     assert_eq!(late.turn(again).await.tokens.len(), 3);
     busy.close().await;
     late.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn one_user_does_not_take_all_places() {
     let app = TestApp::with(|config| {
         config.workflow.max_running_turns_per_user = 2;
@@ -109,5 +106,4 @@ async fn one_user_does_not_take_all_places() {
         tab.rest_of_turn(vec![first]).await;
         tab.close().await;
     }
-    app.finish().await;
 }

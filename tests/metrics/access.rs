@@ -12,7 +12,7 @@ async fn scrape(app: &TestApp, bearer: Option<&str>, accept: &str) -> Response {
     request.send().await.unwrap()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn this_host_may_read_and_gets_the_format_it_asks_for() {
     let app = TestApp::start().await;
     let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
@@ -30,10 +30,9 @@ async fn this_host_may_read_and_gets_the_format_it_asks_for() {
     }
     let (status, answer) = app.post("/metrics", None, &Value::Null).await;
     assert_eq!((status, &answer["code"]), (405, &"METHOD_NOT_ALLOWED".into()));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn others_need_the_token_or_the_role() {
     const TOKEN: &str = "for-the-scraper-alone";
     let app = TestApp::with(|config| {
@@ -59,10 +58,9 @@ async fn others_need_the_token_or_the_role() {
             assert_eq!(answer["code"], "FORBIDDEN");
         }
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_forwarded_request_comes_from_whom_a_trusted_proxy_names() {
     for (is_trusted, client, status) in [
         (true, "203.0.113.9", 200),
@@ -77,11 +75,10 @@ async fn a_forwarded_request_comes_from_whom_a_trusted_proxy_names() {
         .await;
         let request = app.http.get(format!("{}/metrics", app.url)).header("x-forwarded-for", client);
         assert_eq!(request.send().await.unwrap().status(), status, "{is_trusted} {client}");
-        app.finish().await;
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_documentation_lists_what_is_there() {
     let app = TestApp::start().await;
     let page: Page = app.metrics().await;
@@ -102,5 +99,4 @@ async fn the_documentation_lists_what_is_there() {
     assert!(missing.is_empty(), "docs/OPERATIONS.md lacks these rows:\n{}", missing.join("\n"));
     let unknown: Vec<_> = rows.iter().filter(|row| !wanted.iter().any(|known| known == *row)).collect();
     assert!(unknown.is_empty(), "docs/OPERATIONS.md has rows of metrics that are not there: {unknown:#?}");
-    app.finish().await;
 }

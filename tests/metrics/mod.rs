@@ -7,12 +7,8 @@ mod page;
 mod prometheus;
 mod values;
 
-use crate::harness::TestApp;
+use crate::harness::{TestApp, eventually};
 use page::Page;
-use std::time::{Duration, Instant};
-
-/// How long a number may take to be right.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 impl TestApp {
     async fn metrics(&self) -> Page {
@@ -23,14 +19,10 @@ impl TestApp {
 
     /// The page, as soon as it is as it should be.
     async fn metrics_when(&self, is_right: impl Fn(&Page) -> bool) -> Page {
-        let began = Instant::now();
-        loop {
+        eventually(async || {
             let page = self.metrics().await;
-            if is_right(&page) {
-                return page;
-            }
-            assert!(began.elapsed() < PATIENCE, "still wrong: {page:#?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            if is_right(&page) { Ok(page) } else { Err(page) }
+        })
+        .await
     }
 }

@@ -1,18 +1,14 @@
 //! What `config/prometheus` and `config/grafana` ship, with a real Prometheus that scrapes a real server.
 
-use crate::harness::{Program, TestApp};
+use crate::harness::{Program, TestApp, eventually, holds, installed};
 use serde_json::{Value, json};
 use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-/// How long Prometheus may take to start and to have scraped a few times.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -21,9 +17,7 @@ fn root() -> &'static Path {
 /// One of the programs that `make tools` fetches.
 fn program(name: &str) -> Command {
     let folder = std::env::var_os("PROMETHEUS_BIN").map(PathBuf::from);
-    let path = folder.unwrap_or_else(|| root().join("target/tools/prometheus/usr/bin")).join(name);
-    assert!(path.exists(), "{} is not there: run `make tools`", path.display());
-    Command::new(path)
+    Command::new(installed(folder.unwrap_or_else(|| "target/tools/prometheus/usr/bin".into()).join(name)))
 }
 
 /// A folder with the shipped configuration, where `change` may have changed the scrape's.
@@ -66,12 +60,12 @@ impl Prometheus {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let prometheus = Self { url: format!("http://127.0.0.1:{port}"), child, _folder: folder };
-        let began = Instant::now();
         let ready = format!("{}/-/ready", prometheus.url);
-        while !reqwest::get(&ready).await.is_ok_and(|answer| answer.status() == 200) {
-            assert!(began.elapsed() < PATIENCE, "Prometheus does not start");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually(async || {
+            let is_ready = reqwest::get(&ready).await.is_ok_and(|answer| answer.status() == 200);
+            holds(is_ready, "Prometheus does not start")
+        })
+        .await;
         prometheus
     }
 
@@ -92,15 +86,11 @@ impl Prometheus {
 
     /// Waits until an expression has a value above this one.
     async fn above(&self, expression: &str, least: f64) {
-        let began = Instant::now();
-        loop {
+        eventually(async || {
             let series = self.series(expression).await;
-            if series.iter().any(|(_, value)| *value > least) {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "{expression}: {series:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            holds(series.iter().any(|(_, value)| *value > least), (expression, series))
+        })
+        .await;
     }
 }
 
@@ -155,7 +145,7 @@ fn promtool_finds_nothing_wrong_with_what_ships() {
     assert_passed(&check(&["test", "rules", "alerts_test.yml"]));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn promtool_finds_nothing_wrong_with_the_page() {
     let app = TestApp::start().await;
     let request = app.http.get(format!("{}/metrics", app.url)).header("accept", "text/plain");
@@ -164,7 +154,6 @@ async fn promtool_finds_nothing_wrong_with_the_page() {
     fs::write(&page, request.send().await.unwrap().text().await.unwrap()).unwrap();
     let checked = program("promtool").args(["check", "metrics"]).stdin(fs::File::open(page).unwrap()).output().unwrap();
     assert_passed(&checked);
-    app.finish().await;
 }
 
 #[test]
@@ -185,7 +174,7 @@ fn the_dashboard_is_what_grafana_imports() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_panel_and_every_alert_reads_a_running_server() {
     let program = Program::start(&[]);
     let prometheus = Prometheus::scraping(program.url.trim_start_matches("http://")).await;

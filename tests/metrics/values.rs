@@ -6,7 +6,6 @@ use crate::{
 };
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::{Value, json};
-use std::time::Duration;
 use switchboard::config::ProviderKind;
 
 fn question(script: Value) -> Value {
@@ -17,7 +16,7 @@ fn socket_errors(page: &Page, code: &str) -> f64 {
     page.of(&format!("switchboard_errors_total{{surface=\"socket\",code=\"{code}\"}}"))
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_is_seen_from_the_question_to_the_end() {
     let app = TestApp::scripted(20, 0).await;
     let user = app.user().await;
@@ -73,10 +72,9 @@ async fn a_turn_is_seen_from_the_question_to_the_end() {
     assert!(page.of("process_cpu_seconds_total") > 0.0 && page.of("process_threads") > 1.0);
     app.turns().drain();
     assert_eq!(app.metrics().await.of("switchboard_accepting"), 0.0);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_cannot_sign_in_is_counted_and_how_it_ended() {
     let app = TestApp::with(|config| config.limits.connections_per_user = 1).await;
     let user = app.user().await;
@@ -123,10 +121,9 @@ async fn who_cannot_sign_in_is_counted_and_how_it_ended() {
     for code in ["INVALID_CREDENTIALS", "NOT_FOUND", "METHOD_NOT_ALLOWED", "INVALID_TOKEN"] {
         assert_eq!(page.of(&format!("switchboard_errors_total{{surface=\"http\",code=\"{code}\"}}")), 1.0, "{code}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_kick_is_a_close_of_its_own() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -141,10 +138,9 @@ async fn a_kick_is_a_close_of_its_own() {
         app.metrics_when(|page| page.of(kicked) == 1.0).await.sum("switchboard_connections_closed_total", &[]),
         1.0
     );
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_model_that_fails_is_counted_once_however_many_follow() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -167,10 +163,9 @@ async fn a_model_that_fails_is_counted_once_however_many_follow() {
     assert_eq!(page.of("switchboard_tokens_total"), 4.0);
     socket.close().await;
     other.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_model_that_is_not_there_fails_at_both_of_its_tasks() {
     let app = TestApp::with(|config| {
         config.provider.kind = ProviderKind::Openai;
@@ -187,10 +182,9 @@ async fn a_model_that_is_not_there_fails_at_both_of_its_tasks() {
         assert_eq!(page.of(&failures), 1.0, "{task}");
     }
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn resumes_have_an_outcome() {
     let app = TestApp::start().await;
     let (user, stranger) = (app.user().await, app.user().await);
@@ -221,7 +215,6 @@ async fn resumes_have_an_outcome() {
         socket.close().await;
     }
     drop(socket);
-    app.finish().await;
 }
 
 /// A peer that reads nothing, in a conversation where much is said.
@@ -237,7 +230,7 @@ async fn stuck(app: &TestApp, user: &crate::harness::TestUser) -> (TestSocket, T
     (owner, stuck)
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_reader_that_is_behind_is_seen_until_it_has_caught_up() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -255,10 +248,9 @@ async fn a_reader_that_is_behind_is_seen_until_it_has_caught_up() {
     assert_eq!(page.of("switchboard_waiting_bytes"), 0.0);
     stuck.close().await;
     owner.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_reader_that_is_given_up_is_counted() {
     let app = TestApp::with(|config| config.session.write_stall_timeout_s = 1).await;
     let user = app.user().await;
@@ -267,10 +259,9 @@ async fn a_reader_that_is_given_up_is_counted() {
     assert_eq!(page.sum("switchboard_connections", &[]), 1.0);
     stuck.expect_end().await;
     owner.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_store_that_cannot_write_is_counted() {
     let app = TestApp::with(|config| config.database.busy_timeout_ms = 50).await;
     let user = app.user().await;
@@ -295,10 +286,9 @@ async fn a_store_that_cannot_write_is_counted() {
     assert_eq!(app.post("/api/v1/auth/register", None, &body).await.0, 409);
     assert_eq!(app.metrics().await.sum("switchboard_store_errors_total", &[]), before);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn whatever_clients_say_no_series_comes_into_being() {
     let app = TestApp::with(|config| config.limits.frame_burst = 500).await;
     let series = |page: &Page| page.samples.keys().cloned().collect::<Vec<_>>();
@@ -319,7 +309,7 @@ async fn whatever_clients_say_no_series_comes_into_being() {
     for path in ["/nowhere", "/metrics/x", "/api/v1/conversations/x\"}/messages", "/metrics?limit={}"] {
         app.get(path, Some(&user)).await;
     }
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    app.idle().await;
     let after = app.metrics().await;
     assert_eq!(series(&after), before);
     assert!(after.samples.len() < 1_000, "{} series", after.samples.len());
@@ -327,5 +317,4 @@ async fn whatever_clients_say_no_series_comes_into_being() {
     for secret in [&user.id, &user.email, &user.access_token] {
         assert!(!text.contains(secret.as_str()));
     }
-    app.finish().await;
 }

@@ -4,7 +4,7 @@ use crate::harness::TestApp;
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::{Value, json};
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_entry_says_who_when_what_and_what_came_of_it() {
     let app = TestApp::start().await;
     let (first, second) = (app.operator().await, app.operator().await);
@@ -39,10 +39,9 @@ async fn an_entry_says_who_when_what_and_what_came_of_it() {
     for query in ["limit=0", "limit=201", "before=x"] {
         assert_eq!(app.get(&format!("/api/v1/audit?{query}"), Some(&first)).await.0, 422, "{query}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn documents_are_in_the_record_without_their_text() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -64,10 +63,9 @@ async fn documents_are_in_the_record_without_their_text() {
     ];
     assert_eq!(entries, wanted);
     assert!(!page.to_string().contains("secret"), "{page}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn entries_are_kept_as_long_as_is_wanted() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -90,6 +88,6 @@ async fn entries_are_kept_as_long_as_is_wanted() {
         let is_right = |page: &Value| page["entries"].as_array().unwrap().len() == left;
         let page = next.get_when("/api/v1/audit", &operator, is_right).await;
         assert_eq!(page["entries"][0]["detail"]["message"], "The second.");
-        next.finish().await;
+        next.stop().await;
     }
 }

@@ -14,7 +14,7 @@ async fn status(app: &TestApp, operator: &TestUser) -> (Value, Value) {
     (answer["phase"].clone(), answer["then"].clone())
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_drain_is_undone_in_the_middle_of_a_turn() {
     for then in ["stop", "stay"] {
         let app = TestApp::scripted(60, 20).await;
@@ -43,11 +43,10 @@ async fn a_drain_is_undone_in_the_middle_of_a_turn() {
         busy.close().await;
         let entries = audited(&app, &operator, 2).await;
         assert_eq!((entries[0].0.as_str(), entries[1].0.as_str()), ("undrain", "drain"));
-        app.finish().await;
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_stays_is_empty_and_answers_until_it_is_undone() {
     let app = TestApp::with(|config| {
         config.server.drain_timeout_s = 1;
@@ -80,10 +79,9 @@ async fn a_server_that_stays_is_empty_and_answers_until_it_is_undone() {
     assert_eq!(app.delete("/api/v1/drain", Some(&operator)).await.0, 200);
     assert_eq!(socket.frames_of_turns(1).await.pop().unwrap()["finish_reason"], "stop");
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_follows_is_a_name_or_nothing() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -95,10 +93,9 @@ async fn what_follows_is_a_name_or_nothing() {
     assert_eq!(status(&app, &operator).await, (json!("open"), Value::Null));
     assert_eq!(app.post("/api/v1/drain", Some(&operator), &json!({"then": null})).await.0, 202);
     assert_eq!(status(&app, &operator).await.1, json!("stop"));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_stays_stops_when_it_is_told_to() {
     let mut program = Program::start(&[]);
     let operator = program.operator().await;
@@ -117,7 +114,7 @@ async fn a_server_that_stays_stops_when_it_is_told_to() {
     assert_eq!(program.ended().await.code(), Some(0));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_operator_ends_the_program() {
     let mut program = Program::start(&[]);
     let operator = program.operator().await;
@@ -129,7 +126,7 @@ async fn an_operator_ends_the_program() {
     assert_eq!(program.ended().await.code(), Some(0));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_a_signal_began_no_operator_undoes() {
     let app = TestApp::scripted(100, 20).await;
     let (user, operator) = (app.user().await, app.operator().await);

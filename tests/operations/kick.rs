@@ -4,7 +4,7 @@ use super::{audited, connection_of};
 use crate::harness::{TestApp, conversation_of, is_terminal};
 use serde_json::{Value, json};
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn one_connection_is_closed_with_the_reason_and_may_come_back() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -24,10 +24,9 @@ async fn one_connection_is_closed_with_the_reason_and_may_come_back() {
     let entry = |outcome: &str| ("kick_connection".to_owned(), json!(id), outcome.to_owned());
     assert_eq!(audited(&app, &operator, 9).await, [entry("NOT_FOUND"), entry("done")]);
     bystander.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_reason_is_optional_and_cut_to_what_a_close_frame_holds() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -52,10 +51,9 @@ async fn a_reason_is_optional_and_cut_to_what_a_close_frame_holds() {
         assert!(answer["error"].as_str().unwrap().contains("reason"), "{answer}");
     }
     id.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_goes_on_without_the_connection_that_was_kicked() {
     let app = TestApp::scripted(60, 20).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -76,10 +74,9 @@ async fn a_turn_goes_on_without_the_connection_that_was_kicked() {
     again.expect("resumed").await;
     assert_eq!(again.rest_of_turn(frames).await.terminal["finish_reason"], "stop");
     again.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_peer_that_does_not_read_is_off_the_list_at_once() {
     let app = TestApp::scripted(20_000, 0).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -93,10 +90,9 @@ async fn a_peer_that_does_not_read_is_off_the_list_at_once() {
     assert_eq!((&stats["connections"], &stats["behind"]), (&json!(0), &json!(0)));
     // Reading on, it comes to the end.
     stuck.expect_end().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_user_is_closed_everywhere() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
@@ -118,5 +114,4 @@ async fn a_user_is_closed_everywhere() {
     assert_eq!(app.post(&path, Some(&operator), &body).await.1, json!({"kicked": 0, "revoked": false}));
     assert_eq!(audited(&app, &operator, 9).await.len(), 2);
     bystander.close().await;
-    app.finish().await;
 }

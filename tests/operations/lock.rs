@@ -20,7 +20,7 @@ async fn is_out(app: &TestApp, user: &TestUser) {
     socket.close().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_locked_account_is_out_until_it_is_unlocked() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
@@ -59,10 +59,9 @@ async fn a_locked_account_is_out_until_it_is_unlocked() {
         entry("lock_user", &user.id, "done"),
     ];
     assert_eq!(audited(&next, &operator, 9).await, entries);
-    next.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn operators_lock_and_unlock_from_the_shell() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -73,10 +72,9 @@ async fn operators_lock_and_unlock_from_the_shell() {
     assert_eq!(sign_in(&app, &user.email, PASSWORD).await.0, 403);
     assert_eq!(run(&app, &operator, &["unlock", &user.id]).await.ok(), "The account is unlocked.\n");
     assert_eq!(sign_in(&app, &user.email, PASSWORD).await.0, 200);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_lock_on_the_shell_reaches_the_running_server() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -90,5 +88,4 @@ async fn a_lock_on_the_shell_reaches_the_running_server() {
     app.user_command("unlock", &user);
     app.sign_in(&user.email, PASSWORD).await;
     drop(feed);
-    app.finish().await;
 }

@@ -4,7 +4,7 @@ use super::audited;
 use crate::harness::{TestApp, Transcript};
 use serde_json::{Value, json};
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn everybody_gets_a_notice_whatever_they_are_doing() {
     let app = TestApp::scripted(50, 20).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -27,10 +27,9 @@ async fn everybody_gets_a_notice_whatever_they_are_doing() {
     for socket in [busy, idle, nobody] {
         socket.close().await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_notice_may_be_for_one_user_and_a_warning() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
@@ -58,5 +57,4 @@ async fn a_notice_may_be_for_one_user_and_a_warning() {
     assert_eq!(audited(&app, &operator, 9).await.len(), 1);
     socket.close().await;
     bystander.close().await;
-    app.finish().await;
 }

@@ -1,9 +1,9 @@
 //! Tokens that are good no more before their time.
 
 use super::audited;
-use crate::harness::{PASSWORD, TestApp, TestUser, token};
+use crate::harness::{PASSWORD, TestApp, TestUser, eventually, holds, token};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The code that a REST route and a socket answer to a user's access token; `None` when it is good.
 async fn refusal(app: &TestApp, user: &TestUser) -> Option<String> {
@@ -23,7 +23,7 @@ async fn kick(app: &TestApp, operator: &TestUser, user: &TestUser) -> Value {
     answer
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn nothing_that_was_issued_is_good_any_more_and_signing_in_again_is() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
@@ -59,10 +59,9 @@ async fn nothing_that_was_issued_is_good_any_more_and_signing_in_again_is() {
         ..user.clone()
     };
     assert_eq!(refusal(&app, &old).await.as_deref(), Some("EXPIRED_TOKEN"));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_stream_of_events_ends_and_its_turn_goes_on() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -85,10 +84,9 @@ async fn a_stream_of_events_ends_and_its_turn_goes_on() {
     }
     assert_eq!(last.frame["type"], "complete");
     assert_eq!(last.id.split(':').next(), first.id.split(':').next());
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_revocation_survives_a_restart() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -100,10 +98,9 @@ async fn a_revocation_survives_a_restart() {
     assert_eq!(refusal(&next, &user).await.as_deref(), Some("EXPIRED_TOKEN"));
     assert_eq!((refusal(&next, &again).await, refusal(&next, &operator).await), (None, None));
     assert_eq!(audited(&next, &operator, 1).await[0].2, "done");
-    next.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn signing_out_ends_all_of_that_sign_in_and_nothing_else() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -148,10 +145,9 @@ async fn signing_out_ends_all_of_that_sign_in_and_nothing_else() {
     let next = TestApp::with(|config| config.database.url = url).await;
     assert_eq!(refusal(&next, &renewed).await.as_deref(), Some("EXPIRED_TOKEN"));
     assert_eq!(refusal(&next, &elsewhere).await, None);
-    next.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_operator_who_signs_out_closes_their_feed() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -162,10 +158,9 @@ async fn an_operator_who_signs_out_closes_their_feed() {
     assert_eq!(feed.expect_close().await, 4401);
     other.expect("history").await;
     drop((feed, other));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_refresh_token_that_comes_again_late_ends_what_came_of_it() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -180,10 +175,9 @@ async fn a_refresh_token_that_comes_again_late_ends_what_came_of_it() {
     assert_eq!((status, &answer["code"]), (401, &json!("INVALID_TOKEN")));
     assert_eq!(socket.expect_close().await, 4401);
     refused_in_time(&app, &renewed).await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_is_not_there_cannot_be_revoked() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -192,10 +186,9 @@ async fn who_is_not_there_cannot_be_revoked() {
     assert_eq!((status, &answer["code"]), (404, &json!("NOT_FOUND")));
     let failed = ("kick_user".to_owned(), json!(nobody), "NOT_FOUND".to_owned());
     assert_eq!(audited(&app, &operator, 9).await, [failed]);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_operator_may_sign_themselves_out() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -203,20 +196,19 @@ async fn an_operator_may_sign_themselves_out() {
     assert_eq!(app.get("/api/v1/audit", Some(&operator)).await.0, 401);
     let again = app.sign_in(&operator.email, PASSWORD).await;
     assert_eq!(audited(&app, &again, 9).await.len(), 1);
-    app.finish().await;
 }
 
 /// Asks until the token is refused, which takes as long as the server takes to look at the database.
 async fn refused_in_time(app: &TestApp, user: &TestUser) {
-    let began = Instant::now();
-    while app.get("/api/v1/auth/me", Some(user)).await.0 == 200 {
-        assert!(began.elapsed() < Duration::from_secs(20), "the token is still good");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually(async || {
+        let (status, _) = app.get("/api/v1/auth/me", Some(user)).await;
+        holds(status != 200, "the token is still good")
+    })
+    .await;
     assert_eq!(refusal(app, user).await.as_deref(), Some("EXPIRED_TOKEN"));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_role_that_is_lost_on_the_shell_ends_what_came_of_it() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -232,10 +224,9 @@ async fn a_role_that_is_lost_on_the_shell_ends_what_came_of_it() {
     app.set_role(&renewed, "operator");
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(refusal(&app, &renewed).await, None);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_password_that_is_set_on_the_shell_ends_sessions() {
     let app = TestApp::start().await;
     let (user, other) = (app.user().await, app.user().await);
@@ -249,5 +240,4 @@ async fn a_password_that_is_set_on_the_shell_ends_sessions() {
     assert_eq!(refusal(&app, &again).await, None);
     bystander.expect_nothing().await;
     bystander.close().await;
-    app.finish().await;
 }

@@ -4,7 +4,7 @@ use super::audited;
 use crate::harness::{Program, TestApp};
 use serde_json::{Value, json};
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn limits_change_for_those_who_come() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -50,10 +50,9 @@ async fn limits_change_for_those_who_come() {
     assert_eq!(page["entries"][0]["detail"], json!({"limits": {"logins_per_minute_per_account": 1}}));
     old.close().await;
     new.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn places_for_turns_change_while_turns_run() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 1;
@@ -95,10 +94,9 @@ async fn places_for_turns_change_while_turns_run() {
     for socket in sockets {
         socket.close().await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_the_configuration_would_refuse_is_refused_by_name_and_nothing_changes() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -125,10 +123,9 @@ async fn what_the_configuration_would_refuse_is_refused_by_name_and_nothing_chan
     assert_eq!(app.get("/api/v1/settings", Some(&operator)).await.1, before);
     assert!(audited(&app, &operator, 9).await.is_empty());
     assert!(!before.to_string().contains("secret"), "{before}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_logs_level_changes_while_the_program_runs() {
     let program = Program::start(&[("log.level", "warn")]);
     let operator = program.operator().await;

@@ -40,7 +40,7 @@ pub(super) async fn run(app: &TestApp, operator: &TestUser, arguments: &[&str]) 
     ops(app, Some(&operator.access_token), arguments).await
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_operator_sees_and_steers_from_a_shell() {
     let app = TestApp::scripted(100_000, 20).await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
@@ -112,10 +112,9 @@ async fn an_operator_sees_and_steers_from_a_shell() {
     let before = lines[4].strip_prefix("More: --before ").unwrap();
     let rest = run(&app, &operator, &["audit", "--before", before, "--json"]).await.json();
     assert_eq!(rest["entries"].as_array().unwrap().len(), 4);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_asks_says_who_they_are() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -146,5 +145,4 @@ async fn who_asks_says_who_they_are() {
     assert!(nowhere.code == Some(1) && nowhere.err.contains("http://127.0.0.1:1"), "{}", nowhere.err);
     assert!(nowhere.err.contains("Connection refused") && nowhere.err.contains("switchboard serve"), "{}", nowhere.err);
     assert_eq!(run(&app, &operator, &["kick"]).await.code, Some(2));
-    app.finish().await;
 }

@@ -69,7 +69,7 @@ fn operator_token(operator: &TestUser, seconds: i64) -> String {
     access_token(operator, seconds, |claims| claims["role"] = json!("operator"))
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn numbers_come_each_second() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -90,10 +90,9 @@ async fn numbers_come_each_second() {
     assert_eq!(frames[1]["connections"], 1);
     assert_eq!(run(&app, &operator, &["tail", "--count", "0"]).await.code, Some(2));
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_operators_do_is_told_until_nobody_reads() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -116,10 +115,9 @@ async fn what_operators_do_is_told_until_nobody_reads() {
     as_json.lines = None;
     let (code, err, _) = as_json.ended().await;
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_connection_is_followed_to_its_end() {
     const SECRET: &str = "the walrus sings at midnight";
     let app = TestApp::scripted(30, 10).await;
@@ -167,10 +165,9 @@ async fn a_connection_is_followed_to_its_end() {
     assert!(gone.err.contains(&format!("there is no connection {id}")), "{}", gone.err);
     let no_id = run(&app, &operator, &["tail", "x"]).await;
     assert!(no_id.code == Some(1) && no_id.err.contains("connection_id"), "{}", no_id.err);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_may_not_see_it_is_told_so() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -183,10 +180,9 @@ async fn who_may_not_see_it_is_told_so() {
     let (code, err, lines) = Tail::start(&app.url, &operator_token(&operator, 4), &[]).ended().await;
     assert!(code == Some(1) && err.contains("4401") && err.contains("signed out"), "{code:?} {err}");
     assert!(lines.len() >= 2, "{lines:?}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_is_lost_is_the_end() {
     let program = Program::start(&[]);
     let operator = program.operator().await;

@@ -4,7 +4,7 @@ use super::audited;
 use crate::harness::TestApp;
 use serde_json::{Value, json};
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_operator_stops_anybodys_turn() {
     let app = TestApp::scripted(100_000, 20).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -35,5 +35,4 @@ async fn an_operator_stops_anybodys_turn() {
     let unknown = ("cancel_turn".to_owned(), json!("01890a5d-ac96-774b-bcce-b302099a8057"), "NOT_FOUND".to_owned());
     assert_eq!(audited(&app, &operator, 9).await, [unknown, done.clone(), done]);
     socket.close().await;
-    app.finish().await;
 }

@@ -20,7 +20,7 @@ fn only(page: &Value) -> &Value {
     &page["users"][0]
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn operators_see_everyone_with_what_they_are_doing() {
     let app = TestApp::scripted(100_000, 20).await;
     let (user, operator) = (app.user_called("Ada ÅNGSTRÖM").await, app.operator().await);
@@ -50,10 +50,9 @@ async fn operators_see_everyone_with_what_they_are_doing() {
     assert_eq!(only(&list(&app, &operator, "?role=operator").await)["id"], operator.id);
     drop((socket, _idle));
     app.turns().interrupt_all();
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_locked_account_is_found_and_unlocked() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -66,10 +65,9 @@ async fn a_locked_account_is_found_and_unlocked() {
     assert_eq!(app.delete(&format!("/api/v1/users/{}/lock", user.id), Some(&operator)).await.0, 200);
     assert_eq!(emails(&list(&app, &operator, "?locked=true").await), [""; 0]);
     assert_eq!(emails(&list(&app, &operator, "?locked=false").await).len(), 2);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn pages_follow_each_other_without_gaps() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -87,10 +85,9 @@ async fn pages_follow_each_other_without_gaps() {
     let whole = list(&app, &operator, "").await;
     assert_eq!((found.len(), whole.get("next")), (7, None));
     assert_eq!(found, emails(&whole));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_list_is_for_operators_and_names_wrong_fields() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -110,10 +107,9 @@ async fn the_list_is_for_operators_and_names_wrong_fields() {
         assert_eq!((status, &answer["code"]), (422, &json!("INVALID_FIELD")), "{query}");
         assert!(answer["error"].as_str().unwrap().contains(&format!("`{field}`")), "{answer}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn operators_cannot_lock_themselves_out() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -125,5 +121,4 @@ async fn operators_cannot_lock_themselves_out() {
     assert_eq!(audited(&app, &operator, 9).await, [], "what is refused before it begins is not recorded");
     let other = app.operator().await;
     assert_eq!(app.post(&own, Some(&other), &json!({})).await.0, 200);
-    app.finish().await;
 }

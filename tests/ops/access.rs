@@ -12,7 +12,7 @@ fn operator_token(operator: &TestUser, seconds: i64) -> String {
     access_token(operator, seconds, |claims| claims["role"] = json!("operator"))
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn only_operators_get_in() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -27,10 +27,9 @@ async fn only_operators_get_in() {
     socket.sign_in(&operator).await;
     next_of(&mut socket, "stats").await;
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_proof_may_come_with_the_request() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -51,18 +50,16 @@ async fn the_proof_may_come_with_the_request() {
     assert_eq!((status, body["code"].as_str()), (400, Some("UNKNOWN_SUBPROTOCOL")));
     let (status, _) = app.ops_socket().header("origin", "https://evil.example").try_connect().await.err().unwrap();
     assert_eq!(status, 403);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_does_not_sign_in_has_to_go() {
     let app = TestApp::with(|config| config.session.auth_deadline_s = 1).await;
     let mut socket = app.ops_socket().connect().await;
     assert_eq!(socket.expect_close().await, 4401);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_token_ends_the_socket_with_it() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -79,10 +76,9 @@ async fn a_token_ends_the_socket_with_it() {
         next_of(&mut socket, "stats").await;
     }
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn operators_sockets_are_bounded() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -104,10 +100,9 @@ async fn operators_sockets_are_bounded() {
         }
     };
     drop((sockets, again));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn it_does_not_count_as_a_connection_and_survives_a_drain() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -124,5 +119,4 @@ async fn it_does_not_count_as_a_connection_and_survives_a_drain() {
         200
     );
     drop((socket, late));
-    app.finish().await;
 }

@@ -34,7 +34,7 @@ fn the_server_understands_every_frame_shown() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_frame_of_the_server_is_shown_with_its_fields() {
     let app = TestApp::scripted(20, 50).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -79,5 +79,4 @@ async fn every_frame_of_the_server_is_shown_with_its_fields() {
     }
     app.turns().interrupt_all();
     drop((chat, socket, idle));
-    app.finish().await;
 }

@@ -9,7 +9,7 @@ fn ids(frame: &Value) -> Vec<&str> {
     frame["connections"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn numbers_come_once_a_second_and_a_late_page_has_the_past() {
     let app = TestApp::scripted(40, 20).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -44,10 +44,9 @@ async fn numbers_come_once_a_second_and_a_late_page_has_the_past() {
     assert!(memory > 1_000_000, "{memory}");
     chat.close().await;
     drop((socket, late));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn errors_come_by_code_and_refusals_by_limit() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -72,10 +71,9 @@ async fn errors_come_by_code_and_refusals_by_limit() {
     assert_eq!((&stats["refused"], &stats["refused_by_limit"]), (&json!(1), &json!({"json_depth": 1})));
     chat.close().await;
     drop(socket);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_view_is_a_window_of_the_table() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -123,10 +121,9 @@ async fn a_view_is_a_window_of_the_table() {
     socket.send(rows(9, json!({}))).await;
     while next_of(&mut socket, "connections").await["total"] != 10 {}
     drop((chats, socket));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_rate_is_bounded_whatever_is_asked() {
     let app = TestApp::scripted(400, 5).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -151,10 +148,9 @@ async fn the_rate_is_bounded_whatever_is_asked() {
     assert_eq!(last["id"], 200, "the last one is answered");
     drop((socket, chat));
     app.turns().interrupt_all();
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_slow_reader_misses_samples_and_nothing_waits_for_it() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -172,5 +168,4 @@ async fn a_slow_reader_misses_samples_and_nothing_waits_for_it() {
     assert!(times.windows(2).any(|pair| pair[1] - pair[0] > 2_500), "nothing was skipped: {times:?}");
     assert!(count(&frames, "connections") <= 6, "{} tables waited", count(&frames, "connections"));
     drop((chats, socket));
-    app.finish().await;
 }

@@ -5,7 +5,7 @@ use crate::harness::TestApp;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_kick_of_their_user_closes_operators_sockets_too() {
     let app = TestApp::start().await;
     let (operator, other) = (app.operator().await, app.operator().await);
@@ -32,10 +32,9 @@ async fn a_kick_of_their_user_closes_operators_sockets_too() {
     let mut late = app.ops_socket().query(&format!("token={}", operator.access_token)).connect().await;
     assert_eq!(late.expect("auth_error").await["code"], "EXPIRED_TOKEN");
     drop((first, second, again, late, bystander));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_role_that_is_lost_closes_it() {
     let app = TestApp::start().await;
     let (operator, other) = (app.operator().await, app.operator().await);
@@ -44,10 +43,9 @@ async fn a_role_that_is_lost_closes_it() {
     assert_eq!(socket.expect_close().await, 4401);
     next_of(&mut bystander, "stats").await;
     drop((socket, bystander));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_ends_says_goodbye_at_once() {
     let app = TestApp::start().await;
     let operator = app.operator().await;

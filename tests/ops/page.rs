@@ -2,7 +2,7 @@
 
 use crate::harness::TestApp;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_page_needs_nothing_from_elsewhere() {
     let app = TestApp::start().await;
     let answer = app.http.get(format!("{}/ops", app.url)).send().await.unwrap();
@@ -18,5 +18,4 @@ async fn the_page_needs_nothing_from_elsewhere() {
     assert_eq!(tags("script") + tags("style"), marked, "each script and style carries the nonce");
     assert_eq!(page.matches("</script>").count(), tags("script"), "no script ends early");
     assert!(!page.contains(" src=") && !page.contains("<link rel=\"stylesheet\""), "all is inside");
-    app.finish().await;
 }

@@ -21,7 +21,7 @@ async fn shapes_until(socket: &mut TestSocket, frame_type: &str) -> (Vec<Value>,
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn shapes_are_told_and_texts_are_not() {
     let app = TestApp::scripted(30, 10).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -64,10 +64,9 @@ async fn shapes_are_told_and_texts_are_not() {
     chat.close().await;
     while next_of(&mut second, "connection").await["connection"] != Value::Null {}
     drop(second);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_is_too_much_is_counted() {
     let app = TestApp::scripted(3_000, 0).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -93,10 +92,9 @@ async fn what_is_too_much_is_counted() {
     assert_eq!(shown + left_out, 6_000);
     assert!(left_out > 0, "{shown} were shown");
     drop((chat, socket));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_connection_that_is_not_there_is_none() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
@@ -115,5 +113,4 @@ async fn a_connection_that_is_not_there_is_none() {
     assert_eq!(error["code"], "INVALID_FIELD");
     assert!(error["error"].as_str().unwrap().contains("connection_id"), "{error}");
     drop(socket);
-    app.finish().await;
 }

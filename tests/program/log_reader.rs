@@ -1,6 +1,7 @@
 //! A log whose reader stands still, has gone, or has no room.
 
 use super::{NO_SEED, Program, SCRIPTED, command};
+use crate::harness::eventually;
 use serde_json::json;
 use std::{
     io::{BufRead, BufReader, Write},
@@ -106,11 +107,7 @@ async fn a_full_stdout_does_not_keep_the_server_from_serving() {
     let mut serve = command(folder.path(), &["serve", "--port", &port.to_string()], &[SCRIPTED, NO_SEED]);
     let child = serve.stdout(stdout).stderr(log).spawn().unwrap();
     let mut program = Program { url: format!("http://127.0.0.1:{port}"), child };
-    let began = Instant::now();
-    while reqwest::get(format!("{}/health", program.url)).await.is_err() {
-        assert!(began.elapsed() < PATIENCE, "it does not serve");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(async || reqwest::get(format!("{}/health", program.url)).await).await;
     program.terminate().await;
     assert_eq!(program.exit_code().await, Some(0));
 }

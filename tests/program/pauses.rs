@@ -1,7 +1,10 @@
 //! A process that is stopped for a while and goes on, as by SIGSTOP and SIGCONT.
 
 use super::{NO_SEED, Program, SCRIPTED};
-use crate::provider::upstream::{Step, Upstream};
+use crate::{
+    harness::{eventually, holds},
+    provider::upstream::{Step, Upstream},
+};
 use serde_json::json;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -70,11 +73,8 @@ async fn what_a_model_sent_during_a_pause_is_read_before_it_is_timed_out() {
     let user = program.sign_in("register", "ada@example.org").await;
     let mut socket = program.socket().signed_in(&user).await;
     let first = socket.start(json!({"type": "message", "message": "Hi"})).await;
-    let began = std::time::Instant::now();
-    while upstream.requests().iter().all(|request| request.body["stream"] != true) {
-        assert!(began.elapsed() < Duration::from_secs(20), "the model is not asked");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let is_asked = || upstream.requests().iter().any(|request| request.body["stream"] == true);
+    eventually(async || holds(is_asked(), "the model is not asked")).await;
     program.signal("STOP").await;
     tokio::time::sleep(PAUSE + Duration::from_secs(1)).await;
     program.signal("CONT").await;
@@ -95,10 +95,10 @@ async fn who_does_not_answer_after_a_pause_is_timed_out() {
     tokio::time::sleep(PAUSE).await;
     program.signal("CONT").await;
     // It reads no ping, and so answers none.
-    let began = std::time::Instant::now();
-    while program.get("/api/v1/connections", &operator).await.1["total"] != 0 {
-        assert!(began.elapsed() < Duration::from_secs(30), "a peer that is gone stays");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually(async || {
+        let (_, connections) = program.get("/api/v1/connections", &operator).await;
+        holds(connections["total"] == 0, "a peer that is gone stays")
+    })
+    .await;
     drop(gone);
 }

@@ -1,7 +1,7 @@
 //! Readers of HTTP answers that are slow when the server is asked to stop.
 
 use super::{NO_SEED, Program, SCRIPTED};
-use crate::harness::TestUser;
+use crate::harness::{TestUser, eventually, holds};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -36,20 +36,16 @@ async fn ask(program: &Program, user: &TestUser) -> TcpStream {
 
 /// Waits until `turns` turns have ended.
 async fn turns_ended(program: &Program, turns: usize) {
-    let began = Instant::now();
-    loop {
+    eventually(async || {
         let page = reqwest::get(format!("{}/metrics", program.url)).await.unwrap().text().await.unwrap();
         let ended: f64 = page
             .lines()
             .filter(|line| line.starts_with("switchboard_turns_ended_total{"))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum();
-        if ended as usize == turns {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "{ended} of {turns} turns have ended");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        holds(ended as usize == turns, format!("{ended} of {turns} turns have ended"))
+    })
+    .await;
 }
 
 /// Reads slowly to the end.

@@ -23,7 +23,7 @@ fn chooses(label: &str, logprobs: serde_json::Value) -> Vec<Step> {
     answers("200 OK", "content-type: application/json\r\n", &body)
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_choice_is_constrained_and_its_confidence_is_the_models() {
     let top = json!([{"token": "spec", "logprob": 0.2_f64.ln()}, {"token": "main", "logprob": 0.6_f64.ln()},
         {"token": "trouble", "logprob": 0.2_f64.ln()}]);
@@ -47,7 +47,7 @@ fn rounded(chosen: Classification) -> (String, u32) {
     (chosen.label, (chosen.confidence * 100.0).round() as u32)
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn without_probabilities_agreement_decides() {
     let no = serde_json::Value::Null;
     let upstream = Upstream::start([
@@ -74,7 +74,7 @@ async fn without_probabilities_agreement_decides() {
     assert!(first(1) != first(2) && first(2) != first(3) && first(1) != first(3), "each in another order");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_choice_that_is_none_is_an_error() {
     let no = serde_json::Value::Null;
     for (script, kind) in [
@@ -88,7 +88,7 @@ async fn a_choice_that_is_none_is_an_error() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_choice_leaves_time_for_the_answer() {
     let upstream = Upstream::start([vec![Step::Stall]]).await;
     let config = ProviderConfig { first_token_timeout_ms: 600, ..config(&upstream) };

@@ -72,7 +72,7 @@ pub async fn outcome(provider: &OpenAi) -> (String, Result<FinishReason, Kind>) 
     (tokens.concat(), end.map(|(reason, _)| reason).map_err(|err| err.kind))
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_answer_arrives_token_by_token_with_its_usage() {
     let usage = event(&json!({"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 2}}));
     let role = event(&json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}], "usage": null}));
@@ -95,14 +95,14 @@ async fn an_answer_arrives_token_by_token_with_its_usage() {
     assert_eq!(messages, json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_token_is_handed_out_before_the_next_one_is_there() {
     let upstream = Upstream::start([vec![stream_head(), token("now"), Step::Stall]]).await;
     let mut parts = provider(&upstream).generate(ask("Hello?")).await.unwrap();
     assert_eq!(parts.next().await.unwrap().unwrap(), AnswerPart::Token("now".to_owned()));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn usage_that_is_not_sent_is_estimated() {
     let upstream = Upstream::start([says("12345")]).await;
     let (_, end) = answer(&provider(&upstream)).await;
@@ -110,7 +110,7 @@ async fn usage_that_is_not_sent_is_estimated() {
     assert_eq!(end.unwrap().1, Usage { prompt_tokens: 4, completion_tokens: 2 });
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn connections_are_used_again() {
     let upstream = Upstream::start((0..5).map(|_| says("hi"))).await;
     let provider = provider(&upstream);
@@ -121,7 +121,7 @@ async fn connections_are_used_again() {
     assert!(upstream.accepted() < 5, "{} connections", upstream.accepted());
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn dropping_the_stream_closes_the_connection() {
     let upstream = Upstream::start([vec![
         stream_head(),
@@ -137,7 +137,7 @@ async fn dropping_the_stream_closes_the_connection() {
     upstream.all_closed().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn dropping_the_request_closes_the_connection_too() {
     let upstream = Upstream::start([vec![Step::Stall]]).await;
     let provider = provider(&upstream);
@@ -147,7 +147,7 @@ async fn dropping_the_request_closes_the_connection_too() {
     upstream.all_closed().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn characters_and_events_cut_anywhere_stay_whole() {
     let body = format!(
         ": keep-alive\r\n\r\ndata: {}\r\n\r\ndata: {}\n\ndata: [DONE]\n\n",
@@ -165,7 +165,7 @@ async fn characters_and_events_cut_anywhere_stay_whole() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn failures_before_the_first_token_are_tried_once_more() {
     for failure in [
         answers("500 Internal Server Error", "", "oops"),
@@ -181,7 +181,7 @@ async fn failures_before_the_first_token_are_tried_once_more() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn there_is_only_one_second_try() {
     let failure = || answers("500 Internal Server Error", "", "");
     let upstream = Upstream::start([failure(), failure(), says("hi")]).await;
@@ -189,7 +189,7 @@ async fn there_is_only_one_second_try() {
     assert_eq!(upstream.requests().len(), 2);
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn after_the_first_token_nothing_is_tried_again() {
     let garbage = Step::Chunk(b"data: <html>\n\n".to_vec());
     for (behind, kind) in [
@@ -206,7 +206,7 @@ async fn after_the_first_token_nothing_is_tried_again() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_a_second_try_cannot_mend_is_not_tried_again() {
     let html = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
     for (failure, kind) in [
@@ -233,14 +233,14 @@ async fn what_a_second_try_cannot_mend_is_not_tried_again() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_the_server_asks_us_to_wait_is_passed_on() {
     let upstream = Upstream::start([answers("429 Too Many Requests", "retry-after: 30\r\n", "")]).await;
     let (_, end) = answer(&provider(&upstream)).await;
     assert_eq!(end.unwrap_err().retry_after_ms, Some(30_000));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn nobody_listening_is_unavailable() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = ProviderConfig { base_url: format!("http://user:pass@{unused}"), ..ProviderConfig::default() };
@@ -250,7 +250,7 @@ async fn nobody_listening_is_unavailable() {
     assert!(!error.detail.contains("pass"), "{}", error.detail);
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_key_and_the_messages_of_others_never_reach_the_log() {
     let body = json!({"error": {"message": format!("wrong key {KEY}; you said Hello?"), "code": KEY}}).to_string();
     for script in [
@@ -267,7 +267,7 @@ async fn the_key_and_the_messages_of_others_never_reach_the_log() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn each_silence_ends_in_its_own_time_out() {
     let head_only = vec![stream_head(), Step::Stall];
     let one_token = vec![stream_head(), token("a"), Step::Stall];
@@ -298,7 +298,7 @@ async fn each_silence_ends_in_its_own_time_out() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_pause_shorter_than_the_time_out_is_waited_for() {
     let pause = || Step::Wait(Duration::from_millis(150));
     let script = vec![stream_head(), pause(), token("a"), pause(), token("b"), pause(), stop(), done(), Step::End];
@@ -307,7 +307,7 @@ async fn a_pause_shorter_than_the_time_out_is_waited_for() {
     assert_eq!(outcome(&OpenAi::new(&config).unwrap()).await, ("ab".to_owned(), Ok(FinishReason::Stop)));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn settings_that_cannot_work_are_named() {
     let config = |base_url: &str, key: &str, model: &str| ProviderConfig {
         base_url: base_url.to_owned(),

@@ -24,7 +24,7 @@ fn says(text: &str) -> Vec<Step> {
     answers("200 OK", "content-type: application/json\r\n", &whole.to_string())
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_permanent_failure_is_not_retryable() {
     for (status, body, code) in [
         ("401 Unauthorized", json!({"error": {"message": "sk-secret is wrong"}}), "UPSTREAM_REFUSED"),
@@ -41,11 +41,10 @@ async fn a_permanent_failure_is_not_retryable() {
         let text = end.to_string();
         assert!(!text.contains("sk-secret") && !text.contains("provider."), "{text}");
         socket.close().await;
-        app.finish().await;
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_failed_answer_does_not_spoil_the_conversation() {
     let strict = |body: &Value| {
         let Some(messages) = body["messages"].as_array().filter(|_| body["stream"] == true) else { return chosen() };
@@ -75,10 +74,9 @@ async fn a_failed_answer_does_not_spoil_the_conversation() {
         assert_eq!((turn.text.as_str(), &turn.terminal["type"]), ("Fine.", &json!("complete")), "{:?}", turn.terminal);
     }
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_operator_is_told_once_what_to_do() {
     let upstream = Upstream::answering(|body| {
         // The check at start has no body; this server does not have the list.
@@ -107,15 +105,11 @@ async fn the_operator_is_told_once_what_to_do() {
     assert!(told[0].contains("status 401") && !log.contains("sk-wrong"), "{log}");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_model_server_that_is_not_there_is_reported_at_start() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let program = Program::start(&[("provider.kind", "openai"), ("provider.base_url", &format!("http://{unused}/v1"))]);
-    let started = std::time::Instant::now();
-    while !program.log().contains("provider.base_url") {
-        assert!(started.elapsed().as_secs() < 20, "{}", program.log());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    program.log_when(|log| log.contains("provider.base_url")).await;
     let ready = reqwest::get(format!("{}/health/ready", program.url)).await.unwrap();
     assert_eq!(ready.status(), 200);
 }

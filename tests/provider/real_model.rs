@@ -1,6 +1,6 @@
 //! The openai provider against a real model: SmolLM2 behind llama.cpp's server, both from packages.
 
-use crate::harness::TestApp;
+use crate::harness::{TestApp, eventually, holds, installed};
 use futures_util::StreamExt;
 use serde_json::json;
 use std::{
@@ -8,7 +8,6 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
 };
 use switchboard::{
     config::{ProviderConfig, ProviderKind},
@@ -29,11 +28,8 @@ struct RealModel {
 fn real_model() -> &'static RealModel {
     static MODEL: OnceLock<RealModel> = OnceLock::new();
     MODEL.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = root.join("target/real-model/venv/bin/python");
-        assert!(python.exists(), "the real model is not installed; install it with: .ci/install-model.sh");
-        let mut child = Command::new(python)
-            .arg(root.join("tests/real_model/serve.py"))
+        let mut child = Command::new(installed("target/real-model/venv/bin/python"))
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_model/serve.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -67,7 +63,7 @@ fn provider(change: impl FnOnce(&mut ProviderConfig)) -> OpenAi {
     OpenAi::new(&config).unwrap()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_question_goes_from_a_websocket_to_the_model_and_back() {
     let app = TestApp::with(|settings| {
         settings.provider = config();
@@ -84,7 +80,6 @@ async fn a_question_goes_from_a_websocket_to_the_model_and_back() {
     assert!(metadata["usage"]["completion_tokens"].as_u64() > Some(3), "{metadata}");
     assert_eq!(metadata["sources"][0]["source"], "engine-and-performance.md");
     socket.close().await;
-    app.finish().await;
 }
 
 fn ask(question: &str) -> GenerateRequest {
@@ -106,7 +101,7 @@ fn ask(question: &str) -> GenerateRequest {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn it_streams_an_answer_from_the_reference_data_and_counts_it() {
     let mut parts = provider(|_| ()).generate(ask("What is the engine power?")).await.unwrap();
     let mut tokens = Vec::new();
@@ -126,14 +121,14 @@ async fn it_streams_an_answer_from_the_reference_data_and_counts_it() {
     assert!(usage.completion_tokens as usize >= tokens.len() && usage.completion_tokens <= 41, "{usage:?}");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn it_stops_at_the_limit_of_tokens() {
     let parts = provider(|config| config.max_answer_tokens = 3).generate(ask("Tell me a long story.")).await.unwrap();
     let parts: Vec<_> = parts.map(Result::unwrap).collect().await;
     assert!(matches!(parts.last(), Some(AnswerPart::Finished { reason: FinishReason::Length, .. })), "{parts:?}");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn it_chooses_one_of_the_labels_and_says_how_sure_it_is() {
     let choice = |question: &str| ClassifyRequest {
         instructions: "Choose the label that fits.".to_owned(),
@@ -152,14 +147,14 @@ async fn it_chooses_one_of_the_labels_and_says_how_sure_it_is() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_router_finds_the_specialist_with_its_help_or_without() {
     let router = Router::new(Arc::new(Specialists::load(None).unwrap()), 0.2);
     let route = router.route(&provider(|_| ()), "What is the engine power?", &[]).await;
     assert_eq!((route.specialist.name.as_str(), route.fell_back), ("specs", false));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn it_stops_working_when_the_stream_is_dropped() {
     let provider = provider(|config| config.max_answer_tokens = 2_000);
     let mut request = ask("Count from 1 to 1000, every number on a line of its own.");
@@ -177,14 +172,10 @@ async fn it_stops_working_when_the_stream_is_dropped() {
     };
     assert!(is_counting().await, "it is at work while the stream is there");
     drop(parts);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while is_counting().await {
-        assert!(Instant::now() < deadline, "it is still at work");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(async || holds(!is_counting().await, "it is still at work")).await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_prompt_that_is_too_long_is_known() {
     let error = provider(|_| ()).generate(ask(&"word ".repeat(20_000))).await.err().expect("refused");
     assert_eq!(error.kind, ProviderErrorKind::ContextTooLong, "{error}");

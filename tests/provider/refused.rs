@@ -26,7 +26,7 @@ fn hi() -> (String, Result<FinishReason, Kind>) {
     ("hi".to_owned(), Ok(FinishReason::Stop))
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_refused_parameter_costs_one_request_once() {
     for param in ["temperature", "stream_options", "max_tokens"] {
         let upstream = Upstream::start([refuses(param), says("hi"), says("hi")]).await;
@@ -43,7 +43,7 @@ async fn a_refused_parameter_costs_one_request_once() {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn several_refused_parameters_are_left_out_one_after_the_other() {
     let script = ["max_tokens", "temperature", "max_completion_tokens", "stream_options"].map(refuses);
     let upstream = Upstream::start(script.into_iter().chain([says("hi")])).await;
@@ -53,7 +53,7 @@ async fn several_refused_parameters_are_left_out_one_after_the_other() {
     assert_eq!(names, ["messages", "model", "stream"]);
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_refuses_everything_is_asked_a_bounded_number_of_times() {
     let params = ["temperature", "temperature", "temperature"].map(refuses);
     let upstream = Upstream::start(params).await;
@@ -68,7 +68,7 @@ async fn a_server_that_refuses_everything_is_asked_a_bounded_number_of_times() {
     assert!(bodies(&upstream).last().unwrap().get("temperature").is_some());
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_does_not_stream_is_asked_for_a_whole_answer() {
     let whole = json!({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}).to_string();
     let upstream =
@@ -78,7 +78,7 @@ async fn a_server_that_does_not_stream_is_asked_for_a_whole_answer() {
     assert_eq!((&bodies[1]["stream"], bodies[1].get("stream_options")), (&json!(false), None));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_refusal_inside_a_stream_counts_too() {
     let error = json!({"error": {"message": "Unknown parameter", "param": "stream_options", "code": 400}});
     let refusal =
@@ -88,7 +88,7 @@ async fn a_refusal_inside_a_stream_counts_too() {
     assert!(bodies(&upstream)[1].get("stream_options").is_none());
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_limit_that_does_not_fit_beside_a_prompt_is_left_out_this_once() {
     let error = json!({"error": {"message": "'max_tokens' is too large: 1024. This model's maximum context length is 1024 tokens", "code": 400}});
     let upstream = Upstream::start([answers("400 Bad Request", "", &error.to_string()), says("hi"), says("hi")]).await;
@@ -99,7 +99,7 @@ async fn a_limit_that_does_not_fit_beside_a_prompt_is_left_out_this_once() {
     assert_eq!(limits, [true, false, true]);
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_choice_does_without_what_the_server_refuses() {
     let chosen =
         json!({"choices": [{"message": {"content": "<think>{?}</think>{\"label\":\"specs\"}"}, "index": null}]})
@@ -126,7 +126,7 @@ async fn a_choice_does_without_what_the_server_refuses() {
     );
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn answers_that_are_no_stream_or_packed_are_read() {
     use std::io::Write;
     let events = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
@@ -155,7 +155,7 @@ async fn answers_that_are_no_stream_or_packed_are_read() {
     assert_eq!(outcome(&provider(&brotli)).await, (String::new(), Err(Kind::Broken)));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_model_that_reasons_for_long_is_waited_for() {
     use futures_util::StreamExt;
     use std::time::Duration;
@@ -173,7 +173,7 @@ async fn a_model_that_reasons_for_long_is_waited_for() {
     assert!(parts.iter().all(Result::is_ok), "{parts:?}");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_check_at_start_finds_what_is_wrong() {
     let list =
         |id: &str| answers("200 OK", "content-type: application/json\r\n", &json!({"data": [{"id": id}]}).to_string());

@@ -160,17 +160,17 @@ async fn over_tls(served: &Served) {
     assert!(output.status.success() && text.contains("4 verified by seq and SHA-256, 0 wrong"), "{text}");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn nginx_as_documented() {
     everything(Kind::Nginx).await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn haproxy_as_documented() {
     everything(Kind::Haproxy).await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn caddy_as_documented() {
     everything(Kind::Caddy).await;
 }
@@ -183,7 +183,7 @@ fn the_settings_of_the_server_are_accepted() {
     check.current_dir(folder.path()).args(["config", "check", "--config-dir", "."]).assert().success();
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_body_that_is_too_large_is_refused_by_the_proxy_or_the_server() {
     for kind in [Kind::Nginx, Kind::Haproxy, Kind::Caddy] {
         let served = Served::by(kind).await;

@@ -1,6 +1,7 @@
 //! A real proxy with the configuration that `docs/PROXIES.md` has for it.
 
 use super::TIMEOUT;
+use crate::harness::{eventually, holds, needs_installed};
 use std::{
     fs,
     net::TcpListener,
@@ -9,9 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-/// Time that a proxy may take to start.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -61,6 +59,7 @@ impl Proxy {
         };
         fs::write(folder.path().join(file), text).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
+        needs_installed(program);
         let mut command = Command::new(program);
         // Debian keeps the servers where only root looks.
         command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
@@ -74,12 +73,13 @@ impl Proxy {
             child,
             _folder: folder,
         };
-        let (began, ready) = (Instant::now(), format!("{}/health/ready", proxy.url));
-        while !reqwest::get(&ready).await.is_ok_and(|answer| answer.status() == 200) {
-            let log = || fs::read_to_string(proxy._folder.path().join("log")).unwrap_or_default();
-            assert!(began.elapsed() < PATIENCE, "{program} does not start: {}", log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let ready = format!("{}/health/ready", proxy.url);
+        eventually(async || {
+            let is_ready = reqwest::get(&ready).await.is_ok_and(|answer| answer.status() == 200);
+            let log = fs::read_to_string(proxy._folder.path().join("log")).unwrap_or_default();
+            holds(is_ready, format!("{program} does not start: {log}"))
+        })
+        .await;
         proxy
     }
 }
@@ -168,6 +168,7 @@ fn make_certificate(folder: &Path) {
     let config = "[req]\ndistinguished_name = name\nx509_extensions = extensions\nprompt = no\n[name]\nCN = localhost\n\
                   [extensions]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = DNS:localhost, IP:127.0.0.1\n";
     fs::write(folder.join("openssl.cnf"), config).unwrap();
+    needs_installed("openssl");
     let mut command = Command::new("openssl");
     command.current_dir(folder).args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
     command.args(["-nodes", "-days", "2", "-config", "openssl.cnf", "-keyout", "key.pem", "-out", "certificate.pem"]);

@@ -25,7 +25,7 @@ fn drain_after(seconds: u64) -> impl FnOnce(&mut Config) {
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn five_hundred_running_turns_end_or_are_interrupted_once() {
     const SOCKETS: usize = 50;
     const TURNS: usize = 10;
@@ -84,10 +84,9 @@ async fn five_hundred_running_turns_end_or_are_interrupted_once() {
             (&*turn.text, &json!("error"))
         );
     }
-    next.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_stops_refuses_new_work_and_lets_turns_end() {
     let app = TestApp::with(|config| {
         drain_after(20)(config);
@@ -122,7 +121,7 @@ async fn a_server_that_stops_refuses_new_work_and_lets_turns_end() {
     assert_eq!(Transcript::check(frames).terminal["finish_reason"], "stop");
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_idle_program_stops_at_once_and_well() {
     let mut program = Program::start(&[]);
     let user = program.user().await;
@@ -134,7 +133,7 @@ async fn an_idle_program_stops_at_once_and_well() {
     assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_second_signal_does_not_wait_for_turns() {
     let settings = [("provider.scripted.tokens", "100000"), ("provider.scripted.interval_ms", "20")];
     let mut program = Program::start(&settings);

@@ -3,7 +3,7 @@
 use crate::harness::{TestApp, conversation_of, is_terminal};
 use serde_json::json;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn heartbeats_tell_how_far_the_running_turns_have_come() {
     for (dialect, has_heartbeats) in [("chat.v2", true), ("chat.v1", false)] {
         let app = TestApp::with(|config| {
@@ -30,11 +30,10 @@ async fn heartbeats_tell_how_far_the_running_turns_have_come() {
         }
         assert_eq!(heartbeats > 0, has_heartbeats, "{dialect}");
         socket.close().await;
-        app.finish().await;
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn tokens_share_frames_behind_the_first_one() {
     let app = TestApp::with(|config| {
         config.session.coalesce_ms = 100;
@@ -54,5 +53,4 @@ async fn tokens_share_frames_behind_the_first_one() {
     let mut socket = app.socket().signed_in(&user).await;
     assert_eq!(socket.ask("Hi").await.tokens.len(), 100);
     socket.close().await;
-    app.finish().await;
 }

@@ -7,7 +7,7 @@ fn of_type<'a>(frames: &'a [Value], frame_type: &'a str) -> impl Iterator<Item =
     frames.iter().filter(move |frame| frame["type"] == frame_type)
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn live_tokens_wait_behind_the_replay() {
     // Tokens come all the time, so that some come while the replay is put together.
     let app = TestApp::scripted(3_000, 1).await;
@@ -41,10 +41,9 @@ async fn live_tokens_wait_behind_the_replay() {
     }
     first.frames_of_turns(1).await;
     first.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn several_resumes_of_one_turn_on_one_socket_each_go_on_from_where_they_say() {
     let app = TestApp::scripted(300, 5).await;
     let user = app.user().await;
@@ -81,10 +80,9 @@ async fn several_resumes_of_one_turn_on_one_socket_each_go_on_from_where_they_sa
     assert_eq!(rest[last]["from_seq"], 0);
     Transcript::check(rest[last + 1..].to_vec());
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_can_be_resumed_while_it_starts() {
     let app = TestApp::scripted(50, 2).await;
     let user = app.user().await;
@@ -116,5 +114,4 @@ async fn a_turn_can_be_resumed_while_it_starts() {
     }
     assert!(caught > 0, "no resume met the turn that started");
     socket.close().await;
-    app.finish().await;
 }

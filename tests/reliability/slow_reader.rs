@@ -1,6 +1,6 @@
 //! Peers that stop reading: what they cost, what others notice, what they get when they go on.
 
-use crate::harness::{Program, SocketBuilder, TestApp, TestSocket, TestUser};
+use crate::harness::{Program, SocketBuilder, TestApp, TestSocket, TestUser, eventually, holds};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn small() -> Value {
     json!({"type": "message", "message": "Hi", "metadata": {"script": {"tokens": 2, "interval_ms": 0}}})
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn forty_peers_that_do_not_read_cost_little_and_get_everything_when_they_go_on() {
     let program = Program::start(&[("session.write_stall_timeout_s", "60")]);
     let user = program.user().await;
@@ -63,7 +63,7 @@ fn is_lagging(connection: &Value) -> bool {
     ["lagging", "stalled"].contains(&connection["state"].as_str().unwrap())
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_peer_that_never_reads_again_is_freed_from_outside() {
     let app = TestApp::with(|config| config.session.write_stall_timeout_s = 1).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -89,10 +89,9 @@ async fn a_peer_that_never_reads_again_is_freed_from_outside() {
     owner.turn(small()).await;
     owner.close().await;
     stuck.expect_end().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_connection_of_a_peer_that_never_reads_ends() {
     let program = Program::start(&[("session.write_stall_timeout_s", "1")]);
     let user = program.user().await;
@@ -104,11 +103,7 @@ async fn the_connection_of_a_peer_that_never_reads_ends() {
     let stuck = subscriber(program.socket(), &user, &conversation_id).await;
     assert_eq!(program.open_files(), before + 1);
     owner.turn(long(&conversation_id)).await;
-    let asked = Instant::now();
-    while program.open_files() > before {
-        assert!(asked.elapsed() < Duration::from_secs(10), "the connection is still there");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually(async || holds(program.open_files() <= before, "the connection is still there")).await;
     drop(stuck);
     owner.turn(small()).await;
 }

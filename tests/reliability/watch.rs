@@ -5,7 +5,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 use switchboard::config::Abandoned;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_silent_model_ends_the_turn_and_its_words_are_kept() {
     let app = TestApp::with(|config| {
         config.workflow.stall_timeout_s = 1;
@@ -21,10 +21,9 @@ async fn a_silent_model_ends_the_turn_and_its_words_are_kept() {
     let history = app.history(&user, &turn.conversation_id).await;
     assert_eq!((&history[1]["content"], &history[1]["finish_reason"]), (&json!("w0000 "), &json!("error")));
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_model_that_never_comes_to_an_end_is_stopped() {
     let app = TestApp::with(|config| {
         (config.workflow.stall_timeout_s, config.workflow.turn_timeout_s) = (1, 2);
@@ -40,10 +39,9 @@ async fn a_model_that_never_comes_to_an_end_is_stopped() {
     assert!(turn.tokens.len() > 10, "only {} tokens came", turn.tokens.len());
     assert_eq!(app.history(&user, &turn.conversation_id).await[1]["content"], turn.text);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_that_nobody_follows_is_stopped_where_that_is_wanted() {
     let app = TestApp::with(|config| {
         (config.workflow.abandoned, config.workflow.abandon_after_s) = (Abandoned::Stop, 1);
@@ -66,5 +64,4 @@ async fn a_turn_that_nobody_follows_is_stopped_where_that_is_wanted() {
     let history = app.history(&user, conversation_of(&first).as_str().unwrap()).await;
     assert_eq!(history[1]["finish_reason"], "cancelled");
     assert!(history[1]["content"].as_str().unwrap().len() > 300, "what there was is kept");
-    app.finish().await;
 }

@@ -20,7 +20,7 @@ fn auth(token: &str) -> Value {
     json!({"type": "auth", "token": token})
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_message_without_authentication_is_refused() {
     let app = TestApp::start().await;
     let mut socket = app.socket().connect().await;
@@ -33,10 +33,9 @@ async fn a_message_without_authentication_is_refused() {
         socket.expect_error("AUTH_REQUIRED").await;
     }
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_way_to_authenticate_leads_to_an_answer() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -59,10 +58,9 @@ async fn every_way_to_authenticate_leads_to_an_answer() {
     socket.send(auth(&format!("Bearer {token}"))).await;
     expect_success(&mut socket, &user).await;
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_ticket_opens_one_socket() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -77,10 +75,9 @@ async fn a_ticket_opens_one_socket() {
     second.sign_in(&user).await;
     first.close().await;
     second.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_ticket_that_waited_too_long_is_refused() {
     let app = TestApp::with(|config| config.auth.ws_ticket_ttl_s = 1).await;
     let user = app.user().await;
@@ -90,10 +87,9 @@ async fn a_ticket_that_waited_too_long_is_refused() {
     let mut socket = app.socket().query(&format!("ticket={}", answer["ticket"].as_str().unwrap())).connect().await;
     expect_failure(&mut socket, "INVALID_TOKEN").await;
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_is_no_sound_access_token_is_refused() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -131,10 +127,9 @@ async fn what_is_no_sound_access_token_is_refused() {
         socket.expect_error("AUTH_REQUIRED").await;
         socket.close().await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn five_failures_end_a_socket() {
     let app = TestApp::start().await;
     let mut socket = app.socket().query("token=wrong").connect().await;
@@ -144,10 +139,9 @@ async fn five_failures_end_a_socket() {
         expect_failure(&mut socket, "INVALID_TOKEN").await;
     }
     assert_eq!(socket.expect_close().await, 4401);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_does_not_authenticate_in_time_is_closed() {
     let app = TestApp::with(|config| config.session.auth_deadline_s = 1).await;
     let user = app.user().await;
@@ -160,10 +154,9 @@ async fn who_does_not_authenticate_in_time_is_closed() {
     assert!((900..2_500).contains(&opened.elapsed().as_millis()), "{:?}", opened.elapsed());
     signed_in.expect_nothing().await;
     signed_in.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_token_is_renewed_for_the_same_user_only() {
     let app = TestApp::start().await;
     let (user, other) = (app.user().await, app.user().await);
@@ -181,5 +174,4 @@ async fn a_token_is_renewed_for_the_same_user_only() {
     let path = format!("/api/v1/conversations/{}/messages", turn.conversation_id);
     assert_eq!(app.get(&path, Some(&other)).await.0, 403);
     socket.close().await;
-    app.finish().await;
 }

@@ -3,7 +3,7 @@
 use crate::harness::TestApp;
 use serde_json::json;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_running_turn_stops_and_keeps_what_there_was() {
     let app = TestApp::scripted(10_000, 5).await;
     let user = app.user().await;
@@ -24,10 +24,9 @@ async fn a_running_turn_stops_and_keeps_what_there_was() {
         "metadata": {"script": {"tokens": 1}}});
     assert_eq!(socket.turn(again).await.terminal["finish_reason"], "stop");
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_is_cancelled_from_another_socket_of_its_user() {
     let app = TestApp::scripted(10_000, 5).await;
     let user = app.user().await;
@@ -39,10 +38,9 @@ async fn a_turn_is_cancelled_from_another_socket_of_its_user() {
     assert_eq!(socket.rest_of_turn(vec![first]).await.terminal["finish_reason"], "cancelled");
     socket.close().await;
     other.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn nobody_cancels_what_is_not_theirs() {
     let app = TestApp::scripted(40, 10).await;
     let (user, stranger) = (app.user().await, app.user().await);
@@ -58,5 +56,4 @@ async fn nobody_cancels_what_is_not_theirs() {
     assert_eq!((&turn.terminal["finish_reason"], turn.tokens.len()), (&json!("stop"), 40));
     socket.close().await;
     other.close().await;
-    app.finish().await;
 }

@@ -7,7 +7,7 @@ async fn counts(app: &TestApp, operator: &TestUser, sessions: u64, closed: u64) 
     app.stats_when(operator, |stats| stats["connections"] == sessions && stats["closed"] == closed).await
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_live_connections_are_for_operators() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -16,10 +16,9 @@ async fn the_live_connections_are_for_operators() {
         assert_eq!((status, body["code"].as_str()), (403, Some("FORBIDDEN")));
         assert_eq!(app.get(path, None).await.0, 401);
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn statistics_count_users_dialects_and_tokens() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
@@ -53,10 +52,9 @@ async fn statistics_count_users_dialects_and_tokens() {
     let stats = counts(&app, &operator, 0, 4).await;
     assert_eq!((&stats["authenticated"], &stats["users"], &stats["by_user"]), (&json!(0), &json!(0), &json!([])));
     assert_eq!((&stats["opened"], &stats["tokens_sent"]), (&json!(4), &json!(40)));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_way_to_end_takes_a_session_off_the_list() {
     let app = TestApp::with(|config| {
         config.session.max_message_bytes = 1_000;
@@ -106,10 +104,9 @@ async fn every_way_to_end_takes_a_session_off_the_list() {
     staying.close().await;
     let stats = counts(&app, &operator, 0, 11).await;
     assert_eq!(stats["opened"], 11);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_entry_says_what_its_session_is_doing() {
     let app = TestApp::scripted(200, 10).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -148,10 +145,9 @@ async fn an_entry_says_what_its_session_is_doing() {
     app.idle().await;
     let (status, gone) = app.get(&path, Some(&operator)).await;
     assert_eq!((status, &gone["code"]), (404, &json!("NOT_FOUND")));
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_heartbeat_that_comes_back_says_what_has_arrived() {
     let app = TestApp::with(|config| {
         config.session.heartbeat_interval_s = 1;
@@ -173,10 +169,9 @@ async fn a_heartbeat_that_comes_back_says_what_has_arrived() {
     drop((socket, frames));
     let turn_id = turn["turn_id"].as_str().unwrap();
     assert_eq!(app.post(&format!("/api/v1/chat/{turn_id}/cancel"), Some(&user), &Value::Null).await.0, 200);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_list_is_filtered_sorted_and_paged() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -221,10 +216,9 @@ async fn the_list_is_filtered_sorted_and_paged() {
     for socket in sockets {
         socket.close().await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_server_that_stops_says_so_to_every_socket() {
     let app = TestApp::with(|config| {
         config.server.drain_timeout_s = 1;

@@ -2,7 +2,7 @@
 
 use crate::harness::TestApp;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_first_known_subprotocol_is_spoken() {
     let app = TestApp::scripted(3, 1).await;
     let user = app.user().await;
@@ -24,10 +24,9 @@ async fn the_first_known_subprotocol_is_spoken() {
         }
         socket.close().await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_offer_of_nothing_known_is_refused() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -36,13 +35,11 @@ async fn an_offer_of_nothing_known_is_refused() {
         assert_eq!((status, body["code"].as_str()), (400, Some("UNKNOWN_SUBPROTOCOL")), "{offer}: {body}");
         assert!(body["error"].is_string() && body["correlation_id"].is_string(), "{body}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_is_no_upgrade_is_refused() {
     let app = TestApp::start().await;
     let (status, body) = app.get("/ws/chat", None).await;
     assert_eq!((status, &body["code"]), (426, &"UPGRADE_REQUIRED".into()), "{body}");
-    app.finish().await;
 }

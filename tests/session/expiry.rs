@@ -1,6 +1,6 @@
 //! The end of a token's time, while its socket is open.
 
-use crate::harness::{TestApp, TestUser, token};
+use crate::harness::{TestApp, TestUser, eventually, holds, token};
 use serde_json::json;
 
 /// A token that ends in a second and is most of its life old, so that its end is announced at once.
@@ -8,7 +8,7 @@ fn ending_token(user: &TestUser) -> String {
     token::access_token(user, 1, |claims| claims["iat"] = json!(token::unix_now() - 300))
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_outlives_the_token_and_new_ones_need_another() {
     let app = TestApp::scripted(40, 50).await;
     let user = app.user().await;
@@ -42,10 +42,9 @@ async fn a_turn_outlives_the_token_and_new_ones_need_another() {
         .await;
     assert_eq!(&turn.conversation_id, conversation_id);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_expired_session_gets_no_turns_of_others() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -55,12 +54,9 @@ async fn an_expired_session_gets_no_turns_of_others() {
     expiring.expect("auth_expiring").await;
     let first = expiring.ask("Begin").await;
     let mut fresh = app.socket().signed_in(&user).await;
-    while token::unix_now() < expires_at {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    eventually(async || holds(token::unix_now() >= expires_at, "the token is valid")).await;
     fresh.turn(json!({"type": "message", "message": "Go on", "session_id": first.conversation_id})).await;
     expiring.expect_nothing().await;
     expiring.close().await;
     fresh.close().await;
-    app.finish().await;
 }

@@ -22,7 +22,7 @@ async fn expect_pong(socket: &mut RawSocket) {
     assert_eq!((frame.first, &frame.payload[..]), (first::TEXT, PONG), "{}", String::from_utf8_lossy(&frame.payload));
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn fragments_are_joined() {
     let app = app().await;
     let mut socket = app.raw_socket().await;
@@ -42,10 +42,9 @@ async fn fragments_are_joined() {
         expect_pong(&mut socket).await;
     }
     drop(socket);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_message_may_be_as_long_as_the_limit() {
     let app = app().await;
     let mut socket = app.raw_socket().await;
@@ -56,10 +55,9 @@ async fn a_message_may_be_as_long_as_the_limit() {
     socket.send(first::CONTINUED_LAST, &whole[600..]).await;
     expect_pong(&mut socket).await;
     drop(socket);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_breaks_the_rules_closes_the_socket_with_its_code() {
     let app = app().await;
     let long = b" ".repeat(1_001);
@@ -103,10 +101,9 @@ async fn what_breaks_the_rules_closes_the_socket_with_its_code() {
     let mut socket = app.raw_socket().await;
     socket.announce(first::TEXT, 1 << 40).await;
     assert_eq!(socket.expect_close().await, 1009, "announced");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_goodbye_is_answered_with_its_code() {
     let app = app().await;
     for code in [1000, 1001, 3000, 4000, 4999] {
@@ -118,20 +115,18 @@ async fn a_goodbye_is_answered_with_its_code() {
     socket.send(first::CLOSE, b"").await;
     assert_eq!(socket.expect_close().await, 1005);
     assert_eq!(app.socket().connect().await.close_with(1000).await, 1000);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_comes_behind_a_goodbye_is_not_answered() {
     let app = app().await;
     let mut socket = app.raw_socket().await;
     // In one segment, so that the server has both at once; masked with zeros.
     socket.send_bytes(&[first::CLOSE, 0x82, 0, 0, 0, 0, 3, 232, first::PING, 0x80, 0, 0, 0, 0]).await;
     assert_eq!(socket.expect_close().await, 1000);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_text_of_the_greatest_length_fits_however_it_is_escaped() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -151,10 +146,9 @@ async fn a_text_of_the_greatest_length_fits_however_it_is_escaped() {
     let body = format!(r#"{{"message":"{escaped}"}}"#);
     let answer = request.header("Content-Type", "application/json").body(body).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn errors_name_the_message_that_could_not_be_read() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -175,10 +169,9 @@ async fn errors_name_the_message_that_could_not_be_read() {
     socket.send_text(long).await;
     assert_eq!(socket.expect_error("INVALID_FIELD").await.get("client_message_id"), None);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_text_that_was_cut_inside_an_emoji_is_answered() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -194,5 +187,4 @@ async fn a_text_that_was_cut_inside_an_emoji_is_answered() {
     let answer = request.header("Content-Type", "application/json").body(body).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
     assert_eq!(app.history(&user, &turn.conversation_id).await[2]["content"], "\u{fffd} there");
-    app.finish().await;
 }

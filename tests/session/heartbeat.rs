@@ -11,7 +11,7 @@ async fn app() -> TestApp {
     .await
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_answers_nothing_is_closed_and_who_answers_stays() {
     let app = app().await;
     let operator = app.operator().await;
@@ -33,10 +33,9 @@ async fn who_answers_nothing_is_closed_and_who_answers_stays() {
     let stats = app.stats_when(&operator, |stats| stats["connections"] == 1).await;
     assert_eq!((&stats["opened"], &stats["closed"]), (&2.into(), &1.into()));
     drop(alive);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_ping_is_answered_with_its_payload() {
     let app = TestApp::start().await;
     let mut socket = app.raw_socket().await;
@@ -50,5 +49,4 @@ async fn a_ping_is_answered_with_its_payload() {
     socket.send(first::PING, b"next").await;
     assert_eq!(socket.next().await.payload, b"next");
     drop(socket);
-    app.finish().await;
 }

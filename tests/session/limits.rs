@@ -7,7 +7,7 @@ fn message(text: &str) -> Value {
     json!({"type": "message", "message": text, "client_message_id": text})
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn one_socket_runs_a_bounded_number_of_turns() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 2;
@@ -32,10 +32,9 @@ async fn one_socket_runs_a_bounded_number_of_turns() {
     // There is room again, also for another socket all the time.
     assert_eq!(socket.turn(message("Three")).await.terminal["finish_reason"], "stop");
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_server_runs_a_bounded_number_of_turns() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 1;
@@ -57,5 +56,4 @@ async fn the_server_runs_a_bounded_number_of_turns() {
     assert_eq!(second.turn(message("Two")).await.terminal["finish_reason"], "stop");
     socket.close().await;
     second.close().await;
-    app.finish().await;
 }

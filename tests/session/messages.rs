@@ -3,7 +3,7 @@
 use crate::harness::{TestApp, Transcript, conversation_of};
 use serde_json::{Value, json};
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_question_is_answered_step_by_step_and_token_by_token() {
     let app = TestApp::scripted(20, 1).await;
     let user = app.user().await;
@@ -18,10 +18,9 @@ async fn a_question_is_answered_step_by_step_and_token_by_token() {
     assert_eq!(turn.terminal["finish_reason"], "stop");
     assert_eq!(turn.terminal["metadata"]["agent"], "specs");
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_empty_message_is_refused() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -31,10 +30,9 @@ async fn an_empty_message_is_refused() {
         socket.expect_error("EMPTY_MESSAGE").await;
     }
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_longest_message_is_counted_in_characters() {
     let app = TestApp::with(|config| config.session.max_message_chars = 10).await;
     let user = app.user().await;
@@ -44,10 +42,9 @@ async fn the_longest_message_is_counted_in_characters() {
     let error = socket.expect_error("MESSAGE_TOO_LONG").await;
     assert!(error["error"].as_str().unwrap().contains("10"), "{error}");
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn what_is_no_frame_of_the_protocol_is_answered_with_its_place() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -99,10 +96,9 @@ async fn what_is_no_frame_of_the_protocol_is_answered_with_its_place() {
     // None of it harmed the socket.
     socket.ask("Hi").await;
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn unknown_fields_are_ignored() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -111,10 +107,9 @@ async fn unknown_fields_are_ignored() {
         "metadata": {"page": 7}, "customer_id": "c-1"});
     assert_eq!(socket.turn(frame).await.terminal["finish_reason"], "stop");
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_ping_is_answered_also_before_authentication() {
     let app = TestApp::start().await;
     let mut socket = app.socket().connect().await;
@@ -125,10 +120,9 @@ async fn a_ping_is_answered_also_before_authentication() {
     socket.send(json!({"type": "ping"})).await;
     assert_eq!(socket.expect("pong").await, json!({"type": "pong"}));
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_conversation_belongs_to_one_user() {
     let app = TestApp::start().await;
     let (user, stranger) = (app.user().await, app.user().await);
@@ -145,10 +139,9 @@ async fn a_conversation_belongs_to_one_user() {
     assert_eq!(app.history(&user, &turn.conversation_id).await.len(), 2);
     socket.close().await;
     other.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn messages_of_one_conversation_come_one_after_the_other() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -165,10 +158,9 @@ async fn messages_of_one_conversation_come_one_after_the_other() {
     assert_eq!(history[5]["content"], third.text);
     assert_eq!(history[5]["message_id"], third.terminal["message_id"]);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_conversation_runs_one_turn_at_a_time() {
     let app = TestApp::scripted(30, 10).await;
     let user = app.user().await;
@@ -198,10 +190,9 @@ async fn a_conversation_runs_one_turn_at_a_time() {
     assert_ne!(socket.turn(again).await.turn_id, turn.turn_id);
     assert_eq!(app.history(&user, &turn.conversation_id).await.len(), 4);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn conversations_stream_side_by_side_on_one_socket() {
     let app = TestApp::scripted(20, 10).await;
     let user = app.user().await;
@@ -222,10 +213,9 @@ async fn conversations_stream_side_by_side_on_one_socket() {
         assert_eq!((&turn.terminal["seq"], turn.steps.len()), (&json!(19), 4));
     }
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_that_breaks_ends_in_one_error_and_keeps_what_there_was() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -243,10 +233,9 @@ async fn a_turn_that_breaks_ends_in_one_error_and_keeps_what_there_was() {
     // The conversation goes on.
     socket.turn(json!({"type": "message", "message": "Again", "session_id": turn.conversation_id})).await;
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_that_breaks_before_its_first_token_ends_in_one_error() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -257,10 +246,9 @@ async fn a_turn_that_breaks_before_its_first_token_ends_in_one_error() {
     assert!(!turn.turn_id.is_empty());
     socket.expect_nothing().await;
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_answer_without_tokens_is_complete() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -268,10 +256,9 @@ async fn an_answer_without_tokens_is_complete() {
     let turn = socket.turn(json!({"type": "message", "message": "Hi", "metadata": {"script": {"tokens": 0}}})).await;
     assert_eq!((&turn.terminal["seq"], &turn.terminal["response"]), (&json!(-1), &json!("")));
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_burst_larger_than_the_mailbox_arrives_whole() {
     let app = TestApp::start().await;
     let user = app.user().await;
@@ -293,5 +280,4 @@ async fn a_burst_larger_than_the_mailbox_arrives_whole() {
         }
         socket.close().await;
     }
-    app.finish().await;
 }

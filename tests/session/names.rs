@@ -13,7 +13,7 @@ fn has(frame: &Value, older: &str, newer: &str) -> (bool, bool) {
     (one.is_some(), other.is_some())
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn each_dialect_has_only_its_own_names() {
     let app = TestApp::scripted(3, 1).await;
     let user = app.user().await;
@@ -39,10 +39,9 @@ async fn each_dialect_has_only_its_own_names() {
         }
         socket.close().await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn rest_has_the_names_of_both_dialects() {
     let app = TestApp::scripted(3, 1).await;
     let user = app.user().await;
@@ -60,5 +59,4 @@ async fn rest_has_the_names_of_both_dialects() {
         let (status, next) = app.post("/api/v1/chat", Some(&user), &question).await;
         assert_eq!((status, &next["conversation_id"]), (200, &answer["conversation_id"]), "{next}");
     }
-    app.finish().await;
 }

@@ -12,7 +12,7 @@ async fn resume(socket: &mut TestSocket, fields: Value) -> (Value, Vec<Value>) {
     (resumed, socket.frames_of_turns(1).await)
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_goes_on_where_the_connection_broke() {
     let app = TestApp::scripted(60, 10).await;
     let user = app.user().await;
@@ -36,10 +36,9 @@ async fn a_turn_goes_on_where_the_connection_broke() {
         assert_eq!(Transcript::check(frames).terminal["finish_reason"], "stop");
         socket.close().await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn without_a_turn_the_latest_is_resumed_from_its_start() {
     let app = TestApp::scripted(30, 10).await;
     let user = app.user().await;
@@ -60,10 +59,9 @@ async fn without_a_turn_the_latest_is_resumed_from_its_start() {
     assert_eq!(resumed["state"], "complete");
     assert_eq!(Transcript::check(frames).terminal, turn.terminal);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_that_ended_is_replayed_byte_for_byte_from_memory_and_from_the_store() {
     for retention_s in [300, 0] {
         let app = TestApp::with(|config| config.workflow.turn_retention_s = retention_s).await;
@@ -91,11 +89,10 @@ async fn a_turn_that_ended_is_replayed_byte_for_byte_from_memory_and_from_the_st
         }
         socket.expect_nothing().await;
         socket.close().await;
-        app.finish().await;
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_failed_turn_is_replayed_with_its_error() {
     for retention_s in [300, 0] {
         let app = TestApp::with(|config| config.workflow.turn_retention_s = retention_s).await;
@@ -108,11 +105,10 @@ async fn a_failed_turn_is_replayed_with_its_error() {
         let replay = Transcript::check(frames);
         assert_eq!((replay.text, replay.terminal), (turn.text, turn.terminal));
         socket.close().await;
-        app.finish().await;
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_goes_on_while_nobody_is_connected() {
     let app = TestApp::scripted(30, 5).await;
     let (user, operator) = (app.user().await, app.operator().await);
@@ -123,10 +119,9 @@ async fn a_turn_goes_on_while_nobody_is_connected() {
     let history = app.history(&user, conversation_of(&first).as_str().unwrap()).await;
     assert_eq!((&history[1]["finish_reason"], &history[1]["turn_id"]), (&json!("stop"), &first["turn_id"]));
     assert_eq!(history[1]["content"].as_str().unwrap().len(), 180);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn only_a_users_own_turns_are_resumed() {
     let app = TestApp::scripted(40, 10).await;
     let (user, stranger) = (app.user().await, app.user().await);
@@ -161,10 +156,9 @@ async fn only_a_users_own_turns_are_resumed() {
         socket.expect_error("RESUME_UNAVAILABLE").await;
     }
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn resuming_what_is_followed_already_starts_it_anew() {
     let app = TestApp::scripted(30, 10).await;
     let user = app.user().await;
@@ -177,10 +171,9 @@ async fn resuming_what_is_followed_already_starts_it_anew() {
     assert_eq!((turn.steps.len(), turn.text.len()), (4, 180));
     socket.expect_nothing().await;
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_message_sent_again_is_answered_with_its_first_turn() {
     let app = TestApp::scripted(30, 10).await;
     let user = app.user().await;
@@ -208,10 +201,9 @@ async fn a_message_sent_again_is_answered_with_its_first_turn() {
     assert_ne!(others.start(message).await["turn_id"], json!(turn.turn_id));
     drop(others);
     socket.close().await;
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_message_of_a_running_conversation_sent_again_is_answered_with_its_turn() {
     let app = TestApp::scripted(30, 10).await;
     let user = app.user().await;
@@ -227,5 +219,4 @@ async fn a_message_of_a_running_conversation_sent_again_is_answered_with_its_tur
     assert_eq!(socket.expect("resumed").await["turn_id"], first["turn_id"]);
     assert_eq!(socket.rest_of_turn(Vec::new()).await.terminal["turn_id"], first["turn_id"]);
     socket.close().await;
-    app.finish().await;
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use switchboard::config::ScriptedConfig;
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn all_sockets_of_a_user_that_follow_a_conversation_get_every_frame() {
     let app = TestApp::scripted(20, 5).await;
     let (user, stranger) = (app.user().await, app.user().await);
@@ -39,10 +39,9 @@ async fn all_sockets_of_a_user_that_follow_a_conversation_get_every_frame() {
         socket.expect_nothing().await;
         socket.close().await;
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_stranger_does_not_hold_up_a_conversation() {
     let app = TestApp::scripted(30, 10).await;
     let (user, stranger) = (app.user().await, app.user().await);
@@ -55,7 +54,6 @@ async fn a_stranger_does_not_hold_up_a_conversation() {
     socket.rest_of_turn(vec![first]).await;
     socket.close().await;
     other.close().await;
-    app.finish().await;
 }
 
 /// State of a client that opens a conversation: the messages, and the turn to resume.
@@ -96,7 +94,7 @@ async fn ask_in(app: &TestApp, user: &TestUser, way: usize, question: &str, conv
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_turn_that_starts_while_a_tab_opens_the_conversation_is_shown_there_once() {
     let app = TestApp::with(|config| {
         config.server.workers = 4;
@@ -144,10 +142,9 @@ async fn a_turn_that_starts_while_a_tab_opens_the_conversation_is_shown_there_on
             }
         }
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn turns_that_were_missed_come_once_with_their_questions() {
     for retention_s in [300, 0] {
         let app = TestApp::with(|config| config.workflow.turn_retention_s = retention_s).await;
@@ -188,11 +185,10 @@ async fn turns_that_were_missed_come_once_with_their_questions() {
         tab.expect_nothing().await;
         tab.close().await;
         asking.close().await;
-        app.finish().await;
     }
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_conversation_without_turns_is_idle_and_one_that_is_gone_is_not() {
     let app = TestApp::start().await;
     let (user, stranger) = (app.user().await, app.user().await);
@@ -225,5 +221,4 @@ async fn a_conversation_without_turns_is_idle_and_one_that_is_gone_is_not() {
     asking.send(json!({"type": "resume", "session_id": conversation_id})).await;
     asking.expect_error("RESUME_UNAVAILABLE").await;
     asking.close().await;
-    app.finish().await;
 }

@@ -35,7 +35,7 @@ async fn until(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_asks_for_an_upgrade_where_there_is_none_gets_the_whole_answer() {
     let app = TestApp::start().await;
     for (path, status, end) in [("/api/v1/nothing", "404", "}"), ("/health", "200", "}")] {
@@ -49,10 +49,9 @@ async fn who_asks_for_an_upgrade_where_there_is_none_gets_the_whole_answer() {
         assert!(head.contains("connection: close") && !head.contains("connection: upgrade"), "{head}");
         assert!(body.ends_with(end), "{body}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_refused_upgrade_says_why() {
     let app = TestApp::start().await;
     let mut stream = connect(&app).await;
@@ -60,10 +59,9 @@ async fn a_refused_upgrade_says_why() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("UNKNOWN_SUBPROTOCOL"), "{answer}");
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_handshake_with_a_body_is_none() {
     let app = TestApp::start().await;
     for path in ["/ws/chat", "/ws/ops"] {
@@ -73,10 +71,9 @@ async fn a_handshake_with_a_body_is_none() {
         let answer = rest(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 422 ") && answer.contains("Transfer-Encoding"), "{answer}");
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn an_upgrade_comes_behind_earlier_requests_and_before_a_frame_in_the_same_packet() {
     let app = TestApp::start().await;
     let mut stream = connect(&app).await;
@@ -94,10 +91,9 @@ async fn an_upgrade_comes_behind_earlier_requests_and_before_a_frame_in_the_same
     let pong = until(&mut stream, "}").await;
     assert!(pong.contains(r#""type":"pong""#) && pong.contains(r#""id":7"#), "{pong}");
     drop(stream);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn who_goes_on_talking_after_the_end_still_gets_its_reason() {
     let app = TestApp::start().await;
     let mut stream = connect(&app).await;
@@ -112,10 +108,9 @@ async fn who_goes_on_talking_after_the_end_still_gets_its_reason() {
     timeout(Duration::from_secs(20), stream.read_to_end(&mut said)).await.expect("it stays open").unwrap();
     let close = said.windows(4).find(|bytes| bytes[0] == 0x88).expect("no close frame");
     assert_eq!(u16::from_be_bytes([close[2], close[3]]), 1002);
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn a_request_without_a_handshake_is_told_what_is_missing() {
     let app = TestApp::start().await;
     for path in ["/ws/chat", "/ws/ops"] {
@@ -141,10 +136,9 @@ async fn a_request_without_a_handshake_is_told_what_is_missing() {
             }
         }
     }
-    app.finish().await;
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn headers_of_a_handshake_may_come_in_several_lines() {
     let app = TestApp::start().await;
     for (offer, chosen) in [
@@ -164,5 +158,4 @@ async fn headers_of_a_handshake_may_come_in_several_lines() {
         let echoed: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("sec-websocket-protocol: ")).collect();
         assert_eq!(echoed, chosen.into_iter().collect::<Vec<_>>());
     }
-    app.finish().await;
 }

@@ -1,7 +1,7 @@
 //! A store that cannot write: what goes on, what is said, and that it heals without a restart.
 
 use crate::{
-    harness::{TestApp, TestSocket, Transcript},
+    harness::{TestApp, TestSocket, Transcript, eventually, holds},
     program::{NO_SEED, Program, SCRIPTED},
 };
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
@@ -13,8 +13,6 @@ use tokio::process::Command;
 const BUSY_TIMEOUT_MS: u32 = 300;
 /// How long a request may take that waits for a lock; the rest is for a busy machine.
 const BOUND: Duration = Duration::from_secs(4);
-/// How long healing may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sends a question that streams for about a second, and waits for its first token.
 async fn begin(socket: &mut TestSocket) -> Vec<Value> {
@@ -43,25 +41,20 @@ async fn status_of(url: &str) -> u16 {
 }
 
 async fn becomes_ready(url: &str) {
-    let began = Instant::now();
-    while status_of(url).await != 200 {
-        assert!(began.elapsed() < PATIENCE, "it does not heal");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually(async || holds(status_of(url).await == 200, "it does not heal")).await;
 }
 
 /// A question, asked again until it is taken.
 async fn answered_at_last(socket: &mut TestSocket, question: Value) -> Transcript {
-    let began = Instant::now();
-    loop {
+    eventually(async || {
         let answer = socket.turn(question.clone()).await;
         if answer.terminal["type"] == "complete" {
-            return answer;
+            return Ok(answer);
         }
         assert_eq!(answer.terminal["code"], "OVERLOADED", "{:?}", answer.terminal);
-        assert!(began.elapsed() < PATIENCE, "it does not heal");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        Err("it does not heal")
+    })
+    .await
 }
 
 fn assert_refused(frame: &Value, took: Duration) {
@@ -77,7 +70,7 @@ fn contents(history: &Value) -> Vec<(&str, &str)> {
     messages.iter().map(|message| (message["role"].as_str().unwrap(), message["content"].as_str().unwrap())).collect()
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn under_a_lock_of_another_process_streams_go_on_and_are_stored_later() {
     let app = TestApp::with(|config| config.database.busy_timeout_ms = BUSY_TIMEOUT_MS).await;
     let user = app.user().await;
@@ -110,7 +103,6 @@ async fn under_a_lock_of_another_process_streams_go_on_and_are_stored_later() {
     assert_eq!(contents(&history), expected);
     assert!(history["messages"][1]["metadata"].get("stored").is_none(), "{history}");
     socket.close().await;
-    app.finish().await;
 }
 
 #[tokio::test]
@@ -150,7 +142,7 @@ async fn limit_files(program: &Program, bytes: &str) {
     assert!(limited.unwrap().success());
 }
 
-#[actix_web::test]
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn without_its_file_nothing_is_lost_when_the_file_comes_back() {
     let app = TestApp::with(|config| config.database.busy_timeout_ms = BUSY_TIMEOUT_MS).await;
     let user = app.user().await;
@@ -174,5 +166,4 @@ async fn without_its_file_nothing_is_lost_when_the_file_comes_back() {
     let (_, history) = app.get(&path, Some(&user)).await;
     assert_eq!(contents(&history), [("user", "Why?"), ("assistant", &*turn.text)]);
     socket.close().await;
-    app.finish().await;
 }
