@@ -4,7 +4,7 @@
 
 use super::{
     Config, Environment, Problem, ProviderKind, SETTINGS,
-    peer::{HostPattern, is_origin, parse_network},
+    address::{HostPattern, is_origin, parse_network},
 };
 use crate::limits::{MAX_JSON_BYTES_PER_CHAR, MESSAGE_OVERHEAD_BYTES};
 use figment::value::Value;

@@ -13,6 +13,7 @@
 //!
 //! writes them.
 
+mod address;
 mod check;
 mod declare;
 mod development_secret;
@@ -21,7 +22,6 @@ mod error;
 mod generated;
 mod inspect;
 mod load;
-mod peer;
 mod setting;
 
 mod auth;
@@ -35,6 +35,7 @@ mod server;
 mod session;
 mod workflow;
 
+pub use address::{HostPattern, parse_network};
 pub use auth::AuthConfig;
 pub use check::JWT_SECRET_MIN_BYTES;
 pub use database::DatabaseConfig;
@@ -45,7 +46,6 @@ pub use limits::{LimitsChange, LimitsConfig, LimitsInForce};
 pub use load::{ENV_PREFIX, Flags, Sources};
 pub use log::{LogConfig, LogFormat};
 pub use metrics::MetricsConfig;
-pub use peer::{HostPattern, parse_network};
 pub use provider::{ExtractiveConfig, ProviderConfig, ProviderKind, ScriptedConfig};
 pub use server::ServerConfig;
 pub use session::SessionConfig;

@@ -1,4 +1,4 @@
-//! Syntax of settings that name peers: hosts, networks, and origins of web pages.
+//! Syntax of hosts, networks and origins of web pages in settings.
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
