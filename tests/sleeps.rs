@@ -71,7 +71,8 @@ fn sleeps_in_tests_are_listed_with_a_reason() {
     let code = ["src", "crates", "tests"].into_iter().filter(|folder| root().join(folder).exists()).flat_map(test_code);
     let counted = code.map(|(name, text)| (name, sleeps(&text)));
     let mut found: Vec<_> = counted.filter(|(name, count)| *count > 0 && name != own).collect();
-    (listed.sort(), found.sort());
+    listed.sort();
+    found.sort();
     assert_eq!(found, listed, "wait for a condition with `harness::eventually`, or list the sleep with its reason");
 }
 
