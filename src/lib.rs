@@ -25,5 +25,6 @@ pub mod registry;
 pub mod session;
 pub mod steering;
 pub mod store;
+pub mod terms;
 pub mod turn;
 pub mod workflow;

@@ -55,3 +55,10 @@ pub struct Message {
     pub metadata: Option<AnswerMetadata>,
     pub created_at: UnixMillis,
 }
+
+/// An earlier message of a conversation, as the model and the search see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryMessage {
+    pub role: MessageRole,
+    pub content: String,
+}

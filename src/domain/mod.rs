@@ -5,8 +5,10 @@
 mod answer;
 mod audit;
 mod conversation;
+mod document;
 mod email;
 mod ids;
+mod invalid_user_field;
 mod provider_error;
 mod text;
 mod time;
@@ -14,10 +16,12 @@ mod user;
 
 pub use answer::{AnswerMetadata, FinishReason, Latency, Source, Usage};
 pub use audit::{AuditEntry, AuditedOperator};
-pub use conversation::{Conversation, Message, MessageRole};
+pub use conversation::{Conversation, HistoryMessage, Message, MessageRole};
+pub use document::{Chunk, Document, Passage};
 pub use email::Email;
 pub use ids::{AuditId, ConnectionId, ConversationId, DocumentId, MessageId, TurnId, UserId};
+pub use invalid_user_field::InvalidUserField;
 pub use provider_error::ProviderErrorKind;
 pub use text::{is_blank, is_misleading};
 pub use time::UnixMillis;
-pub use user::{DisplayName, InvalidUserField, Role, User};
+pub use user::{DisplayName, Role, User};

@@ -1,6 +1,6 @@
 //! People with an account.
 
-use super::{Email, UnixMillis, UserId, is_blank, is_misleading};
+use super::{Email, InvalidUserField, UnixMillis, UserId, is_blank, is_misleading};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -41,14 +41,6 @@ impl FromStr for Role {
             .find(|role| role.as_str() == text)
             .ok_or(InvalidUserField { field: "role", reason: "must be one of user, agent, operator" })
     }
-}
-
-/// Why a field of an account was refused; `field` is its name on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}` {reason}")]
-pub struct InvalidUserField {
-    pub field: &'static str,
-    pub reason: &'static str,
 }
 
 /// What a person wants to be called: 1 to 100 characters that can be seen, and that leave the text beside them alone.

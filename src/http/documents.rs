@@ -7,8 +7,8 @@ mod upload;
 use super::{ErrorBody, Json, JsonLimit, Operator, PageQuery, Query, json as json_body};
 use crate::{
     auth::Identity,
-    domain::DocumentId,
-    knowledge::{Document, DocumentFile, ExtractError, IngestError, KnowledgeBase, NewDocument, Passage},
+    domain::{Document, DocumentId, Passage},
+    knowledge::{DocumentFile, ExtractError, IngestError, KnowledgeBase, NewDocument},
     limiter::{Limit, Limiter},
     limits::MAX_PAGE_BYTES,
     protocol::{ApiError, ErrorCode},

@@ -1,18 +1,15 @@
 //! The service: takes documents in and finds passages. Clones share it.
 
 use super::{
-    Document, IngestError, Passage,
-    extract::MediaType,
     rank::{GOOD_SCORE, rank},
-    reader::{self, ChildReader, DocumentReader},
-    seed,
-    terms::{SearchTerms, search_terms},
+    reader::{ChildReader, DocumentReader},
 };
 use crate::{
     config::KnowledgeConfig,
-    domain::DocumentId,
+    domain::{Document, DocumentId, Passage},
     limits::{INDEX_UPDATE_RETRY_INTERVAL, INDEX_UPDATE_WAIT_AT_START},
     store::{DocumentStore, Listed, Page, SearchHits, StoreError},
+    terms::{SearchTerms, search_terms},
 };
 use std::{
     sync::Arc,
@@ -26,7 +23,7 @@ const CANDIDATES: u32 = 50;
 #[derive(Clone)]
 pub struct KnowledgeBase {
     pub(super) store: Arc<dyn DocumentStore>,
-    config: KnowledgeConfig,
+    pub(super) config: KnowledgeConfig,
     pub(super) reader: Arc<dyn DocumentReader>,
 }
 
@@ -39,27 +36,8 @@ impl KnowledgeBase {
     /// A knowledge base that reads documents in this process.
     #[cfg(test)]
     pub fn in_process(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
-        let reader = Arc::new(reader::test_support::InProcess(config.clone()));
+        let reader = Arc::new(super::reader::test_support::InProcess(config.clone()));
         Self { store, config, reader }
-    }
-
-    /// Loads the built-in documents, when the settings want them and there are no others. Returns how many it loaded.
-    ///
-    /// # Errors
-    /// When a document cannot be taken in.
-    pub async fn seed(&self) -> Result<usize, IngestError> {
-        if !self.config.seed || self.store.count_documents().await? > 0 {
-            return Ok(0);
-        }
-        // They are part of this program, so they need no other process to read them.
-        let task = reader::task(&self.config, Some(MediaType::Markdown));
-        for (source, text) in seed::DOCUMENTS {
-            let read = task
-                .read(text.as_bytes(), Instant::now() + task.timeout)
-                .map_err(|error| IngestError::Extract { document: (*source).to_owned(), error })?;
-            self.put((*source).to_owned(), None, text.len() as u64, read).await?;
-        }
-        Ok(seed::DOCUMENTS.len())
     }
 
     /// Finds the passages that fit a question, best first, in the collections of `scope` (empty: all) and in documents
@@ -98,7 +76,7 @@ impl KnowledgeBase {
         Ok((search, found))
     }
 
-    /// Brings the index to the current version of [`super::terms`], as far as it gets within `patience`. Returns whether
+    /// Brings the index to the current version of [`crate::terms`], as far as it gets within `patience`. Returns whether
     /// it is there: if not, documents that were not reached are found by the terms of their version, or not at all, until
     /// the next call.
     ///

@@ -5,10 +5,8 @@
 
 mod headings;
 
-use super::{
-    Chunk,
-    extract::{ExtractError, Extracted, Limits},
-};
+use super::{extract::Extracted, extract_error::ExtractError, extract_limits::Limits};
+use crate::domain::Chunk;
 use headings::{Heading, headings};
 use pulldown_cmark::{CowStr, Event, Parser};
 use std::ops::Range;

@@ -16,7 +16,7 @@ mod styles;
 mod symbols;
 mod xml;
 
-use super::extract::{ExtractError, Limits};
+use super::{extract_error::ExtractError, extract_limits::Limits};
 use body::{Notes, Walker};
 use drawing::drawing_text;
 use package::{Package, Part};

@@ -3,9 +3,8 @@
 //! Runs in a child process ([`super::worker`]) whose memory and time are limited from outside. The limits here exist so
 //! that the usual ways to exceed them end with an error that names the limit.
 
-use super::{docx, pdf};
+use super::{docx, extract_error::ExtractError, extract_limits::Limits, pdf};
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
 
 /// The start of a file in which the header of a PDF is looked for, in bytes; readers of PDF agree on it.
 const PDF_HEADER_WITHIN: usize = 1_024;
@@ -54,61 +53,6 @@ pub enum Extracted {
     Markdown(String),
     /// Without structure.
     Plain(String),
-}
-
-/// Bounds for reading one file.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The most text that may come out, in bytes.
-    pub max_text_bytes: usize,
-    /// When reading is given up.
-    pub deadline: Instant,
-}
-
-impl Limits {
-    /// The most that the packed parts of a file may unpack to, in bytes: a format's markup takes several times the
-    /// space of its text.
-    pub const fn max_unpacked_bytes(&self) -> u64 {
-        (self.max_text_bytes as u64).saturating_mul(16)
-    }
-
-    /// # Errors
-    /// `Timeout` after the deadline.
-    pub fn check_time(&self) -> Result<(), ExtractError> {
-        if Instant::now() < self.deadline { Ok(()) } else { Err(ExtractError::Timeout) }
-    }
-
-    pub const fn too_much_text(&self) -> ExtractError {
-        ExtractError::TooLarge { limit_bytes: self.max_text_bytes as u64 }
-    }
-}
-
-/// Why a file could not be read. Each message continues "the document …" and ends with what its sender can do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExtractError {
-    #[error("is {0}, which cannot be read; send Markdown, plain text in UTF-8, PDF or DOCX")]
-    Unsupported(String),
-    #[error("cannot be read: {0}")]
-    Unreadable(String),
-    #[error("holds or unpacks to more than {limit_bytes} bytes; split it into smaller documents")]
-    TooLarge { limit_bytes: u64 },
-    #[error("holds no text; a scanned document needs text recognition (OCR) first")]
-    Empty,
-    #[error("falls into more than {limit} chunks; split it into smaller documents")]
-    TooManyChunks { limit: usize },
-    #[error(
-        "takes longer to read than the server allows (knowledge.extract_timeout_s); split it, or save it again in a \
-         simpler form"
-    )]
-    Timeout,
-    #[error(
-        "takes more memory to read than the server allows (knowledge.extract_memory_bytes = {limit_bytes}); split it, \
-         or save it again in a simpler form"
-    )]
-    OutOfMemory { limit_bytes: u64 },
-    #[error("is damaged, or built in a way that cannot be read; save it again with another program")]
-    Damaged,
 }
 
 /// Determines the kind of a file. Its bytes decide; what is claimed of it tells Markdown from plain text, and a PDF with
@@ -178,7 +122,7 @@ fn text_of(bytes: &[u8]) -> Result<String, ExtractError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     fn limits(max_text_bytes: usize) -> Limits {
         Limits { max_text_bytes, deadline: Instant::now() + Duration::from_secs(5) }

@@ -1,19 +1,20 @@
 //! Documents taken into the knowledge base: their bytes, their names, and why they are refused.
 
 use super::{
-    Document, KnowledgeBase,
-    extract::{ExtractError, MediaType},
-    reader::ReadError,
+    KnowledgeBase,
+    document_file::DocumentFile,
+    extract::MediaType,
+    ingest_error::IngestError,
+    reader::{self, ReadError},
+    seed,
     worker::ReadDocument,
 };
-use crate::{
-    domain::{DocumentId, UnixMillis},
-    store::StoreError,
-};
+use crate::domain::{Document, DocumentId, UnixMillis};
 use std::{
     fs::{self, File},
-    io::{self, Seek, Write},
+    io,
     path::{Path, PathBuf},
+    time::Instant,
 };
 use unicode_normalization::UnicodeNormalization;
 
@@ -21,55 +22,6 @@ use unicode_normalization::UnicodeNormalization;
 const MAX_FOLDER_DEPTH: usize = 16;
 /// The longest name of a document or a collection, in characters.
 const MAX_NAME_CHARS: usize = 200;
-
-/// The bytes of a document, in a file: they go from there to the process that reads them, and never through the memory
-/// of this one.
-#[derive(Debug)]
-pub struct DocumentFile {
-    file: File,
-    bytes: u64,
-}
-
-impl DocumentFile {
-    /// Writes bytes to a temporary file, which has no name and vanishes when it is closed.
-    ///
-    /// # Errors
-    /// When there is no folder for temporary files, or no space in it.
-    pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
-        let mut file = tempfile::tempfile()?;
-        file.write_all(bytes)?;
-        Self::new(file)
-    }
-
-    /// Takes a file that was written or opened, from its beginning.
-    ///
-    /// # Errors
-    /// When it cannot be read from the beginning.
-    pub fn new(mut file: File) -> io::Result<Self> {
-        file.rewind()?;
-        let bytes = file.metadata()?.len();
-        Ok(Self { file, bytes })
-    }
-
-    /// The size, in bytes.
-    pub const fn size_bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(super) fn into_inner(self) -> File {
-        self.file
-    }
-
-    /// Opens a file by its path.
-    fn open(path: &Path) -> Result<Self, IngestError> {
-        let unreadable = |error: io::Error| IngestError::File(error.to_string());
-        // Before it is opened: opening a pipe waits for somebody to write to it.
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(IngestError::File("it is not a regular file".to_owned()));
-        }
-        File::open(path).and_then(Self::new).map_err(unreadable)
-    }
-}
 
 /// A document to take in.
 #[derive(Debug)]
@@ -90,26 +42,26 @@ pub struct IngestReport {
     pub outcome: Result<Document, IngestError>,
 }
 
-/// Why a document was not taken in.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum IngestError {
-    #[error("the {field} {reason}")]
-    InvalidName { field: &'static str, reason: &'static str },
-    #[error("the document is larger than {limit_bytes} bytes (knowledge.max_document_bytes)")]
-    TooLarge { limit_bytes: usize },
-    #[error("the document {document:?} {error}")]
-    Extract { document: String, error: ExtractError },
-    #[error("other documents are being read; try again later")]
-    Busy,
-    #[error("the file cannot be read: {0}")]
-    File(String),
-    #[error("the program that reads documents cannot be started: {0}; see knowledge.extract_program")]
-    Reader(String),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 impl KnowledgeBase {
+    /// Loads the built-in documents, when the settings want them and there are no others. Returns how many it loaded.
+    ///
+    /// # Errors
+    /// When a document cannot be taken in.
+    pub async fn seed(&self) -> Result<usize, IngestError> {
+        if !self.config.seed || self.store.count_documents().await? > 0 {
+            return Ok(0);
+        }
+        // They are part of this program, so they need no other process to read them.
+        let task = reader::task(&self.config, Some(MediaType::Markdown));
+        for (source, text) in seed::DOCUMENTS {
+            let read = task
+                .read(text.as_bytes(), Instant::now() + task.timeout)
+                .map_err(|error| IngestError::Extract { document: (*source).to_owned(), error })?;
+            self.put((*source).to_owned(), None, text.len() as u64, read).await?;
+        }
+        Ok(seed::DOCUMENTS.len())
+    }
+
     /// Takes a document in, in place of the one of the same name.
     ///
     /// # Errors
@@ -134,7 +86,7 @@ impl KnowledgeBase {
     }
 
     /// Stores a document that was read.
-    pub(super) async fn put(
+    async fn put(
         &self,
         source: String,
         collection: Option<String>,
@@ -197,11 +149,21 @@ impl KnowledgeBase {
         collection: Option<String>,
     ) -> Result<Document, IngestError> {
         let path = path.to_owned();
-        let file = tokio::task::spawn_blocking(move || DocumentFile::open(&path))
+        let file = tokio::task::spawn_blocking(move || open(&path))
             .await
             .map_err(|error| IngestError::File(error.to_string()))??;
         self.ingest(NewDocument { source, collection, file, media_type: None }).await
     }
+}
+
+/// Opens a regular file by its path.
+fn open(path: &Path) -> Result<DocumentFile, IngestError> {
+    let unreadable = |error: io::Error| IngestError::File(error.to_string());
+    // Before it is opened: opening a pipe waits for somebody to write to it.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(IngestError::File("it is not a regular file".to_owned()));
+    }
+    File::open(path).and_then(DocumentFile::new).map_err(unreadable)
 }
 
 /// The name of a document or a collection, trimmed. Characters that change the direction of text are refused with the

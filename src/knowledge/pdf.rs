@@ -6,7 +6,7 @@
 mod reflow;
 mod repair;
 
-use super::extract::{ExtractError, Limits};
+use super::{extract_error::ExtractError, extract_limits::Limits};
 use pdf_extract::{ConvertToFmt, Dictionary, Document, Object, ObjectId, PlainTextOutput, output_doc};
 use std::{collections::HashSet, fmt};
 

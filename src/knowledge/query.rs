@@ -1,7 +1,9 @@
 //! The words to search for, given a question and the conversation it stands in.
 
-use super::terms::telling_words;
-use crate::{domain::MessageRole, provider::HistoryMessage};
+use crate::{
+    domain::{HistoryMessage, MessageRole},
+    terms::telling_words,
+};
 
 /// How a question starts that goes on from the one before.
 const FOLLOW_UP_STARTS: &[&str] =

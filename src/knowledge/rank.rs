@@ -13,8 +13,11 @@
 //!
 //! For a question of nothing but stop words a passage is an answer only if it holds several of them in the same order.
 
-use super::{Passage, terms::SearchTerms};
-use crate::store::{SearchHit, SearchHits};
+use crate::{
+    domain::Passage,
+    store::{SearchHit, SearchHits},
+    terms::SearchTerms,
+};
 
 /// A passage below this says nothing on the question.
 pub const MIN_SCORE: f64 = 0.2;
@@ -81,7 +84,7 @@ fn idf(chunks: u64, frequency: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::DocumentId, knowledge::terms::SearchTerm};
+    use crate::{domain::DocumentId, terms::SearchTerm};
 
     fn search(terms: usize) -> SearchTerms {
         let term = SearchTerm { any_of: vec!["term".to_owned()], weight: 1.0, is_gram: false };

@@ -1,12 +1,13 @@
 //! Documents read by child processes, within a bound on their number, their memory, their time and their answers.
 
 use super::{
-    Chunk, DocumentFile,
     chunk::{MAX_CHUNKS, MAX_TITLES_FACTOR},
-    extract::{ExtractError, MediaType},
+    document_file::DocumentFile,
+    extract::MediaType,
+    extract_error::ExtractError,
     worker::{Line, ReadDocument, ReadTask},
 };
-use crate::config::KnowledgeConfig;
+use crate::{config::KnowledgeConfig, domain::Chunk};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use std::{

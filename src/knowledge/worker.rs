@@ -7,12 +7,14 @@
 //! one `refused`. An answer without its last line is not used.
 
 use super::{
-    Chunk,
     chunk::chunk,
     embedded_data,
-    extract::{ExtractError, Extracted, Limits, MediaType, extract, media_type},
+    extract::{Extracted, MediaType, extract, media_type},
+    extract_error::ExtractError,
+    extract_limits::Limits,
     front_matter::split_front_matter,
 };
+use crate::domain::Chunk;
 use serde::{Deserialize, Serialize};
 use std::{
     io::{self, Read, Write},

@@ -11,8 +11,7 @@ pub use crate::domain::ProviderErrorKind;
 
 use crate::{
     config::{ProviderConfig, ProviderKind, ScriptedConfig},
-    domain::{FinishReason, MessageRole, Usage},
-    knowledge::Passage,
+    domain::{FinishReason, HistoryMessage, Passage, Usage},
 };
 use futures_util::stream::BoxStream;
 use std::{error::Error, sync::Arc};
@@ -29,12 +28,6 @@ pub struct GenerateRequest {
     pub question: String,
     /// Only for `scripted`: what this turn changes in the script.
     pub script: Option<ScriptedConfig>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryMessage {
-    pub role: MessageRole,
-    pub content: String,
 }
 
 /// A question that has one of a few labels as its answer.

@@ -16,8 +16,7 @@ use actix_web_actors::ws;
 use bytestring::ByteString;
 use futures_util::{Stream, stream::LocalBoxStream};
 
-pub use actix_web_actors::ws::CloseCode;
-
+pub type CloseCode = ws::CloseCode;
 pub type SocketContext<A> = ws::WebsocketContext<A>;
 /// What arrives at an actor behind a socket; its `StreamHandler` hands it to [`receive`].
 pub type Received = Result<ws::Message, ws::ProtocolError>;

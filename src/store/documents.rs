@@ -4,8 +4,8 @@
 
 use super::{Listed, Page, StoreError};
 use crate::{
-    domain::DocumentId,
-    knowledge::{Chunk, Document, terms::SearchTerm},
+    domain::{Chunk, Document, DocumentId},
+    terms::SearchTerm,
 };
 
 /// A chunk that holds at least one of the terms of a search.
@@ -74,7 +74,7 @@ pub trait DocumentStore: Send + Sync {
         limit: u32,
     ) -> Result<SearchHits, StoreError>;
 
-    /// Indexes some of the chunks anew whose terms are of another [`crate::knowledge::terms::INDEX_VERSION`], and returns
+    /// Indexes some of the chunks anew whose terms are of another [`crate::terms::INDEX_VERSION`], and returns
     /// how many; none when all are current. A call takes a moment: other changes go in between.
     ///
     /// # Errors

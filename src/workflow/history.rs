@@ -7,7 +7,7 @@
 //! 3. What is left of the budget goes to the messages that count as a quarter, the newest first. One that still does not fit is
 //!    shortened: its start and its end stay, with a mark between them that says so.
 
-use crate::{domain::MessageRole, provider::HistoryMessage};
+use crate::domain::{HistoryMessage, MessageRole};
 
 /// A token is about four bytes of English text; exact counts differ from model to model.
 const BYTES_PER_TOKEN: usize = 4;

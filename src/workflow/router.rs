@@ -6,8 +6,8 @@ use super::{
     specialists::{Specialist, Specialists},
 };
 use crate::{
-    domain::MessageRole,
-    provider::{ClassifyRequest, HistoryMessage, ModelProvider, ProviderErrorKind},
+    domain::{HistoryMessage, MessageRole},
+    provider::{ClassifyRequest, ModelProvider, ProviderErrorKind},
 };
 use std::sync::Arc;
 

@@ -14,12 +14,12 @@ use super::{
     watch::{Stop, StopReason, Watch},
 };
 use crate::{
-    domain::{AnswerMetadata, FinishReason, Latency, MessageId, Source, UnixMillis, Usage},
-    knowledge::{Passage, retrieval_query},
+    domain::{AnswerMetadata, FinishReason, HistoryMessage, Latency, MessageId, Passage, Source, UnixMillis, Usage},
+    knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
     metrics::{ModelTask, TurnStep},
     protocol::{ApiError, ErrorCode, Step},
-    provider::{AnswerPart, AnswerStream, GenerateRequest, HistoryMessage, ProviderError, ProviderErrorKind},
+    provider::{AnswerPart, AnswerStream, GenerateRequest, ProviderError, ProviderErrorKind},
     store::{Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
     turn::{Progress, TurnEnd, TurnLog},
 };

@@ -11,11 +11,8 @@ use std::{
 };
 use switchboard::{
     config::{ProviderConfig, ProviderKind},
-    domain::{DocumentId, FinishReason, MessageRole},
-    knowledge::Passage,
-    provider::{
-        AnswerPart, ClassifyRequest, GenerateRequest, HistoryMessage, ModelProvider, ProviderErrorKind, openai::OpenAi,
-    },
+    domain::{DocumentId, FinishReason, HistoryMessage, MessageRole, Passage},
+    provider::{AnswerPart, ClassifyRequest, GenerateRequest, ModelProvider, ProviderErrorKind, openai::OpenAi},
     workflow::{router::Router, specialists::Specialists},
 };
 

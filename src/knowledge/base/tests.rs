@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     config::DatabaseConfig,
-    knowledge::{DocumentFile, ExtractError, GOOD_SCORE, NewDocument, docx::tests::docx, pdf::tests::pdf_of_lines},
+    knowledge::{
+        DocumentFile, ExtractError, GOOD_SCORE, IngestError, MediaType, NewDocument, docx::tests::docx,
+        pdf::tests::pdf_of_lines, reader, seed,
+    },
     store::sqlite::SqliteStore,
 };
 use proptest::prelude::*;

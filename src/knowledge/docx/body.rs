@@ -3,7 +3,7 @@
 //! A state machine over the elements. What nests (cells, text boxes, notes) is a stack of [`Container`]s.
 
 use super::{
-    super::extract::{ExtractError, Limits},
+    super::{extract_error::ExtractError, extract_limits::Limits},
     container::{Container, Field, Holder, Paragraph, Table},
     styles::Styles,
     symbols,

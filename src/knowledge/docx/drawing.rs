@@ -1,7 +1,7 @@
 //! Diagrams and charts, whose text stands in parts of their own.
 
 use super::{
-    super::extract::ExtractError,
+    super::extract_error::ExtractError,
     xml::{Node, Nodes, Space},
 };
 

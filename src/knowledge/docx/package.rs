@@ -1,7 +1,7 @@
 //! The package of a Word document: its parts, and how they refer to each other (Open Packaging Conventions).
 
 use super::{
-    super::extract::ExtractError,
+    super::extract_error::ExtractError,
     xml::{Node, Nodes, Space},
 };
 use std::{

@@ -1,7 +1,7 @@
 //! The styles of a Word document, as far as they say what a paragraph is and whether text is shown.
 
 use super::{
-    super::extract::ExtractError,
+    super::extract_error::ExtractError,
     xml::{Node, Nodes, Space},
 };
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! XML as a stream of elements whose namespaces are resolved: prefixes are up to the writer.
 
-use super::super::extract::ExtractError;
+use super::super::extract_error::ExtractError;
 use quick_xml::{
     NsReader, XmlVersion,
     escape::resolve_predefined_entity,

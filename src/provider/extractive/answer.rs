@@ -2,8 +2,10 @@
 
 use super::blocks::{Block, blocks};
 use crate::{
-    knowledge::{GOOD_SCORE, Passage, retrieval_query, terms},
+    domain::Passage,
+    knowledge::{GOOD_SCORE, retrieval_query},
     provider::GenerateRequest,
+    terms,
 };
 use std::{
     collections::{HashMap, HashSet},

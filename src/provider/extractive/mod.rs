@@ -90,7 +90,7 @@ fn words(text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::DocumentId, knowledge::Passage};
+    use crate::domain::{DocumentId, Passage};
     use proptest::prelude::*;
 
     fn request() -> GenerateRequest {

@@ -9,9 +9,8 @@ use super::{
     thinking::without_thinking,
 };
 use crate::{
-    domain::MessageRole,
-    knowledge::Passage,
-    provider::{GenerateRequest, HistoryMessage},
+    domain::{HistoryMessage, MessageRole, Passage},
+    provider::GenerateRequest,
 };
 use serde::Serialize;
 use serde_json::Value;

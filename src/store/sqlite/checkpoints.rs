@@ -5,9 +5,10 @@
 //! a turn are put together once, when it ends without its server.
 
 use super::{
-    conversations::{RUNNING, end_turn},
+    end_turn::end_turn,
     parse,
     schema::{checkpoints, turns},
+    turn_rows::RUNNING,
 };
 use crate::{
     domain::{AnswerMetadata, FinishReason, MessageId, TurnId, UnixMillis},
@@ -101,20 +102,4 @@ pub(super) fn interrupt_running(
     }
     diesel::delete(checkpoints::table).execute(connection)?;
     Ok(running.len())
-}
-
-/// The ends of tokens as they are stored.
-/// Each end is an unsigned 32-bit integer, little endian.
-pub(super) const BYTES_PER_END: i64 = 4;
-
-pub(super) fn bytes_of(ends: &[u32]) -> Vec<u8> {
-    ends.iter().flat_map(|end| end.to_le_bytes()).collect()
-}
-
-pub(super) fn ends_of(bytes: &[u8]) -> Result<Vec<u32>, StoreError> {
-    let (ends, rest) = bytes.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(StoreError::Corrupt("token ends that are no multiple of four bytes".to_owned()));
-    }
-    Ok(ends.iter().map(|end| u32::from_le_bytes(*end)).collect())
 }

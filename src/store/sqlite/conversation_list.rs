@@ -1,7 +1,7 @@
 //! A user's conversations, in pages.
 
 use super::{
-    conversations::owned_conversation,
+    conversation_rows::owned_conversation,
     page::{json_bytes, listed},
     parse,
     schema::messages,

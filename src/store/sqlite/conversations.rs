@@ -2,40 +2,28 @@
 
 use super::{
     SqliteStore, checkpoints, conversation_list,
+    conversation_rows::{ConversationRow, owned_conversation, touch},
+    end_turn::end_turn,
     page::{json_bytes, listed, place_of},
     parse,
     schema::{conversations, messages, turns},
-    stored_turns::{self, MessageRow, TurnRow},
+    stored_turns,
+    turn_rows::{MessageRow, RUNNING, TurnRow, metadata},
 };
 use crate::{
-    domain::{AnswerMetadata, ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId},
+    domain::{ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId},
     store::{
         BegunTurn, Checkpoint, ConversationCursor, ConversationStore, EndedTurn, Listed, ListedConversations, NewTurn,
         Page, StoreError, StoredTurn,
     },
 };
 use diesel::{
-    BoolExpressionMethods, Connection, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, RunQueryDsl,
-    SelectableHelper, SqliteConnection, connection::DefaultLoadingMode,
+    Connection, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper, SqliteConnection,
+    connection::DefaultLoadingMode,
 };
 
 /// The longest title, in characters.
 const TITLE_CHARS: usize = 80;
-
-pub(super) const RUNNING: &str = "running";
-pub(super) const COMPLETE: &str = "complete";
-pub(super) const FAILED: &str = "failed";
-
-#[derive(Insertable)]
-#[diesel(table_name = conversations)]
-struct ConversationRow {
-    id: String,
-    user_id: String,
-    customer_id: Option<String>,
-    title: String,
-    created_at_ms: i64,
-    updated_at_ms: i64,
-}
 
 #[async_trait::async_trait]
 impl ConversationStore for SqliteStore {
@@ -223,60 +211,6 @@ fn turn_of_message(
         .transpose()
 }
 
-pub(super) fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<(), StoreError> {
-    let (turn_id, conversation_id) = (turn.turn_id.to_string(), turn.conversation_id.to_string());
-    let state = if turn.error.is_none() { COMPLETE } else { FAILED };
-    let (error_code, error_message) = turn.error.unzip();
-    let running = turns::table.filter(turns::id.eq(&turn_id).and(turns::state.eq(RUNNING)));
-    let ended = diesel::update(running)
-        .set((
-            turns::state.eq(state),
-            turns::error_code.eq(error_code),
-            turns::error_message.eq(error_message),
-            turns::token_ends.eq(checkpoints::bytes_of(&turn.answer.token_ends)),
-            turns::ended_at_ms.eq(turn.at.0),
-        ))
-        .execute(connection)?;
-    if ended == 0 {
-        let known = turns::table.find(&turn_id).select(turns::id).first::<String>(connection).optional()?;
-        return known.map(|_| ()).ok_or(StoreError::NotFound("turn"));
-    }
-    diesel::insert_into(messages::table)
-        .values(MessageRow {
-            id: turn.answer.message_id.to_string(),
-            conversation_id: conversation_id.clone(),
-            turn_id: turn_id.clone(),
-            role: MessageRole::Assistant.as_str().to_owned(),
-            content: turn.answer.text,
-            finish_reason: Some(turn.answer.finish_reason.as_str().to_owned()),
-            metadata: Some(json_of(&turn.answer.metadata)?),
-            created_at_ms: turn.at.0,
-        })
-        .execute(connection)?;
-    touch(connection, &conversation_id, turn.at)
-}
-
-fn touch(connection: &mut SqliteConnection, conversation_id: &str, at: UnixMillis) -> Result<(), StoreError> {
-    diesel::update(conversations::table.find(conversation_id))
-        .set(conversations::updated_at_ms.eq(at.0))
-        .execute(connection)?;
-    Ok(())
-}
-
-/// Checks that a conversation is there, and the user's.
-pub(super) fn owned_conversation(
-    connection: &mut SqliteConnection,
-    user: UserId,
-    id: ConversationId,
-) -> Result<(), StoreError> {
-    let owner = conversations::table.find(id.to_string()).select(conversations::user_id).first::<String>(connection);
-    match owner.optional()? {
-        None => Err(StoreError::NotFound("conversation")),
-        Some(owner) if owner == user.to_string() => Ok(()),
-        Some(_) => Err(StoreError::Forbidden("conversation")),
-    }
-}
-
 fn message(row: &MessageRow, tokens: Option<i64>) -> Result<Message, StoreError> {
     let is_answer = row.role == MessageRole::Assistant.as_str();
     Ok(Message {
@@ -290,14 +224,6 @@ fn message(row: &MessageRow, tokens: Option<i64>) -> Result<Message, StoreError>
         metadata: metadata(row.metadata.as_deref())?,
         created_at: UnixMillis(row.created_at_ms),
     })
-}
-
-pub(super) fn metadata(json: Option<&str>) -> Result<Option<AnswerMetadata>, StoreError> {
-    json.map(|json| serde_json::from_str(json).map_err(|error| StoreError::Corrupt(error.to_string()))).transpose()
-}
-
-fn json_of(metadata: &AnswerMetadata) -> Result<String, StoreError> {
-    serde_json::to_string(metadata).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// The start of a message, on one line.

@@ -3,16 +3,14 @@
 use super::{
     SqliteStore,
     page::{json_bytes, listed, place_of},
+    parse,
     schema::{chunks, chunks_fts, documents},
     search::{merge_segments, search},
 };
 use crate::{
-    domain::{DocumentId, UnixMillis},
-    knowledge::{
-        Chunk, Document,
-        terms::{INDEX_VERSION, SearchTerm, index_terms},
-    },
+    domain::{Chunk, Document, DocumentId, UnixMillis},
     store::{DocumentStore, Listed, Page, SearchHits, StoreError},
+    terms::{INDEX_VERSION, SearchTerm, index_terms},
 };
 use diesel::{connection::DefaultLoadingMode, prelude::*};
 use std::collections::HashSet;
@@ -235,7 +233,7 @@ impl TryFrom<DocumentRow> for Document {
 
     fn try_from(row: DocumentRow) -> Result<Self, StoreError> {
         Ok(Self {
-            id: id_of(&row.id)?,
+            id: parse(&row.id)?,
             source: row.source,
             collection: row.collection,
             media_type: row.media_type,
@@ -245,10 +243,6 @@ impl TryFrom<DocumentRow> for Document {
             updated_at_ms: UnixMillis(row.updated_at_ms),
         })
     }
-}
-
-pub(super) fn id_of(text: &str) -> Result<DocumentId, StoreError> {
-    text.parse().map_err(|error| StoreError::Corrupt(format!("a document id: {error}")))
 }
 
 /// A count or a size, which the database never holds below zero.

@@ -5,10 +5,10 @@ use super::{
     revocations::end_family,
     schema::{refresh_families, used_refresh_tokens, users},
     serving_clock::advance_running_time,
-    users::{UserRow, next_use},
+    user_row::UserRow,
 };
 use crate::{
-    domain::UnixMillis,
+    domain::{UnixMillis, UserId},
     store::{Grace, RefreshFamily, Rotation, StoreError, TokenIssue},
 };
 use diesel::prelude::*;
@@ -45,6 +45,15 @@ pub(super) fn rotate_family(
         ))
         .execute(conn)?;
     Ok(Rotation::Rotated { user: user.try_into()?, generation, issue: next.issue })
+}
+
+/// The place in the order of use after all families of a user.
+pub(super) fn next_use(conn: &mut SqliteConnection, user_id: UserId) -> Result<i64, StoreError> {
+    let latest: Option<i64> = refresh_families::table
+        .filter(refresh_families::user_id.eq(user_id.to_string()))
+        .select(diesel::dsl::max(refresh_families::last_use))
+        .first(conn)?;
+    Ok(latest.unwrap_or(0) + 1)
 }
 
 fn issue_in_exchange_for(

@@ -1,9 +1,9 @@
 //! The search in FTS5: three statements, each prepared once for a connection. A search is a good part of a turn's cost.
 
-use super::{documents::id_of, schema::chunks};
+use super::{parse, schema::chunks};
 use crate::{
-    knowledge::terms::SearchTerm,
     store::{SearchHit, SearchHits, StoreError},
+    terms::SearchTerm,
 };
 use diesel::{
     connection::SimpleConnection,
@@ -123,7 +123,7 @@ pub(super) fn search(
         }
         let hits =
             rows.into_iter().zip(matched).map(|((_, document_id, source, title, text, in_scope, bm25), matched)| {
-                Ok(SearchHit { document_id: id_of(&document_id)?, source, title, text, in_scope, bm25, matched })
+                Ok(SearchHit { document_id: parse(&document_id)?, source, title, text, in_scope, bm25, matched })
             });
         Ok(SearchHits { chunks: unsigned(all), frequencies, hits: hits.collect::<Result<_, StoreError>>()? })
     })

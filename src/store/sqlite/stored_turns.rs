@@ -1,49 +1,20 @@
 //! Turns as they are stored, read back.
 
 use super::{
-    checkpoints,
-    conversations::{COMPLETE, FAILED, RUNNING, metadata},
     page::place_of,
     parse,
     schema::{messages, turns},
+    turn_rows::{BYTES_PER_END, COMPLETE, FAILED, MessageRow, RUNNING, TurnRow, ends_of, metadata},
 };
 use crate::{
     domain::{ConversationId, MessageRole, TurnId},
     store::{Answer, StoreError, StoredTurn, StoredTurnState},
 };
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, RunQueryDsl,
-    Selectable, SelectableHelper, SqliteConnection, dsl::sql, sql_types::BigInt,
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper,
+    SqliteConnection, dsl::sql, sql_types::BigInt,
 };
 use std::collections::HashMap;
-
-#[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = turns)]
-pub(super) struct TurnRow {
-    pub(super) id: String,
-    pub(super) conversation_id: String,
-    pub(super) user_id: String,
-    pub(super) client_message_id: Option<String>,
-    pub(super) state: String,
-    pub(super) error_code: Option<String>,
-    pub(super) error_message: Option<String>,
-    pub(super) token_ends: Option<Vec<u8>>,
-    pub(super) started_at_ms: i64,
-    pub(super) ended_at_ms: Option<i64>,
-}
-
-#[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = messages)]
-pub(super) struct MessageRow {
-    pub(super) id: String,
-    pub(super) conversation_id: String,
-    pub(super) turn_id: String,
-    pub(super) role: String,
-    pub(super) content: String,
-    pub(super) finish_reason: Option<String>,
-    pub(super) metadata: Option<String>,
-    pub(super) created_at_ms: i64,
-}
 
 pub(super) fn find(connection: &mut SqliteConnection, id: TurnId) -> Result<Option<StoredTurn>, StoreError> {
     let row = turns::table.find(id.to_string()).select(TurnRow::as_select()).first(connection).optional()?;
@@ -93,7 +64,7 @@ pub(super) fn token_counts(
         .filter(turns::id.eq_any(answers.map(|row| row.turn_id.as_str())))
         .select((turns::id, ends_bytes))
         .load(connection)?;
-    Ok(bytes.into_iter().map(|(id, bytes)| (id, bytes / checkpoints::BYTES_PER_END)).collect())
+    Ok(bytes.into_iter().map(|(id, bytes)| (id, bytes / BYTES_PER_END)).collect())
 }
 
 fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<StoredTurn, StoreError> {
@@ -132,7 +103,7 @@ fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<Store
 fn answer(message: MessageRow, token_ends: &[u8]) -> Result<Answer, StoreError> {
     Ok(Answer {
         message_id: parse(&message.id)?,
-        token_ends: checkpoints::ends_of(token_ends)?,
+        token_ends: ends_of(token_ends)?,
         finish_reason: parse(message.finish_reason.as_deref().unwrap_or_default())?,
         metadata: metadata(message.metadata.as_deref())?.unwrap_or_default(),
         text: message.content,

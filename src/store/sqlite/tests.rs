@@ -3,12 +3,12 @@
 
 use super::*;
 use crate::{
-    domain::{AnswerMetadata, DisplayName, Email, Role, TurnId, User, UserId},
-    knowledge::{Chunk, Document, terms::search_terms},
+    domain::{AnswerMetadata, Chunk, DisplayName, Document, Email, Role, TurnId, User, UserId},
     store::{
         ClockStore, ConversationStore, DocumentStore, Page, PasswordHash, RefreshFamily, Revoked, ServedTime,
         TokenIssue, UserStore, conformance::conformance,
     },
+    terms::search_terms,
 };
 use futures_util::FutureExt;
 use std::{os::unix::fs::PermissionsExt, pin::pin};

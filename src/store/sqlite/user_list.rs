@@ -4,7 +4,7 @@ use super::{
     SqliteStore,
     page::place_of,
     schema::{refresh_families, users},
-    users::UserRow,
+    user_row::UserRow,
 };
 use crate::{
     domain::{UnixMillis, User},

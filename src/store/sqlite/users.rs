@@ -3,12 +3,13 @@
 use super::{
     SqliteStore,
     page::place_of,
-    refresh,
+    refresh::{self, next_use},
     revocations::{self, end_family, revoke_access_tokens, revoke_tokens},
     schema::{refresh_families, users},
+    user_row::{UserRow, corrupt},
 };
 use crate::{
-    domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
+    domain::{Email, Role, UnixMillis, User, UserId},
     store::{
         Credentials, Grace, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError,
         UserStore,
@@ -17,36 +18,6 @@ use crate::{
 use async_trait::async_trait;
 use diesel::{dsl::sql, prelude::*, sql_types::Bool};
 use uuid::Uuid;
-
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = users)]
-pub(super) struct UserRow {
-    id: String,
-    email: String,
-    name: String,
-    role: String,
-    created_at_ms: i64,
-    is_locked: bool,
-}
-
-impl TryFrom<UserRow> for User {
-    type Error = StoreError;
-
-    fn try_from(row: UserRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: row.id.parse().map_err(|_| corrupt("id"))?,
-            email: Email::stored(&row.email).map_err(|_| corrupt("email"))?,
-            name: DisplayName::cleaned(&row.name).map_err(|_| corrupt("name"))?,
-            role: row.role.parse().map_err(|_| corrupt("role"))?,
-            is_locked: row.is_locked,
-            created_at: UnixMillis(row.created_at_ms),
-        })
-    }
-}
-
-fn corrupt(column: &str) -> StoreError {
-    StoreError::Corrupt(format!("users.{column}"))
-}
 
 fn found(row: Option<UserRow>) -> Result<User, StoreError> {
     row.ok_or(StoreError::NotFound("user"))?.try_into()
@@ -110,15 +81,6 @@ pub(super) fn normalise_emails(conn: &mut SqliteConnection) -> Result<(), StoreE
         log::info!(accounts = changed; "brought e-mail addresses to canonical form");
     }
     Ok(())
-}
-
-/// The place in the order of use after all families of a user.
-pub(super) fn next_use(conn: &mut SqliteConnection, user_id: UserId) -> Result<i64, StoreError> {
-    let latest: Option<i64> = refresh_families::table
-        .filter(refresh_families::user_id.eq(user_id.to_string()))
-        .select(diesel::dsl::max(refresh_families::last_use))
-        .first(conn)?;
-    Ok(latest.unwrap_or(0) + 1)
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! PDFs that are damaged as they get in real life, and what is read of them.
 
 use super::super::{
-    super::extract::Limits,
+    super::extract_limits::Limits,
     tests::{deflated, pdf, pdf_of_lines},
     text,
 };

@@ -3,9 +3,8 @@
 use super::*;
 use crate::{
     config::{DatabaseConfig, KnowledgeConfig},
-    domain::{DocumentId, MessageRole},
+    domain::{DocumentId, HistoryMessage, MessageRole},
     knowledge::KnowledgeBase,
-    provider::HistoryMessage,
     store::sqlite::SqliteStore,
 };
 use std::sync::Arc;

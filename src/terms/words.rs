@@ -280,7 +280,7 @@ impl Scanner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::knowledge::terms::fold::fold_spelling;
+    use crate::terms::fold::fold_spelling;
 
     /// The texts of each word as they are indexed, and its joined form behind `+`.
     fn words(text: &str) -> Vec<String> {
