@@ -1,5 +1,11 @@
 //! The house rules, as far as a test can hold them.
 
+mod boundaries;
+mod crate_modules;
+mod dependencies;
+mod import_tests;
+mod named_paths;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -34,55 +40,6 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
 /// Tests have a folder of their own, or stand beside the code in a file of their own.
 fn is_test(name: &str) -> bool {
     name.starts_with("tests/") || name.ends_with("tests.rs")
-}
-
-/// The code of a file, without its tests and comments.
-fn code(text: &str) -> String {
-    let code = text.split("#[cfg(test)]\n").next().unwrap();
-    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
-}
-
-#[test]
-fn parts_import_only_what_they_may() {
-    // Who may name what; everything else in `src` may not.
-    let rules = [
-        ("actix_web_actors", &["src/session/actor.rs", "src/session/socket.rs"] as &[_]),
-        ("diesel", &["src/store/sqlite"]),
-        ("reqwest", &["src/provider", "src/client", "src/cli/ops.rs", "src/config/check.rs"]),
-        ("argon2", &["src/auth"]),
-        ("jsonwebtoken", &["src/auth"]),
-        ("SqliteStore", &["src/store/sqlite", "src/app.rs", "src/cli"]),
-        ("HttpServer", &[]),
-        ("HttpService", &["src/http/server.rs"]),
-        ("crate::app", &["src/cli"]),
-        ("crate::client", &["src/load", "src/cli"]),
-        ("crate::load", &["src/cli"]),
-        ("crate::http", &[]),
-        ("crate::session", &["src/http", "src/ops"]),
-        ("crate::ops", &["src/http"]),
-        ("crate::limiter", &["src/session", "src/workflow", "src/steering", "src/http", "src/ops", "src/app.rs"]),
-        ("governor", &["src/limiter"]),
-        ("prometheus_client", &["src/metrics"]),
-        ("crate::registry", &["src/session", "src/workflow", "src/http", "src/ops"]),
-        ("crate::workflow", &["src/session", "src/steering", "src/http", "src/ops"]),
-        ("crate::steering", &["src/http", "src/ops"]),
-        ("crate::turn", &["src/session", "src/workflow", "src/registry", "src/http"]),
-        ("crate::provider", &["src/workflow", "src/preflight.rs", "src/app.rs", "src/cli/config.rs"]),
-    ];
-    for (name, text) in files("src", "rs").into_iter().filter(|(name, _)| !is_test(name)) {
-        let code = code(&text);
-        for (import, homes) in rules {
-            let own = import.strip_prefix("crate::").map(|part| format!("src/{part}"));
-            let is_home =
-                homes.iter().any(|home| name.starts_with(home)) || own.is_some_and(|own| name.starts_with(&own));
-            let is_named = code.match_indices(import).any(|(at, _)| {
-                let bytes = code.as_bytes();
-                let is_word = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-                !is_word(at.checked_sub(1).and_then(|at| bytes.get(at))) && !is_word(bytes.get(at + import.len()))
-            });
-            assert!(is_home || !is_named, "{name} names `{import}`, which is for {homes:?}");
-        }
-    }
 }
 
 #[test]
