@@ -101,14 +101,14 @@ def growth(points):
     return slope
 
 
-def aim(what, value, limit, is_at_most=True, unit="", note=""):
-    """One line of the table of aims."""
+def target(what, value, limit, is_at_most=True, unit="", note=""):
+    """One line of the table of targets."""
     if value is None:
-        reached = None
+        is_met = None
     else:
-        reached = value <= limit if is_at_most else value >= limit
+        is_met = value <= limit if is_at_most else value >= limit
     sign = "≤" if is_at_most else "≥"
-    return {"what": what, "value": value, "aim": f"{sign} {limit:g}{unit}", "unit": unit, "reached": reached, "note": note}
+    return {"what": what, "value": value, "target": f"{sign} {limit:g}{unit}", "unit": unit, "is_met": is_met, "note": note}
 
 
 def number(value, digits=2):

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measures Switchboard beside minimal servers of the same job, in one run on one machine. `make bench` runs it.
 
-What is measured, and how, is told in docs/BENCHMARKS.md, which this writes. Everything stays on this machine (127.0.0.1), is bounded
+docs/BENCHMARKS.md, which this writes, says what is measured and how. Everything stays on this machine (127.0.0.1), is bounded
 in time, and ends what it started.
 
-    run.py full     everything; writes docs/BENCHMARKS.md
+    run.py full     everything; writes docs/BENCHMARKS.md and the targets in docs/PERFORMANCE.md
     run.py quick    1,000 connections and the servers in Rust; prints
     run.py smoke    every server and every measurement for a few seconds; fails when something went wrong
 
@@ -63,16 +63,19 @@ def main():
     # Keys are text, as they will be when it is read again.
     text = json.dumps(results, indent=1)
     (BUILT / "results.json").write_text(text)
-    page = document.render(json.loads(text))
+    results = json.loads(text)
+    page = document.render(results)
     if arguments.mode == "smoke":
         say("every server does its job" if not measure.faults else "something went wrong")
         sys.exit(1 if measure.faults else 0)
     print(page)
     if arguments.mode == "full":
         if arguments.only or arguments.servers or arguments.connections:
-            say("only a part was measured: docs/BENCHMARKS.md stays as it is")
+            say("only a part was measured: docs/BENCHMARKS.md is left unchanged")
         else:
             (ROOT / "docs" / "BENCHMARKS.md").write_text(page)
+            performance = ROOT / "docs" / "PERFORMANCE.md"
+            performance.write_text(document.with_targets(performance.read_text(), results))
 
 
 def full(arguments, wanted, servers):

@@ -8,7 +8,7 @@ fn benches() -> std::path::PathBuf {
 }
 
 #[test]
-fn reports_ratios_and_aims_come_out_right() {
+fn reports_ratios_and_targets_come_out_right() {
     needs_installed("python3");
     let output = Command::new("python3")
         .args(["-B", "-m", "unittest", "test_results"])
