@@ -7,6 +7,7 @@ mod tasks;
 pub use stop::ApplicationHandle;
 
 use crate::{
+    api_error::of_failure,
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
     http::{self, Capacity, JsonLimit, ServerContext, ServerLimits},
@@ -20,13 +21,13 @@ use crate::{
     protocol::ErrorCode,
     provider,
     registry::{ConnectionManager, StallLimits},
-    session::SessionContext,
+    session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
     store::{
         AuditStore, ClockStore, ConversationStore, DocumentStore, ServingClock, UserList, UserStore,
         sqlite::{ServingRight, SqliteStore},
     },
-    workflow::{Engine, QuestionRules, Recorder, Turns, Workflow, router::Router},
+    workflow::{Engine, Recorder, Turns, Workflow, router::Router},
 };
 use actix::{Actor, Addr};
 use actix_web::{App, dev::Server, middleware::from_fn, web::Data};
@@ -124,7 +125,7 @@ impl Application {
         let audit_retention_days = config.database.audit_retention_days;
         let audit = Audit::new(Arc::clone(&store) as Arc<dyn AuditStore>, audit_retention_days, clock.clone());
         let (audit, audit_to_maintain) = (Data::from(Arc::clone(&audit)), audit);
-        let recorder = Recorder::new(Arc::clone(&conversations), clock.clone());
+        let recorder = Recorder::new(Arc::clone(&conversations), clock.clone(), of_failure);
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
@@ -137,6 +138,7 @@ impl Application {
             turns: Arc::clone(&turns),
             registry: registry.clone(),
             metrics: Arc::clone(&metrics),
+            failures: of_failure,
         });
         let feed = Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics));
         let rules = QuestionRules {

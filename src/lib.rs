@@ -1,5 +1,6 @@
 //! Switchboard: an actor-based connection server for real-time AI chat.
 
+mod api_error;
 pub mod app;
 pub mod auth;
 pub mod build_info;

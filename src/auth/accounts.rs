@@ -1,11 +1,10 @@
 //! What can be done with an account: make one, sign in, stay signed in, sign out; and what operators do from the command
 //! line. The rules are here; hashing, signing and keeping are done by [`Passwords`], [`Tokens`] and a [`UserStore`].
 
-use super::{Identity, IssuedToken, Passwords, RefreshGrant, Tokens, Verdict, token};
+use super::{AuthError, Identity, IssuedToken, Passwords, RefreshGrant, Tokens, Verdict};
 use crate::{
-    domain::{DisplayName, Email, Role, UnixMillis, User, UserId, is_misleading},
+    domain::{DisplayName, Email, InvalidUserField, Role, UnixMillis, User, UserId, is_misleading},
     limits::REVOCATION_LIFE_MS,
-    protocol::{ApiError, ErrorCode},
     store::{Credentials, PasswordHash, RefreshFamily, Revocation, Rotation, StoreError, TokenIssue, UserStore},
 };
 use secrecy::SecretString;
@@ -47,7 +46,7 @@ impl Accounts {
         email: Email,
         password: SecretString,
         name: Option<DisplayName>,
-    ) -> Result<SignIn, ApiError> {
+    ) -> Result<SignIn, AuthError> {
         let user = self.add_user(email, password, name, Role::User).await?;
         self.start_session(user, 0).await
     }
@@ -55,30 +54,30 @@ impl Accounts {
     /// Makes an account. Without a name it is called by the local part of its address.
     ///
     /// # Errors
-    /// `INVALID_FIELD` when the address looks like another one, `EMAIL_TAKEN`, `WEAK_PASSWORD`, `OVERLOADED`.
+    /// `InvalidField` when the address looks like another one, `EmailTaken`, `WeakPassword`, `HashQueueFull`.
     pub async fn add_user(
         &self,
         email: Email,
         password: SecretString,
         name: Option<DisplayName>,
         role: Role,
-    ) -> Result<User, ApiError> {
+    ) -> Result<User, AuthError> {
         // Not for the domain to say of every address: accounts that were made before still sign in.
         if email.as_str().chars().any(is_misleading) {
             let reason = "must not hold characters that are invisible or change the direction of text";
-            return Err(ApiError::invalid_field("email", reason));
+            return Err(InvalidUserField { field: "email", reason }.into());
         }
         let name = name.map_or_else(|| name_of(&email), Ok)?;
         // The store would notice too, but only after the price of a hash.
         match self.store.credentials(email.clone()).await {
-            Ok(_) => return Err(email_taken()),
+            Ok(_) => return Err(AuthError::EmailTaken),
             Err(StoreError::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }
         let password_hash = self.passwords.hash_new(password, email.clone(), name.clone()).await?;
         let user = User { id: UserId::new(), email, name, role, is_locked: false, created_at: UnixMillis::now() };
         self.store.add_user(user.clone(), password_hash).await.map_err(|error| match error {
-            StoreError::Conflict(_) => email_taken(),
+            StoreError::Conflict(_) => AuthError::EmailTaken,
             other => other.into(),
         })?;
         log::info!(user_id:% = user.id, role:% = user.role; "an account was made");
@@ -88,8 +87,8 @@ impl Accounts {
     /// Signs in. Takes the same time for an unknown account as for a wrong password, so that accounts cannot be enumerated.
     ///
     /// # Errors
-    /// `INVALID_CREDENTIALS`, `ACCOUNT_LOCKED`, `OVERLOADED`.
-    pub async fn login(&self, email: Email, password: SecretString) -> Result<SignIn, ApiError> {
+    /// `WrongCredentials`, `AccountLocked`, `HashQueueFull`.
+    pub async fn login(&self, email: Email, password: SecretString) -> Result<SignIn, AuthError> {
         let known = match self.store.credentials(email).await {
             Ok(credentials) => Some(credentials),
             Err(StoreError::NotFound(_)) => None,
@@ -98,11 +97,9 @@ impl Accounts {
         let hash = known.as_ref().map(|credentials| credentials.password_hash.clone());
         let verdict = self.passwords.verify(password, hash).await?;
         match (known, verdict) {
-            (None, _) | (_, Verdict::Wrong) => {
-                Err(ApiError::new(ErrorCode::InvalidCredentials, "The e-mail or the password is wrong."))
-            }
+            (None, _) | (_, Verdict::Wrong) => Err(AuthError::WrongCredentials),
             // Only a caller who knows the password is told.
-            (Some(Credentials { user, .. }), _) if user.is_locked => Err(locked()),
+            (Some(Credentials { user, .. }), _) if user.is_locked => Err(AuthError::AccountLocked),
             // The generation was read with the password: tokens that are revoked while it is hashed stay so.
             (Some(Credentials { user, generation, .. }), Verdict::Right) => self.start_session(user, generation).await,
             (Some(Credentials { user, password_hash, generation }), Verdict::RightInOldForm(canonical)) => {
@@ -126,8 +123,8 @@ impl Accounts {
     /// other processes revoke.
     ///
     /// # Errors
-    /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
-    pub async fn refresh(&self, refresh_token: &str) -> Result<SignIn, ApiError> {
+    /// `ExpiredToken`, `RevokedToken`, `InvalidToken`.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<SignIn, AuthError> {
         let RefreshGrant { user_id, family_id, jti } = self.tokens.verify_refresh(refresh_token)?;
         let next = RefreshFamily { id: family_id, user_id, issue: self.tokens.new_issue() };
         match self.store.rotate_family(jti, next, self.tokens.clock().grace()).await {
@@ -137,9 +134,9 @@ impl Accounts {
             }
             Ok(Rotation::Reused) => {
                 log::warn!(user_id:%; "a refresh token was used a second time; the sign-in is ended");
-                Err(token::invalid())
+                Err(AuthError::InvalidToken)
             }
-            Ok(Rotation::Unknown) => Err(token::invalid()),
+            Ok(Rotation::Unknown) => Err(AuthError::InvalidToken),
             Err(error) => Err(error.into()),
         }
     }
@@ -148,8 +145,8 @@ impl Accounts {
     /// twice does no harm. Returns what connections have to hear, which is nothing the second time.
     ///
     /// # Errors
-    /// `EXPIRED_TOKEN`, `INVALID_TOKEN`.
-    pub async fn logout(&self, refresh_token: &str) -> Result<Option<Revocation>, ApiError> {
+    /// `ExpiredToken`, `RevokedToken`, `InvalidToken`.
+    pub async fn logout(&self, refresh_token: &str) -> Result<Option<Revocation>, AuthError> {
         let grant = self.tokens.verify_refresh(refresh_token)?;
         let revocation = self.store.end_family(grant.family_id).await?;
         Ok(self.tokens.revocations().add(revocation).then_some(revocation))
@@ -158,10 +155,10 @@ impl Accounts {
     /// The account as it is now, which may be other than the token says.
     ///
     /// # Errors
-    /// `INVALID_TOKEN` when the account is gone.
-    pub async fn me(&self, identity: &Identity) -> Result<User, ApiError> {
+    /// `InvalidToken` when the account no longer exists.
+    pub async fn me(&self, identity: &Identity) -> Result<User, AuthError> {
         self.store.user(identity.user_id).await.map_err(|error| match error {
-            StoreError::NotFound(_) => token::invalid(),
+            StoreError::NotFound(_) => AuthError::InvalidToken,
             other => other.into(),
         })
     }
@@ -169,16 +166,16 @@ impl Accounts {
     /// At most `limit` accounts in the order of their registration, those after `after`.
     ///
     /// # Errors
-    /// `PROCESSING_ERROR` when the database does not answer.
-    pub async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, ApiError> {
-        self.store.users(after, limit).await.map_err(ApiError::from)
+    /// When the database does not answer.
+    pub async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, AuthError> {
+        self.store.users(after, limit).await.map_err(AuthError::from)
     }
 
     /// Takes effect with the user's next access token; rights that are lost end those that were issued.
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn set_role(&self, email: Email, role: Role) -> Result<(), ApiError> {
+    pub async fn set_role(&self, email: Email, role: Role) -> Result<(), AuthError> {
         self.store.set_role(email, role).await.map_err(no_such_user)?;
         log::info!(role:%; "a role was set");
         Ok(())
@@ -187,8 +184,8 @@ impl Accounts {
     /// Also signs the user out everywhere.
     ///
     /// # Errors
-    /// `NOT_FOUND`, `WEAK_PASSWORD`, `OVERLOADED`.
-    pub async fn set_password(&self, email: Email, password: SecretString) -> Result<(), ApiError> {
+    /// `UnknownEmail`, `WeakPassword`, `HashQueueFull`.
+    pub async fn set_password(&self, email: Email, password: SecretString) -> Result<(), AuthError> {
         let user = self.user_of(email.clone()).await?;
         let hash = self.passwords.hash_new(password, email.clone(), user.name).await?;
         self.store.set_password(email, hash).await.map_err(no_such_user)?;
@@ -200,7 +197,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn revoke_tokens(&self, user_id: UserId) -> Result<(), ApiError> {
+    pub async fn revoke_tokens(&self, user_id: UserId) -> Result<(), AuthError> {
         let revocation = self.store.revoke_tokens(user_id).await?;
         self.tokens.revocations().add(revocation);
         log::info!(user_id:%; "all tokens of a user were revoked");
@@ -211,7 +208,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn lock(&self, user_id: UserId) -> Result<(), ApiError> {
+    pub async fn lock(&self, user_id: UserId) -> Result<(), AuthError> {
         let revocation = self.store.lock_user(user_id).await?;
         self.tokens.revocations().add(revocation);
         log::info!(user_id:%; "an account was locked");
@@ -220,7 +217,7 @@ impl Accounts {
 
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn unlock(&self, user_id: UserId) -> Result<(), ApiError> {
+    pub async fn unlock(&self, user_id: UserId) -> Result<(), AuthError> {
         self.store.unlock_user(user_id).await?;
         log::info!(user_id:%; "an account was unlocked");
         Ok(())
@@ -230,7 +227,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn user_of(&self, email: Email) -> Result<User, ApiError> {
+    pub async fn user_of(&self, email: Email) -> Result<User, AuthError> {
         Ok(self.store.credentials(email).await.map_err(no_such_user)?.user)
     }
 
@@ -238,7 +235,7 @@ impl Accounts {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn learn_revocations(&self) -> Result<Vec<Revocation>, ApiError> {
+    pub async fn learn_revocations(&self) -> Result<Vec<Revocation>, AuthError> {
         let found = self.store.revocations(self.last_revocation.load(Relaxed)).await?;
         if let Some(last) = found.last() {
             self.last_revocation.fetch_max(last.number, Relaxed);
@@ -252,7 +249,7 @@ impl Accounts {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn forget_expired(&self) -> Result<(), ApiError> {
+    pub async fn forget_expired(&self) -> Result<(), AuthError> {
         let clock = self.tokens.clock();
         let running_ms = clock.running_ms();
         if let Some(last) = self.store.forget_revocations(running_ms, running_ms - REVOCATION_LIFE_MS).await? {
@@ -262,10 +259,10 @@ impl Accounts {
         Ok(())
     }
 
-    async fn start_session(&self, user: User, generation: i64) -> Result<SignIn, ApiError> {
+    async fn start_session(&self, user: User, generation: i64) -> Result<SignIn, AuthError> {
         let family = RefreshFamily { id: Uuid::new_v4(), user_id: user.id, issue: self.tokens.new_issue() };
         if !self.store.start_family(family, generation).await? {
-            return Err(token::revoked());
+            return Err(AuthError::RevokedToken);
         }
         self.signed_in(user, generation, family.id, &family.issue, family.issue.issued_at)
     }
@@ -277,29 +274,21 @@ impl Accounts {
         family_id: Uuid,
         issue: &TokenIssue,
         at: UnixMillis,
-    ) -> Result<SignIn, ApiError> {
+    ) -> Result<SignIn, AuthError> {
         let refresh = self.tokens.issue_refresh(user.id, family_id, issue)?;
         let access = self.tokens.issue_access(&user, generation, family_id, issue)?;
         Ok(SignIn { user, access, refresh, at })
     }
 }
 
-fn name_of(email: &Email) -> Result<DisplayName, ApiError> {
+fn name_of(email: &Email) -> Result<DisplayName, AuthError> {
     let local = email.as_str().split('@').next().unwrap_or_default();
     Ok(DisplayName::cleaned(&local.chars().take(DisplayName::MAX_CHARS).collect::<String>())?)
 }
 
-fn email_taken() -> ApiError {
-    ApiError::new(ErrorCode::EmailTaken, "An account with this e-mail exists already.")
-}
-
-fn locked() -> ApiError {
-    ApiError::new(ErrorCode::AccountLocked, "This account is locked. Please ask whoever runs this service.")
-}
-
-fn no_such_user(error: StoreError) -> ApiError {
+fn no_such_user(error: StoreError) -> AuthError {
     match error {
-        StoreError::NotFound(_) => ApiError::new(ErrorCode::NotFound, "No account has this e-mail."),
+        StoreError::NotFound(_) => AuthError::UnknownEmail,
         other => other.into(),
     }
 }

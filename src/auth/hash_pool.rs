@@ -4,7 +4,7 @@
 //! blocking pool would run hundreds at once; so they have threads of their own, and who finds the queue full is told to
 //! come back later. Knows nothing of passwords.
 
-use crate::protocol::ApiError;
+use super::AuthError;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::{
     io,
@@ -59,8 +59,8 @@ impl<S: Default + 'static> HashPool<S> {
     /// Runs `work` on one of the threads. Not at all, when the caller has gone away before its turn came.
     ///
     /// # Errors
-    /// `OVERLOADED` when the queue is full, `PROCESSING_ERROR` when `work` panics.
-    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, ApiError>
+    /// `HashQueueFull`, and `Internal` when `work` panics.
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, AuthError>
     where
         T: Send + 'static,
         F: FnOnce(&mut S) -> T + Send + 'static,
@@ -73,11 +73,9 @@ impl<S: Default + 'static> HashPool<S> {
             }
         });
         match self.queue.try_send(job) {
-            Ok(()) => answer.await.map_err(|_| ApiError::internal(&"a job of the hash pool panicked")),
-            Err(TrySendError::Full(_)) => {
-                Err(ApiError::overloaded("Too many people are signing in. Please try again.", self.retry_after_ms))
-            }
-            Err(TrySendError::Disconnected(_)) => Err(ApiError::internal(&"the hash pool has stopped")),
+            Ok(()) => answer.await.map_err(|_| AuthError::internal("a job of the hash pool panicked")),
+            Err(TrySendError::Full(_)) => Err(AuthError::HashQueueFull { retry_after_ms: self.retry_after_ms }),
+            Err(TrySendError::Disconnected(_)) => Err(AuthError::internal("the hash pool has stopped")),
         }
     }
 }
@@ -99,7 +97,6 @@ fn work<S: Default>(jobs: &Receiver<Job<S>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ErrorCode;
     use futures_util::future::{join_all, poll_immediate};
     use std::sync::{
         Arc, Barrier,
@@ -108,7 +105,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     /// Occupies a thread of the pool until the sender says so (or is dropped).
-    async fn occupy(pool: &Arc<HashPool<()>>) -> (oneshot::Sender<()>, tokio::task::JoinHandle<Result<(), ApiError>>) {
+    async fn occupy(pool: &Arc<HashPool<()>>) -> (oneshot::Sender<()>, tokio::task::JoinHandle<Result<(), AuthError>>) {
         let (started, has_started) = oneshot::channel();
         let (release, released) = oneshot::channel::<()>();
         let pool = Arc::clone(pool);
@@ -132,9 +129,8 @@ mod tests {
             assert!(poll_immediate(job).await.is_none());
         }
 
-        let error = pool.run(|()| ()).await.unwrap_err();
-        assert_eq!(error.code, ErrorCode::Overloaded);
-        assert!(error.retry_after_ms.is_some_and(|wait| wait >= 100));
+        let refused = pool.run(|()| ()).await.unwrap_err();
+        assert!(matches!(refused, AuthError::HashQueueFull { retry_after_ms } if retry_after_ms >= 100));
 
         release.send(()).unwrap();
         running.await.unwrap().unwrap();
@@ -209,7 +205,7 @@ mod tests {
     async fn a_panic_is_the_callers_alone() {
         let pool = HashPool::<()>::start(1, 4).unwrap();
         let error = pool.run(|()| -> () { panic!("on purpose") }).await.unwrap_err();
-        assert_eq!(error.code, ErrorCode::ProcessingError);
+        assert!(matches!(error, AuthError::Internal(_)));
         assert_eq!(pool.run(|()| 7).await, Ok(7));
     }
 }

@@ -1,7 +1,8 @@
-//! Who is who: accounts, passwords, tokens, tickets.
+//! Authentication: accounts, passwords, tokens and tickets.
 
 mod accounts;
 mod argon2id;
+mod error;
 mod hash_pool;
 mod password;
 mod password_forms;
@@ -10,6 +11,7 @@ mod ticket;
 mod token;
 
 pub use accounts::{Accounts, SignIn};
+pub use error::{AuthError, WeakPassword};
 pub use password::{Passwords, Verdict};
 pub use revocations::Revocations;
 pub use ticket::Tickets;
@@ -62,15 +64,24 @@ impl Identity {
 
 #[cfg(test)]
 pub(crate) mod test_support {
-    use super::{Accounts, Passwords, Tokens};
+    use super::{Accounts, AuthError, Passwords, Tokens};
     use crate::{
         config::{AuthConfig, DatabaseConfig},
         domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
+        protocol::{ApiError, ErrorCode},
         store::{ServedTime, ServingClock, sqlite::SqliteStore},
     };
     use std::sync::Arc;
     use tempfile::TempDir;
     use uuid::Uuid;
+
+    /// The code that a client receives for an outcome that must be an error.
+    pub(crate) fn code<T>(outcome: Result<T, AuthError>) -> ErrorCode {
+        match outcome {
+            Ok(_) => panic!("it was accepted"),
+            Err(error) => ApiError::from(error).code,
+        }
+    }
 
     pub(crate) const SECRET: &str = "a secret of the tests, 32 bytes or more";
 

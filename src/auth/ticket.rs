@@ -2,11 +2,8 @@
 //!
 //! In memory only: a ticket lives for seconds, and a restart closes the sockets anyway.
 
-use super::Identity;
-use crate::{
-    domain::{UnixMillis, UserId},
-    protocol::{ApiError, ErrorCode},
-};
+use super::{AuthError, Identity};
+use crate::domain::{UnixMillis, UserId};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt::Write,
@@ -18,9 +15,11 @@ use std::{
 const SECRET_BYTES: usize = 32;
 /// Tickets of one user at once; one more takes the place of the oldest.
 const MAX_PER_USER: usize = 16;
-/// Tickets of all users at once; one more is answered `OVERLOADED`.
+/// Tickets of all users at once; one more is refused.
 const MAX_TICKETS: usize = 100_000;
 const _: () = assert!(MAX_PER_USER < MAX_TICKETS);
+/// The time after which a client may ask again for a ticket when there are too many.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 type Secret = [u8; SECRET_BYTES];
 
@@ -49,19 +48,19 @@ impl Tickets {
     /// A new ticket that stands for `identity` once.
     ///
     /// # Errors
-    /// `OVERLOADED` when too many wait to be used; `PROCESSING_ERROR` when the system has no random bytes.
-    pub fn issue(&self, identity: Identity) -> Result<String, ApiError> {
+    /// `TooManyTickets`, and `Internal` when the system has no random bytes.
+    pub fn issue(&self, identity: Identity) -> Result<String, AuthError> {
         self.issue_at(identity, Instant::now())
     }
 
-    fn issue_at(&self, identity: Identity, now: Instant) -> Result<String, ApiError> {
+    fn issue_at(&self, identity: Identity, now: Instant) -> Result<String, AuthError> {
         let mut secret = Secret::default();
-        getrandom::fill(&mut secret).map_err(|error| ApiError::internal(&error))?;
+        getrandom::fill(&mut secret).map_err(AuthError::internal)?;
         let mut waiting = self.lock();
         waiting.remove_expired(now);
         waiting.make_room_for(identity.user_id);
         if waiting.by_secret.len() >= self.max_tickets {
-            return Err(ApiError::overloaded("Too many tickets wait to be used. Please try again.", 1_000));
+            return Err(AuthError::TooManyTickets { retry_after_ms: RETRY_AFTER_MS });
         }
         waiting.add(secret, identity, now + self.ttl);
         Ok(to_hex(&secret))
@@ -70,21 +69,21 @@ impl Tickets {
     /// Who the ticket stands for. It is used up by that.
     ///
     /// # Errors
-    /// `INVALID_TOKEN` when it is none, was used, or is over; `EXPIRED_TOKEN` when the sign-in behind it is over.
-    pub fn redeem(&self, ticket: &str) -> Result<Identity, ApiError> {
+    /// `InvalidTicket` and `ExpiredTicket`.
+    pub fn redeem(&self, ticket: &str) -> Result<Identity, AuthError> {
         self.redeem_at(ticket, Instant::now(), UnixMillis::now())
     }
 
-    fn redeem_at(&self, ticket: &str, now: Instant, wall_clock: UnixMillis) -> Result<Identity, ApiError> {
+    fn redeem_at(&self, ticket: &str, now: Instant, wall_clock: UnixMillis) -> Result<Identity, AuthError> {
         let taken = from_hex(ticket).and_then(|secret| self.lock().take(&secret));
         match taken {
             Some(ticket) if ticket.good_until > now => {
                 if ticket.identity.expires_at <= wall_clock.seconds() {
-                    return Err(ApiError::new(ErrorCode::ExpiredToken, "The sign-in behind this ticket is over."));
+                    return Err(AuthError::ExpiredTicket);
                 }
                 Ok(ticket.identity)
             }
-            _ => Err(ApiError::new(ErrorCode::InvalidToken, "The ticket is not valid, was used, or is over.")),
+            _ => Err(AuthError::InvalidTicket),
         }
     }
 
@@ -183,8 +182,8 @@ mod tests {
         tokens().verify_access(&access_token(&user("ada@example.org", Role::User))).unwrap()
     }
 
-    fn code(outcome: Result<Identity, ApiError>) -> ErrorCode {
-        outcome.unwrap_err().code
+    fn refusal(outcome: Result<Identity, AuthError>) -> AuthError {
+        outcome.unwrap_err()
     }
 
     #[test]
@@ -192,7 +191,7 @@ mod tests {
         let (tickets, ada) = (Tickets::new(30), identity());
         let ticket = tickets.issue(ada.clone()).unwrap();
         assert_eq!(tickets.redeem(&ticket), Ok(ada));
-        assert_eq!(code(tickets.redeem(&ticket)), ErrorCode::InvalidToken);
+        assert_eq!(refusal(tickets.redeem(&ticket)), AuthError::InvalidTicket);
         assert!(tickets.lock().by_number.is_empty() && tickets.lock().by_user.is_empty());
     }
 
@@ -221,7 +220,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let (early, late) = (tickets.issue_at(ada.clone(), start).unwrap(), tickets.issue_at(ada, start).unwrap());
         assert!(tickets.redeem_at(&early, at(29), wall_clock).is_ok());
-        assert_eq!(code(tickets.redeem_at(&late, at(30), wall_clock)), ErrorCode::InvalidToken);
+        assert_eq!(refusal(tickets.redeem_at(&late, at(30), wall_clock)), AuthError::InvalidTicket);
 
         tickets.issue_at(identity(), start).unwrap();
         tickets.issue_at(identity(), at(31)).unwrap();
@@ -234,7 +233,7 @@ mod tests {
         let (tickets, ada) = (Tickets::new(30), identity());
         let ticket = tickets.issue(ada.clone()).unwrap();
         let over = UnixMillis(ada.expires_at * 1_000);
-        assert_eq!(code(tickets.redeem_at(&ticket, Instant::now(), over)), ErrorCode::ExpiredToken);
+        assert_eq!(refusal(tickets.redeem_at(&ticket, Instant::now(), over)), AuthError::ExpiredTicket);
     }
 
     #[test]
@@ -242,7 +241,7 @@ mod tests {
         let tickets = Tickets::new(30);
         tickets.issue(identity()).unwrap();
         for text in ["", "0", &"0".repeat(64), &"+".repeat(64), &"é".repeat(32), &"0".repeat(10_000)] {
-            assert_eq!(code(tickets.redeem(text)), ErrorCode::InvalidToken, "{text:?}");
+            assert_eq!(refusal(tickets.redeem(text)), AuthError::InvalidTicket, "{text:?}");
         }
     }
 
@@ -251,7 +250,7 @@ mod tests {
         let (tickets, ada) = (Tickets::new(30), identity());
         let issued: Vec<_> = (0..=MAX_PER_USER).map(|_| tickets.issue(ada.clone()).unwrap()).collect();
         assert_eq!(tickets.lock().by_secret.len(), MAX_PER_USER);
-        assert_eq!(code(tickets.redeem(&issued[0])), ErrorCode::InvalidToken);
+        assert_eq!(refusal(tickets.redeem(&issued[0])), AuthError::InvalidTicket);
         assert!(issued[1..].iter().all(|ticket| tickets.redeem(ticket).is_ok()));
     }
 
@@ -262,7 +261,7 @@ mod tests {
             tickets.issue_at(identity(), start).unwrap();
         }
         let refused = tickets.issue_at(identity(), start).unwrap_err();
-        assert_eq!((refused.code, refused.retry_after_ms), (ErrorCode::Overloaded, Some(1_000)));
+        assert_eq!(refused, AuthError::TooManyTickets { retry_after_ms: RETRY_AFTER_MS });
         assert!(tickets.issue_at(identity(), start + Duration::from_secs(30)).is_ok());
     }
 }

@@ -4,12 +4,11 @@
 //! connection costs one HMAC. What was revoked before its time is in memory. Whether a refresh token is still good is
 //! for [`super::Accounts`] to say.
 
-use super::{Identity, Revocations};
+use super::{AuthError, Identity, Revocations};
 use crate::{
     config::AuthConfig,
     domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
     limits::TOKEN_CLOCK_LEEWAY_S,
-    protocol::{ApiError, ErrorCode},
     store::{ServingClock, TokenIssue},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -138,14 +137,14 @@ impl Tokens {
     /// of the user were revoked.
     ///
     /// # Errors
-    /// `PROCESSING_ERROR` when the cryptographic library refuses to sign.
+    /// `Internal` when the cryptographic library refuses to sign.
     pub fn issue_access(
         &self,
         user: &User,
         generation: i64,
         family_id: Uuid,
         issue: &TokenIssue,
-    ) -> Result<IssuedToken, ApiError> {
+    ) -> Result<IssuedToken, AuthError> {
         let iat = issue.issued_at.seconds();
         let exp = iat.saturating_add(self.access_ttl_s);
         let claims = AccessClaims {
@@ -170,8 +169,13 @@ impl Tokens {
     /// The refresh token of an issue.
     ///
     /// # Errors
-    /// `PROCESSING_ERROR` when the cryptographic library refuses to sign.
-    pub fn issue_refresh(&self, user_id: UserId, family_id: Uuid, issue: &TokenIssue) -> Result<IssuedToken, ApiError> {
+    /// `Internal` when the cryptographic library refuses to sign.
+    pub fn issue_refresh(
+        &self,
+        user_id: UserId,
+        family_id: Uuid,
+        issue: &TokenIssue,
+    ) -> Result<IssuedToken, AuthError> {
         let exp = issue.expires_at.seconds();
         let claims = RefreshClaims {
             iss: self.issuer.clone(),
@@ -194,36 +198,35 @@ impl Tokens {
     /// Who holds this access token. A `Bearer` in front of it is tolerated.
     ///
     /// # Errors
-    /// `EXPIRED_TOKEN` when it is over or revoked; `INVALID_TOKEN` when it is anything but a sound access token of this
-    /// server.
-    pub fn verify_access(&self, token: &str) -> Result<Identity, ApiError> {
+    /// `ExpiredToken`, `RevokedToken`, `PrematureToken`, or `InvalidToken` for anything but a sound access token of this server.
+    pub fn verify_access(&self, token: &str) -> Result<Identity, AuthError> {
         self.verify_access_at(token, self.clock.wall())
     }
 
-    fn verify_access_at(&self, token: &str, now: UnixMillis) -> Result<Identity, ApiError> {
+    fn verify_access_at(&self, token: &str, now: UnixMillis) -> Result<Identity, AuthError> {
         let claims: AccessClaims = self.decode(token)?;
         if claims.r#type != TokenType::Access {
-            return Err(invalid());
+            return Err(AuthError::InvalidToken);
         }
         check_end(claims.exp, now)?;
         if claims.iat > now.seconds().saturating_add(TOKEN_CLOCK_LEEWAY_S) {
-            return Err(premature());
+            return Err(AuthError::PrematureToken);
         }
         if let Some(running_ms) = claims.running_ms {
             let life_s = claims.exp.saturating_sub(claims.iat).saturating_add(TOKEN_CLOCK_LEEWAY_S);
             if self.clock.running_ms().saturating_sub(running_ms) > life_s.saturating_mul(1_000) {
-                return Err(expired());
+                return Err(AuthError::ExpiredToken);
             }
         }
         // Of a token that does not say, the earliest moment.
         let issued_at_ms = claims.iat_ms.unwrap_or_else(|| claims.iat.saturating_mul(1_000));
         if claims.generation.is_none() && self.revocations.cover_untagged(claims.sub, issued_at_ms) {
-            return Err(revoked());
+            return Err(AuthError::RevokedToken);
         }
         let identity = Identity {
             user_id: claims.sub,
-            email: Email::parse(&claims.email).map_err(|_| invalid())?,
-            name: DisplayName::cleaned(&claims.name).map_err(|_| invalid())?,
+            email: Email::parse(&claims.email).map_err(|_| AuthError::InvalidToken)?,
+            name: DisplayName::cleaned(&claims.name).map_err(|_| AuthError::InvalidToken)?,
             role: claims.role,
             family_id: claims.family,
             generation: claims.generation.unwrap_or(0),
@@ -237,9 +240,9 @@ impl Tokens {
     /// Whether the proof behind an identity still counts: it may have been revoked since.
     ///
     /// # Errors
-    /// `EXPIRED_TOKEN` when it was.
-    pub fn check_revoked(&self, identity: &Identity) -> Result<(), ApiError> {
-        if self.revocations.cover(identity) { Err(revoked()) } else { Ok(()) }
+    /// `RevokedToken`.
+    pub fn check_revoked(&self, identity: &Identity) -> Result<(), AuthError> {
+        if self.revocations.cover(identity) { Err(AuthError::RevokedToken) } else { Ok(()) }
     }
 
     /// The content of this refresh token, which may have been used or revoked since. When it was issued does not matter: the
@@ -247,32 +250,33 @@ impl Tokens {
     /// renew them.
     ///
     /// # Errors
-    /// `EXPIRED_TOKEN` when it is over; `INVALID_TOKEN` when it is anything but a sound refresh token of this server.
-    pub fn verify_refresh(&self, token: &str) -> Result<RefreshGrant, ApiError> {
+    /// `ExpiredToken`, or `InvalidToken` for anything but a sound refresh token of this server.
+    pub fn verify_refresh(&self, token: &str) -> Result<RefreshGrant, AuthError> {
         self.verify_refresh_at(token, self.clock.wall())
     }
 
-    fn verify_refresh_at(&self, token: &str, now: UnixMillis) -> Result<RefreshGrant, ApiError> {
+    fn verify_refresh_at(&self, token: &str, now: UnixMillis) -> Result<RefreshGrant, AuthError> {
         let claims: RefreshClaims = self.decode(token)?;
         if claims.r#type != TokenType::Refresh {
-            return Err(invalid());
+            return Err(AuthError::InvalidToken);
         }
         check_end(claims.exp, now)?;
         Ok(RefreshGrant { user_id: claims.sub, family_id: claims.family, jti: claims.jti })
     }
 
-    fn sign(&self, claims: &impl Serialize) -> Result<String, ApiError> {
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding)
-            .map_err(|error| ApiError::internal(&error))
+    fn sign(&self, claims: &impl Serialize) -> Result<String, AuthError> {
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding).map_err(AuthError::internal)
     }
 
     /// Checks all but the times: the signature, and by whom and for whom it was made.
-    fn decode<T: DeserializeOwned>(&self, token: &str) -> Result<T, ApiError> {
+    fn decode<T: DeserializeOwned>(&self, token: &str) -> Result<T, AuthError> {
         let token = without_scheme(token);
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(invalid());
+            return Err(AuthError::InvalidToken);
         }
-        jsonwebtoken::decode(token, &self.decoding, &self.validation).map(|data| data.claims).map_err(|_| invalid())
+        jsonwebtoken::decode(token, &self.decoding, &self.validation)
+            .map(|data| data.claims)
+            .map_err(|_| AuthError::InvalidToken)
     }
 }
 
@@ -295,28 +299,8 @@ fn without_scheme(text: &str) -> &str {
 }
 
 /// A token ends in the second of its `exp`, without leeway.
-fn check_end(exp: i64, now: UnixMillis) -> Result<(), ApiError> {
-    if exp <= now.seconds() { Err(expired()) } else { Ok(()) }
-}
-
-fn expired() -> ApiError {
-    ApiError::new(ErrorCode::ExpiredToken, "The token has expired. Please sign in again.")
-}
-
-/// Issued while the clock was ahead. A client that renews it gets one that is good.
-fn premature() -> ApiError {
-    let reason = "The token was issued while the server's clock was ahead. Please renew it or sign in again.";
-    ApiError::new(ErrorCode::InvalidToken, reason)
-}
-
-/// A client that tries to renew it finds out whether it may come back without a password.
-pub(super) fn revoked() -> ApiError {
-    ApiError::new(ErrorCode::ExpiredToken, "This sign-in was ended. Please sign in again.")
-}
-
-/// Does not say what is wrong: who made the token knows, and nobody else should.
-pub(super) fn invalid() -> ApiError {
-    ApiError::new(ErrorCode::InvalidToken, "The token is not valid. Please sign in again.")
+fn check_end(exp: i64, now: UnixMillis) -> Result<(), AuthError> {
+    if exp <= now.seconds() { Err(AuthError::ExpiredToken) } else { Ok(()) }
 }
 
 #[cfg(test)]

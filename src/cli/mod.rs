@@ -19,6 +19,7 @@ mod table;
 mod user;
 
 use crate::{
+    auth::AuthError,
     build_info,
     config::{Config, ConfigError, ENV_PREFIX, Environment, Flags, Sources},
     logging,
@@ -118,6 +119,12 @@ pub enum CliError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<AuthError> for CliError {
+    fn from(error: AuthError) -> Self {
+        Self::Refused(error.into())
+    }
 }
 
 impl CliError {

@@ -2,11 +2,11 @@
 
 use super::{ErrorBody, Json, client_address};
 use crate::{
-    auth::{Accounts, Identity, SignIn, Tickets},
+    auth::{Accounts, AuthError, Identity, SignIn, Tickets},
     domain::{DisplayName, Email, Role, User, UserId},
     limiter::{Limit, Limiter},
     metrics::{AuthWay, Metrics},
-    protocol::{ApiError, ErrorCode},
+    protocol::ApiError,
     registry::{ConnectionManager, TokensRevoked},
 };
 use actix::Addr;
@@ -137,7 +137,8 @@ pub async fn register(
         limiter.register(client_address(&request))?;
         let email = Email::parse(&body.email)?;
         let name = body.name.as_deref().map(DisplayName::parse).transpose()?;
-        accounts.register(email, body.password, name).await.inspect_err(|error| count(error, &limiter))
+        let sign_in = accounts.register(email, body.password, name).await;
+        Ok(sign_in.inspect_err(|error| count(error, &limiter))?)
     };
     let sign_in = counted(AuthWay::Register, &metrics, sign_in.await)?;
     Ok(secret(StatusCode::CREATED, TokenAnswer::from(sign_in)))
@@ -168,7 +169,7 @@ pub async fn login(
     let sign_in = async {
         let email = Email::parse(&body.email)?;
         limiter.login(client_address(&request), &email)?;
-        accounts.login(email, body.password).await.inspect_err(|error| count(error, &limiter))
+        Ok(accounts.login(email, body.password).await.inspect_err(|error| count(error, &limiter))?)
     };
     let sign_in = counted(AuthWay::Login, &metrics, sign_in.await)?;
     Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
@@ -179,9 +180,9 @@ fn counted(way: AuthWay, metrics: &Metrics, outcome: Result<SignIn, ApiError>) -
     outcome
 }
 
-/// Only the hash pool is ever full here.
-fn count(error: &ApiError, limiter: &Limiter) {
-    if error.code == ErrorCode::Overloaded {
+/// Counts a password that found the queue of hashes full.
+fn count(error: &AuthError, limiter: &Limiter) {
+    if matches!(error, AuthError::HashQueueFull { .. }) {
         limiter.hit(Limit::PasswordHashes);
     }
 }
@@ -204,7 +205,7 @@ pub async fn refresh(
     Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let sign_in = accounts.refresh(body.refresh_token.expose_secret()).await;
-    let sign_in = counted(AuthWay::Refresh, &metrics, sign_in)?;
+    let sign_in = counted(AuthWay::Refresh, &metrics, sign_in.map_err(ApiError::from))?;
     Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
 }
 

@@ -5,13 +5,15 @@ use super::{
     in_flight::{InFlight, OpenStream},
 };
 use crate::{
+    api_error::of_failure,
     auth::{Identity, Tokens},
     domain::{ConversationId, TurnId},
     limiter::{AddressPermit, Limiter, UserPermit},
     metrics::Metrics,
-    protocol::{ApiError, CompleteFrame, ErrorCode, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, ServerFrame},
-    turn::{Cursor, Outgoing, TurnEnd, TurnLog, TurnReader, TurnSubject},
-    workflow::{CancelTurn, QuestionRules, ResumeTurn, StartTurn, StartedTurn, Workflow},
+    protocol::{ApiError, CompleteFrame, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, ServerFrame},
+    session::QuestionRules,
+    turn::{Cursor, Outgoing, TurnEnd, TurnFailure, TurnLog, TurnReader, TurnSubject},
+    workflow::{CancelTurn, ResumeTurn, StartTurn, StartedTurn, TurnError, Workflow},
 };
 use actix::{Addr, MailboxError};
 use actix_web::{
@@ -81,7 +83,7 @@ async fn chat(
     // A token that was never sent is none to go on behind.
     let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
     let next_seq = cursor.next_seq;
-    let reader = TurnReader::new(turn, cursor, metrics.into_inner());
+    let reader = TurnReader::new(turn, cursor, metrics.into_inner(), of_failure);
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
     if wants_events {
         let caller = Caller { identity, tokens, _permits: places, _open: in_flight.into_inner().open_stream() };
@@ -138,8 +140,8 @@ async fn whole(mut reader: TurnReader) -> Result<HttpResponse, ApiError> {
         (Some(TurnEnd::Complete { .. }), Some(frame)) => {
             Ok(HttpResponse::Ok().content_type("application/json").body(frame.into_bytes()))
         }
-        (Some(TurnEnd::Failed(error)), _) => Err(error.clone()),
-        _ => Err(ApiError::new(ErrorCode::TurnInterrupted, "The server stopped working on this answer.")),
+        (Some(TurnEnd::Failed(failure)), _) => Err(of_failure(failure)),
+        _ => Err(of_failure(&TurnFailure::TaskLost)),
     }
 }
 
@@ -171,7 +173,8 @@ fn event_stream(reader: TurnReader, next_seq: u32, caller: Caller) -> impl Strea
         if let Err(revoked) = caller.tokens.check_revoked(&caller.identity) {
             // Not about the turn: that has another end.
             let frame =
-                ServerFrame::Error(ErrorFrame::new(&revoked, &ErrorSubject::default(), FieldNames::Both)).encode();
+                ServerFrame::Error(ErrorFrame::new(&revoked.into(), &ErrorSubject::default(), FieldNames::Both))
+                    .encode();
             return Some((Ok(Bytes::from(encode_event(turn_id, last_seq, &frame))), None));
         }
         let event = match next {
@@ -235,6 +238,6 @@ async fn cancel(
     Ok(HttpResponse::Ok().json(CancelResponse { turn_id, cancelled }))
 }
 
-fn received<T>(answer: Result<Result<T, ApiError>, MailboxError>) -> Result<T, ApiError> {
-    answer.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+fn received<T>(answer: Result<Result<T, TurnError>, MailboxError>) -> Result<T, ApiError> {
+    Ok(answer.map_err(|error| ApiError::internal(&error))??)
 }

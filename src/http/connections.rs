@@ -138,5 +138,5 @@ async fn kick(
             kicked => Ok(KickResponse { kicked }),
         }
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }

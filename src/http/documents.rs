@@ -132,7 +132,7 @@ async fn create(
     let detail = json!({"collection": new.collection, "bytes": new.file.size_bytes()});
     let audited = AuditedAction { action: "put_document", target: Some(new.source.clone()), detail };
     let work = async move { knowledge.ingest(new).await.map_err(ApiError::from) };
-    let document = audit.into_inner().record(&operator, audited, work).await?;
+    let document = audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?;
     let is_new = document.created_at_ms == document.updated_at_ms;
     Ok(if is_new { HttpResponse::Created() } else { HttpResponse::Ok() }.json(document))
 }
@@ -217,7 +217,7 @@ async fn delete(
     let audited =
         AuditedAction { action: "delete_document", target: Some(document.source), detail: json!({"document_id": id}) };
     let work = async move { knowledge.delete(id).await.map_err(ApiError::from) };
-    audit.into_inner().record(&operator, audited, work).await?;
+    audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -90,7 +90,7 @@ async fn drain(
         control.start(then);
         Ok(there_was)
     };
-    Ok(HttpResponse::Accepted().json(audit.into_inner().record(&operator, audited, work).await?))
+    Ok(HttpResponse::Accepted().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }
 
 /// Takes new work again. Sessions that were told to go have gone; the others and their turns stay.
@@ -117,5 +117,5 @@ async fn undo(
         log::warn!(user_id:%; "an operator lets the server take new work again");
         left(&registry, &turns).await
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }

@@ -43,7 +43,7 @@ fn verify(request: &HttpRequest) -> Result<Identity, ApiError> {
     let tokens =
         request.app_data::<web::Data<Tokens>>().ok_or_else(|| ApiError::internal(&"no `Tokens` in the app's data"))?;
     // A header that is not text holds no token; the empty one is refused like any other.
-    tokens.verify_access(header.to_str().unwrap_or_default())
+    Ok(tokens.verify_access(header.to_str().unwrap_or_default())?)
 }
 
 /// An operator who is signed in; who is none is refused before anything else of the request is read.

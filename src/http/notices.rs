@@ -61,5 +61,5 @@ async fn send(
         let connections = sent.map_err(|error| ApiError::internal(&error))?;
         Ok(NoticeResponse { connections, sessions: connections })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }

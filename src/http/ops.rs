@@ -32,7 +32,7 @@ async fn ops(
 ) -> Result<HttpResponse, actix_web::Error> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     session::check_handshake(&request)?;
-    let address_permit = context.limiter.connect(client_address(&request))?;
+    let address_permit = context.limiter.connect(client_address(&request)).map_err(ApiError::from)?;
     let offered: Vec<&str> = request
         .headers()
         .get_all(SEC_WEBSOCKET_PROTOCOL)

@@ -36,6 +36,6 @@ async fn change(
 ) -> Result<HttpResponse, ApiError> {
     settings.check(&change)?;
     let audited = AuditedAction { action: "change_settings", target: None, detail: json!(change) };
-    let work = async move { settings.change(&change) };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
+    let work = async move { Ok(settings.change(&change)?) };
+    Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }

@@ -44,5 +44,5 @@ async fn cancel(
         }
         Ok(CancelResponse { turn_id, cancelled: turns.cancel(turn_id) })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }

@@ -74,7 +74,7 @@ async fn kick(
         let kicked = send_away(id, reason.as_deref(), &registry, &ops).await?;
         Ok(KickUserResponse { kicked, revoked })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }
 
 /// Closes what is open of a user; returns how many.
@@ -136,7 +136,7 @@ async fn lock(
         accounts.lock(id).await?;
         Ok(LockUserResponse { locked: true, kicked: send_away(id, reason.as_deref(), &registry, &ops).await? })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }
 
 /// Unlocks an account: its user can sign in again. Tokens of before stay revoked.
@@ -158,5 +158,5 @@ async fn unlock(
         accounts.unlock(id).await?;
         Ok(LockUserResponse { locked: false, kicked: 0 })
     };
-    Ok(HttpResponse::Ok().json(audit.into_inner().record(&operator, audited, work).await?))
+    Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }

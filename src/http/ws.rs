@@ -44,16 +44,16 @@ async fn chat(
 ) -> Result<HttpResponse, actix_web::Error> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     session::check_handshake(&request)?;
-    turns.check_open()?;
+    turns.check_open().map_err(ApiError::from)?;
     let address = client_address(&request);
-    let address_permit = context.limiter.connect(address)?;
+    let address_permit = context.limiter.connect(address).map_err(ApiError::from)?;
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
     let offer = Offer::parse(offered).ok_or_else(|| {
         ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `chat.v1` or `chat.v2`, or none.")
     })?;
     let auth = authenticate(&request, proof, offer.token.as_deref(), &context.tokens, &tickets);
     let user_permit = match &auth {
-        Some(Ok(identity)) => Some(context.limiter.sign_in_socket(identity.user_id, address)?),
+        Some(Ok(identity)) => Some(context.limiter.sign_in_socket(identity.user_id, address).map_err(ApiError::from)?),
         _ => None,
     };
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -80,9 +80,10 @@ pub(super) fn authenticate(
     if let Some(ticket) = proof.ticket {
         // What was proved for the ticket may have been revoked since.
         let redeemed = tickets.redeem(&ticket);
-        return Some(redeemed.and_then(|identity| tokens.check_revoked(&identity).map(|()| identity)));
+        let checked = redeemed.and_then(|identity| tokens.check_revoked(&identity).map(|()| identity));
+        return Some(checked.map_err(ApiError::from));
     }
     let header = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let token = proof.token.as_deref().or(header).or(subprotocol_token)?;
-    Some(tokens.verify_access(token))
+    Some(tokens.verify_access(token).map_err(ApiError::from))
 }

@@ -5,6 +5,7 @@
 
 mod client_address;
 mod connections;
+mod error;
 mod frames;
 mod host;
 mod keyed;
@@ -12,6 +13,7 @@ mod origin;
 
 pub use client_address::ClientAddresses;
 pub use connections::{AddressPermit, UserPermit};
+pub use error::LimitError;
 pub use frames::{FrameBudget, FrameVerdict};
 pub use host::{AllowedHosts, RefusedHost};
 pub use origin::Origins;
@@ -20,7 +22,6 @@ use crate::{
     config::{LimitsConfig, ServerConfig, parse_network},
     domain::{Email, UserId},
     limits::{MIN_TCP_CONNECTIONS_PER_ADDRESS, REQUEST_BURST, TCP_CONNECTIONS_PER_CONNECTION},
-    protocol::ApiError,
 };
 use connections::Places;
 use ipnet::IpNet;
@@ -184,85 +185,85 @@ impl Limiter {
     /// A place for an HTTP answer that stays until a turn has ended; it counts as a socket does.
     ///
     /// # Errors
-    /// `TOO_MANY_CONNECTIONS`.
-    pub fn open_stream(&self, user: UserId, address: IpAddr) -> Result<(AddressPermit, UserPermit), ApiError> {
+    /// `ConnectionsPerAddress` or `ConnectionsPerUser`.
+    pub fn open_stream(&self, user: UserId, address: IpAddr) -> Result<(AddressPermit, UserPermit), LimitError> {
         Ok((self.connect(address)?, self.sign_in_socket(user, address)?))
     }
 
     /// Counts a request from this address.
     ///
     /// # Errors
-    /// `RATE_LIMITED`.
-    pub fn request_from(&self, address: IpAddr) -> Result<(), ApiError> {
+    /// The limit, and when the next one is allowed.
+    pub fn request_from(&self, address: IpAddr) -> Result<(), LimitError> {
         if self.is_exempt(address) {
             return Ok(());
         }
         let checked = self.requests_per_address.check(&network_of(address));
-        self.allow(Limit::RequestsPerAddress, checked, "Too many requests from your address.")
+        self.check(checked, |retry_after| LimitError::RequestsPerAddress { retry_after })
     }
 
     /// Counts a request of this user.
     ///
     /// # Errors
-    /// `RATE_LIMITED`.
-    pub fn request_of(&self, user: UserId, address: IpAddr) -> Result<(), ApiError> {
+    /// The limit, and when the next one is allowed.
+    pub fn request_of(&self, user: UserId, address: IpAddr) -> Result<(), LimitError> {
         if self.is_exempt(address) {
             return Ok(());
         }
-        self.allow(Limit::RequestsPerUser, self.requests_per_user.check(&user), "You have sent too many requests.")
+        self.check(self.requests_per_user.check(&user), |retry_after| LimitError::RequestsPerUser { retry_after })
     }
 
     /// A place for a socket from this address, until it is dropped.
     ///
     /// # Errors
-    /// `TOO_MANY_CONNECTIONS`.
-    pub fn connect(&self, address: IpAddr) -> Result<AddressPermit, ApiError> {
+    /// `ConnectionsPerAddress` or `ConnectionsPerUser`.
+    pub fn connect(&self, address: IpAddr) -> Result<AddressPermit, LimitError> {
         if self.is_exempt(address) {
             return Ok(AddressPermit::unlimited());
         }
-        self.connections_per_address.claim(network_of(address)).map(AddressPermit::from).ok_or_else(|| {
-            self.hit(Limit::ConnectionsPerAddress);
-            too_many_connections("There are too many connections from your address.")
-        })
+        self.connections_per_address
+            .claim(network_of(address))
+            .map(AddressPermit::from)
+            .ok_or_else(|| self.refuse(LimitError::ConnectionsPerAddress))
     }
 
     /// A place for a user's socket, until it is dropped.
     ///
     /// # Errors
-    /// `TOO_MANY_CONNECTIONS`.
-    pub fn sign_in_socket(&self, user: UserId, address: IpAddr) -> Result<UserPermit, ApiError> {
+    /// `ConnectionsPerAddress` or `ConnectionsPerUser`.
+    pub fn sign_in_socket(&self, user: UserId, address: IpAddr) -> Result<UserPermit, LimitError> {
         if self.is_exempt(address) {
             return Ok(UserPermit::unlimited());
         }
-        self.connections_per_user.claim(user).map(UserPermit::from).ok_or_else(|| {
-            self.hit(Limit::ConnectionsPerUser);
-            too_many_connections("You have too many connections.")
-        })
+        self.connections_per_user
+            .claim(user)
+            .map(UserPermit::from)
+            .ok_or_else(|| self.refuse(LimitError::ConnectionsPerUser))
     }
 
     /// Asks whether somebody may try to sign in.
     ///
     /// # Errors
-    /// `RATE_LIMITED`.
-    pub fn login(&self, address: IpAddr, email: &Email) -> Result<(), ApiError> {
+    /// The limit, and when the next one is allowed.
+    pub fn login(&self, address: IpAddr, email: &Email) -> Result<(), LimitError> {
         if !self.is_exempt(address) {
             let checked = self.logins_per_address.check(&network_of(address));
-            self.allow(Limit::LoginsPerAddress, checked, "Too many sign-ins from your address.")?;
+            self.check(checked, |retry_after| LimitError::LoginsPerAddress { retry_after })?;
         }
         let checked = self.logins_per_account.check(&self.account_hash.hash_one(email.as_str()));
-        self.allow(Limit::LoginsPerAccount, checked, "Too many sign-ins to this account.")
+        self.check(checked, |retry_after| LimitError::LoginsPerAccount { retry_after })
     }
 
     /// Asks whether somebody may try to make an account.
     ///
     /// # Errors
-    /// `RATE_LIMITED`.
-    pub fn register(&self, address: IpAddr) -> Result<(), ApiError> {
+    /// The limit, and when the next one is allowed.
+    pub fn register(&self, address: IpAddr) -> Result<(), LimitError> {
         if self.is_exempt(address) {
             return Ok(());
         }
         let checked = self.registrations.check(&network_of(address));
-        self.allow(Limit::Registrations, checked, "Too many new accounts from your address.")
+        self.check(checked, |retry_after| LimitError::Registrations { retry_after })
     }
 
     /// Forgets addresses and accounts that have not been seen for a while.
@@ -274,11 +275,14 @@ impl Limiter {
         self.requests_per_user.forget_idle();
     }
 
-    fn allow(&self, limit: Limit, checked: Result<(), Duration>, message: &'static str) -> Result<(), ApiError> {
-        checked.map_err(|wait| {
-            self.hit(limit);
-            ApiError::rate_limited(message, wait)
-        })
+    fn check(&self, checked: Result<(), Duration>, error: fn(Duration) -> LimitError) -> Result<(), LimitError> {
+        checked.map_err(|retry_after| self.refuse(error(retry_after)))
+    }
+
+    /// Counts a refusal.
+    fn refuse(&self, error: LimitError) -> LimitError {
+        self.hit(error.limit());
+        error
     }
 
     /// Whether no limit of an address or of a user applies to clients at this address.
@@ -298,10 +302,6 @@ fn tcp_connections(sockets: usize) -> usize {
         0 => 0,
         sockets => sockets.saturating_mul(TCP_CONNECTIONS_PER_CONNECTION).max(MIN_TCP_CONNECTIONS_PER_ADDRESS),
     }
-}
-
-fn too_many_connections(message: &'static str) -> ApiError {
-    ApiError::new(crate::protocol::ErrorCode::TooManyConnections, message)
 }
 
 /// What counts as one address: an IPv4 address, or the /64 that a provider gives to one customer.
@@ -325,7 +325,6 @@ pub fn client_addresses(config: &ServerConfig) -> ClientAddresses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ErrorCode;
 
     fn limiter(change: impl FnOnce(&mut LimitsConfig)) -> Limiter {
         let mut config = LimitsConfig::default();
@@ -343,7 +342,7 @@ mod tests {
         let address = ip("192.0.2.1");
         let first = limiter.connect(address).unwrap();
         let _second = limiter.connect(address).unwrap();
-        assert_eq!(limiter.connect(address).err().unwrap().code, ErrorCode::TooManyConnections);
+        assert_eq!(limiter.connect(address).err(), Some(LimitError::ConnectionsPerAddress));
         assert!(limiter.connect(ip("192.0.2.2")).is_ok());
         drop(first);
         assert!(limiter.connect(address).is_ok());
@@ -377,7 +376,7 @@ mod tests {
         assert!((0..3).all(|_| limiter.register(address).is_ok()));
         let ada = Email::parse("ada@example.org").unwrap();
         assert!(limiter.login(address, &ada).is_ok() && limiter.login(address, &ada).is_ok());
-        assert_eq!(limiter.login(address, &ada).unwrap_err().code, ErrorCode::RateLimited);
+        assert!(matches!(limiter.login(address, &ada), Err(LimitError::LoginsPerAccount { .. })));
         assert_eq!(limiter.hits().logins_per_account, 1);
     }
 
@@ -391,11 +390,11 @@ mod tests {
         let (address, user) = (ip("192.0.2.1"), UserId::new());
         assert!((0..6).all(|_| limiter.request_from(address).is_ok()), "those of two seconds at once");
         let refused = limiter.request_from(ip("::ffff:192.0.2.1")).unwrap_err();
-        assert_eq!(refused.code, ErrorCode::RateLimited);
-        assert!(refused.retry_after_ms.is_some_and(|wait| wait > 0 && wait <= 1_000), "{refused:?}");
+        let LimitError::RequestsPerAddress { retry_after } = refused else { panic!("{refused:?}") };
+        assert!(retry_after <= Duration::from_secs(1), "{retry_after:?}");
         assert!(limiter.request_from(ip("192.0.2.2")).is_ok());
         assert!((0..4).all(|_| limiter.request_of(user, address).is_ok()));
-        assert_eq!(limiter.request_of(user, ip("192.0.2.2")).unwrap_err().code, ErrorCode::RateLimited);
+        assert!(matches!(limiter.request_of(user, ip("192.0.2.2")), Err(LimitError::RequestsPerUser { .. })));
         assert!(limiter.request_of(UserId::new(), address).is_ok());
         let exempt = ip("198.51.100.7");
         assert!((0..9).all(|_| limiter.request_from(exempt).is_ok() && limiter.request_of(user, exempt).is_ok()));

@@ -122,7 +122,7 @@ struct ConnectionAuthenticator<'a> {
 
 impl OpsAuthenticator for ConnectionAuthenticator<'_> {
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
-        self.tokens.verify_access(token)
+        Ok(self.tokens.verify_access(token)?)
     }
 
     fn admit(&self, user_id: UserId) -> bool {

@@ -49,9 +49,3 @@ impl ApiError {
         }
     }
 }
-
-impl From<crate::domain::InvalidUserField> for ApiError {
-    fn from(invalid: crate::domain::InvalidUserField) -> Self {
-        Self::invalid_field(invalid.field, invalid.reason)
-    }
-}

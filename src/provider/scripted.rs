@@ -10,10 +10,8 @@ use super::{
 use crate::{
     config::ScriptedConfig,
     domain::{FinishReason, Usage},
-    protocol::{ApiError, wrong_field},
 };
 use futures_util::Stream;
-use serde::Deserialize;
 use std::{
     future::Future,
     ops::RangeInclusive,
@@ -64,40 +62,6 @@ impl ScriptedConfig {
             return Err(InvalidScript { field: "tokens", value: u64::from(self.tokens), allowed });
         }
         Ok(())
-    }
-
-    /// This script with what `metadata.script` of a message changes in it.
-    ///
-    /// # Errors
-    /// `INVALID_FIELD`, naming the field, when it is unknown, of another type or out of range.
-    pub fn with_metadata(self, script: &serde_json::Value) -> Result<Self, ApiError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Changes {
-            tokens: Option<u32>,
-            interval_ms: Option<u64>,
-            token_bytes: Option<u32>,
-            fail_after: Option<u32>,
-        }
-        let changes: Changes = serde_path_to_error::deserialize(script).map_err(|err| {
-            let field = match err.path().to_string().as_str() {
-                "." => "metadata.script".to_owned(),
-                path => format!("metadata.script.{path}"),
-            };
-            wrong_field(&field, &err.inner().to_string())
-        })?;
-        let script = Self {
-            tokens: changes.tokens.unwrap_or(self.tokens),
-            interval_ms: changes.interval_ms.unwrap_or(self.interval_ms),
-            token_bytes: changes.token_bytes.unwrap_or(self.token_bytes),
-            fail_after: changes.fail_after.or(self.fail_after),
-        };
-        script.check().map_err(|invalid| {
-            let InvalidScript { field, value, allowed } = invalid;
-            let reason = format_args!("is {value}; from {} to {} is allowed", allowed.start(), allowed.end());
-            ApiError::invalid_field(&format!("metadata.script.{field}"), reason)
-        })?;
-        Ok(script)
     }
 }
 
@@ -215,7 +179,6 @@ impl Stream for Performance {
 mod tests {
     use super::*;
     use futures_util::{FutureExt, StreamExt};
-    use serde_json::json;
 
     fn request(script: ScriptedConfig) -> GenerateRequest {
         GenerateRequest {
@@ -286,29 +249,5 @@ mod tests {
         let burst = std::iter::from_fn(|| parts.next().now_or_never()).count();
         assert_eq!(burst, BURST as usize);
         assert_eq!(parts.count().await, 1_000 - burst + 1);
-    }
-
-    #[test]
-    fn a_message_changes_its_own_script_within_bounds() {
-        let base = ScriptedConfig::default();
-        let changed = base.with_metadata(&json!({"tokens": 3, "fail_after": 2})).unwrap();
-        assert_eq!(changed, ScriptedConfig { tokens: 3, fail_after: Some(2), ..base });
-        assert_eq!(base.with_metadata(&json!({})).unwrap(), base);
-        for (script, field) in [
-            (json!({"tokens": 100_001}), "`metadata.script.tokens`"),
-            (json!({"token_bytes": 0}), "`metadata.script.token_bytes`"),
-            (json!({"token_bytes": 1_025}), "`metadata.script.token_bytes`"),
-            (json!({"interval_ms": 60_001}), "`metadata.script.interval_ms`"),
-            (json!({"fail_after": 100_001}), "`metadata.script.fail_after`"),
-            (json!({"tokens": -1}), "`metadata.script.tokens`"),
-            (json!({"tokens": "many"}), "`metadata.script.tokens`"),
-            (json!({"tokenz": 1}), "`metadata.script.tokenz`"),
-            (json!([]), "`metadata.script`"),
-            (json!("fast"), "`metadata.script`"),
-        ] {
-            let error = base.with_metadata(&script).unwrap_err();
-            assert_eq!(error.code, crate::protocol::ErrorCode::InvalidField);
-            assert!(error.message.starts_with(field), "{script}: {error}");
-        }
     }
 }

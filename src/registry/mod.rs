@@ -19,7 +19,7 @@ pub use actor::{
 };
 pub use connection_stats::ConnectionStats;
 pub use drain::{Drain, DrainOrders, reconnect_after_ms};
-pub use query::{ConnectionQuery, Order, SortKey};
+pub use query::{ConnectionQuery, InvalidQuery, Order, SortKey};
 pub use stall::StallLimits;
 pub use state::{DialectConnections, RegistryStats, StateConnections, UserConnections};
 pub use tap::{Direction, FrameShape, NewFrames, Tap, TapWatch};

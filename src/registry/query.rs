@@ -12,7 +12,7 @@ use crate::{
     auth::Identity,
     domain::UserId,
     limits::{MAX_PAGE_ENTRIES, MAX_QUERY_CHARS},
-    protocol::{ApiError, Dialect},
+    protocol::Dialect,
 };
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, sync::Arc, time::Instant};
@@ -90,16 +90,25 @@ pub enum Order {
     Desc,
 }
 
+/// A parameter of a [`ConnectionQuery`] that is out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidQuery {
+    #[error("`limit` must be 1 to {}", MAX_PAGE_ENTRIES)]
+    Limit,
+    #[error("`q` must be at most {} characters", MAX_QUERY_CHARS)]
+    Text,
+}
+
 impl ConnectionQuery {
     /// # Errors
-    /// `INVALID_FIELD` with the field that is out of range.
-    pub fn check(&self) -> Result<(), ApiError> {
+    /// The parameter that is out of range.
+    pub fn check(&self) -> Result<(), InvalidQuery> {
         let max = usize::try_from(MAX_PAGE_ENTRIES).unwrap_or(usize::MAX);
         if !(1..=max).contains(&self.limit) {
-            return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PAGE_ENTRIES}")));
+            return Err(InvalidQuery::Limit);
         }
         if self.q.as_ref().is_some_and(|q| q.chars().count() > MAX_QUERY_CHARS) {
-            return Err(ApiError::invalid_field("q", format_args!("must be at most {MAX_QUERY_CHARS} characters")));
+            return Err(InvalidQuery::Text);
         }
         Ok(())
     }
@@ -359,7 +368,7 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_named() {
-        let check = |query: ConnectionQuery| query.check().map_err(|error| error.message.into_owned());
+        let check = |query: ConnectionQuery| query.check().map_err(|error| error.to_string());
         assert_eq!(check(ConnectionQuery::default()), Ok(()));
         for limit in [0, 201] {
             let refused = check(ConnectionQuery { limit, ..ConnectionQuery::default() }).unwrap_err();

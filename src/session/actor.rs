@@ -4,30 +4,28 @@
 //! and what happens meanwhile waits in the turns' logs.
 
 use super::{
-    alarm::Alarm,
+    alarm::{Alarm, AlarmHandler},
     authenticator::ConnectionAuthenticator,
+    context::SessionContext,
     effect::{self, Effect, NewTurn},
     fragments::Fragments,
     pending_resumes::ResumeTicket,
-    response_body::{Flow, ResponseBody},
+    response_body::{Flow, ResponseBody, SendMore},
     socket::{self, Received, SocketContext, SocketHandler},
     state::{Now, SessionState},
 };
 use crate::{
-    auth::{Identity, Tokens},
-    config::SessionConfig,
+    auth::Identity,
     domain::{ConnectionId, TurnId, UserId},
-    limiter::{AddressPermit, Limit, Limiter, UserPermit},
+    limiter::{AddressPermit, Limit, UserPermit},
     limits::CONNECTION_CREDIT_BYTES,
-    metrics::{AuthWay, ClientClose, Metrics, Surface},
+    metrics::{AuthWay, ClientClose, Surface},
     protocol::{ApiError, CloseReason, Offer, ResumeFrame},
-    registry::{ConnectionManager, ConnectionStats, Direction, Registration, SessionCommand},
+    registry::{ConnectionStats, Direction, Registration, SessionCommand},
     turn::{Mailbox, Outgoing, TurnEvent},
-    workflow::{CancelTurn, QuestionRules, ResumeConversation, ResumedConversation, StartTurn, Workflow},
+    workflow::{CancelTurn, ResumeConversation, ResumedConversation, StartTurn, TurnError},
 };
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, StreamHandler, WrapFuture,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, MailboxError, StreamHandler, WrapFuture};
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Bytes, Data, Payload},
@@ -35,18 +33,6 @@ use actix_web::{
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use std::{net::IpAddr, rc::Rc, sync::Arc};
-
-/// What all sessions of a worker share.
-pub struct SessionContext {
-    pub config: Arc<SessionConfig>,
-    pub limiter: Arc<Limiter>,
-    pub metrics: Arc<Metrics>,
-    pub tokens: Data<Tokens>,
-    pub rules: QuestionRules,
-    pub registry: Addr<ConnectionManager>,
-    /// The workflow of this worker thread, so that a turn runs where its session is.
-    pub workflow: Addr<Workflow>,
-}
 
 /// Who opens a socket, and from where.
 pub struct Opening {
@@ -138,7 +124,7 @@ impl Actor for ChatSession {
                 ctx.address().recipient::<SessionCommand>(),
             ),
             state,
-            alarm: Alarm::set(alarm_at, ctx),
+            alarm: Alarm::set::<Self>(alarm_at, ctx),
         });
         log::info!(connection_id:% = self.stats.connection_id, address = self.stats.address; "a session opened");
         if let Some(outcome) = self.auth.take() {
@@ -170,7 +156,7 @@ impl ChatSession {
         let authenticator = ConnectionAuthenticator { context: &self.context, address: self.address };
         decision(&mut running.state, &authenticator, now, &mut effects);
         self.stats.set_waits_for_credit(running.state.subscriptions().waits_for_credit());
-        running.alarm.move_up(running.state.next_alarm(), ctx);
+        running.alarm.move_up::<Self>(running.state.next_alarm(), ctx);
         for effect in effects.drain(..) {
             self.carry_out(effect, now, ctx);
             if self.running.is_none() {
@@ -339,15 +325,15 @@ impl StreamHandler<Received> for ChatSession {
     }
 }
 
-impl ChatSession {
-    pub(super) fn on_alarm(&mut self, ctx: &mut Context) {
+impl AlarmHandler for ChatSession {
+    fn on_alarm(&mut self, ctx: &mut Context) {
         let Some(running) = &mut self.running else { return };
-        if running.alarm.catches_up(ctx) {
+        if running.alarm.catches_up::<Self>(ctx) {
             return;
         }
         self.decide(ctx, |state, _, now, effects| state.on_alarm(now, effects));
         if let Some(running) = &mut self.running {
-            running.alarm = Alarm::set(running.state.next_alarm(), ctx);
+            running.alarm = Alarm::set::<Self>(running.state.next_alarm(), ctx);
         }
     }
 }
@@ -359,11 +345,6 @@ impl Handler<TurnEvent> for ChatSession {
         self.decide(ctx, |state, _, now, effects| state.on_turn_event(event, now, effects));
     }
 }
-
-/// The connection asks for what was held back.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-pub(super) struct SendMore;
 
 impl Handler<SendMore> for ChatSession {
     type Result = ();
@@ -395,6 +376,6 @@ impl Handler<SessionCommand> for ChatSession {
 }
 
 /// An answer through a mailbox: a workflow that is gone is our failure.
-fn received<T>(answer: Result<Result<T, ApiError>, MailboxError>) -> Result<T, ApiError> {
-    answer.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+fn received<T>(answer: Result<Result<T, TurnError>, MailboxError>) -> Result<T, ApiError> {
+    Ok(answer.map_err(|error| ApiError::internal(&error))??)
 }

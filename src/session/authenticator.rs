@@ -1,6 +1,6 @@
 //! KickTarget a session lets in: who a token stands for, and whether they may have one more socket.
 
-use super::SessionContext;
+use super::context::SessionContext;
 use crate::{auth::Identity, domain::UserId, limiter::UserPermit, protocol::ApiError};
 use std::net::IpAddr;
 
@@ -23,10 +23,10 @@ pub(super) struct ConnectionAuthenticator<'a> {
 
 impl Authenticator for ConnectionAuthenticator<'_> {
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
-        self.context.tokens.verify_access(token)
+        Ok(self.context.tokens.verify_access(token)?)
     }
 
     fn admit(&self, user: UserId) -> Result<UserPermit, ApiError> {
-        self.context.limiter.sign_in_socket(user, self.address)
+        Ok(self.context.limiter.sign_in_socket(user, self.address)?)
     }
 }

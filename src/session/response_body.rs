@@ -3,7 +3,6 @@
 //! The connection asks only when nothing waits to be sent. So a session that hands over a bounded amount each time it is
 //! asked holds a bounded amount, however slowly its peer reads.
 
-use super::actor::SendMore;
 use crate::registry::ConnectionStats;
 use actix::Recipient;
 use actix_web::{Error, web::Bytes};
@@ -15,6 +14,11 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
+
+/// The connection has taken everything so far and asks for more.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct SendMore;
 
 /// What a session and its outlet tell each other.
 #[derive(Default)]

@@ -8,9 +8,11 @@ use super::{
     heartbeat::{Beat, Heartbeat},
     intake::Intake,
     pending_resumes::{PendingResumes, ResumeTicket},
+    question::QuestionRules,
     subscriptions::{AnyEnded, Subscriptions},
 };
 use crate::{
+    api_error::of_failure,
     auth::Identity,
     config::{LimitsConfig, SessionConfig},
     domain::{ConversationId, TurnId, UserId},
@@ -21,7 +23,7 @@ use crate::{
         ErrorCode, ErrorSubject, FieldNames, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
     },
     turn::{Cursor, Mailbox, Style, TurnEvent, TurnLog, TurnSubject},
-    workflow::{QuestionRules, ResumedConversation, StartedTurn},
+    workflow::{ResumedConversation, StartedTurn},
 };
 use std::{
     sync::Arc,
@@ -69,7 +71,12 @@ impl SessionState {
         mailbox: Mailbox,
         now: Now,
     ) -> Self {
-        let style = Style { dialect, names: dialect.into(), coalesce: Duration::from_millis(config.coalesce_ms) };
+        let style = Style {
+            dialect,
+            names: dialect.into(),
+            coalesce: Duration::from_millis(config.coalesce_ms),
+            failures: of_failure,
+        };
         Self {
             heartbeat: Heartbeat::new(now.instant, Duration::from_secs(config.heartbeat_interval_s)),
             subscriptions: Subscriptions::new(style, mailbox),

@@ -4,8 +4,7 @@ use crate::{
     auth::Identity,
     domain::{AuditEntry, AuditId, AuditedOperator, UnixMillis},
     limits::{AUDIT_QUEUE_ENTRIES, PURGE_INTERVAL},
-    protocol::ApiError,
-    store::{AuditStore, Listed, Page, ServingClock},
+    store::{AuditStore, Listed, Page, ServingClock, StoreError},
 };
 use serde_json::Value;
 use std::sync::{Arc, Weak};
@@ -35,6 +34,22 @@ pub struct AuditedAction {
     pub target: Option<String>,
     /// The parameters of the request, as an object.
     pub detail: Value,
+}
+
+/// A failure of the audit itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuditError {
+    /// The entry could not be stored, so the action did not run.
+    #[error(transparent)]
+    Store(StoreError),
+    #[error("an audited action panicked: {0}")]
+    Panicked(String),
+}
+
+/// An error of an audited action.
+pub trait ActionError: From<AuditError> + 'static {
+    /// The outcome that the audit records.
+    fn outcome(&self) -> &'static str;
 }
 
 impl Audit {
@@ -70,12 +85,12 @@ impl Audit {
     ///
     /// # Errors
     /// Those of `work`. If the store cannot keep the entry, `work` does not run.
-    pub async fn record<T: 'static>(
+    pub async fn record<T: 'static, E: ActionError>(
         self: &Arc<Self>,
         operator: &Identity,
         audited: AuditedAction,
-        work: impl Future<Output = Result<T, ApiError>> + 'static,
-    ) -> Result<T, ApiError> {
+        work: impl Future<Output = Result<T, E>> + 'static,
+    ) -> Result<T, E> {
         let mut entry = AuditEntry {
             id: AuditId::new(),
             at_ms: UnixMillis::now(),
@@ -85,11 +100,11 @@ impl Audit {
             detail: audited.detail,
             outcome: BEGUN.to_owned(),
         };
-        self.store.add_audit_entry(entry.clone()).await?;
+        self.store.add_audit_entry(entry.clone()).await.map_err(AuditError::Store)?;
         let audit = Arc::clone(self);
         let done = actix::spawn(async move {
             let outcome = work.await;
-            entry.outcome = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| DONE).to_owned();
+            entry.outcome = outcome.as_ref().map_or_else(|error| error.outcome(), |_| DONE).to_owned();
             let (audit_id, action) = (entry.id, &entry.action);
             log::info!(audit_id:%, user_id:% = entry.operator.id, action, outcome = entry.outcome; "operator action finished");
             if let Err(error) = audit.store.set_audit_outcome(entry.id, entry.outcome.clone()).await {
@@ -100,15 +115,15 @@ impl Audit {
             let _ = audit.entries.send(Arc::new(entry));
             outcome
         });
-        done.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+        done.await.unwrap_or_else(|error| Err(AuditError::Panicked(error.to_string()).into()))
     }
 
     /// Returns entries, newest first.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn entries(&self, page: Page<AuditId>) -> Result<Listed<AuditEntry>, ApiError> {
-        self.store.audit_entries(page).await.map_err(ApiError::from)
+    pub async fn entries(&self, page: Page<AuditId>) -> Result<Listed<AuditEntry>, StoreError> {
+        self.store.audit_entries(page).await
     }
 
     /// Returns a receiver of all entries from now on, sent when their outcomes are known.
@@ -124,11 +139,29 @@ mod tests {
         auth::test_support::{access_token, tokens, user},
         config::DatabaseConfig,
         domain::Role,
-        protocol::ErrorCode,
-        store::{ServedTime, StoreError, TurnedClock, sqlite::SqliteStore},
+        store::{ServedTime, TurnedClock, sqlite::SqliteStore},
     };
     use futures_util::FutureExt;
     use serde_json::json;
+
+    /// An error of an audited action.
+    #[derive(Debug, PartialEq)]
+    enum Failure {
+        Gone,
+        Audit(AuditError),
+    }
+
+    impl From<AuditError> for Failure {
+        fn from(error: AuditError) -> Self {
+            Self::Audit(error)
+        }
+    }
+
+    impl ActionError for Failure {
+        fn outcome(&self) -> &'static str {
+            "GONE"
+        }
+    }
 
     fn operator() -> Identity {
         tokens().verify_access(&access_token(&user("ada@example.org", Role::Operator))).unwrap()
@@ -159,16 +192,16 @@ mod tests {
         let (audit, _folder) = audit();
         let (operator, mut entries) = (operator(), audit.subscribe());
         let during = Arc::clone(&audit);
-        let done = audit.record(&operator, audited(), async move { Ok(outcomes(&during).await) }).await;
+        let done = audit.record(&operator, audited(), async move { Ok::<_, Failure>(outcomes(&during).await) }).await;
         assert_eq!(done.unwrap(), ["begun"]);
-        let failed = ApiError::new(ErrorCode::NotFound, "gone");
+        let failed = Failure::Gone;
         let refused = audit.record(&operator, audited(), async move { Err::<(), _>(failed) }).await;
-        assert_eq!(refused.unwrap_err().code, ErrorCode::NotFound);
-        assert_eq!(outcomes(&audit).await, ["NOT_FOUND", "done"]);
+        assert_eq!(refused, Err(Failure::Gone));
+        assert_eq!(outcomes(&audit).await, ["GONE", "done"]);
         let first = entries.recv().await.unwrap();
         assert_eq!((first.outcome.as_str(), first.target.as_deref()), ("done", Some("x")));
         assert_eq!(first.operator.email, operator.email);
-        assert_eq!(entries.recv().await.unwrap().outcome, "NOT_FOUND");
+        assert_eq!(entries.recv().await.unwrap().outcome, "GONE");
     }
 
     #[actix::test]
@@ -178,7 +211,7 @@ mod tests {
         let waits = Arc::clone(&resume);
         let mut asked = Box::pin(audit.record(&operator, audited(), async move {
             waits.notified().await;
-            Ok(())
+            Ok::<(), Failure>(())
         }));
         while outcomes(&audit).await.is_empty() {
             assert!((&mut asked).now_or_never().is_none());
@@ -196,7 +229,7 @@ mod tests {
     #[actix::test]
     async fn a_clock_that_is_ahead_for_a_while_expires_nothing() {
         let (audit, _folder) = audit();
-        audit.record(&operator(), audited(), async { Ok(()) }).await.unwrap();
+        audit.record(&operator(), audited(), async { Ok::<(), Failure>(()) }).await.unwrap();
         let turned = TurnedClock::at(UnixMillis::now());
         let began = ServedTime { previous_offset_ms: Some(turned.wall().0), ..ServedTime::default() };
         let audit = Audit::new(Arc::clone(&audit.store), 400, turned.serve(began));
@@ -232,7 +265,8 @@ mod tests {
     #[actix::test]
     async fn an_action_that_cannot_be_recorded_is_not_taken() {
         let audit = Audit::new(Arc::new(Broken), 1, clock());
-        let refused = audit.record::<()>(&operator(), audited(), async { panic!("the action was taken") }).await;
-        assert_eq!(refused.unwrap_err().code, ErrorCode::Overloaded);
+        let refused =
+            audit.record::<(), Failure>(&operator(), audited(), async { panic!("the action was taken") }).await;
+        assert!(matches!(refused, Err(Failure::Audit(AuditError::Store(StoreError::Unavailable(_))))));
     }
 }

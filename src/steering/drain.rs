@@ -2,7 +2,7 @@
 //!
 //! [`crate::app`] carries the drain out.
 
-use crate::{limits::DRAIN_RETRY_MS, protocol::ApiError, workflow::Turns};
+use crate::workflow::Turns;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -32,6 +32,11 @@ pub enum DrainPhase {
     /// All connections are closed, and the process stops.
     Stopping,
 }
+
+/// A drain that can no longer be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server is stopping; this cannot be undone")]
+pub struct TooLate;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -90,12 +95,12 @@ impl DrainControl {
     /// Undoes the drain, if there is one: the server accepts connections and questions again.
     ///
     /// # Errors
-    /// `OVERLOADED` when it is too late: the server is stopping, or a signal started the drain.
-    pub fn undo(&self) -> Result<(), ApiError> {
+    /// When it is too late: the server is stopping, or a signal started the drain.
+    pub fn undo(&self) -> Result<(), TooLate> {
         let mut undone = Ok(());
         self.state.send_modify(|state| {
             if state.is_final || state.phase == DrainPhase::Stopping {
-                undone = Err(ApiError::overloaded("The server is stopping; this cannot be undone.", DRAIN_RETRY_MS));
+                undone = Err(TooLate);
                 return;
             }
             *state = State::default();
@@ -141,7 +146,6 @@ mod tests {
     use crate::{
         config::{LimitsConfig, WorkflowConfig},
         limiter::Limiter,
-        protocol::ErrorCode,
     };
     use futures_util::FutureExt;
 
@@ -178,7 +182,7 @@ mod tests {
         assert!(is_open(&control));
         control.start(Then::Stop);
         assert_eq!(control.finish(), DrainPhase::Stopping);
-        assert_eq!(control.undo().unwrap_err().code, ErrorCode::Overloaded);
+        assert_eq!(control.undo(), Err(TooLate));
         control.start(Then::Stay);
         assert_eq!((control.phase(), is_open(&control)), (DrainPhase::Stopping, false));
     }
@@ -191,7 +195,7 @@ mod tests {
         control.stop();
         assert!(control.started().now_or_never().is_some(), "a drained server that stays stops after a signal");
         control.start(Then::Stay);
-        assert_eq!(control.undo().unwrap_err().code, ErrorCode::Overloaded);
+        assert_eq!(control.undo(), Err(TooLate));
         assert_eq!(control.finish(), DrainPhase::Stopping);
         assert!(control.stopped().now_or_never().is_none());
         control.set_stopped();

@@ -5,6 +5,6 @@ mod audit;
 mod drain;
 mod settings;
 
-pub use audit::{Audit, AuditedAction};
-pub use drain::{DrainControl, DrainPhase, Then};
-pub use settings::{Settings, SettingsChange, SettingsInForce};
+pub use audit::{ActionError, Audit, AuditError, AuditedAction};
+pub use drain::{DrainControl, DrainPhase, Then, TooLate};
+pub use settings::{Settings, SettingsChange, SettingsError, SettingsInForce};

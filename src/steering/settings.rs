@@ -5,7 +5,6 @@ use crate::{
     config::{Config, LimitsChange, LimitsInForce, Problem, WorkflowChange, WorkflowInForce},
     limiter::Limiter,
     logging,
-    protocol::{ApiError, ErrorCode},
     workflow::Turns,
 };
 use serde::{
@@ -71,6 +70,16 @@ pub struct Settings {
     turns: Arc<Turns>,
 }
 
+/// The reason why a change was rejected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Names each rejected setting and what it must be.
+    #[error("{0}")]
+    Refused(String),
+    #[error("`log_level` {0}")]
+    LogLevel(String),
+}
+
 impl Settings {
     /// `config` is the configuration that the server started with.
     pub fn new(config: Config, limiter: Arc<Limiter>, turns: Arc<Turns>) -> Self {
@@ -84,20 +93,20 @@ impl Settings {
     /// Checks a change without making it, by the rules of the configuration.
     ///
     /// # Errors
-    /// `INVALID_FIELD`, naming each rejected setting.
-    pub fn check(&self, change: &SettingsChange) -> Result<(), ApiError> {
+    /// Names each rejected setting.
+    pub fn check(&self, change: &SettingsChange) -> Result<(), SettingsError> {
         changed(&self.lock(), change).map(drop)
     }
 
     /// Applies the whole change, or none of it.
     ///
     /// # Errors
-    /// `INVALID_FIELD`, naming each rejected setting.
-    pub fn change(&self, change: &SettingsChange) -> Result<SettingsInForce, ApiError> {
+    /// Names each rejected setting.
+    pub fn change(&self, change: &SettingsChange) -> Result<SettingsInForce, SettingsError> {
         let mut config = self.lock();
         let next = changed(&config, change)?;
         if let Some(level) = &change.log_level {
-            logging::set_level(level).map_err(|error| ApiError::invalid_field("log_level", error))?;
+            logging::set_level(level).map_err(|error| SettingsError::LogLevel(error.to_string()))?;
         }
         self.limiter.change(&next.limits);
         self.turns.change_limits(next.workflow.max_running_turns, next.workflow.max_running_turns_per_user);
@@ -120,7 +129,7 @@ fn in_force(config: &Config) -> SettingsInForce {
     }
 }
 
-fn changed(config: &Config, change: &SettingsChange) -> Result<Config, ApiError> {
+fn changed(config: &Config, change: &SettingsChange) -> Result<Config, SettingsError> {
     let mut next = config.clone();
     if let Some(level) = &change.log_level {
         next.log.level.clone_from(level);
@@ -135,13 +144,13 @@ fn changed(config: &Config, change: &SettingsChange) -> Result<Config, ApiError>
     Ok(next)
 }
 
-fn rejection(problems: &[Problem]) -> ApiError {
+fn rejection(problems: &[Problem]) -> SettingsError {
     let named = problems.iter().map(|problem| {
         // The one key that this route names differently.
         let key = if problem.key == "log.level" { "log_level" } else { &problem.key };
         format!("`{key}` {}", problem.allowed)
     });
-    ApiError::new(ErrorCode::InvalidField, named.collect::<Vec<_>>().join("; "))
+    SettingsError::Refused(named.collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]
@@ -182,9 +191,9 @@ mod tests {
         }));
         let rejected = settings.change(&wrong).unwrap_err();
         for named in ["`log_level`", "`limits.frame_burst`", "workflow.max_running_turns"] {
-            assert!(rejected.message.contains(named), "{named} is not in {}", rejected.message);
+            assert!(rejected.to_string().contains(named), "{named} is not in {rejected}");
         }
-        assert_eq!(settings.check(&wrong).unwrap_err().message, rejected.message);
+        assert_eq!(settings.check(&wrong), Err(rejected));
         assert_eq!(settings.in_force(), before);
     }
 

@@ -1,9 +1,9 @@
 //! What a turn has said and done so far.
 
-use super::{Cursor, Subscriber, TurnEvent, TurnEventKind};
+use super::{Cursor, Subscriber, TurnEvent, TurnEventKind, TurnFailure};
 use crate::{
     domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Source, TurnId, UserId},
-    protocol::{ApiError, Step, TurnState},
+    protocol::{Step, TurnState},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -41,7 +41,7 @@ pub struct Progress {
 #[derive(Clone, Debug, PartialEq)]
 pub enum TurnEnd {
     Complete { message_id: MessageId, finish_reason: FinishReason, metadata: Box<AnswerMetadata>, sha256: String },
-    Failed(ApiError),
+    Failed(TurnFailure),
 }
 
 /// The log of one turn. One task appends; any thread reads.

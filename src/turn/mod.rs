@@ -4,12 +4,14 @@
 //! that is behind (it was away, it reads slowly, it came late) reads what it missed from the log, joined. Resume, several
 //! tabs and slow readers are this one mechanism.
 
+mod failure;
 mod log;
 mod reader;
 mod subscriber;
 mod subscription;
 
+pub use failure::TurnFailure;
 pub use log::{Missed, Progress, Tokens, TurnEnd, TurnLog, TurnSubject};
 pub use reader::TurnReader;
 pub use subscriber::{Mailbox, Subscriber, TurnEvent, TurnEventKind, TurnSink};
-pub use subscription::{Cursor, Outbox, Outgoing, Style, SubscribedTurn, Subscription};
+pub use subscription::{Cursor, FailureMapping, Outbox, Outgoing, Style, SubscribedTurn, Subscription};

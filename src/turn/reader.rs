@@ -1,6 +1,6 @@
 //! A reader of one turn that is no actor: an HTTP answer.
 
-use super::{Cursor, Mailbox, Outbox, Outgoing, Style, Subscription, TurnEvent, TurnLog};
+use super::{Cursor, FailureMapping, Mailbox, Outbox, Outgoing, Style, Subscription, TurnEvent, TurnLog};
 use crate::{
     limits::{CONNECTION_CREDIT_BYTES, TURN_QUEUE_EVENTS},
     metrics::Metrics,
@@ -22,11 +22,11 @@ pub struct TurnReader {
 
 impl TurnReader {
     /// Reads a turn from `cursor` on.
-    pub fn new(turn: Arc<TurnLog>, cursor: Cursor, metrics: Arc<Metrics>) -> Self {
+    pub fn new(turn: Arc<TurnLog>, cursor: Cursor, metrics: Arc<Metrics>, failures: FailureMapping) -> Self {
         let (sender, events) = mpsc::channel(TURN_QUEUE_EVENTS);
         let mut waiting = VecDeque::new();
         let subscriber = Mailbox::new(sender).counted(metrics).subscriber();
-        let style = Style { dialect: Dialect::V2, names: FieldNames::Both, coalesce: Duration::ZERO };
+        let style = Style { dialect: Dialect::V2, names: FieldNames::Both, coalesce: Duration::ZERO, failures };
         let subscription =
             with_credit(&mut waiting, |outbox| Subscription::start(turn, subscriber, style, cursor, outbox));
         Self { events, subscription, waiting }

@@ -2,12 +2,14 @@
 //!
 //! Pure: events and the log go in, encoded frames come out. WebSocket sessions and SSE answers both use it.
 
-use super::{Missed, Progress, Subscriber, Tokens, TurnEnd, TurnEvent, TurnEventKind, TurnLog, TurnSubject};
+use super::{
+    Missed, Progress, Subscriber, Tokens, TurnEnd, TurnEvent, TurnEventKind, TurnFailure, TurnLog, TurnSubject,
+};
 use crate::{
     domain::TurnId,
     protocol::{
-        CompleteFrame, Dialect, ErrorFrame, ErrorSubject, FieldNames, MetadataView, Named, ProgressFrame, ServerFrame,
-        TokenFrame,
+        ApiError, CompleteFrame, Dialect, ErrorFrame, ErrorSubject, FieldNames, MetadataView, Named, ProgressFrame,
+        ServerFrame, TokenFrame,
     },
 };
 use bytestring::ByteString;
@@ -66,13 +68,17 @@ impl Outbox<'_> {
     }
 }
 
+/// The mapping from a failure of a turn to the error that clients receive.
+pub type FailureMapping = fn(&TurnFailure) -> ApiError;
+
 /// How a follower wants its frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Style {
     pub dialect: Dialect,
     pub names: FieldNames,
     /// Tokens that come so soon after a frame share the next one; only in `chat.v2`. Zero: none do.
     pub coalesce: Duration,
+    pub failures: FailureMapping,
 }
 
 /// A turn, and one who follows it, as others see them.
@@ -219,7 +225,7 @@ impl Subscription {
                 return false;
             }
             self.cursor.ended = true;
-            outbox.put(end_frame(&self.turn.subject, end, missed.tokens, self.style.names));
+            outbox.put(end_frame(&self.turn.subject, end, missed.tokens, self.style));
         }
         true
     }
@@ -278,15 +284,15 @@ fn end_of_frame(missed: &Missed<'_>, seqs: &Range<u32>) -> u32 {
     seqs.start + u32::try_from(fitting).expect("no more than there are seqs")
 }
 
-fn end_frame(subject: &TurnSubject, end: &TurnEnd, tokens: &Tokens, names: FieldNames) -> Outgoing {
+fn end_frame(subject: &TurnSubject, end: &TurnEnd, tokens: &Tokens, style: Style) -> Outgoing {
     match end {
         TurnEnd::Complete { message_id, finish_reason, metadata, sha256 } => {
-            let conversation = names.conversation(subject.conversation_id);
+            let conversation = style.names.conversation(subject.conversation_id);
             Outgoing::from(ServerFrame::Complete(CompleteFrame {
                 response: tokens.text(),
                 session_id: conversation.v1,
                 conversation_id: conversation.v2,
-                metadata: MetadataView::new(metadata, names),
+                metadata: MetadataView::new(metadata, style.names),
                 turn_id: subject.turn_id,
                 message_id: *message_id,
                 seq: i64::from(tokens.count()) - 1,
@@ -294,13 +300,13 @@ fn end_frame(subject: &TurnSubject, end: &TurnEnd, tokens: &Tokens, names: Field
                 sha256,
             }))
         }
-        TurnEnd::Failed(error) => {
+        TurnEnd::Failed(failure) => {
             let about = ErrorSubject {
                 turn_id: Some(subject.turn_id),
                 conversation_id: Some(subject.conversation_id),
                 client_message_id: None,
             };
-            Outgoing::from(ServerFrame::Error(ErrorFrame::new(error, &about, names)))
+            Outgoing::from(ServerFrame::Error(ErrorFrame::new(&(style.failures)(failure), &about, style.names)))
         }
     }
 }
@@ -310,7 +316,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, TurnId, UserId},
-        protocol::{ApiError, ErrorCode, Step},
+        protocol::{ErrorCode, Step},
         turn::Mailbox,
     };
     use proptest::prelude::*;
@@ -318,6 +324,10 @@ mod tests {
     use tokio::sync::mpsc;
 
     const MANY: usize = usize::MAX;
+
+    fn failures(failure: &TurnFailure) -> ApiError {
+        ApiError::new(ErrorCode::UpstreamTimeout, failure.to_string())
+    }
 
     /// A reader whose mailbox takes `mails` events, and all it was sent.
     struct Reader {
@@ -331,7 +341,13 @@ mod tests {
 
     impl Reader {
         fn new(turn: &Arc<TurnLog>, dialect: Dialect, mails: usize, cursor: Cursor) -> Self {
-            Self::with(turn, Style { dialect, names: dialect.into(), coalesce: Duration::ZERO }, mails, cursor, MANY)
+            Self::with(
+                turn,
+                Style { dialect, names: dialect.into(), coalesce: Duration::ZERO, failures },
+                mails,
+                cursor,
+                MANY,
+            )
         }
 
         fn with(turn: &Arc<TurnLog>, style: Style, mails: usize, cursor: Cursor, mut credit: usize) -> Self {
@@ -451,7 +467,7 @@ mod tests {
     #[test]
     fn a_failed_turn_ends_in_its_error() {
         let turn = turn();
-        turn.end(TurnEnd::Failed(ApiError::new(ErrorCode::UpstreamTimeout, "silent")));
+        turn.end(TurnEnd::Failed(TurnFailure::TimedOut));
         let reader = Reader::new(&turn, Dialect::V1, 2, Cursor::default());
         assert_eq!(reader.frames[0]["code"], "UPSTREAM_TIMEOUT");
         assert_eq!(reader.frames[0]["turn_id"], turn.subject.turn_id.to_string());
@@ -474,7 +490,7 @@ mod tests {
         for _ in 0..100 {
             turn.append(&"x".repeat(1000));
         }
-        let style = Style { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::ZERO };
+        let style = Style { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::ZERO, failures };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), 1);
         assert_eq!((reader.frames.len(), reader.subscription.is_lagging()), (1, true));
         let subscribed = reader.subscription.subscribed();
@@ -497,7 +513,8 @@ mod tests {
     #[test]
     fn the_first_token_goes_out_at_once_and_the_next_ones_share_a_frame() {
         let turn = turn();
-        let style = Style { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::from_millis(50) };
+        let style =
+            Style { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::from_millis(50), failures };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), MANY);
         for token in ["a", "b", "c"] {
             turn.append(token);
@@ -519,7 +536,8 @@ mod tests {
     #[test]
     fn after_a_pause_a_token_goes_out_at_once() {
         let turn = turn();
-        let style = Style { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::from_millis(50) };
+        let style =
+            Style { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::from_millis(50), failures };
         let mut reader = Reader::with(&turn, style, 16, Cursor::default(), MANY);
         for token in ["a", "b"] {
             turn.append(token);
@@ -563,7 +581,7 @@ mod tests {
             coalesce_ms in prop::sample::select(vec![0u64, 5, 20]),
         ) {
             let dialect = if v2 { Dialect::V2 } else { Dialect::V1 };
-            let style = Style { dialect, names: dialect.into(), coalesce: Duration::from_millis(coalesce_ms) };
+            let style = Style { dialect, names: dialect.into(), coalesce: Duration::from_millis(coalesce_ms), failures };
             let turn = turn();
             turn.announce(starting());
             let mut reader = Reader::with(&turn, style, mails, Cursor::default(), credit);

@@ -1,31 +1,31 @@
 //! That each turn is counted once, however it ends.
 
-use super::recorder::interrupted;
 use crate::{
     domain::FinishReason,
     metrics::{Metrics, Surface},
-    turn::TurnEnd,
+    turn::{FailureMapping, TurnEnd, TurnFailure},
 };
 use std::time::Instant;
 
 /// Counts the end of a turn, also of one whose task vanishes.
 pub(super) struct Counting<'a> {
     metrics: &'a Metrics,
+    failures: FailureMapping,
     began: Instant,
     counted: bool,
 }
 
 impl<'a> Counting<'a> {
     /// `began`: when the question came.
-    pub fn begin(metrics: &'a Metrics, began: Instant) -> Self {
-        Self { metrics, began, counted: false }
+    pub fn begin(metrics: &'a Metrics, failures: FailureMapping, began: Instant) -> Self {
+        Self { metrics, failures, began, counted: false }
     }
 
     pub fn ended(&mut self, specialist: &str, end: &TurnEnd) {
         let reason = match end {
             TurnEnd::Complete { finish_reason, .. } => *finish_reason,
-            TurnEnd::Failed(error) => {
-                self.metrics.errors.increment(Surface::Turn, error.code);
+            TurnEnd::Failed(failure) => {
+                self.metrics.errors.increment(Surface::Turn, (self.failures)(failure).code);
                 FinishReason::Error
             }
         };
@@ -37,7 +37,7 @@ impl<'a> Counting<'a> {
 impl Drop for Counting<'_> {
     fn drop(&mut self) {
         if !self.counted {
-            self.ended("", &TurnEnd::Failed(interrupted()));
+            self.ended("", &TurnEnd::Failed(TurnFailure::TaskLost));
         }
     }
 }

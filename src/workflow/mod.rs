@@ -5,8 +5,11 @@
 
 mod actor;
 mod counting;
+mod engine;
+mod error;
 mod history;
 mod journal;
+mod progress;
 mod question;
 mod recorder;
 pub mod router;
@@ -14,13 +17,12 @@ mod run;
 mod similarity;
 pub mod specialists;
 mod turns;
-mod upstream;
 mod watch;
 mod words;
 
-pub use actor::{
-    CancelTurn, Engine, ResumeConversation, ResumeTurn, ResumedConversation, StartTurn, StartedTurn, Workflow,
-};
-pub use question::{Question, QuestionRules, is_client_id};
+pub use actor::{CancelTurn, ResumeConversation, ResumeTurn, StartTurn, StartedTurn, Workflow};
+pub use engine::{Engine, ResumedConversation};
+pub use error::TurnError;
+pub use question::{Question, is_client_id};
 pub use recorder::Recorder;
 pub use turns::{Turns, TurnsStats};

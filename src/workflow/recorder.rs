@@ -10,9 +10,8 @@ use crate::{
         CHECKPOINT_BATCH_BYTES, CHECKPOINT_BATCH_TURNS, CHECKPOINT_INTERVAL_MS, CHECKPOINT_TOKENS,
         CLIENT_MESSAGE_ID_LIFE_MS, MAX_UNSTORED_BYTES, PURGE_INTERVAL, UNSTORED_RETRY_INTERVAL_MS,
     },
-    protocol::{ApiError, ErrorCode},
     store::{Answer, Checkpoint, ConversationStore, EndedTurn, ServingClock, StoreError},
-    turn::TurnLog,
+    turn::{FailureMapping, TurnFailure, TurnLog},
 };
 use std::{
     collections::VecDeque,
@@ -30,6 +29,7 @@ use tokio::{
 pub struct Recorder {
     store: Arc<dyn ConversationStore>,
     clock: ServingClock,
+    failures: FailureMapping,
     /// Turns that have said something since they were looked at last.
     news: Mutex<Vec<Arc<Recorded>>>,
     /// Those among them that have said so much that they do not wait.
@@ -69,10 +69,11 @@ pub struct Recording {
 }
 
 impl Recorder {
-    pub fn new(store: Arc<dyn ConversationStore>, clock: ServingClock) -> Arc<Self> {
+    pub fn new(store: Arc<dyn ConversationStore>, clock: ServingClock, failures: FailureMapping) -> Arc<Self> {
         Arc::new(Self {
             store,
             clock,
+            failures,
             news: Mutex::default(),
             urgent: Mutex::default(),
             wake: Notify::new(),
@@ -80,6 +81,12 @@ impl Recorder {
             unstored: Mutex::default(),
             trying: AsyncMutex::default(),
         })
+    }
+
+    /// The code and the message of a failure, as clients receive them, for the store.
+    pub(super) fn stored_error(&self, failure: &TurnFailure) -> (String, String) {
+        let error = (self.failures)(failure);
+        (error.code.to_string(), error.message.into_owned())
     }
 
     /// Begins to record a turn whose question is stored.
@@ -360,7 +367,6 @@ impl Drop for Recording {
             return;
         }
         let log = &self.turn.log;
-        let error = interrupted();
         let (text, token_ends) = log.with_tokens(|tokens| (tokens.text().to_owned(), tokens.ends().to_vec()));
         let end = EndedTurn {
             turn_id: log.subject.turn_id,
@@ -372,16 +378,11 @@ impl Drop for Recording {
                 finish_reason: FinishReason::Error,
                 metadata: self.turn.metadata.get().cloned().unwrap_or_default(),
             },
-            error: Some((error.code.to_string(), error.message.to_string())),
+            error: Some(self.recorder.stored_error(&TurnFailure::TaskLost)),
             at: UnixMillis::now(),
         };
         self.recorder.keep(end, &self.turn);
     }
-}
-
-/// What a turn ends in whose task is gone.
-pub(super) fn interrupted() -> ApiError {
-    ApiError::new(ErrorCode::TurnInterrupted, "The server stopped working on this answer.")
 }
 
 /// What these locks hold is whole between any two statements that could panic.

@@ -3,25 +3,28 @@
 
 use super::{
     Question,
-    actor::{BegunBefore, Engine},
     counting::Counting,
+    engine::Engine,
+    error::TurnError,
     history,
+    progress::{STARTING, progress},
     recorder::Recording,
     router::Route,
     specialists::Specialist,
     turns::Acceptance,
-    upstream,
     watch::{Stop, StopReason, Watch},
 };
 use crate::{
-    domain::{AnswerMetadata, FinishReason, HistoryMessage, Latency, MessageId, Passage, Source, UnixMillis, Usage},
+    domain::{
+        AnswerMetadata, FinishReason, HistoryMessage, Latency, MessageId, Passage, Source, TurnId, UnixMillis, Usage,
+    },
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
     metrics::{ModelTask, TurnStep},
-    protocol::{ApiError, ErrorCode, Step},
+    protocol::Step,
     provider::{AnswerPart, AnswerStream, GenerateRequest, ProviderError, ProviderErrorKind},
     store::{Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
-    turn::{Progress, TurnEnd, TurnLog},
+    turn::{Progress, TurnEnd, TurnFailure, TurnLog},
 };
 use futures_util::{FutureExt, StreamExt};
 use std::{
@@ -34,8 +37,10 @@ use std::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// Text shown to users when a turn starts.
-pub(super) const STARTING: &str = "Starting…";
+/// A turn that the same `client_message_id` started before.
+pub(super) struct BegunBefore {
+    pub turn_id: TurnId,
+}
 
 /// A turn that was accepted and has yet to run.
 pub struct TurnRun {
@@ -80,7 +85,7 @@ struct Answering {
 /// After `generate`: how the answer ended. Its text is in the log.
 struct Generated {
     metadata: Box<AnswerMetadata>,
-    ending: Result<FinishReason, ApiError>,
+    ending: Result<FinishReason, TurnFailure>,
 }
 
 /// The turn has to stop; its [`Acceptance`] knows why.
@@ -96,7 +101,7 @@ impl TurnRun {
         log: Arc<TurnLog>,
         question: Question,
         address: IpAddr,
-    ) -> Result<Result<Self, BegunBefore>, ApiError> {
+    ) -> Result<Result<Self, BegunBefore>, TurnError> {
         let began = Instant::now();
         let admission = match engine.turns.admit(&log, address).await {
             Ok(admission) => admission,
@@ -143,7 +148,7 @@ impl TurnRun {
     /// Runs the turn to its end. Never fails: every end is in the log.
     pub async fn finish(self) {
         let Self { engine, log, acceptance, asked, began } = self;
-        let mut counting = Counting::begin(&engine.metrics, began);
+        let mut counting = Counting::begin(&engine.metrics, engine.failures, began);
         let recording = engine.recorder.record(Arc::clone(&log));
         let watch = Rc::new(Watch::new(&engine.config, began));
         // A task of its own: beside the answer it would be polled for each token.
@@ -188,17 +193,11 @@ async fn watch_over(watch: Rc<Watch>, log: Arc<TurnLog>, stop: Stop) {
 
 impl Steps<'_> {
     /// How a turn ends that had to stop.
-    fn stopped(&self) -> Result<FinishReason, ApiError> {
+    fn stopped(&self) -> Result<FinishReason, TurnFailure> {
         match self.acceptance.stop().reason() {
             None | Some(StopReason::Cancelled | StopReason::Abandoned) => Ok(FinishReason::Cancelled),
-            Some(StopReason::TimedOut) => Err(ApiError::new(
-                ErrorCode::UpstreamTimeout,
-                "The answer took too long. What there was of it is kept.",
-            )),
-            Some(StopReason::ServerStops) => Err(ApiError::new(
-                ErrorCode::TurnInterrupted,
-                "The server stops. What there was of the answer is kept; please ask again.",
-            )),
+            Some(StopReason::TimedOut) => Err(TurnFailure::TimedOut),
+            Some(StopReason::ServerStops) => Err(TurnFailure::ServerStopped),
         }
     }
 
@@ -294,7 +293,7 @@ impl Steps<'_> {
         };
         let ending = match ending {
             Ok(Ok(reason)) => Ok(reason),
-            Ok(Err(error)) => Err(self.upstream_failure(&error)),
+            Ok(Err(error)) => Err(self.provider_failure(&error)),
             Err(Stopped) => self.stopped(),
         };
         self.engine.metrics.step(TurnStep::Generate, began.elapsed());
@@ -357,18 +356,15 @@ impl Steps<'_> {
             turn_id: subject.turn_id,
             conversation_id: subject.conversation_id,
             answer: Answer { message_id, text, token_ends, finish_reason, metadata: AnswerMetadata::clone(&metadata) },
-            error: ending.as_ref().err().map(|error| (error.code.to_string(), error.message.to_string())),
+            error: ending.as_ref().err().map(|failure| self.engine.recorder.stored_error(failure)),
             at: UnixMillis::now(),
         });
         let stored = stored.await;
         metadata.stored = (!stored).then_some(false);
         match ending {
             Ok(finish_reason) => TurnEnd::Complete { message_id, finish_reason, metadata, sha256 },
-            Err(error) if stored => TurnEnd::Failed(error),
-            Err(error) => {
-                let message = format!("{} It is not in the history yet.", error.message);
-                TurnEnd::Failed(ApiError { message: message.into(), ..error })
-            }
+            Err(failure) if stored => TurnEnd::Failed(failure),
+            Err(failure) => TurnEnd::Failed(TurnFailure::NotStored(Box::new(failure))),
         }
     }
 
@@ -377,9 +373,13 @@ impl Steps<'_> {
         self.acceptance.stop().unless_stopped(work).map(|done| done.ok_or(Stopped))
     }
 
-    fn upstream_failure(&self, error: &ProviderError) -> ApiError {
+    fn provider_failure(&self, error: &ProviderError) -> TurnFailure {
         self.engine.metrics.provider_errors.increment(ModelTask::Generate, error.kind);
-        upstream::failure(error, self.log.position().1 > 0)
+        // The provider has logged permanent failures for the operator; a line for each turn would bury the log.
+        let level = if error.kind.is_permanent() { log::Level::Debug } else { log::Level::Warn };
+        log::log!(level, kind:? = error.kind; "the model did not answer: {}", error.detail);
+        let has_begun = self.log.position().1 > 0;
+        TurnFailure::Provider { kind: error.kind, has_begun, retry_after_ms: error.retry_after_ms }
     }
 }
 
@@ -391,20 +391,6 @@ impl Routed {
             confidence: Some(self.confidence),
             ..progress(step, message)
         }
-    }
-}
-
-/// A step that knows nothing yet.
-pub(super) fn progress(step: Step, message: &str) -> Progress {
-    let message = message.to_owned();
-    Progress {
-        step,
-        message,
-        specialist: None,
-        confidence: None,
-        sources: None,
-        client_message_id: None,
-        question: None,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every worker's workflow shares this table, so that a turn can be resumed and cancelled from any thread.
 
 use super::{
-    recorder::interrupted,
+    error::TurnError,
     watch::{Stop, StopReason},
 };
 use crate::{
@@ -11,8 +11,7 @@ use crate::{
     domain::{ConversationId, TurnId, UserId},
     limiter::{Limit, Limiter},
     limits::{DRAIN_RETRY_MS, MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
-    protocol::{ApiError, ErrorCode},
-    turn::{TurnEnd, TurnLog, TurnSubject},
+    turn::{TurnEnd, TurnFailure, TurnLog, TurnSubject},
 };
 use serde::Serialize;
 use std::{
@@ -106,9 +105,8 @@ impl Turns {
     /// while when there is none.
     ///
     /// # Errors
-    /// `TURN_IN_PROGRESS` when the conversation has a turn, `OVERLOADED` when the user has too many, no place became
-    /// free in time, or the server stops.
-    pub async fn admit(self: &Arc<Self>, log: &Arc<TurnLog>, address: IpAddr) -> Result<Admission, ApiError> {
+    /// `InProgress` when the conversation has a turn, `TooManyOfUser`, `Busy` when no permit became free in time, `Draining`.
+    pub async fn admit(self: &Arc<Self>, log: &Arc<TurnLog>, address: IpAddr) -> Result<Admission, TurnError> {
         let admission = self.reserve(log, !self.limiter.is_exempt(address))?;
         let place = self.place().await?;
         let mut table = self.lock();
@@ -120,21 +118,19 @@ impl Turns {
         Ok(admission)
     }
 
-    fn reserve(self: &Arc<Self>, log: &Arc<TurnLog>, counts_for_user: bool) -> Result<Admission, ApiError> {
+    fn reserve(self: &Arc<Self>, log: &Arc<TurnLog>, counts_for_user: bool) -> Result<Admission, TurnError> {
         let mut table = self.lock();
         let subject = log.subject;
         if table.by_conversation.contains_key(&place(&subject)) {
-            let reason = "The last answer in this conversation is still being written.";
-            return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
+            return Err(TurnError::InProgress);
         }
         if table.draining {
-            return Err(going_away());
+            return Err(DRAINING);
         }
         let of_user = table.by_user.get(&subject.user_id).copied().unwrap_or_default();
         if counts_for_user && table.max_per_user > 0 && of_user >= table.max_per_user {
             self.limiter.hit(Limit::TurnsPerUser);
-            let reason = "Too many of your questions are being answered. Please wait for one of them.";
-            return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
+            return Err(TurnError::TooManyOfUser { retry_after_ms: OVERLOADED_RETRY_MS });
         }
         let (stop, decided) = (Stop::default(), CancellationToken::new());
         table.by_conversation.insert(place(&subject), subject.turn_id);
@@ -185,9 +181,9 @@ impl Turns {
     /// Whether the server takes new work.
     ///
     /// # Errors
-    /// `OVERLOADED` when it stops.
-    pub fn check_open(&self) -> Result<(), ApiError> {
-        if self.lock().draining { Err(going_away()) } else { Ok(()) }
+    /// `Draining`.
+    pub fn check_open(&self) -> Result<(), TurnError> {
+        if self.lock().draining { Err(DRAINING) } else { Ok(()) }
     }
 
     /// Ends all running turns as `TURN_INTERRUPTED`, with what there is of their answers; returns how many there are.
@@ -199,7 +195,7 @@ impl Turns {
         table.running.len()
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+    async fn place(&self) -> Result<OwnedSemaphorePermit, TurnError> {
         // With somebody waiting there is no free place: it would be theirs.
         if let Ok(place) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(place);
@@ -207,15 +203,14 @@ impl Turns {
         let _waiting = Waiting::begin(self)?;
         match tokio::time::timeout(self.admission_wait, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(place)) => Ok(place),
-            Ok(Err(closed)) => Err(ApiError::internal(&closed)),
+            Ok(Err(closed)) => Err(TurnError::Internal(closed.to_string())),
             Err(_) => Err(self.busy(Limit::Turns)),
         }
     }
 
-    fn busy(&self, limit: Limit) -> ApiError {
+    fn busy(&self, limit: Limit) -> TurnError {
         self.limiter.hit(limit);
-        let reason = "The server is busy with other answers. Please try again in a moment.";
-        ApiError::overloaded(reason, OVERLOADED_RETRY_MS)
+        TurnError::Busy { retry_after_ms: OVERLOADED_RETRY_MS }
     }
 
     /// A turn that runs, or ended a short while ago. Of one that is about to begin the answer waits until it has: one
@@ -336,15 +331,13 @@ impl Table {
     }
 }
 
-fn going_away() -> ApiError {
-    ApiError::overloaded("The server is going away. Please try again in a moment.", DRAIN_RETRY_MS)
-}
+const DRAINING: TurnError = TurnError::Draining { retry_after_ms: DRAIN_RETRY_MS };
 
 /// A turn counted as waiting.
 struct Waiting<'a>(&'a Turns);
 
 impl<'a> Waiting<'a> {
-    fn begin(turns: &'a Turns) -> Result<Self, ApiError> {
+    fn begin(turns: &'a Turns) -> Result<Self, TurnError> {
         let mut table = turns.lock();
         if table.waiting >= turns.max_waiting {
             drop(table);
@@ -405,7 +398,7 @@ impl Drop for Acceptance {
     fn drop(&mut self) {
         if !self.0.log.has_ended() {
             log::error!(turn_id:% = self.0.log.subject.turn_id; "a turn's task ended before the turn did");
-            self.end(TurnEnd::Failed(interrupted()));
+            self.end(TurnEnd::Failed(TurnFailure::TaskLost));
         }
     }
 }
@@ -438,24 +431,27 @@ mod tests {
         TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..log.subject })
     }
 
-    fn refusal(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Option<ErrorCode> {
-        admit(turns, log).err().map(|error| error.code)
+    const BUSY: TurnError = TurnError::Busy { retry_after_ms: OVERLOADED_RETRY_MS };
+    const TOO_MANY_OF_USER: TurnError = TurnError::TooManyOfUser { retry_after_ms: OVERLOADED_RETRY_MS };
+
+    fn refusal(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Option<TurnError> {
+        admit(turns, log).err()
     }
 
     /// Takes a place, when there is one without waiting.
-    fn admit(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Result<Admission, ApiError> {
+    fn admit(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Result<Admission, TurnError> {
         turns.admit(log, ADDRESS).now_or_never().expect("it waits")
     }
 
     fn interrupted() -> TurnEnd {
-        TurnEnd::Failed(ApiError::new(ErrorCode::TurnInterrupted, "gone"))
+        TurnEnd::Failed(TurnFailure::TaskLost)
     }
 
     #[test]
     fn a_conversation_has_one_running_turn() {
         let (turns, log) = (turns(|_| {}), log(ConversationId::new()));
         let admission = admit(&turns, &log).unwrap();
-        assert_eq!(refusal(&turns, &next(&log)), Some(ErrorCode::TurnInProgress));
+        assert_eq!(refusal(&turns, &next(&log)), Some(TurnError::InProgress));
         drop(admission);
         assert_eq!(refusal(&turns, &next(&log)), None);
     }
@@ -493,7 +489,7 @@ mod tests {
 
     #[test]
     fn who_sees_the_end_may_go_on_at_once() {
-        struct NextTurn(Arc<Turns>, Mutex<Option<std::thread::JoinHandle<Option<ErrorCode>>>>);
+        struct NextTurn(Arc<Turns>, Mutex<Option<std::thread::JoinHandle<Option<TurnError>>>>);
 
         /// Sends the next message from another thread, as soon as the end is told.
         impl TurnSink for Arc<NextTurn> {
@@ -524,7 +520,7 @@ mod tests {
         let turns = turns(|config| config.max_running_turns = 1);
         let admission = admit(&turns, &log(ConversationId::new())).unwrap();
         let (waiting, began) = (log(ConversationId::new()), tokio::time::Instant::now());
-        assert_eq!(turns.admit(&waiting, ADDRESS).await.err().unwrap().code, ErrorCode::Overloaded);
+        assert_eq!(turns.admit(&waiting, ADDRESS).await.err(), Some(BUSY));
         assert_eq!(began.elapsed().as_secs(), 2, "it waits for a place");
         assert_eq!((turns.limiter.hits().turns, turns.stats().waiting_turns), (1, 0));
         admission.reject();
@@ -547,7 +543,7 @@ mod tests {
         let stats = turns.stats();
         assert_eq!((stats.running_turns, stats.waiting_turns), (1, 2));
         // A third finds the queue full, and is told at once.
-        assert_eq!(refusal(&turns, &logs[2]), Some(ErrorCode::Overloaded));
+        assert_eq!(refusal(&turns, &logs[2]), Some(BUSY));
         assert_eq!(turns.limiter.hits().waiting_turns, 1);
 
         drop(running);
@@ -568,7 +564,7 @@ mod tests {
             || TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id });
         let admissions = [admit(&turns, &of_user()), admit(&turns, &of_user())];
         assert!(admissions.iter().all(Result::is_ok));
-        assert_eq!(refusal(&turns, &of_user()), Some(ErrorCode::Overloaded));
+        assert_eq!(refusal(&turns, &of_user()), Some(TOO_MANY_OF_USER));
         assert_eq!(refusal(&turns, &log(ConversationId::new())), None);
         drop(admissions);
         assert_eq!(refusal(&turns, &of_user()), None);
@@ -590,10 +586,10 @@ mod tests {
         let from_exempt: Vec<_> = (0..5).map(|_| admit_from(exempt)).collect();
         assert!(from_exempt.iter().all(Result::is_ok));
         let limited = admit_from(ADDRESS).unwrap();
-        assert_eq!(admit_from(ADDRESS).err().unwrap().code, ErrorCode::Overloaded);
+        assert_eq!(admit_from(ADDRESS).err(), Some(TOO_MANY_OF_USER));
         // Turns that were not counted are not subtracted either.
         drop(from_exempt);
-        assert_eq!(admit_from(ADDRESS).err().unwrap().code, ErrorCode::Overloaded);
+        assert_eq!(admit_from(ADDRESS).err(), Some(TOO_MANY_OF_USER));
         drop(limited);
         assert!(admit_from(ADDRESS).is_ok() && turns.lock().by_user.is_empty());
     }
@@ -637,10 +633,10 @@ mod tests {
         let of_user =
             || TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id });
         let _first = admit(&turns, &of_user()).unwrap();
-        assert_eq!(refusal(&turns, &of_user()), Some(ErrorCode::Overloaded));
+        assert_eq!(refusal(&turns, &of_user()), Some(TOO_MANY_OF_USER));
         turns.change_limits(9, 2);
         let _second = admit(&turns, &of_user()).unwrap();
-        assert_eq!(refusal(&turns, &of_user()), Some(ErrorCode::Overloaded));
+        assert_eq!(refusal(&turns, &of_user()), Some(TOO_MANY_OF_USER));
     }
 
     #[test]
@@ -658,8 +654,8 @@ mod tests {
         let (turns, log) = (turns(|_| {}), log(ConversationId::new()));
         let running = admit(&turns, &log).unwrap().accept();
         turns.drain();
-        assert_eq!(refusal(&turns, &self::log(ConversationId::new())), Some(ErrorCode::Overloaded));
-        assert_eq!(turns.check_open().unwrap_err().code, ErrorCode::Overloaded);
+        assert_eq!(refusal(&turns, &self::log(ConversationId::new())), Some(DRAINING));
+        assert_eq!(turns.check_open(), Err(DRAINING));
         turns.reopen();
         assert!(turns.check_open().is_ok() && refusal(&turns, &self::log(ConversationId::new())).is_none());
         turns.drain();

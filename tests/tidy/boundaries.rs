@@ -13,135 +13,61 @@ use std::{
 
 /// The parts of the program, lowest layer first: folders and files of `src/`, and the crates beside it. A part names only
 /// the parts that its line lists; all of these are in lines above it, so the layers cannot form a circle.
-const PARTS: &[(&str, &[&str])] = &[
+const PARTS: &[(&str, &str)] = &[
     // Plain values, and tools that know nothing of the program.
-    ("limits", &[]),
-    ("domain", &[]),
-    ("private", &[]),
-    ("process", &[]),
-    ("terms", &[]),
-    ("pause", &["limits"]),
+    ("build_info", ""),
+    ("limits", ""),
+    ("domain", ""),
+    ("private", ""),
+    ("process", ""),
+    ("terms", ""),
+    ("pause", "limits"),
     // The published contract in types. Its ids and roles are those of the domain.
-    ("protocol", &["domain"]),
+    ("protocol", "domain"),
     // Settings. A development secret is a private file.
-    ("config", &["limits", "private"]),
-    ("logging", &["config", "limits"]),
+    ("config", "limits private"),
+    ("logging", "config limits"),
     // Labels of metrics are types of the contract and of the domain, never texts.
-    ("metrics", &["domain", "process", "protocol"]),
+    ("metrics", "build_info domain process protocol"),
     // The database. Its full-text index holds `terms`; commits and failures are measured.
-    ("store", &["config", "domain", "limits", "metrics", "private", "protocol", "terms"]),
-    ("knowledge", &["config", "domain", "limits", "store", "terms"]),
+    ("store", "config domain limits metrics private terms"),
+    ("knowledge", "config domain limits store terms"),
     // The provider `extractive` judges sentences as the knowledge base judges passages.
-    ("provider", &["config", "domain", "knowledge", "pause", "protocol", "terms"]),
-    ("limiter", &["config", "domain", "limits", "protocol"]),
-    ("auth", &["config", "domain", "limits", "metrics", "protocol", "store"]),
-    // A subscription writes frames of the contract.
-    ("turn", &["domain", "limits", "metrics", "protocol"]),
-    // Who is connected, and which turns are announced to them.
-    ("registry", &["auth", "domain", "limits", "pause", "protocol", "store", "turn"]),
-    (
-        "workflow",
-        &[
-            "config",
-            "domain",
-            "knowledge",
-            "limiter",
-            "limits",
-            "logging",
-            "metrics",
-            "pause",
-            "protocol",
-            "provider",
-            "registry",
-            "store",
-            "turn",
-        ],
-    ),
-    ("preflight", &["config", "provider", "workflow"]),
-    (
-        "session",
-        &[
-            "auth", "config", "domain", "limiter", "limits", "metrics", "pause", "protocol", "registry", "turn",
-            "workflow",
-        ],
-    ),
-    ("steering", &["auth", "config", "domain", "limiter", "limits", "logging", "protocol", "store", "workflow"]),
+    ("provider", "config domain knowledge pause terms"),
+    ("limiter", "config domain limits"),
+    ("auth", "config domain limits metrics store"),
+    // The log is pure; a subscription to it writes frames of the contract.
+    ("turn", "domain limits metrics protocol"),
+    // Open connections, and the turns that are announced to them.
+    ("registry", "auth domain limits pause protocol store turn"),
+    // Takes a question, and writes what becomes of it into a turn's log. Its steps are those of the contract.
+    ("workflow", "config domain knowledge limiter limits logging metrics pause protocol provider registry store turn"),
+    ("preflight", "config provider workflow"),
+    ("steering", "auth config domain limiter limits logging store workflow"),
+    // The errors of all layers below, as clients receive them.
+    ("api_error", "auth domain limiter limits protocol registry steering store turn workflow"),
+    ("session", "api_error auth config domain limiter limits metrics pause protocol registry turn workflow"),
     // Operators' connections use the WebSocket of `session`, and nothing else of it.
-    (
-        "ops",
-        &[
-            "auth", "config", "domain", "limiter", "limits", "metrics", "pause", "process", "protocol", "registry",
-            "session", "steering", "workflow",
-        ],
-    ),
+    ("ops", "auth config domain limiter limits metrics pause process protocol registry session steering workflow"),
     (
         "http",
-        &[
-            "auth",
-            "config",
-            "domain",
-            "knowledge",
-            "limiter",
-            "limits",
-            "logging",
-            "metrics",
-            "ops",
-            "pause",
-            "process",
-            "protocol",
-            "registry",
-            "session",
-            "steering",
-            "store",
-            "turn",
-            "workflow",
-        ],
+        "api_error auth config domain knowledge limiter limits logging metrics ops pause process protocol registry \
+         session steering store turn workflow",
     ),
     // Clients of a running server: of its code they know the contract.
-    ("client", &["protocol"]),
-    ("load", &["client", "logging", "process", "protocol"]),
+    ("client", "protocol"),
+    ("load", "client logging process protocol"),
     // The composition root.
     (
         "app",
-        &[
-            "auth",
-            "config",
-            "http",
-            "knowledge",
-            "limiter",
-            "limits",
-            "metrics",
-            "ops",
-            "preflight",
-            "process",
-            "protocol",
-            "provider",
-            "registry",
-            "session",
-            "steering",
-            "store",
-            "workflow",
-        ],
+        "api_error auth config http knowledge limiter limits metrics ops preflight process protocol provider registry \
+         session steering store workflow",
     ),
     (
         "cli",
-        &[
-            "app",
-            "auth",
-            "client",
-            "config",
-            "domain",
-            "knowledge",
-            "load",
-            "logging",
-            "preflight",
-            "process",
-            "protocol",
-            "provider",
-            "store",
-        ],
+        "app auth build_info client config domain knowledge load logging preflight process protocol provider store",
     ),
-    ("main", &["cli"]),
+    ("main", "cli"),
 ];
 
 /// Names that only these files may use: external crates by their paths, items of the program as `part::Item`.
@@ -152,6 +78,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("diesel", &["src/store/sqlite"]),
     ("diesel_migrations", &["src/store/sqlite"]),
     ("store::SqliteStore", &["src/app.rs", "src/cli"]),
+    // The layers below the edge have errors of their own; `api_error` maps them. A subscription writes error frames.
+    (
+        "protocol::ApiError",
+        &["src/api_error", "src/session", "src/ops", "src/http", "src/cli/mod.rs", "src/turn/subscription.rs"],
+    ),
     ("argon2", &["src/auth"]),
     ("jsonwebtoken", &["src/auth"]),
     ("governor", &["src/limiter"]),
@@ -178,10 +109,8 @@ const CIRCLES: &[&[&str]] = &[
     &["registry::connection_stats", "registry::tap"],
     // Rows of the registry, the query over them and the views that it returns.
     &["registry::query", "registry::state", "registry::view"],
-    &["session::actor", "session::alarm", "session::authenticator", "session::response_body", "session::state"],
     // A log tells its subscribers, and each event carries the log, so that the receiver can read there what it missed.
     &["turn::log", "turn::subscriber", "turn::subscription"],
-    &["workflow::actor", "workflow::run"],
 ];
 
 /// The dependencies of the server, its program and the crates beside it.
@@ -228,13 +157,13 @@ fn name_of(dependency: &Dependency) -> String {
     }
 }
 
-fn layer_violations(dependencies: &BTreeSet<Dependency>, parts: &[(&str, &[&str])]) -> Vec<String> {
-    let allowed: BTreeMap<&str, &[&str]> = parts.iter().copied().collect();
+fn layer_violations(dependencies: &BTreeSet<Dependency>, parts: &[(&str, &str)]) -> Vec<String> {
+    let allowed: BTreeMap<&str, &str> = parts.iter().copied().collect();
     let mut violations = Vec::new();
     for dependency in dependencies {
         let Some(target) = dependency.defined_in.as_ref().and_then(|module| part_of(module)) else { continue };
         let Some(part) = part_of(&dependency.by) else { continue };
-        if part != target && !allowed.get(part).is_some_and(|allowed| allowed.contains(&target)) {
+        if part != target && !allowed.get(part).is_some_and(|allowed| allowed.split(' ').any(|lower| lower == target)) {
             let Dependency { file, line, .. } = dependency;
             violations.push(format!("{file}:{line}: `{part}` must not name `{}`", name_of(dependency)));
         }
@@ -286,8 +215,8 @@ fn parts_import_only_lower_layers() {
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 
     for (index, (part, allowed)) in PARTS.iter().enumerate() {
-        for lower in *allowed {
-            assert!(PARTS[..index].iter().any(|(part, _)| part == lower), "`{lower}` is not below `{part}`");
+        for lower in allowed.split_whitespace() {
+            assert!(PARTS[..index].iter().any(|(part, _)| *part == lower), "`{lower}` is not below `{part}`");
         }
     }
     let modules =
@@ -304,7 +233,7 @@ fn no_edge_of_the_layers_is_unused() {
         .filter_map(|dependency| Some((part_of(&dependency.by)?, part_of(dependency.defined_in.as_ref()?)?)))
         .collect();
     for (part, allowed) in PARTS {
-        let unused: Vec<_> = allowed.iter().filter(|lower| !used.contains(&(*part, **lower))).collect();
+        let unused: Vec<_> = allowed.split_whitespace().filter(|lower| !used.contains(&(*part, *lower))).collect();
         assert!(unused.is_empty(), "`{part}` no longer names {unused:?}: remove them from the table");
     }
 }
@@ -331,7 +260,7 @@ fn planted(source: &str) -> BTreeSet<Dependency> {
 
 #[test]
 fn a_planted_violation_is_found_however_it_is_written() {
-    const LAYERS: &[(&str, &[&str])] = &[("domain", &[]), ("http", &["domain"])];
+    const LAYERS: &[(&str, &str)] = &[("domain", ""), ("http", "domain")];
     for named in [
         "use crate::{http::{self, Page}};",
         "use crate::{http as web};",

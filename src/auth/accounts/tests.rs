@@ -4,9 +4,10 @@ use super::*;
 use crate::{
     auth::{
         argon2id::Argon2id,
-        test_support::{access_token, service, service_by, tokens},
+        test_support::{access_token, code, service, service_by, tokens},
     },
     config::AuthConfig,
+    protocol::ErrorCode,
     store::{MAX_FAMILIES_PER_USER, ServedTime, TurnedClock},
 };
 use argon2::PasswordHasher;
@@ -23,13 +24,6 @@ fn ada() -> Email {
 
 async fn registered(accounts: &Accounts) -> SignIn {
     accounts.register(ada(), PASSWORD.into(), None).await.unwrap()
-}
-
-fn code<T>(outcome: Result<T, ApiError>) -> ErrorCode {
-    match outcome {
-        Ok(_) => panic!("this should have been refused"),
-        Err(error) => error.code,
-    }
 }
 
 fn identity(sign_in: &SignIn) -> Identity {
@@ -97,10 +91,10 @@ async fn an_unknown_address_costs_what_a_wrong_password_costs() {
         let before = accounts.passwords.hashes();
         let outcome = accounts.login(Email::parse(email).unwrap(), "not the password".into()).await;
         let error = outcome.err().unwrap();
-        (error.code, error.message, accounts.passwords.hashes() - before)
+        (error, accounts.passwords.hashes() - before)
     };
     let wrong_password = cost("ada@example.org").await;
-    assert_eq!((wrong_password.0, wrong_password.2), (ErrorCode::InvalidCredentials, 1));
+    assert_eq!(wrong_password, (AuthError::WrongCredentials, 1));
     assert_eq!(cost("nobody@example.org").await, wrong_password);
 }
 

@@ -108,7 +108,7 @@ struct FakeAuthenticator {
 
 impl Authenticator for FakeAuthenticator {
     fn admit(&self, user: UserId) -> Result<UserPermit, ApiError> {
-        Limiter::new(&LimitsConfig::default()).sign_in_socket(user, Ipv4Addr::LOCALHOST.into())
+        Ok(Limiter::new(&LimitsConfig::default()).sign_in_socket(user, Ipv4Addr::LOCALHOST.into())?)
     }
 
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
@@ -430,7 +430,7 @@ impl World {
 
 fn end(turn: &Arc<TurnLog>, failed: bool) {
     turn.end(if failed {
-        TurnEnd::Failed(ApiError::new(ErrorCode::UpstreamTimeout, "silent"))
+        TurnEnd::Failed(crate::turn::TurnFailure::TimedOut)
     } else {
         TurnEnd::Complete {
             message_id: MessageId::new(),

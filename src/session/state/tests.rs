@@ -19,7 +19,7 @@ struct TestAuthenticator<'a>(&'a User, Now);
 
 impl Authenticator for TestAuthenticator<'_> {
     fn admit(&self, user: UserId) -> Result<UserPermit, ApiError> {
-        Limiter::new(&LimitsConfig::default()).sign_in_socket(user, Ipv4Addr::LOCALHOST.into())
+        Ok(Limiter::new(&LimitsConfig::default()).sign_in_socket(user, Ipv4Addr::LOCALHOST.into())?)
     }
 
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {

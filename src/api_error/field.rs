@@ -1,0 +1,9 @@
+//! Fields of an account.
+
+use crate::{domain::InvalidUserField, protocol::ApiError};
+
+impl From<InvalidUserField> for ApiError {
+    fn from(invalid: InvalidUserField) -> Self {
+        Self::invalid_field(invalid.field, invalid.reason)
+    }
+}

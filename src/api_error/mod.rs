@@ -1,0 +1,16 @@
+//! The errors of the layers below, as clients receive them: one file for each layer.
+//!
+//! The layers know neither codes nor texts of the wire. Here each of their errors gets its [`ApiError`]: code, message and time
+//! to wait. WebSockets, REST and the command line all use these conversions.
+//!
+//! [`ApiError`]: crate::protocol::ApiError
+
+mod auth;
+mod field;
+mod limiter;
+mod registry;
+mod steering;
+mod store;
+mod turn;
+
+pub use turn::of_failure;

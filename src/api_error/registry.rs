@@ -1,0 +1,28 @@
+//! Parameters of a list of connections.
+
+use crate::{
+    protocol::{ApiError, ErrorCode},
+    registry::InvalidQuery,
+};
+
+impl From<InvalidQuery> for ApiError {
+    fn from(invalid: InvalidQuery) -> Self {
+        Self::new(ErrorCode::InvalidField, invalid.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{MAX_PAGE_ENTRIES, MAX_QUERY_CHARS};
+
+    #[test]
+    fn the_message_names_the_parameter_and_what_is_allowed() {
+        for (invalid, message) in [
+            (InvalidQuery::Limit, format!("`limit` must be 1 to {MAX_PAGE_ENTRIES}")),
+            (InvalidQuery::Text, format!("`q` must be at most {MAX_QUERY_CHARS} characters")),
+        ] {
+            assert_eq!(ApiError::from(invalid), ApiError::new(ErrorCode::InvalidField, message));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Errors of the store.
+
+use crate::{
+    limits::STORE_RETRY_MS,
+    protocol::{ApiError, ErrorCode},
+    store::StoreError,
+};
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(what) => Self::new(ErrorCode::NotFound, format!("There is no such {what}.")),
+            StoreError::Forbidden(what) => Self::new(ErrorCode::Forbidden, format!("This {what} is somebody else's.")),
+            // Mostly heals by itself: the same request may well succeed a little later.
+            StoreError::Unavailable(_) => Self {
+                code: ErrorCode::Overloaded,
+                message: "The server cannot store anything at the moment. Please try again soon.".into(),
+                retry_after_ms: Some(STORE_RETRY_MS),
+                ..Self::internal(&error)
+            },
+            StoreError::Conflict(_) | StoreError::Corrupt(_) | StoreError::Unusable(_) => Self::internal(&error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_keeps_its_code_message_and_wait() {
+        let internal = "Something went wrong on our side. Please try again.";
+        let busy = "The server cannot store anything at the moment. Please try again soon.";
+        for (error, code, message, retry_after_ms) in [
+            (StoreError::NotFound("turn"), ErrorCode::NotFound, "There is no such turn.", None),
+            (StoreError::Forbidden("turn"), ErrorCode::Forbidden, "This turn is somebody else's.", None),
+            (StoreError::Unavailable("disk full".to_owned()), ErrorCode::Overloaded, busy, Some(STORE_RETRY_MS)),
+            (StoreError::Conflict("e-mail"), ErrorCode::ProcessingError, internal, None),
+            (StoreError::Corrupt("row".to_owned()), ErrorCode::ProcessingError, internal, None),
+            (StoreError::Unusable("schema".to_owned()), ErrorCode::ProcessingError, internal, None),
+        ] {
+            let mapped = ApiError::from(error.clone());
+            assert_eq!((mapped.code, &*mapped.message, mapped.retry_after_ms), (code, message, retry_after_ms));
+            let is_logged = matches!(code, ErrorCode::ProcessingError | ErrorCode::Overloaded);
+            assert_eq!(mapped.correlation_id.is_some(), is_logged, "{error}");
+        }
+    }
+}

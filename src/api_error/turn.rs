@@ -1,0 +1,245 @@
+//! Refusals to start or resume a turn, and failures that end one.
+
+use crate::{
+    domain::ProviderErrorKind as Kind,
+    protocol::{ApiError, ErrorCode},
+    turn::TurnFailure,
+    workflow::TurnError,
+};
+
+impl From<TurnError> for ApiError {
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::InProgress => {
+                Self::new(ErrorCode::TurnInProgress, "The last answer in this conversation is still being written.")
+            }
+            TurnError::TooManyOfUser { retry_after_ms } => {
+                let reason = "Too many of your questions are being answered. Please wait for one of them.";
+                Self::overloaded(reason, retry_after_ms)
+            }
+            TurnError::Busy { retry_after_ms } => {
+                let reason = "The server is busy with other answers. Please try again in a moment.";
+                Self::overloaded(reason, retry_after_ms)
+            }
+            TurnError::Draining { retry_after_ms } => {
+                Self::overloaded("The server is going away. Please try again in a moment.", retry_after_ms)
+            }
+            TurnError::Forbidden => Self::new(ErrorCode::Forbidden, "This conversation is somebody else's."),
+            TurnError::Unknown => {
+                Self::new(ErrorCode::ResumeUnavailable, "This turn is unknown or too old; the history has its answer.")
+            }
+            TurnError::Store(error) => error.into(),
+            TurnError::Internal(cause) => Self::internal(&cause),
+        }
+    }
+}
+
+/// The error that a failed turn ends with, in frames, in the store and in the metrics. The same failure always has the same
+/// code and message: the store keeps both.
+pub fn of_failure(failure: &TurnFailure) -> ApiError {
+    let (code, message) = match failure {
+        TurnFailure::TimedOut => {
+            (ErrorCode::UpstreamTimeout, "The answer took too long. What there was of it is kept.")
+        }
+        TurnFailure::ServerStopped => {
+            (ErrorCode::TurnInterrupted, "The server stops. What there was of the answer is kept; please ask again.")
+        }
+        TurnFailure::TaskLost => (ErrorCode::TurnInterrupted, "The server stopped working on this answer."),
+        TurnFailure::Provider { kind, has_begun, retry_after_ms } => {
+            let (code, message) = of_provider(*kind, *has_begun);
+            // Waiting helps only where trying again does.
+            let retry_after_ms = retry_after_ms.filter(|_| code.is_retryable());
+            return ApiError { retry_after_ms, ..ApiError::new(code, message) };
+        }
+        TurnFailure::NotStored(failure) => {
+            let error = of_failure(failure);
+            let message = format!("{} It is not in the history yet.", error.message);
+            return ApiError { message: message.into(), ..error };
+        }
+        TurnFailure::Restored { code, message } => {
+            let code = ErrorCode::ALL.iter().find(|known| known.as_str() == code).copied();
+            return ApiError::new(code.unwrap_or(ErrorCode::TurnInterrupted), message.clone());
+        }
+    };
+    ApiError::new(code, message)
+}
+
+const fn of_provider(kind: Kind, has_begun: bool) -> (ErrorCode, &'static str) {
+    match kind {
+        Kind::Timeout => (ErrorCode::UpstreamTimeout, "The model was silent for too long. Please try again."),
+        Kind::Broken if has_begun => {
+            (ErrorCode::TurnInterrupted, "The model broke off. What there was of the answer is kept.")
+        }
+        Kind::Unavailable | Kind::RateLimited | Kind::Broken => {
+            (ErrorCode::UpstreamUnavailable, "The model is not available. Please try again later.")
+        }
+        Kind::Unauthorized => (
+            ErrorCode::UpstreamRefused,
+            "The model refuses this server's access. Trying again does not help; please tell the operator.",
+        ),
+        Kind::OutOfCredit => (
+            ErrorCode::UpstreamRefused,
+            "This server's credit with the model's service is used up. Trying again does not help; please tell the operator.",
+        ),
+        Kind::UnknownModel => (
+            ErrorCode::UpstreamRefused,
+            "The model that this server is set up with does not exist. Trying again does not help; please tell the operator.",
+        ),
+        Kind::ContextTooLong => (
+            ErrorCode::ContextTooLong,
+            "This conversation is too long for the model. Please shorten your message or start a new conversation.",
+        ),
+        Kind::Rejected => (
+            ErrorCode::UpstreamRefused,
+            "The model refuses this request. Trying the same again does not help; please change your message or tell the operator.",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn every_refusal_keeps_its_code_message_and_wait() {
+        let internal = "Something went wrong on our side. Please try again.";
+        for (error, code, message, retry_after_ms) in [
+            (
+                TurnError::InProgress,
+                ErrorCode::TurnInProgress,
+                "The last answer in this conversation is still being written.",
+                None,
+            ),
+            (
+                TurnError::TooManyOfUser { retry_after_ms: 1 },
+                ErrorCode::Overloaded,
+                "Too many of your questions are being answered. Please wait for one of them.",
+                Some(1),
+            ),
+            (
+                TurnError::Busy { retry_after_ms: 2 },
+                ErrorCode::Overloaded,
+                "The server is busy with other answers. Please try again in a moment.",
+                Some(2),
+            ),
+            (
+                TurnError::Draining { retry_after_ms: 3 },
+                ErrorCode::Overloaded,
+                "The server is going away. Please try again in a moment.",
+                Some(3),
+            ),
+            (TurnError::Forbidden, ErrorCode::Forbidden, "This conversation is somebody else's.", None),
+            (
+                TurnError::Unknown,
+                ErrorCode::ResumeUnavailable,
+                "This turn is unknown or too old; the history has its answer.",
+                None,
+            ),
+            (StoreError::NotFound("turn").into(), ErrorCode::NotFound, "There is no such turn.", None),
+            (TurnError::Internal("closed".to_owned()), ErrorCode::ProcessingError, internal, None),
+        ] {
+            let mapped = ApiError::from(error.clone());
+            assert_eq!(
+                (mapped.code, &*mapped.message, mapped.retry_after_ms),
+                (code, message, retry_after_ms),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_failure_keeps_its_code_and_message() {
+        let provider = |kind, has_begun| TurnFailure::Provider { kind, has_begun, retry_after_ms: None };
+        let unavailable = "The model is not available. Please try again later.";
+        for (failure, code, message) in [
+            (
+                TurnFailure::TimedOut,
+                ErrorCode::UpstreamTimeout,
+                "The answer took too long. What there was of it is kept.",
+            ),
+            (
+                TurnFailure::ServerStopped,
+                ErrorCode::TurnInterrupted,
+                "The server stops. What there was of the answer is kept; please ask again.",
+            ),
+            (TurnFailure::TaskLost, ErrorCode::TurnInterrupted, "The server stopped working on this answer."),
+            (
+                TurnFailure::NotStored(Box::new(TurnFailure::TaskLost)),
+                ErrorCode::TurnInterrupted,
+                "The server stopped working on this answer. It is not in the history yet.",
+            ),
+            (
+                TurnFailure::Restored { code: "UPSTREAM_REFUSED".to_owned(), message: "As stored.".to_owned() },
+                ErrorCode::UpstreamRefused,
+                "As stored.",
+            ),
+            (
+                TurnFailure::Restored { code: "NO_LONGER_KNOWN".to_owned(), message: "As stored.".to_owned() },
+                ErrorCode::TurnInterrupted,
+                "As stored.",
+            ),
+            (
+                provider(Kind::Timeout, true),
+                ErrorCode::UpstreamTimeout,
+                "The model was silent for too long. Please try again.",
+            ),
+            (
+                provider(Kind::Broken, true),
+                ErrorCode::TurnInterrupted,
+                "The model broke off. What there was of the answer is kept.",
+            ),
+            (provider(Kind::Broken, false), ErrorCode::UpstreamUnavailable, unavailable),
+            (provider(Kind::Unavailable, false), ErrorCode::UpstreamUnavailable, unavailable),
+            (provider(Kind::RateLimited, false), ErrorCode::UpstreamUnavailable, unavailable),
+            (
+                provider(Kind::Unauthorized, false),
+                ErrorCode::UpstreamRefused,
+                "The model refuses this server's access. Trying again does not help; please tell the operator.",
+            ),
+            (
+                provider(Kind::OutOfCredit, false),
+                ErrorCode::UpstreamRefused,
+                "This server's credit with the model's service is used up. Trying again does not help; please tell \
+                 the operator.",
+            ),
+            (
+                provider(Kind::UnknownModel, false),
+                ErrorCode::UpstreamRefused,
+                "The model that this server is set up with does not exist. Trying again does not help; please tell \
+                 the operator.",
+            ),
+            (
+                provider(Kind::ContextTooLong, false),
+                ErrorCode::ContextTooLong,
+                "This conversation is too long for the model. Please shorten your message or start a new conversation.",
+            ),
+            (
+                provider(Kind::Rejected, false),
+                ErrorCode::UpstreamRefused,
+                "The model refuses this request. Trying the same again does not help; please change your message or \
+                 tell the operator.",
+            ),
+        ] {
+            assert_eq!(of_failure(&failure), ApiError::new(code, message), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_permanent_failure_is_not_retryable_and_has_a_message_of_its_own() {
+        let failures: Vec<_> = Kind::ALL.iter().map(|kind| (kind, of_provider(*kind, false))).collect();
+        for (kind, (code, message)) in &failures {
+            assert_eq!(code.is_retryable(), !kind.is_permanent(), "{kind:?}");
+            let same = failures.iter().filter(|(_, (_, other))| other == message).count();
+            assert!(same == 1 || !kind.is_permanent(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_passed_on_where_it_helps() {
+        let waits = |kind| {
+            of_failure(&TurnFailure::Provider { kind, has_begun: false, retry_after_ms: Some(7) }).retry_after_ms
+        };
+        assert_eq!((waits(Kind::RateLimited), waits(Kind::OutOfCredit)), (Some(7), None));
+    }
+}

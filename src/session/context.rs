@@ -1,0 +1,22 @@
+//! The collaborators of a session.
+
+use super::QuestionRules;
+use crate::{
+    auth::Tokens, config::SessionConfig, limiter::Limiter, metrics::Metrics, registry::ConnectionManager,
+    workflow::Workflow,
+};
+use actix::Addr;
+use actix_web::web::Data;
+use std::sync::Arc;
+
+/// The collaborators of a session, shared by all sessions of a worker thread.
+pub struct SessionContext {
+    pub config: Arc<SessionConfig>,
+    pub limiter: Arc<Limiter>,
+    pub metrics: Arc<Metrics>,
+    pub tokens: Data<Tokens>,
+    pub rules: QuestionRules,
+    pub registry: Addr<ConnectionManager>,
+    /// The workflow of this worker thread, so that a turn runs where its session is.
+    pub workflow: Addr<Workflow>,
+}

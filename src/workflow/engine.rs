@@ -1,0 +1,171 @@
+//! The collaborators of a turn, shared by the workflows of all worker threads, and the search for a turn's log.
+
+use super::{
+    Recorder, Turns,
+    error::TurnError,
+    progress::{STARTING, progress},
+    router::Router,
+    specialists::Specialists,
+};
+use crate::{
+    config::WorkflowConfig,
+    domain::{ConversationId, TurnId, UserId},
+    knowledge::KnowledgeBase,
+    limits::MAX_REPLAYED_TURNS,
+    metrics::Metrics,
+    protocol::{Step, TurnState},
+    provider::ModelProvider,
+    registry::ConnectionManager,
+    store::{ConversationStore, Page, StoreError, StoredTurn, StoredTurnState},
+    turn::{FailureMapping, Progress, Tokens, TurnEnd, TurnFailure, TurnLog, TurnSubject},
+};
+use actix::Addr;
+use std::sync::Arc;
+
+/// The collaborators of a turn.
+pub struct Engine {
+    pub config: WorkflowConfig,
+    /// Passages that go to the model.
+    pub max_passages: usize,
+    pub specialists: Arc<Specialists>,
+    pub router: Router,
+    pub provider: Arc<dyn ModelProvider>,
+    pub knowledge: Arc<KnowledgeBase>,
+    pub store: Arc<dyn ConversationStore>,
+    pub recorder: Arc<Recorder>,
+    pub turns: Arc<Turns>,
+    pub registry: Addr<ConnectionManager>,
+    pub metrics: Arc<Metrics>,
+    pub failures: FailureMapping,
+}
+
+/// The turns that a connection has missed in a conversation.
+#[derive(Default)]
+pub struct ResumedConversation {
+    /// The turn to replay; `None` when the conversation has none that can be.
+    pub turn: Option<Arc<TurnLog>>,
+    /// Turns that began after it, oldest first.
+    pub later: Vec<Arc<TurnLog>>,
+    /// More turns began after it than are replayed.
+    pub has_more: bool,
+}
+
+impl ResumedConversation {
+    pub fn state(&self) -> TurnState {
+        self.turn.as_ref().map_or(TurnState::Idle, |turn| turn.state())
+    }
+}
+
+impl Engine {
+    /// Finds what a connection has missed in a conversation, from `turn_id` on or from the latest turn.
+    pub(super) async fn resume(
+        &self,
+        user_id: UserId,
+        conversation_id: ConversationId,
+        turn_id: Option<TurnId>,
+    ) -> Result<ResumedConversation, TurnError> {
+        let turn = match self.find(user_id, Some(conversation_id), turn_id).await {
+            Ok(turn) => turn,
+            Err(error) if error == TurnError::Unknown && turn_id.is_none() => {
+                let nothing = Page { before: None, limit: 0 };
+                return match self.store.messages(user_id, conversation_id, nothing).await {
+                    Ok(_) => Ok(ResumedConversation::default()),
+                    Err(StoreError::NotFound(_)) => Err(error),
+                    Err(other) => Err(other.into()),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        // While a turn runs, none can begin after it; the latest one has none after it either.
+        let later = match turn_id {
+            Some(turn_id) if turn.has_ended() => {
+                self.store.turns_after(conversation_id, turn_id, MAX_REPLAYED_TURNS + 1).await?
+            }
+            _ => Vec::new(),
+        };
+        let mut resumed = ResumedConversation { turn: Some(turn), ..ResumedConversation::default() };
+        if later.len() > MAX_REPLAYED_TURNS {
+            resumed.has_more = true;
+            return Ok(resumed);
+        }
+        for turn_id in later {
+            match self.find(user_id, Some(conversation_id), Some(turn_id)).await {
+                Ok(turn) => resumed.later.push(turn),
+                // Its conversation was deleted meanwhile, or it cannot be replayed token by token.
+                Err(TurnError::Unknown) => resumed.has_more = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(resumed)
+    }
+
+    /// A turn of this user.
+    pub(super) async fn find(
+        &self,
+        user_id: UserId,
+        conversation_id: Option<ConversationId>,
+        turn_id: Option<TurnId>,
+    ) -> Result<Arc<TurnLog>, TurnError> {
+        let in_memory = match (turn_id, conversation_id) {
+            (Some(turn_id), _) => self.turns.find(turn_id).await,
+            (None, Some(conversation_id)) => self.turns.running_in(user_id, conversation_id).await,
+            (None, None) => None,
+        };
+        let turn = match in_memory {
+            Some(turn) => turn,
+            None => {
+                let turn_id = match (turn_id, conversation_id) {
+                    (Some(turn_id), _) => Some(turn_id),
+                    (None, Some(conversation_id)) => self.store.latest_turn(conversation_id).await?,
+                    (None, None) => None,
+                };
+                self.stored(turn_id.ok_or(TurnError::Unknown)?).await?
+            }
+        };
+        let subject = turn.subject;
+        if subject.user_id != user_id {
+            return Err(TurnError::Forbidden);
+        }
+        if conversation_id.is_some_and(|id| id != subject.conversation_id) {
+            return Err(TurnError::Unknown);
+        }
+        Ok(turn)
+    }
+
+    async fn stored(&self, turn_id: TurnId) -> Result<Arc<TurnLog>, TurnError> {
+        if let Some(turn) = self.turns.find(turn_id).await {
+            return Ok(turn);
+        }
+        let stored = self.store.turn(turn_id).await?;
+        stored.and_then(restore).ok_or(TurnError::Unknown)
+    }
+}
+
+/// The log of a turn that ended before; `None` for one that cannot be replayed token by token.
+fn restore(stored: StoredTurn) -> Option<Arc<TurnLog>> {
+    let subject =
+        TurnSubject { turn_id: stored.turn_id, conversation_id: stored.conversation_id, user_id: stored.user_id };
+    let (tokens, answer) = match stored.answer {
+        Some(mut answer) => {
+            let tokens = Tokens::restore(std::mem::take(&mut answer.text), std::mem::take(&mut answer.token_ends))?;
+            (tokens, Some(answer))
+        }
+        None => (Tokens::default(), None),
+    };
+    let end = match (stored.state, answer) {
+        (StoredTurnState::Complete, Some(answer)) => TurnEnd::Complete {
+            message_id: answer.message_id,
+            finish_reason: answer.finish_reason,
+            metadata: Box::new(answer.metadata),
+            sha256: tokens.sha256(),
+        },
+        (StoredTurnState::Failed { code, message }, _) => TurnEnd::Failed(TurnFailure::Restored { code, message }),
+        (StoredTurnState::Running | StoredTurnState::Complete, _) => return None,
+    };
+    let starting = Progress {
+        client_message_id: stored.client_message_id,
+        question: stored.question,
+        ..progress(Step::Starting, STARTING)
+    };
+    Some(TurnLog::restore(subject, starting, tokens, end))
+}

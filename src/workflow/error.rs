@@ -1,0 +1,25 @@
+//! Refusals to start, resume or cancel a turn.
+
+use crate::store::StoreError;
+
+/// The reason why a turn was not started, resumed or cancelled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TurnError {
+    #[error("the conversation has a running turn")]
+    InProgress,
+    #[error("the user has too many running turns")]
+    TooManyOfUser { retry_after_ms: u64 },
+    /// No permit became free in time, or too many turns wait for one.
+    #[error("too many turns are running")]
+    Busy { retry_after_ms: u64 },
+    #[error("the server is draining")]
+    Draining { retry_after_ms: u64 },
+    #[error("the conversation of the turn belongs to another user")]
+    Forbidden,
+    #[error("the turn is unknown, or too old to be replayed")]
+    Unknown,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Internal(String),
+}
