@@ -33,7 +33,7 @@ fn commit() -> Option<String> {
     if Path::new(&log).exists() {
         println!("cargo::rerun-if-changed={log}");
     }
-    git(&["show", "--no-patch", "--abbrev=12", "--format=%h %cs", "HEAD"])
+    git(&["-c", "log.showSignature=false", "show", "--no-patch", "--abbrev=12", "--format=%h %cs", "HEAD"])
 }
 
 fn git(arguments: &[&str]) -> Option<String> {
