@@ -346,7 +346,7 @@ fn documents_are_taken_in_and_what_cannot_be_is_named() {
         command
     };
     let output = ingest().assert().success().get_output().clone();
-    assert_eq!(text(&output.stdout), "\"documents/engine/power.md\" is \"engine/power.md\" now, 1 chunks\n");
+    assert_eq!(text(&output.stdout), "Added \"documents/engine/power.md\" as \"engine/power.md\" (1 chunks)\n");
 
     std::fs::write(documents.join("picture.md"), [0xff, 0xfe, 0x00, 0x01]).unwrap();
     let output = ingest().assert().code(1).get_output().clone();
