@@ -1,5 +1,4 @@
-//! Counters: one number, or one for each value of one or two labels. All are there from the start, at zero, so that the
-//! first event of its kind is seen as an increase.
+//! Counters with no, one or two labels. Every series starts at zero, so that its first event is visible as an increase.
 
 use super::Label;
 use std::{
@@ -24,7 +23,7 @@ impl Counter {
     }
 }
 
-/// A counter for each value of a label.
+/// One counter for each value of a label.
 #[derive(Debug)]
 pub struct Counters<L> {
     counters: Box<[Counter]>,
@@ -51,7 +50,7 @@ impl<L: Label> Default for Counters<L> {
     }
 }
 
-/// A counter for each pair of two labels' values.
+/// One counter for each pair of values of two labels.
 #[derive(Debug)]
 pub struct CounterPairs<A, B> {
     counters: Box<[Counter]>,
@@ -82,7 +81,7 @@ impl<A: Label, B: Label> Default for CounterPairs<A, B> {
     }
 }
 
-/// A value that its label's list lacks is a mistake that must not end a session.
+/// A value missing from `Label::ALL` is a bug, but must not end a connection.
 fn increment(counters: &[Counter], index: usize) {
     debug_assert!(index < counters.len(), "a label has a value that is not in its list");
     if let Some(counter) = counters.get(index) {
@@ -103,7 +102,7 @@ mod tests {
     };
 
     #[test]
-    fn each_value_is_counted_for_itself() {
+    fn values_are_counted_separately() {
         let (one, pairs) = (Counters::default(), CounterPairs::default());
         one.increment(FinishReason::Length);
         pairs.increment(ModelTask::Generate, ProviderErrorKind::Timeout);

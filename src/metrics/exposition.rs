@@ -1,6 +1,6 @@
-//! The page that Prometheus reads: OpenMetrics text, or the older format for those who ask for it.
+//! The page that Prometheus scrapes, as OpenMetrics or in the older text format.
 //!
-//! `docs/OPERATIONS.md` lists what is here; a test holds it to that.
+//! `docs/OPERATIONS.md` lists every family; a test compares them.
 
 use super::{ConnectionCount, HistogramSnapshot, Label, Live, Metrics, TurnStep};
 use crate::{build_info, process::Statistics};
@@ -15,10 +15,10 @@ use std::{
     sync::Arc,
 };
 
-/// What every name of ours begins with.
+/// Prefix of all names.
 const PREFIX: &str = "switchboard";
 
-/// How the page is written.
+/// Format of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     OpenMetrics,
@@ -27,7 +27,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the `Accept` header of a scrape asks for. OpenMetrics, unless plain text is asked for and OpenMetrics is not.
+    /// Negotiates the format by the `Accept` header: OpenMetrics, unless only plain text is accepted.
     pub fn accepted(accept: &str) -> Self {
         let names = |name: &str| accept.to_ascii_lowercase().contains(name);
         if names("text/plain") && !names("application/openmetrics-text") { Self::Text } else { Self::OpenMetrics }
@@ -42,10 +42,10 @@ impl Format {
 }
 
 impl Metrics {
-    /// The whole page. `process`: what this process uses, where that is known.
+    /// Writes the whole page. `process` holds the resource usage of this process, where that is known.
     ///
     /// # Errors
-    /// Only when the encoder fails, which writing to memory does not.
+    /// Fails only if the encoder does, which does not happen when it writes to memory.
     pub fn expose(
         self: &Arc<Self>,
         live: Live,
@@ -57,7 +57,7 @@ impl Metrics {
         let mut page = String::with_capacity(32 * 1024);
         text::encode_registry(&mut page, &ours)?;
         if let Some(process) = process {
-            // Under the names that every exporter has for them.
+            // The standard names that every exporter uses.
             let mut of_process = Registry::with_prefix("process");
             of_process.register_collector(Box::new(OfProcess(process)));
             text::encode_registry(&mut page, &of_process)?;
@@ -70,14 +70,14 @@ impl Metrics {
     }
 }
 
-/// OpenMetrics names a family without the ending of its samples; the older format names the samples, and knows no `info`.
+/// Converts a page to the older format, which names samples instead of families and has no `info` type.
 fn as_text(page: &str) -> String {
     let mut text = String::with_capacity(page.len());
     let mut help = None;
     for line in page.lines() {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
-            // It waits for its type, which says how the family is called.
+            // Kept until the type is known, on which the name in this format depends.
             (Some("#"), Some("HELP"), Some(_), Some(what)) => help = Some(what),
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
                 let (ending, kind) = match kind {
@@ -103,7 +103,7 @@ fn as_text(page: &str) -> String {
 /// The labels of one series.
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
-/// Writes families.
+/// Encoder of metric families.
 struct Families<'a>(DescriptorEncoder<'a>);
 
 impl Families<'_> {
@@ -141,7 +141,7 @@ impl Families<'_> {
         Ok(())
     }
 
-    /// Of seconds.
+    /// A histogram of seconds.
     fn histogram<'l>(
         &mut self,
         name: &str,
@@ -151,7 +151,7 @@ impl Families<'_> {
         let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (labels, snapshot) in series {
             let (count, mut before) = (snapshot.count(), 0);
-            // The encoder adds them up again.
+            // The encoder expects counts that are not cumulative.
             let own = |(bound, up_to): (f64, u64)| (bound, up_to - std::mem::replace(&mut before, up_to));
             let buckets: Vec<_> = snapshot.buckets.iter().copied().map(own).collect();
             match labels.is_empty() {
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_plain_text_gets_it() {
+    fn plain_text_is_returned_on_request() {
         for (accept, format) in [
             ("", Format::OpenMetrics),
             ("*/*", Format::OpenMetrics),

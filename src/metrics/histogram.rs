@@ -1,7 +1,7 @@
-//! Durations in buckets, cheap enough for every token: no lock, no lookup, no clock.
+//! A histogram of durations that is cheap enough for every token: no lock, no lookup, no clock.
 //!
-//! Threads that record at the same time would take the same cache line from each other; so each thread writes to one of a
-//! few shards, and who reads adds them up.
+//! Each thread writes to one of a few shards, because threads that write to the same cache line would slow each other down.
+//! A reader adds the shards up.
 
 use std::{
     array,
@@ -9,23 +9,23 @@ use std::{
     time::Duration,
 };
 
-/// Threads beyond these share a shard. A power of two.
+/// Number of shards, a power of two. With more threads, some share a shard.
 const SHARDS: usize = 16;
-/// The most buckets, the one without a bound among them.
+/// Most buckets, including the one without a bound.
 const MAX_BUCKETS: usize = 20;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 const _: () = assert!(SHARDS.is_power_of_two());
 
-/// How often something took how long.
+/// A histogram of durations.
 #[derive(Debug)]
 pub struct Histogram {
-    /// Each bucket's upper bound, which belongs to it, in nanoseconds; behind the last is one more, without a bound.
+    /// Inclusive upper bound of each bucket in nanoseconds; one more bucket without a bound follows.
     bounds: &'static [u64],
     shards: Box<[Shard; SHARDS]>,
 }
 
-/// A cache line, or two where the processor fetches them in pairs.
+/// Padded to a cache line, or to two where the processor fetches them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard {
@@ -33,24 +33,24 @@ struct Shard {
     sum_nanos: AtomicU64,
 }
 
-/// A histogram as it was at one moment.
+/// The values of a histogram at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistogramSnapshot {
-    /// Each bucket's upper bound in seconds, and how many were in it or in one before it. The last bound is infinite.
+    /// Upper bound in seconds and cumulative count of each bucket. The last bound is infinite.
     pub buckets: Vec<(f64, u64)>,
-    /// In seconds.
+    /// Sum of the observations, in seconds.
     pub sum: f64,
 }
 
 impl HistogramSnapshot {
-    /// How many were recorded.
+    /// Number of observations.
     pub fn count(&self) -> u64 {
         self.buckets.last().map_or(0, |(_, count)| *count)
     }
 }
 
 impl Histogram {
-    /// `bounds`: upper bounds in nanoseconds, rising.
+    /// Checks upper bounds in nanoseconds at compile time: ascending, and no more than fit.
     pub const fn check(bounds: &[u64]) {
         assert!(bounds.len() < MAX_BUCKETS, "more buckets than there is room for");
         let mut index = 1;
@@ -60,14 +60,14 @@ impl Histogram {
         }
     }
 
-    /// `bounds`: upper bounds in nanoseconds that passed [`Histogram::check`].
+    /// Creates a histogram with upper bounds in nanoseconds that passed [`Histogram::check`].
     pub fn new(bounds: &'static [u64]) -> Self {
         Self { bounds, shards: Box::new(array::from_fn(|_| Shard::default())) }
     }
 
     pub fn record(&self, took: Duration) {
         let nanos = took.as_secs().saturating_mul(NANOS_PER_SECOND).saturating_add(u64::from(took.subsec_nanos()));
-        // Without a branch: which bucket it is cannot be predicted, and there are few of them.
+        // Branchless: the bucket is unpredictable, and there are few.
         let bucket: usize = self.bounds.iter().map(|bound| usize::from(nanos > *bound)).sum();
         let shard = &self.shards[this_shard()];
         shard.buckets[bucket].fetch_add(1, Relaxed);
@@ -87,7 +87,7 @@ impl Histogram {
         HistogramSnapshot { buckets, sum: seconds(sum) }
     }
 
-    /// How many were recorded.
+    /// Number of observations.
     pub fn count(&self) -> u64 {
         self.shards.iter().flat_map(|shard| &shard.buckets).map(|bucket| bucket.load(Relaxed)).sum()
     }
@@ -103,7 +103,7 @@ fn seconds(nanos: u64) -> f64 {
     nanos as f64 / NANOS_PER_SECOND as f64
 }
 
-/// The shard of this thread.
+/// Index of this thread's shard.
 fn this_shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -120,7 +120,7 @@ mod tests {
     const _: () = Histogram::check(BOUNDS);
 
     #[test]
-    fn a_bound_belongs_to_its_bucket() {
+    fn upper_bounds_are_inclusive() {
         let histogram = Histogram::new(BOUNDS);
         for micros in [0, 1_000, 1_001, 2_500, 999_999, 1_000_001, 3_000_000] {
             histogram.record(Duration::from_micros(micros));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_threads_record_is_added_up() {
+    fn shards_of_all_threads_are_added_up() {
         let histogram = Histogram::new(BOUNDS);
         std::thread::scope(|scope| {
             for _ in 0..2 * SHARDS {

@@ -1,4 +1,4 @@
-//! What a series is told apart by. A label's values are those of a type: however the server is used, there are no more.
+//! Labels of series. The values of a label are the variants of a type, so that clients cannot create series.
 
 use crate::{
     domain::{FinishReason, ProviderErrorKind},
@@ -9,10 +9,10 @@ use crate::{
 pub trait Label: Copy + 'static {
     const ALL: &'static [Self];
 
-    /// Its place in [`Label::ALL`].
+    /// Index of the value in [`Label::ALL`].
     fn index(self) -> usize;
 
-    /// The value in the exposition.
+    /// Name of the value in the exposition.
     fn value(self) -> &'static str;
 }
 
@@ -39,57 +39,57 @@ macro_rules! labels {
 }
 
 labels! {
-    /// How somebody proves who they are.
+    /// Method of authentication.
     AuthWay {
-        /// A token or ticket, in a frame or in the upgrade.
+        /// Token or ticket, in a frame or in the upgrade request.
         Socket = "socket",
         /// E-mail and password.
         Login = "login",
-        /// A new account.
+        /// Registration of an account.
         Register = "register",
-        /// A refresh token.
+        /// Refresh token.
         Refresh = "refresh",
     }
 
-    /// What came of it.
+    /// Outcome of an attempt to authenticate.
     AuthResult {
         Success = "success",
         InvalidCredentials = "invalid_credentials",
         InvalidToken = "invalid_token",
         ExpiredToken = "expired_token",
-        /// Too many tries, or too many connections.
+        /// Too many attempts, or too many connections.
         Limited = "limited",
-        /// Too busy, or the store cannot be asked.
+        /// The server is busy, or the store is unavailable.
         Overloaded = "overloaded",
-        /// An account that is there, a weak password and the like.
+        /// An existing account, a weak password or similar.
         Refused = "refused",
     }
 
-    /// How a peer ended its session.
+    /// Way in which a client closed its connection.
     ClientClose {
         Normal = "1000",
         GoingAway = "1001",
         /// A close frame without a code.
         NoCode = "1005",
-        /// Any other code.
+        /// Another close code.
         Other = "other",
         /// The connection ended without a close frame.
         Lost = "1006",
     }
 
-    /// Where an error was answered.
+    /// Channel on which an error was reported.
     Surface {
         /// An `error` or `auth_error` frame that is not the end of a turn.
         Socket = "socket",
-        /// The body of an HTTP answer.
+        /// Body of an HTTP response.
         Http = "http",
-        /// The end of a turn, once however many follow it.
+        /// End of a turn, counted once for all subscribers.
         Turn = "turn",
     }
 
-    /// The parts of a turn that take time.
+    /// Step of a turn.
     TurnStep {
-        /// From the question to its place among the running turns, and to the disk.
+        /// From the question to its permit and to the disk.
         Admit = "admit",
         Classify = "classify",
         Retrieve = "retrieve",
@@ -97,27 +97,27 @@ labels! {
         Record = "record",
     }
 
-    /// What a model was asked for.
+    /// Task of a request to a model.
     ModelTask {
         Classify = "classify",
         Generate = "generate",
     }
 
-    /// What became of a wish to resume.
+    /// Outcome of a request to resume.
     Resumption {
-        /// The turn still ran.
+        /// The turn is running.
         Live = "live",
-        /// The turn had ended; it was sent again.
+        /// The turn had ended and was replayed.
         Replayed = "replayed",
-        /// The conversation has no turn to replay; it was only subscribed to.
+        /// The conversation has no turn to replay; the connection was subscribed to it.
         Idle = "idle",
         /// The turn is unknown or too old.
         Unavailable = "unavailable",
-        /// Somebody else's, or the store cannot be asked.
+        /// The user has no access, or the store is unavailable.
         Refused = "refused",
     }
 
-    /// What the store was asked for.
+    /// Operation of the store.
     StoreOperation {
         Read = "read",
         Write = "write",
@@ -139,7 +139,7 @@ impl AuthResult {
 }
 
 impl ClientClose {
-    /// Of the code in the peer's close frame.
+    /// Maps the code of the client's close frame.
     pub fn of(code: Option<u16>) -> Self {
         match code {
             None => Self::NoCode,
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn each_value_has_a_place_and_a_name_of_its_own() {
+    fn values_have_distinct_indices_and_names() {
         check::<AuthWay>();
         check::<AuthResult>();
         check::<CloseReason>();

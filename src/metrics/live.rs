@@ -1,8 +1,8 @@
-//! What others know at the moment of a scrape.
+//! Values that other parts of the server supply for a scrape.
 
 use crate::protocol::Dialect;
 
-/// The server as it is now. Whoever scrapes brings it.
+/// The state of the server at the time of a scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     /// `false` while the server drains and accepts neither connections nor turns.
@@ -24,7 +24,7 @@ pub struct Live {
     pub turns_retained: usize,
     /// Since the start.
     pub turns_started: u64,
-    /// Answers that wait for the store.
+    /// Answers that the store has not taken yet.
     pub answers_unstored: usize,
     /// Since the start.
     pub log_lines_lost: u64,
@@ -40,7 +40,7 @@ pub struct ConnectionCount {
     pub connections: usize,
 }
 
-/// How often a limit said no.
+/// Number of refusals by a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitCount {
     pub limit: &'static str,

@@ -1,7 +1,8 @@
-//! What the server counts and measures, and how Prometheus reads it.
+//! Counters and histograms, and their Prometheus exposition.
 //!
-//! Everybody who counts holds an `Arc<Metrics>`. What others know anyway (who is connected, which turns run, how often a
-//! limit said no) is not counted again: it comes as [`Live`] when somebody asks. Knows nothing of sessions, actors or HTTP.
+//! Each part that counts something holds an `Arc<Metrics>`. Values that another part knows anyway (open connections, running
+//! turns, refusals by limits) are not counted twice: the caller passes them as [`Live`] with each scrape. This module knows
+//! neither sessions nor actors nor HTTP.
 
 mod counter;
 mod exposition;
@@ -26,7 +27,7 @@ const US: u64 = 1_000;
 const MS: u64 = 1_000 * US;
 const S: u64 = 1_000 * MS;
 
-/// Of what a client waits for.
+/// Bounds for the time that a client waits for something.
 const WAIT_BOUNDS: &[u64] = &[
     500 * US,
     MS,
@@ -45,7 +46,7 @@ const WAIT_BOUNDS: &[u64] = &[
     30 * S,
     60 * S,
 ];
-/// Of the time between two tokens: models say ten to two hundred a second.
+/// Bounds for the time between two tokens: models generate ten to two hundred per second.
 const TOKEN_INTERVAL_BOUNDS: &[u64] = &[
     100 * US,
     MS,
@@ -64,7 +65,7 @@ const TOKEN_INTERVAL_BOUNDS: &[u64] = &[
     2_500 * MS,
     10 * S,
 ];
-/// Of a whole turn.
+/// Bounds for the time of a whole turn.
 const TURN_BOUNDS: &[u64] = &[
     5 * MS,
     25 * MS,
@@ -82,7 +83,7 @@ const TURN_BOUNDS: &[u64] = &[
     300 * S,
     600 * S,
 ];
-/// Of one piece of work within the server.
+/// Bounds for the time of one piece of work within the server.
 const WORK_BOUNDS: &[u64] = &[
     100 * US,
     250 * US,
@@ -115,24 +116,24 @@ const NO_SPECIALIST: &str = "none";
 /// The counters and histograms of one server.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Those of the configuration, and [`NO_SPECIALIST`] as the last; each with how its turns ended.
+    /// Finish reasons by specialist: those of the configuration, and [`NO_SPECIALIST`] as the last.
     specialists: Vec<(String, Counters<FinishReason>)>,
     pub auth: CounterPairs<AuthWay, AuthResult>,
-    /// Sessions that the server ended.
+    /// Connections that the server closed.
     pub closed: Counters<CloseReason>,
-    /// Sessions that their peer ended.
+    /// Connections that the client closed.
     pub left: Counters<ClientClose>,
     pub errors: CounterPairs<Surface, ErrorCode>,
     pub provider_errors: CounterPairs<ModelTask, ProviderErrorKind>,
     pub resumes: Counters<Resumption>,
-    /// A reader had no room for an event, and fell behind.
+    /// Events that did not fit into a subscriber's mailbox, so that it began to lag.
     pub mailbox_full: Counter,
     pub store_errors: Counters<StoreOperation>,
-    /// Changes that were committed, several at once mostly.
+    /// Committed changes; most transactions hold several.
     pub store_changes: Counter,
-    /// From the upgrade to the first success.
+    /// From the upgrade to the first successful authentication.
     pub connection_auth: Histogram,
-    /// From the question's arrival at the workflow to its first token.
+    /// From the arrival of a question at the workflow to its first token.
     pub first_token: Histogram,
     pub token_interval: Histogram,
     pub turn: Histogram,
@@ -143,7 +144,7 @@ pub struct Metrics {
 }
 
 impl Default for Metrics {
-    /// Without specialists.
+    /// Metrics without specialists.
     fn default() -> Self {
         Self::new(&[])
     }
@@ -173,12 +174,12 @@ impl Metrics {
         }
     }
 
-    /// Somebody tried to prove who they are.
+    /// Counts an attempt to authenticate.
     pub fn authenticated(&self, way: AuthWay, outcome: Result<(), ErrorCode>) {
         self.auth.increment(way, AuthResult::of(outcome));
     }
 
-    /// Somebody wanted to resume a turn; `outcome`: how far the turn was.
+    /// Counts a request to resume a turn; `outcome` is the state of the turn, or the error.
     pub fn resumed(&self, outcome: Result<TurnState, ErrorCode>) {
         self.resumes.increment(match outcome {
             Ok(TurnState::Streaming) => Resumption::Live,
@@ -189,7 +190,7 @@ impl Metrics {
         });
     }
 
-    /// A turn ended, `took` after its question came. A `specialist` that the configuration does not name counts as none.
+    /// Counts the end of a turn that took `took`. A `specialist` that is not in the configuration counts as none.
     pub fn turn_ended(&self, specialist: &str, reason: FinishReason, took: Duration) {
         let known = self.specialists.iter().find(|(name, _)| name == specialist).or(self.specialists.last());
         if let Some((_, ended)) = known {
@@ -202,7 +203,7 @@ impl Metrics {
         self.steps[step.index()].record(took);
     }
 
-    /// Tokens of all answers: each was the first, or came some time behind another.
+    /// Number of tokens of all answers: first tokens plus intervals between tokens.
     pub fn tokens(&self) -> u64 {
         self.first_token.count() + self.token_interval.count()
     }
@@ -216,7 +217,7 @@ impl Metrics {
         counts
     }
 
-    /// What the operators' page draws.
+    /// The numbers that the operators' page plots.
     pub fn snapshot(&self) -> MetricsSnapshot {
         let ended = |reason| self.specialists.iter().map(|(_, ended)| ended.get(reason)).sum();
         MetricsSnapshot {
@@ -228,16 +229,15 @@ impl Metrics {
     }
 }
 
-/// A few numbers since the start of the server. Whoever keeps an earlier one gets the rates of the time between by
-/// subtracting.
+/// A few totals since the start of the server. The difference of two snapshots gives the rates between them.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct MetricsSnapshot {
-    /// Tokens of all answers.
+    /// Number of tokens of all answers.
     pub tokens: u64,
     pub turns_ended: Vec<TurnsEnded>,
-    /// Errors that were answered, of every code.
+    /// Number of error responses, over all codes.
     pub errors: u64,
-    /// How long questions waited for their first token.
+    /// Time from a question to its first token.
     pub first_token: Vec<Bucket>,
 }
 
@@ -247,12 +247,12 @@ pub struct TurnsEnded {
     pub turns: u64,
 }
 
-/// How many took at most so long.
+/// One bucket of a histogram.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Bucket {
-    /// In seconds; absent for the last one, which has no bound.
+    /// Upper bound in seconds; absent for the last bucket, which has none.
     pub up_to_s: Option<f64>,
-    /// Those of all buckets before it are among them.
+    /// Number of observations up to the bound: buckets are cumulative.
     pub count: u64,
 }
 
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_has_what_happened() {
+    fn snapshots_contain_the_totals() {
         let metrics = Metrics::new(&["specs".to_owned()]);
         metrics.first_token.record(Duration::from_millis(3));
         metrics.token_interval.record(Duration::from_millis(20));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_to_resume_has_one_outcome() {
+    fn a_request_to_resume_has_one_outcome() {
         let metrics = Metrics::default();
         metrics.resumed(Ok(TurnState::Streaming));
         metrics.resumed(Ok(TurnState::Interrupted));

@@ -1,7 +1,7 @@
-//! The `OpsSession` actor: one operator's WebSocket. It carries out what [`OpsState`] decides.
+//! The `OpsSession` actor: one operator's WebSocket. It executes the effects that [`OpsState`] decides.
 //!
-//! It is polled only as the body of its response, and does nothing by itself but at its tick: a peer that reads slowly gets
-//! fewer samples, and nothing waits for it.
+//! It sends only at its tick and is polled only as the body of its response, so that a client that reads slowly gets fewer
+//! samples instead of a growing queue.
 
 use super::{
     feed::Feed,
@@ -32,7 +32,7 @@ use bytestring::ByteString;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast::{self, error::TryRecvError};
 
-/// What all operators' sockets of a worker share.
+/// Services that all operators' connections of a worker share.
 #[derive(Clone)]
 pub struct OpsContext {
     pub feed: Arc<Feed>,
@@ -43,13 +43,13 @@ pub struct OpsContext {
     pub session: Arc<SessionConfig>,
 }
 
-/// Who opens a socket.
+/// An upgrade request that passed the checks of the HTTP layer.
 pub struct OpsOpening {
-    /// What became of the proof in the request, when there was one.
+    /// Outcome of the authentication in the request, if there was any.
     pub auth: Option<Result<Identity, ApiError>>,
     pub place: OpsRegistration,
     pub address_permit: AddressPermit,
-    /// The subprotocol to echo.
+    /// Subprotocol to echo.
     pub echo: Option<&'static str>,
 }
 
@@ -59,22 +59,22 @@ pub struct OpsSession {
     auth: Option<Result<Identity, ApiError>>,
     fragments: Fragments,
     watch: Option<TapWatch>,
-    /// From the first sign-in on.
+    /// Present after the first authentication.
     news: Option<broadcast::Receiver<Arc<AuditEntry>>>,
-    /// When the `stats` that were sent last were read.
+    /// Time of the reading that was sent last as `stats`.
     stats_at: UnixMillis,
     is_open: bool,
     place: OpsRegistration,
-    /// Held as long as the socket.
+    /// Held as long as the connection.
     _address_permit: AddressPermit,
 }
 
 type Context = SocketContext<OpsSession>;
 
-/// Answers an upgrade request with an operator's socket.
+/// Answers an upgrade request with an operator's connection.
 ///
 /// # Errors
-/// When the request is no WebSocket handshake.
+/// Returns an error if the request is not a WebSocket handshake.
 pub fn upgrade(
     request: &HttpRequest,
     payload: Payload,
@@ -114,7 +114,7 @@ impl Actor for OpsSession {
     }
 }
 
-/// The door of one socket.
+/// Authentication for one connection.
 struct ConnectionAuthenticator<'a> {
     tokens: &'a Tokens,
     place: &'a OpsRegistration,
@@ -135,7 +135,7 @@ impl OpsAuthenticator for ConnectionAuthenticator<'_> {
 }
 
 impl OpsSession {
-    /// Not an interval: one that was missed would be made up for.
+    /// Set anew after each tick: an interval would make up for missed ones.
     fn tick_later(&self, ctx: &mut Context) {
         ctx.run_later(TICK, |session, ctx| {
             session.decide(ctx, |state, authenticator, effects| state.on_tick(Moment::now(), authenticator, effects));
@@ -143,7 +143,7 @@ impl OpsSession {
         });
     }
 
-    /// Lets the state decide, and carries out what it decided.
+    /// Runs a decision of the state and executes its effects.
     fn decide(
         &mut self,
         ctx: &mut Context,
@@ -193,7 +193,7 @@ impl OpsSession {
     fn close_with(&mut self, reason: CloseReason, text: &str, ctx: &mut Context) {
         if self.is_open {
             self.is_open = false;
-            log::info!(code = reason.code(); "closing an operator's socket: {}", reason.text());
+            log::info!(code = reason.code(); "closing an operator's connection: {}", reason.text());
             ctx.close(Some(socket::close_frame(reason.code(), text)));
             ctx.stop();
         }
@@ -224,7 +224,7 @@ impl OpsSession {
     }
 }
 
-/// What came since the last look. What there was no room for is in the audit itself.
+/// Returns the entries since the last call. Entries beyond the bound of the channel are only in the audit log.
 fn newest(news: &mut broadcast::Receiver<Arc<AuditEntry>>) -> Vec<Arc<AuditEntry>> {
     let mut entries = Vec::new();
     loop {

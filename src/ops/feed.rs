@@ -1,5 +1,5 @@
-//! What all operators' sockets show of the server as a whole: read once a second, however many of them there are, and kept
-//! for some minutes, so that a page that opens has charts at once.
+//! Numbers about the server as a whole: read once a second for all operators' connections, and kept for some minutes, so that
+//! a page has charts as soon as it opens.
 
 use super::{
     frames::{HistoryFrame, OpsServerFrame, StatsFrame, Totals},
@@ -37,11 +37,11 @@ pub struct Feed {
 #[derive(Default)]
 struct Kept {
     history: History,
-    /// The `stats` frame of the last second, encoded once for all.
+    /// The latest `stats` frame, encoded once for all connections.
     stats: Option<Stats>,
 }
 
-/// A `stats` frame.
+/// An encoded `stats` frame.
 #[derive(Clone, Debug)]
 pub struct Stats {
     pub at: UnixMillis,
@@ -67,7 +67,7 @@ impl Feed {
         })
     }
 
-    /// Reads once a second, as long as the feed is there.
+    /// Reads once a second until the feed is dropped.
     pub async fn run(feed: Weak<Self>) {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,7 +79,7 @@ impl Feed {
     }
 
     async fn read(&self) {
-        // A registry that is gone belongs to a server that stops.
+        // The registry is gone: the server stops.
         let Ok(connections) = self.registry.send(GetStats).await else { return };
         let (turns, counted, limits) = (self.turns.stats(), self.metrics.snapshot(), self.limiter.hits());
         let of_dialect = |dialect| {
@@ -129,7 +129,7 @@ impl Feed {
         kept.stats = Some(Stats { at, frame });
     }
 
-    /// The last second; none in the first one.
+    /// The latest `stats` frame; `None` during the first second.
     pub fn stats(&self) -> Option<Stats> {
         self.lock().stats.clone()
     }
@@ -140,12 +140,12 @@ impl Feed {
         OpsServerFrame::History(HistoryFrame { samples: &samples }).encode()
     }
 
-    /// Those who read it.
+    /// The connections that read the feed.
     pub fn sockets(&self) -> &Arc<OpsSockets> {
         &self.sockets
     }
 
-    /// A reading is whole at any time, so a panic elsewhere does not spoil it.
+    /// The readings are consistent between any two statements, so a poisoned lock is usable.
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What is said on `/ws/ops`: one JSON object a text frame, told apart by `type`, as on `/ws/chat`.
+//! The frames of `/ws/ops`: one JSON object with a `type` per text frame, as on `/ws/chat`.
 
 use super::{Columns, Sample};
 use crate::{
@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A frame of an operator's page. Unknown fields are ignored, an unknown `type` is an error.
+/// A frame from an operator's client. Unknown fields are ignored, an unknown `type` is an error.
 #[derive(Debug)]
 pub enum OpsClientFrame {
     Auth(AuthFrame),
@@ -21,29 +21,29 @@ pub enum OpsClientFrame {
     Watch(WatchFrame),
 }
 
-/// Chooses which rows of the table of connections are sent, from now on.
+/// Selects the rows of the table of connections to send from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewFrame {
-    /// Comes back with the rows, so that the page knows which question they answer.
+    /// Echoed with the rows, so that the page can match them to its view.
     pub id: u32,
     pub query: ConnectionQuery,
 }
 
-/// What a view has besides the query. Read by itself: errors of a flattened field would not name it.
+/// The field of a view besides the query. Parsed on its own because errors in a flattened struct do not name the field.
 #[derive(Deserialize)]
 struct ViewId {
     #[serde(default)]
     id: u32,
 }
 
-/// Follows one connection and the shapes of its frames, or none.
+/// Watches one connection and the shapes of its frames, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct WatchFrame {
     pub connection_id: Option<ConnectionId>,
 }
 
 impl OpsClientFrame {
-    /// Reads a text frame.
+    /// Parses a text frame.
     ///
     /// # Errors
     /// `INVALID_JSON` with line and column, `INVALID_FIELD` with the field's name, or `UNKNOWN_TYPE`.
@@ -80,13 +80,13 @@ pub enum OpsServerFrame<'a> {
     GoingAway(GoingAway),
 }
 
-/// The last minutes; once, after signing in.
+/// The recent samples; sent once, after authentication.
 #[derive(Debug, Serialize)]
 pub struct HistoryFrame<'a> {
     pub samples: &'a Columns,
 }
 
-/// The last second.
+/// The latest sample.
 #[derive(Debug, Serialize)]
 pub struct StatsFrame<'a> {
     #[serde(flatten)]
@@ -95,14 +95,14 @@ pub struct StatsFrame<'a> {
     pub totals: &'a Totals,
 }
 
-/// Numbers that are no chart.
+/// Numbers without a chart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// When the server started.
+    /// Start time of the server.
     pub started_at_ms: UnixMillis,
-    /// Whether it takes no new work.
+    /// Whether the server drains and accepts no new work.
     pub draining: bool,
-    /// Operators' sockets that are signed in.
+    /// Authenticated connections of operators.
     pub operators: usize,
     pub connections_v1: usize,
     pub connections_v2: usize,
@@ -110,58 +110,58 @@ pub struct Totals {
     pub sessions_v1: usize,
     /// An older name of `connections_v2`, until 1.0.
     pub sessions_v2: usize,
-    /// Sessions given up because their peer did not read, since the start.
+    /// Connections closed because the client did not read, since the start.
     pub stalled: u64,
     pub opened: u64,
     pub turns: u64,
     pub tokens: u64,
     pub errors: u64,
-    /// How often a limit said no, since the start.
+    /// Number of refusals by limits, since the start.
     pub refused: u64,
-    /// `errors` by code, without those that were never answered.
+    /// `errors` by code, without codes that did not occur.
     pub errors_by_code: BTreeMap<&'static str, u64>,
-    /// `refused` by limit, without those that never said no. The names are those of `limits` in
+    /// `refused` by limit, without limits that refused nothing. The names are those of `limits` in
     /// `GET /api/v1/connections/stats`.
     pub refused_by_limit: BTreeMap<&'static str, u64>,
 }
 
-/// The rows that the last `view` asked for.
+/// The rows of the latest `view`.
 #[derive(Debug, Serialize)]
 pub struct RowsFrame<'a> {
-    /// That of the `view`.
+    /// `id` of the `view`.
     pub id: u32,
     pub offset: usize,
-    /// How many match in all.
+    /// Number of matching connections.
     pub total: usize,
     pub connections: &'a [ConnectionView],
 }
 
-/// The connection that is watched.
+/// The watched connection.
 #[derive(Debug, Serialize)]
 pub struct ConnectionFrame<'a> {
     pub connection_id: ConnectionId,
-    /// None when it is gone.
+    /// `null` when it is closed.
     pub connection: Option<&'a ConnectionView>,
 }
 
-/// Shapes of the frames of the connection that is watched.
+/// Shapes of the frames of the watched connection.
 #[derive(Debug, Serialize)]
 pub struct FramesFrame<'a> {
     pub connection_id: ConnectionId,
     /// Oldest first.
     pub frames: &'a [FrameShape],
-    /// How many came before these and are not told, because there were too many.
+    /// Number of earlier frames that were dropped because there were too many.
     pub left_out: u64,
 }
 
-/// What operators did, now that its outcome is known.
+/// Audit entries with a known outcome.
 #[derive(Debug, Serialize)]
 pub struct AuditFrame<'a> {
     pub entries: Vec<&'a AuditEntry>,
 }
 
 impl OpsServerFrame<'_> {
-    /// The frame as the text of a WebSocket message.
+    /// Encodes the frame as the text of a WebSocket message.
     pub fn encode(&self) -> ByteString {
         let json = serde_json::to_string(self).expect("frames hold nothing that JSON cannot carry");
         ByteString::from(json)

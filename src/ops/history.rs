@@ -1,13 +1,13 @@
-//! The numbers of the last minutes, a sample each second: counters become rates, buckets become percentiles. Pure.
+//! The samples of the last minutes, one per second: counters become rates, buckets become percentiles. Pure.
 
 use crate::{domain::UnixMillis, limits::OPS_HISTORY_SAMPLES};
 use serde::Serialize;
 use std::collections::VecDeque;
 
-/// First tokens of so many seconds make one percentile: in a single second there may be none.
+/// Number of seconds over which percentiles are computed: a single second may have no first token.
 const PERCENTILE_WINDOW: usize = 10;
 
-/// What is read once a second. Counters count from the start of the server.
+/// The values that are read once a second. Counters count from the start of the server.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     pub at_ms: UnixMillis,
@@ -22,17 +22,17 @@ pub struct Reading {
     pub turns: u64,
     pub tokens: u64,
     pub errors: u64,
-    /// How many first tokens took at most so long: upper bounds in milliseconds, cumulative, as in a histogram of Prometheus.
+    /// Cumulative buckets of the time to the first token: upper bound in milliseconds and count, as in a Prometheus histogram.
     pub first_tokens: Vec<(f64, u64)>,
-    /// User and system time of the process, in milliseconds.
+    /// User and system CPU time of the process, in milliseconds.
     pub cpu_ms: u64,
-    /// Resident, in bytes.
+    /// Resident memory, in bytes.
     pub memory_bytes: u64,
 }
 
 macro_rules! samples {
     ($($(#[$doc:meta])* $field:ident: $kind:ty,)*) => {
-        /// A second, as the charts show it.
+        /// One point of the charts.
         #[derive(Clone, Debug, Default, PartialEq, Serialize)]
         pub struct Sample {
             $($(#[$doc])* pub $field: $kind,)*
@@ -69,11 +69,11 @@ samples! {
     turns_per_s: f64,
     tokens_per_s: f64,
     errors_per_s: f64,
-    /// From the message to the first token, over the last ten seconds; none when there was none.
+    /// Time from a message to its first token over the last ten seconds; `null` without one.
     first_token_p50_ms: Option<f64>,
     first_token_p95_ms: Option<f64>,
     first_token_p99_ms: Option<f64>,
-    /// Cores in use.
+    /// CPU cores in use.
     cpu: f64,
     memory_bytes: u64,
 }
@@ -82,12 +82,12 @@ samples! {
 pub struct History {
     samples: VecDeque<Sample>,
     last: Option<Reading>,
-    /// The buckets of the last seconds, oldest first.
+    /// Buckets of the last seconds, oldest first.
     first_tokens: VecDeque<Vec<(f64, u64)>>,
 }
 
 impl History {
-    /// Takes a reading; the first one has no rates.
+    /// Adds a reading. The first one has no rates.
     pub fn push(&mut self, reading: Reading) -> &Sample {
         let sample = self.sample(&reading);
         if self.first_tokens.len() == PERCENTILE_WINDOW {
@@ -143,13 +143,13 @@ impl History {
     }
 }
 
-/// Three digits behind the point are enough for a chart.
+/// Rounds to three decimal places, which are enough for a chart.
 fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
-/// What `share` of the observations since `before` is at most, going evenly through the bucket where it lies, as Prometheus'
-/// `histogram_quantile` does.
+/// Returns the quantile `share` of the observations since `before`, interpolated linearly within its bucket like Prometheus'
+/// `histogram_quantile`.
 fn percentile(now: &[(f64, u64)], before: &[(f64, u64)], share: f64) -> Option<f64> {
     let count = |index: usize| {
         let (_, now) = now[index];
@@ -163,7 +163,7 @@ fn percentile(now: &[(f64, u64)], before: &[(f64, u64)], share: f64) -> Option<f
     let index = (0..now.len()).find(|index| count(*index) >= rank)?;
     let (lower, below) = index.checked_sub(1).map_or((0.0, 0.0), |index| (now[index].0, count(index)));
     let (upper, _) = now[index];
-    // Of what is past the last bound only that is known.
+    // Observations past the last bound are only known to exceed it.
     if !upper.is_finite() {
         return Some(lower);
     }
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(history.push(reading(100, 5_000)).tokens_per_s, 0.0);
         assert_eq!(history.push(reading(101, 5_030)).tokens_per_s, 30.0);
         assert_eq!(history.push(reading(103, 5_090)).tokens_per_s, 30.0);
-        // A clock that is set back, or stands still.
+        // A clock that was set back, or stands still.
         assert_eq!(history.push(reading(103, 5_100)).tokens_per_s, 0.0);
         assert_eq!(history.push(reading(90, 5_200)).tokens_per_s, 0.0);
         assert_eq!(history.push(Reading { cpu_ms: 500, ..reading(91, 5_200) }).cpu, 0.5);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_those_of_what_is_new() {
+    fn percentiles_cover_new_observations_only() {
         let buckets = |counts: [u64; 3]| vec![(10.0, counts[0]), (20.0, counts[1]), (f64::INFINITY, counts[2])];
         let old = buckets([1_000, 1_000, 1_000]);
         let now = buckets([1_050, 1_100, 1_100]);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_looks_back_some_seconds() {
+    fn percentiles_cover_a_window_of_seconds() {
         let mut history = History::default();
         let with =
             |second, count| Reading { first_tokens: vec![(10.0, count), (f64::INFINITY, count)], ..reading(second, 0) };

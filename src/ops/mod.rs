@@ -1,7 +1,8 @@
-//! What operators see live: `/ws/ops`, the feed behind the page `/ops`.
+//! The live feed for operators: `/ws/ops`, which the page `/ops` shows.
 //!
-//! `state` decides, without sockets; `actor` carries out. What is the same for all is read once, in `feed`, and turned into
-//! charts by `history`; which sockets are open is in `sockets`. Steering is done over REST.
+//! `state` decides without sockets, `actor` executes its effects. `feed` reads the numbers that are the same for everyone once
+//! a second and `history` keeps them for the charts; `sockets` is the registry of operators' connections. Operators' actions
+//! go over REST, not over this feed.
 
 mod actor;
 mod feed;

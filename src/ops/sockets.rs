@@ -1,4 +1,4 @@
-//! The operators' sockets that are open: whose they are, how many have a place, and how each is told to go.
+//! The registry of operators' connections: their users, their limit, and the commands to close them.
 
 use crate::{
     domain::UserId,
@@ -12,17 +12,17 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What a socket is told to do.
+/// A command to an operator's connection.
 #[derive(Clone, Debug, PartialEq, Eq, actix::Message)]
 #[rtype(result = "()")]
 pub enum OpsCommand {
-    /// Another operator wants it closed; the text is for the close frame.
+    /// Close on behalf of another operator, with this text in the close frame.
     Kick(Arc<str>),
-    /// The server ends.
+    /// Close because the server stops.
     GoAway { reconnect_after_ms: u64 },
 }
 
-/// The sockets of the whole server.
+/// The operators' connections of the whole server.
 #[derive(Default)]
 pub struct OpsSockets(Mutex<Table>);
 
@@ -30,29 +30,29 @@ pub struct OpsSockets(Mutex<Table>);
 struct Table {
     open: HashMap<u64, Entry>,
     next_number: u64,
-    /// The server ends: no more are opened.
+    /// Whether the server stops and no more are opened.
     is_closing: bool,
 }
 
 #[derive(Default)]
 struct Entry {
-    /// Once its actor runs.
+    /// Present once its actor runs.
     to: Option<Recipient<OpsCommand>>,
-    /// Once it is signed in.
+    /// Present once it has authenticated.
     user_id: Option<UserId>,
 }
 
-/// A socket's entry, which ends with it.
+/// A connection's entry; dropping it removes the entry.
 pub struct OpsRegistration {
     sockets: Arc<OpsSockets>,
     number: u64,
 }
 
 impl OpsSockets {
-    /// One more is opened.
+    /// Registers a new connection.
     ///
     /// # Errors
-    /// `OVERLOADED` when the server ends.
+    /// `OVERLOADED` when the server stops.
     pub fn open(self: &Arc<Self>) -> Result<OpsRegistration, ApiError> {
         let mut table = self.lock();
         if table.is_closing {
@@ -64,17 +64,17 @@ impl OpsSockets {
         Ok(OpsRegistration { sockets: Arc::clone(self), number })
     }
 
-    /// How many are open, signed in or not.
+    /// Number of open connections, authenticated or not.
     pub fn count(&self) -> usize {
         self.lock().open.len()
     }
 
-    /// How many are signed in.
+    /// Number of authenticated connections.
     pub fn signed_in(&self) -> usize {
         self.lock().signed_in()
     }
 
-    /// Closes those of a user; returns how many.
+    /// Closes the connections of a user; returns how many.
     pub fn kick(&self, user_id: UserId, text: &Arc<str>) -> usize {
         let table = self.lock();
         let theirs = table.open.values().filter(|entry| entry.user_id == Some(user_id));
@@ -82,7 +82,7 @@ impl OpsSockets {
         told.map(|to| to.do_send(OpsCommand::Kick(Arc::clone(text)))).count()
     }
 
-    /// Tells all to go, each with a time of its own to come back, and opens no more. `random` gives any number.
+    /// Closes all connections and opens no more. `random` spreads the times at which clients reconnect.
     pub fn close(&self, mut random: impl FnMut() -> u32) {
         let mut table = self.lock();
         table.is_closing = true;
@@ -91,7 +91,7 @@ impl OpsSockets {
         }
     }
 
-    /// Every change leaves the table whole, so a panic elsewhere under the lock takes nothing from it.
+    /// The table is consistent between any two statements, so a poisoned lock is usable.
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +104,7 @@ impl Table {
 }
 
 impl OpsRegistration {
-    /// The socket can be told from now on. `false` when all were told to go before it could.
+    /// Sets the recipient of commands. `false` when the server is closing all connections already.
     pub fn reach(&self, to: Recipient<OpsCommand>) -> bool {
         let mut table = self.sockets.lock();
         if let Some(entry) = table.open.get_mut(&self.number) {
@@ -113,7 +113,7 @@ impl OpsRegistration {
         !table.is_closing
     }
 
-    /// It belongs to this operator from now on. `false` when too many are signed in without it.
+    /// Assigns the connection to an operator. `false` when the limit of authenticated connections is reached.
     pub fn sign_in(&self, user_id: UserId) -> bool {
         let mut table = self.sockets.lock();
         let others = table.signed_in();
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// A socket that tells what it was told.
+    /// A connection that records its commands.
     fn socket(sockets: &Arc<OpsSockets>) -> (OpsRegistration, UnboundedReceiver<OpsCommand>) {
         let (sender, told) = unbounded_channel();
         let place = sockets.open().unwrap();
@@ -163,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_signed_in_at_once() {
+    fn authenticated_connections_are_limited() {
         let sockets = Arc::new(OpsSockets::default());
         let mut places: Vec<_> = (0..=MAX_OPS_CONNECTIONS).map(|_| sockets.open().unwrap()).collect();
         let signed_in: Vec<_> = places.iter().map(|place| place.sign_in(UserId::new())).collect();
         assert_eq!(signed_in.iter().filter(|signed_in| **signed_in).count(), MAX_OPS_CONNECTIONS);
         assert_eq!((sockets.count(), sockets.signed_in()), (MAX_OPS_CONNECTIONS + 1, MAX_OPS_CONNECTIONS));
-        // Who is in renews it as often as they like, and who leaves makes room.
+        // Authenticating again is free, and closing a connection frees its permit.
         assert!(places[0].sign_in(UserId::new()) && !places[MAX_OPS_CONNECTIONS].sign_in(UserId::new()));
         places.remove(0);
         assert!(places[MAX_OPS_CONNECTIONS - 1].sign_in(UserId::new()));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_kick_is_for_one_user() {
+    async fn a_kick_closes_the_connections_of_one_user() {
         let sockets = Arc::new(OpsSockets::default());
         let (ada, bob) = (UserId::new(), UserId::new());
         let ((first, mut told), (second, mut told_too), (other, mut not_told)) =
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_server_that_ends_tells_all_and_opens_no_more() {
+    async fn closing_reaches_all_and_opens_no_more() {
         let sockets = Arc::new(OpsSockets::default());
         let late = sockets.open().unwrap();
         let ((signed_in, mut told), (_nobody, mut told_too)) = (socket(&sockets), socket(&sockets));

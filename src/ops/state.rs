@@ -1,4 +1,4 @@
-//! What an operator's socket has proved and wants to see. Frames, results and the clock go in, effects come out.
+//! The state of an operator's connection: authentication, view and watch. Frames, results and the clock go in, effects come out.
 
 use super::frames::{
     AuditFrame, ConnectionFrame, FramesFrame, OpsClientFrame, OpsServerFrame, RowsFrame, ViewFrame, WatchFrame,
@@ -22,44 +22,44 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two [`OpsState::on_tick`]: what comes in batches comes this often.
+/// Interval of [`OpsState::on_tick`], at which batches are sent.
 pub const TICK: Duration = Duration::from_millis(250);
-/// Between two looks at the numbers, the rows and the watched connection.
+/// Interval at which numbers, rows and the watched connection are refreshed.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Who may come in, and stay.
+/// Authentication and admission of operators.
 pub trait OpsAuthenticator {
     /// # Errors
     /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
     fn verify(&self, token: &str) -> Result<Identity, ApiError>;
 
-    /// Gives the socket a place in the name of an operator; `false` when all are taken.
+    /// Registers the connection for an operator; `false` when the limit is reached.
     fn admit(&self, user_id: UserId) -> bool;
 
-    /// Whether somebody who came in may not stay.
+    /// Whether the identity was revoked after it was verified.
     fn is_revoked(&self, identity: &Identity) -> bool;
 }
 
-/// What the actor has to do.
+/// An instruction to the actor.
 #[derive(Debug)]
 pub enum OpsEffect {
     Send(ByteString),
     Close(CloseReason),
-    /// A limit said no.
+    /// Count a refusal by a limit.
     Hit(Limit),
-    /// Send the last minutes.
+    /// Send the history.
     SendHistory,
-    /// Send the last second, if it was not sent yet.
+    /// Send the latest sample unless it was sent already.
     SendStats,
-    /// Ask the registry for rows.
+    /// Query the registry for rows.
     AskForRows(ViewFrame),
-    /// Ask the registry for the connection that is watched.
+    /// Query the registry for the watched connection.
     AskForConnection(ConnectionId),
-    /// Forget the connection that was watched before.
+    /// Drop the watch on the previous connection.
     Unwatch,
-    /// Send what operators did since the last time.
+    /// Send the audit entries since the last time.
     SendAudit,
-    /// Send the frames that came since the last time.
+    /// Send the shapes of the frames since the last time.
     SendFrames(ConnectionId),
 }
 
@@ -70,9 +70,9 @@ pub struct OpsState {
     budget: FrameBudget,
     max_json_depth: usize,
     view: Option<ViewFrame>,
-    /// The view has changed since it was asked for last.
+    /// Whether the view has changed since the last query.
     view_changed: bool,
-    /// The registry was asked for rows and has not answered yet: one question at a time.
+    /// Whether a query is pending: there is one at a time.
     is_asking: bool,
     watched: Option<ConnectionId>,
     next_second: Instant,
@@ -81,7 +81,7 @@ pub struct OpsState {
 
 enum Auth {
     Nobody,
-    /// `notice_at`: when the client is told that the token ends, unless it was told.
+    /// `notice_at`: time at which to announce the expiry of the token, unless it was announced.
     Operator {
         identity: Identity,
         expires_at: Instant,
@@ -89,7 +89,7 @@ enum Auth {
     },
 }
 
-/// A moment, on both clocks: timers run on the steady one, tokens end on the wall's.
+/// A moment on both clocks: timers use the monotonic clock, tokens expire by the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub instant: Instant,
@@ -151,7 +151,7 @@ impl OpsState {
         }
     }
 
-    /// A frame that is no text, or not the whole of one. Whether it has to be answered.
+    /// Handles a frame other than a whole text message. Returns whether it may be answered.
     pub fn on_other_frame(&self, effects: &mut Vec<OpsEffect>) -> bool {
         self.charge(effects) == FrameVerdict::Allowed
     }
@@ -181,7 +181,7 @@ impl OpsState {
         verdict
     }
 
-    /// A try to authenticate, by a frame or by the upgrade request, came to this.
+    /// Handles the outcome of an authentication by a frame or by the upgrade request.
     pub fn on_auth(
         &mut self,
         outcome: Result<Identity, ApiError>,
@@ -233,7 +233,7 @@ impl OpsState {
         self.auth = Auth::Operator { identity, expires_at, notice_at };
     }
 
-    /// The server ends.
+    /// Closes because the server stops.
     pub fn on_going_away(&self, reconnect_after_ms: u64, effects: &mut Vec<OpsEffect>) {
         effects.push(OpsEffect::Send(OpsServerFrame::GoingAway(GoingAway { reconnect_after_ms }).encode()));
         effects.push(OpsEffect::Close(CloseReason::GoingAway));
@@ -245,7 +245,7 @@ impl OpsState {
         let is_paused = pause::lateness(due, now.instant).is_some();
         match &mut self.auth {
             Auth::Nobody => {
-                // After a pause of the process, what arrived meanwhile is heard first.
+                // After a pause of the process, frames that arrived meanwhile are handled first.
                 if self.auth_deadline <= now.instant && !is_paused {
                     effects.push(OpsEffect::Close(CloseReason::AuthDeadline));
                 }
@@ -266,7 +266,7 @@ impl OpsState {
             }
         }
         if self.next_second <= now.instant {
-            // Seconds that a slow reader missed are not made up for.
+            // A slow reader does not get the samples that it missed.
             self.next_second = now.instant + SECOND - TICK / 2;
             self.view_changed = self.view.is_some();
             effects.extend([OpsEffect::SendStats, OpsEffect::SendAudit]);
@@ -287,8 +287,8 @@ impl OpsState {
         }
     }
 
-    /// The registry answered with rows. A view that came meanwhile waits for the next tick, so that a page which asks all
-    /// the time costs the registry no more than that.
+    /// Handles the rows of a query. A view that changed meanwhile is queried at the next tick, which bounds the load of a
+    /// page that changes its view all the time.
     pub fn on_rows(&mut self, id: u32, page: &ConnectionsPage, effects: &mut Vec<OpsEffect>) {
         self.is_asking = false;
         let ConnectionsPage { connections, total, offset } = page;
@@ -296,7 +296,7 @@ impl OpsState {
         effects.push(OpsEffect::Send(OpsServerFrame::Connections(frame).encode()));
     }
 
-    /// The registry answered with a connection, or says that it is gone.
+    /// Handles the watched connection, or `None` when it is closed.
     pub fn on_connection(&self, id: ConnectionId, connection: Option<&ConnectionView>, effects: &mut Vec<OpsEffect>) {
         if self.watched == Some(id) {
             let frame = ConnectionFrame { connection_id: id, connection };
@@ -304,7 +304,7 @@ impl OpsState {
         }
     }
 
-    /// Operators did something.
+    /// Handles new audit entries.
     pub fn on_audit(&self, entries: &[Arc<AuditEntry>], effects: &mut Vec<OpsEffect>) {
         if !entries.is_empty() {
             let entries = entries.iter().map(AsRef::as_ref).collect();
@@ -316,7 +316,7 @@ impl OpsState {
         self.watched == Some(id)
     }
 
-    /// The frames that passed on the connection that is watched.
+    /// Handles frames of the watched connection.
     pub fn on_frames(
         &self,
         id: ConnectionId,
