@@ -53,7 +53,9 @@ TARGETS_END = "<!-- end of targets -->"
 
 def render(results):
     parts = [HEAD, summary(results)]
-    parts += [streaming(results["streaming"][size], int(size), results["tokens"][size]) for size in results["streaming"]]
+    parts += [
+        streaming(results["streaming"][size], int(size), results["tokens"][size]) for size in results["streaming"]
+    ]
     parts += [first_token(results["first_token"]), turns(results["turns"])]
     parts += [sign_ins(results["sign_ins"], results["jitter"]), classic(results["classic"])]
     parts += [faults(results["faults"]), machine(results["machine"]), METHOD]
@@ -72,7 +74,9 @@ def machine(facts):
 
 
 def faults(found):
-    lines = [f"- {fault}" for fault in found] or ["None: no connection failed, no answer was wrong, no error was reported."]
+    lines = [f"- {fault}" for fault in found] or [
+        "None: no connection failed, no answer was wrong, no error was reported."
+    ]
     return "## Faults during the run\n\n" + "\n".join(lines)
 
 
@@ -121,7 +125,9 @@ def targets(results):
         runs = results["sign_ins"]
         share = paired_ratio(runs, [{"per_second": run["bare_per_second"]} for run in runs], "per_second")
         cpu = median([run["bare_cpu_ms"] / run["cpu_ms"] for run in runs])
-        found.append(target("sign-ins, as a share of a bare argon2 loop", share, 0.9, False, note=f"in CPU time: {number(cpu)}"))
+        found.append(
+            target("sign-ins, as a share of a bare argon2 loop", share, 0.9, False, note=f"in CPU time: {number(cpu)}")
+        )
     if results.get("jitter"):
         middle = medians(results["jitter"])
         added = middle["switchboard_beside"] - middle["switchboard_alone"]
@@ -130,7 +136,9 @@ def targets(results):
         found.append(target("p99 jitter added by sign-ins", added, 1, unit=" ms", note=note))
     if results.get("classic"):
         note = "1 is linear, 2 quadratic"
-        found.append(target("`chat.v1`: CPU grows as bytes to the power of", classic_growth(results["classic"]), 1.1, note=note))
+        found.append(
+            target("`chat.v1`: CPU grows as bytes to the power of", classic_growth(results["classic"]), 1.1, note=note)
+        )
     return found
 
 
@@ -141,7 +149,8 @@ def divided(one, other):
 def targets_table(results):
     is_met = {True: "met", False: "**missed**", None: "not measured"}
     rows = [
-        [line["what"], number(line["value"]) + line["unit"], line["target"], is_met[line["is_met"]]] for line in targets(results)
+        [line["what"], number(line["value"]) + line["unit"], line["target"], is_met[line["is_met"]]]
+        for line in targets(results)
     ]
     return table(["what", "measured", "target", ""], rows)
 
@@ -153,18 +162,20 @@ def streaming(runs, connections, tokens):
     rows = []
     for name, of_name in runs.items():
         middle = medians(of_name)
-        rows.append([
-            name,
-            number(middle["cpu_us_per_token"]),
-            number(paired_ratio(of_name, floor, "cpu_us_per_token")),
-            number(middle["idle_kb"], 1),
-            number(paired_ratio(of_name, floor, "idle_kb"), 1),
-            f"{number(middle['streaming_kb_begin'], 1)} to {number(middle['streaming_kb_end'], 1)}",
-            number(middle["jitter_p50_ms"]),
-            number(middle["jitter_p99_ms"]),
-            number(paired_ratio(of_name, floor, "jitter_p99_ms")),
-            f"{number((middle['generator_cores'] or 0) * 100, 0)} %",
-        ])
+        rows.append(
+            [
+                name,
+                number(middle["cpu_us_per_token"]),
+                number(paired_ratio(of_name, floor, "cpu_us_per_token")),
+                number(middle["idle_kb"], 1),
+                number(paired_ratio(of_name, floor, "idle_kb"), 1),
+                f"{number(middle['streaming_kb_begin'], 1)} to {number(middle['streaming_kb_end'], 1)}",
+                number(middle["jitter_p50_ms"]),
+                number(middle["jitter_p99_ms"]),
+                number(paired_ratio(of_name, floor, "jitter_p99_ms")),
+                f"{number((middle['generator_cores'] or 0) * 100, 0)} %",
+            ]
+        )
     apart = spread([run["cpu_us_per_token"] for run in floor])
     note = f"Each answer has {tokens} tokens of 64 bytes, one every 100 ms. Rounds: {len(floor)}; the floor's CPU per token differed by "
     note += f"{number((apart or 1) * 100 - 100, 0)} % between them."
@@ -217,14 +228,25 @@ def classic(runs):
     rows = []
     for tokens, new_runs in runs["chat.v2"].items():
         new, old = medians(new_runs), medians(runs["chat.v1"][tokens])
-        rows.append([
-            f"{int(tokens):,}",
-            *(number(new["kb"], 0), number(new["cpu_ms"])),
-            *(number(old["kb"], 0), number(old["cpu_ms"]), number(divided(old["cpu_ms"] * 1000, old["kb"]))),
-            number(divided((old["cpu_ms"] - new["cpu_ms"]) * 1000, old["kb"] - new["kb"])),
-            number(old["tokens_per_frame"]),
-        ])
-    head = ["tokens", "chat.v2 kB", "CPU ms", "chat.v1 kB", "CPU ms", "ns/byte", "extra ns/byte over v2", "tokens/frame"]
+        rows.append(
+            [
+                f"{int(tokens):,}",
+                *(number(new["kb"], 0), number(new["cpu_ms"])),
+                *(number(old["kb"], 0), number(old["cpu_ms"]), number(divided(old["cpu_ms"] * 1000, old["kb"]))),
+                number(divided((old["cpu_ms"] - new["cpu_ms"]) * 1000, old["kb"] - new["kb"])),
+                number(old["tokens_per_frame"]),
+            ]
+        )
+    head = [
+        "tokens",
+        "chat.v2 kB",
+        "CPU ms",
+        "chat.v1 kB",
+        "CPU ms",
+        "ns/byte",
+        "extra ns/byte over v2",
+        "tokens/frame",
+    ]
     note = "One answer, with 6 bytes per token. `chat.v1` repeats the answer so far in each frame, so its bytes grow with the "
     note += f"square of the length. Its CPU grows as its bytes to the power of {number(classic_growth(runs))}."
     return f"## `chat.v1`\n\n{note}\n\n{table(head, rows)}"

@@ -88,7 +88,7 @@ def ratio(value, floor):
 
 def paired_ratio(runs, floor_runs, key):
     """The median of the ratios of runs that were made one after the other: what slows the machine slows both."""
-    pairs = [ratio(run[key], floor[key]) for run, floor in zip(runs, floor_runs)]
+    pairs = [ratio(run[key], floor[key]) for run, floor in zip(runs, floor_runs, strict=False)]
     return median(pairs)
 
 
@@ -97,18 +97,22 @@ def growth(points):
     known = [(math.log(x), math.log(y)) for x, y in points if x and y]
     if len(known) < 2:
         return None
-    slope, _ = statistics.linear_regression(*zip(*known))
+    slope, _ = statistics.linear_regression(*zip(*known, strict=False))
     return slope
 
 
 def target(what, value, limit, is_at_most=True, unit="", note=""):
     """One line of the table of targets."""
-    if value is None:
-        is_met = None
-    else:
-        is_met = value <= limit if is_at_most else value >= limit
+    is_met = None if value is None else value <= limit if is_at_most else value >= limit
     sign = "≤" if is_at_most else "≥"
-    return {"what": what, "value": value, "target": f"{sign} {limit:g}{unit}", "unit": unit, "is_met": is_met, "note": note}
+    return {
+        "what": what,
+        "value": value,
+        "target": f"{sign} {limit:g}{unit}",
+        "unit": unit,
+        "is_met": is_met,
+        "note": note,
+    }
 
 
 def number(value, digits=2):

@@ -37,9 +37,13 @@ SIZES = {1000: Size(1000, 1000, 200), 15000: Size(15000, 2500, 250)}
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=["full", "quick", "smoke"])
-    parser.add_argument("--servers", help="of the streaming tables only these, with commas between; the floor is always there")
+    parser.add_argument(
+        "--servers", help="of the streaming tables only these, with commas between; the floor is always there"
+    )
     parser.add_argument("--connections", type=int, choices=list(SIZES), help="streaming with this many only")
-    parser.add_argument("--only", help="of the measurements only these: streaming,first_token,turns,sign_ins,jitter,classic")
+    parser.add_argument(
+        "--only", help="of the measurements only these: streaming,first_token,turns,sign_ins,jitter,classic"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
 
@@ -135,7 +139,10 @@ def machine(load_before):
     cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     memory_kib = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
     lock = (PEERS / "Cargo.lock").read_text()
-    crates = [f"{name} {locked(lock, name)}" for name in ("tokio", "actix-web", "axum", "tungstenite", "fastwebsockets", "hyper")]
+    crates = [
+        f"{name} {locked(lock, name)}"
+        for name in ("tokio", "actix-web", "axum", "tungstenite", "fastwebsockets", "hyper")
+    ]
     pinned = dict(line.split("==") for line in (PEERS / "requirements.txt").read_text().split())
     others = [f"{name} {pinned[name]}" for name in ("fastapi", "uvicorn", "uvloop", "websockets")]
     ws = json.loads((PEERS / "package-lock.json").read_text())["packages"]["node_modules/ws"]["version"]

@@ -10,13 +10,16 @@ import run
 
 def report(**changes):
     """A report of the generator, as far as it is read: 2 connections, all streaming from second 2 to second 5."""
-    sample = lambda at_s, tokens, cpu_s, resident: {
-        "at_s": at_s,
-        "tokens": tokens,
-        "server_cpu_s": cpu_s,
-        "client_cpu_s": cpu_s / 2,
-        "server_resident": resident,
-    }
+
+    def sample(at_s, tokens, cpu_s, resident):
+        return {
+            "at_s": at_s,
+            "tokens": tokens,
+            "server_cpu_s": cpu_s,
+            "client_cpu_s": cpu_s / 2,
+            "server_resident": resident,
+        }
+
     return {
         "plan": {"connections": 2},
         "moments": {"all_asked_s": 2.0, "first_turn_ended_s": 5.0},
@@ -93,13 +96,21 @@ class Reports(unittest.TestCase):
         )
         self.assertEqual(
             results.faults(bad),
-            ["1 of 2 connections opened", "2 turns failed", "3 turns unfinished", "4 transcripts wrong", "5 × OVERLOADED"],
+            [
+                "1 of 2 connections opened",
+                "2 turns failed",
+                "3 turns unfinished",
+                "4 transcripts wrong",
+                "5 × OVERLOADED",
+            ],
         )
 
 
 class Arithmetic(unittest.TestCase):
     def test_medians_leave_out_what_is_missing(self):
-        self.assertEqual(results.medians([{"a": 1, "b": None}, {"a": 9, "b": 4}, {"a": 2, "b": None}]), {"a": 2, "b": 4})
+        self.assertEqual(
+            results.medians([{"a": 1, "b": None}, {"a": 9, "b": 4}, {"a": 2, "b": None}]), {"a": 2, "b": 4}
+        )
         self.assertIsNone(results.median([None]))
 
     def test_ratios_are_of_the_same_round(self):
@@ -121,7 +132,9 @@ class Arithmetic(unittest.TestCase):
         self.assertIs(results.target("", None, 1.25)["is_met"], None)
 
     def test_numbers_and_tables_are_readable(self):
-        self.assertEqual([results.number(value) for value in (None, 1.234, 134.4, 2345.6)], ["–", "1.23", "134", "2,346"])
+        self.assertEqual(
+            [results.number(value) for value in (None, 1.234, 134.4, 2345.6)], ["–", "1.23", "134", "2,346"]
+        )
         self.assertEqual(results.table(["a", "b"], [["x", 1]]), "| a | b |\n| --- | ---: |\n| x | 1 |")
 
 
@@ -129,7 +142,10 @@ class Document(unittest.TestCase):
     def everything(self, ours_us):
         names = {"floor": {}, "axum": {"cpu_us_per_token": 12.0}, "switchboard": {"cpu_us_per_token": ours_us}}
         of_size = {name: streaming_runs(**changes) for name, changes in names.items()}
-        answer = lambda kb, cpu_ms: [{"kb": kb, "cpu_ms": cpu_ms, "tokens_per_frame": 1.0}]
+
+        def answer(kb, cpu_ms):
+            return [{"kb": kb, "cpu_ms": cpu_ms, "tokens_per_frame": 1.0}]
+
         return run.nothing() | {
             "streaming": {"1000": of_size, "15000": of_size},
             "tokens": {"1000": 200, "15000": 250},
@@ -169,7 +185,9 @@ class Document(unittest.TestCase):
         page = document.render(self.everything(13.0))
         for text in ("## 15,000 streams", "| switchboard | 13.00 | 1.30 |", "- axum: 1 turns failed"):
             self.assertIn(text, page)
-        self.assertTrue(headings(page)[0] == "## Results" and headings(page)[-1] == "## How it was measured", headings(page))
+        self.assertTrue(
+            headings(page)[0] == "## Results" and headings(page)[-1] == "## How it was measured", headings(page)
+        )
         self.assertNotIn("missed", page)
 
     def test_targets_replace_those_of_the_run_before(self):

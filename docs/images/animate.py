@@ -1,10 +1,10 @@
 """Makes an animated WebP of pictures. Reads lines `file<TAB>milliseconds` from stdin; equal neighbours become one frame.
 
-    animate.py OUTPUT < list
+animate.py OUTPUT < list
 """
 
-import os
 import sys
+from pathlib import Path
 
 from PIL import Image
 
@@ -21,9 +21,17 @@ def main():
             durations.append(int(milliseconds))
     output = sys.argv[1]
     frames[0].save(
-        output, save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=70, method=4, allow_mixed=True, minimize_size=True
+        output,
+        save_all=True,
+        append_images=frames[1:],
+        duration=durations,
+        loop=0,
+        quality=70,
+        method=4,
+        allow_mixed=True,
+        minimize_size=True,
     )
-    print(f"{output}: {len(frames)} frames, {sum(durations) / 1000:.1f} s, {os.path.getsize(output):,} bytes")
+    print(f"{output}: {len(frames)} frames, {sum(durations) / 1000:.1f} s, {Path(output).stat().st_size:,} bytes")
 
 
 main()

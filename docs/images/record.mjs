@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { launch } from "../../tests/browser/chromium.mjs";
 import { Server } from "../../tests/browser/server.mjs";
-import { QUESTION, online, register } from "../../tests/browser/visitor.mjs";
+import { online, QUESTION, register } from "../../tests/browser/visitor.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const VIEWPORT = { width: 760, height: 640 };
@@ -38,7 +38,10 @@ class Network {
       for (const socket of [client, server]) {
         network.#sockets.add(socket);
         socket.on("error", () => {});
-        socket.on("close", () => [client, server].forEach((end) => end.destroy()));
+        socket.on("close", () => {
+          client.destroy();
+          server.destroy();
+        });
       }
       client.pipe(server).pipe(client);
     });
@@ -64,21 +67,35 @@ class Network {
 }
 
 /** Shows what the recorder does to the network. The label is no part of the page. */
-const label = (page, text) => page.evaluate((text) => {
-  const pill = document.querySelector("#recorder") ?? document.body.appendChild(Object.assign(document.createElement("div"), { id: "recorder" }));
-  pill.textContent = text;
-  Object.assign(pill.style, {
-    position: "fixed", zIndex: 99, left: "50%", bottom: "104px", transform: "translateX(-50%)", padding: "10px 22px", borderRadius: "99px",
-    background: "#b42318", color: "#fff", font: "600 17px system-ui, sans-serif", boxShadow: "0 4px 16px #0004",
-    visibility: text ? "visible" : "hidden",
-  });
-}, text);
+const label = (page, text) =>
+  page.evaluate((text) => {
+    const pill =
+      document.querySelector("#recorder") ??
+      document.body.appendChild(Object.assign(document.createElement("div"), { id: "recorder" }));
+    pill.textContent = text;
+    Object.assign(pill.style, {
+      position: "fixed",
+      zIndex: 99,
+      left: "50%",
+      bottom: "104px",
+      transform: "translateX(-50%)",
+      padding: "10px 22px",
+      borderRadius: "99px",
+      background: "#b42318",
+      color: "#fff",
+      font: "600 17px system-ui, sans-serif",
+      boxShadow: "0 4px 16px #0004",
+      visibility: text ? "visible" : "hidden",
+    });
+  }, text);
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function record(browser, binary, colorScheme) {
   const server = await new Server(binary, {
-    PROVIDER__KIND: "extractive", PROVIDER__EXTRACTIVE__INTERVAL_MS: 60, KNOWLEDGE__SEED: true,
+    PROVIDER__KIND: "extractive",
+    PROVIDER__EXTRACTIVE__INTERVAL_MS: 60,
+    KNOWLEDGE__SEED: true,
   }).start();
   const network = await Network.between(server.url);
   const context = await browser.newContext({ viewport: VIEWPORT, colorScheme, reducedMotion: "reduce" });
@@ -104,8 +121,11 @@ async function record(browser, binary, colorScheme) {
     await page.locator("#question").pressSequentially(QUESTION, { delay: 45 });
     await pause(300);
     await page.press("#question", "Enter");
-    const words = (count) => page.waitForFunction(
-      (count) => (document.querySelector(".turn:last-child .answer")?.textContent.split(/\s+/).length ?? 0) >= count, count);
+    const words = (count) =>
+      page.waitForFunction(
+        (count) => (document.querySelector(".turn:last-child .answer")?.textContent.split(/\s+/).length ?? 0) >= count,
+        count,
+      );
     await words(WORDS_BEFORE_CUT);
     network.cut();
     await label(page, "✂ network cut");
@@ -123,9 +143,14 @@ async function record(browser, binary, colorScheme) {
 
     const durations = frames.map(({ taken }, n) => (frames[n + 1]?.taken ?? taken + FRAME_MS) - taken);
     const list = frames.map(({ file }, n) => `${file}\t${durations[n]}`).join("\n");
-    execFileSync(process.env.PYTHON ?? "python3", [join(here, "animate.py"), join(here, `resume-${colorScheme}.webp`)], {
-      input: list, stdio: ["pipe", "inherit", "inherit"],
-    });
+    execFileSync(
+      process.env.PYTHON ?? "python3",
+      [join(here, "animate.py"), join(here, `resume-${colorScheme}.webp`)],
+      {
+        input: list,
+        stdio: ["pipe", "inherit", "inherit"],
+      },
+    );
   } finally {
     await context.close();
     network.stop();
