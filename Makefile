@@ -19,16 +19,16 @@ tools: ## Install what the tests need beside Rust: Chromium, Prometheus, proxies
 	.ci/install-model.sh
 
 test: tools ## Run every test
-	$(CARGO) test --locked
+	$(CARGO) test --locked --workspace
 
 test-long: tools ## Run every test with long chaos runs, many kills and many random cases: about an hour
-	SWITCHBOARD_CHAOS_ROUNDS=40 SWITCHBOARD_SURVIVAL_ROUNDS=100 PROPTEST_CASES=20000 $(CARGO) test --locked
+	SWITCHBOARD_CHAOS_ROUNDS=40 SWITCHBOARD_SURVIVAL_ROUNDS=100 PROPTEST_CASES=20000 $(CARGO) test --locked --workspace
 
 fmt: ## Format the code
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 clippy: ## Lint
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 audit: ## Hold the dependencies against deny.toml with cargo-deny, which is installed first when it is not there
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
@@ -36,7 +36,7 @@ audit: ## Hold the dependencies against deny.toml with cargo-deny, which is inst
 	$(CARGO) deny check advisories
 
 check: ## What CI runs: formatting, lints, every test
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(MAKE) clippy
 	$(MAKE) test
 

@@ -17,9 +17,7 @@ use crate::{
     metrics::Metrics,
     ops::{Feed, OpsContext},
     preflight::Preflight,
-    process,
-    protocol::ErrorCode,
-    provider,
+    process, provider,
     registry::{ConnectionManager, StallLimits},
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
@@ -38,6 +36,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use switchboard_protocol::ErrorCode;
 use tasks::{keep_time, learn_revocations, store_time};
 
 /// Interval between two sweeps of ended turns and unused rate limits.

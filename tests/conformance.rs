@@ -11,13 +11,11 @@ use actix_web_actors::ws;
 use bytestring::ByteString;
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
-use switchboard::{
-    protocol::CloseReason,
-    session::{
-        Fragments,
-        socket::{self, Received, SocketContext, SocketHandler},
-    },
+use switchboard::session::{
+    Fragments,
+    socket::{self, Received, SocketContext, SocketHandler},
 };
+use switchboard_protocol::CloseReason;
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
@@ -73,7 +71,7 @@ impl StreamHandler<Received> for Echo {
 
 async fn echo(request: HttpRequest, payload: web::Payload) -> actix_web::Result<actix_web::HttpResponse> {
     let actor = Echo { fragments: Fragments::of_any(MAX_MESSAGE_BYTES) };
-    socket::start(actor, &request, payload, &[], |frames| frames)
+    socket::start(actor, &request, payload, &[], |frames| frames).map_err(actix_web::error::ErrorBadRequest)
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]

@@ -4,11 +4,9 @@ use crate::harness::{Program, TestApp, eventually, holds};
 use assert_cmd::Command;
 use serde_json::Value;
 use std::{path::Path, process::Output, sync::Arc, time::Duration};
-use switchboard::{
-    client::{Account, Client, ClientError, Connector, Event, Question},
-    load::{self, Plan, Report},
-    protocol::Dialect,
-};
+use switchboard_client::{Account, Client, ClientError, Connector, Event, Question};
+use switchboard_load::{Plan, Report};
+use switchboard_protocol::Dialect;
 use tokio_util::sync::CancellationToken;
 
 fn plan(app: &TestApp) -> Plan {
@@ -34,7 +32,7 @@ fn plan(app: &TestApp) -> Plan {
 }
 
 async fn run(plan: Plan) -> Report {
-    load::run(plan, None, CancellationToken::new(), |_| {}).await.unwrap()
+    switchboard_load::run(plan, None, CancellationToken::new(), |_| {}).await.unwrap()
 }
 
 fn latency(report: &Report, name: &str) -> (u64, f64) {
@@ -189,8 +187,8 @@ fn assert_numbers_are_sound(report: &Report) {
     }
     walk("report", &serde_json::to_value(report).unwrap());
     let (mut text, mut page) = (Vec::new(), Vec::new());
-    load::write_text(report, &mut text).unwrap();
-    load::write_html(report, &mut page).unwrap();
+    switchboard_load::write_text(report, &mut text).unwrap();
+    switchboard_load::write_html(report, &mut page).unwrap();
     let text = String::from_utf8(text).unwrap();
     for word in text.split(|c: char| c.is_whitespace() || c == ',') {
         assert!(!word.starts_with('-') && word != "NaN" && word != "inf", "{word:?} in {text}");

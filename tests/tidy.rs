@@ -44,7 +44,7 @@ fn is_test(name: &str) -> bool {
 
 #[test]
 fn files_say_what_they_are_and_stay_short() {
-    for (name, text) in files("src", "rs").into_iter().chain(files("tests", "rs")) {
+    for (name, text) in files("src", "rs").into_iter().chain(files("crates", "rs")).chain(files("tests", "rs")) {
         assert!(text.starts_with("//!"), "{name} does not begin with what it is");
         let lines = text.split("#[cfg(test)]\n").next().unwrap().lines().count();
         assert!(is_test(&name) || lines <= MAX_LINES, "{name} has {lines} lines: is it one thing?");

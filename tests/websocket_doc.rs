@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use switchboard::protocol::{ClientFrame, ErrorCode};
+use switchboard_protocol::{ClientFrame, ErrorCode};
 
 const DOC: &str = include_str!("../docs/WEBSOCKET.md");
 

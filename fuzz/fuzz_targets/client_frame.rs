@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use switchboard::protocol::{ClientFrame, ErrorCode};
+use switchboard_protocol::{ClientFrame, ErrorCode};
 
 /// The longest that an error may say, in bytes: names of fields and a cut of what was wrong.
 const MAX_ERROR_BYTES: usize = 1_000;

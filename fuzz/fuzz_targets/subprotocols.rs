@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use switchboard::protocol::Offer;
+use switchboard_protocol::Offer;
 
 fuzz_target!(|header: &str| {
     if let Some(echo) = Offer::parse([header]).and_then(|offer| offer.echo) {

@@ -1,9 +1,8 @@
 //! Refusals and failures of accounts, passwords, tokens and tickets.
 
-use crate::{
-    auth::{AuthError, WeakPassword},
-    protocol::{ApiError, ErrorCode},
-};
+use crate::api_error::InternalError;
+use crate::auth::{AuthError, WeakPassword};
+use switchboard_protocol::{ApiError, ErrorCode};
 
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {

@@ -1,6 +1,7 @@
 //! Fields of an account.
 
-use crate::{domain::InvalidUserField, protocol::ApiError};
+use crate::domain::InvalidUserField;
+use switchboard_protocol::ApiError;
 
 impl From<InvalidUserField> for ApiError {
     fn from(invalid: InvalidUserField) -> Self {

@@ -1,9 +1,7 @@
 //! Refusals of the limits.
 
-use crate::{
-    limiter::LimitError,
-    protocol::{ApiError, ErrorCode},
-};
+use crate::limiter::LimitError;
+use switchboard_protocol::{ApiError, ErrorCode};
 
 impl From<LimitError> for ApiError {
     fn from(error: LimitError) -> Self {

@@ -3,14 +3,16 @@
 //! The layers know neither codes nor texts of the wire. Here each of their errors gets its [`ApiError`]: code, message and time
 //! to wait. WebSockets, REST and the command line all use these conversions.
 //!
-//! [`ApiError`]: crate::protocol::ApiError
+//! [`ApiError`]: switchboard_protocol::ApiError
 
 mod auth;
 mod field;
+mod internal;
 mod limiter;
 mod registry;
 mod steering;
 mod store;
 mod turn;
 
+pub(crate) use internal::InternalError;
 pub use turn::of_failure;

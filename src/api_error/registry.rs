@@ -1,9 +1,7 @@
 //! Parameters of a list of connections.
 
-use crate::{
-    protocol::{ApiError, ErrorCode},
-    registry::InvalidQuery,
-};
+use crate::registry::InvalidQuery;
+use switchboard_protocol::{ApiError, ErrorCode};
 
 impl From<InvalidQuery> for ApiError {
     fn from(invalid: InvalidQuery) -> Self {

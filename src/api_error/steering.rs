@@ -1,10 +1,11 @@
 //! Refusals of settings, of the drain and of audited actions.
 
+use crate::api_error::InternalError;
 use crate::{
     limits::DRAIN_RETRY_MS,
-    protocol::{ApiError, ErrorCode},
     steering::{ActionError, AuditError, SettingsError, TooLate},
 };
+use switchboard_protocol::{ApiError, ErrorCode};
 
 impl From<SettingsError> for ApiError {
     fn from(error: SettingsError) -> Self {

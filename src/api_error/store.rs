@@ -1,10 +1,8 @@
 //! Errors of the store.
 
-use crate::{
-    limits::STORE_RETRY_MS,
-    protocol::{ApiError, ErrorCode},
-    store::StoreError,
-};
+use crate::api_error::InternalError;
+use crate::{limits::STORE_RETRY_MS, store::StoreError};
+use switchboard_protocol::{ApiError, ErrorCode};
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {

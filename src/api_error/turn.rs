@@ -1,11 +1,8 @@
 //! Refusals to start or resume a turn, and failures that end one.
 
-use crate::{
-    domain::ProviderErrorKind as Kind,
-    protocol::{ApiError, ErrorCode},
-    turn::TurnFailure,
-    workflow::TurnError,
-};
+use crate::api_error::InternalError;
+use crate::{domain::ProviderErrorKind as Kind, turn::TurnFailure, workflow::TurnError};
+use switchboard_protocol::{ApiError, ErrorCode};
 
 impl From<TurnError> for ApiError {
     fn from(error: TurnError) -> Self {

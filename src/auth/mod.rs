@@ -68,10 +68,10 @@ pub(crate) mod test_support {
     use crate::{
         config::{AuthConfig, DatabaseConfig},
         domain::{DisplayName, Email, Role, UnixMillis, User, UserId},
-        protocol::{ApiError, ErrorCode},
         store::{ServedTime, ServingClock, sqlite::SqliteStore},
     };
     use std::sync::Arc;
+    use switchboard_protocol::{ApiError, ErrorCode};
     use tempfile::TempDir;
     use uuid::Uuid;
 

@@ -1,17 +1,15 @@
 //! `switchboard load`: puts load on a server and reports what it measured.
 
 use super::{CliError, table::harmless};
-use crate::{
-    client::ClientError,
-    load::{self, LoadError, Plan, Report, Sample},
-    protocol::Dialect,
-};
 use clap::{Args, ValueEnum};
 use std::{
     fs::{self, File},
     io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
+use switchboard_client::ClientError;
+use switchboard_load::{LoadError, Plan, Report, Sample};
+use switchboard_protocol::Dialect;
 use tokio_util::sync::CancellationToken;
 
 /// Interval between two lines of progress when stderr is not a terminal, in seconds.
@@ -98,19 +96,19 @@ impl Command {
         let mut progress = Progress::default();
         let stop = CancellationToken::new();
         let interrupt = stop_at_interrupt(stop.clone());
-        let load = load::run(plan, self.token, stop, |sample| progress.show(sample));
+        let load = switchboard_load::run(plan, self.token, stop, |sample| progress.show(sample));
         let report = tokio::select! {
             report = load => report.map_err(refused)?,
             interrupted = interrupt => return Err(interrupted),
         };
-        load::write_text(&report, out)?;
+        switchboard_load::write_text(&report, out)?;
         if let Some(mut file) = json {
             empty(&file)?;
             serde_json::to_writer_pretty(&mut file, &report).map_err(io::Error::from)?;
         }
         if let Some(mut file) = html {
             empty(&file)?;
-            load::write_html(&report, &mut file)?;
+            switchboard_load::write_html(&report, &mut file)?;
         }
         verdict(&report)
     }
@@ -197,7 +195,7 @@ impl Progress {
             return;
         }
         // stderr may be closed.
-        let _ = load::write_progress(sample, self.shown.as_ref(), &mut stderr);
+        let _ = switchboard_load::write_progress(sample, self.shown.as_ref(), &mut stderr);
         self.shown = Some(sample.clone());
     }
 }

@@ -23,7 +23,6 @@ use crate::{
     build_info,
     config::{Config, ConfigError, ENV_PREFIX, Environment, Flags, Sources},
     logging,
-    protocol::ApiError,
     store::StoreError,
 };
 use clap::{
@@ -31,6 +30,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf, process::ExitCode};
+use switchboard_protocol::ApiError;
 
 /// The exit code that shells use for a program ended by SIGINT.
 const INTERRUPTED: u8 = 130;

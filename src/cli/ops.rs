@@ -4,12 +4,12 @@ mod output;
 mod tail;
 
 use super::{CliError, password::PasswordSource, table::harmless};
-use crate::client::{Account, ClientError, Connector};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use std::io;
+use switchboard_client::{Account, ClientError, Connector};
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {

@@ -1,9 +1,9 @@
 //! `GET /api/v1/audit`: what operators did.
 
+use super::error::HttpError;
 use super::{ErrorBody, Operator, PageQuery, Query};
 use crate::{
     domain::{AuditEntry, AuditId},
-    protocol::ApiError,
     steering::Audit,
     store::Listed,
 };
@@ -33,7 +33,7 @@ async fn list(
     _: Operator,
     Query(query): Query<PageQuery<AuditId>>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let Listed { items: entries, has_more } = audit.entries(query.page()?).await?;
     let next = entries.last().filter(|_| has_more).map(|entry| entry.id);
     Ok(HttpResponse::Ok().json(AuditPage { entries, next }))

@@ -1,12 +1,12 @@
 //! The REST routes of accounts: register, sign in, renew, sign out, who am I, and a ticket for a WebSocket.
 
+use super::error::HttpError;
 use super::{ErrorBody, Json, client_address};
 use crate::{
     auth::{Accounts, AuthError, Identity, SignIn, Tickets},
     domain::{DisplayName, Email, Role, User, UserId},
     limiter::{Limit, Limiter},
     metrics::{AuthWay, Metrics},
-    protocol::ApiError,
     registry::{ConnectionManager, TokensRevoked},
 };
 use actix::Addr;
@@ -20,6 +20,7 @@ use actix_web::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use switchboard_protocol::ApiError;
 
 /// Mounts the routes. They need `web::Data` of [`Accounts`], [`Tickets`], [`crate::auth::Tokens`] and the registry's address.
 pub fn routes(cfg: &mut web::ServiceConfig) {
@@ -132,7 +133,7 @@ pub async fn register(
     limiter: web::Data<Limiter>,
     metrics: web::Data<Metrics>,
     Json(body): Json<RegisterRequest>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let sign_in = async {
         limiter.register(client_address(&request))?;
         let email = Email::parse(&body.email)?;
@@ -165,7 +166,7 @@ pub async fn login(
     limiter: web::Data<Limiter>,
     metrics: web::Data<Metrics>,
     Json(body): Json<LoginRequest>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let sign_in = async {
         let email = Email::parse(&body.email)?;
         limiter.login(client_address(&request), &email)?;
@@ -203,7 +204,7 @@ pub async fn refresh(
     accounts: web::Data<Accounts>,
     metrics: web::Data<Metrics>,
     Json(body): Json<RefreshRequest>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let sign_in = accounts.refresh(body.refresh_token.expose_secret()).await;
     let sign_in = counted(AuthWay::Refresh, &metrics, sign_in.map_err(ApiError::from))?;
     Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
@@ -226,7 +227,7 @@ pub async fn logout(
     accounts: web::Data<Accounts>,
     registry: web::Data<Addr<ConnectionManager>>,
     Json(body): Json<RefreshRequest>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     // Only news: all sessions are looked at, and nothing limits how often somebody signs out.
     if let Some(revocation) = accounts.logout(body.refresh_token.expose_secret()).await? {
         registry.do_send(TokensRevoked(vec![revocation]));
@@ -244,7 +245,7 @@ pub async fn logout(
     ),
     security(("bearer" = [])),
 )]
-pub async fn ws_ticket(tickets: web::Data<Tickets>, identity: Identity) -> Result<HttpResponse, ApiError> {
+pub async fn ws_ticket(tickets: web::Data<Tickets>, identity: Identity) -> Result<HttpResponse, HttpError> {
     let answer = TicketAnswer { ticket: tickets.issue(identity)?, expires_in: tickets.ttl_s() };
     Ok(secret(StatusCode::OK, answer))
 }
@@ -258,7 +259,7 @@ pub async fn ws_ticket(tickets: web::Data<Tickets>, identity: Identity) -> Resul
     ),
     security(("bearer" = [])),
 )]
-pub async fn me(accounts: web::Data<Accounts>, identity: Identity) -> Result<HttpResponse, ApiError> {
+pub async fn me(accounts: web::Data<Accounts>, identity: Identity) -> Result<HttpResponse, HttpError> {
     let user = accounts.me(&identity).await?;
     Ok(secret(StatusCode::OK, UserBody::from(user)))
 }

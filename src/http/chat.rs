@@ -1,16 +1,17 @@
 //! `POST /api/v1/chat`: a turn without a WebSocket, whole or as server-sent events.
 
+use super::error::HttpError;
 use super::{
     ErrorBody, LongBody, client_address,
     in_flight::{InFlight, OpenStream},
 };
+use crate::api_error::InternalError;
 use crate::{
     api_error::of_failure,
     auth::{Identity, Tokens},
     domain::{ConversationId, TurnId},
     limiter::{AddressPermit, Limiter, UserPermit},
     metrics::Metrics,
-    protocol::{ApiError, CompleteFrame, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, ServerFrame},
     session::QuestionRules,
     turn::{Cursor, Outgoing, TurnEnd, TurnFailure, TurnLog, TurnReader, TurnSubject},
     workflow::{CancelTurn, ResumeTurn, StartTurn, StartedTurn, TurnError, Workflow},
@@ -24,6 +25,7 @@ use actix_web::{
 use futures_util::{Stream, stream};
 use serde::Serialize;
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use switchboard_protocol::{ApiError, CompleteFrame, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, ServerFrame};
 
 /// Proxies drop what is silent for a minute or so.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -60,7 +62,7 @@ async fn chat(
     limiter: web::Data<Limiter>,
     in_flight: web::Data<InFlight>,
     LongBody(body): LongBody,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let address = client_address(&request);
     // Before a turn is started, which would go on without anybody to read it.
     let places = limiter.open_stream(identity.user_id, address)?;
@@ -131,7 +133,7 @@ async fn start(
     }
 }
 
-async fn whole(mut reader: TurnReader) -> Result<HttpResponse, ApiError> {
+async fn whole(mut reader: TurnReader) -> Result<HttpResponse, HttpError> {
     let mut last = None;
     while let Some(outgoing) = reader.next().await {
         last = Some(outgoing.frame);
@@ -140,8 +142,8 @@ async fn whole(mut reader: TurnReader) -> Result<HttpResponse, ApiError> {
         (Some(TurnEnd::Complete { .. }), Some(frame)) => {
             Ok(HttpResponse::Ok().content_type("application/json").body(frame.into_bytes()))
         }
-        (Some(TurnEnd::Failed(failure)), _) => Err(of_failure(failure)),
-        _ => Err(of_failure(&TurnFailure::TaskLost)),
+        (Some(TurnEnd::Failed(failure)), _) => Err(of_failure(failure).into()),
+        _ => Err(of_failure(&TurnFailure::TaskLost).into()),
     }
 }
 
@@ -232,7 +234,7 @@ async fn cancel(
     identity: Identity,
     turn_id: web::Path<TurnId>,
     workflow: web::Data<Addr<Workflow>>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let turn_id = turn_id.into_inner();
     let cancelled = received(workflow.send(CancelTurn { user_id: identity.user_id, turn_id }).await)?;
     Ok(HttpResponse::Ok().json(CancelResponse { turn_id, cancelled }))

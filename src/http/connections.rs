@@ -1,14 +1,15 @@
 //! `/api/v1/connections`: the live connections, as operators see them.
 
+use super::error::HttpError;
 use super::{
     ErrorBody, MaybeJson, Operator, Query,
     operator_text::{check_reason, close_text},
 };
+use crate::api_error::InternalError;
 use crate::{
     domain::ConnectionId,
     limiter::{LimitHits, Limiter},
     ops::OpsContext,
-    protocol::{ApiError, ErrorCode},
     registry::{
         ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindConnection, GetStats, Kick,
         KickTarget, ListConnections, RegistryStats,
@@ -20,6 +21,7 @@ use actix::Addr;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use switchboard_protocol::{ApiError, ErrorCode};
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/connections").route(web::get().to(list)))
@@ -52,7 +54,7 @@ async fn stats(
     turns: web::Data<Turns>,
     limiter: web::Data<Limiter>,
     ops: web::Data<OpsContext>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let connections = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
     let (turns, operators, limits) = (turns.stats(), ops.feed.sockets().signed_in(), limiter.hits());
     Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns, operators, limits }))
@@ -68,7 +70,7 @@ async fn list(
     _: Operator,
     Query(query): Query<ConnectionQuery>,
     registry: web::Data<Addr<ConnectionManager>>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     query.check()?;
     let page = registry.send(ListConnections(query)).await.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().json(page))
@@ -85,7 +87,7 @@ async fn get(
     _: Operator,
     id: web::Path<ConnectionId>,
     registry: web::Data<Addr<ConnectionManager>>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let found = registry.send(FindConnection(*id)).await.map_err(|error| ApiError::internal(&error))?;
     let found = found.ok_or_else(no_such_connection)?;
     Ok(HttpResponse::Ok().json(found.view))
@@ -121,7 +123,7 @@ async fn kick(
     MaybeJson(KickRequest { reason }): MaybeJson<KickRequest>,
     registry: web::Data<Addr<ConnectionManager>>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     check_reason(reason.as_deref())?;
     let id = *id;
     let found = registry.send(FindConnection(id)).await.map_err(|error| ApiError::internal(&error))?;

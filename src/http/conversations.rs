@@ -1,10 +1,10 @@
 //! `/api/v1/conversations`: what was said before.
 
+use super::error::HttpError;
 use super::{ErrorBody, PageQuery, Query};
 use crate::{
     auth::Identity,
     domain::{Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis},
-    protocol::{ApiError, ErrorCode, FieldNames, MetadataView},
     registry::{ConnectionManager, ConversationDeleted},
     store::{ConversationCursor, ConversationStore, Listed, ListedConversations},
     workflow::Turns,
@@ -12,6 +12,7 @@ use crate::{
 use actix::Addr;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use switchboard_protocol::{ApiError, ErrorCode, FieldNames, MetadataView};
 use utoipa::ToSchema;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
@@ -105,7 +106,7 @@ async fn list(
     identity: Identity,
     Query(query): Query<PageQuery<ConversationCursor>>,
     store: web::Data<dyn ConversationStore>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let ListedConversations { conversations, next } = store.conversations(identity.user_id, query.page()?).await?;
     let conversations = conversations.into_iter().map(ConversationView::from).collect();
     Ok(HttpResponse::Ok().json(ConversationsPage { conversations, next }))
@@ -123,7 +124,7 @@ async fn messages(
     conversation: web::Path<ConversationId>,
     Query(query): Query<PageQuery<MessageId>>,
     store: web::Data<dyn ConversationStore>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let Listed { items, has_more } = store.messages(identity.user_id, *conversation, query.page()?).await?;
     let messages: Vec<_> = items.iter().map(MessageView::from).collect();
     let next = messages.first().filter(|_| has_more).map(|message| message.message_id);
@@ -147,10 +148,10 @@ async fn delete(
     store: web::Data<dyn ConversationStore>,
     turns: web::Data<Turns>,
     registry: web::Data<Addr<ConnectionManager>>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     if turns.running_in(identity.user_id, *conversation).await.is_some() {
         let reason = "An answer is being written in this conversation; cancel it first.";
-        return Err(ApiError::new(ErrorCode::TurnInProgress, reason));
+        return Err(ApiError::new(ErrorCode::TurnInProgress, reason).into());
     }
     store.delete_conversation(identity.user_id, *conversation).await?;
     turns.forget_conversation(*conversation);

@@ -4,10 +4,8 @@
 //! so a refusal protects people, not the server; it names the setting, because a developer reads it. WebSockets are held to the
 //! same rule, since browsers ask nobody before they open one.
 
-use crate::{
-    limiter::Origins,
-    protocol::{ApiError, ErrorCode},
-};
+use super::error::HttpError;
+use crate::limiter::Origins;
 use actix_cors::Cors;
 use actix_web::{
     Error, HttpRequest, HttpResponse,
@@ -23,6 +21,7 @@ use actix_web::{
     middleware::Next,
     web,
 };
+use switchboard_protocol::{ApiError, ErrorCode};
 
 /// How long a browser may remember what it was allowed, in seconds.
 const MAX_AGE_S: usize = 600;
@@ -57,7 +56,7 @@ pub async fn refuse_preflights<B: MessageBody + 'static>(
         request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     match check_origin(request.request()) {
         Err(refusal) if is_preflight => {
-            let mut response = HttpResponse::from_error(refusal);
+            let mut response = HttpResponse::from_error(HttpError::from(refusal));
             response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
             Ok(request.into_response(response).map_into_right_body())
         }

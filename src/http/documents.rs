@@ -4,14 +4,15 @@ mod disposition;
 mod form;
 mod upload;
 
+use super::error::HttpError;
 use super::{ErrorBody, Json, JsonLimit, Operator, PageQuery, Query, json as json_body};
+use crate::api_error::InternalError;
 use crate::{
     auth::Identity,
     domain::{Document, DocumentId, Passage},
     knowledge::{DocumentFile, ExtractError, IngestError, KnowledgeBase, NewDocument},
     limiter::{Limit, Limiter},
     limits::MAX_PAGE_BYTES,
-    protocol::{ApiError, ErrorCode},
     steering::{Audit, AuditedAction},
     store::Listed,
 };
@@ -19,6 +20,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use switchboard_protocol::{ApiError, ErrorCode};
 
 /// Passages of one search.
 const MAX_PASSAGES: usize = 50;
@@ -111,7 +113,7 @@ async fn create(
     body: web::Payload,
     knowledge: web::Data<KnowledgeBase>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let limit_bytes = knowledge.max_document_bytes();
     let stall_timeout = request.app_data::<JsonLimit>().copied().unwrap_or_default().timeout;
     let body = upload::timed(body, stall_timeout);
@@ -169,7 +171,7 @@ async fn list(
     _identity: Identity,
     Query(query): Query<PageQuery<DocumentId>>,
     knowledge: web::Data<KnowledgeBase>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let Listed { items: documents, has_more } = knowledge.list(query.page()?).await?;
     let next = documents.last().filter(|_| has_more).map(|document| document.id);
     Ok(HttpResponse::Ok().json(DocumentsPage { documents, next }))
@@ -190,7 +192,7 @@ async fn get(
     _identity: Identity,
     id: web::Path<DocumentId>,
     knowledge: web::Data<KnowledgeBase>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     Ok(HttpResponse::Ok().json(knowledge.get(*id).await?))
 }
 
@@ -211,7 +213,7 @@ async fn delete(
     id: web::Path<DocumentId>,
     knowledge: web::Data<KnowledgeBase>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let id = *id;
     let document = knowledge.get(id).await?;
     let audited =
@@ -238,13 +240,13 @@ async fn search(
     _identity: Identity,
     knowledge: web::Data<KnowledgeBase>,
     Json(request): Json<SearchRequest>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let limit = request.limit.unwrap_or(5);
     if !(1..=MAX_PASSAGES).contains(&limit) {
-        return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PASSAGES}")));
+        return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PASSAGES}")).into());
     }
     if request.query.trim().is_empty() {
-        return Err(ApiError::invalid_field("query", "must not be empty"));
+        return Err(ApiError::invalid_field("query", "must not be empty").into());
     }
     let mut passages = knowledge.search(&request.query, &request.collections, limit).await?;
     let mut bytes = 0;

@@ -1,8 +1,9 @@
 //! `/api/v1/drain`: an operator empties the server, for good or for a while.
 
+use super::error::HttpError;
 use super::{ErrorBody, MaybeJson, Operator};
+use crate::api_error::InternalError;
 use crate::{
-    protocol::ApiError,
     registry::{ConnectionManager, EndDrain, GetStats},
     steering::{Audit, AuditedAction, DrainControl, DrainPhase, Then},
     workflow::Turns,
@@ -11,6 +12,7 @@ use actix::Addr;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use switchboard_protocol::ApiError;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     let resource = web::resource("/api/v1/drain");
@@ -61,7 +63,7 @@ async fn status(
     control: web::Data<DrainControl>,
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let left = left(&registry, &turns).await?;
     Ok(HttpResponse::Ok().json(DrainStatus { phase: control.phase(), then: control.then(), left }))
 }
@@ -80,7 +82,7 @@ async fn drain(
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let then = then.unwrap_or_default();
     let user_id = operator.user_id;
     let audited = AuditedAction { action: "drain", target: None, detail: json!({"then": then}) };
@@ -108,7 +110,7 @@ async fn undo(
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let user_id = operator.user_id;
     let audited = AuditedAction { action: "undrain", target: None, detail: json!({}) };
     let work = async move {

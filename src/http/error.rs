@@ -1,10 +1,10 @@
 //! [`ApiError`] as an HTTP answer: `{"error","code","retryable","correlation_id",…}`, and the framework's own refusals
 //! (a path, a query, a method, a missing route) brought into the same form.
 
+use crate::api_error::InternalError;
 use crate::{
     limiter::{Limit, Limiter},
     metrics::{Metrics, Surface},
-    protocol::{ApiError, ErrorCode},
 };
 use actix_web::{
     HttpResponse, ResponseError,
@@ -19,6 +19,7 @@ use actix_web::{
     web::{self, PathConfig, QueryConfig},
 };
 use serde::Serialize;
+use switchboard_protocol::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 /// The body of every answer that is an error.
@@ -48,14 +49,25 @@ impl From<&ApiError> for ErrorBody {
     }
 }
 
-impl ResponseError for ApiError {
+/// An [`ApiError`] as the response of a handler or an extractor.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct HttpError(ApiError);
+
+impl<E: Into<ApiError>> From<E> for HttpError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl ResponseError for HttpError {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        if let Some(wait_ms) = self.retry_after_ms {
+        if let Some(wait_ms) = self.0.retry_after_ms {
             response.insert_header((RETRY_AFTER, wait_ms.div_ceil(1000).to_string()));
         }
         if self.status_code() == StatusCode::UNAUTHORIZED {
@@ -65,7 +77,7 @@ impl ResponseError for ApiError {
             // Not `upgrade()`: actix-http would end the connection after the response without announcing it.
             response.force_close().insert_header((UPGRADE, "websocket")).insert_header((SEC_WEBSOCKET_VERSION, "13"));
         }
-        response.json(ErrorBody::from(self))
+        response.json(ErrorBody::from(&self.0))
     }
 }
 
@@ -74,10 +86,10 @@ impl ResponseError for ApiError {
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.app_data(
         // An id that cannot be one names nothing.
-        PathConfig::default().error_handler(|_, _| no_such_route().into()),
+        PathConfig::default().error_handler(|_, _| HttpError(no_such_route()).into()),
     )
-    .app_data(QueryConfig::default().error_handler(|error, _| invalid_query(&error).into()))
-    .default_service(web::to(|| async { Err::<HttpResponse, _>(no_such_route()) }));
+    .app_data(QueryConfig::default().error_handler(|error, _| HttpError(invalid_query(&error)).into()))
+    .default_service(web::to(|| async { Err::<HttpResponse, _>(HttpError(no_such_route())) }));
 }
 
 pub(super) fn no_such_route() -> ApiError {
@@ -102,8 +114,8 @@ pub fn error_bodies<B: MessageBody + 'static>() -> ErrorHandlers<B> {
         {
             limiter.hit(Limit::MessageSize);
         }
-        let own = response.response().error().and_then(|error| error.as_error::<ApiError>());
-        if let Some(ApiError { code, .. }) = own {
+        let own = response.response().error().and_then(|error| error.as_error::<HttpError>());
+        if let Some(HttpError(ApiError { code, .. })) = own {
             count(&response, *code);
         }
         if has_body_of_its_own(&response) {
@@ -165,29 +177,29 @@ mod tests {
     }
 
     async fn ask(method: Method, uri: &str) -> (StatusCode, Option<HeaderValue>, Value) {
-        let app = init_service(
-            App::new()
-                .wrap(error_bodies())
-                .configure(configure)
-                .service(
-                    web::resource("/things/{id}")
-                        .route(web::get().to(|id: web::Path<Uuid>| async move { id.to_string() })),
-                )
-                .service(
-                    web::resource("/things")
-                        .route(web::get().to(|page: web::Query<Page>| async move { page.limit.to_string() })),
-                )
-                .service(
-                    web::resource("/large")
-                        .to(|| async { Err::<HttpResponse, _>(actix_web::error::PayloadError::Overflow) }),
-                )
-                .service(web::resource("/unconfigured").to(|_: web::Data<Page>| async { "never" }))
-                .service(
-                    web::resource("/ours")
-                        .to(|| async { Err::<HttpResponse, _>(ApiError::overloaded("Later, please.", 1_001)) }),
-                ),
-        )
-        .await;
+        let app =
+            init_service(
+                App::new()
+                    .wrap(error_bodies())
+                    .configure(configure)
+                    .service(
+                        web::resource("/things/{id}")
+                            .route(web::get().to(|id: web::Path<Uuid>| async move { id.to_string() })),
+                    )
+                    .service(
+                        web::resource("/things")
+                            .route(web::get().to(|page: web::Query<Page>| async move { page.limit.to_string() })),
+                    )
+                    .service(
+                        web::resource("/large")
+                            .to(|| async { Err::<HttpResponse, _>(actix_web::error::PayloadError::Overflow) }),
+                    )
+                    .service(web::resource("/unconfigured").to(|_: web::Data<Page>| async { "never" }))
+                    .service(web::resource("/ours").to(|| async {
+                        Err::<HttpResponse, _>(HttpError(ApiError::overloaded("Later, please.", 1_001)))
+                    })),
+            )
+            .await;
         let response = call_service(&app, TestRequest::with_uri(uri).method(method).to_request()).await;
         let allow = response.headers().get(ALLOW).cloned();
         (response.status(), allow, read_body_json(response).await)

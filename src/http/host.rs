@@ -1,10 +1,10 @@
 //! Refuses requests that are addressed to a host name which is not the server's, on every route but `/health*`.
 
+use super::error::HttpError;
 use crate::{
     config::ServerConfig,
     limiter::{AllowedHosts, Limit, Limiter, RefusedHost},
     limits::REFUSED_HOST_LOG_INTERVAL,
-    protocol::{ApiError, ErrorCode},
 };
 use actix_web::{
     Error,
@@ -20,6 +20,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Instant,
 };
+use switchboard_protocol::{ApiError, ErrorCode};
 
 /// The check, one for the whole server.
 pub struct HostCheck {
@@ -96,7 +97,7 @@ pub async fn check_host<B: MessageBody + 'static>(
             if let Some(limiter) = request.app_data::<web::Data<Limiter>>() {
                 limiter.hit(Limit::Hosts);
             }
-            Ok(request.error_response(refusal).map_into_right_body())
+            Ok(request.error_response(HttpError::from(refusal)).map_into_right_body())
         }
     }
 }

@@ -1,22 +1,24 @@
 //! The signed-in caller of a handler, from `Authorization: Bearer`.
 
+use super::error::HttpError;
 use super::{client_address, request_rate::is_counted};
+use crate::api_error::InternalError;
 use crate::{
     auth::{Identity, Tokens},
     domain::Role,
     limiter::Limiter,
-    protocol::{ApiError, ErrorCode},
 };
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web};
 use std::future::{Ready, ready};
+use switchboard_protocol::{ApiError, ErrorCode};
 
 /// `AUTH_REQUIRED` without the header; otherwise what [`Tokens::verify_access`] says. Needs `web::Data<Tokens>`.
 impl FromRequest for Identity {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Error = HttpError;
+    type Future = Ready<Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(identify(request))
+        ready(identify(request).map_err(HttpError::from))
     }
 }
 
@@ -51,11 +53,12 @@ pub struct Operator(pub Identity);
 
 /// As [`Identity`], and `FORBIDDEN` for everybody who is no operator.
 impl FromRequest for Operator {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Error = HttpError;
+    type Future = Ready<Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(identify(request).and_then(|identity| require_operator(&identity).map(|()| Self(identity))))
+        let operator = identify(request).and_then(|identity| require_operator(&identity).map(|()| Self(identity)));
+        ready(operator.map_err(HttpError::from))
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Unlike `web::Json`, what is wrong is answered in our own error body, with the name of the field or the place.
 
+use super::error::HttpError;
 use crate::{
     limiter::{Limit, Limiter},
     limits::MAX_JSON_BODY_BYTES,
     pause,
-    protocol::{ApiError, ErrorCode, check_json_depth, fields_of, mend_surrogates, not_json, remove_null, wrong_field},
 };
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
@@ -17,6 +17,9 @@ use futures_util::{StreamExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{future::Future, time::Duration};
+use switchboard_protocol::{
+    ApiError, ErrorCode, check_json_depth, fields_of, mend_surrogates, not_json, remove_null, wrong_field,
+};
 
 /// The body of a request, which must be one JSON object of at most [`JsonLimit`] bytes.
 pub struct Json<T>(pub T);
@@ -54,22 +57,22 @@ impl Default for JsonLimit {
 }
 
 impl FromRequest for Body {
-    type Error = ApiError;
-    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+    type Error = HttpError;
+    type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let read = read_within(request, payload, |limit| limit.max_bytes);
-        Box::pin(async move { read.await.map(Self) })
+        Box::pin(async move { Ok(Self(read.await?)) })
     }
 }
 
 impl FromRequest for LongBody {
-    type Error = ApiError;
-    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+    type Error = HttpError;
+    type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let read = read_within(request, payload, |limit| limit.max_message_bytes);
-        Box::pin(async move { read.await.map(Self) })
+        Box::pin(async move { Ok(Self(read.await?)) })
     }
 }
 
@@ -95,8 +98,8 @@ fn read_within(
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
-    type Error = ApiError;
-    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+    type Error = HttpError;
+    type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let checked = check_content_type(request);
@@ -104,14 +107,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         Box::pin(async move {
             checked?;
             let Body(body) = body.await?;
-            parse(&body).map(Self)
+            Ok(Self(parse(&body)?))
         })
     }
 }
 
 impl<T: DeserializeOwned + Default + 'static> FromRequest for MaybeJson<T> {
-    type Error = ApiError;
-    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+    type Error = HttpError;
+    type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let checked = check_content_type(request);
@@ -122,7 +125,7 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for MaybeJson<T> {
                 return Ok(Self(T::default()));
             }
             checked?;
-            parse(&body).map(Self)
+            Ok(Self(parse(&body)?))
         })
     }
 }

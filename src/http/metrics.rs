@@ -1,6 +1,8 @@
 //! `GET /metrics`: the page that Prometheus reads, for those who may.
 
+use super::error::HttpError;
 use super::{ErrorBody, client_address, require_operator};
+use crate::api_error::InternalError;
 use crate::{
     auth::Identity,
     config::{MetricsConfig, parse_network},
@@ -8,7 +10,6 @@ use crate::{
     logging,
     metrics::{ConnectionCount, Format, LimitCount, Live, Metrics},
     process::Process,
-    protocol::{ApiError, ErrorCode},
     registry::{ConnectionManager, GetStats, RegistryStats},
     workflow::{Recorder, Turns},
 };
@@ -21,6 +22,7 @@ use actix_web::{
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
+use switchboard_protocol::{ApiError, ErrorCode};
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/metrics").route(web::get().to(metrics)));
@@ -92,14 +94,14 @@ fn hash(token: &str) -> [u8; 32] {
 #[expect(clippy::too_many_arguments, reason = "all that is known comes from those who know it")]
 async fn metrics(
     request: HttpRequest,
-    identity: Result<Identity, ApiError>,
+    identity: Result<Identity, HttpError>,
     rules: web::Data<ScrapeRules>,
     metrics: web::Data<Metrics>,
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
     limiter: web::Data<Limiter>,
     recorder: web::Data<Recorder>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     rules.check(&request, identity.as_ref().ok())?;
     let stats = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
     let live = live(&stats, &turns, &limiter, &recorder);

@@ -1,9 +1,10 @@
 //! `POST /api/v1/notices`: an operator tells everybody something.
 
+use super::error::HttpError;
 use super::{ErrorBody, Json, Operator, operator_text::check_text};
+use crate::api_error::InternalError;
 use crate::{
     domain::UserId,
-    protocol::{ApiError, Notice, NoticeLevel, ServerFrame},
     registry::{ConnectionManager, SendNotice},
     steering::{Audit, AuditedAction},
 };
@@ -11,6 +12,7 @@ use actix::Addr;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use switchboard_protocol::{ApiError, Notice, NoticeLevel, ServerFrame};
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/notices").route(web::post().to(send)));
@@ -46,7 +48,7 @@ async fn send(
     Json(request): Json<NoticeRequest>,
     registry: web::Data<Addr<ConnectionManager>>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let NoticeRequest { message, level, user_id } = request;
     check_text("message", &message)?;
     // Once for all of them.

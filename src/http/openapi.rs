@@ -1,15 +1,15 @@
 //! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
 
+use super::error::HttpError;
 use super::{
     ErrorBody, audit, auth, chat, connections, conversations, documents, drain, error::no_such_route, health, metrics,
     notices, pages::redirect, settings, static_file::static_file, swagger_ui, turns, user_list, users,
 };
-use crate::{
-    protocol::{ApiError, Dialect, ServerFrame},
-    registry::{ConnectionState, Order, SortKey},
-};
+use crate::api_error::InternalError;
+use crate::registry::{ConnectionState, Order, SortKey};
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
 use std::sync::LazyLock;
+use switchboard_protocol::{ApiError, Dialect, ServerFrame};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
@@ -63,7 +63,7 @@ pub(super) fn document_of_the_api() -> Result<String, String> {
     Document::openapi().to_json().map_err(|error| error.to_string())
 }
 
-async fn document(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+async fn document(request: HttpRequest) -> Result<HttpResponse, HttpError> {
     // It never changes while the program runs.
     static JSON: LazyLock<Result<String, String>> = LazyLock::new(document_of_the_api);
     let json = JSON.as_ref().map_err(|error| ApiError::internal(error))?;
@@ -71,7 +71,7 @@ async fn document(request: HttpRequest) -> Result<HttpResponse, ApiError> {
 }
 
 /// A file of Swagger UI.
-async fn docs_file(request: HttpRequest, file: web::Path<String>) -> Result<HttpResponse, ApiError> {
+async fn docs_file(request: HttpRequest, file: web::Path<String>) -> Result<HttpResponse, HttpError> {
     let found = swagger_ui::file(&file).map_err(|error| ApiError::internal(&error))?;
     let file = found.ok_or_else(no_such_route)?;
     Ok(static_file(&request, file.content_type, file.bytes.clone()))

@@ -3,9 +3,9 @@
 use crate::{
     domain::is_misleading,
     limits::{MAX_CLOSE_TEXT_BYTES, MAX_OPERATOR_TEXT_CHARS},
-    protocol::{ApiError, CloseReason},
 };
 use std::sync::Arc;
+use switchboard_protocol::{ApiError, CloseReason};
 
 /// # Errors
 /// `INVALID_FIELD` for one that is empty, too long, or holds control characters other than line breaks and tabs, or

@@ -1,5 +1,6 @@
 //! `GET /ws/ops`: the upgrade to an operator's socket.
 
+use super::error::HttpError;
 use super::{
     Query, client_address,
     cors::check_origin,
@@ -9,10 +10,10 @@ use crate::{
     auth::{Tickets, Tokens},
     limiter::Limit,
     ops::{self, OpsContext, OpsOpening},
-    protocol::{ApiError, ErrorCode},
     session,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::SEC_WEBSOCKET_PROTOCOL, web};
+use switchboard_protocol::{ApiError, ErrorCode};
 
 /// The subprotocol that may be offered, so that `bearer.<jwt>` can travel beside it.
 const SUBPROTOCOL: &str = "ops.v1";
@@ -29,7 +30,7 @@ async fn ops(
     context: web::Data<OpsContext>,
     tokens: web::Data<Tokens>,
     tickets: web::Data<Tickets>,
-) -> Result<HttpResponse, actix_web::Error> {
+) -> Result<HttpResponse, HttpError> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     session::check_handshake(&request)?;
     let address_permit = context.limiter.connect(client_address(&request)).map_err(ApiError::from)?;
@@ -48,5 +49,5 @@ async fn ops(
     let place = context.feed.sockets().open()?;
     let auth = authenticate(&request, proof, token, &tokens, &tickets);
     let opening = OpsOpening { auth, place, address_permit, echo };
-    ops::upgrade(&request, payload, context.as_ref().clone(), opening)
+    Ok(ops::upgrade(&request, payload, context.as_ref().clone(), opening)?)
 }

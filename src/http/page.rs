@@ -1,7 +1,8 @@
 //! Lists in pages: the part that a request asks for.
 
-use crate::{limits::MAX_PAGE_ENTRIES, protocol::ApiError, store::Page};
+use crate::{limits::MAX_PAGE_ENTRIES, store::Page};
 use serde::Deserialize;
+use switchboard_protocol::ApiError;
 use utoipa::ToSchema;
 
 /// Entries of a page when the request does not say.

@@ -2,23 +2,24 @@
 //!
 //! Unlike `web::Query`, what is wrong is answered with the name of the field.
 
-use crate::protocol::{ApiError, wrong_field};
+use super::error::HttpError;
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use serde::de::DeserializeOwned;
 use std::{
     borrow::Cow,
     future::{Ready, ready},
 };
+use switchboard_protocol::{ApiError, wrong_field};
 
 /// The fields of the query.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest for Query<T> {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Error = HttpError;
+    type Future = Ready<Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(parse(request.query_string()).map(Self))
+        ready(parse(request.query_string()).map(Self).map_err(HttpError::from))
     }
 }
 
@@ -51,8 +52,8 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ErrorCode;
     use serde::Deserialize;
+    use switchboard_protocol::ErrorCode;
 
     #[derive(Debug, PartialEq, Deserialize)]
     struct Page {

@@ -1,7 +1,8 @@
 //! Limits requests per second by address; [`super::identity`] limits them by user.
 
 use super::client_address;
-use crate::{limiter::Limiter, protocol::ApiError};
+use super::error::HttpError;
+use crate::limiter::Limiter;
 use actix_web::{
     Error,
     body::{EitherBody, MessageBody},
@@ -30,7 +31,7 @@ pub async fn limit_requests<B: MessageBody + 'static>(
     if is_counted(request.path())
         && let Err(refusal) = limiter.request_from(client_address(request.request()))
     {
-        return Ok(request.error_response(ApiError::from(refusal)).map_into_right_body());
+        return Ok(request.error_response(HttpError::from(refusal)).map_into_right_body());
     }
     Ok(next.call(request).await?.map_into_left_body())
 }

@@ -3,11 +3,11 @@
 //! When clients hold all connections that they may have, a few more are accepted (see [`super::Capacity`]). Each serves
 //! one request, so that those who look after the server still get through.
 
+use super::error::HttpError;
 use super::{accepted::Reserve, identity::is_operator};
 use crate::{
     limiter::{Limit, Limiter},
     limits::OVERLOADED_RETRY_MS,
-    protocol::ApiError,
 };
 use actix_web::{
     Error,
@@ -17,6 +17,7 @@ use actix_web::{
     middleware::Next,
     web,
 };
+use switchboard_protocol::ApiError;
 
 /// Routes for everybody; others are for those who bring an operator's token. Operators sign in by the routes of accounts and on
 /// their page.
@@ -39,7 +40,7 @@ pub async fn keep_reserve<B: MessageBody + 'static>(
             limiter.hit(Limit::Connections);
         }
         let refusal = ApiError::overloaded("The server has no free connection. Please try again.", OVERLOADED_RETRY_MS);
-        request.error_response(refusal).map_into_right_body()
+        request.error_response(HttpError::from(refusal)).map_into_right_body()
     };
     if !response.status().is_informational() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);

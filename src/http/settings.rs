@@ -1,12 +1,11 @@
 //! `/api/v1/settings`: what an operator can change while the server runs.
 
+use super::error::HttpError;
 use super::{ErrorBody, Json, Operator};
-use crate::{
-    protocol::ApiError,
-    steering::{Audit, AuditedAction, Settings, SettingsChange, SettingsInForce},
-};
+use crate::steering::{Audit, AuditedAction, Settings, SettingsChange, SettingsInForce};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
+use switchboard_protocol::ApiError;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/settings").route(web::get().to(get)).route(web::patch().to(change)));
@@ -33,7 +32,7 @@ async fn change(
     Json(change): Json<SettingsChange>,
     settings: web::Data<Settings>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     settings.check(&change)?;
     let audited = AuditedAction { action: "change_settings", target: None, detail: json!(change) };
     let work = async move { Ok(settings.change(&change)?) };

@@ -1,14 +1,15 @@
 //! `POST /api/v1/turns/{turn_id}/cancel`: an operator stops a turn, whoever's it is.
 
+use super::error::HttpError;
 use super::{ErrorBody, Operator, chat::CancelResponse};
 use crate::{
     domain::TurnId,
-    protocol::{ApiError, ErrorCode},
     steering::{Audit, AuditedAction},
     workflow::Turns,
 };
 use actix_web::{HttpResponse, web};
 use serde_json::json;
+use switchboard_protocol::{ApiError, ErrorCode};
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/turns/{turn_id}/cancel").route(web::post().to(cancel)));
@@ -26,7 +27,7 @@ async fn cancel(
     turn_id: web::Path<TurnId>,
     turns: web::Data<Turns>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let turn_id = *turn_id;
     let turn = turns.find(turn_id).await;
     let subject = turn.as_ref().map(|turn| &turn.subject);

@@ -1,11 +1,12 @@
 //! `GET /api/v1/users`: every account, as operators see it.
 
+use super::error::HttpError;
 use super::{ErrorBody, Operator, PageQuery, Query};
+use crate::api_error::InternalError;
 use crate::{
     auth::Tokens,
     domain::{DisplayName, Email, Role, UnixMillis, UserId},
     limits::MAX_QUERY_CHARS,
-    protocol::ApiError,
     registry::{ConnectionManager, CountConnections},
     store::{Listed, ListedUser, UserList, UserQuery},
     workflow::Turns,
@@ -13,6 +14,7 @@ use crate::{
 use actix::Addr;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use switchboard_protocol::ApiError;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/users").route(web::get().to(list)));
@@ -80,9 +82,9 @@ async fn list(
     tokens: web::Data<Tokens>,
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     if q.as_ref().is_some_and(|text| text.chars().count() > MAX_QUERY_CHARS) {
-        return Err(ApiError::invalid_field("q", format_args!("must be at most {MAX_QUERY_CHARS} characters")));
+        return Err(ApiError::invalid_field("q", format_args!("must be at most {MAX_QUERY_CHARS} characters")).into());
     }
     let text = q.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let page = PageQuery::of(before, limit).page()?;

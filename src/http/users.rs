@@ -1,14 +1,15 @@
 //! `/api/v1/users/{id}`: an operator sends somebody away, for now or until further notice.
 
+use super::error::HttpError;
 use super::{
     ErrorBody, MaybeJson, Operator,
     operator_text::{check_reason, close_text},
 };
+use crate::api_error::InternalError;
 use crate::{
     auth::Accounts,
     domain::UserId,
     ops::OpsContext,
-    protocol::{ApiError, ErrorCode},
     registry::{ConnectionManager, Kick, KickTarget},
     steering::{Audit, AuditedAction},
 };
@@ -16,6 +17,7 @@ use actix::Addr;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use switchboard_protocol::{ApiError, ErrorCode};
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/users/{id}/kick").route(web::post().to(kick)))
@@ -61,7 +63,7 @@ async fn kick(
     registry: web::Data<Addr<ConnectionManager>>,
     ops: web::Data<OpsContext>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     check_reason(request.reason.as_deref())?;
     let (id, KickUserRequest { reason, revoke_tokens: revoked }) = (*id, request);
     let detail = json!({"reason": reason, "revoke_tokens": revoked});
@@ -121,13 +123,13 @@ async fn lock(
     registry: web::Data<Addr<ConnectionManager>>,
     ops: web::Data<OpsContext>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     check_reason(reason.as_deref())?;
     let id = *id;
     if id == operator.user_id {
         let reason =
             "You cannot lock your own account. Ask another operator, or use `switchboard user lock` on the server.";
-        return Err(ApiError::new(ErrorCode::Forbidden, reason));
+        return Err(ApiError::new(ErrorCode::Forbidden, reason).into());
     }
     let audited =
         AuditedAction { action: "lock_user", target: Some(id.to_string()), detail: json!({"reason": reason}) };
@@ -151,7 +153,7 @@ async fn unlock(
     id: web::Path<UserId>,
     accounts: web::Data<Accounts>,
     audit: web::Data<Audit>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, HttpError> {
     let id = *id;
     let audited = AuditedAction { action: "unlock_user", target: Some(id.to_string()), detail: json!({}) };
     let work = async move {

@@ -1,11 +1,11 @@
 //! `GET /ws/chat`: the upgrade to a session.
 
+use super::error::HttpError;
 use super::{Query, client_address, cors::check_origin};
 use crate::{
     auth::{Identity, Tickets, Tokens},
     limiter::Limit,
     limits::MAX_USER_AGENT_CHARS,
-    protocol::{ApiError, ErrorCode, Offer},
     session::{self, Opening, SessionContext},
     workflow::Turns,
 };
@@ -15,6 +15,7 @@ use actix_web::{
     web,
 };
 use serde::Deserialize;
+use switchboard_protocol::{ApiError, ErrorCode, Offer};
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/ws/chat").route(web::get().to(chat)));
@@ -41,7 +42,7 @@ async fn chat(
     context: web::Data<SessionContext>,
     tickets: web::Data<Tickets>,
     turns: web::Data<Turns>,
-) -> Result<HttpResponse, actix_web::Error> {
+) -> Result<HttpResponse, HttpError> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     session::check_handshake(&request)?;
     turns.check_open().map_err(ApiError::from)?;
@@ -65,7 +66,7 @@ async fn chat(
         user_permit,
         user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARS).collect(),
     };
-    session::upgrade(&request, payload, context, opening)
+    Ok(session::upgrade(&request, payload, context, opening)?)
 }
 
 /// The first proof that the request holds. A proof that fails leaves the socket open for another try.

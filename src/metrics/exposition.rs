@@ -374,9 +374,10 @@ impl Collector for OfProcess {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ProviderErrorKind;
     use crate::metrics::{LimitCount, ModelTask};
-    use crate::{domain::ProviderErrorKind, protocol::Dialect};
     use std::time::Duration;
+    use switchboard_protocol::Dialect;
 
     fn page(format: Format) -> String {
         let metrics = Arc::new(Metrics::new(&["specs".to_owned()]));

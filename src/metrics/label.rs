@@ -1,9 +1,7 @@
 //! Labels of series. The values of a label are the variants of a type, so that clients cannot create series.
 
-use crate::{
-    domain::{FinishReason, ProviderErrorKind},
-    protocol::{CloseReason, Dialect, ErrorCode},
-};
+use crate::domain::{FinishReason, ProviderErrorKind};
+use switchboard_protocol::{CloseReason, Dialect, ErrorCode};
 
 /// A label with a fixed set of values.
 pub trait Label: Copy + 'static {

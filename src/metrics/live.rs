@@ -1,6 +1,6 @@
 //! Values that other parts of the server supply for a scrape.
 
-use crate::protocol::Dialect;
+use switchboard_protocol::Dialect;
 
 /// The state of the server at the time of a scrape.
 #[derive(Clone, Debug, Default)]

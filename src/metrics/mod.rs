@@ -16,12 +16,10 @@ pub use histogram::{Histogram, HistogramSnapshot};
 pub use label::{AuthResult, AuthWay, ClientClose, Label, ModelTask, Resumption, StoreOperation, Surface, TurnStep};
 pub use live::{ConnectionCount, LimitCount, Live};
 
-use crate::{
-    domain::{FinishReason, ProviderErrorKind},
-    protocol::{CloseReason, ErrorCode, TurnState},
-};
+use crate::domain::{FinishReason, ProviderErrorKind};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
+use switchboard_protocol::{CloseReason, ErrorCode, TurnState};
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000 * US;

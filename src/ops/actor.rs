@@ -15,7 +15,6 @@ use crate::{
     domain::{AuditEntry, ConnectionId, UnixMillis, UserId},
     limiter::{AddressPermit, Limiter},
     limits::MAX_OPS_FRAME_BYTES,
-    protocol::{ApiError, CloseReason},
     registry::{ConnectionManager, FindConnection, ListConnections, TapWatch},
     session::{
         Fragments,
@@ -30,6 +29,7 @@ use actix_web::{
 };
 use bytestring::ByteString;
 use std::{sync::Arc, time::Duration};
+use switchboard_protocol::{ApiError, CloseReason};
 use tokio::sync::broadcast::{self, error::TryRecvError};
 
 /// Services that all operators' connections of a worker share.
@@ -80,7 +80,7 @@ pub fn upgrade(
     payload: Payload,
     context: OpsContext,
     OpsOpening { auth, place, address_permit, echo }: OpsOpening,
-) -> Result<HttpResponse, actix_web::Error> {
+) -> Result<HttpResponse, ApiError> {
     let deadline = Duration::from_secs(context.session.auth_deadline_s);
     let session = OpsSession {
         state: OpsState::new(&context.limiter.limits(), deadline, Moment::now()),

@@ -11,7 +11,6 @@ use crate::{
     limiter::Limiter,
     metrics::{Bucket, Metrics},
     process::Process,
-    protocol::Dialect,
     registry::{ConnectionManager, GetStats},
     workflow::Turns,
 };
@@ -21,6 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
+use switchboard_protocol::Dialect;
 use tokio::time::MissedTickBehavior;
 
 pub struct Feed {

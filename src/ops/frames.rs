@@ -3,15 +3,15 @@
 use super::{Columns, Sample};
 use crate::{
     domain::{AuditEntry, ConnectionId, UnixMillis},
-    protocol::{
-        ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, ErrorFrame, GoingAway, fields_of, parse_type,
-        unknown_type,
-    },
     registry::{ConnectionQuery, ConnectionView, FrameShape},
 };
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use switchboard_protocol::{
+    ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, ErrorFrame, GoingAway, fields_of, parse_type,
+    unknown_type,
+};
 
 /// A frame from an operator's client. Unknown fields are ignored, an unknown `type` is an error.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 use crate::{
     domain::UserId,
     limits::{DRAIN_RETRY_MS, MAX_OPS_CONNECTIONS},
-    protocol::ApiError,
     registry::reconnect_after_ms,
 };
 use actix::Recipient;
@@ -11,6 +10,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use switchboard_protocol::ApiError;
 
 /// A command to an operator's connection.
 #[derive(Clone, Debug, PartialEq, Eq, actix::Message)]
@@ -136,8 +136,8 @@ impl Drop for OpsRegistration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ErrorCode;
     use actix::{Actor, Context, Handler};
+    use switchboard_protocol::ErrorCode;
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
     struct Told(UnboundedSender<OpsCommand>);

@@ -10,16 +10,16 @@ use crate::{
     limiter::{FrameBudget, FrameVerdict, Limit},
     limits::MAX_AUTH_FAILURES,
     pause,
-    protocol::{
-        ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CloseReason, ErrorCode, ErrorFrame, ErrorSubject,
-        FieldNames, GoingAway, UserView, check_json_depth,
-    },
     registry::{ConnectionView, ConnectionsPage, NewFrames},
 };
 use bytestring::ByteString;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
+};
+use switchboard_protocol::{
+    ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CloseReason, ErrorCode, ErrorFrame, ErrorSubject,
+    FieldNames, GoingAway, UserView, check_json_depth,
 };
 
 /// Interval of [`OpsState::on_tick`], at which batches are sent.
@@ -219,7 +219,7 @@ impl OpsState {
         let is_first = matches!(self.auth, Auth::Nobody);
         let frame = OpsServerFrame::AuthSuccess(AuthSuccess {
             message: "Authenticated",
-            user: UserView { id: identity.user_id, email: &identity.email, name: &identity.name },
+            user: UserView { id: identity.user_id, email: identity.email.as_str(), name: identity.name.as_str() },
             expires_at: identity.expires_at,
         });
         effects.push(OpsEffect::Send(frame.encode()));

@@ -8,7 +8,6 @@ use super::{
 use crate::{
     domain::{ConnectionId, ConversationId, UserId},
     pause,
-    protocol::CloseReason,
     store::Revocation,
     turn::TurnLog,
 };
@@ -18,6 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use switchboard_protocol::CloseReason;
 
 /// A command of the registry to a session actor.
 #[derive(Clone, actix::Message)]

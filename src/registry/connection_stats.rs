@@ -4,7 +4,6 @@ use super::Tap;
 use crate::{
     auth::Identity,
     domain::{ConnectionId, UnixMillis, UserId},
-    protocol::Dialect,
     turn::{SubscribedTurn, TurnLog},
 };
 use std::{
@@ -14,6 +13,7 @@ use std::{
     },
     time::Duration,
 };
+use switchboard_protocol::Dialect;
 
 /// Statistics and state of one connection. The session actor writes, any thread reads.
 pub struct ConnectionStats {

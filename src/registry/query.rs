@@ -12,10 +12,10 @@ use crate::{
     auth::Identity,
     domain::UserId,
     limits::{MAX_PAGE_ENTRIES, MAX_QUERY_CHARS},
-    protocol::Dialect,
 };
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, sync::Arc, time::Instant};
+use switchboard_protocol::Dialect;
 
 /// Entries of a page unless the request says otherwise.
 const DEFAULT_LIMIT: usize = 50;

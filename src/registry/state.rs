@@ -7,7 +7,6 @@ use super::{
 use crate::{
     domain::{ConnectionId, ConversationId, UserId},
     limits::{CONNECTION_CREDIT_BYTES, MAX_SUBSCRIBED_CONVERSATIONS, MAX_USERS_IN_STATS, TCP_NOT_SENT_BYTES},
-    protocol::Dialect,
 };
 use serde::Serialize;
 use std::{
@@ -16,6 +15,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use switchboard_protocol::Dialect;
 
 /// The open connections; `R` is the recipient of commands for one.
 pub struct RegistryState<R> {

@@ -176,7 +176,8 @@ fn head_of(text: &str) -> (&'static str, Option<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::ConnectionId, protocol::Dialect};
+    use crate::domain::ConnectionId;
+    use switchboard_protocol::Dialect;
 
     fn connection() -> Arc<ConnectionStats> {
         ConnectionStats::new(ConnectionId::new(), Dialect::V2, String::new(), String::new())

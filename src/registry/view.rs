@@ -5,11 +5,11 @@ use crate::{
     auth::Identity,
     domain::{ConnectionId, ConversationId, DisplayName, Email, TurnId, UnixMillis, UserId},
     limits::STALLED_AFTER,
-    protocol::{Dialect, Step},
     turn::SubscribedTurn,
 };
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Instant};
+use switchboard_protocol::{Dialect, Step};
 
 /// State of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]

@@ -14,13 +14,13 @@ use super::{
     socket::{self, Received, SocketContext, SocketHandler},
     state::{Now, SessionState},
 };
+use crate::api_error::InternalError;
 use crate::{
     auth::Identity,
     domain::{ConnectionId, TurnId, UserId},
     limiter::{AddressPermit, Limit, UserPermit},
     limits::CONNECTION_CREDIT_BYTES,
     metrics::{AuthWay, ClientClose, Surface},
-    protocol::{ApiError, CloseReason, Offer, ResumeFrame},
     registry::{ConnectionStats, Direction, Registration, SessionCommand},
     turn::{Mailbox, Outgoing, TurnEvent},
     workflow::{CancelTurn, ResumeConversation, ResumedConversation, StartTurn, TurnError},
@@ -33,6 +33,7 @@ use actix_web::{
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use std::{net::IpAddr, rc::Rc, sync::Arc};
+use switchboard_protocol::{ApiError, CloseReason, Offer, ResumeFrame};
 
 /// Who opens a socket, and from where.
 pub struct Opening {
@@ -77,7 +78,7 @@ pub fn upgrade(
     payload: Payload,
     context: Data<SessionContext>,
     opening: Opening,
-) -> Result<HttpResponse, actix_web::Error> {
+) -> Result<HttpResponse, ApiError> {
     let Opening { offer, auth, address, address_permit, user_permit, user_agent } = opening;
     let max_message_bytes = context.config.max_message_bytes;
     let stats = ConnectionStats::new(ConnectionId::new(), offer.dialect, address.to_string(), user_agent);

@@ -1,8 +1,9 @@
 //! KickTarget a session lets in: who a token stands for, and whether they may have one more socket.
 
 use super::context::SessionContext;
-use crate::{auth::Identity, domain::UserId, limiter::UserPermit, protocol::ApiError};
+use crate::{auth::Identity, domain::UserId, limiter::UserPermit};
 use std::net::IpAddr;
+use switchboard_protocol::ApiError;
 
 /// Tells who a token stands for, and whether they may have one more socket.
 pub trait Authenticator {

@@ -6,14 +6,14 @@ use crate::{
     domain::{ConversationId, TurnId, UserId},
     limiter::Limit,
     limits::MAX_PING_ID_BYTES,
-    protocol::{
-        ApiError, ClientFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, PingFrame,
-        Pong, ResumeFrame, ServerFrame,
-    },
     turn::{Outgoing, SubscribedTurn, TurnLog},
     workflow::{Question, is_client_id},
 };
 use std::{cell::Cell, sync::Arc, time::Duration};
+use switchboard_protocol::{
+    ApiError, ClientFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, PingFrame, Pong,
+    ResumeFrame, ServerFrame,
+};
 
 /// What the actor has to do.
 pub enum Effect {

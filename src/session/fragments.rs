@@ -1,10 +1,10 @@
 //! Messages that come in fragments (RFC 6455, 5.4), joined under one limit.
 
 use super::frame_guard::{FrameGuard, Refusal};
-use crate::protocol::CloseReason;
 use actix_http::ws::Item;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use bytestring::ByteString;
+use switchboard_protocol::CloseReason;
 
 /// The message that is being put together.
 pub struct Fragments {

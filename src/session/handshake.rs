@@ -3,7 +3,6 @@
 //! The library reads only the first line of a header that comes in several, and answers a request without a handshake in
 //! words that do not reach its reader. Most often a proxy has dropped a header, so the answer names it.
 
-use crate::protocol::{ApiError, ErrorCode};
 use actix_http::ws::hash_key;
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -15,6 +14,7 @@ use actix_web::{
         },
     },
 };
+use switchboard_protocol::{ApiError, ErrorCode};
 
 /// Versions of the protocol whose frames are those of 13, which is the only published one.
 const VERSIONS: [&str; 3] = ["13", "8", "7"];

@@ -4,9 +4,9 @@ use super::effect::{Effect, send_error, subject_of_frame};
 use crate::{
     config::LimitsConfig,
     limiter::{FrameBudget, FrameVerdict, Limit},
-    protocol::{ApiError, ClientFrame, CloseReason, ErrorSubject, FieldNames, check_json_depth},
     workflow::is_client_id,
 };
+use switchboard_protocol::{ApiError, ClientFrame, CloseReason, ErrorSubject, FieldNames, check_json_depth};
 
 pub struct Intake {
     budget: FrameBudget,

@@ -4,7 +4,8 @@
 //! for one conversation are sent in the order of its frames: a client trims its text at each `resumed`, so the last one has
 //! to belong to the last frame. Conversations do not wait for each other.
 
-use crate::{domain::ConversationId, protocol::ResumeFrame};
+use crate::domain::ConversationId;
+use switchboard_protocol::ResumeFrame;
 
 /// Identifies one `resume` frame of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

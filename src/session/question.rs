@@ -3,10 +3,10 @@
 use crate::{
     config::ScriptedConfig,
     limits::MAX_CLIENT_ID_CHARS,
-    protocol::{ApiError, ErrorCode, MessageFrame, wrong_field},
     workflow::{Question, is_client_id},
 };
 use serde::Deserialize;
+use switchboard_protocol::{ApiError, ErrorCode, MessageFrame, wrong_field};
 
 /// The limits of a question, shared by WebSocket and REST.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +142,7 @@ mod tests {
             (json!("fast"), "`metadata.script`"),
         ] {
             let error = scripted(base, &script).unwrap_err();
-            assert_eq!(error.code, crate::protocol::ErrorCode::InvalidField);
+            assert_eq!(error.code, switchboard_protocol::ErrorCode::InvalidField);
             assert!(error.message.starts_with(field), "{script}: {error}");
         }
     }

@@ -5,7 +5,6 @@ use super::{
     fragments::{Fragments, Whole},
     handshake,
 };
-use crate::protocol::CloseReason;
 use actix::Actor;
 use actix_http::ws::Codec;
 use actix_web::{
@@ -15,6 +14,7 @@ use actix_web::{
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use futures_util::{Stream, stream::LocalBoxStream};
+use switchboard_protocol::{ApiError, CloseReason};
 
 pub type CloseCode = ws::CloseCode;
 pub type SocketContext<A> = ws::WebsocketContext<A>;
@@ -63,7 +63,7 @@ pub fn start<A, O>(
     payload: Payload,
     protocols: &[&str],
     response_body: impl FnOnce(Frames) -> O,
-) -> Result<HttpResponse, actix_web::Error>
+) -> Result<HttpResponse, ApiError>
 where
     A: SocketHandler + actix::StreamHandler<Received>,
     O: Stream<Item = Result<Bytes, actix_web::Error>> + 'static,

@@ -18,16 +18,16 @@ use crate::{
     domain::{ConversationId, TurnId, UserId},
     limiter::{Limit, UserPermit},
     limits::{AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
-    protocol::{
-        ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
-        ErrorCode, ErrorSubject, FieldNames, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
-    },
     turn::{Cursor, Mailbox, Style, TurnEvent, TurnLog, TurnSubject},
     workflow::{ResumedConversation, StartedTurn},
 };
 use std::{
     sync::Arc,
     time::{Duration, Instant},
+};
+use switchboard_protocol::{
+    ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
+    ErrorCode, ErrorSubject, FieldNames, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
 };
 
 pub struct SessionState {
@@ -155,7 +155,11 @@ impl SessionState {
                 let identity = Arc::new(identity);
                 let frame = ServerFrame::AuthSuccess(AuthSuccess {
                     message: "Authenticated",
-                    user: UserView { id: identity.user_id, email: &identity.email, name: &identity.name },
+                    user: UserView {
+                        id: identity.user_id,
+                        email: identity.email.as_str(),
+                        name: identity.name.as_str(),
+                    },
                     expires_at: identity.expires_at,
                 });
                 effects.push(send(frame));

@@ -4,10 +4,10 @@ use super::{effect::Effect, state::Now};
 use crate::{
     domain::TurnId,
     limits::CONNECTION_CREDIT_BYTES,
-    protocol::{HeadOfTurn, Heartbeat, ServerFrame},
     turn::{Cursor, Mailbox, Outbox, Outgoing, Style, Subscription, TurnEvent, TurnLog},
 };
 use std::{sync::Arc, time::Instant};
+use switchboard_protocol::{HeadOfTurn, Heartbeat, ServerFrame};
 
 pub struct Subscriptions {
     style: Style,

@@ -1,16 +1,14 @@
 //! What a turn has said and done so far.
 
 use super::{Cursor, Subscriber, TurnEvent, TurnEventKind, TurnFailure};
-use crate::{
-    domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Source, TurnId, UserId},
-    protocol::{Step, TurnState},
-};
+use crate::domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Source, TurnId, UserId};
 use sha2::{Digest, Sha256};
 use std::{
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use switchboard_protocol::{Step, TurnState};
 
 /// The least by which the room for an answer grows, in bytes.
 const MIN_GROWTH: usize = 256;

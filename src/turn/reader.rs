@@ -4,13 +4,13 @@ use super::{Cursor, FailureMapping, Mailbox, Outbox, Outgoing, Style, Subscripti
 use crate::{
     limits::{CONNECTION_CREDIT_BYTES, TURN_QUEUE_EVENTS},
     metrics::Metrics,
-    protocol::{Dialect, FieldNames},
 };
 use std::{
     collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
+use switchboard_protocol::{Dialect, FieldNames};
 use tokio::sync::mpsc;
 
 /// Follows a turn; dropping it leaves the turn alone.

@@ -5,18 +5,16 @@
 use super::{
     Missed, Progress, Subscriber, Tokens, TurnEnd, TurnEvent, TurnEventKind, TurnFailure, TurnLog, TurnSubject,
 };
-use crate::{
-    domain::TurnId,
-    protocol::{
-        ApiError, CompleteFrame, Dialect, ErrorFrame, ErrorSubject, FieldNames, MetadataView, Named, ProgressFrame,
-        ServerFrame, TokenFrame,
-    },
-};
+use crate::domain::TurnId;
 use bytestring::ByteString;
 use std::{
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
+};
+use switchboard_protocol::{
+    ApiError, CompleteFrame, Dialect, ErrorFrame, ErrorSubject, FieldNames, MetadataView, Named, ProgressFrame,
+    ServerFrame, TokenFrame,
 };
 
 /// The most text in one frame that joins tokens, in bytes, as far as single tokens allow.
@@ -316,11 +314,11 @@ mod tests {
     use super::*;
     use crate::{
         domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, TurnId, UserId},
-        protocol::{ErrorCode, Step},
         turn::Mailbox,
     };
     use proptest::prelude::*;
     use serde_json::Value;
+    use switchboard_protocol::{ApiError, ErrorCode, Step};
     use tokio::sync::mpsc;
 
     const MANY: usize = usize::MAX;

@@ -13,7 +13,6 @@ use crate::{
     knowledge::KnowledgeBase,
     limits::MAX_REPLAYED_TURNS,
     metrics::Metrics,
-    protocol::{Step, TurnState},
     provider::ModelProvider,
     registry::ConnectionManager,
     store::{ConversationStore, Page, StoreError, StoredTurn, StoredTurnState},
@@ -21,6 +20,7 @@ use crate::{
 };
 use actix::Addr;
 use std::sync::Arc;
+use switchboard_protocol::{Step, TurnState};
 
 /// The collaborators of a turn.
 pub struct Engine {

@@ -1,6 +1,7 @@
 //! Steps of a turn, as the log announces them.
 
-use crate::{protocol::Step, turn::Progress};
+use crate::turn::Progress;
+use switchboard_protocol::Step;
 
 /// Text shown to users when a turn starts.
 pub(super) const STARTING: &str = "Starting…";

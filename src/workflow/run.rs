@@ -21,7 +21,6 @@ use crate::{
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
     metrics::{ModelTask, TurnStep},
-    protocol::Step,
     provider::{AnswerPart, AnswerStream, GenerateRequest, ProviderError, ProviderErrorKind},
     store::{Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
     turn::{Progress, TurnEnd, TurnFailure, TurnLog},
@@ -35,6 +34,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use switchboard_protocol::Step;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A turn that the same `client_message_id` started before.

@@ -3,7 +3,7 @@
 use super::{node, python, repository};
 use serde_json::{Value, json};
 use std::{process::Stdio, sync::Arc, time::Duration};
-use switchboard::client::{Account, Client, ClientError, Connector, Question, Status};
+use switchboard_client::{Account, Client, ClientError, Connector, Question, Status};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},

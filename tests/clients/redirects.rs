@@ -3,7 +3,7 @@
 use crate::harness::PASSWORD;
 use assert_cmd::Command;
 use std::sync::{Arc, Mutex};
-use switchboard::client::{Account, Client, ClientError, Connector};
+use switchboard_client::{Account, Client, ClientError, Connector};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,

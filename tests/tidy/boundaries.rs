@@ -17,13 +17,13 @@ const PARTS: &[(&str, &str)] = &[
     // Plain values, and tools that know nothing of the program.
     ("build_info", ""),
     ("limits", ""),
-    ("domain", ""),
     ("private", ""),
     ("process", ""),
     ("terms", ""),
     ("pause", "limits"),
-    // The published contract in types. Its ids and roles are those of the domain.
-    ("protocol", "domain"),
+    // The published contract in types, and the values that the server adds to it.
+    ("protocol", ""),
+    ("domain", "protocol"),
     // Settings. A development secret is a private file.
     ("config", "limits private"),
     ("logging", "config limits"),
@@ -56,7 +56,7 @@ const PARTS: &[(&str, &str)] = &[
     ),
     // Clients of a running server: of its code they know the contract.
     ("client", "protocol"),
-    ("load", "client logging process protocol"),
+    ("load", "client protocol"),
     // The composition root.
     (
         "app",
@@ -89,7 +89,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics"]),
     ("pdf_extract", &["src/knowledge/pdf"]),
     ("quick_xml", &["src/knowledge/docx"]),
-    ("reqwest", &["src/provider", "src/client", "src/cli/ops.rs", "src/config/check.rs", "crates/client"]),
+    ("reqwest", &["src/provider", "src/cli/ops.rs", "src/config/check.rs", "crates/client"]),
     // Connections are served below actix-web: its own server takes a lock of the whole process for each of them.
     ("actix_web::HttpServer", &[]),
     ("actix_http::HttpService", &["src/http/server.rs"]),

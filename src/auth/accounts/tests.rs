@@ -7,12 +7,12 @@ use crate::{
         test_support::{access_token, code, service, service_by, tokens},
     },
     config::AuthConfig,
-    protocol::ErrorCode,
     store::{MAX_FAMILIES_PER_USER, ServedTime, TurnedClock},
 };
 use argon2::PasswordHasher;
 use futures_util::future::join_all;
 use std::time::Duration;
+use switchboard_protocol::ErrorCode;
 use tempfile::TempDir;
 
 const PASSWORD: &str = "quiet-otter-paints-thursday";

@@ -3,11 +3,11 @@
 use super::*;
 use crate::{
     auth::test_support::{SECRET, code, tokens, user},
-    protocol::{ApiError, ErrorCode},
     store::{Revocation, Revoked, ServedTime, TurnedClock},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
+use switchboard_protocol::{ApiError, ErrorCode};
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 

@@ -1,16 +1,14 @@
 //! `switchboard ops tail`: prints live events of a running server, line by line, until it is interrupted.
 
 use super::{failed, output::text};
-use crate::{
-    cli::{
-        CliError,
-        table::{harmless, harmless_json},
-    },
-    client::{Account, ClientError, Connector, Feed},
+use crate::cli::{
+    CliError,
+    table::{harmless, harmless_json},
 };
 use clap::{Args, value_parser};
 use serde_json::Value;
 use std::io::{self, IsTerminal};
+use switchboard_client::{Account, ClientError, Connector, Feed};
 
 /// Lines after which a terminal shows the headings again.
 const LINES_PER_HEADING: u64 = 20;

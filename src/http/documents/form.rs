@@ -6,13 +6,12 @@ use super::{
     too_large,
     upload::{self, Spool},
 };
-use crate::{
-    knowledge::{DocumentFile, NewDocument},
-    protocol::ApiError,
-};
+use crate::api_error::InternalError;
+use crate::knowledge::{DocumentFile, NewDocument};
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use futures_util::TryStreamExt;
+use switchboard_protocol::ApiError;
 
 /// Parts of one form, known or not.
 const MAX_PARTS: usize = 16;
@@ -101,7 +100,7 @@ fn malformed(error: MultipartError) -> ApiError {
         MultipartError::Payload(error) => {
             let reason = format!("is not well-formed multipart/form-data: {error}");
             match upload::refusal(&error, &reason) {
-                refusal if refusal.code == crate::protocol::ErrorCode::RequestTimeout => refusal,
+                refusal if refusal.code == switchboard_protocol::ErrorCode::RequestTimeout => refusal,
                 _ => ApiError::invalid_field("body", reason),
             }
         }

@@ -2,13 +2,11 @@
 //!
 //! A document goes to a temporary file as it arrives, so that the memory of the server does not depend on its size.
 
-use crate::{
-    knowledge::DocumentFile,
-    protocol::{ApiError, ErrorCode},
-};
+use crate::knowledge::DocumentFile;
 use actix_web::{error::PayloadError, web};
 use futures_util::{Stream, StreamExt};
 use std::{io, pin::Pin, time::Duration};
+use switchboard_protocol::{ApiError, ErrorCode};
 use tokio::{fs::File, io::AsyncWriteExt};
 
 /// The bytes of a body, each within some time after the one before.

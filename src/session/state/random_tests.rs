@@ -4,7 +4,6 @@ use super::*;
 use crate::{
     domain::{AnswerMetadata, DisplayName, Email, FinishReason, MessageId, Role},
     limiter::Limiter,
-    protocol::Step,
     turn::{Progress, TurnEnd},
 };
 use proptest::prelude::*;
@@ -13,6 +12,7 @@ use std::{
     collections::{HashMap, VecDeque},
     net::Ipv4Addr,
 };
+use switchboard_protocol::Step;
 use tokio::sync::mpsc;
 
 /// The life of a token, in seconds.

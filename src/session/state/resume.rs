@@ -4,7 +4,7 @@
 //! both is shown once: see [`Announced`](super::super::announced::Announced).
 
 use super::*;
-use crate::protocol::TurnState;
+use switchboard_protocol::TurnState;
 
 /// Parameters for resuming a turn.
 #[derive(Default)]

@@ -1,7 +1,8 @@
 //! Subscriptions, in every order in which answers and announcements may come.
 
 use super::*;
-use crate::{protocol::Step, turn::Progress};
+use crate::turn::Progress;
+use switchboard_protocol::Step;
 
 /// A turn of another connection, with its first step.
 fn other_turn(session: &Session, conversation_id: ConversationId, question: &str) -> Arc<TurnLog> {

@@ -2,19 +2,17 @@
 
 use super::{
     Plan, PlanError, Report,
+    process::{Process, ephemeral_ports, raise_file_limit},
     report::Observed,
     tally::Tally,
     worker::{Phase, Worker},
-};
-use crate::{
-    client::{Account, ClientError, Connector},
-    process::{Process, ephemeral_ports, raise_file_limit},
 };
 use serde::Serialize;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use switchboard_client::{Account, ClientError, Connector};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep},

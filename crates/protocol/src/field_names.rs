@@ -1,7 +1,7 @@
 //! The fields that surfaces call differently.
 
 use super::Dialect;
-use crate::domain::ConversationId;
+use crate::ConversationId;
 
 /// The names that a surface has for a conversation's id, a specialist and the steps of a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

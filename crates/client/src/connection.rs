@@ -1,7 +1,6 @@
 //! One WebSocket to the server: opening it, signing in, text frames in and out. It knows no turns.
 
 use super::{Account, ClientError, Frame, ServerError};
-use crate::protocol::Dialect;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::{
@@ -10,6 +9,7 @@ use std::{
     pin::Pin,
     time::Duration,
 };
+use switchboard_protocol::Dialect;
 use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
     time::{Instant, Sleep, sleep, timeout},

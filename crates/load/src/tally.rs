@@ -1,11 +1,11 @@
 //! What the clients saw, counted.
 
-use crate::client::ClientError;
 use hdrhistogram::Histogram;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
+use switchboard_client::ClientError;
 
 /// The longest time that is told apart, in microseconds: an hour.
 const LONGEST_US: u64 = 3_600_000_000;
@@ -120,7 +120,14 @@ impl Tally {
 
 /// A text of the server on one line, without what a terminal would obey.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if crate::logging::breaks_a_line(c) { ' ' } else { c }).collect()
+    text.chars().map(|c| if breaks_a_line(c) { ' ' } else { c }).collect()
+}
+
+/// Whether a terminal could take it for something else than a character of the line: control characters, Unicode's line
+/// separators, and those that change the direction of writing.
+fn breaks_a_line(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

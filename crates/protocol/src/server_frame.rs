@@ -1,7 +1,9 @@
 //! What the server says: one JSON object a text frame, told apart by `type`.
 
-use super::{ApiError, ErrorCode, FieldNames, MetadataView, Named};
-use crate::domain::{ConversationId, DisplayName, Email, FinishReason, MessageId, Source, TurnId, UserId};
+use super::{
+    ApiError, ConversationId, ErrorCode, FieldNames, FinishReason, MessageId, MetadataView, Named, Source, TurnId,
+    UserId,
+};
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +11,9 @@ use std::{borrow::Cow, time::Duration};
 use uuid::Uuid;
 
 /// A frame of the server.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
     AuthSuccess(AuthSuccess<'a>),
@@ -26,7 +30,9 @@ pub enum ServerFrame<'a> {
     Notice(Notice<'a>),
 }
 
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct AuthSuccess<'a> {
     pub message: &'a str,
     pub user: UserView<'a>,
@@ -35,22 +41,26 @@ pub struct AuthSuccess<'a> {
 }
 
 /// A user as others see them.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct UserView<'a> {
     pub id: UserId,
-    #[schema(value_type = String)]
-    pub email: &'a Email,
-    #[schema(value_type = String)]
-    pub name: &'a DisplayName,
+    pub email: &'a str,
+    pub name: &'a str,
 }
 
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct AuthError<'a> {
     pub message: &'a str,
     pub code: ErrorCode,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct AuthExpiring {
     /// Seconds until the token ends, rounded up.
     pub expires_in: u64,
@@ -63,7 +73,9 @@ impl AuthExpiring {
 }
 
 /// A step of a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// The question is stored.
@@ -90,10 +102,12 @@ impl Step {
     }
 }
 
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct ProgressFrame<'a> {
     /// In `chat.v1`, `agent_routing` and `rag_retrieval` for `routing` and `retrieval`.
-    #[schema(value_type = Step)]
+    #[cfg_attr(feature = "utoipa", schema(value_type = Step))]
     pub step: &'static str,
     /// Text for people.
     pub message: &'a str,
@@ -124,7 +138,9 @@ pub struct ProgressFrame<'a> {
     pub question: Option<&'a str>,
 }
 
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct TokenFrame<'a> {
     pub token: &'a str,
     /// The answer up to and with this token; only in `chat.v1`.
@@ -144,7 +160,9 @@ pub struct TokenFrame<'a> {
     pub first_seq: Option<u32>,
 }
 
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct CompleteFrame<'a> {
     pub response: &'a str,
     /// The conversation; absent in `chat.v2`.
@@ -164,7 +182,9 @@ pub struct CompleteFrame<'a> {
 }
 
 /// How a turn stands when it is resumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TurnState {
     Streaming,
@@ -175,7 +195,9 @@ pub enum TurnState {
     Idle,
 }
 
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Resumed<'a> {
     /// The conversation; absent in `chat.v2`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,7 +220,9 @@ pub struct Resumed<'a> {
     pub client_message_id: Option<&'a str>,
 }
 
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct ErrorFrame<'a> {
     /// What went wrong, for people.
     pub error: &'a str,
@@ -247,7 +271,9 @@ impl<'a> ErrorFrame<'a> {
     }
 }
 
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Pong {
     /// What the `ping` carried.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,12 +281,16 @@ pub struct Pong {
 }
 
 /// How far the turns that run have come; only in `chat.v2`.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Heartbeat {
     pub turns: Vec<HeadOfTurn>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct HeadOfTurn {
     pub turn_id: TurnId,
     pub conversation_id: ConversationId,
@@ -269,21 +299,27 @@ pub struct HeadOfTurn {
 }
 
 /// The last frame of a server that stops.
-#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct GoingAway {
     /// How long to wait before connecting again, in milliseconds; another time for each client.
     pub reconnect_after_ms: u64,
 }
 
 /// What an operator tells everybody.
-#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Notice<'a> {
     /// For people.
     pub message: &'a str,
     pub level: NoticeLevel,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeLevel {
     #[default]

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// An error that a client is told of: the same in an `error` frame and in the body of a REST answer.
 ///
-/// `message` is for people and never holds internals: what is unexpected goes through [`ApiError::internal`].
+/// `message` is for people and never holds internals.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct ApiError {
@@ -37,15 +37,5 @@ impl ApiError {
         // Rounded up: who comes back a little early is refused again.
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         Self { retry_after_ms: Some(wait_ms), ..Self::new(ErrorCode::RateLimited, message) }
-    }
-
-    /// A failure that is nobody's business but ours: the cause goes to the log, the client gets a correlation id.
-    pub fn internal(cause: &dyn fmt::Display) -> Self {
-        let correlation_id = Uuid::now_v7();
-        log::error!(correlation_id:%; "a request failed: {cause}");
-        Self {
-            correlation_id: Some(correlation_id),
-            ..Self::new(ErrorCode::ProcessingError, "Something went wrong on our side. Please try again.")
-        }
     }
 }

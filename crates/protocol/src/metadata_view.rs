@@ -1,11 +1,13 @@
 //! The metadata of an answer under the names of a surface.
 
 use super::FieldNames;
-use crate::domain::{AnswerMetadata, Latency, Source, Usage};
+use crate::{AnswerMetadata, Latency, Source, Usage};
 use serde::Serialize;
 
 /// The `metadata` of a `complete` frame, and of an answer in the history.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct MetadataView<'a> {
     /// The specialist that answered; absent in `chat.v2`.
     #[serde(skip_serializing_if = "Option::is_none")]

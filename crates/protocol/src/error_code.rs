@@ -6,7 +6,9 @@ use std::fmt;
 macro_rules! error_codes {
     ($($variant:ident = $code:literal, $status:literal, $retryable:literal, $when:literal;)*) => {
         /// What went wrong, as clients match on it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
         pub enum ErrorCode {
             $(#[doc = $when] #[serde(rename = $code)] $variant,)*
         }

@@ -2,9 +2,9 @@
 //! a client that reconnects": what it hands out has arrived exactly once, also over cuts.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), switchboard::client::ClientError> {
+//! # async fn example() -> Result<(), switchboard_client::ClientError> {
 //! use std::sync::Arc;
-//! use switchboard::client::{Account, Client, Connector, Event, Question};
+//! use switchboard_client::{Account, Client, Connector, Event, Question};
 //!
 //! let connector = Connector::new("ws://127.0.0.1:8000")?;
 //! let account = Account::sign_in(&connector, "ada@example.org", "correct horse battery staple").await?;

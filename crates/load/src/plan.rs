@@ -1,8 +1,8 @@
 //! What to do to the server, and the bounds of it. Pure.
 
-use crate::protocol::Dialect;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use switchboard_protocol::Dialect;
 
 const MAX_CONNECTIONS: u32 = 200_000;
 const MAX_DURATION_S: u64 = 3_600;

@@ -1,11 +1,12 @@
 //! The load generator: many clients in one process, what they saw, and what it cost the server.
 //!
-//! Nothing here knows the server's inside: it speaks the protocol through [`crate::client`], and reads the server's CPU and
+//! Nothing here knows the server's inside: it speaks the protocol through [`switchboard_client`], and reads the server's CPU and
 //! memory from /proc when it runs on the same host.
 
 mod html;
 mod plan;
 mod plot;
+mod process;
 mod report;
 mod run;
 mod tally;

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// How a session's frames look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub enum Dialect {
     /// Every `token` frame carries `partial_response`: the answer so far.
     #[default]

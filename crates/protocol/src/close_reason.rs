@@ -4,7 +4,9 @@
 use serde::Serialize;
 
 /// 4000–4399, 1001 and 1011–1013: reconnect with back-off and jitter. 4400–4499: not until something changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CloseReason {
     /// The other side said goodbye, or simply left.

@@ -1,12 +1,12 @@
 //! One connection of a load: when it opens, asks, is cut, and what it sees.
 
 use super::{Plan, tally::Tally};
-use crate::client::{Account, Client, ClientError, Connector, Event, Question};
 use serde_json::json;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use switchboard_client::{Account, Client, ClientError, Connector, Event, Question};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},

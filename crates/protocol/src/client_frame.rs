@@ -1,7 +1,6 @@
 //! What clients say: one JSON object a text frame, told apart by `type`.
 
-use super::{ApiError, ErrorCode, fields_of, mend_surrogates, not_json};
-use crate::domain::{ConversationId, TurnId};
+use super::{ApiError, ConversationId, ErrorCode, TurnId, fields_of, mend_surrogates, not_json};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
