@@ -1,7 +1,7 @@
-//! Who writes the answer: one trait, and the providers behind it.
+//! Model providers: the [`ModelProvider`] trait, its request and answer types, and its implementations.
 //!
-//! A provider knows nothing of conversations, sessions or the store; it gets a request and streams an answer.
-//! Dropping an [`AnswerStream`] stops the work, upstream too.
+//! A provider takes a request and streams an answer; it knows no conversations, connections or store. Dropping an
+//! [`AnswerStream`] also cancels the request to the model server.
 
 pub mod extractive;
 pub mod openai;
@@ -16,64 +16,64 @@ use crate::{
 use futures_util::stream::BoxStream;
 use std::{error::Error, sync::Arc};
 
-/// What the model is asked.
+/// Input of one answer.
 #[derive(Clone, Debug)]
 pub struct GenerateRequest {
-    /// Our instructions. Nothing that a user or a document says is ever part of it.
+    /// Operator's instructions. Never contains text of a user or a document.
     pub system_prompt: String,
-    /// What the knowledge base has, best first.
+    /// Passages retrieved for the question, best match first.
     pub passages: Vec<Passage>,
     /// Earlier messages of the conversation, oldest first.
     pub history: Vec<HistoryMessage>,
     pub question: String,
-    /// Only for `scripted`: what this turn changes in the script.
+    /// Script of this turn; read only by the `scripted` provider.
     pub script: Option<ScriptedConfig>,
 }
 
-/// A question that has one of a few labels as its answer.
+/// Request to classify a question with one of a few labels.
 #[derive(Clone, Debug)]
 pub struct ClassifyRequest {
     pub instructions: String,
     pub question: String,
-    /// What to choose from, each with what it stands for.
+    /// Pairs of label and description.
     pub labels: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classification {
     pub label: String,
-    /// 0 to 1, computed from what the model answered (token probabilities, or agreement), never a constant.
+    /// 0 to 1, computed from token probabilities or from the agreement of several answers.
     pub confidence: f64,
 }
 
 /// A piece of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerPart {
-    /// Text that goes on right behind what came before; never empty.
+    /// Text to append; never empty.
     Token(String),
-    /// The model is at work on something that is not shown, such as its reasoning.
+    /// Sign of activity without text to show, such as reasoning.
     Working,
-    /// The end; always the last part.
+    /// End of the answer; always the last part.
     Finished { reason: FinishReason, usage: Usage },
 }
 
 pub type AnswerStream = BoxStream<'static, Result<AnswerPart, ProviderError>>;
 
-/// A provider's failure. `detail` is for the log, never for clients.
+/// Failure of a provider. `detail` is for the log and never sent to clients.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the provider failed ({kind:?}): {detail}")]
 pub struct ProviderError {
     pub kind: ProviderErrorKind,
     pub detail: String,
-    /// What the provider asked us to wait, in milliseconds.
+    /// Delay that the model server asked for, in milliseconds.
     pub retry_after_ms: Option<u64>,
 }
 
-/// The most characters of a [`ProviderError::detail`].
+/// Maximum length of [`ProviderError::detail`], in characters.
 const MAX_DETAIL_CHARS: usize = 300;
 
 impl ProviderError {
-    /// A failure whose detail is cut to a bounded length.
+    /// Creates an error, truncating `detail` to [`MAX_DETAIL_CHARS`].
     pub fn new(kind: ProviderErrorKind, detail: impl std::fmt::Display) -> Self {
         let mut detail = detail.to_string();
         if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL_CHARS) {
@@ -83,7 +83,7 @@ impl ProviderError {
     }
 }
 
-/// A setting of `[provider]` that no provider can be built from.
+/// Invalid setting in the `[provider]` section.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`provider.{key}` {reason}")]
 pub struct InvalidProviderConfig {
@@ -91,55 +91,57 @@ pub struct InvalidProviderConfig {
     pub reason: String,
 }
 
-/// Tokens of a text of so many bytes, where nobody counted them: four bytes are one token.
+/// Estimates the tokens in a text of `bytes` bytes, at four bytes per token.
 pub(crate) fn estimate_tokens(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(4)).unwrap_or(u32::MAX)
 }
 
-/// Writes answers.
+/// Generates answers and classifies questions.
 #[async_trait::async_trait]
 pub trait ModelProvider: Send + Sync {
-    /// The model's name, as `metadata.model` carries it.
+    /// Returns the model's name, as reported to clients in `metadata.model`.
     fn model(&self) -> &str;
 
-    /// Starts an answer.
+    /// Starts generating an answer.
     ///
     /// # Errors
-    /// When the answer could not be started; later failures are the stream's last item.
+    /// When the answer cannot be started. A later failure is the stream's last item.
     async fn generate(&self, request: GenerateRequest) -> Result<AnswerStream, ProviderError>;
 
-    /// Lets the model choose a label; `None` when there is no model that could.
+    /// Asks the model for the label that fits the question; `None` for a provider without a model.
     ///
     /// # Errors
-    /// When the model cannot be asked, or its answer is none of the labels.
+    /// When the request fails, or the model answers with an unknown label.
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError>;
 
-    /// Whether the model can be asked, as far as that shows without asking it. Takes a few seconds at most.
+    /// Checks that the model server is reachable, accepts the API key and serves the model, without generating text.
+    /// Takes a few seconds at most.
     ///
     /// # Errors
-    /// Why it cannot be asked.
+    /// When one of these checks fails.
     async fn check(&self) -> Result<(), ProviderError> {
         Ok(())
     }
 }
 
-/// Explains a failed [`ModelProvider::check`] to the operator, with the settings to look at.
+/// Describes a failed [`ModelProvider::check`] to the operator and names the setting to change.
 pub fn setup_problem(kind: ProviderErrorKind) -> &'static str {
     match kind {
-        ProviderErrorKind::Unauthorized => "the model server refuses the key; check provider.api_key",
-        ProviderErrorKind::OutOfCredit => "the account at the model server has no credit left; check provider.api_key",
+        ProviderErrorKind::Unauthorized => "the model server rejects the API key; check provider.api_key",
+        ProviderErrorKind::OutOfCredit => "the account at the model server is out of credit; check provider.api_key",
         ProviderErrorKind::UnknownModel => {
-            "the model server does not list the model and may refuse questions; check provider.model"
+            "the model server does not list the model and may reject requests; check provider.model"
         }
-        _ => "the model server cannot be reached; check provider.base_url. Questions fail until it answers",
+        _ => "the model server is unreachable; turns fail until it responds; check provider.base_url",
     }
 }
 
-/// Checks the provider once and logs what is wrong. The server runs all the same: the model server may come up later.
+/// Checks the provider once and logs a warning on failure. The server starts regardless, since the model server may come
+/// up later.
 pub async fn check_at_start(provider: Arc<dyn ModelProvider>) {
     let Err(error) = provider.check().await else { return };
     match error.kind {
-        // The provider has told the operator.
+        // Already logged by the provider, with advice.
         ProviderErrorKind::Unauthorized | ProviderErrorKind::OutOfCredit => {}
         kind => {
             log::warn!(kind = kind.as_str(), model = provider.model(), detail = error.detail; "{}", setup_problem(kind));
@@ -147,10 +149,11 @@ pub async fn check_at_start(provider: Arc<dyn ModelProvider>) {
     }
 }
 
-/// The provider that the configuration names. `topics` is what it can help with, for one that has no answer.
+/// Builds the configured provider. `topics` describe the knowledge base; the extractive provider suggests them when it
+/// has no answer.
 ///
 /// # Errors
-/// When it cannot work with its settings; the error names the setting.
+/// When a setting is invalid; the error names it.
 pub fn build(config: &ProviderConfig, topics: Vec<String>) -> Result<Arc<dyn ModelProvider>, Box<dyn Error>> {
     Ok(match config.kind {
         ProviderKind::Extractive => Arc::new(extractive::ExtractiveProvider::new(topics, config.extractive)),

@@ -1,7 +1,7 @@
-//! Deterministic text, for tests and load.
+//! `scripted` provider: deterministic text for functional and load tests.
 //!
-//! Each token says which one it is: `w0012 ` is number 12 (counted from 0) of six bytes. Nothing here depends on the
-//! question, and a token costs one small allocation: load tests run thousands of these side by side.
+//! Each token contains its index: `w0012 ` is token 12 (from 0) in six bytes. The answer does not depend on the question. A
+//! token costs one small allocation, since load tests run thousands of these streams concurrently.
 
 use super::{
     AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, ModelProvider, ProviderError,
@@ -22,18 +22,16 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 const TOKENS: RangeInclusive<u64> = 0..=100_000;
-/// In milliseconds.
 const INTERVAL_MS: RangeInclusive<u64> = 0..=60_000;
-/// In bytes.
 const TOKEN_BYTES: RangeInclusive<u64> = 1..=1_024;
-/// The longest answer, in bytes.
+/// Maximum length of an answer, in bytes.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
-/// Tokens without a wait before others get their turn.
+/// Tokens produced without a pause before yielding to other tasks.
 const BURST: u32 = 32;
 
-/// A field of a script that is out of range.
+/// Field of a script that is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}` is {value}; from {} to {} is allowed", allowed.start(), allowed.end())]
+#[error("`{field}` is {value}; expected {} to {}", allowed.start(), allowed.end())]
 pub struct InvalidScript {
     pub field: &'static str,
     pub value: u64,
@@ -41,10 +39,10 @@ pub struct InvalidScript {
 }
 
 impl ScriptedConfig {
-    /// Whether every field is in range.
+    /// Checks that every field is in range.
     ///
     /// # Errors
-    /// Names the first field that is not.
+    /// Names the first field that is out of range.
     pub fn check(&self) -> Result<(), InvalidScript> {
         for (field, value, allowed) in [
             ("tokens", u64::from(self.tokens), TOKENS),
@@ -65,14 +63,14 @@ impl ScriptedConfig {
     }
 }
 
-/// Says what its script says.
+/// Provider that plays a script.
 #[derive(Clone, Debug)]
 pub struct Scripted {
     script: ScriptedConfig,
 }
 
 impl Scripted {
-    /// A provider with `script` for every turn that does not bring its own.
+    /// Creates a provider that plays `script` in turns without a script of their own.
     ///
     /// # Errors
     /// When a field of the script is out of range.
@@ -94,12 +92,13 @@ impl ModelProvider for Scripted {
         if script.fail_after == Some(0) {
             return Err(broken(0));
         }
-        let said = request.history.iter().map(|message| message.content.len());
+        let history = request.history.iter().map(|message| message.content.len());
         let passages = request.passages.iter().map(|passage| passage.text.len());
-        let prompt_bytes = request.system_prompt.len() + request.question.len() + said.chain(passages).sum::<usize>();
+        let prompt_bytes =
+            request.system_prompt.len() + request.question.len() + history.chain(passages).sum::<usize>();
         let timer = (script.interval_ms > 0 && script.tokens > 1).then(|| Box::pin(sleep_until(Instant::now())));
         let prompt_tokens = estimate_tokens(prompt_bytes);
-        Ok(Box::pin(Performance { script, prompt_tokens, said: 0, timer, burst: 0, ended: false }))
+        Ok(Box::pin(ScriptedStream { script, prompt_tokens, sent: 0, timer, burst: 0, has_ended: false }))
     }
 
     async fn classify(&self, _: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
@@ -107,12 +106,13 @@ impl ModelProvider for Scripted {
     }
 }
 
+/// Failure that the script asks for.
 fn broken(after: u32) -> ProviderError {
     ProviderError::new(ProviderErrorKind::Broken, format_args!("the script fails after {after} tokens"))
 }
 
-/// Token `index` of a script whose tokens have `bytes` bytes: `w`, the number, a space; without `w` and space where
-/// there is no room for them. The number loses its highest digits when it has more than fit.
+/// Formats token `index` in exactly `bytes` bytes: `w`, the index padded with zeros, a space. Below three bytes, `w` is
+/// omitted; below two, the space as well. An index that is too long loses its leading digits.
 fn token(index: u32, bytes: u32) -> String {
     let bytes = bytes as usize;
     let mut token = vec![b'0'; bytes];
@@ -120,40 +120,40 @@ fn token(index: u32, bytes: u32) -> String {
     token[..head].fill(b'w');
     token[bytes - tail..].fill(b' ');
     let mut rest = index;
-    for place in token[head..bytes - tail].iter_mut().rev() {
-        *place += (rest % 10) as u8;
+    for digit in token[head..bytes - tail].iter_mut().rev() {
+        *digit += (rest % 10) as u8;
         rest /= 10;
     }
-    String::from_utf8(token).expect("digits and two letters")
+    String::from_utf8(token).expect("the token is ASCII")
 }
 
-/// A script on its way. Token n is due n intervals after the first, whatever delayed those before it.
-struct Performance {
+/// Answer stream of a script. Token n is due n intervals after the first token, however late the tokens before it were.
+struct ScriptedStream {
     script: ScriptedConfig,
     prompt_tokens: u32,
-    said: u32,
-    /// Due at the next token; none when the script does not wait.
+    sent: u32,
+    /// Elapses when the next token is due; `None` if the script has no interval.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Tokens since others had their turn.
+    /// Tokens since the last yield.
     burst: u32,
-    ended: bool,
+    has_ended: bool,
 }
 
-impl Stream for Performance {
+impl Stream for ScriptedStream {
     type Item = Result<AnswerPart, ProviderError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if this.ended {
+        if this.has_ended {
             return Poll::Ready(None);
         }
-        if this.script.fail_after == Some(this.said) {
-            this.ended = true;
-            return Poll::Ready(Some(Err(broken(this.said))));
+        if this.script.fail_after == Some(this.sent) {
+            this.has_ended = true;
+            return Poll::Ready(Some(Err(broken(this.sent))));
         }
-        if this.said == this.script.tokens {
-            this.ended = true;
-            let usage = Usage { prompt_tokens: this.prompt_tokens, completion_tokens: this.said };
+        if this.sent == this.script.tokens {
+            this.has_ended = true;
+            let usage = Usage { prompt_tokens: this.prompt_tokens, completion_tokens: this.sent };
             return Poll::Ready(Some(Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage })));
         }
         match &mut this.timer {
@@ -169,8 +169,8 @@ impl Stream for Performance {
             }
             None => this.burst += 1,
         }
-        let token = token(this.said, this.script.token_bytes);
-        this.said += 1;
+        let token = token(this.sent, this.script.token_bytes);
+        this.sent += 1;
         Poll::Ready(Some(Ok(AnswerPart::Token(token))))
     }
 }
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    async fn perform(script: ScriptedConfig) -> Vec<Result<AnswerPart, ProviderErrorKind>> {
+    async fn play(script: ScriptedConfig) -> Vec<Result<AnswerPart, ProviderErrorKind>> {
         let provider = Scripted::new(ScriptedConfig::default()).unwrap();
         match provider.generate(request(script)).await {
             Ok(parts) => parts.map(|part| part.map_err(|err| err.kind)).collect().await,
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_which_one_it_is_in_exactly_its_bytes() {
+    fn a_token_contains_its_index_and_has_the_exact_length() {
         assert_eq!(token(12, 8), "w000012 ");
         assert_eq!(token(12, 6), "w0012 ");
         assert_eq!([token(7, 1), token(7, 2), token(7, 3), token(12, 1)], ["7", "7 ", "w7 ", "2"]);
@@ -215,21 +215,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_text_is_what_the_script_says() {
+    async fn the_answer_follows_the_script() {
         let usage = Usage { prompt_tokens: 2, completion_tokens: 2 };
         let word = |text: &str| Ok(AnswerPart::Token(text.to_owned()));
         let end = Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage });
-        assert_eq!(perform(script(2, None)).await, [word("w000000 "), word("w000001 "), end.clone()]);
-        assert_eq!(perform(script(2, Some(3))).await.last(), Some(&end));
+        assert_eq!(play(script(2, None)).await, [word("w000000 "), word("w000001 "), end.clone()]);
+        assert_eq!(play(script(2, Some(3))).await.last(), Some(&end));
         let broken = Err(ProviderErrorKind::Broken);
-        assert_eq!(perform(script(2, Some(1))).await, [word("w000000 "), broken.clone()]);
-        assert_eq!(perform(script(2, Some(2))).await.last(), Some(&broken));
-        assert_eq!(perform(script(2, Some(0))).await, [broken]);
-        assert_eq!(perform(script(0, None)).await.len(), 1);
+        assert_eq!(play(script(2, Some(1))).await, [word("w000000 "), broken.clone()]);
+        assert_eq!(play(script(2, Some(2))).await.last(), Some(&broken));
+        assert_eq!(play(script(2, Some(0))).await, [broken]);
+        assert_eq!(play(script(0, None)).await.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_token_does_not_delay_the_ones_behind_it() {
+    async fn a_late_token_does_not_delay_later_ones() {
         let start = Instant::now();
         let provider = Scripted::new(ScriptedConfig::default()).unwrap();
         let script = ScriptedConfig { tokens: 11, interval_ms: 100, ..script(0, None) };
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_waits_others_still_get_their_turn() {
+    async fn a_script_without_interval_yields_after_each_burst() {
         let provider = Scripted::new(ScriptedConfig::default()).unwrap();
         let mut parts = provider.generate(request(script(1_000, None))).await.unwrap();
         let burst = std::iter::from_fn(|| parts.next().now_or_never()).count();

@@ -274,7 +274,7 @@ async fn each_silence_ends_in_its_own_time_out() {
     let comments = vec![stream_head(), token("a"), Step::Repeat(b": still here\n\n".to_vec())];
     let drip = vec![stream_head(), Step::Repeat(b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n".to_vec())];
     for (script, first_ms, idle_ms, total_ms, says) in [
-        (vec![Step::Stall], 200, 9_000, 9_000, "no answer to the request in time"),
+        (vec![Step::Stall], 200, 9_000, 9_000, "no response before the deadline"),
         (head_only, 200, 9_000, 9_000, "first_token_timeout_ms"),
         (one_token, 9_000, 200, 9_000, "idle_timeout_ms"),
         (comments, 9_000, 200, 9_000, "idle_timeout_ms"),

@@ -1,4 +1,4 @@
-//! An answer put together from passages: which sentences, items and rows of them, and how they read.
+//! Composition of an answer: selects the sentences, items and table rows to quote and formats them as Markdown.
 
 use super::blocks::{Block, blocks};
 use crate::{
@@ -12,44 +12,44 @@ use std::{
     fmt::Write as _,
 };
 
-/// Passages that one answer quotes.
+/// Maximum number of passages to quote.
 const MAX_QUOTED: usize = 3;
-/// A further passage is quoted when it fits at least so well, as a share of the best one's score.
+/// Minimum score of further passages, relative to the best one.
 const FURTHER_SHARE: f64 = 0.8;
-/// A unit of text is quoted when it says at least so much on the question, as a share of the best unit of its passage.
+/// Minimum weight of a quoted unit, relative to the best unit of its passage.
 const UNIT_SHARE: f64 = 0.6;
-/// A heading that holds so much of what the passage holds of the question makes the section the answer.
-const HEADING_SHARE: f64 = 0.6;
-/// A further passage is quoted only when its own heading holds so much of the question: a chance mention does not.
+/// Minimum weight of the title, relative to the whole passage, for the passage to be about the question and quoted as a whole.
+const TITLE_SHARE: f64 = 0.6;
+/// Minimum weight of the heading of further passages, relative to the question; excludes chance mentions.
 const FURTHER_HEADING_SHARE: f64 = 0.5;
-/// A passage that fits about as well as the best is quoted as fully, from this share of its score on.
+/// Minimum score, relative to the best passage, from which a further passage is quoted as fully as the best one.
 const EQUAL_SHARE: f64 = 0.9;
-/// The paragraphs of a section that is the answer are quoted whole up to this, in characters; sentence by sentence above.
+/// Maximum length of a passage's paragraphs, in characters, to quote them completely rather than by sentence.
 const WHOLE_PARAGRAPHS_CHARS: usize = 600;
-/// In a follow-up the words of the question before count too; its own count so many times more.
-const OWN_WORDS: f64 = 3.0;
-/// Rows of a table, and items of a list, in one answer.
+/// Weight of a follow-up question's own words relative to those of the question before it.
+const OWN_WORDS_BOOST: f64 = 3.0;
+/// Maximum number of table rows or list items per block.
 const MAX_LINES: usize = 12;
 
 /// Writes the answer in Markdown.
 pub(super) fn write(request: &GenerateRequest, topics: &[String]) -> String {
     let query = retrieval_query(&request.question, &request.history);
-    let Some(best) = request.passages.first() else { return nothing(topics) };
+    let Some(best) = request.passages.first() else { return no_passages(topics) };
     if best.score < GOOD_SCORE {
-        return nothing_good(&request.passages, topics);
+        return weak_passages(&request.passages, topics);
     }
     let question = Question::new(&request.question, &query, &request.passages);
     let mut answer = String::new();
     let mut sources: Vec<&Passage> = Vec::new();
-    let mut said = HashSet::new();
+    let mut quoted = HashSet::new();
     for passage in request.passages.iter().take(MAX_QUOTED) {
         if passage.score < GOOD_SCORE.max(best.score * FURTHER_SHARE) {
             break;
         }
-        if !sources.is_empty() && !question.is_named_by(passage) {
+        if !sources.is_empty() && !question.matches_heading(passage) {
             continue;
         }
-        let quote = question.quote(passage, passage.score >= best.score * EQUAL_SHARE, &mut said);
+        let quote = question.quote(passage, passage.score >= best.score * EQUAL_SHARE, &mut quoted);
         if quote.is_empty() {
             continue;
         }
@@ -61,7 +61,7 @@ pub(super) fn write(request: &GenerateRequest, topics: &[String]) -> String {
         };
     }
     if sources.is_empty() {
-        return nothing_good(&request.passages, topics);
+        return weak_passages(&request.passages, topics);
     }
     answer.push_str("Sources:\n\n");
     for (number, passage) in (1..).zip(sources) {
@@ -71,23 +71,23 @@ pub(super) fn write(request: &GenerateRequest, topics: &[String]) -> String {
     answer
 }
 
-fn nothing(topics: &[String]) -> String {
-    format!("I found nothing about this in the knowledge base, so I cannot answer it. {}", offer(topics))
+fn no_passages(topics: &[String]) -> String {
+    format!("I found nothing about this in the knowledge base, so I cannot answer it. {}", suggestion(topics))
 }
 
-/// The passages share a word or two with the question: named, but not taken for an answer.
-fn nothing_good(passages: &[Passage], topics: &[String]) -> String {
-    let mut answer = "I found no clear answer to this in the knowledge base. What comes closest:\n\n".to_owned();
+/// Lists passages that match the question too weakly to be quoted as an answer.
+fn weak_passages(passages: &[Passage], topics: &[String]) -> String {
+    let mut answer = "I found no clear answer to this in the knowledge base. The closest matches:\n\n".to_owned();
     for passage in passages.iter().take(MAX_QUOTED) {
         let _ = writeln!(answer, "- **{}** ({})", escape(&passage.title), escape(&passage.source));
     }
-    let _ = write!(answer, "\n{}", offer(topics));
+    let _ = write!(answer, "\n{}", suggestion(topics));
     answer
 }
 
-fn offer(topics: &[String]) -> String {
+fn suggestion(topics: &[String]) -> String {
     match topics.split_last() {
-        None => "I answer from its documents only; other words for the same thing may help.".to_owned(),
+        None => "I answer from its documents only; rephrasing the question may help.".to_owned(),
         Some((only, [])) => format!("I answer from its documents only: ask me about {only}."),
         Some((last, others)) => {
             format!("I answer from its documents only: ask me about {} or {last}.", others.join(", "))
@@ -95,13 +95,13 @@ fn offer(topics: &[String]) -> String {
     }
 }
 
-/// The question's words, each with how telling it is among the passages.
+/// Stems of the question, weighted by their rarity in the passages.
 struct Question {
     weights: HashMap<String, f64>,
 }
 
 impl Question {
-    /// `query` is what was searched for: the question as it was asked, `own`, and what it goes on from.
+    /// `query` is the retrieval query: the question itself, `own`, and for a follow-up also the question before it.
     fn new(own: &str, query: &str, passages: &[Passage]) -> Self {
         let own = if own == query { HashSet::new() } else { terms::stems(own).into_iter().collect() };
         let units: Vec<HashSet<String>> = passages
@@ -116,42 +116,42 @@ impl Question {
         let weights = terms::stems(query)
             .into_iter()
             .map(|term| {
-                let holding = units.iter().filter(|unit| unit.contains(&term)).count() as f64;
-                let weight = (1.0 + (units.len() as f64 + 1.0) / (holding + 0.5)).ln();
-                let weight = if own.contains(&term) { weight * OWN_WORDS } else { weight };
+                let matching = units.iter().filter(|unit| unit.contains(&term)).count() as f64;
+                let weight = (1.0 + (units.len() as f64 + 1.0) / (matching + 0.5)).ln();
+                let weight = if own.contains(&term) { weight * OWN_WORDS_BOOST } else { weight };
                 (term, weight)
             })
             .collect();
         Self { weights }
     }
 
-    /// How much a text says on the question: the weight of the question's words in it.
+    /// Weight of a text: the sum of the weights of the question's stems that it contains.
     fn weight(&self, text: &str) -> f64 {
         let stems: HashSet<_> = terms::stems(text).into_iter().collect();
-        // In the order of the text's own words the sum would depend on the hash; sorted, it does not.
-        let mut held: Vec<f64> = stems.iter().filter_map(|stem| self.weights.get(stem)).copied().collect();
-        held.sort_by(f64::total_cmp);
-        held.iter().sum()
+        // Sorted, since a floating-point sum in the random order of the set would not be deterministic.
+        let mut weights: Vec<f64> = stems.iter().filter_map(|stem| self.weights.get(stem)).copied().collect();
+        weights.sort_by(f64::total_cmp);
+        weights.iter().sum()
     }
 
-    /// Whether the heading right above a passage holds a good part of the question.
-    fn is_named_by(&self, passage: &Passage) -> bool {
+    /// Whether the innermost heading of a passage contains enough of the question.
+    fn matches_heading(&self, passage: &Passage) -> bool {
         let heading = passage.title.rsplit(" › ").next().unwrap_or_default();
         let mut all: Vec<f64> = self.weights.values().copied().collect();
         all.sort_by(f64::total_cmp);
         self.weight(heading) >= all.iter().sum::<f64>() * FURTHER_HEADING_SHARE
     }
 
-    /// What a passage says on the question, in Markdown; empty when that has been said. `fully`: with the steps, lists
-    /// and neighbouring sentences that belong to what it says.
-    fn quote(&self, passage: &Passage, fully: bool, said: &mut HashSet<String>) -> String {
+    /// Quotes the units of a passage that match the question, in Markdown, except those in `quoted`, and adds them to it.
+    /// `fully`: include complete lists and paragraphs where they belong to the match.
+    fn quote(&self, passage: &Passage, fully: bool, quoted: &mut HashSet<String>) -> String {
         let blocks = blocks(&passage.text);
-        let in_heading = self.weight(&passage.title);
-        let in_all = self.weight(&format!("{} {}", passage.title, passage.text));
-        let about_it = fully && in_all > 0.0 && in_heading >= in_all * HEADING_SHARE;
+        let title_weight = self.weight(&passage.title);
+        let passage_weight = self.weight(&format!("{} {}", passage.title, passage.text));
+        let is_on_topic = fully && passage_weight > 0.0 && title_weight >= passage_weight * TITLE_SHARE;
         let best = blocks.iter().flat_map(units).map(|unit| self.weight(&unit)).fold(0.0, f64::max);
         let keep = |text: &str| best == 0.0 || self.weight(text) >= best * UNIT_SHARE;
-        let whole_paragraphs = about_it && paragraph_chars(&blocks) <= WHOLE_PARAGRAPHS_CHARS;
+        let whole_paragraphs = is_on_topic && paragraph_chars(&blocks) <= WHOLE_PARAGRAPHS_CHARS;
         let mut quotes: Vec<String> = Vec::new();
         let mut lead_in = None;
         for block in &blocks {
@@ -159,7 +159,7 @@ impl Question {
                 Block::Paragraph(sentences) => {
                     let chosen: Vec<_> = sentences
                         .iter()
-                        .filter(|unit| (whole_paragraphs || keep(unit)) && said.insert((*unit).clone()))
+                        .filter(|unit| (whole_paragraphs || keep(unit)) && quoted.insert((*unit).clone()))
                         .collect();
                     let text = chosen.iter().map(|sentence| escape(sentence)).collect::<Vec<_>>().join(" ");
                     let last = sentences.last().filter(|last| last.ends_with(':'));
@@ -167,11 +167,11 @@ impl Question {
                     text
                 }
                 Block::List { ordered, items } => {
-                    // One step out of the middle helps nobody.
-                    let whole = about_it || (*ordered && (fully || items.iter().any(|item| keep(item))));
+                    // A single step of a procedure is useless, so ordered lists are quoted as a whole.
+                    let whole = is_on_topic || (*ordered && (fully || items.iter().any(|item| keep(item))));
                     let chosen: Vec<_> = items
                         .iter()
-                        .filter(|item| (whole || keep(item)) && said.insert((*item).clone()))
+                        .filter(|item| (whole || keep(item)) && quoted.insert((*item).clone()))
                         .take(MAX_LINES)
                         .map(|item| escape(item))
                         .collect();
@@ -179,9 +179,9 @@ impl Question {
                 }
                 Block::Table { header, rows } => {
                     let chosen: Vec<_> = self
-                        .rows(&passage.title, header, rows, about_it || keep(&header.join(" ")), best)
+                        .rows(&passage.title, header, rows, is_on_topic || keep(&header.join(" ")), best)
                         .into_iter()
-                        .filter(|row| said.insert(row.clone()))
+                        .filter(|row| quoted.insert(row.clone()))
                         .take(MAX_LINES)
                         .collect();
                     list(&chosen, false)
@@ -198,30 +198,32 @@ impl Question {
         quotes.join("\n\n")
     }
 
-    /// The rows of a table that say something on the question, written out. When the question names some of the rows
-    /// by what only their first cell says, they are those; when it names the table, they are all. Of the columns they
-    /// are those that the question names, or all.
-    fn rows(&self, title: &str, header: &[String], rows: &[Vec<String>], about_it: bool, best: f64) -> Vec<String> {
+    /// Formats the rows of a table that match the question. If the table is on topic: the rows whose first cell the question
+    /// names, or all if it names none. Otherwise the rows that match as a whole. Columns: those that the question names, or all.
+    fn rows(&self, title: &str, header: &[String], rows: &[Vec<String>], is_on_topic: bool, best: f64) -> Vec<String> {
         let table: HashSet<_> = terms::stems(&format!("{title} {}", header.join(" "))).into_iter().collect();
-        let names: Vec<f64> = rows
+        let name_weights: Vec<f64> = rows
             .iter()
             .map(|row| terms::stems(row.first().map_or("", String::as_str)))
             .map(|name| {
                 name.iter().filter(|stem| !table.contains(*stem)).filter_map(|stem| self.weights.get(stem)).sum()
             })
             .collect();
-        let named = names.iter().copied().fold(0.0, f64::max);
-        let heads: Vec<f64> = header.iter().skip(1).map(|head| self.weight(head)).collect();
-        let most = heads.iter().copied().fold(0.0, f64::max);
-        let columns: Vec<usize> =
-            (1..).zip(heads).filter(|(_, weight)| *weight >= most * UNIT_SHARE).map(|(column, _)| column).collect();
+        let best_name = name_weights.iter().copied().fold(0.0, f64::max);
+        let column_weights: Vec<f64> = header.iter().skip(1).map(|cell| self.weight(cell)).collect();
+        let heaviest = column_weights.iter().copied().fold(0.0, f64::max);
+        let columns: Vec<usize> = (1..)
+            .zip(column_weights)
+            .filter(|(_, weight)| *weight >= heaviest * UNIT_SHARE)
+            .map(|(column, _)| column)
+            .collect();
         rows.iter()
-            .zip(names)
-            .filter(|(row, name)| {
-                if named > 0.0 && about_it {
-                    *name >= named * UNIT_SHARE
+            .zip(name_weights)
+            .filter(|(row, name_weight)| {
+                if best_name > 0.0 && is_on_topic {
+                    *name_weight >= best_name * UNIT_SHARE
                 } else {
-                    about_it || self.weight(&row.join(" ")) >= best * UNIT_SHARE
+                    is_on_topic || self.weight(&row.join(" ")) >= best * UNIT_SHARE
                 }
             })
             .map(|(row, _)| row_text(header, row, &columns))
@@ -237,7 +239,7 @@ fn paragraph_chars(blocks: &[Block]) -> usize {
     sentences.flatten().map(|sentence| sentence.chars().count()).sum()
 }
 
-/// The parts of a block that say something alone.
+/// Splits a block into units that can be quoted alone.
 fn units(block: &Block) -> Vec<String> {
     match block {
         Block::Paragraph(units) | Block::List { items: units, .. } => units.clone(),
@@ -267,7 +269,7 @@ fn list(items: &[String], ordered: bool) -> String {
     lines.join("\n")
 }
 
-/// A document's text as text: nothing in it becomes a link, an image or HTML where the answer is shown.
+/// Escapes Markdown, so that text of a document cannot become a link, an image or HTML.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

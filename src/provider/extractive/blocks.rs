@@ -1,4 +1,4 @@
-//! A passage taken apart: paragraphs into sentences, lists into items, tables into rows. Inline markup is dropped.
+//! Parsing of a passage into quotable units: sentences of paragraphs, items of lists, rows of tables. Inline markup is dropped.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use unicode_segmentation::UnicodeSegmentation;
@@ -17,7 +17,7 @@ pub(super) enum Block {
     },
 }
 
-/// Reads the blocks of a Markdown text, in order.
+/// Parses Markdown into blocks, in order.
 pub(super) fn blocks(markdown: &str) -> Vec<Block> {
     let mut reader = Reader::default();
     for event in Parser::new_ext(markdown, Options::ENABLE_TABLES) {
@@ -30,9 +30,9 @@ pub(super) fn blocks(markdown: &str) -> Vec<Block> {
 #[derive(Default)]
 struct Reader {
     blocks: Vec<Block>,
-    /// Of the paragraph, item or cell that is being read.
+    /// Text of the current paragraph, item or cell.
     text: String,
-    /// How many lists are open; the items of inner ones become items of the outermost.
+    /// Number of open lists. Items of nested lists are added to the outermost one.
     list_depth: usize,
     ordered: bool,
     items: Vec<String>,
@@ -63,7 +63,7 @@ impl Reader {
                 }
             }
             Event::End(TagEnd::Item) => self.end_item(),
-            Event::End(TagEnd::TableCell) => self.cells.push(tidy(&std::mem::take(&mut self.text))),
+            Event::End(TagEnd::TableCell) => self.cells.push(collapse_white_space(&std::mem::take(&mut self.text))),
             Event::End(TagEnd::TableHead) => self.header = std::mem::take(&mut self.cells),
             Event::End(TagEnd::TableRow) => self.rows.push(std::mem::take(&mut self.cells)),
             Event::End(TagEnd::Table) => {
@@ -82,22 +82,21 @@ impl Reader {
     }
 
     fn end_paragraph(&mut self) {
-        let text = tidy(&std::mem::take(&mut self.text));
+        let text = collapse_white_space(&std::mem::take(&mut self.text));
         if !text.is_empty() {
             self.blocks.push(Block::Paragraph(sentences(&text)));
         }
     }
 
     fn end_item(&mut self) {
-        let text = tidy(&std::mem::take(&mut self.text));
+        let text = collapse_white_space(&std::mem::take(&mut self.text));
         if !text.is_empty() {
             self.items.push(text);
         }
     }
 }
 
-/// White space of any kind and length as one space.
-fn tidy(text: &str) -> String {
+fn collapse_white_space(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paragraph_falls_into_sentences() {
+    fn a_paragraph_is_split_into_sentences() {
         assert_eq!(
             blocks("It holds 5.2 l of\n**oil**. Check it [often](x)!"),
             [Block::Paragraph(owned(&["It holds 5.2 l of oil.", "Check it often!"]))]
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_keep_their_kind_and_their_items() {
+    fn lists_keep_their_kind_and_nested_items() {
         assert_eq!(
             blocks("Do this:\n\n1. Stop.\n2. Look.\n   - Left\n   - Right\n"),
             [
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_fall_into_rows() {
+    fn tables_are_split_into_rows() {
         assert_eq!(
             blocks("| A | B |\n|---|---|\n| `1` | 2 |\n| 3 | |\n"),
             [Block::Table { header: owned(&["A", "B"]), rows: vec![owned(&["1", "2"]), owned(&["3", ""])] }]

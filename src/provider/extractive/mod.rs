@@ -1,10 +1,9 @@
-//! `extractive`: answers with the sentences of the best passages and says where they stand. No model, no network.
+//! `extractive` provider: quotes sentences of the best passages and cites their sources, without a model or network.
 //!
-//! The same question and passages give the same answer. Passages are quoted, never followed: nothing in here reads a
-//! text as an instruction.
+//! Answers are deterministic. Passages are only quoted, so prompt injection has no effect.
 //!
-//! Usage is counted in words between white space: the prompt is the passages, the history and the question; the answer
-//! is what was streamed. A token of the stream is one word and the white space behind it.
+//! A token is a word with the white space after it. Usage counts words: of the passages, history and question as prompt, and of
+//! the answer as completion.
 
 mod answer;
 mod blocks;
@@ -17,17 +16,17 @@ use crate::{
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 
-/// Answers from passages.
+/// Provider that answers with quotes from passages.
 #[derive(Clone, Debug)]
 pub struct ExtractiveProvider {
-    /// What it can help with, named when it has no answer.
+    /// Suggested when there is no answer.
     topics: Vec<String>,
-    /// Between two words.
+    /// Time between two tokens.
     interval: Duration,
 }
 
 impl ExtractiveProvider {
-    /// `topics` are what the knowledge base is about, as they read behind "ask me about": "engine and performance".
+    /// Creates a provider. `topics` describe the knowledge base; each completes the phrase "ask me about …".
     pub fn new(topics: Vec<String>, config: ExtractiveConfig) -> Self {
         Self { topics, interval: Duration::from_millis(config.interval_ms) }
     }
@@ -41,14 +40,14 @@ impl ModelProvider for ExtractiveProvider {
 
     async fn generate(&self, request: GenerateRequest) -> Result<AnswerStream, ProviderError> {
         let answer = answer::write(&request, &self.topics);
-        let usage = Usage { prompt_tokens: prompt_words(&request), completion_tokens: words(&answer) };
+        let usage = Usage { prompt_tokens: count_prompt_words(&request), completion_tokens: count_words(&answer) };
         let parts: Vec<_> = tokens(&answer)
             .map(|token| AnswerPart::Token(token.to_owned()))
             .chain([AnswerPart::Finished { reason: FinishReason::Stop, usage }])
             .collect();
         let interval = self.interval;
         let stream = stream::iter(parts).then(move |part| async move {
-            // The whole answer is there at once; without a pause it would hold its thread from the first word to the last.
+            // All tokens are ready at once; without a yield, the answer would occupy its thread until the end.
             if interval.is_zero() {
                 tokio::task::yield_now().await;
             } else {
@@ -64,26 +63,26 @@ impl ModelProvider for ExtractiveProvider {
     }
 }
 
-/// A text in words, each with the white space behind it; together they are the text.
+/// Splits a text into words, each with the white space after it.
 fn tokens(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let word = rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len());
         let space = word + rest[word..].find(char::is_whitespace).unwrap_or(rest.len() - word);
         let next = space + rest[space..].find(|c: char| !c.is_whitespace()).unwrap_or(rest.len() - space);
-        let (token, left) = rest.split_at(next);
-        rest = left;
+        let (token, remainder) = rest.split_at(next);
+        rest = remainder;
         (!token.is_empty()).then_some(token)
     })
 }
 
-fn prompt_words(request: &GenerateRequest) -> u32 {
-    let passages = request.passages.iter().map(|passage| words(&passage.text));
-    let history = request.history.iter().map(|message| words(&message.content));
-    passages.chain(history).chain([words(&request.question)]).fold(0, u32::saturating_add)
+fn count_prompt_words(request: &GenerateRequest) -> u32 {
+    let passages = request.passages.iter().map(|passage| count_words(&passage.text));
+    let history = request.history.iter().map(|message| count_words(&message.content));
+    passages.chain(history).chain([count_words(&request.question)]).fold(0, u32::saturating_add)
 }
 
-fn words(text: &str) -> u32 {
+fn count_words(text: &str) -> u32 {
     u32::try_from(text.split_whitespace().count()).unwrap_or(u32::MAX)
 }
 
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_leaves_classification_to_others() {
+    async fn classification_is_not_supported() {
         let request = ClassifyRequest { instructions: String::new(), question: "q".to_owned(), labels: Vec::new() };
         assert_eq!(
             ExtractiveProvider::new(Vec::new(), ExtractiveConfig { interval_ms: 0 }).classify(request).await.unwrap(),
@@ -141,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tokens_are_the_text(text in "(\\PC|[ \n\t]){0,60}") {
+        fn tokens_joined_are_the_text(text in "(\\PC|[ \n\t]){0,60}") {
             let tokens: Vec<_> = tokens(&text).collect();
             prop_assert_eq!(tokens.concat(), text.as_str());
             prop_assert!(tokens.iter().all(|token| !token.is_empty()));

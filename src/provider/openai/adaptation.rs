@@ -1,48 +1,48 @@
-//! Fits a request to what its server takes: without the parameters that it refuses.
+//! Adapts a request to its server by omitting the parameters that the server rejects.
 
 use super::{
     failure::Failure,
-    parameters::{Parameters, RefusedParameters},
+    parameters::{Parameters, RejectedParameters},
     request::ChatBody,
 };
 
-/// Parameters left out of one request since its first refusal. Terminates: each refusal leaves out one parameter
-/// more, and there are few.
+/// Parameters omitted from one request because the server rejected them. Each rejection omits at least one more, so the
+/// number of attempts is bounded.
 #[derive(Debug)]
 pub(super) struct Adaptation {
-    left_out: Parameters,
+    omitted: Parameters,
 }
 
 impl Adaptation {
-    /// Leaves out what is known to be refused.
-    pub fn new(refused: &RefusedParameters, body: &mut ChatBody<'_>) -> Self {
-        body.leave_out(refused.known());
-        Self { left_out: Parameters::NONE }
+    /// Omits the parameters that earlier requests found to be rejected.
+    pub fn new(known: &RejectedParameters, body: &mut ChatBody<'_>) -> Self {
+        body.omit(known.get());
+        Self { omitted: Parameters::EMPTY }
     }
 
-    /// Leaves out what the server refused just now, so that the request can be sent again.
+    /// Omits the parameters that `failure` names, so that the request can be repeated.
     ///
     /// # Errors
-    /// The failure itself, when it names nothing that could be left out.
+    /// Returns the failure when it names no parameter that the request has.
     pub fn apply(&mut self, failure: Failure, body: &mut ChatBody<'_>) -> Result<(), Failure> {
-        let refused = failure.refused.and(body.parameters());
-        if refused.is_none() {
+        let rejected = failure.rejected.intersection(body.parameters());
+        if rejected.is_empty() {
             return Err(failure);
         }
-        if failure.refuses_always {
-            self.left_out = self.left_out.with(refused);
-            body.leave_out(refused);
+        if failure.rejects_always {
+            self.omitted = self.omitted.union(rejected);
+            body.omit(rejected);
         } else {
-            // Only the limit of tokens is refused for one request; under its other name it would be refused again.
-            body.leave_out(failure.refused);
+            // The token limit does not fit beside this prompt; omit it under both names.
+            body.omit(failure.rejected);
         }
         Ok(())
     }
 
-    /// The server took the request: what it refused before is left out from now on.
-    pub fn learn(&self, refused: &RefusedParameters) {
-        if !self.left_out.is_none() {
-            refused.learn(self.left_out);
+    /// Remembers the omitted parameters for later requests, now that the server has accepted the request without them.
+    pub fn confirm(&self, known: &RejectedParameters) {
+        if !self.omitted.is_empty() {
+            known.learn(self.omitted);
         }
     }
 }

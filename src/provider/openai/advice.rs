@@ -1,4 +1,4 @@
-//! Tells the operator what to do about a failure that lasts until somebody changes a setting: one line for each kind of failure and
+//! Advice to the operator about permanent failures, which last until a setting changes. Logged at most once per kind and
 //! interval, however many turns fail.
 
 use crate::provider::{ProviderError, ProviderErrorKind as Kind};
@@ -7,18 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Interval within which the same advice is not repeated.
+/// Minimum time between two log lines with the same advice.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Remembers what was said.
+/// Rate-limited log of advice.
 #[derive(Debug, Default)]
-pub(super) struct Advice {
-    said: Mutex<Vec<(Kind, Instant)>>,
+pub(super) struct AdviceLog {
+    logged: Mutex<Vec<(Kind, Instant)>>,
 }
 
-impl Advice {
-    /// Logs what to do about `error`, unless that was said a short time ago.
-    pub fn tell(&self, error: &ProviderError, model: &str) {
+impl AdviceLog {
+    /// Logs advice about `error`, unless the same advice was logged within the last [`INTERVAL`].
+    pub fn log(&self, error: &ProviderError, model: &str) {
         let Some(advice) = advice(error.kind) else { return };
         if self.is_due(error.kind, Instant::now()) {
             log::error!(kind = error.kind.as_str(), model, detail = error.detail; "{advice}");
@@ -26,33 +26,33 @@ impl Advice {
     }
 
     fn is_due(&self, kind: Kind, now: Instant) -> bool {
-        let Ok(mut said) = self.said.lock() else { return false };
-        said.retain(|(_, at)| now.saturating_duration_since(*at) < INTERVAL);
-        let is_due = said.iter().all(|(before, _)| *before != kind);
+        let Ok(mut logged) = self.logged.lock() else { return false };
+        logged.retain(|(_, at)| now.saturating_duration_since(*at) < INTERVAL);
+        let is_due = logged.iter().all(|(earlier, _)| *earlier != kind);
         if is_due {
-            said.push((kind, now));
+            logged.push((kind, now));
         }
         is_due
     }
 }
 
-/// Advice to the operator; `None` for failures that pass by themselves.
+/// Returns the advice for a permanent failure; `None` for a transient one.
 fn advice(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Unauthorized => {
-            "the model server refuses the key; set provider.api_key to a key that is valid at provider.base_url"
+            "the model server rejected the API key; set provider.api_key to a key that is valid at provider.base_url"
         }
         Kind::OutOfCredit => {
-            "the account at the model server has no credit left; pay for more, or change provider.api_key or provider.base_url"
+            "the account at the model server is out of credit; add credit, or change provider.api_key or provider.base_url"
         }
         Kind::UnknownModel => {
-            "the model server does not know the model or the address; check provider.model and provider.base_url"
+            "the model server does not know the model or the URL; check provider.model and provider.base_url"
         }
         Kind::ContextTooLong => {
-            "a prompt is longer than the model's context; lower workflow.context_token_budget, knowledge.max_passages or \
-             provider.max_answer_tokens, or load the model with a longer context"
+            "a prompt exceeded the model's context window; lower workflow.context_token_budget, knowledge.max_passages or \
+             provider.max_answer_tokens, or load the model with a larger context window"
         }
-        Kind::Rejected => "the model server rejects a request; check the settings under provider",
+        Kind::Rejected => "the model server rejected a request; check the settings under provider",
         Kind::Unavailable | Kind::Timeout | Kind::RateLimited | Kind::Broken => return None,
     })
 }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_permanent_failure_has_an_advice_that_names_a_setting() {
+    fn advice_for_each_permanent_failure_names_a_setting() {
         for kind in Kind::ALL {
             assert_eq!(
                 advice(*kind).is_some_and(|advice| advice.contains("provider")),
@@ -73,8 +73,8 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_not_said_again_for_a_while() {
-        let advice = Advice::default();
+    fn the_same_advice_is_not_repeated_within_the_interval() {
+        let advice = AdviceLog::default();
         let now = Instant::now();
         assert!(advice.is_due(Kind::Unauthorized, now));
         assert!(!advice.is_due(Kind::Unauthorized, now + INTERVAL / 2));

@@ -1,4 +1,4 @@
-//! One streamed answer: the body in, parts out, each within its time.
+//! Streamed answer: reads the response body, returns the parts of the answer and enforces the timeouts.
 
 use super::{
     coding::Coding,
@@ -15,43 +15,43 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::bytes::Bytes;
 
-/// How long to wait for the usage once the answer's text is over.
-const TRAILER_WAIT: Duration = Duration::from_secs(2);
+/// Time to wait for the usage after the finish reason.
+const USAGE_WAIT: Duration = Duration::from_secs(2);
 /// Time to wait for the end of the body after the end of the answer.
 const END_WAIT: Duration = Duration::from_millis(20);
 
-/// The body of a response, as it arrives. Dropping it closes the connection.
+/// Body of a response. Dropping it before its end closes the connection.
 pub(super) type Body = BoxStream<'static, Result<Bytes, Failure>>;
 
-/// When to give up.
+/// Timeouts of one answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
     pub first_token_at: Instant,
     pub total_at: Instant,
-    /// Between two tokens.
+    /// Maximum time between two tokens.
     pub idle: Duration,
 }
 
-/// An answer that is being read.
+/// Answer being read.
 pub(super) struct Answer {
     body: Body,
     coding: Coding,
     parser: Parser,
     deadlines: Deadlines,
-    /// When the next token is due. Reasoning counts: the model is at work, though nobody is shown it.
+    /// When the next token is due. Reasoning counts as a token, since it shows that the model is active.
     next_due: Instant,
-    /// The trailer is waited for since then.
-    ended: bool,
+    /// A finish reason has arrived; only the usage is missing.
+    awaits_usage: bool,
     prompt_bytes: usize,
 }
 
 impl Answer {
     pub fn new(body: Body, coding: Coding, prompt_bytes: usize, deadlines: Deadlines) -> Self {
         let next_due = deadlines.first_token_at;
-        Self { body, coding, parser: Parser::default(), deadlines, next_due, ended: false, prompt_bytes }
+        Self { body, coding, parser: Parser::default(), deadlines, next_due, awaits_usage: false, prompt_bytes }
     }
 
-    /// The next part; `Finished` is the last one, as is a failure.
+    /// Waits for the next part. `Finished` or a failure is the last one.
     pub async fn next(&mut self) -> Result<AnswerPart, Failure> {
         loop {
             if let Some(progress) = self.parser.next() {
@@ -63,22 +63,22 @@ impl Answer {
             }
             if let Some(outcome) = self.parser.outcome() {
                 let ending = outcome?;
-                // Only a body read to its end leaves a connection that the next request can use.
+                // The connection returns to the pool only if its body has been read to the end.
                 let _ = timeout(END_WAIT, self.body.next()).await;
                 return Ok(self.finished(ending));
             }
-            if self.parser.has_ended() && !self.ended {
-                self.ended = true;
-                self.next_due = Instant::now() + self.deadlines.idle.min(TRAILER_WAIT);
+            if self.parser.has_ended() && !self.awaits_usage {
+                self.awaits_usage = true;
+                self.next_due = Instant::now() + self.deadlines.idle.min(USAGE_WAIT);
             }
             self.read().await;
         }
     }
 
-    /// Hands the next piece of the body to the parser, or that there is none.
+    /// Reads the next piece of the body into the parser, or tells the parser that the body ended, failed or is overdue.
     async fn read(&mut self) {
         let deadline = self.next_due.min(self.deadlines.total_at);
-        // A server that floods us with events without a token never lets the timer below have its turn.
+        // `timeout_at` polls the body first, so a server that keeps sending events without tokens would never time out.
         let piece = if Instant::now() < deadline { timeout_at(deadline, self.body.next()).await.ok() } else { None };
         match piece {
             Some(Some(Ok(bytes))) => {
@@ -94,42 +94,42 @@ impl Answer {
             Some(Some(Err(failure))) => self.parser.stop(failure),
             Some(None) => self.parser.finish(),
             None => match pause::lateness(deadline.into_std(), Instant::now().into_std()) {
-                Some(late) => self.skip_pause(late),
-                None => self.parser.stop(self.late()),
+                Some(late) => self.extend_deadlines(late),
+                None => self.parser.stop(self.timeout()),
             },
         }
     }
 
-    /// The process was paused, and noticed it so late: what the model sent meanwhile is read first. How much of the time before
-    /// the deadline was lost, too, is not known, so the model has the time between two tokens once more.
-    fn skip_pause(&mut self, late: Duration) {
-        let paused = late + self.deadlines.idle;
-        self.next_due += paused;
-        self.deadlines.first_token_at += paused;
-        self.deadlines.total_at += paused;
+    /// Extends the deadlines after the process was suspended past one of them by `late`, so that data which arrived meanwhile
+    /// is read first. The part of the suspension before the deadline is unknown; one idle timeout is added for it.
+    fn extend_deadlines(&mut self, late: Duration) {
+        let extension = late + self.deadlines.idle;
+        self.next_due += extension;
+        self.deadlines.first_token_at += extension;
+        self.deadlines.total_at += extension;
     }
 
-    /// Which limit is over.
-    fn late(&self) -> Failure {
+    /// Returns the failure for the deadline that has passed.
+    fn timeout(&self) -> Failure {
         Failure::timeout(if Instant::now() >= self.deadlines.total_at {
-            "the answer took longer than provider.total_timeout_ms"
+            "the answer exceeded provider.total_timeout_ms"
         } else if self.next_due == self.deadlines.first_token_at {
             "no token within provider.first_token_timeout_ms"
         } else {
-            "no token for provider.idle_timeout_ms"
+            "no token within provider.idle_timeout_ms of the previous one"
         })
     }
 
-    /// The last part. Usage that the server did not send is estimated: four bytes are counted as one token.
+    /// Builds the last part. Usage that the server did not report is estimated.
     fn finished(&self, ending: Ending) -> AnswerPart {
-        let Ending { reason, counted, text_bytes } = ending;
+        let Ending { reason, token_counts, text_bytes } = ending;
         if text_bytes == 0 {
             log::warn!(finish_reason = reason.as_str();
-                "the model ended its answer without text; a model that reasons may need more provider.max_answer_tokens");
+                "model returned an empty answer; a reasoning model may need a higher provider.max_answer_tokens");
         }
         let usage = Usage {
-            prompt_tokens: counted.prompt.unwrap_or_else(|| estimate_tokens(self.prompt_bytes)),
-            completion_tokens: counted.completion.unwrap_or_else(|| estimate_tokens(text_bytes)),
+            prompt_tokens: token_counts.prompt.unwrap_or_else(|| estimate_tokens(self.prompt_bytes)),
+            completion_tokens: token_counts.completion.unwrap_or_else(|| estimate_tokens(text_bytes)),
         };
         AnswerPart::Finished { reason, usage }
     }
@@ -174,7 +174,7 @@ mod tests {
     const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#;
 
     #[tokio::test]
-    async fn tokens_that_the_server_does_not_count_are_estimated() {
+    async fn missing_token_counts_are_estimated() {
         let all =
             |events: &[&str]| read_all(answer(stream::iter(events.iter().map(|data| event(data)).collect::<Vec<_>>())));
         let hi = |usage| Ok(("Hi".to_owned(), FinishReason::Stop, usage));
@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_fails_after_the_end_costs_only_the_usage() {
+    async fn a_failure_after_the_end_costs_only_the_usage() {
         let broken = || Err(Failure::broken("cut", super::super::failure::Retry::Never));
         let read = |events: Vec<_>| read_all(answer(stream::iter(events)));
         assert_eq!(read(vec![event(HI), event(STOP), broken()]).await.map(|(text, ..)| text), Ok("Hi".to_owned()));
         assert_eq!(read(vec![event(HI), broken()]).await.map(drop), Err(ProviderErrorKind::Broken));
     }
 
-    /// How long `events`, then silence, is waited for.
+    /// Reads `events` followed by silence; returns the result and the seconds until it.
     async fn waited(events: &[&str]) -> (Result<FinishReason, ProviderErrorKind>, u64) {
         let events: Vec<_> = events.iter().map(|data| event(data)).collect();
         let silent = stream::iter(events).chain(stream::pending());
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_silence_has_its_own_limit() {
+    async fn silence_before_and_after_the_first_token_has_separate_timeouts() {
         let timeout = Err(ProviderErrorKind::Timeout);
         assert_eq!(waited(&[]).await, (timeout, 10));
         assert_eq!(waited(&[r#"{"choices":[{"delta":{"role":"assistant"}}]}"#]).await, (timeout, 10));
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(waited(&[HI, STOP]).await, (Ok(FinishReason::Stop), 2));
     }
 
-    /// An event every four seconds, up to `count` of them, then the end.
+    /// Reads `count` events that arrive every four seconds, then a finish reason.
     async fn drip(data: &'static str, count: usize) -> (Result<String, ProviderErrorKind>, u64) {
         let drip = stream::unfold(0, move |sent| async move {
             tokio::time::sleep(Duration::from_secs(4)).await;
@@ -223,18 +223,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_drip_ends_at_the_total_limit() {
+    async fn a_slow_answer_ends_at_the_total_timeout() {
         assert_eq!(drip(HI, 100).await, (Err(ProviderErrorKind::Timeout), 60));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_model_that_reasons_is_not_silent() {
+    async fn reasoning_resets_the_idle_timeout() {
         let reasoning = r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#;
         assert_eq!(drip(reasoning, 10).await.0, Ok(String::new()), "longer than the limits of first and next token");
     }
 
     #[tokio::test]
-    async fn a_flood_without_tokens_ends_at_its_limit_too() {
+    async fn a_flood_of_events_without_tokens_times_out() {
         let flood = stream::repeat_with(|| event(r#"{"choices":[]}"#));
         let first_token_at = Instant::now() + Duration::from_millis(20);
         let mut answer = Answer::new(Box::pin(flood), Coding::Identity, 0, Deadlines { first_token_at, ..deadlines() });

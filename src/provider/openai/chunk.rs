@@ -1,7 +1,7 @@
-//! One event of an answer: what it adds to the text, how it counts, whether it ends the answer or reports an error.
+//! Interpretation of one event of an answer: text, usage, finish reason or error.
 //!
-//! Nothing is required, and an odd member is passed over: what is lenient is what users see. What decides success is strict, see
-//! [`Finish`] and [`read`].
+//! Text is read leniently: no member is required, and members of unexpected types are ignored. Finish reasons and errors,
+//! which decide whether the answer succeeded, are read strictly; see [`Finish`] and [`read`].
 
 use super::{
     failure::{Failure, Retry},
@@ -11,42 +11,42 @@ use super::{
 use crate::{domain::FinishReason, provider::ProviderErrorKind as Kind};
 use std::borrow::Cow;
 
-/// Content of an event.
+/// Contents of an event.
 #[derive(Debug, Default)]
 pub(super) struct Chunk<'a> {
-    /// WTF-8; `None` when it has none.
+    /// WTF-8, not empty.
     pub text: Option<Cow<'a, [u8]>>,
-    /// The model reasons or calls a tool: it is at work, though nothing is shown.
+    /// Whether the model is active without producing text: reasoning or calling a tool.
     pub is_working: bool,
     pub finish: Finish,
-    pub usage: Counted,
-    /// The event holds a whole message rather than a part of one.
-    pub is_whole: bool,
+    pub usage: TokenCounts,
+    /// Whether the event holds a complete message rather than a delta.
+    pub is_complete: bool,
 }
 
-/// The end of the answer, as far as an event tells of it.
+/// Finish reason of an event.
 #[derive(Debug, Default)]
 pub(super) enum Finish {
-    /// Nothing: no reason, an empty one, or the text `null`.
+    /// Absent, empty, or the string `null`.
     #[default]
-    No,
+    Absent,
     Reason(FinishReason),
-    /// The model wants a tool to be called. None is offered, so text is all that there can be.
+    /// The model calls a tool although none is offered.
     ToolCall,
-    /// A reason that is not known: it does not end the answer.
+    /// Unknown; does not end the answer.
     Unknown,
     Failed(Failure),
 }
 
-/// Tokens as the server counts them, as far as it does.
+/// Token counts reported by the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counted {
+pub(super) struct TokenCounts {
     pub prompt: Option<u32>,
     pub completion: Option<u32>,
 }
 
-impl Counted {
-    /// The later count wins where there is one.
+impl TokenCounts {
+    /// Fills the missing counts from `earlier`.
     pub fn or(self, earlier: Self) -> Self {
         Self { prompt: self.prompt.or(earlier.prompt), completion: self.completion.or(earlier.completion) }
     }
@@ -58,27 +58,27 @@ impl Counted {
     }
 }
 
-/// A number of tokens; zero and less are placeholders of servers that do not count.
+/// Reads a token count. Zero and negative numbers are placeholders of servers that do not count tokens.
 fn count(number: Json<'_>) -> Option<u32> {
     let number = number.number().filter(|number| (0.5..=f64::from(u32::MAX)).contains(number))?;
     Some(number.round() as u32)
 }
 
-/// Which choice of the events is read. Only one is asked for, but some servers send several.
+/// Selects the choice to read from each event: some servers send several although one is requested.
 #[derive(Debug, Default)]
-pub(super) struct ChoiceIndex {
+pub(super) struct ChoiceSelector {
     seen_first: bool,
 }
 
-impl ChoiceIndex {
-    /// The choice to read. Some servers count tokens in `index` (huggingface/text-generation-inference#1648): another index than 0
-    /// is another choice only beside one with 0.
-    fn choose<'a>(&mut self, choices: Json<'a>) -> Option<Choice<'a>> {
+impl ChoiceSelector {
+    /// Selects the choice with index 0. Other indexes denote other choices only once index 0 has been seen, since some servers
+    /// count tokens in `index` (huggingface/text-generation-inference#1648).
+    fn select<'a>(&mut self, choices: Json<'a>) -> Option<Choice<'a>> {
         if choices.is_object() {
             return Some(Choice::of(choices.members(Choice::MEMBERS)));
         }
         let mut other = None;
-        for choice in choices.items_members(Choice::MEMBERS).into_iter().map(Choice::of) {
+        for choice in choices.members_of_each(Choice::MEMBERS).into_iter().map(Choice::of) {
             if choice.index.and_then(Json::number).is_none_or(|index| index <= 0.0) {
                 self.seen_first = true;
                 return Some(choice);
@@ -89,7 +89,6 @@ impl ChoiceIndex {
     }
 }
 
-/// The members of a choice.
 struct Choice<'a> {
     index: Option<Json<'a>>,
     delta: Option<Json<'a>>,
@@ -109,11 +108,13 @@ impl<'a> Choice<'a> {
     fn read(self) -> Chunk<'a> {
         let mut chunk = match (self.delta, self.message, self.text) {
             (Some(delta), message, _) if message.is_none() || delta.raw() != "{}" => read_message(delta),
-            (_, Some(message), _) => Chunk { is_whole: true, ..read_message(message) },
-            (None, None, Some(text)) => Chunk { text: text.text().filter(|text| !text.is_empty()), ..Chunk::default() },
+            (_, Some(message), _) => Chunk { is_complete: true, ..read_message(message) },
+            (None, None, Some(text)) => {
+                Chunk { text: text.string().filter(|text| !text.is_empty()), ..Chunk::default() }
+            }
             _ => Chunk::default(),
         };
-        chunk.finish = self.finish_reason.map_or(Finish::No, read_reason);
+        chunk.finish = self.finish_reason.map_or(Finish::Absent, read_reason);
         chunk
     }
 }
@@ -121,57 +122,55 @@ impl<'a> Choice<'a> {
 /// Reads an event.
 ///
 /// # Errors
-/// The error that the event reports, in any of the known shapes.
-pub(super) fn read<'a>(event: Json<'a>, name: EventName, index: &mut ChoiceIndex) -> Result<Chunk<'a>, Failure> {
+/// When the event reports an error in any of the known formats.
+pub(super) fn read<'a>(event: Json<'a>, name: EventName, selector: &mut ChoiceSelector) -> Result<Chunk<'a>, Failure> {
     let [choices, usage, error, object, kind, error_code, base_resp, x_groq, done] =
         event.members(["choices", "usage", "error", "object", "type", "error_code", "base_resp", "x_groq", "done"]);
-    let choice = choices.and_then(|choices| index.choose(choices));
-    let says = |member: Option<Json<'_>>| member.is_some_and(Json::says_something);
-    let is_error =
+    let choice = choices.and_then(|choices| selector.select(choices));
+    let has_content = |member: Option<Json<'_>>| member.is_some_and(Json::has_content);
+    let says_error =
         |member: Option<Json<'_>>| member.is_some_and(|member| member.raw().eq_ignore_ascii_case("\"error\""));
-    let is_reported = name == EventName::Error
-        || says(error)
-        || is_error(object)
-        || is_error(kind)
-        || says(error_code)
-        || says(base_resp.and_then(|base_resp| base_resp.member("status_code")))
-        // Groq reports a text there; OpenRouter an error within the choice.
-        || says(x_groq.and_then(|x_groq| x_groq.member("error")))
-        || says(choice.as_ref().and_then(|choice| choice.error));
-    if is_reported
-        || (choice.is_none() && name == EventName::Message && done.is_none() && is_error_without_choice(event))
+    let is_error = name == EventName::Error
+        || has_content(error)
+        || says_error(object)
+        || says_error(kind)
+        || has_content(error_code)
+        || has_content(base_resp.and_then(|base_resp| base_resp.member("status_code")))
+        // Groq reports a string there; OpenRouter an error within the choice.
+        || has_content(x_groq.and_then(|x_groq| x_groq.member("error")))
+        || has_content(choice.as_ref().and_then(|choice| choice.error));
+    if is_error || (choice.is_none() && name == EventName::Message && done.is_none() && is_error_without_choice(event))
     {
         return Err(Failure::within_answer(event.raw()));
     }
     let mut chunk = match choice {
         Some(choice) => choice.read(),
-        // Ollama's own protocol, one object a line.
-        None if choices.is_none() && done.is_some() => read_native(event),
+        None if choices.is_none() && done.is_some() => read_ollama(event),
         None => Chunk::default(),
     };
     for usage in [x_groq.and_then(|x_groq| x_groq.member("usage")), usage].into_iter().flatten() {
-        chunk.usage = Counted::read(usage).or(chunk.usage);
+        chunk.usage = TokenCounts::read(usage).or(chunk.usage);
     }
     Ok(chunk)
 }
 
-/// Shapes of errors that only an event without an answer has: `{"detail": …}`, `{"message": "…", "code": …}`, `{"errors": […]}`.
+/// Whether an event without choices is an error: `{"detail": …}`, `{"message": "…", "code": …}`, `{"errors": […]}`.
 fn is_error_without_choice(event: Json<'_>) -> bool {
     let [detail, message, errors, code, error_type, success] =
         event.members(["detail", "message", "errors", "code", "error_type", "success"]);
-    let says = |member: Option<Json<'_>>| member.is_some_and(Json::says_something);
+    let has_content = |member: Option<Json<'_>>| member.is_some_and(Json::has_content);
     let code = code.and_then(Json::number);
-    // `{"code": 0, "message": "success"}` is none.
-    let has_message = message.is_some_and(|message| message.is_text() && message.says_something());
-    says(detail)
-        || says(errors)
-        || says(error_type)
+    // `{"code": 0, "message": "success"}` is not an error.
+    let has_message = message.is_some_and(|message| message.is_string() && message.has_content());
+    has_content(detail)
+        || has_content(errors)
+        || has_content(error_type)
         || (has_message && code.is_none_or(|code| code >= 400.0))
         || code.is_some_and(|code| code >= 400.0)
         || success.is_some_and(|success| success.raw() == "false")
 }
 
-/// A message, or the part of one.
+/// Reads a message or a delta.
 fn read_message(message: Json<'_>) -> Chunk<'_> {
     let [content, refusal, reasoning_content, reasoning, thinking, details, tool_calls, function_call] = message
         .members([
@@ -186,34 +185,34 @@ fn read_message(message: Json<'_>) -> Chunk<'_> {
         ]);
     let mut chunk = match content {
         Some(content) => read_content(content),
-        None if message.is_text() => read_content(message),
+        None if message.is_string() => read_content(message),
         None => Chunk::default(),
     };
     if chunk.text.is_none() {
-        chunk.text = refusal.and_then(Json::text).filter(|text| !text.is_empty());
+        chunk.text = refusal.and_then(Json::string).filter(|text| !text.is_empty());
     }
-    let at_work = [reasoning_content, reasoning, thinking, details, tool_calls, function_call];
-    chunk.is_working |= at_work.into_iter().flatten().any(Json::says_something);
+    let activity = [reasoning_content, reasoning, thinking, details, tool_calls, function_call];
+    chunk.is_working |= activity.into_iter().flatten().any(Json::has_content);
     chunk
 }
 
-/// Content as a text, as one part, or as a list of parts.
+/// Reads content that is a string, one part, or an array of parts.
 fn read_content(content: Json<'_>) -> Chunk<'_> {
-    if content.is_text() {
-        return Chunk { text: content.text().filter(|text| !text.is_empty()), ..Chunk::default() };
+    if content.is_string() {
+        return Chunk { text: content.string().filter(|text| !text.is_empty()), ..Chunk::default() };
     }
-    let parts = if content.is_object() { vec![content] } else { content.items() };
+    let parts = if content.is_object() { vec![content] } else { content.elements() };
     let mut chunk = Chunk::default();
     let mut text = Vec::new();
     for part in parts {
-        let [kind, own, refusal, thinking] = part.members(["type", "text", "refusal", "thinking"]);
-        let is_thinking = thinking.is_some()
+        let [kind, part_text, refusal, thinking] = part.members(["type", "text", "refusal", "thinking"]);
+        let is_reasoning = thinking.is_some()
             || kind
-                .and_then(Json::lossy_text)
+                .and_then(Json::lossy_string)
                 .is_some_and(|kind| kind.contains("thinking") || kind.contains("reasoning"));
-        if is_thinking {
+        if is_reasoning {
             chunk.is_working = true;
-        } else if let Some(part) = part.text().or_else(|| own.or(refusal)?.text()) {
+        } else if let Some(part) = part.string().or_else(|| part_text.or(refusal)?.string()) {
             text.extend_from_slice(&part);
         }
     }
@@ -221,7 +220,8 @@ fn read_content(content: Json<'_>) -> Chunk<'_> {
     chunk
 }
 
-fn read_native(event: Json<'_>) -> Chunk<'_> {
+/// Reads an event of Ollama's own protocol: one object per line.
+fn read_ollama(event: Json<'_>) -> Chunk<'_> {
     let [message, response, thinking, done, reason, prompt, completion] =
         event.members(["message", "response", "thinking", "done", "done_reason", "prompt_eval_count", "eval_count"]);
     let mut chunk = match (message, response) {
@@ -229,24 +229,24 @@ fn read_native(event: Json<'_>) -> Chunk<'_> {
         (None, Some(response)) => read_content(response),
         (None, None) => Chunk::default(),
     };
-    chunk.is_working |= thinking.is_some_and(Json::says_something);
+    chunk.is_working |= thinking.is_some_and(Json::has_content);
     if done.is_some_and(|done| done.raw() == "true") {
-        chunk.finish = match reason.map_or(Finish::No, read_reason) {
-            Finish::No => Finish::Reason(FinishReason::Stop),
+        chunk.finish = match reason.map_or(Finish::Absent, read_reason) {
+            Finish::Absent => Finish::Reason(FinishReason::Stop),
             reason => reason,
         };
-        chunk.usage = Counted { prompt: prompt.and_then(count), completion: completion.and_then(count) };
+        chunk.usage = TokenCounts { prompt: prompt.and_then(count), completion: completion.and_then(count) };
     }
     chunk
 }
 
-/// Why the model ended, in the words of all servers. SGLang's own protocol has an object with a `type` here.
+/// Maps the finish reasons of all known servers. SGLang's own protocol has an object with a `type` here.
 fn read_reason(reason: Json<'_>) -> Finish {
     let reason = if reason.is_object() { reason.member("type") } else { Some(reason) };
-    let Some(reason) = reason.and_then(Json::lossy_text) else { return Finish::No };
-    let broke_off = |kind| Finish::Failed(Failure::new(kind, "the model broke off", Retry::AfterBackoff));
+    let Some(reason) = reason.and_then(Json::lossy_string) else { return Finish::Absent };
+    let failed = |kind| Finish::Failed(Failure::new(kind, "the model server aborted the answer", Retry::AfterBackoff));
     match reason.trim().to_ascii_lowercase().as_str() {
-        "" | "null" | "none" => Finish::No,
+        "" | "null" | "none" => Finish::Absent,
         "stop" | "eos" | "eos_token" | "end_turn" | "end" | "stop_sequence" | "stop_token" | "stop_str"
         | "complete" | "completed" | "finish" | "finished" | "done" => Finish::Reason(FinishReason::Stop),
         "length"
@@ -256,13 +256,13 @@ fn read_reason(reason: Json<'_>) -> Finish {
         | "max_output_tokens"
         | "model_length"
         | "model_context_window_exceeded" => Finish::Reason(FinishReason::Length),
-        // Somebody's rules stopped the answer half-way.
+        // Stopped by a content filter.
         "content_filter" | "content_filtered" | "safety" | "recitation" | "blocklist" | "prohibited_content"
         | "refusal" => Finish::Reason(FinishReason::Error),
         "tool_calls" | "tool_call" | "tool_use" | "function_call" => Finish::ToolCall,
-        "insufficient_system_resource" | "overloaded" | "server_error" => broke_off(Kind::Unavailable),
+        "insufficient_system_resource" | "overloaded" | "server_error" => failed(Kind::Unavailable),
         "error" | "abort" | "aborted" | "cancel" | "cancelled" | "canceled" | "failed" | "timeout"
-        | "network_error" | "internal_error" | "unexpected_error" | "load" | "unload" => broke_off(Kind::Broken),
+        | "network_error" | "internal_error" | "unexpected_error" | "load" | "unload" => failed(Kind::Broken),
         _ => Finish::Unknown,
     }
 }
@@ -271,8 +271,8 @@ fn read_reason(reason: Json<'_>) -> Finish {
 mod tests {
     use super::*;
 
-    fn chunk(text: &str) -> (String, bool, Finish, Counted) {
-        let chunk = read(Json::parse(text).unwrap(), EventName::Message, &mut ChoiceIndex::default()).unwrap();
+    fn chunk(text: &str) -> (String, bool, Finish, TokenCounts) {
+        let chunk = read(Json::parse(text).unwrap(), EventName::Message, &mut ChoiceSelector::default()).unwrap();
         let text = chunk.text.map(|text| String::from_utf8_lossy(&text).into_owned());
         (text.unwrap_or_default(), chunk.is_working, chunk.finish, chunk.usage)
     }
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_found_wherever_it_stands() {
+    fn text_is_found_in_every_format() {
         for (delta, want) in [
             (r#"{"content":"a"}"#, "a"),
             (r#"{"content":null,"refusal":"no"}"#, "no"),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_at_work_is_seen() {
+    fn reasoning_and_tool_calls_count_as_activity() {
         for delta in [
             r#"{"reasoning_content":"hm"}"#,
             r#"{"reasoning":"hm"}"#,
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_map_in_the_words_of_all_servers() {
+    fn finish_reasons_of_all_servers_are_mapped() {
         let finish = |reason: &str| chunk(&format!(r#"{{"choices":[{{"finish_reason":{reason}}}]}}"#)).2;
         for (reasons, want) in [
             (
@@ -350,7 +350,7 @@ mod tests {
             }
         }
         for reason in ["null", "\"\"", "\"null\"", "\" \"", "{}", "7", "[]"] {
-            assert!(matches!(finish(reason), Finish::No), "{reason}");
+            assert!(matches!(finish(reason), Finish::Absent), "{reason}");
         }
         for (reason, kind) in
             [("error", Kind::Broken), ("abort", Kind::Broken), ("insufficient_system_resource", Kind::Unavailable)]
@@ -365,9 +365,9 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_counted_as_far_as_the_server_does() {
+    fn plausible_token_counts_are_read_and_others_ignored() {
         let usage = |usage: &str| chunk(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).3;
-        let counted = |prompt, completion| Counted { prompt, completion };
+        let counted = |prompt, completion| TokenCounts { prompt, completion };
         assert_eq!(usage(r#"{"prompt_tokens":7,"completion_tokens":1}"#), counted(Some(7), Some(1)));
         assert_eq!(usage(r#"{"prompt_tokens":7.0,"completion_tokens":null}"#), counted(Some(7), None));
         assert_eq!(usage(r#"{"prompt_tokens":"7","completion_tokens":-1}"#), counted(Some(7), None));
@@ -381,11 +381,11 @@ mod tests {
     }
 
     fn error(event: &str, name: EventName) -> Option<Kind> {
-        read(Json::parse(event).unwrap(), name, &mut ChoiceIndex::default()).err().map(|failure| failure.error.kind)
+        read(Json::parse(event).unwrap(), name, &mut ChoiceSelector::default()).err().map(|failure| failure.error.kind)
     }
 
     #[test]
-    fn errors_are_found_in_every_shape() {
+    fn errors_are_found_in_every_format() {
         for event in [
             r#"{"error":{"message":"x","code":503}}"#,
             r#"{"error":"x"}"#,
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_error_is_none() {
+    fn empty_error_members_are_not_errors() {
         for event in [
             r#"{"error":null,"choices":[{"delta":{"content":"a"}}]}"#,
             r#"{"error":"","choices":[{"delta":{"content":"a"}}]}"#,

@@ -1,24 +1,23 @@
-//! Lets the model choose a label: constrained output, and how sure the model was of it.
+//! Classification of a question: constrained output and a confidence.
 //!
-//! The answer is held to `{"label": one of the labels}` by a JSON schema. Confidence comes from the token probabilities:
-//! at each token of the label where labels part ways, the share of the probability that goes to the chosen one. A server
-//! without `logprobs` is asked three times, with the labels in another order each time, and the share is that of the
-//! answers that agree, with one further answer for each label added (so that three of three are not certainty).
+//! A JSON schema restricts the answer to `{"label": one of the labels}`. The confidence is derived from token
+//! probabilities: at each token where the labels diverge, the share of the probability that leads to the chosen label. A
+//! server without `logprobs` is asked three times, with the labels in a different order each time; the share is then that of
+//! the majority, with add-one smoothing over the labels, so that three of three is not certainty.
 //!
-//! Either share is rescaled from 1/n (n labels; what a guess gets) to 1, to a confidence from 0 to 1: a model that merely
-//! guesses is not sure at all.
+//! Either share is rescaled so that 1/n (a random guess among n labels) becomes 0 and 1 stays 1.
 
 use super::{
     OpenAi,
     adaptation::Adaptation,
-    chunk::{self, ChoiceIndex},
+    chunk::{self, ChoiceSelector},
     connection::read_bounded,
     failure::{Failure, Retry},
     framing::EventName,
     json::Json,
     parameters::{Parameter, Parameters},
+    reasoning::strip_reasoning,
     request::{ChatBody, system, user},
-    thinking::without_thinking,
 };
 use crate::provider::{Classification, ClassifyRequest, ProviderErrorKind};
 use futures_util::future::try_join_all;
@@ -26,12 +25,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-/// Enough for `{"label": "…"}`.
+/// Token limit of a classification; enough for `{"label": "…"}`.
 const MAX_LABEL_TOKENS: u32 = 64;
-/// Alternatives to ask for at each token: the most that OpenAI and vLLM give.
+/// Alternatives to request for each token; the maximum of OpenAI and vLLM.
 const TOP_LOGPROBS: u32 = 20;
-/// Answers to compare where there are no probabilities.
-const ASKS: usize = 3;
+/// Answers to compare when the server reports no probabilities.
+const VOTES: usize = 3;
 
 #[derive(Deserialize)]
 struct Logprobs {
@@ -53,44 +52,45 @@ struct Alternative {
 }
 
 #[derive(Deserialize)]
-struct Labelled {
+struct Choice {
     label: String,
 }
 
 impl OpenAi {
-    /// Asks for a label, for a third of the time that the first token may take.
-    pub(super) async fn choose(&self, request: &ClassifyRequest) -> Result<Classification, Failure> {
-        // The answer itself needs the rest; without a choice, the caller has other ways to find one.
+    /// Asks the model for a label, within a third of the first-token timeout.
+    pub(super) async fn choose_label(&self, request: &ClassifyRequest) -> Result<Classification, Failure> {
+        // The answer itself needs the rest of the time, and the caller can route without a classification.
         let deadline = Instant::now() + self.first_token_timeout.min(self.total_timeout) / 3;
         let logprobs = Parameters::of(&[Parameter::Logprobs]);
-        if !self.refused.known().has_any(logprobs) {
+        if !self.rejected.get().intersects(logprobs) {
             match self.ask(request, 0, true, deadline).await {
                 Ok((label, Some(confidence))) => return Ok(Classification { label, confidence }),
-                // The server passes over the wish for them.
+                // The server ignores the parameter.
                 Ok((_, None)) => {
-                    self.refused.skip(logprobs);
+                    self.rejected.insert(logprobs);
                 }
-                // Some servers refuse what they do not have without naming it. Others refuse the request as such; the next try
-                // shows.
+                // Some servers reject unsupported parameters without naming them. If the request succeeds without the
+                // parameter, that was the reason.
                 Err(failure) if failure.error.kind == ProviderErrorKind::Rejected => {
-                    let chosen = self.agree(request, deadline).await?;
-                    self.refused.learn(logprobs);
-                    return Ok(chosen);
+                    let classification = self.vote(request, deadline).await?;
+                    self.rejected.learn(logprobs);
+                    return Ok(classification);
                 }
                 Err(failure) => return Err(failure),
             }
         }
-        self.agree(request, deadline).await
+        self.vote(request, deadline).await
     }
 
-    /// The label that most answers agree on.
-    async fn agree(&self, request: &ClassifyRequest, deadline: Instant) -> Result<Classification, Failure> {
-        let asks = (0..ASKS).map(|rotation| self.ask(request, rotation, false, deadline));
-        let answers: Vec<String> = try_join_all(asks).await?.into_iter().map(|(label, _)| label).collect();
-        Ok(majority(&answers, request.labels.len()))
+    /// Asks several times and returns the majority label.
+    async fn vote(&self, request: &ClassifyRequest, deadline: Instant) -> Result<Classification, Failure> {
+        let votes = (0..VOTES).map(|rotation| self.ask(request, rotation, false, deadline));
+        let labels: Vec<String> = try_join_all(votes).await?.into_iter().map(|(label, _)| label).collect();
+        Ok(majority(&labels, request.labels.len()))
     }
 
-    /// One question; the label, and the confidence when the answer has probabilities.
+    /// Asks once, with the labels rotated by `rotation`. Returns the label, and the confidence if the server reports
+    /// probabilities.
     async fn ask(
         &self,
         request: &ClassifyRequest,
@@ -100,13 +100,13 @@ impl OpenAi {
     ) -> Result<(String, Option<f64>), Failure> {
         let mut labels: Vec<_> = request.labels.iter().collect();
         if labels.is_empty() {
-            return Err(Failure::broken("there is no label to choose", Retry::Never));
+            return Err(Failure::broken("the classification request has no labels", Retry::Never));
         }
         let rotation = rotation % labels.len();
         labels.rotate_left(rotation);
         let mut instructions = format!("{}\n\nThe labels:\n", request.instructions);
-        for (label, meaning) in &labels {
-            instructions.push_str(&format!("- {label}: {meaning}\n"));
+        for (label, description) in &labels {
+            instructions.push_str(&format!("- {label}: {description}\n"));
         }
         instructions.push_str("\nAnswer with JSON: {\"label\": \"…\"}");
         let names: Vec<&str> = labels.iter().map(|(label, _)| label.as_str()).collect();
@@ -131,16 +131,16 @@ impl OpenAi {
             logprobs: logprobs.then_some(true),
             top_logprobs: logprobs.then_some(TOP_LOGPROBS),
         };
-        let mut adaptation = Adaptation::new(&self.refused, &mut body);
+        let mut adaptation = Adaptation::new(&self.rejected, &mut body);
         loop {
-            let read = async {
+            let attempt = async {
                 let response = self.connection.post(&body, "application/json", deadline).await?;
                 let answer = read_bounded(response, deadline).await?;
                 read_choice(&String::from_utf8_lossy(&answer), &names)
             };
-            match read.await {
+            match attempt.await {
                 Ok(choice) => {
-                    adaptation.learn(&self.refused);
+                    adaptation.confirm(&self.rejected);
                     return Ok(choice);
                 }
                 Err(failure) => adaptation.apply(failure, &mut body)?,
@@ -149,20 +149,20 @@ impl OpenAi {
     }
 }
 
-/// The label that an answer holds, and how sure the model was of it.
+/// Reads the label of an answer, and the confidence if the answer has token probabilities.
 fn read_choice(body: &str, labels: &[&str]) -> Result<(String, Option<f64>), Failure> {
-    let unreadable = || Failure::broken("the answer is not a choice of one of the labels", Retry::Never);
+    let unreadable = || Failure::broken("the answer does not name one of the labels", Retry::Never);
     let completion = Json::parse(body.trim_start_matches('\u{feff}')).ok_or_else(unreadable)?;
-    let chunk = chunk::read(completion, EventName::Message, &mut ChoiceIndex::default())?;
-    let content = without_thinking(&String::from_utf8_lossy(&chunk.text.unwrap_or_default()));
-    // Servers that do not know the schema put the object into a fence, or into a sentence.
+    let chunk = chunk::read(completion, EventName::Message, &mut ChoiceSelector::default())?;
+    let content = strip_reasoning(&String::from_utf8_lossy(&chunk.text.unwrap_or_default()));
+    // Servers that ignore the schema may wrap the object in a code block or a sentence.
     let object = content.find('{').zip(content.rfind('}')).and_then(|(start, end)| content.get(start..=end));
-    let Labelled { label } = object.and_then(|text| serde_json::from_str(text).ok()).ok_or_else(unreadable)?;
+    let Choice { label } = object.and_then(|text| serde_json::from_str(text).ok()).ok_or_else(unreadable)?;
     if !labels.contains(&label.as_str()) {
         return Err(unreadable());
     }
-    // Probabilities of another shape are as good as none.
-    let logprobs = completion.member("choices").map(Json::items).unwrap_or_default();
+    // Probabilities in an unknown format are ignored.
+    let logprobs = completion.member("choices").map(Json::elements).unwrap_or_default();
     let logprobs = logprobs.first().and_then(|choice| choice.member("logprobs"));
     let tokens = logprobs.and_then(|logprobs| serde_json::from_str::<Logprobs>(logprobs.raw()).ok());
     let tokens = tokens.map(|logprobs| logprobs.content).unwrap_or_default();
@@ -170,7 +170,7 @@ fn read_choice(body: &str, labels: &[&str]) -> Result<(String, Option<f64>), Fai
     Ok((label, confidence))
 }
 
-/// A share of 1/`labels` becomes 0, one of 1 stays 1.
+/// Rescales a share so that 1/`labels` becomes 0 and 1 stays 1.
 fn above_chance(share: f64, labels: usize) -> f64 {
     if labels < 2 {
         return 1.0;
@@ -179,9 +179,9 @@ fn above_chance(share: f64, labels: usize) -> f64 {
     ((share - chance) / (1.0 - chance)).clamp(0.0, 1.0)
 }
 
-/// How likely the label was: at each token where labels part ways, the share of the probability of those tokens that lead
-/// to a label which goes to those that lead to `label`; all shares multiplied. A label that none of the listed tokens
-/// leads to counts with the probability of the least likely listed one, which is the most it can have.
+/// Probability of `label` among `labels`: the product, over the tokens where labels diverge, of the share of the probability
+/// that leads to `label`. A label that no listed token leads to is given the probability of the least likely listed token,
+/// which is the upper bound of its own. `None` if the tokens do not match the answer.
 fn share(tokens: &[TokenLogprob], label: &str, labels: &[&str]) -> Option<f64> {
     let text: String = tokens.iter().map(|token| token.token.as_str()).collect();
     let key_end = text.find("\"label\"")? + "\"label\"".len();
@@ -194,24 +194,24 @@ fn share(tokens: &[TokenLogprob], label: &str, labels: &[&str]) -> Option<f64> {
         if span.end <= start {
             continue;
         }
-        // What of the label was written before this token, and what of the token stands before the label.
+        // The part of the label before this token, and the part of this token before the label.
         let written = text.get(start..span.start.max(start))?;
-        let lead = token.token.get(..start.saturating_sub(span.start))?;
-        let open: Vec<&str> = labels.iter().filter_map(|label| label.strip_prefix(written)).collect();
-        let wanted = label.strip_prefix(written).filter(|rest| !rest.is_empty());
-        let Some(wanted) = wanted.filter(|_| open.len() > 1) else { break };
-        share *= share_of(token, lead, wanted, &open);
+        let prefix = token.token.get(..start.saturating_sub(span.start))?;
+        let candidates: Vec<&str> = labels.iter().filter_map(|label| label.strip_prefix(written)).collect();
+        let chosen = label.strip_prefix(written).filter(|suffix| !suffix.is_empty());
+        let Some(chosen) = chosen.filter(|_| candidates.len() > 1) else { break };
+        share *= token_share(token, prefix, chosen, &candidates);
     }
-    // No token at all within the label means that these are not the tokens of this answer.
     (at > start).then_some(share)
 }
 
-/// The share of one token's probability that goes to `wanted`, one of the rests of labels still `open`.
-fn share_of(token: &TokenLogprob, lead: &str, wanted: &str, open: &[&str]) -> f64 {
-    let leads_to = |token: &str, rest: &str| {
-        let text = token.strip_prefix(lead).filter(|text| !text.is_empty());
+/// Share of one token's probability that leads to `chosen`, one of the label suffixes `candidates`. `prefix`: the start of the
+/// token that precedes the label.
+fn token_share(token: &TokenLogprob, prefix: &str, chosen: &str, candidates: &[&str]) -> f64 {
+    let leads_to = |token: &str, suffix: &str| {
+        let text = token.strip_prefix(prefix).filter(|text| !text.is_empty());
         text.is_some_and(|text| {
-            rest.starts_with(text) || text.strip_prefix(rest).is_some_and(|end| end.starts_with('"'))
+            suffix.starts_with(text) || text.strip_prefix(suffix).is_some_and(|end| end.starts_with('"'))
         })
     };
     let mut listed: Vec<(&str, f64)> =
@@ -223,14 +223,14 @@ fn share_of(token: &TokenLogprob, lead: &str, wanted: &str, open: &[&str]) -> f6
     let sum = |leads: &dyn Fn(&str) -> bool| -> f64 {
         listed.iter().filter(|(text, _)| leads(text)).map(|(_, probability)| probability).sum()
     };
-    let for_it = sum(&|text| leads_to(text, wanted));
-    let against = sum(&|text| !leads_to(text, wanted) && open.iter().any(|rest| leads_to(text, rest)));
-    let unseen = open.iter().filter(|rest| !listed.iter().any(|(text, _)| leads_to(text, rest))).count();
-    let all = for_it + against + unseen as f64 * least;
-    if all > 0.0 { (for_it / all).clamp(0.0, 1.0) } else { 0.0 }
+    let for_chosen = sum(&|text| leads_to(text, chosen));
+    let for_others = sum(&|text| !leads_to(text, chosen) && candidates.iter().any(|other| leads_to(text, other)));
+    let unlisted = candidates.iter().filter(|other| !listed.iter().any(|(text, _)| leads_to(text, other))).count();
+    let total = for_chosen + for_others + unlisted as f64 * least;
+    if total > 0.0 { (for_chosen / total).clamp(0.0, 1.0) } else { 0.0 }
 }
 
-/// The label most answers name, the first of equals. `answers` is not empty.
+/// Returns the most frequent label, the first one on a tie. `answers` must not be empty.
 fn majority(answers: &[String], labels: usize) -> Classification {
     let votes = |label: &String| answers.iter().filter(|answer| *answer == label).count();
     let mut best = (answers[0].clone(), votes(&answers[0]));
@@ -264,7 +264,7 @@ mod tests {
         json!({"choices": [{"message": {"content": content}, "logprobs": {"content": tokens}}]}).to_string()
     }
 
-    /// The label, and the share that its confidence stands for.
+    /// Returns the label, and the share recomputed from the confidence.
     fn chosen(tokens: &[Value], labels: &[&str]) -> (String, f64) {
         let (label, confidence) = read_choice(&completion(tokens), labels).unwrap();
         let chance = 1.0 / labels.len() as f64;
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn confidence_is_the_share_of_the_tokens_that_part_the_labels() {
+    fn confidence_is_the_share_at_the_tokens_where_labels_diverge() {
         let others = [("main", 0.2), ("trouble", 0.1), ("banana", 0.3)];
         let tokens = [
             token("{\"label\": \"", 1.0, &[]),
@@ -286,16 +286,16 @@ mod tests {
     }
 
     #[test]
-    fn a_token_may_begin_before_the_label_and_end_behind_it() {
+    fn a_token_may_begin_before_the_label_and_end_after_it() {
         let others = [("\"maintenance\"", 0.25), ("\"", 0.2)];
         let tokens = [token("{\"label\":", 1.0, &[]), token("\"specs\"}", 0.5, &others)];
-        // `troubleshoot` is not listed: it counts with the least listed probability.
+        // `troubleshoot` is not listed, so it is given the lowest listed probability.
         let (_, share) = chosen(&tokens, LABELS);
         assert!((share - 0.5 / (0.5 + 0.25 + 0.2)).abs() < 1e-9, "{share}");
     }
 
     #[test]
-    fn labels_with_a_common_start_part_later() {
+    fn labels_with_a_common_prefix_diverge_at_a_later_token() {
         let tokens = [
             token("{\"label\":\"", 1.0, &[]),
             token("car", 0.9, &[("bus", 0.1)]),
@@ -307,15 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_no_confidence() {
+    fn a_random_guess_has_zero_confidence() {
         assert_eq!([above_chance(1.0 / 3.0, 3), above_chance(0.1, 3), above_chance(1.0, 3)], [0.0, 0.0, 1.0]);
         assert_eq!(above_chance(1.0, 1), 1.0);
         let tokens = [token("{\"label\":\"", 1.0, &[]), token("specs\"}", 0.001, &[("banana", 0.9)])];
-        assert!((chosen(&tokens, LABELS).1 - 1.0 / 3.0).abs() < 1e-9, "nothing else is listed: it may be as likely");
+        assert!((chosen(&tokens, LABELS).1 - 1.0 / 3.0).abs() < 1e-9, "each unlisted label may be as likely");
     }
 
     #[test]
-    fn without_probabilities_there_is_no_confidence_yet() {
+    fn an_answer_without_probabilities_has_no_confidence() {
         let plain = |content: &str| json!({"choices": [{"message": {"content": content}}]}).to_string();
         let fenced = "```json\n{\"label\": \"specs\"}\n```";
         let reasoned = "<think>{\"label\": \"maintenance\"}?</think> {\"label\": \"specs\"}";
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn agreement_counts() {
+    fn confidence_of_a_vote_depends_on_agreement() {
         let vote = |labels: [&str; 3]| majority(&labels.map(str::to_owned), 3);
         let all = vote(["specs", "specs", "specs"]);
         let two = vote(["maintenance", "specs", "specs"]);

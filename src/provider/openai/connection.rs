@@ -1,6 +1,6 @@
-//! HTTP to the model server: one client with its key, requests with a deadline, bodies of bounded size.
+//! HTTP client for the model server: authenticated requests with deadlines, and bodies of bounded size.
 //!
-//! Redirects and proxies are not followed: the key goes to `provider.base_url` and nowhere else.
+//! Redirects are not followed and proxies not used, so that the API key is sent only to `provider.base_url`.
 
 use super::{
     answer::Body,
@@ -19,12 +19,12 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Time for which an idle connection is kept for the next request.
+/// Time for which an idle connection stays in the pool.
 const POOL_IDLE: Duration = Duration::from_secs(60);
-/// The most that is read of an answer that is not a stream, in bytes.
+/// Maximum size of a response that is not streamed, in bytes.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// Requests to one server.
+/// Client of one model server.
 pub(super) struct Connection {
     client: reqwest::Client,
     chat_url: Url,
@@ -32,10 +32,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Nothing is sent yet.
+    /// Builds the client without connecting.
     ///
     /// # Errors
-    /// When the address or the key cannot be used in a request.
+    /// When the URL is invalid or the key contains characters that are not allowed in a header.
     pub fn new(config: &ProviderConfig) -> Result<Self, InvalidProviderConfig> {
         let invalid = |key, reason: &str| InvalidProviderConfig { key, reason: reason.to_owned() };
         let base = config.base_url.trim_end_matches('/');
@@ -51,7 +51,7 @@ impl Connection {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(key) = &config.api_key {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
-                .map_err(|_| invalid("api_key", "has characters that a header cannot carry"))?;
+                .map_err(|_| invalid("api_key", "contains characters that are not allowed in an HTTP header"))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -63,14 +63,14 @@ impl Connection {
             .tcp_nodelay(true)
             .redirect(redirect::Policy::none())
             .no_proxy()
-            // Whether a second try is safe is decided by the caller, who knows the time left.
+            // The caller decides about retries, since it knows the remaining time.
             .retry(reqwest::retry::never())
             .build()
             .map_err(|err| invalid("base_url", &format!("cannot be used: {err}")))?;
         Ok(Self { client, chat_url, models_url })
     }
 
-    /// Sends `body` to `/chat/completions` and waits for an answer with a good status until `deadline`.
+    /// Sends `body` to `/chat/completions` and waits until `deadline` for a response with a 2xx status.
     pub async fn post(
         &self,
         body: &impl Serialize,
@@ -80,7 +80,7 @@ impl Connection {
         send(self.client.post(self.chat_url.clone()).header(ACCEPT, accept).json(body), deadline).await
     }
 
-    /// Asks for the list of models.
+    /// Requests the list of models.
     pub async fn models(&self, deadline: Instant) -> Result<Vec<u8>, Failure> {
         let request = self.client.get(self.models_url.clone()).header(ACCEPT, "application/json");
         read_bounded(send(request, deadline).await?, deadline).await
@@ -90,36 +90,36 @@ impl Connection {
 async fn send(request: RequestBuilder, deadline: Instant) -> Result<Response, Failure> {
     let response = pause::timeout(deadline.saturating_duration_since(Instant::now()), request.send())
         .await
-        .map_err(|_| Failure::timeout("no answer to the request in time"))?
+        .map_err(|_| Failure::timeout("no response before the deadline"))?
         .map_err(|err| Failure::from_transport(&err))?;
     if response.status().is_success() {
         return Ok(response);
     }
     let (status, headers) = (response.status(), response.headers().clone());
-    // Without a body the status has to say enough.
+    // The body only adds detail; the status suffices if it cannot be read.
     let body = read_bounded(response, deadline).await.unwrap_or_default();
     Err(Failure::from_status(status, &headers, &body))
 }
 
-/// The body of a response as it arrives, and its coding.
-pub(super) fn body_of(response: Response) -> Result<(Body, Coding), Failure> {
-    let coding = Coding::of(response.headers())?;
+/// Splits a response into its body as a stream and the decoder for it.
+pub(super) fn into_body(response: Response) -> Result<(Body, Coding), Failure> {
+    let coding = Coding::from_headers(response.headers())?;
     let body = response.bytes_stream().map(|bytes| bytes.map_err(|err| Failure::from_transport(&err)));
     Ok((body.boxed(), coding))
 }
 
-/// A whole body, decoded, of bounded size.
+/// Reads and decodes a complete body of at most [`MAX_BODY_BYTES`].
 pub(super) async fn read_bounded(response: Response, deadline: Instant) -> Result<Vec<u8>, Failure> {
-    let (mut pieces, mut coding) = body_of(response)?;
+    let (mut pieces, mut coding) = into_body(response)?;
     let mut body = Vec::new();
     loop {
         let piece = timeout_at(deadline, pieces.next())
             .await
-            .map_err(|_| Failure::timeout("the answer's body did not end in time"))?;
+            .map_err(|_| Failure::timeout("the response body did not end before the deadline"))?;
         let Some(piece) = piece else { return Ok(body) };
         coding.decode(&piece?, |piece| {
             if body.len() + piece.len() > MAX_BODY_BYTES {
-                return Err(Failure::broken("the answer's body is too large", Retry::Never));
+                return Err(Failure::broken("the response body is too large", Retry::Never));
             }
             body.extend_from_slice(piece);
             Ok(())

@@ -1,8 +1,8 @@
-//! The cause of an error that a server reports, in whatever shape, and who can remove it.
+//! Diagnosis of errors reported by model servers: determines the kind of failure from any of the known formats.
 //!
-//! Status and machine-readable codes decide where there are any. Many servers have none for what matters most (a prompt that is
-//! too long, an unknown model), so their wording is looked at, too. The text itself never leaves this module: servers echo prompts in
-//! it, and what users write is not for the log.
+//! Status and machine-readable codes take precedence. Many servers have no code for the most important cases (context too
+//! long, unknown model), so the error message is matched against known phrases. The message never leaves this module: servers
+//! echo prompts in it, and user text must not be logged.
 
 use super::{
     failure::Retry,
@@ -11,17 +11,17 @@ use super::{
 };
 use crate::provider::ProviderErrorKind as Kind;
 
-/// The longest code of a server that is taken over.
+/// Maximum length of a code to log, in bytes.
 const MAX_CODE_BYTES: usize = 64;
-/// Longest part of an error's text that is examined, in bytes.
-const MAX_WORDING_BYTES: usize = 8 * 1024;
-/// Maximum nesting depth of objects with more about an error.
+/// Length of the prefix of an error body that is matched against phrases, in bytes.
+const MAX_TEXT_BYTES: usize = 8 * 1024;
+/// Maximum depth of nested error objects.
 const MAX_DEPTH: usize = 3;
 
 /// Members that hold a code.
-const CODES: [&str; 7] = ["code", "type", "error_code", "error_type", "status_code", "status", "param"];
-/// Members that hold more about an error, or hold its text.
-const NESTED: [&str; 6] = ["error", "errors", "message", "detail", "base_resp", "msg"];
+const CODE_MEMBERS: [&str; 7] = ["code", "type", "error_code", "error_type", "status_code", "status", "param"];
+/// Members that hold a message or a nested error object.
+const NESTED_MEMBERS: [&str; 6] = ["error", "errors", "message", "detail", "base_resp", "msg"];
 
 const CONTEXT_CODES: &[&str] = &[
     "context_length_exceeded",
@@ -116,7 +116,7 @@ const MODEL_CODES: &[&str] = &[
     "not_found_error",
     "40301",
 ];
-/// Beside the word "model".
+/// Phrases that indicate an unknown model if the message also contains "model".
 const MODEL_PHRASES: &[&str] = &[
     "not found",
     "does not exist",
@@ -129,8 +129,8 @@ const MODEL_PHRASES: &[&str] = &[
     "decommissioned",
 ];
 
-/// Wordings for a refused parameter, of servers that have no status for it.
-const REFUSALS: &[&str] = &[
+/// Phrases for a rejected parameter, of servers that report it with a 5xx status.
+const REJECTION_PHRASES: &[&str] = &[
     "unsupported",
     "not support",
     "unrecognized",
@@ -140,28 +140,28 @@ const REFUSALS: &[&str] = &[
     "not permitted",
 ];
 
-/// A server refuses what the user wrote, which is nobody's mistake in the settings.
+/// Phrases for rejected content of the user, which is not a problem of the settings.
 const CONTENT_PHRASES: &[&str] = &["moderation", "flagged", "content policy", "content_policy", "content_filter"];
 
-/// An error as a server reports it.
+/// Error reported by a server.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(super) struct ErrorReport {
     status: Option<u16>,
     /// In lower case.
     codes: Vec<String>,
-    /// For the log: the member's name and its value, if that is a code and no sentence.
-    shown: Vec<(&'static str, String)>,
-    /// The members that a validation error points at.
+    /// Members to log, with their values; excludes values that look like sentences.
+    loggable: Vec<(&'static str, String)>,
+    /// Request members that a validation error refers to.
     locations: Vec<String>,
-    /// All of its text, in lower case.
-    wording: String,
+    /// Start of the body, in lower case.
+    text: String,
 }
 
-impl Report {
-    /// `status`: that of the response, if it tells of the error. `body`: JSON, or anything else.
+impl ErrorReport {
+    /// Parses an error body, which need not be JSON. `status` is `None` for an error inside a 200 response.
     pub fn new(status: Option<u16>, body: &str) -> Self {
-        let cut = (0..=body.len().min(MAX_WORDING_BYTES)).rev().find(|end| body.is_char_boundary(*end)).unwrap_or(0);
-        let mut report = Self { status, wording: body[..cut].to_lowercase(), ..Self::default() };
+        let text = &body[..body.floor_char_boundary(MAX_TEXT_BYTES)];
+        let mut report = Self { status, text: text.to_lowercase(), ..Self::default() };
         if let Some(json) = Json::parse(body) {
             report.collect(json, 0);
         }
@@ -169,22 +169,22 @@ impl Report {
     }
 
     fn collect(&mut self, json: Json<'_>, depth: usize) {
-        for item in json.items().into_iter().take(8) {
-            self.locate(item);
-            self.collect_object(item, depth);
+        for element in json.elements().into_iter().take(8) {
+            self.add_location(element);
+            self.collect_object(element, depth);
         }
         self.collect_object(json, depth);
     }
 
     fn collect_object(&mut self, json: Json<'_>, depth: usize) {
-        for (name, value) in CODES.into_iter().zip(json.members(CODES)) {
-            let Some(value) = value.filter(|value| !value.is_object() && !value.is_list()) else { continue };
-            self.code(name, value);
+        for (name, value) in CODE_MEMBERS.into_iter().zip(json.members(CODE_MEMBERS)) {
+            let Some(value) = value.filter(|value| !value.is_object() && !value.is_array()) else { continue };
+            self.add_code(name, value);
         }
         if depth < MAX_DEPTH {
-            for nested in json.members(NESTED).into_iter().flatten() {
-                // Some proxies pass on the error of the server behind them as a text.
-                match nested.lossy_text() {
+            for nested in json.members(NESTED_MEMBERS).into_iter().flatten() {
+                // Some proxies embed the error of the server behind them as a JSON string.
+                match nested.lossy_string() {
                     Some(text) if text.trim_start().starts_with(['{', '[']) => {
                         if let Some(json) = Json::parse(text.trim()) {
                             self.collect(json, depth + 1);
@@ -196,22 +196,23 @@ impl Report {
         }
     }
 
-    fn code(&mut self, name: &'static str, value: Json<'_>) {
-        let Some(code) = value.lossy_text().or_else(|| value.number().map(|number| number.to_string())) else { return };
+    fn add_code(&mut self, name: &'static str, value: Json<'_>) {
+        let code = value.lossy_string().or_else(|| value.number().map(|number| number.to_string()));
+        let Some(code) = code else { return };
         if name != "param"
             && let Ok(number @ 400..=59_999) = code.parse::<u32>()
         {
-            // FastChat's codes begin with a status: 40303, 50001.
+            // FastChat's codes start with a status: 40303, 50001.
             let status = if number >= 40_000 { number / 100 } else { number };
             if (400..600).contains(&status) && self.status.is_none() {
                 self.status = u16::try_from(status).ok();
             }
         }
-        // What looks like a sentence is a message, whatever it is called.
-        let is_code = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        let known = self.shown.iter().any(|(shown, _)| *shown == name);
-        if !known && !code.is_empty() && code.len() <= MAX_CODE_BYTES && code.chars().all(is_code) {
-            self.shown.push((name, code.clone()));
+        // A value with spaces may be a message, whatever its name, and must not be logged.
+        let is_code_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let is_known = self.loggable.iter().any(|(known, _)| *known == name);
+        if !is_known && !code.is_empty() && code.len() <= MAX_CODE_BYTES && code.chars().all(is_code_char) {
+            self.loggable.push((name, code.clone()));
         }
         if name == "param" {
             self.locations.push(code);
@@ -220,96 +221,102 @@ impl Report {
         }
     }
 
-    /// Validation errors of pydantic (FastAPI servers, Mistral): `loc` is the path of the refused member, below `body`.
-    fn locate(&mut self, item: Json<'_>) {
-        let path = item.member("loc").map(Json::items).unwrap_or_default();
-        let mut names = path.into_iter().filter_map(Json::lossy_text).filter(|name| name != "body");
+    /// Adds the location of a pydantic validation error (FastAPI servers, Mistral): `loc` is the path of the rejected member,
+    /// starting at `body`.
+    fn add_location(&mut self, error: Json<'_>) {
+        let path = error.member("loc").map(Json::elements).unwrap_or_default();
+        let mut names = path.into_iter().filter_map(Json::lossy_string).filter(|name| name != "body");
         self.locations.extend(names.next());
     }
 
-    /// Determines the kind of the failure and whether a retry is safe. `retry`: what the headers ask for.
+    /// Determines the kind of failure and whether a retry is safe. `retry`: the policy that the response headers suggest.
     pub fn diagnose(&self, retry: Retry) -> (Kind, Retry) {
         let status = self.status;
-        let unclear = |statuses: &[u16]| status.is_none_or(|status| statuses.contains(&status));
-        let is = |codes: &[&str]| self.codes.iter().any(|code| codes.contains(&code.as_str()));
-        let says = |phrases: &[&str]| phrases.iter().any(|phrase| self.wording.contains(phrase));
-        let kind = if status == Some(413) || is(CONTEXT_CODES) || (unclear(&[400, 422, 500]) && says(CONTEXT_PHRASES)) {
+        // Phrases are matched only with statuses that leave the cause open.
+        let is_open = |statuses: &[u16]| status.is_none_or(|status| statuses.contains(&status));
+        let has_code = |codes: &[&str]| self.codes.iter().any(|code| codes.contains(&code.as_str()));
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| self.text.contains(phrase));
+        let kind = if status == Some(413)
+            || has_code(CONTEXT_CODES)
+            || (is_open(&[400, 422, 500]) && says(CONTEXT_PHRASES))
+        {
             Kind::ContextTooLong
-        } else if status == Some(402) || is(CREDIT_CODES) || (unclear(&[400, 403, 429]) && says(CREDIT_PHRASES)) {
+        } else if status == Some(402) || has_code(CREDIT_CODES) || (is_open(&[400, 403, 429]) && says(CREDIT_PHRASES)) {
             Kind::OutOfCredit
         } else if status == Some(403) && says(CONTENT_PHRASES) {
             Kind::Rejected
-        } else if matches!(status, Some(401 | 403)) || is(KEY_CODES) || (unclear(&[400]) && says(KEY_PHRASES)) {
+        } else if matches!(status, Some(401 | 403)) || has_code(KEY_CODES) || (is_open(&[400]) && says(KEY_PHRASES)) {
             Kind::Unauthorized
         } else if status == Some(404)
-            || is(MODEL_CODES)
-            || (unclear(&[400, 422]) && self.wording.contains("model") && says(MODEL_PHRASES))
+            || has_code(MODEL_CODES)
+            || (is_open(&[400, 422]) && self.text.contains("model") && says(MODEL_PHRASES))
         {
             Kind::UnknownModel
         } else {
             return match status {
-                Some(status) => of_status(status, retry),
-                None => self.codes.iter().find_map(|code| of_code(code)).unwrap_or((Kind::Broken, Retry::Never)),
+                Some(status) => from_status(status, retry),
+                None => self.codes.iter().find_map(|code| from_code(code)).unwrap_or((Kind::Broken, Retry::Never)),
             };
         };
         (kind, Retry::Never)
     }
 
-    /// The parameters that the server refuses, of those that a request may have, and whether that holds for other requests, too.
-    pub fn refused(&self, kind: Kind) -> (Parameters, bool) {
+    /// Returns the parameters that the server rejects, and whether it rejects them in every request.
+    pub fn rejected(&self, kind: Kind) -> (Parameters, bool) {
         if !self.status.is_none_or(|status| matches!(status, 400 | 422 | 500 | 501)) {
-            return (Parameters::NONE, false);
+            return (Parameters::EMPTY, false);
         }
         match kind {
             Kind::Rejected => (self.named(), true),
-            // Another failure may well mention "temperature".
-            Kind::Broken | Kind::Unavailable if !REFUSALS.iter().any(|phrase| self.wording.contains(phrase)) => {
+            // A message about something else may mention "temperature".
+            Kind::Broken | Kind::Unavailable if !REJECTION_PHRASES.iter().any(|phrase| self.text.contains(phrase)) => {
                 (self.located(), true)
             }
             Kind::Broken | Kind::Unavailable => (self.named(), true),
-            // "max_tokens is too large: 1024 and the prompt has 3500 tokens": it fits without a limit.
+            // "max_tokens is too large: 1024 and the prompt has 3500 tokens": the request fits without the limit.
             Kind::ContextTooLong => {
                 let limits = Parameters::of(&[Parameter::MaxTokens, Parameter::MaxCompletionTokens]);
-                (if self.named().has_any(limits) { limits } else { Parameters::NONE }, false)
+                (if self.named().intersects(limits) { limits } else { Parameters::EMPTY }, false)
             }
-            _ => (Parameters::NONE, false),
+            _ => (Parameters::EMPTY, false),
         }
     }
 
-    /// The parameters that the error points at, by `param` or by the path of a validation error.
+    /// Returns the parameters that `param` or the path of a validation error refers to.
     fn located(&self) -> Parameters {
-        Parameters::all_where(|parameter| {
+        Parameters::filter(|parameter| {
             self.locations.iter().any(|location| location.split(['.', '[']).next() == Some(parameter.name()))
         })
     }
 
-    /// The parameters that the error points at, or else those that its text names.
+    /// Returns the located parameters, or those named in the message if there are none.
     fn named(&self) -> Parameters {
         let located = self.located();
-        if !located.is_none() {
+        if !located.is_empty() {
             return located;
         }
-        Parameters::all_where(|parameter| parameter.words().iter().any(|word| has_word(&self.wording, word)))
+        Parameters::filter(|parameter| parameter.keywords().iter().any(|word| contains_word(&self.text, word)))
     }
 
-    /// The codes, for the log.
+    /// Formats the codes for the log, each preceded by a comma.
     pub fn codes(&self) -> String {
-        let shown = ["type", "code", "param", "error_type", "error_code", "status_code"];
-        let shown = shown.into_iter().filter_map(|name| self.shown.iter().find(|(shown, _)| *shown == name));
-        shown.map(|(name, value)| format!(", {name} {value}")).collect()
+        let names = ["type", "code", "param", "error_type", "error_code", "status_code"];
+        let codes = names.into_iter().filter_map(|name| self.loggable.iter().find(|(known, _)| *known == name));
+        codes.map(|(name, value)| format!(", {name} {value}")).collect()
     }
 }
 
-/// Whether a word stands in a text, not as part of a longer one.
-fn has_word(text: &str, word: &str) -> bool {
-    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
-    text.match_indices(word)
-        .any(|(at, _)| !is_part(text[..at].chars().next_back()) && !is_part(text[at + word.len()..].chars().next()))
+/// Whether `text` contains `word` as a whole word.
+fn contains_word(text: &str, word: &str) -> bool {
+    let is_word_char = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+    text.match_indices(word).any(|(at, _)| {
+        !is_word_char(text[..at].chars().next_back()) && !is_word_char(text[at + word.len()..].chars().next())
+    })
 }
 
-fn of_status(status: u16, asked: Retry) -> (Kind, Retry) {
+fn from_status(status: u16, asked: Retry) -> (Kind, Retry) {
     match status {
-        // Who says "slow down" without saying how long is not asked again at once.
+        // Without a `Retry-After`, an immediate retry would only be rate-limited again.
         429 => (Kind::RateLimited, if asked == Retry::AfterBackoff { Retry::Never } else { asked }),
         500 | 502..=504 => (Kind::Unavailable, asked),
         501 | 505.. => (Kind::Unavailable, Retry::Never),
@@ -318,7 +325,7 @@ fn of_status(status: u16, asked: Retry) -> (Kind, Retry) {
     }
 }
 
-fn of_code(code: &str) -> Option<(Kind, Retry)> {
+fn from_code(code: &str) -> Option<(Kind, Retry)> {
     Some(match code {
         "rate_limit_exceeded" | "rate_limit_error" | "ratelimiterror" => (Kind::RateLimited, Retry::Never),
         "server_error"
@@ -340,13 +347,12 @@ mod tests {
     use serde_json::{Value, json};
 
     fn kind(status: impl Into<Option<u16>>, body: Value) -> Kind {
-        Report::new(status.into(), &body.to_string()).diagnose(Retry::AfterBackoff).0
+        ErrorReport::new(status.into(), &body.to_string()).diagnose(Retry::AfterBackoff).0
     }
 
-    /// The wording and codes of the servers' own errors. Sources: docs/MODEL_SERVERS.md lists the servers; the shapes are from the
-    /// issues named here.
+    /// Bodies are quoted from the issues named here.
     #[test]
-    fn a_context_that_is_too_long_is_known_in_every_dialect() {
+    fn a_context_overflow_is_recognized_from_every_server() {
         for (status, body) in [
             // OpenAI, LiteLLM, Azure
             (
@@ -405,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_turn_it_is_to_act_is_known() {
+    fn errors_with_a_status_map_to_the_kind_that_says_who_must_act() {
         for (status, body, want) in [
             (401, json!({}), Kind::Unauthorized),
             (403, json!(""), Kind::Unauthorized),
@@ -484,17 +490,17 @@ mod tests {
         ] {
             assert_eq!(kind(None, body.clone()), want, "{body}");
         }
-        assert_eq!(Report::new(None, "no JSON at all").diagnose(Retry::Never).0, Kind::Broken);
+        assert_eq!(ErrorReport::new(None, "no JSON at all").diagnose(Retry::Never).0, Kind::Broken);
     }
 
-    fn refused(status: u16, body: Value) -> (Vec<Parameter>, bool) {
-        let report = Report::new(Some(status), &body.to_string());
-        let (refused, lasts) = report.refused(report.diagnose(Retry::Never).0);
-        (Parameter::ALL.iter().copied().filter(|parameter| refused.has(*parameter)).collect(), lasts)
+    fn rejected(status: u16, body: Value) -> (Vec<Parameter>, bool) {
+        let report = ErrorReport::new(Some(status), &body.to_string());
+        let (rejected, always) = report.rejected(report.diagnose(Retry::Never).0);
+        (Parameter::ALL.iter().copied().filter(|parameter| rejected.contains(*parameter)).collect(), always)
     }
 
     #[test]
-    fn refused_parameters_are_found_by_member_path_or_name() {
+    fn rejected_parameters_are_found_by_member_path_or_name() {
         for (status, body, want) in [
             // QuantumNous/new-api#418
             (
@@ -546,12 +552,12 @@ mod tests {
             (401, json!({"error": {"param": "temperature"}}), vec![]),
             (503, json!({"error": {"param": "temperature"}}), vec![]),
         ] {
-            assert_eq!(refused(status, body.clone()).0, want, "{body}");
+            assert_eq!(rejected(status, body.clone()).0, want, "{body}");
         }
         let too_large = json!({"error": {"message": "'max_tokens' or 'max_completion_tokens' is too large: 1024. This model's \
             maximum context length is 1024 tokens and your request has 50 input tokens", "code": 400}});
-        assert_eq!(refused(400, too_large), (vec![Parameter::MaxTokens, Parameter::MaxCompletionTokens], false));
+        assert_eq!(rejected(400, too_large), (vec![Parameter::MaxTokens, Parameter::MaxCompletionTokens], false));
         let too_long = json!({"error": {"message": "maximum context length is 1024 tokens", "code": 400}});
-        assert_eq!(refused(400, too_long).0, []);
+        assert_eq!(rejected(400, too_long).0, []);
     }
 }

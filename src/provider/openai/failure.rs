@@ -1,9 +1,9 @@
-//! A failure on its way out of this provider: its kind, and whether a second try is safe.
+//! Failure of a request: its kind, whether a retry is safe, and which parameters the server rejected.
 //!
-//! `diagnosis` finds out whose fault an error is that the server reports. Its text does not go into `detail`: servers echo prompts
-//! in it, and what users write is not for the log.
+//! `diagnosis` determines the kind of a reported error. Its message is not copied into `detail`: servers echo prompts in it,
+//! and user text must not be logged.
 
-use super::{diagnosis::Report, parameters::Parameters};
+use super::{diagnosis::ErrorReport, parameters::Parameters};
 use crate::provider::{ProviderError, ProviderErrorKind as Kind};
 use reqwest::{StatusCode, header::HeaderMap, header::RETRY_AFTER};
 use std::{
@@ -11,40 +11,42 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Longer than this is not waited for; the client is told instead.
-const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
-/// The shortest back-off; jitter adds up to as much again.
+/// Longest `Retry-After` to wait for before a retry; a longer one is passed on to the client.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Minimum delay of a retry. Jitter adds up to the same again.
 const BACKOFF: Duration = Duration::from_millis(200);
 
-/// A failure, with what can be done about it.
+/// Failure with the possible reactions to it.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub error: ProviderError,
+    /// Status of the response, if it is the reason for the failure.
+    pub status: Option<StatusCode>,
     pub retry: Retry,
-    /// The parameters that the server refused: without them, the request may be sent again at once.
-    pub refused: Parameters,
-    /// The server refuses them in every request, not only in this one.
-    pub refuses_always: bool,
+    /// Parameters that the server rejected. The request can be repeated at once without them.
+    pub rejected: Parameters,
+    /// Whether the server rejects them in every request, rather than only in this one.
+    pub rejects_always: bool,
 }
 
-/// Whether the same request may be sent again while nothing of an answer was handed out.
+/// Whether the same request may be repeated before any part of an answer has been produced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
     Never,
     AfterBackoff,
-    /// The server said when.
+    /// After the delay that the server asked for.
     After(Duration),
 }
 
 impl Retry {
-    /// How long to wait before the second try.
-    pub fn wait(self) -> Option<Duration> {
-        // Jitter only spreads the load; without randomness it is merely less spread.
+    /// Returns the delay before a retry; `None` if there should be none.
+    pub fn delay(self) -> Option<Duration> {
+        // Jitter only spreads the load, so missing randomness is harmless.
         let jitter = |span: Duration| span.mul_f64(f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX));
         match self {
             Self::Never => None,
             Self::AfterBackoff => Some(BACKOFF + jitter(BACKOFF)),
-            Self::After(wait) => (wait <= MAX_RETRY_WAIT).then(|| wait + jitter(BACKOFF)),
+            Self::After(delay) => (delay <= MAX_RETRY_AFTER).then(|| delay + jitter(BACKOFF)),
         }
     }
 }
@@ -52,7 +54,7 @@ impl Retry {
 impl Failure {
     pub fn new(kind: Kind, detail: &str, retry: Retry) -> Self {
         let error = ProviderError::new(kind, detail);
-        Self { error, retry, refused: Parameters::NONE, refuses_always: false }
+        Self { error, status: None, retry, rejected: Parameters::EMPTY, rejects_always: false }
     }
 
     pub fn timeout(detail: &str) -> Self {
@@ -63,7 +65,7 @@ impl Failure {
         Self::new(Kind::Broken, detail, retry)
     }
 
-    /// The connection failed, before the answer or within it.
+    /// Converts a connection error, before or during the response.
     pub fn from_transport(err: &reqwest::Error) -> Self {
         let (kind, retry) = if err.is_connect() {
             (Kind::Unavailable, Retry::AfterBackoff)
@@ -72,7 +74,7 @@ impl Failure {
         } else {
             (Kind::Broken, Retry::AfterBackoff)
         };
-        // Not the error itself: its text has the URL, and a URL may hold a password.
+        // Leaves out the outermost error: its text contains the URL, which may hold a password.
         let mut detail = "the connection failed".to_owned();
         let mut source = err.source();
         while let Some(cause) = source {
@@ -82,34 +84,35 @@ impl Failure {
         Self::new(kind, &detail, retry)
     }
 
-    /// An answer with a status other than 2xx.
+    /// Converts a response with a status other than 2xx.
     pub fn from_status(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        let asked = retry_after(headers, SystemTime::now());
-        let report = Report::new(Some(status.as_u16()), &String::from_utf8_lossy(body));
+        let retry_after = retry_after(headers, SystemTime::now());
+        let report = ErrorReport::new(Some(status.as_u16()), &String::from_utf8_lossy(body));
         let hint = match status.as_u16() {
             300..=399 => " (redirects are not followed; check provider.base_url)",
             _ => "",
         };
         let detail = format!("status {}{hint}{}", status.as_u16(), report.codes());
-        let mut failure = Self::from_report(&report, &detail, asked.map_or(Retry::AfterBackoff, Retry::After));
-        failure.error.retry_after_ms = asked.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let mut failure = Self::from_report(&report, &detail, retry_after.map_or(Retry::AfterBackoff, Retry::After));
+        failure.status = Some(status);
+        failure.error.retry_after_ms = retry_after.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         failure
     }
 
-    /// An error that is reported inside an answer of status 200. `reported`: JSON, or the text of the error.
-    pub fn within_answer(reported: &str) -> Self {
-        let report = Report::new(None, reported);
-        Self::from_report(&report, &format!("an error within the answer{}", report.codes()), Retry::AfterBackoff)
+    /// Converts an error reported inside a response of status 200. `body`: JSON or plain text.
+    pub fn within_answer(body: &str) -> Self {
+        let report = ErrorReport::new(None, body);
+        Self::from_report(&report, &format!("error event in the answer{}", report.codes()), Retry::AfterBackoff)
     }
 
-    fn from_report(report: &Report, detail: &str, retry: Retry) -> Self {
+    fn from_report(report: &ErrorReport, detail: &str, retry: Retry) -> Self {
         let (kind, retry) = report.diagnose(retry);
-        let (refused, refuses_always) = report.refused(kind);
-        Self { refused, refuses_always, ..Self::new(kind, detail, retry) }
+        let (rejected, rejects_always) = report.rejected(kind);
+        Self { rejected, rejects_always, ..Self::new(kind, detail, retry) }
     }
 }
 
-/// What the server asks us to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date.
+/// Reads the delay that the server asks for: `retry-after-ms`, or `Retry-After` in seconds or as a date.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     if let Some(ms) = text("retry-after-ms").and_then(|value| value.parse().ok()) {
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_map_by_whose_fault_it_is() {
+    fn statuses_map_to_kinds_and_retry_policies() {
         for (code, kind, retry) in [
             (302, Kind::Rejected, Retry::Never),
             (400, Kind::Rejected, Retry::Never),
@@ -155,15 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_asks_us_to_wait_is_obeyed_when_it_is_short() {
+    fn a_short_retry_after_is_obeyed_and_a_long_one_passed_on() {
         let short = status(429, &[("retry-after", "1")], "");
         assert_eq!(short.error.retry_after_ms, Some(1_000));
-        let wait = short.retry.wait().unwrap();
-        assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_secs(1) + BACKOFF, "{wait:?}");
+        let delay = short.retry.delay().unwrap();
+        assert!(delay >= Duration::from_secs(1) && delay <= Duration::from_secs(1) + BACKOFF, "{delay:?}");
 
         let long = status(429, &[("retry-after", "60")], "");
-        assert_eq!((long.error.retry_after_ms, long.retry.wait()), (Some(60_000), None));
-        assert_eq!(status(503, &[("retry-after", "60")], "").retry.wait(), None);
+        assert_eq!((long.error.retry_after_ms, long.retry.delay()), (Some(60_000), None));
+        assert_eq!(status(503, &[("retry-after", "60")], "").retry.delay(), None);
         assert_eq!(status(429, &[("retry-after-ms", "20"), ("retry-after", "9")], "").error.retry_after_ms, Some(20));
 
         let now = httpdate::parse_http_date("Mon, 23 Nov 2026 11:00:00 GMT").unwrap();
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn detail_has_codes_but_never_the_message() {
+    fn detail_contains_codes_but_never_the_message() {
         let body = json!({"error": {"message": "you said: my secret", "type": "invalid_request_error",
             "code": "context_length_exceeded", "param": "a sentence is no code"}});
         let detail = status(400, &[], &body.to_string()).error.detail;

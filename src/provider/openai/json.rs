@@ -1,24 +1,24 @@
-//! A view of a JSON value that is read on demand.
+//! Lazy view of a JSON value.
 //!
-//! Servers fill the same field with a text, a number, null, a list or an object. A typed `Deserialize` fails on the whole
-//! event when one field is odd; this view answers `None` for that field and leaves the rest readable. Texts are WTF-8, since a
-//! server may put the two halves of a surrogate pair into two events, which no Rust string can hold.
+//! Servers use the same member for a string, a number, null, an array or an object. A typed `Deserialize` would reject the
+//! whole event because of one member of an unexpected type; this view returns `None` for that member only. Strings are
+//! returned as WTF-8, since a server may split a surrogate pair between two events and `str` cannot hold the halves.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
 
-/// A value that was checked to be JSON, as its text.
+/// Text of a valid JSON value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Json<'a>(&'a str);
 
 impl<'a> Json<'a> {
-    /// The only value of `text`; `None` when the text is not JSON or holds more than one value.
+    /// Validates `text`; `None` unless it is exactly one JSON value.
     pub fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str::<&RawValue>(text).ok().map(|raw| Self(raw.get()))
     }
 
-    /// The value's own text.
+    /// Returns the JSON text of the value.
     pub fn raw(self) -> &'a str {
         self.0
     }
@@ -27,19 +27,19 @@ impl<'a> Json<'a> {
         self.0.starts_with('{')
     }
 
-    pub fn is_list(self) -> bool {
+    pub fn is_array(self) -> bool {
         self.0.starts_with('[')
     }
 
-    pub fn is_text(self) -> bool {
+    pub fn is_string(self) -> bool {
         self.0.starts_with('"')
     }
 
-    /// Whether the value says anything: not null, false, zero, nor an empty text, list or object, nor a list or object of
-    /// nothing else.
-    pub fn says_something(self) -> bool {
+    /// Whether the value carries information. Null, false, zero and empty strings, arrays and objects do not, nor do arrays
+    /// and objects of only such values.
+    pub fn has_content(self) -> bool {
         match self.0.as_bytes()[0] {
-            b'[' => self.items().into_iter().any(|item| !item.is_blank()),
+            b'[' => self.elements().into_iter().any(|element| !element.is_blank()),
             b'{' => self.values().into_iter().any(|value| !value.is_blank()),
             _ => !self.is_blank(),
         }
@@ -49,75 +49,78 @@ impl<'a> Json<'a> {
         matches!(self.0, "null" | "false" | "\"\"" | "{}" | "[]") || self.number() == Some(0.0)
     }
 
-    /// The members of these names, in this order; `None` for one that is absent or null. Of members of the same name, the last
-    /// counts. A value that is no object has no members.
+    /// Returns the members with these names, in this order; `None` for a member that is absent or null. The last of several
+    /// members with the same name counts. A value other than an object has no members.
     pub fn members<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
         if !self.is_object() {
             return [None; N];
         }
         let mut found = [None; N];
         let mut deserializer = serde_json::Deserializer::from_str(self.0);
-        // The text is JSON, so this cannot fail half-way.
+        // Cannot fail: the text is valid JSON.
         let _ = deserializer.deserialize_map(Members { names, found: &mut found });
         found
     }
 
-    /// The member of this name; `None` when it is absent or null.
+    /// Returns the member with this name; `None` if it is absent or null.
     pub fn member(self, name: &str) -> Option<Self> {
         let [member] = self.members([name]);
         member
     }
 
-    /// Those members of each object in a list, read in one pass; none of another value.
-    pub fn items_members<const N: usize>(self, names: [&str; N]) -> Vec<[Option<Self>; N]> {
-        if !self.is_list() {
+    /// Returns the members with these names of each object in an array, in one pass; empty for a value other than an array.
+    pub fn members_of_each<const N: usize>(self, names: [&str; N]) -> Vec<[Option<Self>; N]> {
+        if !self.is_array() {
             return Vec::new();
         }
-        let mut items = Vec::new();
-        let list = ItemsMembers { names, items: &mut items };
-        match serde_json::Deserializer::from_str(self.0).deserialize_seq(list) {
-            Ok(()) => items,
-            // An item is no object.
-            Err(_) => {
-                self.items().into_iter().filter(|item| item.is_object()).map(|item| item.members(names)).collect()
-            }
+        let mut found = Vec::new();
+        let visitor = MembersOfEach { names, found: &mut found };
+        match serde_json::Deserializer::from_str(self.0).deserialize_seq(visitor) {
+            Ok(()) => found,
+            // An element is not an object.
+            Err(_) => self
+                .elements()
+                .into_iter()
+                .filter(|element| element.is_object())
+                .map(|element| element.members(names))
+                .collect(),
         }
     }
 
-    /// The items of a list; none of another value.
-    pub fn items(self) -> Vec<Self> {
-        if !self.is_list() {
+    /// Returns the elements of an array; empty for another value.
+    pub fn elements(self) -> Vec<Self> {
+        if !self.is_array() {
             return Vec::new();
         }
-        let mut items = Vec::new();
-        let _ = serde_json::Deserializer::from_str(self.0).deserialize_seq(Items(&mut items));
-        items
+        let mut elements = Vec::new();
+        let _ = serde_json::Deserializer::from_str(self.0).deserialize_seq(Elements(&mut elements));
+        elements
     }
 
-    /// The values of an object's members, whatever their names.
+    /// Returns the values of all members of an object.
     fn values(self) -> Vec<Self> {
         let mut values = Vec::new();
         let _ = serde_json::Deserializer::from_str(self.0).deserialize_map(Values(&mut values));
         values
     }
 
-    /// A text as WTF-8; `None` for another value.
-    pub fn text(self) -> Option<Cow<'a, [u8]>> {
-        if !self.is_text() {
+    /// Returns a string as WTF-8; `None` for another value.
+    pub fn string(self) -> Option<Cow<'a, [u8]>> {
+        if !self.is_string() {
             return None;
         }
         if !self.0.contains('\\') {
             return Some(Cow::Borrowed(&self.0.as_bytes()[1..self.0.len() - 1]));
         }
-        serde_json::Deserializer::from_str(self.0).deserialize_bytes(TextBytes).ok()
+        serde_json::Deserializer::from_str(self.0).deserialize_bytes(StringBytes).ok()
     }
 
-    /// A text for comparisons and logs: lone surrogates are replaced.
-    pub fn lossy_text(self) -> Option<String> {
-        self.text().map(|text| String::from_utf8_lossy(&text).into_owned())
+    /// Returns a string with lone surrogates replaced; `None` for another value.
+    pub fn lossy_string(self) -> Option<String> {
+        self.string().map(|string| String::from_utf8_lossy(&string).into_owned())
     }
 
-    /// A finite number, also one that is written as a text.
+    /// Returns a finite number, which may also be written as a string.
     pub fn number(self) -> Option<f64> {
         let text = self.0.trim_matches('"').trim();
         text.parse().ok().filter(|number: &f64| number.is_finite())
@@ -152,34 +155,34 @@ impl<'a, const N: usize> Visitor<'a> for Members<'_, '_, 'a, N> {
     }
 }
 
-/// A member's name, whatever surrogates it holds.
+/// Name of a member, as WTF-8.
 struct Name<'a>(Cow<'a, [u8]>);
 
 impl<'a> serde::Deserialize<'a> for Name<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(TextBytes).map(Self)
+        deserializer.deserialize_bytes(StringBytes).map(Self)
     }
 }
 
-struct ItemsMembers<'n, 'i, 'a, const N: usize> {
+struct MembersOfEach<'n, 'f, 'a, const N: usize> {
     names: [&'n str; N],
-    items: &'i mut Vec<[Option<Json<'a>>; N]>,
+    found: &'f mut Vec<[Option<Json<'a>>; N]>,
 }
 
-impl<'a, const N: usize> Visitor<'a> for ItemsMembers<'_, '_, 'a, N> {
+impl<'a, const N: usize> Visitor<'a> for MembersOfEach<'_, '_, 'a, N> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of objects")
+        f.write_str("an array of objects")
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<(), A::Error> {
         loop {
             let mut found = [None; N];
-            if list.next_element_seed(Members { names: self.names, found: &mut found })?.is_none() {
+            if array.next_element_seed(Members { names: self.names, found: &mut found })?.is_none() {
                 return Ok(());
             }
-            self.items.push(found);
+            self.found.push(found);
         }
     }
 }
@@ -192,18 +195,18 @@ impl<'a, const N: usize> DeserializeSeed<'a> for Members<'_, '_, 'a, N> {
     }
 }
 
-struct Items<'i, 'a>(&'i mut Vec<Json<'a>>);
+struct Elements<'e, 'a>(&'e mut Vec<Json<'a>>);
 
-impl<'a> Visitor<'a> for Items<'_, 'a> {
+impl<'a> Visitor<'a> for Elements<'_, 'a> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
+        f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(item) = list.next_element::<&'a RawValue>()? {
-            self.0.push(Json(item.get()));
+    fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<(), A::Error> {
+        while let Some(element) = array.next_element::<&'a RawValue>()? {
+            self.0.push(Json(element.get()));
         }
         Ok(())
     }
@@ -226,14 +229,14 @@ impl<'a> Visitor<'a> for Values<'_, 'a> {
     }
 }
 
-/// A text's bytes: serde_json encodes lone surrogates in them as WTF-8 instead of failing.
-struct TextBytes;
+/// Deserializes a string as bytes: serde_json then encodes lone surrogates as WTF-8 instead of failing.
+struct StringBytes;
 
-impl<'a> Visitor<'a> for TextBytes {
+impl<'a> Visitor<'a> for StringBytes {
     type Value = Cow<'a, [u8]>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
+        f.write_str("a string")
     }
 
     fn visit_borrowed_bytes<E: Error>(self, bytes: &'a [u8]) -> Result<Self::Value, E> {
@@ -254,28 +257,28 @@ mod tests {
     }
 
     #[test]
-    fn one_odd_member_does_not_hide_the_others() {
+    fn a_member_of_an_unexpected_type_does_not_hide_the_others() {
         let value = json(r#" {"a": 1, "b": "x\u00fc", "c": null, "a": [2], "\ud800": {}} "#);
         let [a, b, c, d] = value.members(["a", "b", "c", "d"]);
-        assert_eq!(a.unwrap().items()[0].number(), Some(2.0), "the last of the same name");
-        assert_eq!(b.unwrap().lossy_text().as_deref(), Some("xü"));
+        assert_eq!(a.unwrap().elements()[0].number(), Some(2.0), "the last of the same name");
+        assert_eq!(b.unwrap().lossy_string().as_deref(), Some("xü"));
         assert!(c.is_none() && d.is_none());
-        let [[first], [second]] = json(r#"[{"a":1}, null, {"b":2}]"#).items_members(["a"])[..] else {
+        let [[first], [second]] = json(r#"[{"a":1}, null, {"b":2}]"#).members_of_each(["a"])[..] else {
             panic!("two objects")
         };
         assert!(first.is_some() && second.is_none());
-        assert!(json("[1]").member("a").is_none() && json("3").items().is_empty());
+        assert!(json("[1]").member("a").is_none() && json("3").elements().is_empty());
     }
 
     #[test]
-    fn lone_surrogates_stay_in_the_bytes_of_a_text() {
-        assert_eq!(&*json(r#""a\ud83d""#).text().unwrap(), b"a\xed\xa0\xbd");
-        assert_eq!(&*json(r#""\ud83d\ude00""#).text().unwrap(), "😀".as_bytes());
-        assert_eq!(json("7").text(), None);
+    fn lone_surrogates_are_kept_as_wtf8() {
+        assert_eq!(&*json(r#""a\ud83d""#).string().unwrap(), b"a\xed\xa0\xbd");
+        assert_eq!(&*json(r#""\ud83d\ude00""#).string().unwrap(), "😀".as_bytes());
+        assert_eq!(json("7").string(), None);
     }
 
     #[test]
-    fn numbers_may_be_texts_and_are_finite() {
+    fn numbers_may_be_strings_and_must_be_finite() {
         assert_eq!(
             [json("12.0").number(), json("\"12\"").number(), json("-1").number()],
             [Some(12.0), Some(12.0), Some(-1.0)]
@@ -284,24 +287,24 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_error_says_nothing() {
+    fn empty_values_have_no_content() {
         for nothing in
             ["null", "\"\"", "{}", "[]", "false", "0", r#"{"message":"","code":null}"#, "[null]", r#"{"error":{}}"#]
         {
-            assert!(!json(nothing).says_something(), "{nothing}");
+            assert!(!json(nothing).has_content(), "{nothing}");
         }
         for something in ["\"x\"", "{\"a\":1}", "[1]", "true", "500"] {
-            assert!(json(something).says_something(), "{something}");
+            assert!(json(something).has_content(), "{something}");
         }
     }
 
     #[test]
-    fn what_is_no_json_or_more_than_one_value_is_refused() {
+    fn invalid_json_and_several_values_are_rejected() {
         for text in ["", "{", "{}{}", "[DONE]", "nul", "{\"a\":}"] {
             assert!(Json::parse(text).is_none(), "{text}");
         }
         assert!(Json::parse(&"[".repeat(100_000)).is_none());
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(json(&deep).says_something(), "depth costs no stack");
+        assert!(json(&deep).has_content(), "depth costs no stack");
     }
 }

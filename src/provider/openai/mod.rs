@@ -1,13 +1,15 @@
-//! Any server with an OpenAI-compatible `/chat/completions`. `docs/MODEL_SERVERS.md` says which, and what is done about failures.
+//! Client for servers with an OpenAI-compatible `/chat/completions`. `docs/MODEL_SERVERS.md` lists tested servers and the
+//! handling of failures.
 //!
 //! # Layout
-//! - A request: `request` makes its body, `connection` sends it, `parameters` and `adaptation` leave out what the server refuses.
-//! - An answer: `coding` undoes compression, `framing` finds events, `chunk` reads one with `json`, `surrogates` and `thinking` give
-//!   its text, `parser` puts it all together without sockets or time, `answer` adds the time-outs.
-//! - A failure: `diagnosis` finds its cause, `failure` says whether a second try is safe, `advice` tells the operator.
-//! - `classify` chooses a label; `models` checks the settings at start.
+//! - Request: `request` builds the body, `connection` sends it, `parameters` and `adaptation` omit parameters that the server
+//!   rejects.
+//! - Answer: `coding` decompresses, `framing` splits the body into events, `chunk` interprets one event using `json`,
+//!   `surrogates` and `reasoning` clean up its text, `parser` combines these without I/O or time, `answer` adds timeouts.
+//! - Failure: `diagnosis` determines the cause, `failure` decides whether a retry is safe, `advice` informs the operator.
+//! - `classify` implements classification, `models` the check at startup.
 //!
-//! A request is tried a second time only while the model has produced nothing, not even reasoning.
+//! A request is retried only while the model has produced nothing, not even reasoning.
 
 mod adaptation;
 mod advice;
@@ -23,9 +25,9 @@ mod json;
 mod models;
 mod parameters;
 mod parser;
+mod reasoning;
 mod request;
 mod surrogates;
-mod thinking;
 
 use super::{
     AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, InvalidProviderConfig, ModelProvider,
@@ -33,17 +35,17 @@ use super::{
 };
 use crate::config::ProviderConfig;
 use adaptation::Adaptation;
-use advice::Advice;
+use advice::AdviceLog;
 use answer::{Answer, Deadlines};
 use connection::Connection;
 use failure::Failure;
 use futures_util::stream;
-use parameters::RefusedParameters;
+use parameters::RejectedParameters;
 use secrecy::{ExposeSecret, SecretString};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// A model behind an OpenAI-compatible server.
+/// Provider that uses a model on an OpenAI-compatible server.
 pub struct OpenAi {
     connection: Connection,
     model: String,
@@ -52,20 +54,20 @@ pub struct OpenAi {
     first_token_timeout: Duration,
     idle_timeout: Duration,
     total_timeout: Duration,
-    refused: RefusedParameters,
-    exit: Arc<Exit>,
+    rejected: RejectedParameters,
+    reporter: Arc<FailureReporter>,
 }
 
-/// The way out for failures, which outlives a request in its stream.
-struct Exit {
+/// Converts failures into errors for the caller. Shared with the answer streams, which outlive the call that made them.
+struct FailureReporter {
     api_key: Option<SecretString>,
     model: String,
-    advice: Advice,
+    advice: AdviceLog,
 }
 
-impl Exit {
-    /// The error as it leaves this module. A server that echoes the key does not get it into the log.
-    fn seal(&self, failure: Failure) -> ProviderError {
+impl FailureReporter {
+    /// Removes the API key from the error's detail: some servers echo it.
+    fn redact(&self, failure: Failure) -> ProviderError {
         let mut error = failure.error;
         if let Some(key) = self.api_key.as_ref().map(ExposeSecret::expose_secret).filter(|key| !key.is_empty()) {
             error.detail = error.detail.replace(key, "[redacted]");
@@ -73,19 +75,19 @@ impl Exit {
         error
     }
 
-    /// The same, and the operator is told what to do about it.
+    /// Redacts the error and logs advice for the operator.
     fn report(&self, failure: Failure) -> ProviderError {
-        let error = self.seal(failure);
-        self.advice.tell(&error, &self.model);
+        let error = self.redact(failure);
+        self.advice.log(&error, &self.model);
         error
     }
 }
 
 impl OpenAi {
-    /// A provider for the server at `config.base_url`. Nothing is sent yet.
+    /// Creates a provider for the server at `config.base_url` without connecting to it.
     ///
     /// # Errors
-    /// When the address or the key cannot be used in a request.
+    /// When the model is empty, the URL is invalid or the key contains characters that are not allowed in a header.
     pub fn new(config: &ProviderConfig) -> Result<Self, InvalidProviderConfig> {
         if config.model.is_empty() {
             return Err(InvalidProviderConfig { key: "model", reason: "must not be empty".to_owned() });
@@ -98,31 +100,32 @@ impl OpenAi {
             first_token_timeout: Duration::from_millis(config.first_token_timeout_ms),
             idle_timeout: Duration::from_millis(config.idle_timeout_ms),
             total_timeout: Duration::from_millis(config.total_timeout_ms),
-            refused: RefusedParameters::default(),
-            exit: Arc::new(Exit {
+            rejected: RejectedParameters::default(),
+            reporter: Arc::new(FailureReporter {
                 api_key: config.api_key.clone(),
                 model: config.model.clone(),
-                advice: Advice::default(),
+                advice: AdviceLog::default(),
             }),
         })
     }
 
-    /// One try, up to the first part of the answer.
-    async fn start(
+    /// Sends the request once and waits for the first part of the answer.
+    async fn attempt(
         &self,
         body: &request::ChatBody<'_>,
         prompt_bytes: usize,
         deadlines: Deadlines,
     ) -> Result<(AnswerPart, Answer), Failure> {
         let response = self.connection.post(body, "text/event-stream", deadlines.first_token_at).await?;
-        let (pieces, coding) = connection::body_of(response)?;
+        let (pieces, coding) = connection::into_body(response)?;
         let mut answer = Answer::new(pieces, coding, prompt_bytes, deadlines);
         let first = answer.next().await?;
         Ok((first, answer))
     }
 
-    /// Tries until an answer begins: without the parameters that the server refuses, and once more after a failure that may pass.
-    async fn begin(&self, request: &GenerateRequest) -> Result<(AnswerPart, Answer), Failure> {
+    /// Starts an answer. Repeats the request without parameters that the server rejects, and retries once after a transient
+    /// failure.
+    async fn start(&self, request: &GenerateRequest) -> Result<(AnswerPart, Answer), Failure> {
         let messages = request::messages(request);
         let prompt_bytes = messages.iter().map(|message| message.content.len()).sum();
         let mut body = request::chat(&self.model, &messages, self.max_answer_tokens, self.temperature);
@@ -132,23 +135,24 @@ impl OpenAi {
             total_at: now + self.total_timeout,
             idle: self.idle_timeout,
         };
-        let mut adaptation = Adaptation::new(&self.refused, &mut body);
-        let mut tried = false;
+        let mut adaptation = Adaptation::new(&self.rejected, &mut body);
+        let mut is_retry = false;
         loop {
-            let failure = match self.start(&body, prompt_bytes, deadlines).await {
+            let failure = match self.attempt(&body, prompt_bytes, deadlines).await {
                 Ok(started) => {
-                    adaptation.learn(&self.refused);
+                    adaptation.confirm(&self.rejected);
                     return Ok(started);
                 }
                 Err(failure) => failure,
             };
             let Err(failure) = adaptation.apply(failure, &mut body) else { continue };
-            let wait = failure.retry.wait().filter(|wait| !tried && Instant::now() + *wait < deadlines.first_token_at);
-            let Some(wait) = wait else { return Err(failure) };
-            log::warn!(kind:? = failure.error.kind, wait_ms = wait.as_millis() as u64;
-                "the provider failed before the first token; trying once more");
-            sleep(wait).await;
-            tried = true;
+            let delay = failure.retry.delay();
+            let delay = delay.filter(|delay| !is_retry && Instant::now() + *delay < deadlines.first_token_at);
+            let Some(delay) = delay else { return Err(failure) };
+            log::warn!(kind = failure.error.kind.as_str(), delay_ms = delay.as_millis() as u64;
+                "provider failed before the first token; retrying once");
+            sleep(delay).await;
+            is_retry = true;
         }
     }
 }
@@ -160,21 +164,21 @@ impl ModelProvider for OpenAi {
     }
 
     async fn generate(&self, request: GenerateRequest) -> Result<AnswerStream, ProviderError> {
-        let (first, answer) = self.begin(&request).await.map_err(|failure| self.exit.report(failure))?;
-        let parts = stream::unfold(Some((Some(first), answer, Arc::clone(&self.exit))), |state| async move {
-            let (first, mut answer, exit) = state?;
+        let (first, answer) = self.start(&request).await.map_err(|failure| self.reporter.report(failure))?;
+        let parts = stream::unfold(Some((Some(first), answer, Arc::clone(&self.reporter))), |state| async move {
+            let (first, mut answer, reporter) = state?;
             let part = match first {
                 Some(part) => Ok(part),
-                None => answer.next().await.map_err(|failure| exit.report(failure)),
+                None => answer.next().await.map_err(|failure| reporter.report(failure)),
             };
-            let ended = matches!(part, Ok(AnswerPart::Finished { .. }) | Err(_));
-            Some((part, (!ended).then_some((None, answer, exit))))
+            let is_last = matches!(part, Ok(AnswerPart::Finished { .. }) | Err(_));
+            Some((part, (!is_last).then_some((None, answer, reporter))))
         });
         Ok(Box::pin(parts))
     }
 
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
-        self.choose(&request).await.map(Some).map_err(|failure| self.exit.report(failure))
+        self.choose_label(&request).await.map(Some).map_err(|failure| self.reporter.report(failure))
     }
 
     async fn check(&self) -> Result<(), ProviderError> {

@@ -1,12 +1,13 @@
-//! Whether the model server is there, takes the key and has the model: asked once at start, so that a mistake in the settings is not
-//! first noticed by a user.
+//! Startup check of the model server: reachability, API key and model name, so that the operator notices a wrong setting
+//! before a user does.
 
 use super::{OpenAi, json::Json};
 use crate::provider::{ProviderError, ProviderErrorKind as Kind};
+use reqwest::StatusCode;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The most time that the check takes.
+/// Maximum duration of the check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl OpenAi {
@@ -15,39 +16,39 @@ impl OpenAi {
         let list = match self.connection.models(deadline).await {
             Ok(list) => list,
             Err(failure) => {
-                // Not every server has the list. The question shows all the same whether it is there and takes the key.
-                let error = match failure.error.kind {
-                    Kind::Unavailable | Kind::Timeout => self.exit.seal(failure),
-                    Kind::Unauthorized | Kind::OutOfCredit => self.exit.report(failure),
-                    _ => return Ok(()),
+                // Not every server implements the list, but any response shows whether it is reachable and accepts the key.
+                return match failure.error.kind {
+                    _ if failure.status == Some(StatusCode::NOT_IMPLEMENTED) => Ok(()),
+                    Kind::Unavailable | Kind::Timeout => Err(self.reporter.redact(failure)),
+                    Kind::Unauthorized | Kind::OutOfCredit => Err(self.reporter.report(failure)),
+                    _ => Ok(()),
                 };
-                return if error.detail.starts_with("status 501") { Ok(()) } else { Err(error) };
             }
         };
         if lists(&String::from_utf8_lossy(&list), &self.model) == Some(false) {
-            let detail = "the server's list of models does not have provider.model";
+            let detail = "the server's list of models does not contain provider.model";
             return Err(ProviderError::new(Kind::UnknownModel, detail));
         }
         Ok(())
     }
 }
 
-/// Whether a list of models has this one; `None` when it is no list, or an empty one.
+/// Whether a list of models contains `model`; `None` if the body is not a list of models or the list is empty.
 fn lists(body: &str, model: &str) -> Option<bool> {
     let list = Json::parse(body)?;
     let [data, models] = list.members(["data", "models"]);
     let mut names = Vec::new();
-    for item in [data, models, Some(list)].into_iter().flatten().flat_map(Json::items) {
-        let [id, name, model] = item.members(["id", "name", "model"]);
-        names.extend([id, name, model].into_iter().flatten().filter_map(Json::lossy_text));
+    for entry in [data, models, Some(list)].into_iter().flatten().flat_map(Json::elements) {
+        let [id, name, model] = entry.members(["id", "name", "model"]);
+        names.extend([id, name, model].into_iter().flatten().filter_map(Json::lossy_string));
     }
-    // Ollama lists `llama3.2:latest` and takes `llama3.2`; Gemini lists `models/gemini-…`.
-    let is_it = |name: &String| {
+    // Ollama lists `llama3.2:latest` and accepts `llama3.2`; Gemini lists `models/gemini-…`.
+    let matches = |name: &String| {
         name == model
             || name.strip_prefix(model).is_some_and(|tag| tag == ":latest")
             || name.strip_suffix(model).is_some_and(|path| path.ends_with('/'))
     };
-    (!names.is_empty()).then(|| names.iter().any(is_it))
+    (!names.is_empty()).then(|| names.iter().any(matches))
 }
 
 #[cfg(test)]
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_found_in_the_lists_of_all_servers() {
+    fn a_model_is_found_in_every_list_format() {
         for list in [
             r#"{"object":"list","data":[{"id":"other"},{"id":"m","object":"model"}]}"#,
             r#"{"models":[{"name":"m:latest","model":"m:latest"}],"data":[{"id":"x"}]}"#,

@@ -1,12 +1,12 @@
-//! The parameters of a request that some servers refuse, and which of them this server refuses.
+//! Optional request parameters, and the set of those that the server rejects.
 //!
-//! Current models of OpenAI take no `max_tokens` and no `temperature`, Mistral and older servers no `stream_options`, many no
-//! `response_format`. A request that is refused for one of them is sent again without it; what the server refused is remembered, so
-//! that it costs one request once. `max_tokens` is first replaced by `max_completion_tokens`.
+//! Current OpenAI models reject `max_tokens` and `temperature`, Mistral and older servers `stream_options`, many servers
+//! `response_format`. A request rejected because of a parameter is repeated without it. The rejection is remembered until the
+//! process ends, so that it costs only one extra request. `max_tokens` is first replaced by `max_completion_tokens`.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// A parameter that a request can do without.
+/// Optional parameter of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Parameter {
@@ -32,7 +32,7 @@ impl Parameter {
         Self::TopLogprobs,
     ];
 
-    /// The name in a request.
+    /// Returns the name used in the request body.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stream => "stream",
@@ -46,8 +46,8 @@ impl Parameter {
         }
     }
 
-    /// Words of a message that mean this parameter. "Stream" is too common a word to mean it.
-    pub const fn words(self) -> &'static [&'static str] {
+    /// Returns the words that identify this parameter in an error message. `Stream` has none, since "stream" is too common.
+    pub const fn keywords(self) -> &'static [&'static str] {
         match self {
             Self::Stream => &[],
             Self::StreamOptions => &["stream_options"],
@@ -61,68 +61,70 @@ impl Parameter {
     }
 }
 
-/// A set of parameters.
+/// Set of parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters(u8);
 
 impl Parameters {
-    pub const NONE: Self = Self(0);
+    pub const EMPTY: Self = Self(0);
 
     pub fn of(parameters: &[Parameter]) -> Self {
         Self(parameters.iter().fold(0, |set, parameter| set | 1 << *parameter as u8))
     }
 
-    pub fn all_where(is_in: impl Fn(Parameter) -> bool) -> Self {
-        Self(Parameter::ALL.iter().filter(|parameter| is_in(**parameter)).fold(0, |set, one| set | 1 << *one as u8))
+    /// Returns the set of all parameters that satisfy `predicate`.
+    pub fn filter(predicate: impl Fn(Parameter) -> bool) -> Self {
+        Self(Parameter::ALL.iter().filter(|one| predicate(**one)).fold(0, |set, one| set | 1 << *one as u8))
     }
 
-    pub fn has(self, parameter: Parameter) -> bool {
+    pub fn contains(self, parameter: Parameter) -> bool {
         self.0 & 1 << parameter as u8 != 0
     }
 
-    pub fn has_any(self, others: Self) -> bool {
-        self.0 & others.0 != 0
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
-    pub fn is_none(self) -> bool {
+    pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    pub fn and(self, others: Self) -> Self {
-        Self(self.0 & others.0)
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
-    pub fn with(self, others: Self) -> Self {
-        Self(self.0 | others.0)
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
-    /// Their names, for the log.
+    /// Returns the names, separated by commas, for the log.
     pub fn names(self) -> String {
-        let names: Vec<_> = Parameter::ALL.iter().filter(|one| self.has(**one)).map(|one| one.name()).collect();
+        let names: Vec<_> = Parameter::ALL.iter().filter(|one| self.contains(**one)).map(|one| one.name()).collect();
         names.join(", ")
     }
 }
 
-/// The parameters that a server refuses, as far as it is known.
+/// Parameters to omit from every request, because the server is known to reject or ignore them.
 #[derive(Debug, Default)]
-pub(super) struct RefusedParameters(AtomicU8);
+pub(super) struct RejectedParameters(AtomicU8);
 
-impl RefusedParameters {
-    pub fn known(&self) -> Parameters {
+impl RejectedParameters {
+    pub fn get(&self) -> Parameters {
         Parameters(self.0.load(Ordering::Relaxed))
     }
 
-    /// These parameters have no effect: it is not worth sending them.
-    pub fn skip(&self, useless: Parameters) -> bool {
-        let before = Parameters(self.0.fetch_or(useless.0, Ordering::Relaxed));
-        before.with(useless) != before
+    /// Adds parameters to omit. Returns whether any of them is new.
+    pub fn insert(&self, parameters: Parameters) -> bool {
+        let before = Parameters(self.0.fetch_or(parameters.0, Ordering::Relaxed));
+        before.union(parameters) != before
     }
 
-    /// The server took a request without these parameters after it had refused one with them.
-    pub fn learn(&self, refused: Parameters) {
-        if self.skip(refused) {
-            log::warn!(parameters = refused.names();
-                "the model server refuses parameters; they are left out of requests from now on");
+    /// Adds parameters that the server rejected and logs a warning if any of them is new. Call it only after the server has
+    /// accepted the request without them.
+    pub fn learn(&self, rejected: Parameters) {
+        if self.insert(rejected) {
+            log::warn!(parameters = rejected.names();
+                "model server rejects parameters; omitting them from further requests");
         }
     }
 }
@@ -132,20 +134,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_holds_what_was_put_into_it() {
+    fn a_set_contains_exactly_its_parameters() {
         let set = Parameters::of(&[Parameter::Temperature, Parameter::TopLogprobs]);
-        assert!(set.has(Parameter::Temperature) && !set.has(Parameter::Stream) && !set.is_none());
+        assert!(set.contains(Parameter::Temperature) && !set.contains(Parameter::Stream) && !set.is_empty());
         assert_eq!(set.names(), "temperature, top_logprobs");
-        assert_eq!(set.and(Parameters::of(&[Parameter::Temperature])).names(), "temperature");
-        assert_eq!(Parameters::all_where(|_| true).names().split(", ").count(), Parameter::ALL.len());
+        assert_eq!(set.intersection(Parameters::of(&[Parameter::Temperature])).names(), "temperature");
+        assert_eq!(Parameters::filter(|_| true).names().split(", ").count(), Parameter::ALL.len());
     }
 
     #[test]
-    fn what_was_learnt_is_known() {
-        let refused = RefusedParameters::default();
-        assert!(refused.known().is_none());
-        refused.learn(Parameters::of(&[Parameter::Stream]));
-        refused.learn(Parameters::of(&[Parameter::MaxTokens]));
-        assert_eq!(refused.known().names(), "stream, max_tokens");
+    fn rejections_accumulate() {
+        let rejected = RejectedParameters::default();
+        assert!(rejected.get().is_empty());
+        rejected.learn(Parameters::of(&[Parameter::Stream]));
+        rejected.learn(Parameters::of(&[Parameter::MaxTokens]));
+        assert_eq!(rejected.get().names(), "stream, max_tokens");
     }
 }

@@ -1,24 +1,23 @@
-//! Reads an answer: bytes in, parts out. Knows neither sockets nor time.
+//! Incremental parser of an answer: bytes in, text and outcome out, without I/O or time.
 //!
-//! Lenient about what users see: odd members, unknown events and bytes that are no text cost nothing else. Strict about what decides
-//! success: an answer ends well with a known finish reason, or with `[DONE]` after some text. No text and no known end is an error,
-//! and so are errors within the answer and frames that cannot be read, since their text would be missing. Nothing after the end
-//! changes how the answer ended.
+//! Text is parsed leniently: unexpected members, unknown events and invalid UTF-8 are skipped without affecting the rest. The
+//! outcome is strict: an answer succeeds only with a known finish reason, or with `[DONE]` after some text. Error events fail
+//! it, and so do unreadable frames, since their text would be missing. Nothing after the end changes the outcome.
 
 use super::{
-    chunk::{self, ChoiceIndex, Chunk, Counted, Finish},
+    chunk::{self, ChoiceSelector, Chunk, Finish, TokenCounts},
     failure::{Failure, Retry},
     framing::{EventName, Frame, Framing},
     json::Json,
-    surrogates::Surrogates,
-    thinking::Thinking,
+    reasoning::ReasoningFilter,
+    surrogates::SurrogateJoiner,
 };
 use crate::domain::FinishReason;
 use std::collections::VecDeque;
 
-/// The longest answer, in bytes. It ends there as one that reached its limit of tokens does.
+/// Maximum length of an answer, in bytes. A longer answer ends there with the finish reason `length`.
 pub(super) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
-/// The most that is read of one answer with its reasoning, in bytes.
+/// Maximum length of a response body, including reasoning, in bytes.
 pub(super) const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
 
 /// Progress of an answer before its end.
@@ -26,7 +25,7 @@ pub(super) const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
 pub(super) enum Progress {
     /// Text to show; never empty.
     Text(String),
-    /// The model is at work on something that is not shown.
+    /// Activity without text to show, such as reasoning.
     Working,
 }
 
@@ -34,63 +33,62 @@ pub(super) enum Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     pub reason: FinishReason,
-    /// As far as the server counted.
-    pub counted: Counted,
-    /// Bytes of the text that was shown.
+    pub token_counts: TokenCounts,
+    /// Length of the text, without reasoning.
     pub text_bytes: usize,
 }
 
-/// An answer that is being read.
+/// Parser of one response body.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     framing: Framing,
-    answer: Reading,
+    answer: AnswerState,
     bytes: usize,
 }
 
 /// State of the answer so far.
 #[derive(Debug, Default)]
-struct Reading {
+struct AnswerState {
     progress: VecDeque<Progress>,
-    index: ChoiceIndex,
-    surrogates: Surrogates,
-    thinking: Thinking,
+    choice: ChoiceSelector,
+    surrogates: SurrogateJoiner,
+    reasoning: ReasoningFilter,
     text_bytes: usize,
-    counted: Counted,
+    token_counts: TokenCounts,
     finish: Option<FinishReason>,
-    /// A chunk with text had no finish reason: this server writes one at the end, not into every chunk.
+    /// A chunk with text had no finish reason, so this server sends it only at the end and not in every chunk.
     finishes_once: bool,
     called_tool: bool,
-    /// A whole message came, rather than parts of one.
-    is_whole: bool,
+    /// A complete message has arrived, rather than deltas.
+    is_complete: bool,
     outcome: Option<Result<Ending, Failure>>,
 }
 
 impl Parser {
-    /// Takes in bytes of the body.
+    /// Parses bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
         let Self { framing, answer, bytes: total } = self;
         *total += bytes.len();
         if *total > MAX_STREAM_BYTES {
-            answer.close(Failure::broken("the answer is too long", Retry::Never));
+            answer.close(Failure::broken("the response body is too long", Retry::Never));
         }
-        if let Err(failure) = framing.push(bytes, &mut |frame| answer.take(frame)) {
+        if let Err(failure) = framing.push(bytes, &mut |frame| answer.read_frame(frame)) {
             answer.close(failure);
         }
     }
 
-    /// The body is over, as it should be.
+    /// Parses the regular end of the body.
     pub fn finish(&mut self) {
         let Self { framing, answer, .. } = self;
-        framing.finish(&mut |frame| answer.take(frame));
-        // A complete JSON document needs no other end.
-        if framing.is_objects() && answer.is_whole {
-            answer.done();
+        framing.finish(&mut |frame| answer.read_frame(frame));
+        // A complete JSON document needs no end marker.
+        if framing.is_json() && answer.is_complete {
+            answer.read_end_marker();
         }
-        self.stop(Failure::broken("the stream ended before the answer did", Retry::AfterBackoff));
+        self.stop(Failure::broken("the stream ended before the answer was complete", Retry::AfterBackoff));
     }
 
-    /// No more will come, because of `failure`; it counts unless the answer ended before.
+    /// Ends parsing because of `failure`, which is the outcome unless the answer has already ended.
     pub fn stop(&mut self, failure: Failure) {
         self.answer.close(failure);
     }
@@ -100,53 +98,53 @@ impl Parser {
         self.answer.progress.pop_front()
     }
 
-    /// Whether the model ended its answer: only its usage can follow.
+    /// Whether the model has ended its answer, so that only the usage can follow.
     pub fn has_ended(&self) -> bool {
         self.answer.finish.is_some()
     }
 
-    /// Returns the outcome, once nothing more can come. Call it when [`Parser::next`] has nothing.
+    /// Returns the outcome once parsing has ended. Call it after [`Parser::next`] has returned `None`.
     pub fn outcome(&mut self) -> Option<Result<Ending, Failure>> {
         self.answer.outcome.take()
     }
 }
 
-impl Reading {
-    fn take(&mut self, frame: Frame<'_>) {
+impl AnswerState {
+    fn read_frame(&mut self, frame: Frame<'_>) {
         if self.outcome.is_some() {
             return;
         }
         let data = frame.data.trim();
         if data == "[DONE]" {
-            return self.done();
+            return self.read_end_marker();
         }
         match Json::parse(data).filter(|event| event.is_object()) {
-            Some(event) => self.event(event, frame.name),
+            Some(event) => self.read_event(event, frame.name),
             None if self.finish.is_some() => {}
             None if frame.name == EventName::Error => self.close(Failure::within_answer(data)),
-            // It may be cut off; then the missing end is the error.
-            None if frame.is_last || is_keep_alive(data, frame.name) => {}
-            None => self.close(Failure::broken("an event is not a chunk of a chat completion", Retry::Never)),
+            // A truncated frame is reported as the missing end of the stream.
+            None if frame.is_unterminated || is_keep_alive(data, frame.name) => {}
+            None => self.close(Failure::broken("an event is not a chat completion chunk", Retry::Never)),
         }
     }
 
-    fn event(&mut self, event: Json<'_>, name: EventName) {
-        let chunk = match chunk::read(event, name, &mut self.index) {
+    fn read_event(&mut self, event: Json<'_>, name: EventName) {
+        let chunk = match chunk::read(event, name, &mut self.choice) {
             Ok(chunk) => chunk,
             Err(_) if self.finish.is_some() => return,
             Err(failure) => return self.close(failure),
         };
-        self.counted = chunk.usage.or(self.counted);
-        // Servers that write a finish reason into every chunk say nothing with it until no more chunks come.
-        let goes_on = !self.finishes_once && matches!(chunk.finish, Finish::Reason(_) | Finish::ToolCall);
-        if self.finish.is_some() && !goes_on {
+        self.token_counts = chunk.usage.or(self.token_counts);
+        // Some servers send a finish reason in every chunk; it then does not end the answer.
+        let continues = !self.finishes_once && matches!(chunk.finish, Finish::Reason(_) | Finish::ToolCall);
+        if self.finish.is_some() && !continues {
             return;
         }
-        self.text(&chunk);
+        self.read_text(&chunk);
         match chunk.finish {
-            Finish::No | Finish::Unknown => {
+            Finish::Absent | Finish::Unknown => {
                 self.finishes_once |= chunk.text.is_some();
-                self.is_whole |= chunk.is_whole;
+                self.is_complete |= chunk.is_complete;
             }
             Finish::Reason(reason) => self.finish = Some(reason),
             Finish::ToolCall => {
@@ -158,18 +156,18 @@ impl Reading {
         }
         if self.text_bytes > MAX_ANSWER_BYTES && self.outcome.is_none() {
             self.finish = self.finish.or(Some(FinishReason::Length));
-            self.done();
+            self.read_end_marker();
         }
     }
 
-    fn text(&mut self, chunk: &Chunk<'_>) {
+    fn read_text(&mut self, chunk: &Chunk<'_>) {
         let shown = chunk.text.as_ref().and_then(|text| {
             let text = self.surrogates.join(text);
-            self.thinking.read(text)
+            self.reasoning.push(text)
         });
         match shown {
             Some(text) => self.show(text),
-            // Once is enough, however much of it came at once.
+            // Coalesces consecutive signs of activity.
             None if self.progress.back() == Some(&Progress::Working) => {}
             None if chunk.is_working || chunk.text.is_some() => self.progress.push_back(Progress::Working),
             None => {}
@@ -181,8 +179,8 @@ impl Reading {
         self.progress.push_back(Progress::Text(text));
     }
 
-    /// The end mark of a stream, which ends well unless nothing was said.
-    fn done(&mut self) {
+    /// Ends the answer at `[DONE]`: successfully if there is text or a finish reason.
+    fn read_end_marker(&mut self) {
         self.flush();
         if self.finish.is_none() && self.text_bytes > 0 {
             self.finish = Some(FinishReason::Stop);
@@ -190,7 +188,7 @@ impl Reading {
         self.close(Failure::broken("the stream ended without an answer", Retry::AfterBackoff));
     }
 
-    /// Nothing more comes: the answer ended, or else `failure` is why not.
+    /// Sets the outcome: success if there is a finish reason, otherwise `failure`.
     fn close(&mut self, failure: Failure) {
         if self.outcome.is_some() {
             return;
@@ -200,23 +198,23 @@ impl Reading {
             Some(_) if self.called_tool && self.text_bytes == 0 => {
                 Err(Failure::broken("the model called a tool instead of answering", Retry::Never))
             }
-            Some(reason) => Ok(Ending { reason, counted: self.counted, text_bytes: self.text_bytes }),
+            Some(reason) => Ok(Ending { reason, token_counts: self.token_counts, text_bytes: self.text_bytes }),
             None => Err(failure),
         });
     }
 
-    /// Shows what was held back, which is complete now.
+    /// Shows the text that was held back.
     fn flush(&mut self) {
-        let half = self.surrogates.finish().and_then(|half| self.thinking.read(half.to_string()));
-        let held = self.thinking.finish();
-        for text in [half, held].into_iter().flatten() {
+        let replacement = self.surrogates.finish().and_then(|replacement| self.reasoning.push(replacement.to_string()));
+        let held = self.reasoning.finish();
+        for text in [replacement, held].into_iter().flatten() {
             self.show(text);
         }
     }
 }
 
-/// Whether an event that is no object keeps the connection open: no data, an event of its own name such as `ping`, a JSON value
-/// without members, or a comment or word that a proxy put into an event.
+/// Whether an event other than a JSON object is a keep-alive: no data, an event name such as `ping`, another JSON value, or a
+/// comment or keyword sent as an event.
 fn is_keep_alive(data: &str, name: EventName) -> bool {
     const WORDS: &[&str] = &["ping", "[ping]", "keep-alive", "keepalive", "keep_alive", "heartbeat", "processing"];
     data.is_empty()

@@ -1,17 +1,17 @@
-//! Joins surrogate halves that a server spread over two events.
+//! Joining of surrogate pairs that a server has split between two events.
 //!
-//! A server that cuts its text between two UTF-16 units (JavaScript, Java, .NET) writes one half of an emoji as `\ud83d` at the end
-//! of an event and the other as `\ude00` at the start of the next.
+//! A server that splits its text between two UTF-16 units (JavaScript, Java, .NET) ends one event with the high surrogate of
+//! an emoji, `\ud83d`, and starts the next one with the low surrogate, `\ude00`.
 
-/// The text of a stream, in pieces of WTF-8.
+/// Converts a stream of WTF-8 pieces to UTF-8.
 #[derive(Debug, Default)]
-pub(super) struct Surrogates {
-    /// The high half that ended the last piece, waiting for its low half.
+pub(super) struct SurrogateJoiner {
+    /// High surrogate at the end of the last piece.
     high: Option<u16>,
 }
 
-impl Surrogates {
-    /// The text of a piece, as far as it is complete. A half without its other half becomes U+FFFD.
+impl SurrogateJoiner {
+    /// Converts the next piece, holding back a high surrogate at its end. A surrogate without its counterpart becomes U+FFFD.
     pub fn join(&mut self, piece: &[u8]) -> String {
         if self.high.is_none()
             && let Ok(text) = std::str::from_utf8(piece)
@@ -23,7 +23,7 @@ impl Surrogates {
         while !rest.is_empty() {
             if let Some((unit, after)) = surrogate(rest) {
                 rest = after;
-                self.push_half(unit, &mut text);
+                self.push_surrogate(unit, &mut text);
                 continue;
             }
             let end = (1..rest.len()).find(|at| surrogate(&rest[*at..]).is_some()).unwrap_or(rest.len());
@@ -34,12 +34,12 @@ impl Surrogates {
         text
     }
 
-    /// Returns the remainder when no more pieces come.
+    /// Ends the stream; returns U+FFFD if a high surrogate was held back.
     pub fn finish(&mut self) -> Option<char> {
         self.high.take().map(|_| char::REPLACEMENT_CHARACTER)
     }
 
-    fn push_half(&mut self, unit: u16, text: &mut String) {
+    fn push_surrogate(&mut self, unit: u16, text: &mut String) {
         if (0xdc00..0xe000).contains(&unit) {
             let pair = self.high.take().map(|high| [high, unit]);
             let whole = pair.and_then(|pair| char::decode_utf16(pair).next()?.ok());
@@ -55,7 +55,7 @@ impl Surrogates {
     }
 }
 
-/// The surrogate that these bytes begin with, and the bytes after it.
+/// Splits a leading surrogate off WTF-8 bytes.
 fn surrogate(bytes: &[u8]) -> Option<(u16, &[u8])> {
     match bytes {
         [0xed, second @ 0xa0..=0xbf, third @ 0x80..=0xbf, rest @ ..] => {
@@ -73,20 +73,20 @@ mod tests {
     const LOW: &[u8] = b"\xed\xb8\x80";
 
     fn joined(pieces: &[&[u8]]) -> String {
-        let mut surrogates = Surrogates::default();
-        let mut text: String = pieces.iter().map(|piece| surrogates.join(piece)).collect();
-        text.extend(surrogates.finish());
+        let mut joiner = SurrogateJoiner::default();
+        let mut text: String = pieces.iter().map(|piece| joiner.join(piece)).collect();
+        text.extend(joiner.finish());
         text
     }
 
     #[test]
-    fn halves_meet_across_pieces() {
+    fn a_pair_split_between_pieces_is_joined() {
         assert_eq!(joined(&["ok ".as_bytes(), &[b"x", HIGH].concat(), b"", &[LOW, b"!"].concat()]), "ok x😀!");
         assert_eq!(joined(&[HIGH, LOW, HIGH, LOW]), "😀😀");
     }
 
     #[test]
-    fn a_half_alone_is_replaced() {
+    fn a_lone_surrogate_is_replaced() {
         assert_eq!(joined(&[HIGH, b" off"]), "\u{fffd} off");
         assert_eq!(joined(&[HIGH]), "\u{fffd}");
         assert_eq!(joined(&[b"a", LOW, b"b"]), "a\u{fffd}b");

@@ -1,4 +1,4 @@
-//! Answers from the built-in documents, and from passages made to be difficult.
+//! Tests with questions about the built-in documents, and with hand-written passages for edge cases.
 
 use super::*;
 use crate::{
@@ -39,7 +39,7 @@ fn passage(title: &str, text: &str, score: f64) -> Passage {
 }
 
 #[tokio::test]
-async fn everyday_questions_get_the_facts_and_their_source() {
+async fn common_questions_are_answered_with_facts_and_their_source() {
     let (base, _folder) = seeded_base().await;
     for (question, facts, source) in [
         ("What is the engine power?", &["180 kW", "140 kW", "150 kW"][..], "engine-and-performance.md"),
@@ -62,7 +62,7 @@ async fn everyday_questions_get_the_facts_and_their_source() {
 }
 
 #[tokio::test]
-async fn steps_come_whole_and_in_order() {
+async fn the_steps_of_a_procedure_are_complete_and_in_order() {
     let (base, _folder) = seeded_base().await;
     let answer = ask(&base, "My engine is overheating, what should I do?", &[]).await;
     let steps: Vec<_> = (1..=5).map(|step| answer.find(&format!("\n{step}. ")).expect("a step")).collect();
@@ -70,7 +70,7 @@ async fn steps_come_whole_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_table_answers_with_the_row_and_the_column_that_were_asked_for() {
+async fn a_table_is_reduced_to_the_row_and_column_in_question() {
     let (base, _folder) = seeded_base().await;
     let answer = ask(&base, "What's the torque of the hybrid?", &[]).await;
     assert!(answer.contains("- **Veyra Hybrid**: Maximum torque 320 Nm system torque"), "{answer}");
@@ -78,7 +78,7 @@ async fn a_table_answers_with_the_row_and_the_column_that_were_asked_for() {
 }
 
 #[tokio::test]
-async fn a_follow_up_goes_on_from_the_question_before() {
+async fn a_follow_up_includes_the_words_of_the_question_before_it() {
     let (base, _folder) = seeded_base().await;
     let message = |role, content: &str| HistoryMessage { role, content: content.to_owned() };
     let history = [
@@ -90,7 +90,7 @@ async fn a_follow_up_goes_on_from_the_question_before() {
 }
 
 #[tokio::test]
-async fn what_it_does_not_know_it_says() {
+async fn a_question_without_an_answer_gets_suggestions() {
     let (base, _folder) = seeded_base().await;
     for question in ["What is the capital of France?", "hello", "Will it rain in Lisbon tomorrow?"] {
         let answer = ask(&base, question, &[]).await;
@@ -102,13 +102,13 @@ async fn what_it_does_not_know_it_says() {
 }
 
 #[test]
-fn a_poor_passage_is_named_but_not_quoted() {
+fn a_weak_passage_is_listed_but_not_quoted() {
     let answer = write(&request("gasket colour", vec![passage("Bolts", "A gasket secret.", 0.3)], Vec::new()), &[]);
     assert!(answer.contains("**Bolts** (notes.md)") && !answer.contains("secret"), "{answer}");
 }
 
 #[test]
-fn nothing_is_said_twice() {
+fn duplicate_text_is_quoted_once() {
     let text = "The gasket is blue.";
     let passages = vec![passage("Gasket", text, 0.9), passage("Gasket", text, 0.9)];
     let answer = write(&request("Which colour has the gasket?", passages, Vec::new()), &[]);
@@ -117,7 +117,7 @@ fn nothing_is_said_twice() {
 }
 
 #[test]
-fn markup_of_a_document_is_shown_and_not_obeyed() {
+fn markup_of_a_document_is_escaped() {
     let text = "The gasket `<img src=x>` is ![blue](http://tracker.example/) and \\[odd\\](javascript:x).";
     let answer = write(&request("gasket", vec![passage("Gasket <b>", text, 0.9)], Vec::new()), &[]);
     assert!(answer.contains("Gasket \\<b\\>") && answer.contains("\\<img src=x\\>"), "{answer}");
@@ -125,7 +125,7 @@ fn markup_of_a_document_is_shown_and_not_obeyed() {
 }
 
 #[tokio::test]
-async fn the_same_request_gives_the_same_answer() {
+async fn answers_are_deterministic() {
     let (base, _folder) = seeded_base().await;
     let question = "How do I check the engine oil level of the hybrid?";
     let first = ask(&base, question, &[]).await;

@@ -1,24 +1,24 @@
-//! Streams of real servers, each cut at every byte. The bodies in `dialects/` have the fields and values of the capture, issue or source
-//! named here; texts and ids are shortened. That of llama.cpp is recorded as it came.
+//! Streams of real servers, each split at every byte. The bodies in `dialects/` have the members and values of the capture,
+//! issue or source named here; texts and ids are shortened. The one of llama.cpp is an unmodified recording.
 
 use super::{Ending, Progress, tests::read_in};
 use crate::{
     domain::FinishReason::{self, Length, Stop},
     provider::{
         ProviderErrorKind::{self as Kind, Broken, ContextTooLong, Unavailable},
-        openai::chunk::Counted,
+        openai::chunk::TokenCounts,
     },
 };
 
-/// A server's stream, and the expected result.
+/// Stream of a server, and the expected result.
 struct Dialect {
     name: &'static str,
     body: &'static str,
     text: &'static str,
     end: Result<FinishReason, Kind>,
-    /// Tokens of the prompt and of the answer, where the server counts them.
+    /// Token counts of prompt and answer, if the server reports them.
     tokens: Option<(u32, u32)>,
-    /// The model reasons before its answer.
+    /// Whether the model reasons before its answer.
     reasons: bool,
 }
 
@@ -38,7 +38,7 @@ macro_rules! dialect {
 const DIALECTS: &[Dialect] = &[
     // `finish_reason: ""` in every chunk: ollama/ollama#4357. `reasoning`: silverstein/minutes#651.
     dialect!("ollama.sse", " Hello there!", Ok(Stop), Some((26, 4)), reasons: true),
-    // Its own protocol, one object a line: attogram/ollama-bash-lib, demos/ollama_generate_stream_json.md.
+    // Ollama's own protocol, one object per line: attogram/ollama-bash-lib, demos/ollama_generate_stream_json.md.
     dialect!("ollama_native.ndjson", "Soft, quick.", Ok(Stop), Some((18, 5)), reasons: true),
     // vllm-project/vllm#19662.
     dialect!("vllm.sse", "가요?", Ok(Stop), Some((9, 5)), reasons: true),
@@ -46,7 +46,7 @@ const DIALECTS: &[Dialect] = &[
     dialect!("vllm_error.sse", "", Err(Unavailable), None, reasons: false),
     // `role: null`, `finish_reason: ""`, `usage: null`: sgl-project/sglang#3912.
     dialect!("sglang.sse", "Fine.", Ok(Stop), Some((11, 3)), reasons: false),
-    // Recorded from the server that tests/real_model/serve.py runs, with six tokens at most.
+    // Recorded from the server that tests/real_model/serve.py runs, with a limit of six tokens.
     dialect!("llama_cpp.sse", "Hello! I'm here to", Ok(Length), Some((20, 6)), reasons: false),
     // lmstudio-ai/lmstudio-bug-tracker#378.
     dialect!("lm_studio.sse", "Why not?", Ok(Stop), None, reasons: true),
@@ -59,7 +59,7 @@ const DIALECTS: &[Dialect] = &[
     // https://openrouter.ai/docs/api-reference/streaming; the chunk: BerriAI/litellm#8193.
     dialect!("openrouter.sse", "Yes.", Ok(Stop), Some((8, 30)), reasons: true),
     dialect!("openrouter_error.sse", "Half", Err(Unavailable), None, reasons: false),
-    // Content as a list of parts: BerriAI/litellm#16272.
+    // Content as an array of parts: BerriAI/litellm#16272.
     dialect!("mistral.sse", "Bonjour !", Ok(Stop), Some((12, 40)), reasons: true),
     // https://api-docs.deepseek.com/quick_start/rate_limit and /api/create-chat-completion.
     dialect!("deepseek.sse", "Hello!", Ok(Stop), Some((17, 9)), reasons: true),
@@ -76,7 +76,7 @@ const DIALECTS: &[Dialect] = &[
     dialect!("fastchat_error.sse", "", Err(Unavailable), None, reasons: false),
     // No `finish_reason` before the last chunk: BerriAI/liteLLM-proxy#19.
     dialect!("litellm.sse", "How so?", Ok(Stop), Some((9, 3)), reasons: false),
-    // `code` as a text: BerriAI/litellm#5175.
+    // `code` as a string: BerriAI/litellm#5175.
     dialect!("litellm_error.sse", "How", Err(Unavailable), None, reasons: false),
 ];
 
@@ -88,16 +88,16 @@ fn check(dialect: &Dialect, pieces: &[&[u8]]) {
     assert_eq!(text, dialect.text, "{name}");
     assert_eq!(progress.contains(&Progress::Working), dialect.reasons, "{name}");
     match (outcome, dialect.end) {
-        (Ok(Ending { reason, counted, .. }), Ok(want)) => {
+        (Ok(Ending { reason, token_counts, .. }), Ok(want)) => {
             let (prompt, completion) = dialect.tokens.unzip();
-            assert_eq!((reason, counted), (want, Counted { prompt, completion }), "{name}");
+            assert_eq!((reason, token_counts), (want, TokenCounts { prompt, completion }), "{name}");
         }
         (outcome, want) => assert_eq!(outcome.map(|ending| ending.reason), want, "{name}"),
     }
 }
 
 #[test]
-fn every_dialect_is_read_wherever_its_bytes_are_cut() {
+fn every_dialect_is_parsed_when_split_at_any_byte() {
     for dialect in DIALECTS {
         let body = dialect.body.as_bytes();
         for cut in 0..=body.len() {
@@ -109,7 +109,7 @@ fn every_dialect_is_read_wherever_its_bytes_are_cut() {
 }
 
 #[test]
-fn every_dialect_survives_other_line_ends() {
+fn every_dialect_is_parsed_with_any_line_ending() {
     for dialect in DIALECTS {
         for end in ["\r\n", "\r"] {
             check(dialect, &[dialect.body.replace('\n', end).as_bytes()]);
@@ -118,12 +118,11 @@ fn every_dialect_survives_other_line_ends() {
     }
 }
 
-/// A body that is cut short never passes for a whole answer.
 #[test]
-fn a_dialect_that_breaks_off_is_an_error() {
+fn a_truncated_body_is_an_error_in_every_dialect() {
     for dialect in DIALECTS.iter().filter(|dialect| dialect.end.is_ok()) {
         let end = dialect.body.rfind("\"finish_reason\":\"").or_else(|| dialect.body.rfind("\"done\":true")).unwrap();
-        // The finish reason of Ollama and SGLang is there from the start, and empty.
+        // Ollama and SGLang send an empty finish reason from the start.
         let last = dialect.body[..end].rfind("\n").unwrap();
         for cut in 0..last {
             let outcome = read_in(&[&dialect.body.as_bytes()[..cut]]).1;

@@ -1,10 +1,10 @@
-//! The parser, cut at every byte: what decides success, and what does not.
+//! Tests of the parser with bodies in pieces of every size, mainly about the outcome.
 
 use super::*;
 use crate::provider::ProviderErrorKind as Kind;
 use proptest::prelude::*;
 
-/// The text, and how the answer ended.
+/// Text and outcome of an answer.
 type Read = (String, Result<FinishReason, Kind>);
 
 pub(super) fn read_in(pieces: &[&[u8]]) -> (Vec<Progress>, Result<Ending, Kind>) {
@@ -64,7 +64,7 @@ const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]
 const DONE: &str = "[DONE]";
 
 #[test]
-fn an_answer_ends_with_a_reason_or_with_the_mark_after_some_text() {
+fn an_answer_ends_with_a_finish_reason_or_with_the_end_marker_after_text() {
     assert_eq!(events(&[HI, STOP, DONE]), ok("Hi", FinishReason::Stop));
     assert_eq!(events(&[HI, STOP]), ok("Hi", FinishReason::Stop));
     assert_eq!(events(&[HI, DONE]), ok("Hi", FinishReason::Stop));
@@ -76,7 +76,7 @@ fn an_answer_ends_with_a_reason_or_with_the_mark_after_some_text() {
 }
 
 #[test]
-fn a_reason_that_says_nothing_does_not_end_the_answer() {
+fn an_empty_or_unknown_finish_reason_does_not_end_the_answer() {
     for reason in ["\"\"", "\"null\"", "null", "\"unheard_of\"", "{}", "0"] {
         let (one, two) = (token("One ", reason), token("two.", reason));
         assert_eq!(events(&[&one, &two, STOP, DONE]), ok("One two.", FinishReason::Stop), "{reason}");
@@ -86,12 +86,12 @@ fn a_reason_that_says_nothing_does_not_end_the_answer() {
     }
     for reason in ["\"stop\"", "\"length\""] {
         let (text, end) = events(&[&token("One ", reason), &token("two.", reason), DONE]);
-        assert_eq!((text.as_str(), end.is_ok()), ("One two.", true), "written into every chunk: {reason}");
+        assert_eq!((text.as_str(), end.is_ok()), ("One two.", true), "sent in every chunk: {reason}");
     }
 }
 
 #[test]
-fn reasons_map_and_some_are_failures() {
+fn finish_reasons_are_mapped_and_some_are_failures() {
     for (reason, want) in [
         ("length", Ok(FinishReason::Length)),
         ("content_filter", Ok(FinishReason::Error)),
@@ -124,7 +124,7 @@ fn nothing_after_the_end_changes_the_outcome() {
 }
 
 #[test]
-fn errors_count_before_and_after_tokens() {
+fn error_events_fail_the_answer_before_and_after_tokens() {
     for error in [
         r#"{"object":"error","message":"out of memory","code":500}"#,
         r#"{"text":"busy","error_code":50001}"#,
@@ -146,7 +146,7 @@ fn errors_count_before_and_after_tokens() {
 }
 
 #[test]
-fn odd_events_cost_nothing_else() {
+fn unknown_events_are_ignored_and_unreadable_ones_are_errors() {
     for odd in [
         "null",
         "[]",
@@ -184,7 +184,7 @@ fn odd_events_cost_nothing_else() {
 }
 
 #[test]
-fn a_body_that_is_no_stream_is_read_too() {
+fn json_bodies_are_read_like_streams() {
     let whole = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"Hello."},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
     assert_eq!(read(whole), ok("Hello.", FinishReason::Stop));
     assert_eq!(read(&whole.replace(r#","finish_reason":"stop""#, "")), ok("Hello.", FinishReason::Stop));
@@ -198,7 +198,7 @@ fn a_body_that_is_no_stream_is_read_too() {
 }
 
 #[test]
-fn reasoning_is_work_and_not_text() {
+fn reasoning_counts_as_activity_and_not_as_text() {
     let think = |text: &str| token(text, "null");
     assert_eq!(events(&[&think("<think>hm, "), &think("</think>\n\n"), HI, STOP, DONE]), ok("Hi", FinishReason::Stop));
     assert_eq!(events(&[&think("<think>hm"), STOP, DONE]), ok("", FinishReason::Stop));
@@ -214,7 +214,7 @@ fn reasoning_is_work_and_not_text() {
 }
 
 #[test]
-fn surrogates_that_were_parted_meet_again() {
+fn surrogate_pairs_split_between_events_are_joined() {
     let half = |text: &str| format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#);
     let role = r#"{"choices":[{"delta":{"content":""}}]}"#;
     assert_eq!(events(&[&half("ok \\ud83d"), role, &half("\\ude00!"), STOP]), ok("ok 😀!", FinishReason::Stop));
@@ -235,11 +235,11 @@ fn later_counts_replace_earlier_ones() {
     ];
     let body: String = body.iter().map(|data| format!("data: {data}\n\n")).collect();
     let (_, ending) = read_by(format!("{body}data: [DONE]\n\n").as_bytes(), 7);
-    assert_eq!(ending.unwrap().counted, Counted { prompt: Some(7), completion: Some(2) });
+    assert_eq!(ending.unwrap().token_counts, TokenCounts { prompt: Some(7), completion: Some(2) });
 }
 
 #[test]
-fn an_answer_without_end_is_cut() {
+fn an_overlong_answer_is_truncated() {
     let long = format!("data: {}\n\n", token(&"x".repeat(100_000), "null")).repeat(100);
     let (progress, ending) = read_by(long.as_bytes(), 8_192);
     assert_eq!(ending.unwrap().reason, FinishReason::Length);
@@ -247,7 +247,7 @@ fn an_answer_without_end_is_cut() {
 }
 
 #[test]
-fn reasoning_without_end_is_an_error() {
+fn overlong_reasoning_is_an_error() {
     let mut parser = Parser { bytes: MAX_STREAM_BYTES - 100, ..Parser::default() };
     let reasoning = b"data: {\"choices\":[{\"delta\":{\"reasoning\":\"hm, \"}}]}\n\n";
     parser.push(reasoning);
@@ -257,9 +257,9 @@ fn reasoning_without_end_is_an_error() {
 }
 
 proptest! {
-    /// However the bytes are cut, and whatever they are, the outcome is the same, and there is one.
+    /// The outcome of any bytes is independent of how they are split.
     #[test]
-    fn cuts_change_nothing(
+    fn splitting_does_not_change_the_outcome(
         parts in prop::collection::vec(prop_oneof![
             Just(format!("data: {HI}\n\n")),
             Just(format!("data: {STOP}\r\n\r\n")),

@@ -1,27 +1,27 @@
-//! Leaves out the block of reasoning that some models write in front of their answer: `<think>…</think>`.
+//! Removal of the reasoning that some models write before their answer: `<think>…</think>`.
 //!
-//! Only a block at the very start counts, after white space: further on, the tag is part of the answer. Without a closing tag all
-//! of the text is reasoning. A model that writes only the closing tag (its chat template opened the block) cannot be told from one
-//! that answers; such a server has to be started with its reasoning parser.
+//! Only a block at the start of the text counts, optionally after white space; later, the tag is part of the answer. Without a
+//! closing tag, the whole text is reasoning. A model whose chat template opens the block writes only the closing tag and
+//! cannot be told from one that answers; its server must be started with a reasoning parser.
 
-/// The names that models give the block.
-const NAMES: &[&str] = &["think", "thinking", "thought", "reasoning"];
-/// White space in front of an answer that is held back at most, in bytes.
+/// Tag names used by models.
+const TAG_NAMES: &[&str] = &["think", "thinking", "thought", "reasoning"];
+/// Maximum leading white space to hold back, in bytes.
 const MAX_HELD_BYTES: usize = 1024;
 
-/// Separates the answer from the reasoning in front of it, piece by piece.
+/// Streaming filter that removes leading reasoning from an answer.
 #[derive(Debug, Default)]
-pub(super) struct Thinking {
+pub(super) struct ReasoningFilter {
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nothing but white space and the start of a tag so far, which is held back. `after_block`: white space is not shown.
+    /// Only white space and the possible start of a tag so far; both are held back. `after_block`: drop the white space.
     Start { held: String, after_block: bool },
-    /// Within a block; `tail` is what may be the start of the closing tag.
+    /// Inside a block; `tail` is the possible start of the closing tag.
     Inside { close: String, tail: String },
-    /// In the answer.
+    /// After the reasoning; text passes through.
     Answer,
 }
 
@@ -31,9 +31,9 @@ impl Default for State {
     }
 }
 
-impl Thinking {
-    /// Returns the text to show of this piece and of what was held back before it.
-    pub fn read(&mut self, piece: String) -> Option<String> {
+impl ReasoningFilter {
+    /// Filters the next piece. Returns the text to show, including text held back earlier; never empty.
+    pub fn push(&mut self, piece: String) -> Option<String> {
         let mut piece = piece;
         loop {
             match &mut self.state {
@@ -42,13 +42,14 @@ impl Thinking {
                     held.push_str(&piece);
                     let begin = held.len() - held.trim_start().len();
                     let rest = held[begin..].to_ascii_lowercase();
-                    if let Some(name) = NAMES.iter().find(|name| opens(&rest, name)) {
+                    if let Some(name) = TAG_NAMES.iter().find(|name| opens(&rest, name)) {
                         let after = begin + name.len() + 2;
                         piece = held.split_off(after);
                         self.state = State::Inside { close: format!("</{name}>"), tail: String::new() };
                         continue;
                     }
-                    let may_open = rest.is_empty() || NAMES.iter().any(|name| format!("<{name}>").starts_with(&rest));
+                    let may_open =
+                        rest.is_empty() || TAG_NAMES.iter().any(|name| format!("<{name}>").starts_with(&rest));
                     if may_open && begin < MAX_HELD_BYTES {
                         return None;
                     }
@@ -73,22 +74,23 @@ impl Thinking {
         }
     }
 
-    /// Returns the text that was held back when nothing follows: it was no tag after all.
+    /// Ends the text; returns what was held back, which turned out not to be a tag.
     pub fn finish(&mut self) -> Option<String> {
         let State::Start { held, after_block } = std::mem::replace(&mut self.state, State::Answer) else { return None };
         Some(held).filter(|held| !held.trim_start().is_empty() || (!after_block && !held.is_empty()))
     }
 }
 
+/// Whether `text` starts with the opening tag `<name>`.
 fn opens(text: &str, name: &str) -> bool {
     text.strip_prefix('<').and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with('>'))
 }
 
-/// An answer without the reasoning in front of it.
-pub(super) fn without_thinking(answer: &str) -> String {
-    let mut thinking = Thinking::default();
-    let mut text = thinking.read(answer.to_owned()).unwrap_or_default();
-    text.push_str(&thinking.finish().unwrap_or_default());
+/// Removes leading reasoning from a complete answer.
+pub(super) fn strip_reasoning(answer: &str) -> String {
+    let mut filter = ReasoningFilter::default();
+    let mut text = filter.push(answer.to_owned()).unwrap_or_default();
+    text.push_str(&filter.finish().unwrap_or_default());
     text
 }
 
@@ -96,17 +98,17 @@ pub(super) fn without_thinking(answer: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The text shown of an answer that comes in pieces of so many characters.
-    fn shown(text: &str, size: usize) -> String {
-        let mut thinking = Thinking::default();
-        let pieces: Vec<char> = text.chars().collect();
-        let mut shown: String = pieces.chunks(size).filter_map(|piece| thinking.read(piece.iter().collect())).collect();
-        shown.extend(thinking.finish());
+    /// Filters `text` in pieces of `size` characters.
+    fn filtered(text: &str, size: usize) -> String {
+        let mut filter = ReasoningFilter::default();
+        let chars: Vec<char> = text.chars().collect();
+        let mut shown: String = chars.chunks(size).filter_map(|piece| filter.push(piece.iter().collect())).collect();
+        shown.extend(filter.finish());
         shown
     }
 
     #[test]
-    fn a_leading_block_is_left_out_however_it_is_cut() {
+    fn a_leading_block_is_removed_with_any_piece_size() {
         for (text, want) in [
             ("<think>hm</think>Hello.", "Hello."),
             ("\n <THINK>\nhm, 1 < 2 </thi nk>\n</think>\n\nHello <think>.", "Hello <think>."),
@@ -125,27 +127,27 @@ mod tests {
             ("", ""),
         ] {
             for size in 1..=text.chars().count().max(1) {
-                assert_eq!(shown(text, size), want, "{text:?} in pieces of {size}");
+                assert_eq!(filtered(text, size), want, "{text:?} in pieces of {size}");
             }
-            assert_eq!(without_thinking(text), want, "{text:?}");
+            assert_eq!(strip_reasoning(text), want, "{text:?}");
         }
     }
 
     #[test]
-    fn an_empty_text_is_never_shown() {
-        let mut thinking = Thinking::default();
-        assert_eq!(thinking.read(format!("<think>hm</think>{}", " ".repeat(MAX_HELD_BYTES + 1))), None);
-        assert_eq!(thinking.read("Hello.".to_owned()).as_deref(), Some("Hello."));
+    fn empty_text_is_never_returned() {
+        let mut filter = ReasoningFilter::default();
+        assert_eq!(filter.push(format!("<think>hm</think>{}", " ".repeat(MAX_HELD_BYTES + 1))), None);
+        assert_eq!(filter.push("Hello.".to_owned()).as_deref(), Some("Hello."));
     }
 
     #[test]
-    fn reasoning_is_not_kept() {
-        let mut thinking = Thinking::default();
-        thinking.read("<think>".to_owned());
+    fn reasoning_is_not_buffered() {
+        let mut filter = ReasoningFilter::default();
+        filter.push("<think>".to_owned());
         for _ in 0..1_000 {
-            assert_eq!(thinking.read("hm, ".to_owned()), None);
+            assert_eq!(filter.push("hm, ".to_owned()), None);
         }
-        let State::Inside { tail, .. } = &thinking.state else { panic!("still inside") };
+        let State::Inside { tail, .. } = &filter.state else { panic!("still inside") };
         assert!(tail.len() < 16, "{tail}");
     }
 }
