@@ -1,7 +1,7 @@
-//! A text cut into chunks: along the headings of Markdown, along paragraphs and sentences where a section is too long.
+//! Chunking: splits a text along its Markdown headings, and long sections along paragraphs and sentences.
 //!
-//! The splitter's cost grows with the square of what it is given (it looks at all that remains for each chunk), so it only
-//! ever sees a window of the text. The cost of a text is then linear in its size, whatever is in it.
+//! The splitter's cost is quadratic in its input (it examines the whole rest for each chunk), so it is given one window of
+//! the text at a time. The total cost is then linear for any input.
 
 mod headings;
 
@@ -12,26 +12,26 @@ use pulldown_cmark::{CowStr, Event, Parser};
 use std::ops::Range;
 use text_splitter::{MarkdownSplitter, TextSplitter};
 
-/// Between the headings of a title.
+/// Separator of the headings in a title.
 const SEPARATOR: &str = " › ";
-/// The longest heading that goes into a title, in characters.
+/// Maximum length of a heading in a title, in characters.
 const MAX_HEADING_CHARS: usize = 120;
-/// Longest part of a heading that is parsed, in bytes: links in it may be long.
+/// Length of the prefix of a heading that is parsed, in bytes. Longer than [`MAX_HEADING_CHARS`], since links are dropped.
 const MAX_HEADING_BYTES: usize = 2_048;
-/// The most chunks of one document: a text of nothing but headings would make millions.
+/// Maximum number of chunks of a document.
 pub const MAX_CHUNKS: usize = 20_000;
-/// The size of a window, in chunks. For each chunk, the splitter looks at all that remains of it.
+/// Size of a window, in chunks.
 const WINDOW_CHUNKS: usize = 3;
-/// Titles and texts of all chunks may take so many times `max_text_bytes`: each chunk repeats its title.
+/// Maximum total size of titles and texts of all chunks, relative to `max_text_bytes`; each chunk repeats its title.
 pub const MAX_TITLES_FACTOR: usize = 2;
 
-/// Cuts a text into chunks of at most `max_chars` characters. A chunk that stands under no heading has no title.
+/// Splits a text into chunks of at most `max_chars` characters. A chunk outside of any section has an empty title.
 ///
 /// # Errors
-/// When there would be more than [`MAX_CHUNKS`], more bytes than the limits allow, or the deadline passes.
+/// When the result exceeds [`MAX_CHUNKS`] or the size limit, or the deadline passes.
 pub fn chunk(text: &Extracted, max_chars: usize, limits: &Limits) -> Result<Vec<Chunk>, ExtractError> {
     let max_chars = max_chars.max(1);
-    let mut chunks = Chunks { chunks: Vec::new(), bytes: 0, limits: *limits };
+    let mut chunks = ChunkCollector { chunks: Vec::new(), bytes: 0, limits: *limits };
     match text {
         Extracted::Markdown(markdown) => {
             let splitter = MarkdownSplitter::new(max_chars);
@@ -52,14 +52,14 @@ pub fn chunk(text: &Extracted, max_chars: usize, limits: &Limits) -> Result<Vec<
     Ok(chunks.chunks)
 }
 
-/// The chunks so far, and what they may come to.
-struct Chunks {
+/// Chunks so far, with their limits.
+struct ChunkCollector {
     chunks: Vec<Chunk>,
     bytes: usize,
     limits: Limits,
 }
 
-impl Chunks {
+impl ChunkCollector {
     fn push(&mut self, title: &str, text: &str) -> Result<(), ExtractError> {
         self.limits.check_time()?;
         self.bytes += title.len() + text.len();
@@ -74,7 +74,7 @@ impl Chunks {
     }
 }
 
-/// Splits a text window by window. The last piece of a window may go on after it, so the next window begins with it.
+/// Splits a text window by window. The last piece of a window may be incomplete, so the next window starts with it.
 fn windows<'a>(
     text: &'a str,
     max_chars: usize,
@@ -94,7 +94,7 @@ fn windows<'a>(
     split(rest).into_iter().try_for_each(|(_, piece)| push(piece))
 }
 
-/// Calls `visit` with the title and the text of what stands under each heading, up to the next heading of any level.
+/// Calls `visit` with the title and body of each section. A section ends at the next heading of any level.
 fn sections<'a>(
     markdown: &'a str,
     mut visit: impl FnMut(&str, &'a str) -> Result<(), ExtractError>,
@@ -102,15 +102,15 @@ fn sections<'a>(
     let mut section = |title: &str, body: &'a str| if body.trim().is_empty() { Ok(()) } else { visit(title, body) };
     let mut path: Vec<(usize, String)> = Vec::new();
     let (mut title, mut body_start) = (String::new(), 0);
-    // A heading that has nothing under it, not even another heading, is text itself.
-    let mut alone: Option<(usize, Range<usize>)> = None;
-    for Heading { level, text, place } in headings(markdown) {
-        let body = &markdown[body_start..place.start];
-        let heading = alone.take().filter(|(above, _)| body.trim().is_empty() && level <= *above);
-        section(&title, heading.map_or(body, |(_, heading)| markdown[heading].trim()))?;
-        body_start = place.end;
-        alone = Some((level, text.clone()));
-        path.retain(|(above, _)| *above < level);
+    // Level and text of the last heading. If its section has no body and no subsections, its text becomes the body.
+    let mut last: Option<(usize, Range<usize>)> = None;
+    for Heading { level, text, span } in headings(markdown) {
+        let body = &markdown[body_start..span.start];
+        let leaf = last.take().filter(|(last_level, _)| body.trim().is_empty() && level <= *last_level);
+        section(&title, leaf.map_or(body, |(_, heading)| markdown[heading].trim()))?;
+        body_start = span.end;
+        last = Some((level, text.clone()));
+        path.retain(|(ancestor, _)| *ancestor < level);
         let text = heading_text(&markdown[text]);
         if !text.is_empty() {
             path.push((level, text));
@@ -119,14 +119,14 @@ fn sections<'a>(
         title = headings.join(SEPARATOR);
     }
     let body = &markdown[body_start..];
-    let heading = alone.filter(|_| body.trim().is_empty());
-    section(&title, heading.map_or(body, |(_, heading)| markdown[heading].trim()))
+    let leaf = last.filter(|_| body.trim().is_empty());
+    section(&title, leaf.map_or(body, |(_, heading)| markdown[heading].trim()))
 }
 
-/// The text of a heading without its inline Markdown.
+/// Returns the text of a heading without its inline Markdown.
 fn heading_text(markdown: &str) -> String {
     let markdown = &markdown[..markdown.floor_char_boundary(MAX_HEADING_BYTES)];
-    // A mark in front keeps the parser from taking the text for something else, such as an item of a list.
+    // The `#` keeps the parser from reading the text as another block, such as a list item.
     let heading = format!("# {}", markdown.split_whitespace().collect::<Vec<_>>().join(" "));
     let texts = Parser::new(&heading).filter_map(|event| match event {
         Event::Text(text) | Event::Code(text) => Some(text),

@@ -1,24 +1,24 @@
-//! Data embedded in a text: `data:` URIs, and long runs of Base64. It is removed, as nobody searches for it and models are
-//! misled by it; what describes it, such as the alternative text of a picture, stays.
+//! Removal of embedded data from a text: `data:` URIs and long runs of Base64, which are useless in search and mislead models.
+//! Descriptions such as the alternative text of a picture are kept.
 
-/// The longest part of a `data:` URI before its data, in bytes.
+/// Maximum length of a `data:` URI up to the comma, in bytes.
 const MAX_HEADER_BYTES: usize = 256;
-/// The longest label of a definition, in bytes, with the space around it.
-const MAX_DEFINITION_BYTES: usize = 512;
-/// Shorter runs of Base64 stay: they may be names, hashes or keys that somebody looks for.
+/// Maximum length of the label of a link reference definition, including white space, in bytes.
+const MAX_LABEL_BYTES: usize = 512;
+/// Minimum length of a run of Base64 to remove. Shorter ones may be names, hashes or keys that users search for.
 const MIN_BLOB_BYTES: usize = 256;
-/// Shorter lines of Base64 do not go on in the next line.
+/// Minimum length of a line of Base64 that may continue on the next line.
 const MIN_BLOB_LINE_BYTES: usize = 48;
 /// Replacement for a run of Base64.
 const BLOB_MARK: &str = "…";
 
 /// Removes embedded data from a text.
-pub fn without(text: &str) -> String {
-    without_blobs(&without_data_uris(text))
+pub fn strip_embedded_data(text: &str) -> String {
+    strip_blobs(&strip_data_uris(text))
 }
 
-/// Removes `data:` URIs with their data, and definitions of links that lead to one.
-fn without_data_uris(text: &str) -> String {
+/// Removes `data:` URIs and the link reference definitions that consist of one.
+fn strip_data_uris(text: &str) -> String {
     const SCHEME: &str = "data:";
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -38,7 +38,7 @@ fn without_data_uris(text: &str) -> String {
                     kept.pop();
                     rest = &rest[1..];
                 }
-                remove_definition(&mut kept);
+                remove_label(&mut kept);
             }
         }
     }
@@ -50,7 +50,7 @@ fn find_ignoring_case(text: &str, pattern: &str) -> Option<usize> {
     text.as_bytes().windows(pattern.len()).position(|window| window.eq_ignore_ascii_case(pattern.as_bytes()))
 }
 
-/// The length of the `data:` URI at the start of `text`, in bytes; `None` when it is prose, such as "data: 5".
+/// Returns the length of the `data:` URI at the start of `text`, in bytes; `None` for prose, such as "data: 5".
 fn uri_length(text: &str, opening: Option<char>) -> Option<usize> {
     if opening.is_some_and(char::is_alphanumeric) {
         return None;
@@ -67,7 +67,7 @@ fn uri_length(text: &str, opening: Option<char>) -> Option<usize> {
     });
     let is_header =
         is_media_type || header.starts_with(';') || (header.is_empty() && opening.is_some_and(|c| "(\"'<".contains(c)));
-    // Quotes around a parameter are rare, spaces are not allowed.
+    // Spaces are allowed only in quoted parameters, which are rare enough to ignore.
     if !is_header || header.contains(char::is_whitespace) {
         return None;
     }
@@ -77,7 +77,7 @@ fn uri_length(text: &str, opening: Option<char>) -> Option<usize> {
     Some(header_end + 1 + length)
 }
 
-/// The length of Base64, which may be percent-encoded and may have line ends in it.
+/// Returns the length of Base64 at the start of `data`, which may be percent-encoded and wrapped into lines.
 fn base64_length(data: &str) -> usize {
     let bytes = data.as_bytes();
     let mut end = 0;
@@ -89,8 +89,8 @@ fn base64_length(data: &str) -> usize {
         if space == 0 || run < MIN_BLOB_LINE_BYTES || next == 0 {
             return end;
         }
-        // The last line of the data is short, and so is a word of prose. The data comes in groups of four and has the
-        // line for itself.
+        // The last line may be as short as a word of prose. Unlike prose, its length is a multiple of four, and it stands
+        // alone.
         let is_last = match bytes.get(end + space + next) {
             None | Some(b')' | b'"' | b'\'' | b'>') => true,
             Some(byte) => {
@@ -104,7 +104,7 @@ fn base64_length(data: &str) -> usize {
     }
 }
 
-/// The length of data that is text: up to what closes the place it stands in, or to the next space.
+/// Returns the length of unencoded data: up to the character that closes `opening`, or to the next white space.
 fn text_length(data: &str, opening: Option<char>) -> usize {
     let closing = match opening {
         Some('"') => Some('"'),
@@ -121,7 +121,7 @@ fn text_length(data: &str, opening: Option<char>) -> usize {
             '(' if closing == ')' => depth += 1,
             ')' if closing == ')' && depth > 0 => depth -= 1,
             c if c == closing => return at,
-            // Never closed: a paragraph does not go on in the next one, nor does a URI.
+            // Not closed: a URI cannot continue in the next paragraph or contain another one.
             '\n' if data[at + 1..].starts_with('\n') => return space,
             'd' if data[at..].starts_with("data:") => return space,
             _ => {}
@@ -130,10 +130,10 @@ fn text_length(data: &str, opening: Option<char>) -> usize {
     space
 }
 
-/// Removes `[label]: ` at the end, of which only the label is left.
-fn remove_definition(kept: &mut String) {
-    let end = kept.floor_char_boundary(kept.len().saturating_sub(MAX_DEFINITION_BYTES));
-    let start = kept[end..].rfind('\n').map_or(end, |at| end + at + 1);
+/// Removes a `[label]: ` at the end of `kept`, left over from a link reference definition.
+fn remove_label(kept: &mut String) {
+    let from = kept.floor_char_boundary(kept.len().saturating_sub(MAX_LABEL_BYTES));
+    let start = kept[from..].rfind('\n').map_or(from, |at| from + at + 1);
     let line = kept[start..].trim();
     if line.starts_with('[') && line.ends_with("]:") {
         kept.truncate(start);
@@ -144,8 +144,8 @@ const fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_')
 }
 
-/// Replaces long runs of Base64 by a mark: in one line, or in many of the same length.
-fn without_blobs(text: &str) -> String {
+/// Replaces long runs of Base64, on one line or wrapped, by [`BLOB_MARK`].
+fn strip_blobs(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let bytes = text.as_bytes();
     let (mut done, mut at) = (0, 0);
@@ -162,7 +162,7 @@ fn without_blobs(text: &str) -> String {
     kept
 }
 
-/// The end of a run of Base64, which goes on after the end of a line that is full.
+/// Returns the end of a run of Base64 that may be wrapped into lines of equal length.
 fn blob_end(bytes: &[u8], start: usize) -> usize {
     let run = |from: usize| bytes[from..].iter().take_while(|&&byte| is_base64(byte)).count();
     let mut end = start + run(start);
@@ -171,7 +171,7 @@ fn blob_end(bytes: &[u8], start: usize) -> usize {
         let Some(next) = bytes[end..].strip_prefix(b"\r\n").or_else(|| bytes[end..].strip_prefix(b"\n")) else { break };
         let next_start = bytes.len() - next.len();
         let next_line = run(next_start);
-        // Whole lines only, none longer than the first: the next one may be prose.
+        // Only complete lines that are no longer than the one before: otherwise the next line may be prose.
         let is_whole = bytes.get(next_start + next_line).is_none_or(u8::is_ascii_whitespace);
         if next_line == 0 || next_line > line || !is_whole || bytes[next_start..].starts_with(b"-----") {
             break;
@@ -182,7 +182,7 @@ fn blob_end(bytes: &[u8], start: usize) -> usize {
     end
 }
 
-/// Whether letters of both cases and digits are mixed as in data, and not as in words, paths, numbers or sequences.
+/// Whether both letter cases and digits are as frequent as in encoded data, unlike words, paths, numbers and sequences.
 fn is_random(run: &[u8]) -> bool {
     let count = |is: fn(&u8) -> bool| run.iter().filter(|byte| is(byte)).count();
     let share = |part: usize, percent: usize| part * 100 >= run.len() * percent;
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use std::time::{Duration, Instant};
 
-    /// So many bytes that look like data.
+    /// Returns `bytes` bytes that look like encoded data.
     fn blob(bytes: usize) -> String {
         "iVBORw0KGgoAAAANSUhEUgAA+x/9".chars().cycle().take(bytes).collect()
     }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn data_uris_go_and_what_describes_them_stays() {
+    fn data_uris_are_removed_and_their_descriptions_kept() {
         let data = format!("data:image/png;base64,{}", blob(1_000));
         let wrapped = format!("data:image/png;base64,{}", lines(1_000));
         let svg = "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg'><path d='M0 (0)'/></svg>";
@@ -233,12 +233,12 @@ mod tests {
             ("data:text/html,%3Ch1%3EHi more".to_owned(), " more"),
             (format!("({wrapped}\nThen there is a sentence.)"), "(\nThen there is a sentence.)"),
         ] {
-            assert_eq!(without(&text), expected, "{text}");
+            assert_eq!(strip_embedded_data(&text), expected, "{text}");
         }
     }
 
     #[test]
-    fn prose_about_data_stays() {
+    fn prose_about_data_is_kept() {
         for text in [
             "data: 5, 6",
             "The data:text is, well, here.",
@@ -248,12 +248,12 @@ mod tests {
             "data:",
             "Zürich data:",
         ] {
-            assert_eq!(without(text), text);
+            assert_eq!(strip_embedded_data(text), text);
         }
     }
 
     #[test]
-    fn long_runs_of_base64_go() {
+    fn long_runs_of_base64_are_replaced() {
         let (one, many) = (blob(1_000), lines(1_000));
         for (text, expected) in [
             (format!("{{\"image\": \"{one}\"}}"), "{\"image\": \"…\"}"),
@@ -267,12 +267,12 @@ mod tests {
             ),
             (format!("{many}\nA sentence comes next."), "…\nA sentence comes next."),
         ] {
-            assert_eq!(without(&text), expected);
+            assert_eq!(strip_embedded_data(&text), expected);
         }
     }
 
     #[test]
-    fn what_people_look_for_stays() {
+    fn text_other_than_base64_and_short_codes_are_kept() {
         for text in [
             blob(64),
             "0123456789abcdef".repeat(32),
@@ -283,7 +283,7 @@ mod tests {
             "Donaudampfschifffahrt".repeat(20),
             "A line of prose that is long enough to fill the page from left to right\n".repeat(20),
         ] {
-            assert_eq!(without(&text), text);
+            assert_eq!(strip_embedded_data(&text), text);
         }
     }
 
@@ -301,7 +301,7 @@ mod tests {
         ] {
             let text = unit.repeat(1024 * 1024 / unit.len());
             let started = Instant::now();
-            let _ = without(&text);
+            let _ = strip_embedded_data(&text);
             assert!(started.elapsed() < Duration::from_secs(20), "{unit:?} took {:?}", started.elapsed());
         }
     }

@@ -1,9 +1,9 @@
-//! Front matter: the YAML mapping between two lines of `---` with which a Markdown file may begin.
+//! Front matter: a YAML mapping between two lines of `---` at the start of a Markdown file.
 //!
-//! A line of `---` is also a thematic break, so the lines up to the next one are front matter only when all of them can be
-//! YAML. When in doubt they are text: text that is indexed too much does less harm than text that is lost.
+//! A line of `---` is also a thematic break, so the lines up to the next one are front matter only if all of them can be YAML.
+//! In doubt they are text: indexing too much does less harm than losing text.
 
-/// Takes the front matter off a Markdown text, and returns the `collection` that it names.
+/// Splits the front matter off a Markdown text. Returns the `collection` that it names, and the text after it.
 pub fn split_front_matter(markdown: &str) -> (Option<&str>, &str) {
     let Some((matter, text)) = split(markdown).filter(|(matter, _)| is_mapping(matter)) else {
         return (None, markdown);
@@ -12,12 +12,12 @@ pub fn split_front_matter(markdown: &str) -> (Option<&str>, &str) {
         .lines()
         .filter_map(|line| line.split_once(':'))
         .find(|(key, _)| key.trim_end() == "collection")
-        .map(|(_, value)| without_comment(value).trim().trim_matches(['"', '\'']).trim())
+        .map(|(_, value)| strip_comment(value).trim().trim_matches(['"', '\'']).trim())
         .filter(|value| !value.is_empty());
     (collection, text)
 }
 
-/// The lines between the first line, when it is `---`, and the next line of `---` or `...`; and the text after it.
+/// Splits off the lines between a first line of `---` and the next line of `---` or `...`.
 fn split(markdown: &str) -> Option<(&str, &str)> {
     let (first, rest) = markdown.split_once('\n')?;
     if first.trim_end() != "---" {
@@ -33,7 +33,7 @@ fn split(markdown: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Whether every line can be part of a YAML mapping whose first line is a key.
+/// Whether all lines can belong to a YAML mapping and the first is a key.
 fn is_mapping(matter: &str) -> bool {
     matter.lines().next().is_some_and(is_key)
         && matter.lines().all(|line| {
@@ -42,7 +42,7 @@ fn is_mapping(matter: &str) -> bool {
         })
 }
 
-/// Whether a line is `key:` or `key: value`, with a key of one word.
+/// Whether a line is `key:` or `key: value` with a single word as key.
 fn is_key(line: &str) -> bool {
     line.split_once(':').is_some_and(|(key, value)| {
         let key = key.trim_matches(['"', '\'']);
@@ -52,7 +52,7 @@ fn is_key(line: &str) -> bool {
     })
 }
 
-fn without_comment(value: &str) -> &str {
+fn strip_comment(value: &str) -> &str {
     value.split_once(" #").map_or(value, |(value, _)| value)
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn front_matter_names_the_collection_and_is_no_text() {
+    fn front_matter_names_the_collection_and_is_removed() {
         for (markdown, expected) in [
             ("---\ntitle: A\ncollection: specs\n---\n# A\n", (Some("specs"), "# A\n")),
             ("---\ncollection: \"a b\" # where\n...\n# A\n", (Some("a b"), "# A\n")),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_begins_with_a_thematic_break_keeps_its_first_section() {
+    fn text_after_a_thematic_break_is_not_front_matter() {
         for markdown in [
             "# A\n---\ncollection: x\n---\n",
             "---\n\n# Engine\n\nPower: 100 kW\n\n---\n\nMore.\n",

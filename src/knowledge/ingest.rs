@@ -1,4 +1,4 @@
-//! Documents taken into the knowledge base: their bytes, their names, and why they are refused.
+//! Ingestion of documents from uploads, files and folders, and validation of their names.
 
 use super::{
     KnowledgeBase,
@@ -18,24 +18,24 @@ use std::{
 };
 use unicode_normalization::UnicodeNormalization;
 
-/// How deep `ingest` goes into folders.
+/// Maximum depth of nested folders.
 const MAX_FOLDER_DEPTH: usize = 16;
-/// The longest name of a document or a collection, in characters.
+/// Maximum length of the name of a document or collection, in characters.
 const MAX_NAME_CHARS: usize = 200;
 
-/// A document to take in.
+/// Document to ingest.
 #[derive(Debug)]
 pub struct NewDocument {
-    /// Its name; an older document of this name is replaced.
+    /// Unique name; an existing document with this name is replaced.
     pub source: String,
-    /// Absent: what the text's front matter says, or none.
+    /// Absent: the collection in the front matter, if any.
     pub collection: Option<String>,
     pub file: DocumentFile,
-    /// What the sender takes it for.
+    /// Media type according to the sender.
     pub media_type: Option<String>,
 }
 
-/// What came of one file.
+/// Result of ingesting one file.
 #[derive(Debug)]
 pub struct IngestReport {
     pub path: PathBuf,
@@ -43,15 +43,16 @@ pub struct IngestReport {
 }
 
 impl KnowledgeBase {
-    /// Loads the built-in documents, when the settings want them and there are no others. Returns how many it loaded.
+    /// Loads the built-in documents if the settings enable them and there are no documents. Returns the number of documents
+    /// loaded.
     ///
     /// # Errors
-    /// When a document cannot be taken in.
+    /// When a document cannot be ingested.
     pub async fn seed(&self) -> Result<usize, IngestError> {
         if !self.config.seed || self.store.count_documents().await? > 0 {
             return Ok(0);
         }
-        // They are part of this program, so they need no other process to read them.
+        // Built-in documents are trusted, so they need no child process.
         let task = reader::task(&self.config, Some(MediaType::Markdown));
         for (source, text) in seed::DOCUMENTS {
             let read = task
@@ -62,10 +63,10 @@ impl KnowledgeBase {
         Ok(seed::DOCUMENTS.len())
     }
 
-    /// Takes a document in, in place of the one of the same name.
+    /// Ingests a document, replacing an existing one with the same name.
     ///
     /// # Errors
-    /// When it cannot be read within the limits of the settings, holds no text, or the store is unavailable.
+    /// When a name is invalid, the document cannot be extracted or has no text, a limit is exceeded, or the store fails.
     pub async fn ingest(&self, new: NewDocument) -> Result<Document, IngestError> {
         let source = checked_name("source", &new.source)?.nfc().collect::<String>();
         if source.is_empty() {
@@ -80,12 +81,12 @@ impl KnowledgeBase {
         let read = self.reader.read(new.file, claimed).await.map_err(|error| match error {
             ReadError::Document(error) => IngestError::Extract { document: source.clone(), error },
             ReadError::Busy => IngestError::Busy,
-            ReadError::NoProcess(error) => IngestError::Reader(error.to_string()),
+            ReadError::Spawn(error) => IngestError::Reader(error.to_string()),
         })?;
         self.put(source, new.collection, bytes, read).await
     }
 
-    /// Stores a document that was read.
+    /// Stores an extracted document.
     async fn put(
         &self,
         source: String,
@@ -94,7 +95,7 @@ impl KnowledgeBase {
         mut read: ReadDocument,
     ) -> Result<Document, IngestError> {
         let collection = checked_name("collection", &collection.or(read.collection).unwrap_or_default())?;
-        // The title of what stands under no heading.
+        // Chunks outside of any section get the document's name as title.
         let name = Path::new(&source).file_stem().map_or_else(|| source.clone(), |stem| stem.to_string_lossy().into());
         for chunk in read.chunks.iter_mut().filter(|chunk| chunk.title.is_empty()) {
             chunk.title.clone_from(&name);
@@ -111,15 +112,15 @@ impl KnowledgeBase {
             updated_at_ms: now,
         };
         let document = self.store.put_document(document, read.chunks).await?;
-        log::info!(document_id:% = document.id, chunks = document.chunks; "a document was taken in");
+        log::info!(document_id:% = document.id, chunks = document.chunks; "ingested document");
         Ok(document)
     }
 
-    /// Takes in a file, or all files of a folder and the folders in it, and reports on each; a file that cannot be read
-    /// does not keep the others out. A document is named by its path below `path`.
+    /// Ingests a file, or all files in a folder and its subfolders, and reports the result of each. A failure does not affect
+    /// the other files. A document's name is its path relative to `path`.
     pub async fn ingest_path(&self, path: &Path, collection: Option<&str>) -> Vec<IngestReport> {
         let root = path.to_owned();
-        let files = match tokio::task::spawn_blocking(move || files_below(&root)).await {
+        let files = match tokio::task::spawn_blocking(move || find_files(&root)).await {
             Ok(files) => files,
             Err(error) => {
                 return vec![IngestReport {
@@ -161,13 +162,13 @@ fn open(path: &Path) -> Result<DocumentFile, IngestError> {
     let unreadable = |error: io::Error| IngestError::File(error.to_string());
     // Before it is opened: opening a pipe waits for somebody to write to it.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(IngestError::File("it is not a regular file".to_owned()));
+        return Err(IngestError::File("not a regular file".to_owned()));
     }
     File::open(path).and_then(DocumentFile::new).map_err(unreadable)
 }
 
-/// The name of a document or a collection, trimmed. Characters that change the direction of text are refused with the
-/// control characters: with them a name can look like another one.
+/// Validates and trims the name of a document or collection. Control characters and those that change the text direction are
+/// rejected, since they can make a name look like another one.
 fn checked_name(field: &'static str, name: &str) -> Result<String, IngestError> {
     let name = name.trim();
     if name.chars().count() > MAX_NAME_CHARS || name.chars().any(is_invisible) {
@@ -176,19 +177,19 @@ fn checked_name(field: &'static str, name: &str) -> Result<String, IngestError> 
     Ok(name.to_owned())
 }
 
-/// Whether a character has no place in a name: control characters, line and paragraph separators, and the marks,
-/// embeddings, overrides and isolates of bidirectional text.
+/// Whether a character is not allowed in a name: control characters, zero-width characters, line and paragraph separators,
+/// and the controls of bidirectional text.
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// A file and its name as a document, or a path that cannot be looked at and why.
-type Found = Result<(PathBuf, String), (PathBuf, io::Error)>;
+/// Path of a file and the name of its document, or a path that could not be listed.
+type FoundFile = Result<(PathBuf, String), (PathBuf, io::Error)>;
 
-/// The files below `root`, or `root` itself, each with its name as a document: the path below `root`, with `/` between
-/// folders. Hidden files and links to folders are left out, what cannot be listed is reported.
-fn files_below(root: &Path) -> Vec<Found> {
+/// Lists `root` if it is a file, or the files in it and its subfolders. A document's name is the path relative to `root`, with
+/// `/` as separator. Hidden files and links to folders are skipped.
+fn find_files(root: &Path) -> Vec<FoundFile> {
     let mut files = Vec::new();
     if root.is_dir() {
         walk(root, root, MAX_FOLDER_DEPTH, &mut files);
@@ -199,7 +200,7 @@ fn files_below(root: &Path) -> Vec<Found> {
     files
 }
 
-fn walk(root: &Path, folder: &Path, levels: usize, files: &mut Vec<Found>) {
+fn walk(root: &Path, folder: &Path, levels: usize, files: &mut Vec<FoundFile>) {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut entries = match entries {
         Ok(entries) => entries,
@@ -210,11 +211,11 @@ fn walk(root: &Path, folder: &Path, levels: usize, files: &mut Vec<Found>) {
         let path = entry.path();
         match entry.file_type() {
             Ok(kind) if kind.is_dir() && levels > 0 => walk(root, &path, levels - 1, files),
-            Ok(kind) if kind.is_dir() => files.push(Err((path, io::Error::other("the folders nest too deep")))),
+            Ok(kind) if kind.is_dir() => files.push(Err((path, io::Error::other("folders are nested too deeply")))),
             Ok(_) if path.is_dir() => {}
             Ok(_) => {
-                let below = path.strip_prefix(root).unwrap_or(&path);
-                let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
+                let relative = path.strip_prefix(root).unwrap_or(&path);
+                let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
                 let name = parts.join("/");
                 files.push(Ok((path, name)));
             }

@@ -1,10 +1,11 @@
-//! The knowledge base: documents in, the passages that fit a question out.
+//! Knowledge base: ingests documents and retrieves passages for a question. Independent of models and conversations.
 //!
-//! A document is read ([`extract`]), cut along its headings ([`chunk`]) and stored; a search asks the store which chunks
-//! hold the words of a question ([`crate::terms`]) and judges them ([`rank`]). Nothing here knows of models or conversations.
+//! Ingestion extracts the text of a document ([`extract`]), splits it along its headings ([`chunk`]) and stores the chunks. A
+//! search turns the question into terms ([`crate::terms`]), lets the store find the chunks that contain them, and scores
+//! these ([`rank`]).
 //!
-//! Reading and cutting happen in a child process ([`reader`] starts it, [`worker`] is its work): formats that other
-//! people's programs write are parsed outside of the server.
+//! Extraction and chunking run in a child process, started by [`reader`] and implemented by [`worker`], since documents are
+//! untrusted input.
 
 mod base;
 mod chunk;

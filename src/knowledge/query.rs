@@ -1,18 +1,18 @@
-//! The words to search for, given a question and the conversation it stands in.
+//! Retrieval query: the text to search for, given a question and the conversation before it.
 
 use crate::{
     domain::{HistoryMessage, MessageRole},
-    terms::telling_words,
+    terms::count_significant_words,
 };
 
-/// How a question starts that goes on from the one before.
-const FOLLOW_UP_STARTS: &[&str] =
+/// Openings of follow-up questions.
+const FOLLOW_UP_OPENINGS: &[&str] =
     &["and ", "and,", "also ", "but ", "or ", "what about", "how about", "same for", "why"];
-/// A follow-up is short: with more telling words it stands on its own.
-const MAX_FOLLOW_UP_TERMS: usize = 2;
+/// Maximum number of significant words in a follow-up; with more, a question stands on its own.
+const MAX_FOLLOW_UP_WORDS: usize = 2;
 
-/// What to search for: the question, and behind it the user's question before when this one only goes on from it ("and
-/// the hybrid?") or has no telling word of its own ("how much is it?").
+/// Returns the text to search for: the question, followed by the user's previous question if this one is a follow-up ("and the
+/// hybrid?") or has no significant words ("how much is it?").
 pub fn retrieval_query(question: &str, history: &[HistoryMessage]) -> String {
     let previous = history.iter().rev().find(|message| message.role == MessageRole::User);
     match previous {
@@ -22,9 +22,9 @@ pub fn retrieval_query(question: &str, history: &[HistoryMessage]) -> String {
 }
 
 fn is_follow_up(question: &str) -> bool {
-    let terms = telling_words(question);
+    let words = count_significant_words(question);
     let start = question.trim_start().to_lowercase();
-    terms == 0 || (terms <= MAX_FOLLOW_UP_TERMS && FOLLOW_UP_STARTS.iter().any(|words| start.starts_with(words)))
+    words == 0 || (words <= MAX_FOLLOW_UP_WORDS && FOLLOW_UP_OPENINGS.iter().any(|opening| start.starts_with(opening)))
 }
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn a_follow_up_searches_with_the_question_before() {
+    fn a_follow_up_includes_the_previous_question() {
         for question in ["And the hybrid?", "what about the hybrid?", "How much is it?"] {
             let query = retrieval_query(question, &history());
             assert_eq!(query, format!("{question}\nWhat is the engine power?"));
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_of_its_own_is_left_alone() {
+    fn an_independent_question_is_unchanged() {
         for question in [
             "How much horsepower does it have?",
             "And how often should I change the oil?",

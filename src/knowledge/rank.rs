@@ -1,17 +1,16 @@
-//! How well a passage fits a question, as a number from 0 to 1. Pure: the store has counted, this judges.
+//! Scoring of search hits from 0 to 1, from the frequencies that the store has counted. Pure.
 //!
-//! Each term of the question weighs as much as it tells: its own weight times its inverse document frequency,
-//! `idf = ln(1 + (N - n + 0.5) / (n + 0.5))` for `n` of `N` chunks that hold it. A term that no chunk holds weighs
-//! most of all: that much of the question stays unanswered. An n-gram that no chunk holds weighs half of that: it may
-//! lie across the boundary of two words.
+//! The weight of a term is its own weight times its inverse document frequency, `idf = ln(1 + (N - n + 0.5) / (n + 0.5))` if
+//! `n` of `N` chunks contain it. A term that no chunk contains has the highest weight: that part of the question has no
+//! answer. An n-gram that no chunk contains has half that weight, since it may span two words.
 //!
-//! - *coverage* is the share of the question's weight that the passage holds;
-//! - *rank* is its BM25 over that of the best passage found.
+//! - *coverage* is the share of the question's weight that the passage contains;
+//! - *rank* is its BM25 relative to the best hit.
 //!
-//! `score = coverage × (0.6 + 0.4 × rank)`. So a question about something else scores low even where its best passage
-//! is the best by far, and among passages that hold the same words the one that is more about them wins.
+//! `score = coverage × (0.6 + 0.4 × rank)`. Coverage keeps the score low if no passage answers the question, which BM25 alone
+//! cannot tell; rank orders passages that contain the same words.
 //!
-//! For a question of nothing but stop words a passage is an answer only if it holds several of them in the same order.
+//! For a question of stop words alone, a passage scores as an answer only if it contains them in the same order.
 
 use crate::{
     domain::Passage,
@@ -19,21 +18,20 @@ use crate::{
     terms::SearchTerms,
 };
 
-/// A passage below this says nothing on the question.
+/// Minimum score of a passage to be returned at all.
 pub const MIN_SCORE: f64 = 0.2;
-/// From here on a passage can be taken for an answer; below, it shares a word or two with the question.
+/// Minimum score of a passage to be used as an answer. Below, it merely shares a word or two with the question.
 pub const GOOD_SCORE: f64 = 0.5;
 
-/// The share of the score that BM25 decides.
+/// Influence of BM25 on the score.
 const RANK_SHARE: f64 = 0.4;
-
-/// The share of its weight that an n-gram keeps when no chunk holds it.
-const ABSENT_GRAM_SHARE: f64 = 0.5;
+/// Factor for the weight of an n-gram that no chunk contains.
+const ABSENT_GRAM_FACTOR: f64 = 0.5;
 /// Factor for the score of a passage that contains stop words, but not in the order of the question.
-const SCATTERED_STOP_WORDS_SHARE: f64 = 0.9 * GOOD_SCORE;
+const SCATTERED_STOP_WORDS_FACTOR: f64 = 0.9 * GOOD_SCORE;
 
-/// The passages worth showing among the hits that `is_wanted`, best first, at most `limit`. `found` are the hits of
-/// `search`.
+/// Scores the hits of `search` that satisfy `is_wanted`. Returns at most `limit` passages with at least [`MIN_SCORE`], best
+/// first.
 pub fn rank(
     search: &SearchTerms,
     found: &SearchHits,
@@ -45,23 +43,23 @@ pub fn rank(
         .iter()
         .zip(&found.frequencies)
         .map(|(term, &frequency)| {
-            let share = if term.is_gram && frequency == 0 { ABSENT_GRAM_SHARE } else { 1.0 };
-            term.weight * share * idf(found.chunks, frequency)
+            let factor = if term.is_gram && frequency == 0 { ABSENT_GRAM_FACTOR } else { 1.0 };
+            term.weight * factor * idf(found.chunks, frequency)
         })
         .collect();
-    let whole: f64 = weights.iter().sum();
+    let total: f64 = weights.iter().sum();
     let hits: Vec<&SearchHit> = found.hits.iter().filter(|hit| is_wanted(hit)).collect();
     let best = hits.iter().map(|hit| hit.bm25).fold(f64::MIN_POSITIVE, f64::max);
     let mut scored: Vec<(f64, &SearchHit)> = hits
         .into_iter()
         .map(|hit| {
-            let held: f64 =
+            let matched: f64 =
                 weights.iter().zip(&hit.matched).filter(|(_, matched)| **matched).map(|(weight, _)| weight).sum();
-            let coverage = if whole > 0.0 { held / whole } else { 0.0 };
+            let coverage = if total > 0.0 { matched / total } else { 0.0 };
             let rank = (hit.bm25 / best).clamp(0.0, 1.0);
-            let is_in_a_row = search.terms.len() > 1 && hit.matched.first() == Some(&true);
-            let share = if search.is_stop_words && !is_in_a_row { SCATTERED_STOP_WORDS_SHARE } else { 1.0 };
-            (share * coverage * (1.0 - RANK_SHARE + RANK_SHARE * rank), hit)
+            let has_phrase = search.terms.len() > 1 && hit.matched.first() == Some(&true);
+            let factor = if search.only_stop_words && !has_phrase { SCATTERED_STOP_WORDS_FACTOR } else { 1.0 };
+            (factor * coverage * (1.0 - RANK_SHARE + RANK_SHARE * rank), hit)
         })
         .filter(|(score, _)| *score >= MIN_SCORE)
         .collect();
@@ -77,8 +75,8 @@ pub fn rank(
 }
 
 fn idf(chunks: u64, frequency: u64) -> f64 {
-    let (all, holding) = (chunks as f64, frequency as f64);
-    (1.0 + (all - holding + 0.5).max(0.5) / (holding + 0.5)).ln()
+    let (all, matching) = (chunks as f64, frequency as f64);
+    (1.0 + (all - matching + 0.5).max(0.5) / (matching + 0.5)).ln()
 }
 
 #[cfg(test)]
@@ -88,7 +86,7 @@ mod tests {
 
     fn search(terms: usize) -> SearchTerms {
         let term = SearchTerm { any_of: vec!["term".to_owned()], weight: 1.0, is_gram: false };
-        SearchTerms { terms: vec![term; terms], is_stop_words: false }
+        SearchTerms { terms: vec![term; terms], only_stop_words: false }
     }
 
     fn hit(title: &str, bm25: f64, matched: &[bool]) -> SearchHit {
@@ -104,25 +102,25 @@ mod tests {
     }
 
     #[test]
-    fn a_passage_that_holds_all_and_ranks_best_scores_one() {
+    fn the_best_hit_with_all_terms_scores_one() {
         let found = SearchHits { chunks: 50, frequencies: vec![10, 3], hits: vec![hit("best", 4.0, &[true, true])] };
         let passages = rank(&search(2), &found, |_| true, 4);
         assert!((passages[0].score - 1.0).abs() < 1e-9);
     }
 
     #[test]
-    fn the_telling_word_counts_for_more_than_the_common_one() {
+    fn a_rare_term_outweighs_a_common_one() {
         let found = SearchHits {
             chunks: 50,
             frequencies: vec![40, 2],
-            hits: vec![hit("common", 1.0, &[true, false]), hit("telling", 1.0, &[false, true])],
+            hits: vec![hit("common", 1.0, &[true, false]), hit("rare", 1.0, &[false, true])],
         };
         let passages = rank(&search(2), &found, |_| true, 4);
-        assert_eq!(passages.iter().map(|p| p.title.as_str()).collect::<Vec<_>>(), ["telling"]);
+        assert_eq!(passages.iter().map(|p| p.title.as_str()).collect::<Vec<_>>(), ["rare"]);
     }
 
     #[test]
-    fn words_that_nobody_wrote_of_pull_the_score_down() {
+    fn terms_that_no_chunk_contains_lower_the_score() {
         let found = SearchHits {
             chunks: 50,
             frequencies: vec![12, 0, 0],
@@ -132,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn a_base_of_one_chunk_can_be_searched() {
+    fn a_knowledge_base_of_one_chunk_can_be_searched() {
         let found = SearchHits { chunks: 1, frequencies: vec![1], hits: vec![hit("only", 1e-6, &[true])] };
         assert_eq!(rank(&search(1), &found, |_| true, 4).len(), 1);
     }
 
     #[test]
-    fn grams_that_nobody_wrote_count_for_less_than_words() {
+    fn absent_grams_lower_the_score_less_than_absent_words() {
         let mut grams = search(2);
         let found = SearchHits { chunks: 50, frequencies: vec![1, 0], hits: vec![hit("half", 1.0, &[true, false])] };
         let of_words = rank(&grams, &found, |_| true, 4)[0].score;
@@ -150,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn stop_words_answer_only_in_a_row() {
-        let stop_words = SearchTerms { is_stop_words: true, ..search(3) };
-        let hits = vec![hit("row", 4.0, &[true, true, true]), hit("scattered", 3.0, &[false, true, true])];
+    fn stop_words_alone_score_well_only_as_a_phrase() {
+        let stop_words = SearchTerms { only_stop_words: true, ..search(3) };
+        let hits = vec![hit("phrase", 4.0, &[true, true, true]), hit("scattered", 3.0, &[false, true, true])];
         let found = SearchHits { chunks: 3, frequencies: vec![1, 2, 2], hits };
         let passages = rank(&stop_words, &found, |_| true, 4);
-        assert_eq!(passages[0].title, "row");
+        assert_eq!(passages[0].title, "phrase");
         assert!(passages[0].score >= GOOD_SCORE && passages[1..].iter().all(|passage| passage.score < GOOD_SCORE));
-        let one = SearchTerms { is_stop_words: true, ..search(1) };
+        let one = SearchTerms { only_stop_words: true, ..search(1) };
         let found = SearchHits { chunks: 3, frequencies: vec![1], hits: vec![hit("one", 4.0, &[true])] };
         let passages = rank(&one, &found, |_| true, 4);
         assert!(passages.len() == 1 && passages[0].score < GOOD_SCORE, "{passages:?}");

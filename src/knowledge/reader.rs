@@ -1,4 +1,4 @@
-//! Documents read by child processes, within a bound on their number, their memory, their time and their answers.
+//! Extraction of documents in child processes, with limits on concurrency, memory, time and output.
 
 use super::{
     chunk::{MAX_CHUNKS, MAX_TITLES_FACTOR},
@@ -24,33 +24,33 @@ use tokio::{
 };
 use tokio_util::codec::{FramedRead, LinesCodec};
 
-/// Documents read at once.
-const READERS: usize = 2;
-/// Space that the allocator reserves in a child at a time. Its default, 1 GiB, would count against the limit of memory.
+/// Maximum number of concurrent child processes.
+const MAX_CHILDREN: usize = 2;
+/// Environment variable with the address space that the allocator reserves at a time. The default, 1 GiB, would count
+/// against the memory limit.
 const ALLOCATOR_RESERVE: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "32MiB");
-/// JSON may need so many bytes for one of a text.
-const JSON_ESCAPE: usize = 6;
-/// A line of an answer besides the text of its chunk, in bytes: a title, and the names of the fields.
+/// Maximum expansion of a byte of text in JSON.
+const JSON_ESCAPE_BYTES: usize = 6;
+/// Maximum length of a line apart from the chunk's text, in bytes: title and member names.
 const LINE_OVERHEAD_BYTES: usize = 64 * 1024;
 
-/// Why a document was not read.
+/// Reason why a document was not read.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// The document is the reason.
     Document(ExtractError),
-    /// Too many others are being read.
+    /// No permit became free in time.
     Busy,
-    /// There is no process to read it.
-    NoProcess(io::Error),
+    /// The child process could not be started.
+    Spawn(io::Error),
 }
 
-/// Reads documents.
+/// Extracts and chunks documents.
 #[async_trait]
 pub(super) trait DocumentReader: Send + Sync {
     async fn read(&self, file: DocumentFile, claimed: Option<MediaType>) -> Result<ReadDocument, ReadError>;
 }
 
-/// The task of a child process, from the settings.
+/// Builds the task of a child process from the settings.
 pub(super) fn task(config: &KnowledgeConfig, claimed: Option<MediaType>) -> ReadTask {
     ReadTask {
         claimed,
@@ -62,7 +62,7 @@ pub(super) fn task(config: &KnowledgeConfig, claimed: Option<MediaType>) -> Read
     }
 }
 
-/// Reads each document in a child process, which runs `switchboard extract`.
+/// Reader that runs `switchboard extract` for each document.
 pub(super) struct ChildReader {
     config: KnowledgeConfig,
     permits: Arc<Semaphore>,
@@ -70,7 +70,7 @@ pub(super) struct ChildReader {
 
 impl ChildReader {
     pub(super) fn new(config: KnowledgeConfig) -> Self {
-        Self { config, permits: Arc::new(Semaphore::new(READERS)) }
+        Self { config, permits: Arc::new(Semaphore::new(MAX_CHILDREN)) }
     }
 
     fn spawn(&self, file: DocumentFile, task: &ReadTask) -> io::Result<Child> {
@@ -84,29 +84,30 @@ impl ChildReader {
         if let Some(claimed) = task.claimed {
             command.args(["--claimed", claimed.as_str()]);
         }
-        // Not the secrets that the server was given in its environment.
+        // The server's environment may contain secrets.
         command.env_clear().envs(env::var_os("PATH").map(|path| ("PATH", path)));
         command.env(ALLOCATOR_RESERVE.0, ALLOCATOR_RESERVE.1);
-        // A group of its own, to be killed whole, and untouched by Ctrl-C in the server's terminal.
+        // A process group of its own can be killed as a whole and does not receive Ctrl-C from the server's terminal.
         command.process_group(0).kill_on_drop(true);
         command.stdin(Stdio::from(file.into_inner())).stdout(Stdio::piped()).stderr(Stdio::null());
         command.spawn()
     }
 
-    /// Reads the answer of a child, up to its end.
-    async fn answer(&self, child: &mut Child, task: &ReadTask) -> Result<ReadDocument, ExtractError> {
-        let longest_line = task.chunk_chars.saturating_mul(char::MAX_LEN_UTF8 * JSON_ESCAPE) + LINE_OVERHEAD_BYTES;
+    /// Reads the complete answer of a child.
+    async fn read_answer(&self, child: &mut Child, task: &ReadTask) -> Result<ReadDocument, ExtractError> {
+        let max_line_bytes =
+            task.chunk_chars.saturating_mul(char::MAX_LEN_UTF8 * JSON_ESCAPE_BYTES) + LINE_OVERHEAD_BYTES;
         let output = child.stdout.take().ok_or(ExtractError::Damaged)?;
-        let mut lines = FramedRead::new(output, LinesCodec::new_with_max_length(longest_line));
+        let mut lines = FramedRead::new(output, LinesCodec::new_with_max_length(max_line_bytes));
         let mut answer = Answer::new(task.max_text_bytes);
         while let Some(line) = lines.next().await {
             let line = line.ok().and_then(|line| serde_json::from_str(&line).ok()).ok_or(ExtractError::Damaged)?;
-            if let Some(outcome) = answer.take(line) {
+            if let Some(outcome) = answer.push(line) {
                 return outcome;
             }
         }
         let status = child.wait().await.map_err(|_| ExtractError::Damaged)?;
-        Err(cause_of_death(status, task))
+        Err(error_from_status(status, task))
     }
 }
 
@@ -116,22 +117,22 @@ impl DocumentReader for ChildReader {
         let task = task(&self.config, claimed);
         let acquired = tokio::time::timeout(task.timeout, self.permits.acquire()).await;
         let _permit = acquired.map_err(|_| ReadError::Busy)?.map_err(|_| ReadError::Busy)?;
-        let mut child = self.spawn(file, &task).map_err(ReadError::NoProcess)?;
+        let mut child = self.spawn(file, &task).map_err(ReadError::Spawn)?;
         let pid = child.id();
-        let outcome = tokio::time::timeout(task.timeout, self.answer(&mut child, &task)).await;
+        let outcome = tokio::time::timeout(task.timeout, self.read_answer(&mut child, &task)).await;
         let outcome = outcome.unwrap_or(Err(ExtractError::Timeout));
-        // It has said what it had to say, or says nothing of use any more.
+        // Needed even after a complete answer: the child may have started processes or not exited.
         kill(&mut child).await;
         if let Err(error @ (ExtractError::Timeout | ExtractError::OutOfMemory { .. } | ExtractError::Damaged)) =
             &outcome
         {
-            log::warn!(pid, reason:% = error; "a document could not be read; its reader was ended");
+            log::warn!(pid, reason:% = error; "could not extract document; killed the child process");
         }
         outcome.map_err(ReadError::Document)
     }
 }
 
-/// An answer as it comes in.
+/// Answer received so far.
 struct Answer {
     document: Option<ReadDocument>,
     bytes_left: usize,
@@ -142,8 +143,8 @@ impl Answer {
         Self { document: None, bytes_left: max_text_bytes.saturating_mul(MAX_TITLES_FACTOR) }
     }
 
-    /// Takes the next line; returns the outcome when it was the last one.
-    fn take(&mut self, line: Line) -> Option<Result<ReadDocument, ExtractError>> {
+    /// Adds the next line; returns the outcome if it is the last one.
+    fn push(&mut self, line: Line) -> Option<Result<ReadDocument, ExtractError>> {
         match (line, &mut self.document) {
             (Line::Document { media_type, collection }, document @ None) => {
                 *document = Some(ReadDocument { media_type, collection, chunks: Vec::new() });
@@ -159,14 +160,14 @@ impl Answer {
             }
             (Line::End { chunks }, Some(document)) if document.chunks.len() == chunks => self.document.take().map(Ok),
             (Line::Refused { error }, None) => Some(Err(error)),
-            // The child does not keep to the protocol: its memory is not its own any more.
+            // A violation of the protocol: the child may have been compromised by the document.
             _ => Some(Err(ExtractError::Damaged)),
         }
     }
 }
 
-/// The program that reads documents: by default the one that runs. On Linux it is reached through `/proc`, so that it is
-/// the same version even after the file was replaced by an upgrade.
+/// Returns the program to run: by default the current one. On Linux, `/proc` leads to the running version even after an
+/// upgrade has replaced the file.
 fn program(configured: Option<&Path>) -> io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     match configured {
@@ -176,9 +177,9 @@ fn program(configured: Option<&Path>) -> io::Result<PathBuf> {
     }
 }
 
-/// The reason why a child ended without an answer. An allocation that fails aborts the process, and the kernel kills the
-/// process that uses most when the machine has no memory left.
-fn cause_of_death(status: ExitStatus, task: &ReadTask) -> ExtractError {
+/// Derives the error from the exit status of a child without an answer. A failed allocation aborts the process, and the
+/// kernel's OOM killer sends SIGKILL.
+fn error_from_status(status: ExitStatus, task: &ReadTask) -> ExtractError {
     use rustix::process::Signal;
     let signal = status.signal();
     let is = |of: Signal| signal == Some(of.as_raw());
@@ -191,10 +192,10 @@ fn cause_of_death(status: ExitStatus, task: &ReadTask) -> ExtractError {
     }
 }
 
-/// Kills a child and whatever it started, and waits until it is gone.
+/// Kills the process group of a child and waits for the child to exit.
 async fn kill(child: &mut Child) {
     use rustix::process::{Pid, Signal, kill_process_group};
-    // `None` after it was waited for: its id may be another process's by now.
+    // `None` if the child has been reaped: its id may have been reused.
     if let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
         let _ = kill_process_group(group, Signal::KILL);
     }
@@ -206,7 +207,7 @@ pub(super) mod test_support {
     use super::*;
     use std::{io::Read, time::Instant};
 
-    /// Reads documents in this process: unit tests have no program to run.
+    /// Reader that runs in this process, for unit tests, which have no program to run.
     pub struct InProcess(pub KnowledgeConfig);
 
     #[async_trait]
@@ -233,42 +234,42 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_used_when_it_is_whole() {
+    fn a_complete_answer_is_returned() {
         let mut answer = Answer::new(100);
-        assert_eq!(answer.take(document()), None);
-        assert_eq!(answer.take(chunk("a")), None);
-        let document = answer.take(Line::End { chunks: 1 }).unwrap().unwrap();
+        assert_eq!(answer.push(document()), None);
+        assert_eq!(answer.push(chunk("a")), None);
+        let document = answer.push(Line::End { chunks: 1 }).unwrap().unwrap();
         assert_eq!(document.chunks, [Chunk { title: String::new(), text: "a".to_owned() }]);
-        let refused = Answer::new(100).take(Line::Refused { error: ExtractError::Empty });
+        let refused = Answer::new(100).push(Line::Refused { error: ExtractError::Empty });
         assert_eq!(refused, Some(Err(ExtractError::Empty)));
     }
 
     #[test]
-    fn an_answer_that_breaks_the_protocol_is_not_used() {
-        let breaches = [
+    fn an_answer_that_violates_the_protocol_is_discarded() {
+        let violations = [
             vec![chunk("a")],
             vec![document(), document()],
             vec![document(), Line::End { chunks: 1 }],
             vec![document(), chunk(&"a".repeat(201))],
             vec![document(), Line::Refused { error: ExtractError::Empty }],
         ];
-        for lines in breaches {
+        for lines in violations {
             let mut answer = Answer::new(100);
-            let outcome = lines.into_iter().filter_map(|line| answer.take(line)).last();
+            let outcome = lines.into_iter().filter_map(|line| answer.push(line)).last();
             assert_eq!(outcome, Some(Err(ExtractError::Damaged)));
         }
     }
 
     #[test]
-    fn a_signal_tells_which_limit_was_exceeded() {
+    fn the_signal_identifies_the_exceeded_limit() {
         let task = task(&KnowledgeConfig::default(), None);
-        let cause = |raw| cause_of_death(ExitStatus::from_raw(raw), &task);
-        assert_eq!(cause(24), ExtractError::Timeout);
+        let error = |raw| error_from_status(ExitStatus::from_raw(raw), &task);
+        assert_eq!(error(24), ExtractError::Timeout);
         for out_of_memory in [6, 9] {
-            assert_eq!(cause(out_of_memory), ExtractError::OutOfMemory { limit_bytes: task.memory_bytes });
+            assert_eq!(error(out_of_memory), ExtractError::OutOfMemory { limit_bytes: task.memory_bytes });
         }
         for damaged in [11, 0, 101 << 8] {
-            assert_eq!(cause(damaged), ExtractError::Damaged);
+            assert_eq!(error(damaged), ExtractError::Damaged);
         }
     }
 }

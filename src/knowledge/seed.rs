@@ -1,8 +1,8 @@
-//! The built-in documents: a small knowledge base of a fictional car, so that a fresh start has something to answer.
+//! Built-in documents about a fictional car, so that a fresh installation can answer questions.
 
 macro_rules! documents {
     ($($name:literal)*) => {
-        /// Name and text of each.
+        /// Pairs of name and text.
         pub(super) const DOCUMENTS: &[(&str, &str)] =
             &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/knowledge/", $name)))),*];
     };
@@ -25,7 +25,7 @@ mod tests {
     use std::{collections::BTreeSet, fs};
 
     #[test]
-    fn every_document_of_the_folder_is_built_in() {
+    fn every_file_in_the_folder_is_built_in() {
         let files: BTreeSet<_> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config/knowledge"))
             .unwrap()
             .map(|file| file.unwrap().file_name().into_string().unwrap())

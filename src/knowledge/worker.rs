@@ -1,14 +1,14 @@
-//! The work of the child process that reads a document, and what it says to its parent.
+//! Document extraction in the child process, and its protocol.
 //!
-//! Parsers of other people's formats are the part of the server that hostile input reaches most easily: a small file can
-//! make them take gigabytes, loop, overflow the stack or panic. In a process of their own that costs one document.
+//! A small hostile file can make a parser allocate gigabytes, loop, overflow the stack or panic. In a process of its own,
+//! that costs only this document.
 //!
-//! The document comes on stdin. The answer goes to stdout as lines of JSON: one `document`, its `chunk`s, one `end`; or
-//! one `refused`. An answer without its last line is not used.
+//! The child reads the document from stdin and answers on stdout with lines of JSON: a `document`, its `chunk`s and an `end`,
+//! or a single `refused`. An answer without its last line is discarded.
 
 use super::{
     chunk::chunk,
-    embedded_data,
+    embedded_data::strip_embedded_data,
     extract::{Extracted, MediaType, extract, media_type},
     extract_error::ExtractError,
     extract_limits::Limits,
@@ -21,32 +21,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A document to read, and the limits.
+/// Parameters of an extraction.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadTask {
-    /// The kind that the document's name and sender claim.
+    /// Media type according to the document's name or sender.
     pub claimed: Option<MediaType>,
-    /// The longest chunk, in characters.
+    /// Maximum length of a chunk, in characters.
     pub chunk_chars: usize,
-    /// The largest document, in bytes.
+    /// Maximum size of the document, in bytes.
     pub max_document_bytes: usize,
-    /// The most text that may come out, in bytes.
+    /// Maximum size of the extracted text, in bytes.
     pub max_text_bytes: usize,
-    /// The most memory it may take, in bytes.
+    /// Memory limit of the process, in bytes.
     pub memory_bytes: u64,
     pub timeout: Duration,
 }
 
-/// A document as it goes into the store.
+/// Result of an extraction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadDocument {
     pub media_type: MediaType,
-    /// The collection that its front matter names.
+    /// Collection named in the front matter.
     pub collection: Option<String>,
     pub chunks: Vec<Chunk>,
 }
 
-/// A line of the answer.
+/// Line of the child's answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Line {
@@ -57,7 +57,7 @@ pub(super) enum Line {
 }
 
 impl ReadTask {
-    /// Reads a document from `input` and writes the answer.
+    /// Extracts the document in `input` and writes the answer to `output`.
     ///
     /// # Errors
     /// When the answer cannot be written.
@@ -80,15 +80,15 @@ impl ReadTask {
     fn read_from(&self, input: impl Read) -> Result<ReadDocument, ExtractError> {
         let deadline = Instant::now() + self.timeout;
         let mut bytes = Vec::new();
-        // A file may grow after its size was checked.
+        // The file may have grown since its size was checked.
         input.take(self.max_document_bytes as u64).read_to_end(&mut bytes).map_err(|error| self.io_error(&error))?;
         self.read(&bytes, deadline)
     }
 
-    /// Reads a document in this process.
+    /// Extracts a document in this process, without a memory limit.
     ///
     /// # Errors
-    /// When it cannot be read within the bounds.
+    /// When the document is invalid, unsupported or empty, or a limit is exceeded.
     pub(super) fn read(&self, bytes: &[u8], deadline: Instant) -> Result<ReadDocument, ExtractError> {
         let limits = Limits { max_text_bytes: self.max_text_bytes, deadline };
         let media_type = media_type(bytes, self.claimed)?;
@@ -102,8 +102,8 @@ impl ReadTask {
             text = Extracted::Markdown(rest.to_owned());
         }
         if matches!(media_type, MediaType::Markdown | MediaType::Plain) {
-            let (Extracted::Markdown(words) | Extracted::Plain(words)) = &mut text;
-            *words = embedded_data::without(words);
+            let (Extracted::Markdown(content) | Extracted::Plain(content)) = &mut text;
+            *content = strip_embedded_data(content);
         }
         let chunks = chunk(&text, self.chunk_chars, &limits)?;
         if chunks.is_empty() {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_where_it_ends() {
+    fn an_answer_ends_with_the_number_of_chunks() {
         let document = b"---\ncollection: specs\n---\n# Engine\n\n180 kW.\n\n# Tyres\n\n2.4 bar.\n";
         let expected = serde_json::json!([
             {"type": "document", "media_type": "markdown", "collection": "specs"},
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_the_whole_answer() {
+    fn an_error_is_the_only_line_of_the_answer() {
         assert_eq!(answer(b" \n"), [serde_json::json!({"type": "refused", "error": "empty"})]);
     }
 }

@@ -1,12 +1,12 @@
-//! Character folding: spellings of the same text become one. Compatibility forms (full width, half width, ligatures) are
-//! replaced, accents and invisible characters removed, apostrophes, hyphens and digits unified.
+//! Character folding: maps different spellings of a text to one. Replaces compatibility forms (full width, half width,
+//! ligatures), removes accents and invisible characters, and unifies apostrophes, hyphens and digits.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Folds the characters of a text but keeps upper and lower case, which tells where the parts of `camelCase` begin.
+/// Folds the characters of a text but keeps its case, which marks the parts of `camelCase`.
 ///
-/// Accents are removed where a word without them is the same word to people who search (Latin, Greek, Cyrillic except й,
-/// Arabic and Hebrew points). Marks that make another letter stay: vowel signs, tone marks, the voicing marks of kana.
+/// Removes accents that users commonly omit in a search (Latin, Greek, Cyrillic except й, Arabic and Hebrew points). Keeps
+/// marks that distinguish letters: vowel signs, tone marks, the voicing marks of kana.
 pub(super) fn fold_spelling(text: &str) -> String {
     let mut base = '\0';
     separated(text)
@@ -23,7 +23,7 @@ pub(super) fn fold_spelling(text: &str) -> String {
         .collect()
 }
 
-/// Lower case, and the letters that have no decomposition but are commonly written with plain ones.
+/// Converts to lower case, and replaces letters without a Unicode decomposition by their common ASCII spelling.
 pub(super) fn fold_case(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars().flat_map(char::to_lowercase) {
@@ -45,15 +45,15 @@ pub(super) fn fold_case(text: &str) -> String {
     folded
 }
 
-/// The characters before their decomposition: without invisible ones, and with a space where a decomposition would join
-/// what is apart (`10²` is not 102, `1½` is not 11⁄2).
+/// Prepares a text for decomposition: removes invisible characters, and inserts a space where the decomposition would merge
+/// two numbers (`10²` is not 102, `1½` is not 11⁄2).
 fn separated(text: &str) -> impl Iterator<Item = char> + '_ {
     let mut before = '\0';
     text.chars().filter(|c| !is_invisible(*c)).flat_map(move |c| {
-        let splits = before.is_ascii_digit() && (is_raised(c) || is_fraction(c));
+        let splits = before.is_ascii_digit() && (is_raised_or_lowered(c) || is_fraction(c));
         before = c;
         let c = match c {
-            // Decomposes to a space and an accent.
+            // Would decompose to a space and an accent.
             '´' => '\'',
             '™' | '℠' => ' ',
             c => c,
@@ -100,8 +100,8 @@ fn is_accent(c: char) -> bool {
     )
 }
 
-/// Characters that nobody sees and that part no words: soft hyphens, zero-width characters, marks of direction, selectors
-/// of variants. The zero-width space parts words in Thai and Khmer, where the search needs no boundaries.
+/// Whether a character is invisible and does not separate words: soft hyphens, zero-width characters, direction marks,
+/// variation selectors. The zero-width space separates words in Thai and Khmer, but n-grams need no word boundaries.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -123,8 +123,8 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Superscript and subscript digits.
-fn is_raised(c: char) -> bool {
+/// Whether a character is a superscript or subscript digit.
+fn is_raised_or_lowered(c: char) -> bool {
     matches!(c, '²' | '³' | '¹' | '⁰'..='⁹' | '₀'..='₉')
 }
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_text_are_folded_together() {
+    fn spellings_of_the_same_text_are_unified() {
         for (text, expected) in [
             ("Ｔｙｒｅ　ﾀｲﾔ", "tyre タイヤ"),
             ("eﬃcient ﬁlter", "efficient filter"),
@@ -163,12 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn marks_that_make_another_letter_stay() {
+    fn marks_that_distinguish_letters_are_kept() {
         for (one, other) in [("か", "が"), ("ハ", "パ"), ("мой", "мои"), ("कल", "काल"), ("มา", "ม้า"), ("가", "각")]
         {
             assert_ne!(folded(one), folded(other));
         }
-        // However they are composed.
+        // Composed and decomposed forms are equal.
         assert_eq!(folded("か\u{3099}"), folded("が"));
         assert_eq!(folded("и\u{306}"), folded("й"));
         assert_eq!(folded("\u{1100}\u{1161}"), folded("가"));

@@ -1,17 +1,17 @@
-//! Scripts that put no spaces between words. Their texts are cut into overlapping n-grams, which needs no dictionary.
+//! Scripts without spaces between words. Their text is split into overlapping n-grams, which needs no dictionary.
 
 use super::fold::fold_spelling;
 use std::sync::LazyLock;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// A group of scripts whose runs are cut in the same way.
+/// Group of scripts with the same n-gram sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Script {
     /// Han, kana and Bopomofo: Chinese and Japanese.
     EastAsian,
-    /// Korean puts spaces between phrases, and glues endings to words.
+    /// Korean, which has spaces between phrases and appends endings to words.
     Hangul,
-    /// Thai, Lao, Khmer, Myanmar and the Tai scripts: alphabets, whose pairs of letters say less.
+    /// Thai, Lao, Khmer, Myanmar and the Tai scripts. Alphabetic, so pairs of letters are less specific.
     SouthEastAsian,
 }
 
@@ -55,7 +55,7 @@ impl Script {
         }
     }
 
-    /// The longest n-gram, in grapheme clusters.
+    /// Returns the maximum length of an n-gram, in grapheme clusters.
     const fn longest_gram(self) -> usize {
         match self {
             Self::EastAsian | Self::Hangul => 2,
@@ -64,18 +64,18 @@ impl Script {
     }
 }
 
-/// Text of one script without a space.
+/// Run of text in one script without spaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) script: Script,
     pub(super) text: String,
 }
 
-/// An n-gram of a question.
+/// N-gram of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Gram {
     pub(super) text: String,
-    /// Whether it belongs, in part at least, to words that a question has whatever it is about.
+    /// Whether it overlaps a word with grammatical function.
     pub(super) is_weak: bool,
 }
 
@@ -84,7 +84,7 @@ impl Run {
         self.text.graphemes(true).collect()
     }
 
-    /// The n-grams of every size, those that begin first first. Single clusters are there for words of one.
+    /// Returns the n-grams of all sizes, ordered by start. Single clusters are included to match words of one cluster.
     pub(super) fn index_grams(&self) -> impl Iterator<Item = String> {
         let clusters = self.clusters();
         let longest = self.script.longest_gram();
@@ -95,10 +95,10 @@ impl Run {
         grams.into_iter()
     }
 
-    /// The n-grams to search for: single clusters only when the run is one.
+    /// Returns the n-grams to search for. A single cluster is included only if it is the whole run.
     pub(super) fn question_grams(&self) -> impl Iterator<Item = Gram> {
         let clusters = self.clusters();
-        let weak = self.weak(&clusters);
+        let weak = self.weak_clusters(&clusters);
         let shortest = clusters.len().min(2);
         let longest = self.script.longest_gram();
         let grams: Vec<_> = (0..clusters.len())
@@ -108,8 +108,8 @@ impl Run {
         grams.into_iter()
     }
 
-    /// For each cluster, whether it is grammar rather than content: particles, endings, question words.
-    fn weak(&self, clusters: &[&str]) -> Vec<bool> {
+    /// Determines for each cluster whether it has grammatical function: particles, endings, question words.
+    fn weak_clusters(&self, clusters: &[&str]) -> Vec<bool> {
         let is_hiragana = |cluster: &str| cluster.starts_with(|c| matches!(c, '\u{3041}'..='\u{309f}'));
         let mut weak: Vec<bool> = clusters.iter().map(|cluster| is_hiragana(cluster)).collect();
         for phrase in WEAK_PHRASES.iter() {
@@ -135,7 +135,7 @@ impl Run {
 /// Korean particles at the end of a word.
 const PARTICLES: &[&str] = &["은", "는", "이", "가", "을", "를", "의", "에", "로", "도", "와", "과"];
 
-/// Words of grammar that stand inside of runs, folded like the runs.
+/// Words with grammatical function, folded like the runs that contain them.
 static WEAK_PHRASES: LazyLock<Vec<String>> = LazyLock::new(|| {
     [
         // Chinese, and the kanji of Japanese question words.
@@ -168,14 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_cut_into_overlapping_pairs() {
+    fn east_asian_runs_are_split_into_overlapping_pairs() {
         assert_eq!(run("空気圧").index_grams().collect::<Vec<_>>(), ["空", "空気", "気", "気圧", "圧"]);
         assert_eq!(question("空気圧"), [("空気".to_owned(), false), ("気圧".to_owned(), false)]);
         assert_eq!(question("油"), [("油".to_owned(), false)]);
     }
 
     #[test]
-    fn alphabets_are_cut_into_triples_as_well_and_never_inside_a_cluster() {
+    fn alphabetic_runs_are_split_into_triples_between_clusters() {
         assert_eq!(run("ยางรถ").index_grams().filter(|gram| gram.chars().count() == 3).count(), 3);
         for gram in run("น้ำมันเครื่อง").index_grams() {
             assert!(
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn grammar_counts_less_than_content() {
+    fn grams_with_grammatical_function_are_weak() {
         assert_eq!(question("气压是多少").iter().map(|(_, weak)| *weak).collect::<Vec<_>>(), [false, true, true, true]);
         assert_eq!(question("オイルは").last().unwrap(), &("ルは".to_owned(), true));
         assert_eq!(question("엔진오일은").last().unwrap(), &("일은".to_owned(), true));

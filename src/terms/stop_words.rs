@@ -1,6 +1,6 @@
-//! Words that say nothing about what a question is about.
+//! Stop words: words that do not indicate the subject of a question.
 
-/// Words that a question has whatever it is about. Searched for only when a question has no others.
+/// Stop words; searched for only if a question has no other words. Sorted.
 const STOP_WORDS: &[&str] = &[
     "a",
     "about",
@@ -142,11 +142,11 @@ const STOP_WORDS: &[&str] = &[
     "your",
 ];
 
-/// Words of conversation. Never searched for.
+/// Conversational words; never searched for. Sorted.
 pub(super) const COURTESIES: &[&str] =
     &["hello", "help", "hey", "hi", "ok", "okay", "please", "thank", "thanks", "yes"];
 
-/// Whether a word, in lower case, does not tell what a question is about.
+/// Whether a lower-case word is a stop word, a conversational word or a single letter.
 pub(super) fn is_stop_word(word: &str) -> bool {
     let is_letter = word.len() == 1 && word.as_bytes()[0].is_ascii_alphabetic();
     is_letter || STOP_WORDS.binary_search(&word).is_ok() || COURTESIES.binary_search(&word).is_ok()
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stop_words_can_be_looked_up() {
+    fn stop_words_are_sorted_and_found() {
         assert!(STOP_WORDS.is_sorted() && COURTESIES.is_sorted());
         assert!(is_stop_word("the") && is_stop_word("x") && is_stop_word("hi") && !is_stop_word("7"));
     }

@@ -1,42 +1,42 @@
-//! Tests of which words find which texts.
+//! Tests that a search finds texts across spellings, and does not find others.
 
 use super::*;
 use proptest::prelude::*;
 
-/// The first alternative of each term.
+/// Returns the first alternative of each term.
 fn asked(question: &str) -> Vec<String> {
     search_terms(question).terms.into_iter().map(|term| term.any_of[0].clone()).collect()
 }
 
-/// Whether a text holds a term: any of its alternatives, in a row.
-fn holds(text: &str, term: &SearchTerm) -> bool {
+/// Whether a text matches any alternative of a term.
+fn matches(text: &str, term: &SearchTerm) -> bool {
     let index = format!(" {} ", index_terms(text));
     term.any_of.iter().any(|words| index.contains(&format!(" {words} ")))
 }
 
-/// The terms of a question that a text does not hold.
+/// Returns the terms of a question that a text does not match.
 fn missing(text: &str, question: &str) -> Vec<String> {
-    search_terms(question).terms.iter().filter(|term| !holds(text, term)).map(|term| term.any_of.join("|")).collect()
+    search_terms(question).terms.iter().filter(|term| !matches(text, term)).map(|term| term.any_of.join("|")).collect()
 }
 
 #[test]
-fn what_is_left_is_what_the_question_is_about() {
+fn stop_words_are_removed_from_a_question() {
     assert_eq!(asked("What is the engine power?"), ["engin", "power"]);
     assert_eq!(asked("My car's engine won't start, why?"), ["car", "engin", "start"]);
-    assert_eq!(telling_words("My car's engine won't start, why?"), 3);
-    assert_eq!(telling_words("What is it?"), 0);
-    assert_eq!(telling_words("And 机油?"), 1);
+    assert_eq!(count_significant_words("My car's engine won't start, why?"), 3);
+    assert_eq!(count_significant_words("What is it?"), 0);
+    assert_eq!(count_significant_words("And 机油?"), 1);
 }
 
 #[test]
-fn forms_of_a_word_are_one_term() {
+fn inflections_of_a_word_are_one_term() {
     assert_eq!(asked("brake, brakes and braking"), ["brake"]);
     assert_eq!(stems("Braking brakes"), ["brake", "brake"]);
     assert_eq!(stems("How do I jump-start the car's CarPlay?"), ["jump", "start", "car", "carplay"]);
 }
 
 #[test]
-fn a_question_of_any_length_makes_a_bounded_search() {
+fn the_number_of_search_terms_is_bounded() {
     let question: String = (0..1_000).map(|n| format!("word{n} ")).collect();
     assert_eq!(asked(&question).len(), MAX_QUERY_WORDS);
     assert!(asked(&"x".repeat(100)).is_empty());
@@ -46,7 +46,7 @@ fn a_question_of_any_length_makes_a_bounded_search() {
 }
 
 #[test]
-fn other_ways_to_write_a_word_find_it() {
+fn alternative_spellings_match() {
     for (text, questions) in [
         ("Send an e-mail.", &["email", "e-mail", "e‑mail", "E–Mail", "mail"] as &[_]),
         ("Send an email.", &["e-mail", "Email"]),
@@ -83,7 +83,7 @@ fn other_ways_to_write_a_word_find_it() {
 }
 
 #[test]
-fn other_words_do_not_find_it() {
+fn different_words_do_not_match() {
     for (text, question) in [
         ("She'll go", "shell"),
         ("We won't", "wont"),
@@ -98,22 +98,22 @@ fn other_words_do_not_find_it() {
 }
 
 #[test]
-fn stop_words_alone_are_searched_for_in_a_row() {
+fn stop_words_alone_are_searched_for_as_a_phrase() {
     let search = search_terms("To be, or not to be?");
-    assert!(search.is_stop_words);
+    assert!(search.only_stop_words);
     assert_eq!(search.terms[0].any_of, ["to be or not to be"]);
     assert_eq!(asked("The Who"), ["the who", "the", "who"]);
     assert_eq!(asked("Who?"), ["who"]);
-    assert!(!search_terms("Who is Ada?").is_stop_words);
+    assert!(!search_terms("Who is Ada?").only_stop_words);
     for courtesy in ["hi", "Hello!", "Thanks!", "help", "OK, please", "…", ""] {
         assert!(search_terms(courtesy).is_empty(), "{courtesy:?}");
     }
 }
 
-/// An index of old terms is not found by new ones: whoever changes what is in it must change [`INDEX_VERSION`], so that
-/// it is rebuilt. Then, and only then, this expectation changes.
+/// New terms do not match an old index. A change that breaks this test must increment [`INDEX_VERSION`], so that existing
+/// indexes are rebuilt.
 #[test]
-fn the_version_changes_with_the_terms() {
+fn a_change_of_the_terms_requires_a_new_version() {
     let text = "O'Brannigan’s e-mail: 15,000 km or 15 000 km, 2.0L of 10W-40 (5W30), max_turns, CarPlay, U.S.A. \
         İstanbul Straße café ﬁlter ﾀｲﾔの空気圧 机油 엔진오일은 น้ำมันเครื่อง 26.11.2026 don't";
     let terms = "o brannigan s obrannigan e mail email 15000 km or 15 000 15000 km 2·0 l 2·0l of 10 w 10w 40 10w40 5 w 30 5w30 \
@@ -127,17 +127,16 @@ fn the_version_changes_with_the_terms() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
-    /// The index of a text holds all that is searched for when the text itself is the question.
     #[test]
-    fn a_text_is_found_by_its_own_words(
+    fn a_text_matches_itself_as_question(
         text in "(\\PC|[a-zA-Z0-9]{1,4}|['’.,_&-]| |\n|don't|the |15 000|2\\.0L|タイヤ|机|น้ำ|엔진|\u{301}|\u{ad}|\u{200b}){0,40}"
     ) {
         prop_assert_eq!(missing(&text, &text), Vec::<String>::new());
     }
 
-    /// Terms are words to the index's tokenizer, which parts at ASCII that is no letter or digit.
+    /// The tokenizer of the index splits at ASCII characters other than letters and digits.
     #[test]
-    fn terms_are_left_alone_by_the_tokenizer(text in "(\\PC|[\"*():^+-]|\n|\0){0,40}") {
+    fn terms_are_not_split_by_the_tokenizer(text in "(\\PC|[\"*():^+-]|\n|\0){0,40}") {
         for term in index_terms(&text).split(' ').filter(|term| !term.is_empty()) {
             prop_assert!(
                 term.chars().all(|c| !c.is_ascii() || c.is_ascii_lowercase() || c.is_ascii_digit()),

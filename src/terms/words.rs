@@ -1,5 +1,5 @@
-//! A folded text cut into words and runs. A word knows its parts: `e-mail`, `O'Brannigan`, `5W-30` and `maxTurns` are
-//! found whole and by their parts.
+//! Tokenizer: splits a folded text into words and runs. Compounds such as `e-mail`, `O'Brannigan`, `5W-30` and `maxTurns`
+//! keep their parts, so that they can be found as a whole and by part.
 
 use super::{
     fold::fold_case,
@@ -7,29 +7,29 @@ use super::{
 };
 use unicode_normalization::char::is_combining_mark;
 
-/// The longest word that counts as one, in bytes; longer ones are data.
+/// Maximum length of a term, in bytes; longer words are taken for data and not indexed.
 const MAX_TERM_BYTES: usize = 64;
-/// Digits of a compound of numbers alone, from which on it is a number of a part or a telephone rather than a range.
+/// Minimum number of digits for a compound of numbers to be indexed as a whole. Shorter ones are taken for ranges, longer ones
+/// for part or telephone numbers.
 const MIN_JOINED_DIGITS: usize = 6;
-/// Groups of three digits that a number may have; more are a list.
+/// Maximum number of three-digit groups in a number; more are taken for a list.
 const MAX_THOUSANDS: usize = 5;
-/// Stands for the decimal separator, whichever a text uses.
+/// Normalized decimal separator.
 const DECIMAL: char = '·';
 /// English endings after an apostrophe.
 const ENDINGS: &[&str] = &["d", "ll", "m", "re", "s", "t", "ve"];
-/// French and Italian words that lose their vowel before an apostrophe; those of one letter are known by their length.
+/// French and Italian words with an elided vowel, except those of one letter, which count as stop words anyway.
 const ELIDED: &[&str] = &[
     "all", "coll", "dall", "dell", "jusqu", "lorsqu", "nell", "puisqu", "qu", "quell", "quest", "quoiqu", "sull", "un",
 ];
 
-/// One piece of a text that can be searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Word(Word),
     Run(Run),
 }
 
-/// Letters and digits up to a space, with what joins them. Never empty.
+/// Word or compound: parts of letters and digits, with joining characters between them. Has at least one part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) parts: Vec<Part>,
@@ -37,7 +37,7 @@ pub(super) struct Word {
     has_ending: bool,
 }
 
-/// A part of a word between its joints, in lower case.
+/// Part of a word between joining characters, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) whole: String,
@@ -45,21 +45,21 @@ pub(super) struct Part {
     is_elided: bool,
 }
 
-/// Letters of one case pattern, or one number.
+/// Number, or letters that form one part of `camelCase`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
     text: String,
-    /// Groups of digits of a number with several separators.
-    pieces: Vec<String>,
+    /// Digit groups of a number, if they can also be found alone.
+    groups: Vec<String>,
 }
 
 impl Word {
-    /// The parts without an English ending.
+    /// Returns the parts without an English ending.
     pub(super) fn stem_parts(&self) -> &[Part] {
         &self.parts[..self.parts.len() - usize::from(self.has_ending)]
     }
 
-    /// The parts written together, unless that would make another word of them (`she'll`) or a number of two.
+    /// Returns the parts joined; `None` if that would be a different word (`she'll`) or merge two numbers.
     pub(super) fn joined(&self) -> Option<String> {
         let parts = self.stem_parts();
         if parts.len() < 2 {
@@ -72,34 +72,34 @@ impl Word {
 }
 
 impl Part {
-    /// Whether it can be searched for as a whole: what is longer than any word is data.
+    /// Whether the part is short enough to be indexed.
     pub(super) fn is_term(&self) -> bool {
         self.whole.len() <= MAX_TERM_BYTES
     }
 
-    /// Whether it is an article or the like in front of an apostrophe, as in `dell'olio`.
+    /// Whether it is an elided article or similar, as in `dell'olio`.
     pub(super) fn is_elided(&self) -> bool {
         self.is_elided
     }
 
-    /// The texts of the part that are found, in the order in which they stand in the index.
+    /// Returns the texts to index, in order.
     pub(super) fn index_texts(&self) -> impl Iterator<Item = &str> {
         let whole = (self.segments.len() > 1).then_some(self.whole.as_str());
-        let segments = self.segments.iter().flat_map(|segment| segment.pieces.iter().chain([&segment.text]));
+        let segments = self.segments.iter().flat_map(|segment| segment.groups.iter().chain([&segment.text]));
         segments.map(String::as_str).chain(whole).filter(|text| text.len() <= MAX_TERM_BYTES)
     }
 
-    /// The part as several words in a row, where it can be written so: `100km` as `100 km`.
+    /// Returns the words of the part if it can also be written with spaces: `100km` as `100 km`.
     pub(super) fn as_words(&self) -> Option<Vec<&str>> {
         match self.segments.as_slice() {
-            [number] if !number.pieces.is_empty() => Some(number.pieces.iter().map(String::as_str).collect()),
+            [number] if !number.groups.is_empty() => Some(number.groups.iter().map(String::as_str).collect()),
             [_, _, ..] => Some(self.segments.iter().map(|segment| segment.text.as_str()).collect()),
             _ => None,
         }
     }
 }
 
-/// Cuts a text, folded by [`super::fold::fold_spelling`], into its tokens.
+/// Splits a text that was folded by [`super::fold::fold_spelling`] into tokens.
 pub(super) fn tokens(folded: &str) -> Vec<Token> {
     let mut scanner = Scanner { chars: folded.chars().collect(), at: 0 };
     let mut tokens = Vec::new();
@@ -129,7 +129,7 @@ impl Scanner {
         self.chars.get(self.at + ahead).copied()
     }
 
-    /// A run goes on over a line break: lines are wrapped between any two characters.
+    /// Scans a run. It continues after a single line break, since lines wrap between any two characters, except in Korean.
     fn run(&mut self, script: Script) -> Run {
         let mut text = String::new();
         while let Some(c) = self.peek(0) {
@@ -148,7 +148,7 @@ impl Scanner {
         Run { script, text }
     }
 
-    /// Where the text goes on when exactly one line ends at `end`.
+    /// Returns the start of the next line if the white space at `end` contains exactly one line break.
     fn after_line_break(&self, end: usize) -> Option<usize> {
         let rest = self.chars.get(end..)?;
         let spaces = rest.iter().take_while(|c| c.is_whitespace()).count();
@@ -159,10 +159,10 @@ impl Scanner {
     fn word(&mut self) -> Word {
         let mut parts = vec![self.part()];
         let mut has_ending = false;
-        while let Some((joint, next)) = self.joint() {
+        while let Some((joiner, next)) = self.joiner() {
             self.at = next;
             let part = self.part();
-            if joint == '\'' {
+            if joiner == '\'' {
                 has_ending = ENDINGS.contains(&part.whole.as_str());
                 if let Some(before) = parts.last_mut() {
                     before.is_elided = ELIDED.contains(&before.whole.as_str());
@@ -175,19 +175,19 @@ impl Scanner {
         Word { parts, has_ending }
     }
 
-    /// The joint between the previous part and the next one, and the start of the latter.
-    fn joint(&self) -> Option<(char, usize)> {
-        let joint = self.peek(0).filter(|c| matches!(c, '\'' | '-' | '.' | '_' | '&'))?;
+    /// Returns the character that joins the next part to the word, and the start of that part.
+    fn joiner(&self) -> Option<(char, usize)> {
+        let joiner = self.peek(0).filter(|c| matches!(c, '\'' | '-' | '.' | '_' | '&'))?;
         if self.peek(1).is_some_and(is_word) {
-            return Some((joint, self.at + 1));
+            return Some((joiner, self.at + 1));
         }
-        // A word that was divided at the end of a line.
+        // A word hyphenated at the end of a line.
         let next = self.after_line_break(self.at + 1)?;
-        let is_divided = joint == '-'
+        let is_hyphenated = joiner == '-'
             && self.chars[self.at - 1].is_alphabetic()
             && is_word(self.chars[next])
             && self.chars[next].is_lowercase();
-        is_divided.then_some((joint, next))
+        is_hyphenated.then_some((joiner, next))
     }
 
     fn part(&mut self) -> Part {
@@ -199,59 +199,59 @@ impl Scanner {
         Part { whole, segments, is_elided: false }
     }
 
-    /// Letters up to a digit or a new part of `camelCase`.
+    /// Scans letters up to a digit or the next part of `camelCase`.
     fn letters(&mut self) -> Segment {
-        let begins = self.at;
+        let start = self.at;
         while let Some(c) = self.peek(0).filter(|c| is_word(*c) && !c.is_ascii_digit()) {
-            if self.at > begins && c.is_uppercase() {
+            if self.at > start && c.is_uppercase() {
                 let after_lower = self.chars[self.at - 1].is_lowercase();
-                let last_of_upper = self.peek(1).is_some_and(char::is_lowercase);
-                if after_lower || (self.chars[self.at - 1].is_uppercase() && last_of_upper) {
+                let before_lower = self.peek(1).is_some_and(char::is_lowercase);
+                if after_lower || (self.chars[self.at - 1].is_uppercase() && before_lower) {
                     break;
                 }
             }
             self.at += 1;
         }
-        Segment { text: fold_case(&self.chars[begins..self.at].iter().collect::<String>()), pieces: Vec::new() }
+        Segment { text: fold_case(&self.chars[start..self.at].iter().collect::<String>()), groups: Vec::new() }
     }
 
-    /// A number in one form: `15,000`, `15.000`, `15'000` and `15 000` are 15000, `2.5` and `2,5` are the same.
+    /// Scans and normalizes a number: `15,000`, `15.000`, `15'000` and `15 000` become 15000; `2,5` becomes `2·5`, like `2.5`.
     fn number(&mut self) -> Segment {
         let first = self.digits();
-        let mut pieces = vec![first];
-        if let Some(separator) = self.thousands(&pieces[0]) {
+        let mut groups = vec![first];
+        if let Some(separator) = self.thousands_separator(&groups[0]) {
             while self.peek(0) == Some(separator) && self.digits_at(1) == 3 {
                 self.at += 1;
-                pieces.push(self.digits());
+                groups.push(self.digits());
             }
-            let mut text = pieces.concat();
+            let mut text = groups.concat();
             if self.peek(0).is_some_and(|c| matches!(c, '.' | ',') && c != separator) && self.digits_at(1) > 0 {
                 self.at += 1;
                 text.push(DECIMAL);
                 text.push_str(&self.digits());
             }
-            // Only a space may as well stand between two numbers.
-            let pieces = if separator == ' ' { pieces } else { Vec::new() };
-            return Segment { text, pieces };
+            // A space may also separate two numbers.
+            let groups = if separator == ' ' { groups } else { Vec::new() };
+            return Segment { text, groups };
         }
         while self.peek(0).is_some_and(|c| matches!(c, '.' | ',')) && self.digits_at(1) > 0 {
             self.at += 1;
-            pieces.push(self.digits());
+            groups.push(self.digits());
         }
-        let text = pieces.join(&DECIMAL.to_string());
-        // Of a date, an address or a version each piece counts; a decimal is one number.
-        let pieces = if pieces.len() > 2 { pieces } else { Vec::new() };
-        Segment { text, pieces }
+        let text = groups.join(&DECIMAL.to_string());
+        // The groups of a date, IP address or version can be found alone, those of a decimal number cannot.
+        let groups = if groups.len() > 2 { groups } else { Vec::new() };
+        Segment { text, groups }
     }
 
-    /// The separator of thousands, when groups of three digits follow.
-    fn thousands(&self, first: &str) -> Option<char> {
+    /// Returns the thousands separator after `first`, if three-digit groups follow.
+    fn thousands_separator(&self, first: &str) -> Option<char> {
         let separator = self.peek(0).filter(|c| matches!(c, ',' | '.' | '\'' | ' ' | '_'))?;
         let can_lead = first.len() <= 3 && !first.starts_with('0');
         if !can_lead || self.digits_at(1) != 3 {
             return None;
         }
-        // Groups to the end: `1.234.56` is a version, and many numbers of three digits are a list.
+        // All groups must have three digits: `1.234.56` is a version. Too many groups are a list.
         for group in 1..=MAX_THOUSANDS {
             let ahead = 4 * group;
             let follows = if self.peek(ahead) == Some(separator) { self.digits_at(ahead + 1) } else { 0 };
@@ -264,7 +264,7 @@ impl Scanner {
         None
     }
 
-    /// Number of consecutive digits.
+    /// Counts consecutive digits from `ahead`.
     fn digits_at(&self, ahead: usize) -> usize {
         self.chars.iter().skip(self.at + ahead).take_while(|c| c.is_ascii_digit()).count()
     }
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use crate::terms::fold::fold_spelling;
 
-    /// The texts of each word as they are indexed, and its joined form behind `+`.
+    /// Returns the indexed texts of each word, followed by `+` and its joined form.
     fn words(text: &str) -> Vec<String> {
         tokens(&fold_spelling(text))
             .into_iter()
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn compounds_have_parts_and_a_joined_form() {
+    fn compounds_are_indexed_by_part_and_joined() {
         for (text, expected) in [
             ("e-mail", "e mail +email"),
             ("O'Brannigan's", "o brannigan s +obrannigan"),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_one_form() {
+    fn numbers_are_normalized() {
         for (text, expected) in [
             ("15,000", "15000"),
             ("15.000", "15000"),
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_and_words_part_from_each_other() {
+    fn runs_and_words_are_separate_tokens() {
         assert_eq!(words("5W30机油15,000公里"), ["5 w 30 5w30", "机油", "15000", "公里"]);
         assert_eq!(words("機\n油 交換\n\n次"), ["機油", "交換", "次"]);
         assert_eq!(words("エンジン오일"), ["エンジン", "오일"]);

@@ -1,36 +1,36 @@
-//! The headings of a Markdown text, found line by line.
+//! Scanner for Markdown headings, which works line by line.
 //!
-//! A parser of all of Markdown takes time that grows with the square of a text of quotes in quotes, and memory for every
-//! star. To find headings it takes no more than to know which lines are code, HTML, or the end of a paragraph.
+//! A complete Markdown parser takes quadratic time for nested quotes and allocates for every delimiter. To find headings it
+//! suffices to know which lines are code, HTML, or the end of a paragraph.
 
 use std::ops::Range;
 
-/// A heading of the text itself: those within quotes and lists structure nothing.
+/// Top-level heading. Headings inside quotes and lists are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heading {
     /// From 1 to 6.
     pub(super) level: usize,
-    /// The place of its text, with inline Markdown.
+    /// Byte range of its text, including inline Markdown.
     pub(super) text: Range<usize>,
-    /// The place of all of it.
-    pub(super) place: Range<usize>,
+    /// Byte range of the whole heading, including markers and line ending.
+    pub(super) span: Range<usize>,
 }
 
-/// Block that a line belongs to.
+/// Block that contains the current line.
 enum Block {
-    /// Nothing: a blank line came, or the beginning.
+    /// None: at the start of the text or after a blank line.
     None,
-    /// A paragraph that began here. An underline makes it a heading.
+    /// Paragraph that starts at this offset. An underline turns it into a heading.
     Paragraph(usize),
-    /// A list or a quote, up to the next blank line.
+    /// List or quote; ends at a blank line.
     Nested,
-    /// Code between fences of so many of a character.
+    /// Code between fences of this character and minimum length.
     Fenced(u8, usize),
-    /// HTML up to a line that contains this.
+    /// HTML block; ends at a line that contains this string.
     Html(&'static str),
 }
 
-/// HTML whose blank lines do not end it, by its beginning and its end.
+/// Start and end of HTML blocks that may contain blank lines.
 const HTML_BLOCKS: [(&str, &str); 7] = [
     ("<!--", "-->"),
     ("<?", "?>"),
@@ -41,7 +41,7 @@ const HTML_BLOCKS: [(&str, &str); 7] = [
     ("<textarea", "</textarea>"),
 ];
 
-/// Finds the headings of a text, in order.
+/// Returns the headings of a text, in order.
 pub(super) fn headings(markdown: &str) -> impl Iterator<Item = Heading> {
     let (mut at, mut block) = (0, Block::None);
     let mut lines = markdown.split_inclusive('\n');
@@ -57,9 +57,9 @@ pub(super) fn headings(markdown: &str) -> impl Iterator<Item = Heading> {
     })
 }
 
-/// Takes the line that begins at `start`; returns the heading that it ends.
+/// Processes the line at offset `start`; returns the heading that it completes.
 fn next(markdown: &str, line: &str, start: usize, block: &mut Block) -> Option<Heading> {
-    let place_of = |part: &str| {
+    let span_of = |part: &str| {
         let begin = part.as_ptr() as usize - markdown.as_ptr() as usize;
         begin..begin + part.len()
     };
@@ -84,12 +84,12 @@ fn next(markdown: &str, line: &str, start: usize, block: &mut Block) -> Option<H
         return None;
     }
     let Some(text) = unindented(line) else {
-        // Code, or the next line of what came before.
+        // Indented code, or a continuation line.
         return None;
     };
     if let Some((level, text)) = atx(text) {
         *block = Block::None;
-        return Some(Heading { level, text: place_of(text), place: start..start + line.len() });
+        return Some(Heading { level, text: span_of(text), span: start..start + line.len() });
     }
     if let Some((fence, length)) = fence(text) {
         *block = Block::Fenced(fence, length);
@@ -100,27 +100,27 @@ fn next(markdown: &str, line: &str, start: usize, block: &mut Block) -> Option<H
         return None;
     }
     if let (Block::Paragraph(begin), Some(level)) = (&*block, underline(text)) {
-        let heading = Heading { level, text: *begin..start, place: *begin..start + line.len() };
+        let heading = Heading { level, text: *begin..start, span: *begin..start + line.len() };
         *block = Block::None;
         return Some(heading);
     }
     match block {
         Block::None if is_nested(text) => *block = Block::Nested,
         Block::None => *block = Block::Paragraph(start),
-        // A paragraph is ended by an item or a quote, which then goes on.
+        // A list item or quote interrupts a paragraph.
         Block::Paragraph(_) if is_nested(text) => *block = Block::Nested,
         Block::Paragraph(_) | Block::Nested | Block::Fenced(..) | Block::Html(_) => {}
     }
     None
 }
 
-/// A line without the up to three spaces that mean nothing; `None` when there are more.
+/// Strips up to three spaces of indentation; `None` if the line is indented further.
 fn unindented(line: &str) -> Option<&str> {
     let text = line.trim_start_matches(' ');
     (line.len() - text.len() <= 3 && !text.starts_with('\t')).then_some(text)
 }
 
-/// The level and the text of a heading such as `## Power ##`.
+/// Parses an ATX heading, such as `## Power ##`, into level and text.
 fn atx(text: &str) -> Option<(usize, &str)> {
     let rest = text.trim_start_matches('#');
     let level = text.len() - rest.len();
@@ -133,7 +133,7 @@ fn atx(text: &str) -> Option<(usize, &str)> {
     Some((level, if is_closed { without_end.trim_end() } else { rest }))
 }
 
-/// The character of a fence and how many there are.
+/// Parses a code fence into its character and length.
 fn fence(text: &str) -> Option<(u8, usize)> {
     let fence = *text.as_bytes().first().filter(|byte| matches!(byte, b'`' | b'~'))?;
     let length = text.bytes().take_while(|byte| *byte == fence).count();
@@ -141,7 +141,7 @@ fn fence(text: &str) -> Option<(u8, usize)> {
     (length >= 3 && !is_code_span).then_some((fence, length))
 }
 
-/// The level of the heading whose underline this is.
+/// Parses the underline of a setext heading into its level.
 fn underline(text: &str) -> Option<usize> {
     let text = text.trim_end();
     match text.as_bytes().first()? {
@@ -151,7 +151,7 @@ fn underline(text: &str) -> Option<usize> {
     }
 }
 
-/// Whether a line begins an item of a list or a quote.
+/// Whether a line starts a list item or a quote.
 fn is_nested(text: &str) -> bool {
     let after_digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let is_numbered = after_digits.len() < text.len() && after_digits.starts_with(['.', ')']);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn headings_have_marks_or_underlines() {
+    fn atx_and_setext_headings_are_found() {
         assert_eq!(
             found("# One\n## Two ##\n   ### Three # \nFour\n====\n\nFive\nlines\n---\n#\n#hashtag\n####### seven\n"),
             [(1, "One"), (2, "Two"), (3, "Three"), (1, "Four"), (2, "Five\nlines"), (1, "")]
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn code_html_lists_quotes_and_rules_are_no_headings() {
+    fn code_html_lists_quotes_and_rules_are_not_headings() {
         for markdown in [
             "```\n# a\n~~~\n# b\n```\n",
             "~~~~ sh\n# a\n~~~\n# b\n~~~~~\n",

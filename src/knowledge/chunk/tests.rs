@@ -1,4 +1,4 @@
-//! Chunks of ordinary texts, and of texts made to be expensive.
+//! Tests of chunking with ordinary texts and with hostile ones.
 
 use super::*;
 use proptest::prelude::*;
@@ -17,14 +17,14 @@ fn plain(text: &str, max_chars: usize) -> Vec<Chunk> {
 }
 
 #[test]
-fn chunks_follow_the_headings_and_know_their_path() {
+fn chunks_follow_the_headings_and_have_their_path_as_title() {
     let chunks = markdown("Intro.\n\n# Engine\n\nA.\n\n## Power `kW`\n\nB.\n\n# Tyres\n\n### Winter\n\nC.\n", 100);
     let found: Vec<_> = chunks.iter().map(|c| (c.title.as_str(), c.text.as_str())).collect();
     assert_eq!(found, [("", "Intro."), ("Engine", "A."), ("Engine › Power kW", "B."), ("Tyres › Winter", "C.")]);
 }
 
 #[test]
-fn a_heading_with_nothing_under_it_is_text() {
+fn the_heading_of_an_empty_section_is_its_text() {
     let chunks = markdown("# Contacts\n\n## Workshop: 555-1234\n\n## Towing: 555-9876\n", 100);
     let found: Vec<_> = chunks.iter().map(|c| (c.title.as_str(), c.text.as_str())).collect();
     let expected =
@@ -33,21 +33,21 @@ fn a_heading_with_nothing_under_it_is_text() {
 }
 
 #[test]
-fn what_looks_like_a_heading_in_code_is_none() {
+fn code_that_resembles_a_heading_is_not_one() {
     let chunks = markdown("# Shell\n\n```\n# not a heading\n```\n", 100);
     assert_eq!(chunks.len(), 1);
     assert_eq!(chunks[0].title, "Shell");
 }
 
 #[test]
-fn a_long_section_is_cut_and_keeps_its_title() {
+fn every_chunk_of_a_long_section_has_its_title() {
     let chunks = markdown(&format!("# Long\n\n{}", "One sentence of a few words. ".repeat(50)), 200);
     assert!(chunks.len() > 5);
     assert!(chunks.iter().all(|c| c.title == "Long" && c.text.chars().count() <= 200));
 }
 
 #[test]
-fn windows_lose_nothing_and_cut_between_sentences() {
+fn windows_lose_nothing_and_split_between_sentences() {
     let sentences: Vec<_> = (0..5_000).map(|n| format!("Sentence number {n} is here.")).collect();
     let text = sentences.join(" ");
     for chunks in [plain(&text, 300), markdown(&text, 300)] {
@@ -75,7 +75,7 @@ fn a_document_of_countless_sections_is_refused() {
 }
 
 #[test]
-fn titles_count_as_text() {
+fn titles_count_towards_the_size_limit() {
     let mut text: String = (1..6).map(|level| format!("{} {}\n", "#".repeat(level), "x".repeat(120))).collect();
     text.push_str(&"###### a\nb\n".repeat(1_000));
     let limits = Limits { max_text_bytes: text.len(), ..limits() };
@@ -83,15 +83,14 @@ fn titles_count_as_text() {
 }
 
 #[test]
-fn the_deadline_ends_it() {
+fn chunking_stops_at_the_deadline() {
     let limits = Limits { deadline: Instant::now(), ..limits() };
     assert_eq!(chunk(&Extracted::Plain("Words.".to_owned()), 100, &limits), Err(ExtractError::Timeout));
 }
 
-/// Each of these took minutes or hours for one megabyte when the splitter saw all of a section. A quarter of a megabyte
-/// takes well under a second each in a debug build now; the bound leaves space for a loaded machine.
+/// Without windows, each of these takes minutes or hours per megabyte. The bound is generous for the sake of loaded machines.
 #[test]
-fn the_cost_of_a_text_is_linear_in_its_size() {
+fn the_cost_is_linear_in_the_size_of_the_text() {
     const BYTES: usize = 256 * 1024;
     for (what, unit) in [
         ("one line", "word "),
@@ -116,14 +115,14 @@ fn the_cost_of_a_text_is_linear_in_its_size() {
 
 proptest! {
     #[test]
-    fn any_text_is_cut_within_the_limit(text in "(#{1,3} |\\PC|\n|\\| ){0,300}", max_chars in 1_usize..80) {
+    fn chunks_of_any_text_are_within_the_limit(text in "(#{1,3} |\\PC|\n|\\| ){0,300}", max_chars in 1_usize..80) {
         for chunk in markdown(&text, max_chars) {
             prop_assert!(chunk.text.chars().count() <= max_chars);
         }
     }
 
     #[test]
-    fn any_plain_text_comes_back_whole(text in "(\\PC|\n| ){0,600}", max_chars in 1_usize..20) {
+    fn chunks_of_any_plain_text_contain_all_of_it(text in "(\\PC|\n| ){0,600}", max_chars in 1_usize..20) {
         let visible = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
         let chunks: String = plain(&text, max_chars).iter().map(|chunk| chunk.text.as_str()).collect();
         prop_assert_eq!(visible(&chunks), visible(&text));
