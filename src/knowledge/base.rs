@@ -1,4 +1,4 @@
-//! The service: takes documents in and finds passages. Clones share it.
+//! Knowledge base service: search, index maintenance and document management.
 
 use super::{
     rank::{GOOD_SCORE, rank},
@@ -16,10 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Chunks that a search ranks: those best by BM25 alone.
+/// Number of chunks with the best BM25 scores that a search ranks.
 const CANDIDATES: u32 = 50;
 
-/// The knowledge base.
+/// Handle to the knowledge base. Clones share the store and the reader.
 #[derive(Clone)]
 pub struct KnowledgeBase {
     pub(super) store: Arc<dyn DocumentStore>,
@@ -33,16 +33,15 @@ impl KnowledgeBase {
         Self { store, config, reader }
     }
 
-    /// A knowledge base that reads documents in this process.
+    /// Creates a knowledge base that extracts documents in this process.
     #[cfg(test)]
     pub fn in_process(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
         let reader = Arc::new(super::reader::test_support::InProcess(config.clone()));
         Self { store, config, reader }
     }
 
-    /// Finds the passages that fit a question, best first, in the collections of `scope` (empty: all) and in documents
-    /// of no collection. [`super::rank`] says what their scores mean; a question about something else finds none, or
-    /// passages of low scores.
+    /// Finds passages for a query, best first, in the collections of `scope` (empty: all) and in documents without a
+    /// collection. [`super::rank`] defines the scores; a query about another subject finds no passages or low scores.
     ///
     /// # Errors
     /// When the store is unavailable.
@@ -51,8 +50,8 @@ impl KnowledgeBase {
         Ok(rank(&search, &found, |hit| hit.in_scope, limit))
     }
 
-    /// Finds the passages to answer a question from: those in `scope`, or, when none of them could be taken for an
-    /// answer, those anywhere. A router that chose the wrong specialist then does not cost the answer.
+    /// Finds passages to answer a question from: those in `scope`, or in all collections if none of them scores as an answer.
+    /// This makes retrieval robust against a wrong choice of specialist.
     ///
     /// # Errors
     /// When the store is unavailable.
@@ -76,31 +75,30 @@ impl KnowledgeBase {
         Ok((search, found))
     }
 
-    /// Brings the index to the current version of [`crate::terms`], as far as it gets within `patience`. Returns whether
-    /// it is there: if not, documents that were not reached are found by the terms of their version, or not at all, until
-    /// the next call.
+    /// Updates the index to the current version of [`crate::terms`] for at most `max_duration`. Returns whether it is complete.
+    /// If not, the remaining documents may not be found until a later call has updated them.
     ///
     /// # Errors
     /// When the store is unavailable.
-    pub async fn update_index(&self, patience: Duration) -> Result<bool, StoreError> {
+    pub async fn update_index(&self, max_duration: Duration) -> Result<bool, StoreError> {
         let began = Instant::now();
         let mut updated = 0;
         loop {
             let chunks = self.store.update_chunk_terms().await?;
             updated += chunks;
             let is_done = chunks == 0;
-            if is_done || began.elapsed() >= patience {
+            if is_done || began.elapsed() >= max_duration {
                 if !is_done {
-                    log::warn!(chunks = updated; "the search index is rebuilt while the server runs; until then, not all documents are found");
+                    log::warn!(chunks = updated; "rebuilding the search index in the background; search is incomplete until then");
                 } else if updated > 0 {
-                    log::info!(chunks = updated; "the search index was rebuilt for this version");
+                    log::info!(chunks = updated; "rebuilt the search index for this version");
                 }
                 return Ok(is_done);
             }
         }
     }
 
-    /// Brings the index to the current version, in a task of its own what takes long.
+    /// Updates the index, and continues in a background task if that takes long.
     ///
     /// # Errors
     /// When the store is unavailable.
@@ -112,15 +110,15 @@ impl KnowledgeBase {
         Ok(())
     }
 
-    /// Waits out trouble with the store.
+    /// Updates the index completely, retrying while the store fails.
     async fn finish_index(&self) {
         while let Err(error) = self.update_index(Duration::MAX).await {
-            log::warn!("the search index could not be rebuilt yet: {error}");
+            log::warn!(error:%; "could not rebuild the search index; retrying later");
             tokio::time::sleep(INDEX_UPDATE_RETRY_INTERVAL).await;
         }
     }
 
-    /// Documents, those that came last first.
+    /// Lists documents, newest first.
     ///
     /// # Errors
     /// When the store is unavailable.
@@ -140,12 +138,12 @@ impl KnowledgeBase {
         self.store.delete_document(id).await
     }
 
-    /// The most time that an upload may take.
+    /// Returns the maximum duration of an upload.
     pub fn upload_timeout(&self) -> Duration {
         Duration::from_secs(self.config.upload_timeout_s)
     }
 
-    /// The largest document it takes, in bytes.
+    /// Returns the maximum size of a document, in bytes.
     pub fn max_document_bytes(&self) -> usize {
         self.config.max_document_bytes
     }

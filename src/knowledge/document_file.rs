@@ -1,12 +1,12 @@
-//! The bytes of a document on their way to the process that reads them.
+//! File with the contents of a document to ingest.
 
 use std::{
     fs::File,
     io::{self, Seek, Write},
 };
 
-/// The bytes of a document, in a file: they go from there to the process that reads them, and never through the memory
-/// of this one.
+/// File with the contents of a document. The child process that extracts the text reads it directly, so that the contents are
+/// never in the memory of the server.
 #[derive(Debug)]
 pub struct DocumentFile {
     file: File,
@@ -14,27 +14,27 @@ pub struct DocumentFile {
 }
 
 impl DocumentFile {
-    /// Writes bytes to a temporary file, which has no name and vanishes when it is closed.
+    /// Writes bytes to an unnamed temporary file, which is deleted when it is closed.
     ///
     /// # Errors
-    /// When there is no folder for temporary files, or no space in it.
+    /// When the file cannot be created or written.
     pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
         let mut file = tempfile::tempfile()?;
         file.write_all(bytes)?;
         Self::new(file)
     }
 
-    /// Takes a file that was written or opened, from its beginning.
+    /// Uses an open file, from its start.
     ///
     /// # Errors
-    /// When it cannot be read from the beginning.
+    /// When the file is not seekable or its size is unknown.
     pub fn new(mut file: File) -> io::Result<Self> {
         file.rewind()?;
         let bytes = file.metadata()?.len();
         Ok(Self { file, bytes })
     }
 
-    /// The size, in bytes.
+    /// Returns the size, in bytes.
     pub const fn size_bytes(&self) -> u64 {
         self.bytes
     }

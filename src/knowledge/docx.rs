@@ -1,11 +1,11 @@
-//! A Word document as Markdown: all text that Word shows, with its headings, lists and tables.
+//! Word documents: converts the visible text to Markdown, with headings, lists and tables.
 //!
-//! A DOCX is a ZIP archive of XML parts ([`package`]). The parts are read as a stream of elements ([`xml`]) without
-//! recursion ([`body`]), so that no document can nest too deep for the stack. What is unpacked is bounded in total.
+//! A DOCX is a ZIP archive of XML parts ([`package`]). The parts are read as a stream of elements ([`xml`]) by a state machine
+//! without recursion ([`body`]), so that nesting cannot overflow the stack. The total unpacked size is limited.
 //!
-//! Read is what a reader sees with all tracked changes accepted: inserted and moved text at its new place, the results of
-//! fields, text boxes once, footnotes after the paragraph that refers to them, headers before and footers after the text.
-//! Not read are deleted and hidden text, field codes, comments, and the alternative texts of pictures.
+//! The output is the document with all tracked changes accepted: inserted and moved text, results of fields, text boxes,
+//! footnotes after the paragraph that refers to them, headers before and footers after the text. Deleted and hidden text, field
+//! codes, comments and alternative texts of pictures are omitted.
 
 mod blocks;
 mod body;
@@ -23,19 +23,19 @@ use package::{Package, Part};
 use std::collections::{BTreeMap, HashMap};
 use styles::Styles;
 
-/// Most bytes of a ZIP archive that are unpacked to see whether it is a Word document.
+/// Maximum unpacked size, in bytes, when detecting whether a ZIP archive is a Word document.
 const MAX_DETECTION_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Whether a ZIP archive is a Word document, whatever its file is called.
+/// Whether a ZIP archive contains a Word document.
 pub(super) fn is_word_document(bytes: &[u8]) -> bool {
     Package::open(bytes, MAX_DETECTION_BYTES).is_ok_and(|mut package| package.main_part().is_some())
 }
 
-/// Reads a Word document.
+/// Converts a Word document to Markdown.
 pub(super) fn markdown(bytes: &[u8], limits: &Limits) -> Result<String, ExtractError> {
     let mut package = Package::open(bytes, limits.max_unpacked_bytes())?;
     let Some(main) = package.main_part() else {
-        return Err(ExtractError::Unreadable("it has no main part, so it is no Word document".to_owned()));
+        return Err(ExtractError::Unreadable("it has no main part and is not a Word document".to_owned()));
     };
     let related = package.related(&main)?;
     let part = |kind: &str| related.iter().find(|part| part.kind == kind);
@@ -61,7 +61,7 @@ pub(super) fn markdown(bytes: &[u8], limits: &Limits) -> Result<String, ExtractE
     Ok(parts.join("\n\n"))
 }
 
-/// The texts of diagrams and charts, by the id with which the document refers to them.
+/// Extracts the texts of diagrams and charts, by relationship id.
 fn drawings(package: &mut Package, related: &[Part]) -> Result<HashMap<String, String>, ExtractError> {
     let mut drawings = HashMap::new();
     for part in related.iter().filter(|part| matches!(part.kind.as_str(), "diagramData" | "chart")) {
@@ -70,7 +70,7 @@ fn drawings(package: &mut Package, related: &[Part]) -> Result<HashMap<String, S
     Ok(drawings)
 }
 
-/// The texts of headers or footers. The same one often stands in several parts; it counts once.
+/// Extracts the text of headers or footers. Documents often repeat them in several parts; duplicates are dropped.
 fn margins(
     package: &mut Package,
     related: &[Part],

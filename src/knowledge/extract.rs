@@ -1,15 +1,15 @@
-//! Text extraction: the kind of a file, and its text with the headings it has.
+//! Text extraction: detects the media type of a file and extracts its text, with headings if the format has them.
 //!
-//! Runs in a child process ([`super::worker`]) whose memory and time are limited from outside. The limits here exist so
-//! that the usual ways to exceed them end with an error that names the limit.
+//! Runs in a child process ([`super::worker`]) whose memory and time are limited from outside. The checks here report the
+//! common causes with an error that names the limit.
 
 use super::{docx, extract_error::ExtractError, extract_limits::Limits, pdf};
 use serde::{Deserialize, Serialize};
 
-/// The start of a file in which the header of a PDF is looked for, in bytes; readers of PDF agree on it.
-const PDF_HEADER_WITHIN: usize = 1_024;
+/// Length of the prefix of a file that may contain the PDF header, in bytes; the common value among PDF readers.
+const MAX_PDF_HEADER_OFFSET: usize = 1_024;
 
-/// The kinds of file that can be read.
+/// Supported media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaType {
@@ -31,11 +31,11 @@ impl MediaType {
         }
     }
 
-    /// The kind that a file's name and its sender's `Content-Type` claim; the name wins.
+    /// Returns the media type according to the file name or the sender's `Content-Type`. The name takes precedence.
     pub fn claimed(name: &str, content_type: Option<&str>) -> Option<Self> {
         let name = name.to_lowercase();
-        let ending = name.rsplit_once('.').map(|(_, ending)| ending);
-        let by_name = match ending {
+        let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+        let by_name = match extension {
             Some("md" | "markdown") => Some(Self::Markdown),
             Some("pdf") => Some(Self::Pdf),
             Some("docx" | "docm" | "dotx" | "dotm") => Some(Self::Docx),
@@ -46,20 +46,20 @@ impl MediaType {
     }
 }
 
-/// The text of a file.
+/// Extracted text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extracted {
-    /// With headings, tables and lists as Markdown.
+    /// Markdown with headings, tables and lists.
     Markdown(String),
-    /// Without structure.
+    /// Plain text without structure.
     Plain(String),
 }
 
-/// Determines the kind of a file. Its bytes decide; what is claimed of it tells Markdown from plain text, and a PDF with
-/// other data before it from a text about PDFs.
+/// Detects the media type of a file by its contents. The claimed type only distinguishes Markdown from plain text, and a PDF
+/// with leading data from a text that mentions the PDF header.
 ///
 /// # Errors
-/// `Unsupported` when it is of another kind.
+/// `Unsupported` for other types.
 pub fn media_type(bytes: &[u8], claimed: Option<MediaType>) -> Result<MediaType, ExtractError> {
     if is_pdf(bytes, claimed) {
         return Ok(MediaType::Pdf);
@@ -67,7 +67,7 @@ pub fn media_type(bytes: &[u8], claimed: Option<MediaType>) -> Result<MediaType,
     let detected = infer::get(bytes).filter(|kind| kind.matcher_type() != infer::MatcherType::Text);
     match detected.map(|kind| kind.mime_type()).filter(|mime| *mime != MediaType::Pdf.as_str()) {
         Some(mime) if mime == MediaType::Docx.as_str() => Ok(MediaType::Docx),
-        // The order of the parts in the package hides its kind.
+        // With an unusual order of parts, a DOCX package is detected as a plain ZIP archive.
         Some("application/zip") if claimed == Some(MediaType::Docx) || docx::is_word_document(bytes) => {
             Ok(MediaType::Docx)
         }
@@ -80,9 +80,9 @@ pub fn media_type(bytes: &[u8], claimed: Option<MediaType>) -> Result<MediaType,
     }
 }
 
-/// Whether a file is a PDF, which may have other data before its header.
+/// Whether a file is a PDF, possibly with other data before its header.
 fn is_pdf(bytes: &[u8], claimed: Option<MediaType>) -> bool {
-    let start = &bytes[..bytes.len().min(PDF_HEADER_WITHIN)];
+    let start = &bytes[..bytes.len().min(MAX_PDF_HEADER_OFFSET)];
     let header = start.windows(5).position(|window| window == b"%PDF-");
     match header {
         None => false,
@@ -99,22 +99,23 @@ fn is_pdf(bytes: &[u8], claimed: Option<MediaType>) -> bool {
 /// Extracts the text of a file.
 ///
 /// # Errors
-/// When it cannot be read within the limits.
+/// When the file is damaged or a limit is exceeded.
 pub fn extract(bytes: &[u8], media_type: MediaType, limits: &Limits) -> Result<Extracted, ExtractError> {
     let text = match media_type {
-        MediaType::Markdown => Extracted::Markdown(text_of(bytes)?),
-        MediaType::Plain => Extracted::Plain(text_of(bytes)?),
+        MediaType::Markdown => Extracted::Markdown(decode(bytes)?),
+        MediaType::Plain => Extracted::Plain(decode(bytes)?),
         MediaType::Pdf => Extracted::Plain(pdf::text(bytes, limits)?),
         MediaType::Docx => Extracted::Markdown(docx::markdown(bytes, limits)?),
     };
-    let (Extracted::Markdown(words) | Extracted::Plain(words)) = &text;
-    if words.len() > limits.max_text_bytes {
+    let (Extracted::Markdown(content) | Extracted::Plain(content)) = &text;
+    if content.len() > limits.max_text_bytes {
         return Err(limits.too_much_text());
     }
     Ok(text)
 }
 
-fn text_of(bytes: &[u8]) -> Result<String, ExtractError> {
+/// Decodes UTF-8, strips the byte order mark and normalizes line endings.
+fn decode(bytes: &[u8]) -> Result<String, ExtractError> {
     let text = std::str::from_utf8(bytes).map_err(|error| ExtractError::Unreadable(error.to_string()))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n"))
 }
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_decide_over_the_name() {
+    fn contents_take_precedence_over_the_name() {
         assert_eq!(kind(b"%PDF-1.4 ...", "notes.md", None), Ok(MediaType::Pdf));
         assert_eq!(kind(b"# Notes", "notes.MD", None), Ok(MediaType::Markdown));
         assert_eq!(kind(b"# Notes", "notes", Some("text/markdown; charset=utf-8")), Ok(MediaType::Markdown));
@@ -150,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn pictures_archives_and_binary_data_are_refused() {
+    fn pictures_archives_and_binary_data_are_rejected() {
         for bytes in [&b"\x89PNG\r\n\x1a\n...."[..], b"PK\x03\x04....", b"a\0b", b"caf\xe9"] {
             assert!(matches!(kind(bytes, "notes.md", None), Err(ExtractError::Unsupported(_))));
         }
     }
 
     #[test]
-    fn text_over_the_limit_is_refused() {
+    fn text_over_the_limit_is_rejected() {
         assert_eq!(extract(b"12345", MediaType::Plain, &limits(5)), Ok(Extracted::Plain("12345".to_owned())));
         assert_eq!(extract(b"123456", MediaType::Plain, &limits(5)), Err(ExtractError::TooLarge { limit_bytes: 5 }));
     }

@@ -1,24 +1,25 @@
-//! Bounds that every format of document is read within.
+//! Limits of text extraction, common to all formats.
 
 use super::extract_error::ExtractError;
 use std::time::Instant;
 
-/// Bounds for reading one file.
+/// Limits of the extraction of one document.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most text that may come out, in bytes.
+    /// Maximum size of the extracted text, in bytes.
     pub max_text_bytes: usize,
-    /// The time at which reading is given up.
     pub deadline: Instant,
 }
 
 impl Limits {
-    /// The most that the packed parts of a file may unpack to, in bytes: a format's markup takes several times the
-    /// space of its text.
+    /// Returns the maximum total size of the unpacked parts of an archive, in bytes. Larger than the text, since it includes
+    /// markup.
     pub const fn max_unpacked_bytes(&self) -> u64 {
         (self.max_text_bytes as u64).saturating_mul(16)
     }
 
+    /// Checks the deadline.
+    ///
     /// # Errors
     /// `Timeout` after the deadline.
     pub fn check_time(&self) -> Result<(), ExtractError> {

@@ -157,10 +157,10 @@ impl KnowledgeBase {
     }
 }
 
-/// Opens a regular file by its path.
+/// Opens a regular file.
 fn open(path: &Path) -> Result<DocumentFile, IngestError> {
     let unreadable = |error: io::Error| IngestError::File(error.to_string());
-    // Before it is opened: opening a pipe waits for somebody to write to it.
+    // Checked before opening, since opening a pipe blocks until another process writes to it.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(IngestError::File("not a regular file".to_owned()));
     }

@@ -1,9 +1,9 @@
-//! Refusals and failures of ingestion.
+//! Errors of ingestion.
 
 use super::extract_error::ExtractError;
 use crate::store::StoreError;
 
-/// The reason why a document was not taken in.
+/// Reason why a document was not ingested.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IngestError {
     #[error("the {field} {reason}")]
@@ -16,7 +16,7 @@ pub enum IngestError {
     Busy,
     #[error("the file cannot be read: {0}")]
     File(String),
-    #[error("the program that reads documents cannot be started: {0}; see knowledge.extract_program")]
+    #[error("cannot start the process that extracts documents: {0}; check knowledge.extract_program")]
     Reader(String),
     #[error(transparent)]
     Store(#[from] StoreError),

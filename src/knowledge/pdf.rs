@@ -1,7 +1,7 @@
-//! The text of a PDF.
+//! Text of PDFs.
 //!
-//! The parser trusts its input: a loop of form objects would overflow the stack, so it is looked for before. What it takes
-//! of memory and time is limited by the process that this runs in.
+//! The parser does not detect recursive forms, which would overflow the stack, so they are rejected first. Its memory and
+//! time are limited by the process.
 
 mod reflow;
 mod repair;
@@ -10,23 +10,23 @@ use super::{extract_error::ExtractError, extract_limits::Limits};
 use pdf_extract::{ConvertToFmt, Dictionary, Document, Object, ObjectId, PlainTextOutput, output_doc};
 use std::{collections::HashSet, fmt};
 
-/// How deep forms may stand in forms, and page nodes in page nodes; real documents stay below five.
+/// Maximum nesting depth of forms and of page nodes; real documents stay below five.
 const MAX_NESTING: usize = 16;
-/// Between two looks at the clock while text comes out, in writes.
+/// Number of writes between two checks of the deadline.
 const CLOCK_INTERVAL: u32 = 1_024;
 
-/// Reads the text of a PDF, page after page.
+/// Extracts the text of a PDF, page by page.
 pub(super) fn text(bytes: &[u8], limits: &Limits) -> Result<String, ExtractError> {
     let mut document = repair::load(bytes).map_err(unreadable)?;
     if document.is_encrypted() {
-        document.decrypt("").map_err(|_| ExtractError::Unreadable("it is protected by a password".to_owned()))?;
+        document.decrypt("").map_err(|_| ExtractError::Unreadable("it is password-protected".to_owned()))?;
     }
     limits.check_time()?;
     check_nesting(&document)?;
-    let mut output = Bounded { text: String::new(), writes: 0, limits: *limits, refused: None };
+    let mut output = LimitedText { text: String::new(), writes: 0, limits: *limits, error: None };
     let outcome = output_doc(&document, &mut PlainTextOutput::new(&mut output));
-    if let Some(refused) = output.refused {
-        return Err(refused);
+    if let Some(error) = output.error {
+        return Err(error);
     }
     outcome.map_err(unreadable)?;
     Ok(reflow::reflow(&output.text))
@@ -36,9 +36,9 @@ fn unreadable(error: impl fmt::Display) -> ExtractError {
     ExtractError::Unreadable(error.to_string())
 }
 
-/// Refuses page trees and forms that contain themselves, or nest too deep for the parser's recursion.
+/// Rejects page trees and forms that contain themselves or are nested too deeply for the parser's recursion.
 fn check_nesting(document: &Document) -> Result<(), ExtractError> {
-    let too_deep = || ExtractError::Unreadable("its objects contain themselves, or nest too deep".to_owned());
+    let too_deep = || ExtractError::Unreadable("its objects are recursive or nested too deeply".to_owned());
     let mut checked = HashSet::new();
     for page in document.get_pages().into_values() {
         let mut node = document.get_dictionary(page).map_err(unreadable)?;
@@ -47,7 +47,7 @@ fn check_nesting(document: &Document) -> Result<(), ExtractError> {
                 return Err(too_deep());
             }
             for form in forms(document, node) {
-                if !nests_within(document, form, MAX_NESTING, &mut checked) {
+                if !is_within_depth(document, form, MAX_NESTING, &mut checked) {
                     return Err(too_deep());
                 }
             }
@@ -61,9 +61,9 @@ fn check_nesting(document: &Document) -> Result<(), ExtractError> {
     Ok(())
 }
 
-/// Whether a form, and what it draws, nests at most `levels` deep. `checked` holds those known to, from any depth that
-/// was not the deepest; a loop never gets in, because it never ends well.
-fn nests_within(document: &Document, form: ObjectId, levels: usize, checked: &mut HashSet<ObjectId>) -> bool {
+/// Whether the forms that a form draws are nested at most `levels` deep. `checked` caches forms that passed; a recursive form
+/// never does.
+fn is_within_depth(document: &Document, form: ObjectId, levels: usize, checked: &mut HashSet<ObjectId>) -> bool {
     if checked.contains(&form) {
         return true;
     }
@@ -72,18 +72,19 @@ fn nests_within(document: &Document, form: ObjectId, levels: usize, checked: &mu
         return false;
     }
     if !stream.dict.has(b"Resources") {
-        // It draws with the resources of whoever draws it, itself among them: sound only when it draws no form.
+        // It inherits the resources of the drawing object, which include the form itself, so it must not draw any form.
         let draws = stream.decode_content().map(|content| content.operations.iter().any(|op| op.operator == "Do"));
         return !draws.unwrap_or(false);
     }
-    let sound = forms(document, &stream.dict).into_iter().all(|form| nests_within(document, form, levels - 1, checked));
-    if sound {
+    let passes =
+        forms(document, &stream.dict).into_iter().all(|form| is_within_depth(document, form, levels - 1, checked));
+    if passes {
         checked.insert(form);
     }
-    sound
+    passes
 }
 
-/// The objects that a page or a form can draw.
+/// Returns the objects that a page or form can draw.
 fn forms(document: &Document, owner: &Dictionary) -> Vec<ObjectId> {
     let dictionary = |owner: &Dictionary, key: &[u8]| {
         owner.get(key).and_then(|object| document.dereference(object)).and_then(|(_, object)| object.as_dict()).cloned()
@@ -94,23 +95,23 @@ fn forms(document: &Document, owner: &Dictionary) -> Vec<ObjectId> {
         .unwrap_or_default()
 }
 
-/// The text that the parser writes, up to the limit of text or of time.
-struct Bounded {
+/// Output of the parser, which fails when a limit is exceeded.
+struct LimitedText {
     text: String,
     writes: u32,
     limits: Limits,
-    refused: Option<ExtractError>,
+    error: Option<ExtractError>,
 }
 
-impl fmt::Write for Bounded {
+impl fmt::Write for LimitedText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.writes = self.writes.wrapping_add(1);
         if self.text.len() + text.len() > self.limits.max_text_bytes {
-            self.refused = Some(self.limits.too_much_text());
+            self.error = Some(self.limits.too_much_text());
         } else if self.writes.is_multiple_of(CLOCK_INTERVAL) {
-            self.refused = self.limits.check_time().err();
+            self.error = self.limits.check_time().err();
         }
-        if self.refused.is_some() {
+        if self.error.is_some() {
             return Err(fmt::Error);
         }
         self.text.push_str(text);
@@ -118,8 +119,8 @@ impl fmt::Write for Bounded {
     }
 }
 
-impl<'a> ConvertToFmt for &'a mut Bounded {
-    type Writer = &'a mut Bounded;
+impl<'a> ConvertToFmt for &'a mut LimitedText {
+    type Writer = &'a mut LimitedText;
 
     fn convert(self) -> Self::Writer {
         self

@@ -136,8 +136,8 @@ async fn a_document_that_cannot_be_read_is_refused_by_its_name() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     for (name, file, reason) in [
-        ("photo.md", &b"\x89PNG\r\n\x1a\n0000"[..], "is image/png, which cannot be read"),
-        ("blank.md", b" \n", "holds no text"),
+        ("photo.md", &b"\x89PNG\r\n\x1a\n0000"[..], "is image/png, which is not supported"),
+        ("blank.md", b" \n", "contains no text"),
         ("broken.pdf", b"%PDF-1.7 nonsense", "cannot be read"),
         ("broken.docx", b"PK\x03\x04 nonsense", "cannot be read"),
     ] {

@@ -1,4 +1,4 @@
-//! The knowledge base on a real database.
+//! Tests of the knowledge base with a real database.
 
 use super::*;
 use crate::{
@@ -57,7 +57,7 @@ async fn titles(base: &KnowledgeBase, query: &str, scope: &[&str]) -> Vec<String
 }
 
 #[tokio::test]
-async fn the_built_in_documents_answer_everyday_questions() {
+async fn the_built_in_documents_answer_common_questions() {
     let base = seeded_base().await;
     let expectations = [
         ("What is the engine power?", "Engine and performance › Engine power and torque"),
@@ -99,7 +99,7 @@ async fn the_built_in_documents_answer_everyday_questions() {
 }
 
 #[tokio::test]
-async fn starting_trouble_is_found_by_the_words_people_use() {
+async fn contractions_match_the_built_in_documents() {
     let base = seeded_base().await;
     for question in ["My car won't start", "The engine doesn't start any more"] {
         let titles = titles(&base, question, &[]).await;
@@ -108,7 +108,7 @@ async fn starting_trouble_is_found_by_the_words_people_use() {
 }
 
 #[tokio::test]
-async fn questions_on_other_things_find_nothing_good() {
+async fn unrelated_questions_have_low_scores() {
     let base = seeded_base().await;
     for question in [
         "What is the capital of France?",
@@ -127,7 +127,7 @@ async fn questions_on_other_things_find_nothing_good() {
 }
 
 #[tokio::test]
-async fn scores_are_between_0_and_1_and_fall() {
+async fn scores_are_between_0_and_1_in_descending_order() {
     let base = seeded_base().await;
     let scores: Vec<_> = base.search("engine oil", &[], 10).await.unwrap().iter().map(|p| p.score).collect();
     assert_eq!(scores.len(), 10);
@@ -135,7 +135,7 @@ async fn scores_are_between_0_and_1_and_fall() {
 }
 
 #[tokio::test]
-async fn a_scope_is_its_collections_and_what_belongs_to_all() {
+async fn a_scope_includes_documents_without_a_collection() {
     let base = empty_base();
     for (source, collection) in [("a.md", "specs"), ("b.md", "maintenance"), ("c.md", "")] {
         base.ingest(document(source, collection, &format!("# {source}\nThe gasket is blue."))).await.unwrap();
@@ -149,7 +149,7 @@ async fn a_scope_is_its_collections_and_what_belongs_to_all() {
 }
 
 #[tokio::test]
-async fn what_the_scope_does_not_answer_is_looked_for_everywhere() {
+async fn retrieval_falls_back_to_all_collections() {
     let base = seeded_base().await;
     let scope = ["maintenance".to_owned()];
     let sources = |passages: Vec<Passage>| passages.into_iter().map(|passage| passage.source).collect::<Vec<_>>();
@@ -161,18 +161,17 @@ async fn what_the_scope_does_not_answer_is_looked_for_everywhere() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
-    /// Whatever happened to a file on its way: it is read, or it is refused.
     #[test]
-    fn a_damaged_file_is_read_or_refused(
+    fn a_damaged_file_is_read_or_rejected(
         word in any::<bool>(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         end in any::<prop::sample::Index>(),
         cut in any::<bool>(),
     ) {
         let mut bytes = if word { docx() } else { pdf_of_lines(&["The towbar weighs 23 kg."]) };
-        for (place, byte) in damage {
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
+        for (index, byte) in damage {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
         }
         if cut {
             bytes.truncate(end.index(bytes.len()));
@@ -186,7 +185,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn the_same_source_again_replaces_the_document() {
+async fn ingesting_the_same_source_replaces_the_document() {
     let base = empty_base();
     let first = base.ingest(document("notes.md", "specs", "# Old\nThe flywheel is red.")).await.unwrap();
     let second = base.ingest(document("notes.md", "", "# New\nThe sprocket is green.\n# More\nText.")).await.unwrap();
@@ -199,7 +198,7 @@ async fn the_same_source_again_replaces_the_document() {
 }
 
 #[tokio::test]
-async fn a_document_that_cannot_be_read_leaves_the_old_one() {
+async fn a_failed_ingestion_keeps_the_old_document() {
     let base = empty_base();
     base.ingest(document("notes.md", "", "# Old\nThe flywheel is red.")).await.unwrap();
     let refused = base.ingest(document("notes.md", "", " \n")).await;
@@ -208,7 +207,7 @@ async fn a_document_that_cannot_be_read_leaves_the_old_one() {
 }
 
 #[tokio::test]
-async fn a_deleted_document_is_found_no_more() {
+async fn a_deleted_document_is_not_found() {
     let base = empty_base();
     let gone = base.ingest(document("a.md", "", "# A\nThe flywheel is red.")).await.unwrap();
     base.ingest(document("b.md", "", "# B\nThe flywheel is green.")).await.unwrap();
@@ -235,7 +234,7 @@ async fn documents_are_listed_in_pages() {
 }
 
 #[tokio::test]
-async fn seeding_leaves_a_base_with_documents_alone() {
+async fn a_knowledge_base_with_documents_is_not_seeded() {
     let base = empty_base();
     base.ingest(document("mine.md", "", "Mine.")).await.unwrap();
     assert_eq!(base.seed().await.unwrap(), 0);
@@ -244,7 +243,7 @@ async fn seeding_leaves_a_base_with_documents_alone() {
 }
 
 #[tokio::test]
-async fn what_looks_like_query_syntax_is_words() {
+async fn query_syntax_is_searched_for_as_words() {
     let base = seeded_base().await;
     for query in [
         "\"",
@@ -271,12 +270,11 @@ async fn what_looks_like_query_syntax_is_words() {
         base.search(query, &[], 3).await.unwrap_or_else(|error| panic!("{query:?}: {error}"));
     }
     assert!(!titles(&base, "NEAR(engine power, 2)", &[]).await.is_empty());
-    assert!(titles(&base, "eng*", &[]).await.is_empty(), "a star is no prefix search");
+    assert!(titles(&base, "eng*", &[]).await.is_empty(), "a star is not a prefix search");
 }
 
-/// Each text among others in its language and in English.
 #[tokio::test]
-async fn texts_without_spaces_are_found_by_words_and_questions() {
+async fn texts_in_scripts_without_spaces_are_found() {
     let base = empty_base();
     let texts = [
         ("ja", "エンジンオイルの交換は一万五千キロごとです。タイヤの空気圧は二百四十です。"),
@@ -325,7 +323,7 @@ async fn texts_without_spaces_are_found_by_words_and_questions() {
         ("តើត្រូវប្តូរប្រេងម៉ាស៊ីននៅពេលណា", "km", true),
         ("အင်ဂျင်ဝိုင်", "my", true),
         ("အင်ဂျင်ဝိုင်ကို ဘယ်တော့လဲရမလဲ", "my", true),
-        // Others that share a pair of characters with the base, or some grammar.
+        // Unrelated questions that share n-grams or grammar with the documents.
         ("法国的首都是哪里", "", false),
         ("大气污染有多少", "", false),
         ("フランスの首都はどこですか", "", false),
@@ -344,7 +342,7 @@ async fn texts_without_spaces_are_found_by_words_and_questions() {
 }
 
 #[tokio::test]
-async fn words_of_any_spelling_are_found() {
+async fn alternative_spellings_are_found() {
     let base = empty_base();
     for (source, text) in [
         ("staff.txt", "Sinead O'Brannigan runs the front desk."),
@@ -401,7 +399,7 @@ async fn words_of_any_spelling_are_found() {
 }
 
 #[tokio::test]
-async fn a_pdf_and_a_word_document_are_found_by_their_words() {
+async fn pdf_and_word_documents_are_found() {
     let base = empty_base();
     for (source, bytes, media_type) in [
         ("towbar.pdf", pdf_of_lines(&["The towbar weighs 23 kg.", "Tighten it to 110 Nm."]), MediaType::Pdf),
@@ -419,7 +417,7 @@ async fn a_pdf_and_a_word_document_are_found_by_their_words() {
 }
 
 #[tokio::test]
-async fn documents_over_the_limits_are_refused() {
+async fn oversized_documents_and_invalid_names_are_rejected() {
     let base = empty_base_with(KnowledgeConfig { max_document_bytes: 10, ..KnowledgeConfig::default() });
     let refused = base.ingest(document("a.md", "", "12345678901")).await;
     assert!(matches!(refused, Err(IngestError::TooLarge { limit_bytes: 10 })));
@@ -430,7 +428,7 @@ async fn documents_over_the_limits_are_refused() {
 }
 
 #[tokio::test]
-async fn a_folder_is_taken_in_file_by_file() {
+async fn a_folder_is_ingested_file_by_file() {
     let base = empty_base();
     let folder = TempDir::new().unwrap();
     let write = |name: &str, bytes: &[u8]| {
@@ -464,7 +462,7 @@ async fn a_folder_is_taken_in_file_by_file() {
 }
 
 #[test]
-fn any_search_is_answered() {
+fn any_query_is_answered() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let base = runtime.block_on(seeded_base());
     proptest!(ProptestConfig::with_cases(100), |(query in "(\\PC|[\"*():^+-]|engine|NEAR|AND ){0,40}")| {

@@ -1,4 +1,4 @@
-//! Paragraphs and tables written as Markdown.
+//! Markdown output of paragraphs and tables.
 
 use std::fmt::Write as _;
 
@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
-    /// A heading, with its level from 1 to 6.
+    /// Heading of a level from 1 to 6.
     Heading(usize),
-    /// An item of a list, of a level from 0.
+    /// List item of a level from 0.
     Item(usize),
 }
 
-/// Blocks of Markdown, or their words in one line, as they stand in a cell of a table.
+/// Writer of Markdown blocks, or of a single line of text, as in a table cell.
 pub(super) struct Blocks {
     text: String,
     is_line: bool,
@@ -32,7 +32,7 @@ impl Blocks {
         self.text
     }
 
-    /// Space between the last block and the next.
+    /// Writes the separator between the last block and the next.
     fn separate(&mut self, is_item: bool) {
         if !self.text.is_empty() {
             self.text.push_str(if self.is_line {
@@ -57,11 +57,11 @@ impl Blocks {
             _ if self.is_line => write!(self.text, "{}", one_line()),
             Kind::Heading(level) => write!(self.text, "{} {}", "#".repeat(level), one_line()),
             Kind::Item(level) => write!(self.text, "{}- {}", "  ".repeat(level.min(8)), one_line()),
-            Kind::Text => write!(self.text, "{}", escaped(text)),
+            Kind::Text => write!(self.text, "{}", escape(text)),
         };
     }
 
-    /// Markdown that was written elsewhere.
+    /// Adds finished Markdown.
     pub(super) fn block(&mut self, markdown: &str) {
         if self.is_line {
             self.paragraph(markdown, Kind::Text);
@@ -71,7 +71,7 @@ impl Blocks {
         }
     }
 
-    /// A table, whose first row is its head.
+    /// Adds a table with the first row as header.
     pub(super) fn table(&mut self, rows: &[Vec<String>]) {
         let rows: Vec<_> = rows.iter().filter(|row| row.iter().any(|cell| !cell.is_empty())).collect();
         if self.is_line {
@@ -93,9 +93,8 @@ impl Blocks {
     }
 }
 
-/// Lines of text that Markdown does not take for headings, rules, code or HTML: those would change the structure of what
-/// comes after them.
-fn escaped(text: &str) -> String {
+/// Escapes lines that Markdown would interpret as heading, rule, code or HTML.
+fn escape(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let line = line.trim();
         let heading = line.trim_start_matches('#');
@@ -115,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_have_a_blank_line_between_them_and_items_do_not() {
+    fn blocks_are_separated_by_blank_lines_and_items_are_not() {
         let mut blocks = Blocks::markdown();
         blocks.paragraph("Roof\nbox", Kind::Heading(2));
         blocks.paragraph(" Text. ", Kind::Text);
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_words_only() {
+    fn a_line_contains_only_text() {
         let mut blocks = Blocks::line();
         blocks.paragraph("Head", Kind::Heading(1));
         blocks.paragraph("Item", Kind::Item(0));
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn text_does_not_become_structure() {
+    fn text_that_resembles_markdown_is_escaped() {
         for (text, expected) in [
             ("# 1 bolt", "\\# 1 bolt"),
             ("#1 bolt", "#1 bolt"),
@@ -152,7 +151,7 @@ mod tests {
             ("<5 mm", "<5 mm"),
             ("- 5 °C", "- 5 °C"),
         ] {
-            assert_eq!(escaped(text), expected);
+            assert_eq!(escape(text), expected);
         }
     }
 }

@@ -1,6 +1,4 @@
-//! The text of a part: paragraphs, tables, and what stands in them.
-//!
-//! A state machine over the elements. What nests (cells, text boxes, notes) is a stack of [`Container`]s.
+//! Text of a part: state machine over its XML elements. Nested cells, text boxes and notes are a stack of [`Container`]s.
 
 use super::{
     super::{extract_error::ExtractError, extract_limits::Limits},
@@ -11,36 +9,36 @@ use super::{
 };
 use std::collections::HashMap;
 
-/// Between two looks at the clock, in nodes.
+/// Number of nodes between two checks of the deadline.
 const CLOCK_INTERVAL: usize = 1_024;
 
-/// Footnotes and endnotes by the name of their element and their id.
+/// Footnotes and endnotes by element name and id.
 #[derive(Default)]
 pub(super) struct Notes {
     texts: HashMap<(String, String), String>,
     used: usize,
 }
 
-/// One of the alternatives of `mc:AlternateContent` is read: the first that has text.
+/// State of an `mc:AlternateContent` element. Only the first alternative with text is read.
 struct Alternatives {
     is_taken: bool,
-    /// Length of the text when the current one began.
+    /// Value of [`Walker::written`] at the start of the current alternative.
     written: usize,
 }
 
-/// Reads the text of a part.
+/// State machine that reads the text of a part.
 pub(super) struct Walker<'a> {
     styles: &'a Styles,
     limits: &'a Limits,
     notes: Notes,
     drawings: HashMap<String, String>,
-    /// Never empty: the first is the part.
+    /// Open containers. The first is the part itself, so this is never empty.
     containers: Vec<Container>,
     alternatives: Vec<Alternatives>,
-    /// Number of open elements in a subtree that is not read.
+    /// Depth of open elements inside a skipped subtree; 0 outside.
     skipped: usize,
     is_in_text: bool,
-    /// Bytes of text so far.
+    /// Size of the text so far, in bytes.
     written: usize,
 }
 
@@ -59,12 +57,12 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Adds the notes and drawings that the part refers to.
+    /// Sets the notes and drawings that the part refers to.
     pub(super) fn with(self, notes: Notes, drawings: HashMap<String, String>) -> Self {
         Self { notes, drawings, ..self }
     }
 
-    /// The Markdown of a part.
+    /// Converts a part to Markdown.
     pub(super) fn document(mut self, xml: &str) -> Result<String, ExtractError> {
         self.walk(xml, "")?;
         let styles = self.styles;
@@ -73,7 +71,7 @@ impl<'a> Walker<'a> {
         Ok(part.blocks.into_text())
     }
 
-    /// Reads the notes of a part into `notes`; each is an `element`.
+    /// Reads the notes of a part, which are elements with the name `element`, into `notes`.
     pub(super) fn notes(mut self, xml: &str, element: &str, notes: &mut Notes) -> Result<(), ExtractError> {
         std::mem::swap(&mut self.notes, notes);
         self.walk(xml, element)?;
@@ -118,7 +116,7 @@ impl<'a> Walker<'a> {
         paragraph.is_some_and(|paragraph| !paragraph.runs.is_empty())
     }
 
-    /// Whether text is not shown here: it is hidden, or the result of a field in the instruction of another one.
+    /// Whether text at this point is invisible: in a hidden run, or in a field inside another field's instruction.
     fn is_hidden(&self) -> bool {
         self.containers.iter().any(|container| {
             let is_run_hidden = container
@@ -137,7 +135,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Text inside of a run that is an element of its own.
+    /// Adds the text of an element such as `w:tab`, which stands for text only inside a run.
     fn push_in_run(&mut self, text: &str) {
         if self.is_in_run() {
             self.push(text);
@@ -211,7 +209,7 @@ impl<'a> Walker<'a> {
                 self.skipped = 1;
             }
             name if name.ends_with("Change") => self.skipped = 1,
-            // The line above the notes is a note as well.
+            // Separator lines are notes with a `type`.
             name if name == note && element.attribute("type").is_none_or(|kind| kind == "normal") => {
                 let id = element.attribute("id").unwrap_or_default();
                 self.containers.push(Container::new(Holder::Note { id }));
@@ -221,7 +219,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Kind of a paragraph or a run.
+    /// Reads a property of the current paragraph or run.
     fn property(&mut self, element: &Element) {
         let styles = self.styles;
         if self.is_in_run() {
@@ -249,7 +247,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Operators of formulas, which their elements stand for.
+    /// Writes the operator that an element of a formula stands for.
     fn open_math(&mut self, element: &Element) {
         match element.name() {
             "t" => self.is_in_text = true,
@@ -319,7 +317,7 @@ impl<'a> Walker<'a> {
                     None => self.container().anchor(text),
                 }
             }
-            // Its bytes were counted when they were written.
+            // Bypasses `Self::anchor`, since these bytes have already been counted.
             Holder::TextBox => self.container().anchor(text),
             Holder::Note { id } => drop(self.notes.texts.insert((note.to_owned(), id), text)),
         }
@@ -341,7 +339,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// A reference to a note, whose text follows the paragraph.
+    /// Writes a reference to a note, and the note after the paragraph.
     fn refer_to(&mut self, kind: &str, id: String) {
         if self.is_hidden() {
             return;

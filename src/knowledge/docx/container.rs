@@ -1,28 +1,29 @@
-//! Elements that are open while a part is read: containers, and in each of them a paragraph and tables.
+//! Open elements while a part is read: containers, each with a paragraph, tables and fields.
 
 use super::{
     blocks::{Blocks, Kind},
-    styles::{Styles, level_of_outline},
+    styles::{Styles, level_from_outline},
 };
 
-/// A paragraph that is being read.
+/// Open paragraph.
 #[derive(Default)]
 pub(super) struct Paragraph {
     pub(super) text: String,
     pub(super) style: Option<String>,
     pub(super) outline_level: Option<usize>,
     pub(super) list_level: Option<usize>,
-    /// Whether it says itself that it is an item of a list, or is none.
+    /// Whether the paragraph's own properties make it a list item; `None`: the style decides.
     pub(super) is_item: Option<bool>,
     pub(super) is_style_hidden: bool,
-    /// Whether each open run is hidden; runs nest in ruby text.
+    /// Open runs, each with whether it is hidden. Runs nest in ruby text.
     pub(super) runs: Vec<bool>,
-    /// Blocks that are anchored in it: text boxes, notes, diagrams.
+    /// Blocks anchored in the paragraph: text boxes, notes, diagrams.
     pub(super) anchored: Vec<String>,
 }
 
-/// A field is open: its instruction, then its result.
+/// Open field.
 pub(super) struct Field {
+    /// Whether the current position is in the field's result rather than its instruction.
     pub(super) is_result: bool,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct Table {
     pub(super) is_in_row_properties: bool,
 }
 
-/// An element that contains blocks.
+/// Kind of a container.
 pub(super) enum Holder {
     Part,
     Cell { is_deleted: bool },
@@ -60,10 +61,10 @@ impl Container {
 
     pub(super) fn end_paragraph(&mut self, styles: &Styles) {
         let Some(paragraph) = self.paragraph.take() else { return };
-        // An instruction that never came to its end must not hide all that follows.
+        // An unterminated instruction must not hide the rest of the document.
         self.fields.retain(|field| field.is_result);
         let style = paragraph.style.as_deref();
-        let heading = paragraph.outline_level.and_then(level_of_outline);
+        let heading = paragraph.outline_level.and_then(level_from_outline);
         let list = match paragraph.is_item {
             Some(is_item) => is_item.then_some(paragraph.list_level.unwrap_or_default()),
             None => style.and_then(|style| styles.list_level(style)),
@@ -77,7 +78,7 @@ impl Container {
         paragraph.anchored.iter().for_each(|block| self.blocks.block(block));
     }
 
-    /// Adds a block where the text is now: after the open paragraph, if there is one.
+    /// Adds a block after the open paragraph, or immediately if there is none.
     pub(super) fn anchor(&mut self, block: String) {
         match &mut self.paragraph {
             Some(paragraph) => paragraph.anchored.push(block),

@@ -1,11 +1,11 @@
-//! Diagrams and charts, whose text stands in parts of their own.
+//! Text of diagrams and charts, which are parts of their own.
 
 use super::{
     super::extract_error::ExtractError,
     xml::{Node, Nodes, Space},
 };
 
-/// The text of a diagram or a chart, paragraph by paragraph.
+/// Extracts the text of a diagram or chart, one line per paragraph.
 pub(super) fn drawing_text(xml: &str) -> Result<String, ExtractError> {
     let (mut lines, mut line) = (Vec::new(), String::new());
     let (mut is_in_text, mut is_in_labels) = (false, false);
@@ -15,7 +15,7 @@ pub(super) fn drawing_text(xml: &str) -> Result<String, ExtractError> {
             Node::Open(element) if element.space == Space::Drawing => match element.name() {
                 "t" => is_in_text = true,
                 "strCache" => is_in_labels = true,
-                // A value of a chart; those that are no labels are numbers.
+                // Values of a chart outside of labels are numbers.
                 "v" => is_in_text = is_in_labels,
                 _ => {}
             },

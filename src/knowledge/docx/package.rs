@@ -1,4 +1,4 @@
-//! The package of a Word document: its parts, and how they refer to each other (Open Packaging Conventions).
+//! Package of a Word document: its parts and their relationships (Open Packaging Conventions).
 
 use super::{
     super::extract_error::ExtractError,
@@ -11,25 +11,26 @@ use std::{
 };
 use zip::{ZipArchive, result::ZipError};
 
-/// The most parts of a package; each picture is one.
+/// Maximum number of parts of a package; each picture is one.
 const MAX_PARTS: usize = 4_096;
-/// The endings of content types that are Word documents: document and template, with macros or without.
+/// Suffixes of the content types of Word documents and templates.
 const MAIN_CONTENT_TYPES: [&str; 2] = ["document.main+xml", "template.main+xml"];
+/// Suffixes of the content types of Word documents and templates with macros.
 const MACRO_CONTENT_TYPES: [&str; 2] = ["document.macroEnabled.main+xml", "template.macroEnabledTemplate.main+xml"];
 
-/// A part that another one refers to.
+/// Target of a relationship.
 pub(super) struct Part {
     pub(super) id: String,
-    /// The last segment of its relationship's type, such as `styles`: the rest differs between the transitional and the
-    /// strict form of the standard.
+    /// Last segment of the relationship type, such as `styles`. The rest differs between the transitional and the strict form
+    /// of the standard.
     pub(super) kind: String,
     pub(super) path: String,
 }
 
-/// The parts of a package, unpacked one by one.
+/// Package whose parts are unpacked on demand.
 pub(super) struct Package<'a> {
     archive: ZipArchive<Cursor<&'a [u8]>>,
-    /// The index of each part by its path in lower case: names of parts do not distinguish case.
+    /// Index of each part by its path in lower case, since part names are case-insensitive.
     parts: HashMap<String, usize>,
     limit_bytes: u64,
     /// Bytes that may still be unpacked.
@@ -44,7 +45,7 @@ fn damaged(error: ZipError) -> ExtractError {
     unreadable(error)
 }
 
-/// The key of a part: some writers use the separators of Windows.
+/// Normalizes the path of a part. Some programs write backslashes.
 fn key(path: &str) -> String {
     path.replace('\\', "/").trim_start_matches('/').to_lowercase()
 }
@@ -53,7 +54,7 @@ impl<'a> Package<'a> {
     pub(super) fn open(bytes: &'a [u8], limit_bytes: u64) -> Result<Self, ExtractError> {
         let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
         if archive.len() > MAX_PARTS {
-            return Err(ExtractError::Unreadable(format!("it has over {MAX_PARTS} parts")));
+            return Err(ExtractError::Unreadable(format!("it has more than {MAX_PARTS} parts")));
         }
         let mut parts = HashMap::new();
         for index in 0..archive.len() {
@@ -63,29 +64,29 @@ impl<'a> Package<'a> {
         Ok(Self { archive, parts, limit_bytes, left: limit_bytes })
     }
 
-    /// The path of the main part: by the relationships of the package, by its content types, or by its usual name.
+    /// Finds the path of the main part by relationship, content type or usual name.
     pub(super) fn main_part(&mut self) -> Option<String> {
         let related = self.related("").unwrap_or_default();
-        let main = related.into_iter().find(|part| part.kind == "officeDocument").map(|part| part.path);
+        let by_relationship = related.into_iter().find(|part| part.kind == "officeDocument").map(|part| part.path);
         let types = self.content_types();
         let by_type = types.iter().find(|(_, content_type)| is_word_type(content_type)).map(|(path, _)| path.clone());
         let usual = Some("word/document.xml".to_owned());
-        [main, by_type, usual].into_iter().flatten().find(|path| {
+        [by_relationship, by_type, usual].into_iter().flatten().find(|path| {
             let declared = types.iter().find(|(part, _)| part == path);
             self.parts.contains_key(path)
                 && declared.map_or_else(|| self.is_word_part(path), |(_, content_type)| is_word_type(content_type))
         })
     }
 
-    /// Whether a part whose type is not declared looks like the main part of a Word document.
+    /// Whether a part without a declared content type has the root element of a Word document.
     fn is_word_part(&mut self, path: &str) -> bool {
         let Ok(xml) = self.text(path) else { return true };
         let root = Nodes::new(&xml).next();
-        // What is damaged is refused with a reason when it is read.
+        // A damaged part is accepted here, so that reading it reports the damage.
         !matches!(root, Ok(Some(Node::Open(root))) if root.space != Space::Word)
     }
 
-    /// The content types that are declared for single parts.
+    /// Reads the content types of individual parts.
     fn content_types(&mut self) -> Vec<(String, String)> {
         let mut types = Vec::new();
         let Ok(xml) = self.text("[Content_Types].xml") else { return types };
@@ -102,7 +103,7 @@ impl<'a> Package<'a> {
         types
     }
 
-    /// The parts inside of the package that a part refers to; the package itself is the part without a path.
+    /// Returns the parts of the package that a part refers to. An empty path denotes the package itself.
     pub(super) fn related(&mut self, path: &str) -> Result<Vec<Part>, ExtractError> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let relationships =
@@ -131,7 +132,7 @@ impl<'a> Package<'a> {
         Ok(related)
     }
 
-    /// Unpacks a part, which is UTF-8 or UTF-16.
+    /// Unpacks a part and decodes it from UTF-8 or UTF-16.
     pub(super) fn text(&mut self, path: &str) -> Result<String, ExtractError> {
         let index = *self.parts.get(&key(path)).ok_or_else(|| unreadable(format_args!("it has no part {path}")))?;
         let too_large = ExtractError::TooLarge { limit_bytes: self.limit_bytes };
@@ -148,7 +149,7 @@ fn is_word_type(content_type: &str) -> bool {
         || content_type.contains("ms-word") && MACRO_CONTENT_TYPES.iter().any(|ending| content_type.ends_with(ending))
 }
 
-/// The path to which a target leads from a folder.
+/// Resolves the target of a relationship relative to a folder.
 fn resolve(folder: &str, target: &str) -> String {
     let target = percent_encoding::percent_decode_str(target).decode_utf8_lossy().replace('\\', "/");
     let mut segments: Vec<&str> = if target.starts_with('/') { Vec::new() } else { folder.split('/').collect() };
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_is_utf_8_or_utf_16() {
+    fn parts_are_decoded_from_utf_8_and_utf_16() {
         let xml = "<a>ä😀</a>";
         let units: Vec<u16> = xml.encode_utf16().collect();
         let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();

@@ -1,4 +1,4 @@
-//! The styles of a Word document, as far as they say what a paragraph is and whether text is shown.
+//! Styles of a Word document: heading and list levels, and visibility.
 
 use super::{
     super::extract_error::ExtractError,
@@ -6,7 +6,7 @@ use super::{
 };
 use std::collections::HashMap;
 
-/// The longest chain of styles that are based on each other; a loop ends here.
+/// Maximum length of a chain of styles that are based on each other; also ends loops.
 const MAX_CHAIN: usize = 16;
 
 #[derive(Default)]
@@ -19,7 +19,7 @@ struct Style {
     is_hidden: Option<bool>,
 }
 
-/// The styles of a document by their ids.
+/// Styles of a document by id.
 #[derive(Default)]
 pub(super) struct Styles {
     by_id: HashMap<String, Style>,
@@ -51,26 +51,26 @@ impl Styles {
         Ok(styles)
     }
 
-    /// A style and those that it is based on.
+    /// Iterates over a style and those that it is based on.
     fn chain(&self, id: &str) -> impl Iterator<Item = &Style> {
         let first = self.by_id.get(id);
         let next = |style: &&Style| style.based_on.as_ref().and_then(|id| self.by_id.get(id));
         std::iter::successors(first, next).take(MAX_CHAIN)
     }
 
-    /// The level of a heading style, from 1 to 6. Its id is translated in a translated Word (`berschrift1`); its name is
-    /// not. A style of one's own says its level itself, or is based on a heading.
+    /// Returns the level of a heading style, from 1 to 6. Localized versions of Word translate the id of a built-in style
+    /// (`berschrift1`) but not its name. A custom style has an outline level or is based on a built-in heading.
     pub(super) fn heading_level(&self, id: &str) -> Option<usize> {
         if !self.by_id.contains_key(id) {
-            return level_of_name(id);
+            return level_from_name(id);
         }
         self.chain(id).find_map(|style| {
-            let by_name = style.name.as_deref().and_then(level_of_name);
-            by_name.or_else(|| style.outline_level.and_then(level_of_outline))
+            let by_name = style.name.as_deref().and_then(level_from_name);
+            by_name.or_else(|| style.outline_level.and_then(level_from_outline))
         })
     }
 
-    /// The level of a style whose paragraphs are items of a list, from 0.
+    /// Returns the level of a list style, from 0.
     pub(super) fn list_level(&self, id: &str) -> Option<usize> {
         let is_list = self.chain(id).find_map(|style| style.is_list)?;
         is_list.then(|| self.chain(id).find_map(|style| style.list_level).unwrap_or_default())
@@ -81,7 +81,7 @@ impl Styles {
     }
 }
 
-fn level_of_name(name: &str) -> Option<usize> {
+fn level_from_name(name: &str) -> Option<usize> {
     let name = name.to_lowercase();
     if name == "title" {
         return Some(1);
@@ -90,8 +90,8 @@ fn level_of_name(name: &str) -> Option<usize> {
     (1..=9).contains(&level).then_some(level.min(6))
 }
 
-/// The level of a heading by its level in the outline, which counts from 0 and has one more, for text.
-pub(super) fn level_of_outline(level: usize) -> Option<usize> {
+/// Converts an outline level to a heading level. Outline levels count from 0; 9 denotes body text.
+pub(super) fn level_from_outline(level: usize) -> Option<usize> {
     (level < 9).then_some((level + 1).min(6))
 }
 
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headings_are_known_by_name_by_level_or_by_what_they_are_based_on() {
+    fn heading_levels_come_from_name_outline_level_or_base_style() {
         let styles = Styles::read(
             "<w:styles>\
              <w:style w:styleId='berschrift2'><w:name w:val='heading 2'/></w:style>\

@@ -1,12 +1,12 @@
-//! Characters of symbol fonts, which stand in a document as codes of their font.
+//! Characters of symbol fonts, which documents encode by their code in the font.
 
-/// The font `Symbol` from 0x20; `\u{fffd}` where it has nothing.
+/// Characters of the font `Symbol` from 0x20; `\u{fffd}` for gaps.
 const SYMBOL_20: &str =
     " !∀#∃%&∋()∗+,−./0123456789:;<=>?≅ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ[∴]⊥_‾αβχδεφγηιϕκλμνοπθρστυϖωξψζ{|}∼";
-/// The font `Symbol` from 0xA0.
+/// Characters of the font `Symbol` from 0xA0.
 const SYMBOL_A0: &str =
     "€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈…⏐⎯↵ℵℑℜ℘⊗⊕∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓◊〈®©™∑⎛⎜⎝⎡⎢⎣⎧⎨⎩⎪\u{fffd}〉∫⌠⎮⌡⎞⎟⎠⎤⎥⎦⎫⎬⎭";
-/// Characters of the font `Wingdings` that documents use.
+/// Commonly used characters of the font `Wingdings`.
 const WINGDINGS: &[(u32, char)] = &[
     (0x28, '☎'),
     (0x2a, '✉'),
@@ -29,10 +29,10 @@ const WINGDINGS: &[(u32, char)] = &[
     (0xfe, '☑'),
 ];
 
-/// The character for a code of a font, in hexadecimal digits. `None` when it is a picture of the font's own.
+/// Converts a hexadecimal code of a font to a character. `None` if the font's symbol has no Unicode equivalent here.
 pub(super) fn character(font: &str, code: &str) -> Option<char> {
     let code = u32::from_str_radix(code, 16).ok()?;
-    // Codes of symbol fonts are moved to the private use area.
+    // Word maps symbol fonts to the private use area.
     let in_font = if (0xf000..=0xf0ff).contains(&code) { code - 0xf000 } else { code };
     match font {
         "Symbol" if in_font <= 0xff => symbol(in_font),
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_become_characters() {
+    fn codes_are_converted_to_characters() {
         for (font, code, expected) in [
             ("Symbol", "F061", Some('α')),
             ("Symbol", "F06D", Some('μ')),

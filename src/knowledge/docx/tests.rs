@@ -1,4 +1,4 @@
-//! Word documents that are built here, and what is read of them.
+//! Tests with Word documents built by the test.
 
 use super::*;
 use std::{
@@ -44,7 +44,7 @@ fn part(element: &str, content: &str) -> String {
     format!("<?xml version=\"1.0\"?><w:{element} {NAMESPACES}>{content}</w:{element}>")
 }
 
-/// A document with this body, and with parts that it refers to: id, kind, content.
+/// Builds a document with a body and related parts (id, kind, content).
 fn document(body: &str, parts: &[(&str, &str, String)]) -> Vec<u8> {
     let main = part("document", &format!("<w:body>{body}</w:body>"));
     let root = relationships(&[("r1", "officeDocument", "word/document.xml")]);
@@ -89,7 +89,7 @@ fn table(rows: &[&[&str]]) -> String {
     format!("<w:tbl><w:tblPr/>{}</w:tbl>", rows.iter().map(row).collect::<String>())
 }
 
-/// A Word document with headings (one of a translated Word), a list and a table.
+/// Builds a document with headings (one with a localized style id), a list and a table.
 pub fn docx() -> Vec<u8> {
     let item = |text| {
         paragraph(&format!(
@@ -119,7 +119,7 @@ fn headings_lists_and_tables_become_markdown() {
 }
 
 #[test]
-fn all_that_word_shows_is_read_once() {
+fn visible_text_is_extracted_once() {
     const AUTHOR: &str = "w:id=\"1\" w:author=\"a\" w:date=\"2026-01-01T00:00:00Z\"";
     let x = run("X");
     let text_box = format!("<w:txbxContent>{}</w:txbxContent>", paragraph(&x));
@@ -183,7 +183,7 @@ fn all_that_word_shows_is_read_once() {
 }
 
 #[test]
-fn text_outside_of_paragraphs_and_controls_around_blocks_are_read() {
+fn text_outside_of_paragraphs_and_inside_block_controls_is_extracted() {
     for (what, body, expected) in [
         (
             "content control around a paragraph",
@@ -198,7 +198,7 @@ fn text_outside_of_paragraphs_and_controls_around_blocks_are_read() {
 }
 
 #[test]
-fn tables_nest_and_lose_no_cell() {
+fn nested_tables_keep_all_cells() {
     let inner = table(&[&["a", "b"], &["c", "d"]]);
     let outer = format!(
         "<w:tbl><w:tr>{}{}</w:tr></w:tbl>",
@@ -223,7 +223,7 @@ fn tables_nest_and_lose_no_cell() {
 }
 
 #[test]
-fn notes_headers_and_drawings_are_read_from_their_parts() {
+fn notes_headers_and_drawings_are_extracted_from_their_parts() {
     let note = |element: &str, id: &str, text: &str| {
         format!("<w:{element} w:id=\"{id}\">{}</w:{element}>", paragraph(&run(text)))
     };
@@ -268,7 +268,7 @@ fn notes_headers_and_drawings_are_read_from_their_parts() {
 }
 
 #[test]
-fn a_style_may_hide_text_or_make_items() {
+fn styles_can_hide_text_and_create_list_items() {
     let styles = "<w:style w:styleId=\"Note\"><w:rPr><w:vanish/></w:rPr></w:style>\
                   <w:style w:styleId=\"ListBullet\"><w:pPr><w:numPr><w:numId w:val=\"4\"/></w:numPr></w:pPr></w:style>";
     let body = [
@@ -281,7 +281,7 @@ fn a_style_may_hide_text_or_make_items() {
 }
 
 #[test]
-fn the_main_part_is_found_wherever_it_is() {
+fn the_main_part_is_found_in_every_layout() {
     let main = part("document", &format!("<w:body>{}</w:body>", paragraph(&run("X"))));
     let utf_16: Vec<u8> = main.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let strict = main.replace(
@@ -316,7 +316,7 @@ fn the_main_part_is_found_wherever_it_is() {
 }
 
 #[test]
-fn an_archive_that_was_written_as_a_stream_is_read() {
+fn an_archive_with_data_descriptors_is_read() {
     let main = part("document", &format!("<w:body>{}</w:body>", paragraph(&run("X"))));
     let mut archive = ZipWriter::new_stream(Vec::new());
     for (name, part) in [("[Content_Types].xml", "<Types/>"), ("word/document.xml", &main)] {
@@ -329,39 +329,39 @@ fn an_archive_that_was_written_as_a_stream_is_read() {
 }
 
 #[test]
-fn a_part_that_unpacks_to_too_much_is_refused() {
+fn a_zip_bomb_is_rejected() {
     let bomb = package(&[("word/document.xml", &vec![b' '; 4 * 1024 * 1024])]);
     assert!(bomb.len() < 20_000);
     assert!(matches!(markdown(&bomb, &limits(1_000)), Err(ExtractError::TooLarge { .. })));
-    // The size stands in the local header and in the central directory, as 32 bits.
+    // The local header and the central directory declare the size, as 32 bits.
     let declared = (4_u32 * 1024 * 1024).to_le_bytes();
-    let places: Vec<_> = bomb.windows(4).enumerate().filter(|(_, w)| *w == declared).map(|(at, _)| at).collect();
-    assert!(!places.is_empty());
-    let mut liar = bomb;
-    for at in places {
-        liar[at..at + 4].copy_from_slice(&100_u32.to_le_bytes());
+    let offsets: Vec<_> = bomb.windows(4).enumerate().filter(|(_, w)| *w == declared).map(|(at, _)| at).collect();
+    assert!(!offsets.is_empty());
+    let mut wrong_size = bomb;
+    for at in offsets {
+        wrong_size[at..at + 4].copy_from_slice(&100_u32.to_le_bytes());
     }
-    assert!(markdown(&liar, &limits(1_000)).is_err());
+    assert!(markdown(&wrong_size, &limits(1_000)).is_err());
 }
 
 #[test]
-fn pictures_do_not_count_as_text() {
+fn pictures_do_not_count_towards_the_size_limit() {
     let main = part("document", &format!("<w:body>{}</w:body>", paragraph(&run("X"))));
     let file = package(&[("word/document.xml", main.as_bytes()), ("word/media/image1.bmp", &vec![0; 4 * 1024 * 1024])]);
     assert_eq!(markdown(&file, &limits(1_000)).unwrap(), "X");
 }
 
 #[test]
-fn text_over_the_limit_and_nesting_without_end_are_refused() {
+fn text_over_the_limit_and_deep_nesting_are_rejected() {
     let body = paragraph(&run(&"x".repeat(2_000)));
     assert_eq!(markdown(&document(&body, &[]), &limits(1_000)), Err(ExtractError::TooLarge { limit_bytes: 1_000 }));
     let tower = package(&[("word/document.xml", "<w:sdt><w:sdtContent>".repeat(100_000).as_bytes())]);
     let refused = markdown(&tower, &limits(10_000_000)).unwrap_err();
-    assert_eq!(refused, ExtractError::Unreadable("its XML nests too deep".to_owned()));
+    assert_eq!(refused, ExtractError::Unreadable("its XML is nested too deeply".to_owned()));
 }
 
 #[test]
-fn a_damaged_package_is_refused() {
+fn a_damaged_package_is_rejected() {
     let mut file = docx();
     file.truncate(file.len() / 2);
     assert!(matches!(markdown(&file, &limits(100_000)), Err(ExtractError::Unreadable(_))));

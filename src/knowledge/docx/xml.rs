@@ -1,4 +1,4 @@
-//! XML as a stream of elements whose namespaces are resolved: prefixes are up to the writer.
+//! XML as a stream of elements with resolved namespaces, since prefixes may differ between documents.
 
 use super::super::extract_error::ExtractError;
 use quick_xml::{
@@ -9,21 +9,21 @@ use quick_xml::{
 };
 use std::borrow::Cow;
 
-/// Maximum nesting depth of elements; Word itself stays below fifty.
+/// Maximum nesting depth of elements; documents written by Word stay below fifty.
 const MAX_DEPTH: usize = 1_024;
 
-/// The vocabularies whose elements matter, each in its transitional and its strict form.
+/// Relevant XML namespaces, each in its transitional and its strict form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Space {
-    /// WordprocessingML, by custom `w`.
+    /// WordprocessingML, usually `w`.
     Word,
-    /// Math, by custom `m`.
+    /// Office Math, usually `m`.
     Math,
-    /// DrawingML with its diagrams and charts, by custom `a`, `dgm`, `c`.
+    /// DrawingML including diagrams and charts, usually `a`, `dgm`, `c`.
     Drawing,
-    /// Alternatives for older programs, by custom `mc`.
+    /// Markup compatibility, usually `mc`.
     Compatibility,
-    /// The drawings of older programs, by custom `v`.
+    /// Legacy drawings, usually `v`.
     Vml,
     Other,
 }
@@ -33,7 +33,7 @@ impl Space {
         let name = match namespace {
             ResolveResult::Bound(Namespace(name)) => *name,
             ResolveResult::Unbound => return Self::Other,
-            // Not declared: a writer that forgot to means what everybody means.
+            // An undeclared prefix is taken for the usual one.
             ResolveResult::Unknown(prefix) => {
                 return match prefix.as_str() {
                     "w" => Self::Word,
@@ -61,19 +61,19 @@ impl Space {
     }
 }
 
-/// The start of an element.
+/// Start tag of an element.
 pub(super) struct Element<'a> {
     pub(super) space: Space,
     start: BytesStart<'a>,
 }
 
 impl Element<'_> {
-    /// The name without its prefix.
+    /// Returns the name without prefix.
     pub(super) fn name(&self) -> &str {
         self.start.local_name().into_inner()
     }
 
-    /// The value of an attribute, by its name without the prefix.
+    /// Returns the value of an attribute by its name without prefix.
     pub(super) fn attribute(&self, name: &str) -> Option<String> {
         let mut attributes = self.start.attributes();
         let attribute = attributes.with_checks(false).flatten().find(|a| a.key.local_name().into_inner() == name)?;
@@ -81,25 +81,25 @@ impl Element<'_> {
         Some(value.map_or_else(|_| attribute.value.to_string(), Cow::into_owned))
     }
 
-    /// The value of `val`, with which most elements say what they are set to.
+    /// Returns the attribute `val`, the value of most property elements.
     pub(super) fn val(&self) -> Option<String> {
         self.attribute("val")
     }
 
-    /// Whether a switch is on: an element that is there is, unless it says otherwise.
+    /// Whether a boolean property is on; without a value it is.
     pub(super) fn is_on(&self) -> bool {
         self.val().is_none_or(|value| !matches!(value.as_str(), "0" | "false" | "off" | "none"))
     }
 }
 
-/// The next event.
+/// Node of the stream.
 pub(super) enum Node<'a> {
     Open(Element<'a>),
     Close(Space, String),
     Text(Cow<'a, str>),
 }
 
-/// The elements and texts of a part, in order. An element without content is opened and closed.
+/// Stream of the nodes of a part. An empty element yields `Open` and `Close`.
 pub(super) struct Nodes<'a> {
     reader: NsReader<&'a [u8]>,
     depth: usize,
@@ -114,7 +114,7 @@ impl<'a> Nodes<'a> {
         Self { reader, depth: 0 }
     }
 
-    /// The next node; `None` at the end.
+    /// Returns the next node; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Node<'a>>, ExtractError> {
         loop {
             let (namespace, event) = self
@@ -126,7 +126,7 @@ impl<'a> Nodes<'a> {
                 Event::Start(start) => {
                     self.depth += 1;
                     if self.depth > MAX_DEPTH {
-                        return Err(ExtractError::Unreadable("its XML nests too deep".to_owned()));
+                        return Err(ExtractError::Unreadable("its XML is nested too deeply".to_owned()));
                     }
                     return Ok(Some(Node::Open(Element { space, start })));
                 }
@@ -145,7 +145,7 @@ impl<'a> Nodes<'a> {
                     return Ok(Some(Node::Text(Cow::Owned(text))));
                 }
                 Event::Eof if self.depth > 0 => {
-                    return Err(ExtractError::Unreadable("its XML ends too early".to_owned()));
+                    return Err(ExtractError::Unreadable("its XML is truncated".to_owned()));
                 }
                 Event::Eof => return Ok(None),
                 Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
@@ -169,13 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn references_are_part_of_the_text() {
+    fn references_are_resolved_except_custom_entities() {
         assert_eq!(text("<a>A&amp;B &#x41;&#66; &lt;c&gt; <![CDATA[<&>]]></a>").unwrap(), "A&B AB <c> <&>");
         assert_eq!(text("<!DOCTYPE a [<!ENTITY b \"bbbb\">]><a>&b;&b;</a>").unwrap(), "");
     }
 
     #[test]
-    fn vocabularies_are_known_by_their_names_and_not_by_their_prefixes() {
+    fn namespaces_are_resolved_independently_of_prefixes() {
         let strict = "http://purl.oclc.org/ooxml/wordprocessingml/main";
         let usual = "http://schemas.openxmlformats.org/wordprocessingml/2006/main";
         for xml in [
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_that_nests_without_end_or_ends_early_is_refused() {
+    fn deeply_nested_truncated_and_malformed_xml_is_rejected() {
         assert!(text(&"<a>".repeat(MAX_DEPTH + 1)).is_err());
         assert!(text("<a><b></b>").is_err());
         assert!(text("<a></b>").is_err());

@@ -1,14 +1,14 @@
-//! Lines of a page joined to paragraphs, without what was only there for the page: ligatures and hyphens at line ends.
+//! Reflow of extracted text: joins lines to paragraphs, replaces ligatures and removes hyphenation.
 
 use std::collections::HashSet;
 
-/// Words that join two compounds which share their second part, as in "input- and output": the hyphen before them stays.
+/// Conjunctions between compounds that share a part, as in "input- and output". A hyphen before them is kept.
 const CONJUNCTIONS: &[&str] =
     &["and", "or", "to", "und", "oder", "bis", "bzw", "sowie", "et", "ou", "y", "o", "e", "en", "of"];
 
-/// Joins the lines of each paragraph, so that sentences are whole; empty lines between paragraphs stay.
+/// Joins the lines of each paragraph; keeps empty lines between paragraphs.
 pub(super) fn reflow(text: &str) -> String {
-    let text = plain_letters(text);
+    let text = replace_ligatures(text);
     let words = Words::of(&text);
     let mut reflowed = String::with_capacity(text.len());
     let mut is_paragraph_over = false;
@@ -17,7 +17,7 @@ pub(super) fn reflow(text: &str) -> String {
             is_paragraph_over = true;
             continue;
         }
-        // A word that goes on has no paragraph, and no page, that ends in it.
+        // A hyphenated word continues even across a paragraph or page break.
         match words.join(&reflowed, line) {
             Join::Word => {
                 reflowed.pop();
@@ -29,12 +29,11 @@ pub(super) fn reflow(text: &str) -> String {
         reflowed.push_str(line);
         is_paragraph_over = false;
     }
-    // Soft hyphens at the ends of lines had their use.
+    // Soft hyphens at line ends have been handled.
     reflowed.replace('\u{ad}', "")
 }
 
-/// Replaces the ligatures of fonts by their letters.
-fn plain_letters(text: &str) -> String {
+fn replace_ligatures(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -54,17 +53,17 @@ const fn is_hyphen(c: char) -> bool {
     matches!(c, '-' | '\u{2010}' | '\u{ad}')
 }
 
-/// Relation of a line to the one before.
+/// Way to join a line to the text before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Join {
-    /// The hyphen divides a word and goes.
+    /// Remove the hyphen of a hyphenated word.
     Word,
-    /// The hyphen belongs to a compound and stays.
+    /// Keep the hyphen of a compound.
     Compound,
     Line,
 }
 
-/// The words of a text that stand whole in a line.
+/// Words of a text, used to recognize compounds that occur unbroken elsewhere.
 struct Words<'a> {
     whole: HashSet<&'a str>,
 }
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn ligatures_are_letters() {
+    fn ligatures_are_replaced_by_letters() {
         assert_eq!(
             reflow("o\u{fb03}ce \u{fb01}le \u{fb02}ow o\u{fb00} ba\u{fb04}e \u{fb05}op \u{fb06}"),
             "office file flow off baffle stop st"
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_were_divided_are_whole() {
+    fn hyphenated_words_are_joined() {
         for (text, expected) in [
             ("Regular main-\ntenance of the trans-\nmission.", "Regular maintenance of the transmission."),
             ("main\u{2010}\ntenance", "maintenance"),

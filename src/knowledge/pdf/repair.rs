@@ -1,25 +1,25 @@
-//! Loading of PDFs, also of those whose cross-reference table is wrong, missing or cut off.
+//! Loading of PDFs, with repair of a wrong, missing or truncated cross-reference table.
 //!
-//! The table says at which byte each object begins. Programs that change line ends, prepend a header or lose the end of a
-//! file make it wrong; readers then look for the objects themselves, and so does this: it appends a table of what it found
-//! and loads the result.
+//! The table maps each object to its offset. It becomes wrong when a program changes line endings, prepends a header or
+//! truncates the file. As other PDF readers do, this module then scans the file for objects, appends a new table and loads the
+//! result.
 
 use pdf_extract::{Dictionary, Document, Error, Object, ObjectId, dictionary, xref::XrefEntry};
 use std::collections::BTreeMap;
 
-/// The page size of a document that names none: US Letter, in points.
+/// Default page size: US Letter, in points.
 const MEDIA_BOX: [i64; 4] = [0, 0, 612, 792];
-/// Maximum depth to which the page tree is followed upwards.
+/// Maximum depth of the page tree.
 const MAX_TREE_DEPTH: usize = 64;
-/// The longest `/ID` of a trailer, in bytes.
+/// Maximum length of the `/ID` of a trailer, in bytes.
 const MAX_ID_BYTES: usize = 512;
 
-/// Loads a PDF, repaired where it is damaged.
+/// Loads a PDF and repairs it if necessary.
 pub(super) fn load(bytes: &[u8]) -> Result<Document, Error> {
     let loaded = Document::load_mem(bytes);
     let mut document = match loaded {
-        Ok(document) if document.is_encrypted() || is_whole(&document) => document,
-        loaded => match rebuilt(bytes) {
+        Ok(document) if document.is_encrypted() || is_complete(&document) => document,
+        loaded => match rebuild(bytes) {
             Ok(rebuilt) if loaded.as_ref().map_or(1, page_count) <= page_count(&rebuilt) => rebuilt,
             _ => loaded?,
         },
@@ -32,26 +32,26 @@ fn page_count(document: &Document) -> usize {
     document.page_iter().count()
 }
 
-/// Whether there are pages, and every object that the table names was found whole at its place.
-fn is_whole(document: &Document) -> bool {
+/// Whether there are pages and every object in the table was loaded completely.
+fn is_complete(document: &Document) -> bool {
     let mut entries = document.reference_table.entries.iter();
     page_count(document) > 0
         && entries.all(|(number, entry)| match entry {
-            XrefEntry::Normal { generation, .. } => is_object_whole(document, (*number, *generation)),
+            XrefEntry::Normal { generation, .. } => is_object_complete(document, (*number, *generation)),
             _ => true,
         })
 }
 
-/// Whether an object was loaded, and not only the dictionary of a stream: that has a length, others have none.
-fn is_object_whole(document: &Document, id: ObjectId) -> bool {
+/// Whether an object was loaded completely. A dictionary with a length is a stream whose data could not be loaded.
+fn is_object_complete(document: &Document, id: ObjectId) -> bool {
     match document.objects.get(&id) {
         Some(Object::Dictionary(dictionary)) => !dictionary.has(b"Length"),
         object => object.is_some(),
     }
 }
 
-/// Loads a PDF by the objects that are found in it.
-fn rebuilt(bytes: &[u8]) -> Result<Document, Error> {
+/// Loads a PDF with a new table of the objects found by scanning.
+fn rebuild(bytes: &[u8]) -> Result<Document, Error> {
     let header = bytes.windows(5).position(|window| window == b"%PDF-").unwrap_or_default();
     let bytes = &bytes[header..];
     let found = objects(bytes);
@@ -59,11 +59,11 @@ fn rebuilt(bytes: &[u8]) -> Result<Document, Error> {
         found.iter().map(|object| (object.number, (object.generation, object.start))).collect();
     let mut file = bytes.to_vec();
     let mut document = Document::load_mem(&with_table(&file, &offsets))?;
-    // Streams whose length is wrong, or whose end is missing.
+    // Streams with a wrong length or a missing end.
     let damaged: Vec<_> = found
         .iter()
         .filter(|object| offsets.get(&object.number).is_some_and(|(_, start)| *start == object.start))
-        .filter(|object| !is_object_whole(&document, (object.number, object.generation)))
+        .filter(|object| !is_object_complete(&document, (object.number, object.generation)))
         .filter_map(|object| Some((object, with_length(&bytes[object.start..object.end])?)))
         .collect();
     if !damaged.is_empty() {
@@ -74,22 +74,22 @@ fn rebuilt(bytes: &[u8]) -> Result<Document, Error> {
         }
         document = Document::load_mem(&with_table(&file, &offsets))?;
     }
-    find_catalog(&mut document);
+    repair_catalog(&mut document);
     Ok(document)
 }
 
-/// An object as it stands in the file.
-struct Found {
+/// Object found by scanning.
+struct FoundObject {
     number: u32,
     generation: u16,
     start: usize,
-    /// Where the next one begins.
+    /// Start of the next object, or end of the file.
     end: usize,
 }
 
-/// The objects of a file, in order: whatever follows `<number> <generation> obj`.
-fn objects(bytes: &[u8]) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
+/// Scans a file for objects, which start with `<number> <generation> obj`.
+fn objects(bytes: &[u8]) -> Vec<FoundObject> {
+    let mut found: Vec<FoundObject> = Vec::new();
     for at in positions(bytes, b"obj") {
         let Some((generation, rest)) = number_before(&bytes[..at]) else { continue };
         let Some((number, rest)) = number_before(rest) else { continue };
@@ -98,7 +98,7 @@ fn objects(bytes: &[u8]) -> Vec<Found> {
         if let Some(last) = found.last_mut() {
             last.end = start;
         }
-        found.push(Found { number, generation, start, end: bytes.len() });
+        found.push(FoundObject { number, generation, start, end: bytes.len() });
     }
     found
 }
@@ -107,7 +107,7 @@ fn positions<'a>(bytes: &'a [u8], pattern: &'a [u8]) -> impl DoubleEndedIterator
     bytes.windows(pattern.len()).enumerate().filter(move |(_, window)| *window == pattern).map(|(at, _)| at)
 }
 
-/// The number before white space at the end of `bytes`, and what stands before the number.
+/// Splits a number followed by white space off the end of `bytes`. Returns the number and the bytes before it.
 fn number_before(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let text = bytes.trim_ascii_end();
     let digits = text.iter().rev().take(10).take_while(|byte| byte.is_ascii_digit()).count();
@@ -116,7 +116,7 @@ fn number_before(bytes: &[u8]) -> Option<(u64, &[u8])> {
     (text.len() < bytes.len()).then_some((number, rest))
 }
 
-/// A file with a table of these objects, in place of its own.
+/// Appends a cross-reference table of `offsets`, which replaces the file's own.
 fn with_table(bytes: &[u8], offsets: &BTreeMap<u32, (u16, usize)>) -> Vec<u8> {
     let mut file = bytes.to_vec();
     let mut table = String::from("xref\n0 1\n0000000000 65535 f \n");
@@ -130,14 +130,14 @@ fn with_table(bytes: &[u8], offsets: &BTreeMap<u32, (u16, usize)>) -> Vec<u8> {
             table.push_str(&format!("{key} {number} {generation} R "));
         }
     }
-    // What a document is encrypted with depends on it.
+    // The encryption key depends on the ID.
     let id = positions(bytes, b"/ID").rev().find_map(|at| {
         let value = bytes[at + 3..].trim_ascii_start();
         let value = &value[..value.len().min(MAX_ID_BYTES)];
         let end = value.iter().position(|byte| *byte == b']')?;
         value.starts_with(b"[").then(|| value[..=end].to_vec())
     });
-    // An object at the end may have lost its own.
+    // Terminates an object truncated at the end.
     file.extend_from_slice(b"\nendobj\n");
     let start = file.len();
     file.extend_from_slice(table.as_bytes());
@@ -149,7 +149,7 @@ fn with_table(bytes: &[u8], offsets: &BTreeMap<u32, (u16, usize)>) -> Vec<u8> {
     file
 }
 
-/// The last reference that a key is set to, such as `/Root 1 0 R`.
+/// Returns the last reference that is the value of `key`, such as `/Root 1 0 R`.
 fn last_reference(bytes: &[u8], key: &[u8]) -> Option<(u64, u64)> {
     positions(bytes, key).rev().find_map(|at| {
         let value = &bytes[at + key.len()..];
@@ -160,7 +160,7 @@ fn last_reference(bytes: &[u8], key: &[u8]) -> Option<(u64, u64)> {
     })
 }
 
-/// A stream with the length that it has. `None` when the object is no stream.
+/// Corrects the length of a stream. `None` if the object is not a stream.
 fn with_length(object: &[u8]) -> Option<Vec<u8>> {
     let at = positions(object, b"stream").find(|at| matches!(object.get(at + 6), Some(b'\r' | b'\n')))?;
     let (head, data) = (&object[..at], &object[at + b"stream".len()..]);
@@ -171,7 +171,7 @@ fn with_length(object: &[u8]) -> Option<Vec<u8>> {
     let mut repaired = head[..opening].to_vec();
     repaired.extend_from_slice(format!("/Length {end} ").as_bytes());
     let mut rest = &head[opening..];
-    // The wrong length goes under another name.
+    // Renames the wrong length.
     while let Some(at) = positions(rest, b"/Length").next() {
         repaired.extend_from_slice(&rest[..at]);
         repaired.extend_from_slice(b"/WrongLength");
@@ -184,25 +184,25 @@ fn with_length(object: &[u8]) -> Option<Vec<u8>> {
     Some(repaired)
 }
 
-/// Points the document to its catalog, and the catalog to its pages, when that is lost.
-fn find_catalog(document: &mut Document) {
+/// Finds a lost catalog, or creates a catalog and page tree with all pages.
+fn repair_catalog(document: &mut Document) {
     if page_count(document) > 0 {
         return;
     }
-    let of_type = |document: &Document, name: &[u8]| -> Vec<ObjectId> {
+    let objects_of_type = |document: &Document, name: &[u8]| -> Vec<ObjectId> {
         let objects = document.objects.iter();
         objects
             .filter(|(_, object)| object.as_dict().is_ok_and(|dict| dict.has_type(name)))
             .map(|(id, _)| *id)
             .collect()
     };
-    if let Some(catalog) = of_type(document, b"Catalog").last() {
+    if let Some(catalog) = objects_of_type(document, b"Catalog").last() {
         document.trailer.set("Root", *catalog);
     }
     if page_count(document) > 0 {
         return;
     }
-    let pages: Vec<Object> = of_type(document, b"Page").into_iter().map(Object::Reference).collect();
+    let pages: Vec<Object> = objects_of_type(document, b"Page").into_iter().map(Object::Reference).collect();
     let count = i64::try_from(pages.len()).unwrap_or(i64::MAX);
     document.max_id = document.objects.keys().map(|(number, _)| *number).max().unwrap_or_default();
     let tree = document.add_object(dictionary! { "Type" => "Pages", "Kids" => pages, "Count" => count });
@@ -210,7 +210,7 @@ fn find_catalog(document: &mut Document) {
     document.trailer.set("Root", catalog);
 }
 
-/// Gives pages a size that have none, which the parser does not expect.
+/// Sets the default size on pages without one, which the parser requires.
 fn add_page_sizes(document: &mut Document) {
     let sizeless: Vec<_> = document.page_iter().filter(|page| !has_size(document, *page)).collect();
     for page in sizeless {

@@ -1,4 +1,4 @@
-//! PDFs that are built here, whole and damaged.
+//! Tests with PDFs built by the test.
 
 use super::*;
 use std::{
@@ -10,7 +10,7 @@ fn limits(max_text_bytes: usize) -> Limits {
     Limits { max_text_bytes, deadline: Instant::now() + Duration::from_secs(10) }
 }
 
-/// A PDF of one page whose content stream is `content`, with its cross-reference table.
+/// Builds a PDF of one page with the content stream `content`.
 pub fn pdf(content: &[u8], filter: &str, resources: &str, extra: &str) -> Vec<u8> {
     let mut file = b"%PDF-1.4\n".to_vec();
     let mut offsets = Vec::new();
@@ -60,7 +60,7 @@ pub fn deflated(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_words_of_a_pdf_come_out() {
+fn the_text_of_a_pdf_is_extracted() {
     let file = pdf_of_lines(&["The towing capacity is 1,600 kg.", "Fit the towing eye first."]);
     let text = text(&file, &limits(10_000)).unwrap();
     assert!(text.contains("The towing capacity is 1,600 kg."), "{text:?}");
@@ -80,7 +80,7 @@ fn text_over_the_limit_stops_the_parser() {
 }
 
 #[test]
-fn a_form_that_draws_itself_is_refused() {
+fn a_form_that_draws_itself_is_rejected() {
     for resources in ["/Resources << /XObject << /X 6 0 R >> >>", ""] {
         let form = format!(
             "<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] {resources} /Length 5 >>\nstream\n/X Do\nendstream"
@@ -91,7 +91,7 @@ fn a_form_that_draws_itself_is_refused() {
 }
 
 #[test]
-fn a_page_may_leave_out_its_size() {
+fn a_page_without_a_size_is_read() {
     let file = pdf_of_lines(&["Sized by the reader."]);
     let file = String::from_utf8(file).unwrap().replace("/MediaBox [0 0 612 792]", &" ".repeat(23));
     assert_eq!(text(file.as_bytes(), &limits(10_000)).unwrap(), "Sized by the reader.");

@@ -1,4 +1,4 @@
-//! PDFs that are damaged as they get in real life, and what is read of them.
+//! Tests with PDFs that have common kinds of damage.
 
 use super::super::{
     super::extract_limits::Limits,
@@ -14,11 +14,11 @@ fn read(file: &[u8]) -> String {
     text(file, &limits).unwrap()
 }
 
-fn whole() -> Vec<u8> {
+fn intact() -> Vec<u8> {
     pdf_of_lines(&[SENTENCE])
 }
 
-/// The place of the last occurrence of a text in a file.
+/// Returns the offset of the last occurrence of a text in a file.
 fn last(file: &[u8], text: &str) -> usize {
     file.windows(text.len()).rposition(|window| window == text.as_bytes()).unwrap()
 }
@@ -29,14 +29,14 @@ fn replaced(file: &[u8], from: &str, to: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_table_in_the_wrong_place_or_with_wrong_places_is_made_again() {
-    let file = whole();
+fn a_misplaced_or_wrong_table_is_rebuilt() {
+    let file = intact();
     let table = last(&file, "xref\n0");
     for start in [0, 9, table - 1, table + 4, 9_999_999] {
         let moved = replaced(&file, &format!("startxref\n{table}"), &format!("startxref\n{start}"));
         assert_eq!(read(&moved), SENTENCE, "startxref {start}");
     }
-    // A program that changed the line ends, and one that put something before the header.
+    // Changed line endings, leading data, trailing white space.
     let lines = String::from_utf8(file.clone()).unwrap().replace('\n', "\r\n");
     assert_eq!(read(lines.as_bytes()), SENTENCE);
     assert_eq!(read(&[b"HTTP/1.1 200 OK\r\n\r\n", &*file].concat()), SENTENCE);
@@ -46,15 +46,15 @@ fn a_table_in_the_wrong_place_or_with_wrong_places_is_made_again() {
 }
 
 #[test]
-fn a_file_without_its_end_is_read_as_far_as_it_goes() {
-    let file = whole();
+fn a_truncated_file_is_read_up_to_its_end() {
+    let file = intact();
     for end in ["startxref", "trailer", "xref\n0", "endobj", "endstream", " ET"] {
         assert_eq!(read(&file[..last(&file, end)]), SENTENCE, "cut at {end}");
     }
 }
 
 #[test]
-fn a_stream_of_another_length_is_read_to_its_end() {
+fn a_stream_with_a_wrong_length_is_read_to_its_end() {
     let content = format!("BT /F1 12 Tf 72 720 Td ({SENTENCE}) Tj ET");
     let file = pdf(content.as_bytes(), "", "", "");
     for length in [0, 5, 999, 999_999] {
@@ -64,15 +64,15 @@ fn a_stream_of_another_length_is_read_to_its_end() {
 }
 
 #[test]
-fn the_last_version_of_an_object_counts() {
-    let file = whole();
+fn the_last_version_of_an_object_wins() {
+    let file = intact();
     let update = "5 0 obj\n<< /Length 40 >>\nstream\nBT /F1 12 Tf 72 720 Td (Changed.) Tj ET   \nendstream\nendobj\n";
     assert_eq!(read(&[&file[..last(&file, "xref\n0")], update.as_bytes()].concat()), "Changed.");
 }
 
 #[test]
-fn objects_that_are_packed_are_found() {
-    // Since PDF 1.5 the catalog and the pages may be in a compressed stream, and the table as well.
+fn objects_in_compressed_streams_are_found() {
+    // Since PDF 1.5, the catalog, the pages and the table may be in compressed streams.
     let objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
@@ -106,6 +106,6 @@ fn objects_that_are_packed_are_found() {
 #[test]
 fn pages_without_a_tree_are_read() {
     let file =
-        String::from_utf8(whole()).unwrap().replace("/Type /Catalog", "/Type /Damaged").replace("/Kids", "/Kinds");
+        String::from_utf8(intact()).unwrap().replace("/Type /Catalog", "/Type /Damaged").replace("/Kids", "/Kinds");
     assert_eq!(read(file.as_bytes()), SENTENCE);
 }
