@@ -1,26 +1,26 @@
-//! What operators did.
+//! Audit log of operators' actions.
 
 use super::{AuditId, Email, UnixMillis, UserId};
 use serde::Serialize;
 use serde_json::Value;
 
-/// One action: who, when, what, and what came of it.
+/// Audited action of an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AuditEntry {
     pub id: AuditId,
     pub at_ms: UnixMillis,
     pub operator: AuditedOperator,
-    /// Such as `kick_user`.
+    /// Name of the action, such as `kick_user`.
     pub action: String,
-    /// The id or the name of what was acted on.
+    /// Id or name of the object of the action.
     pub target: Option<String>,
-    /// What the operator asked for; an object.
+    /// Parameters of the action; an object.
     pub detail: Value,
-    /// `begun`, then `done` or the code of an error. One that stays `begun` was cut off: what it did is not known.
+    /// `begun`, then `done` or an error code. An action that stays `begun` was interrupted, with unknown effect.
     pub outcome: String,
 }
 
-/// An operator, as they were called when they acted.
+/// Operator with the e-mail address at the time of the action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AuditedOperator {
     pub id: UserId,

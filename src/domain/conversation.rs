@@ -1,15 +1,15 @@
-//! Durable threads of messages.
+//! Conversations and their messages.
 
 use super::{AnswerMetadata, ConversationId, FinishReason, MessageId, TurnId, UnixMillis, UserId};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// A thread of messages that belongs to one user.
+/// Durable thread of messages that belongs to one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {
     pub id: ConversationId,
     pub user_id: UserId,
-    /// The start of its first message, for lists.
+    /// Start of the first message, shown in lists.
     pub title: String,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,
@@ -35,11 +35,11 @@ impl FromStr for MessageRole {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::User, Self::Assistant].into_iter().find(|role| role.as_str() == text).ok_or("not a message's role")
+        [Self::User, Self::Assistant].into_iter().find(|role| role.as_str() == text).ok_or("not a message role")
     }
 }
 
-/// One stored message of a conversation.
+/// Stored message of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub id: MessageId,
@@ -47,16 +47,16 @@ pub struct Message {
     pub turn_id: TurnId,
     pub role: MessageRole,
     pub content: String,
-    /// The seq of the answer's last token, -1 for an answer without tokens; only of answers.
+    /// `seq` of an answer's last token, or -1 for an answer without tokens; only for answers.
     pub last_seq: Option<i64>,
-    /// Only of answers.
+    /// Only for answers.
     pub finish_reason: Option<FinishReason>,
-    /// Only of answers.
+    /// Only for answers.
     pub metadata: Option<AnswerMetadata>,
     pub created_at: UnixMillis,
 }
 
-/// An earlier message of a conversation, as the model and the search see it.
+/// Earlier message of a conversation, as context for model and search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryMessage {
     pub role: MessageRole,

@@ -1,43 +1,43 @@
-//! Documents of the knowledge base, their chunks, and the passages that a search finds.
+//! Documents of the knowledge base, their chunks, and passages found by a search.
 
 use super::{DocumentId, Source, UnixMillis};
 use serde::Serialize;
 
-/// A document of the knowledge base, without its text.
+/// Metadata of a document in the knowledge base.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Document {
     pub id: DocumentId,
-    /// Its name; unique.
+    /// Unique name.
     pub source: String,
-    /// What it is about; an agent's knowledge scope names collections. Empty: for all agents.
+    /// Collection, which restricts the document to specialists whose knowledge scope names it. Empty: available to all.
     pub collection: String,
     pub media_type: String,
     pub bytes: u64,
     pub chunks: u32,
-    /// When a document of this name first came.
+    /// When a document with this name was first ingested.
     pub created_at_ms: UnixMillis,
-    /// When this text of it came.
+    /// When the current version was ingested.
     pub updated_at_ms: UnixMillis,
 }
 
-/// A piece of a document: the unit that is indexed and found.
+/// Part of a document that is indexed and found as a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// The headings above it, outermost first, joined by ` › `.
+    /// Headings of its section, outermost first, joined by ` › `.
     pub title: String,
     pub text: String,
 }
 
-/// A chunk that fits a question.
+/// Chunk found by a search.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Passage {
     pub document_id: DocumentId,
-    /// The document's name, such as `specifications.md`.
+    /// Name of the document, such as `specifications.md`.
     pub source: String,
-    /// The heading it stands under, outermost first, joined by ` › `.
+    /// Headings of its section, outermost first, joined by ` › `.
     pub title: String,
     pub text: String,
-    /// How well it fits: 0 (not at all) to 1.
+    /// Relevance, from 0 to 1.
     pub score: f64,
 }
 

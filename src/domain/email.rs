@@ -1,40 +1,40 @@
-//! E-mail addresses as the names of accounts, and the one form in which they are compared.
+//! E-mail addresses, which identify accounts, and their canonical form.
 
 use super::InvalidUserField;
 use serde::{Serialize, Serializer};
 use std::hash::{Hash, Hasher};
 use unicode_normalization::UnicodeNormalization;
 
-/// An e-mail address in canonical form, so that one mailbox is one account however it was typed.
+/// E-mail address in canonical form, so that all spellings of an address denote one account.
 ///
-/// The form is that of RFC 8265 for user names whose case does not matter: full-width and half-width characters become
-/// ordinary ones, letters become lower case, and the result is in Unicode normalisation form C. Two addresses are equal when
-/// their canonical forms are.
+/// The form is the `UsernameCaseMapped` profile of RFC 8265: width mapping, lower case, and Unicode normalization form C. Two
+/// addresses are equal if their canonical forms are.
 #[derive(Clone, Debug)]
 pub struct Email {
     address: String,
-    /// The form in which earlier versions stored this address, where it differs: only trimmed and in lower case.
+    /// Form in which earlier versions stored this address, if different: only trimmed and in lower case.
     uncomposed: Option<String>,
 }
 
 impl Email {
-    /// The longest address that SMTP can carry (RFC 5321, 4.5.3.1.3).
+    /// Maximum length of an address in SMTP (RFC 5321, 4.5.3.1.3).
     const MAX_BYTES: usize = 254;
 
+    /// Parses and canonicalizes an address.
+    ///
     /// # Errors
-    /// When the text is not `local@domain`, holds white space or control characters, or is over 254 bytes.
+    /// When the text is not `local@domain`, contains white space or control characters, or is longer than 254 bytes.
     pub fn parse(text: &str) -> Result<Self, InvalidUserField> {
         let (address, uncomposed) = (canonical(text.trim()), text.trim().to_lowercase());
         if is_well_formed(&address) {
             let uncomposed = (uncomposed != address).then_some(uncomposed);
             return Ok(Self { address, uncomposed });
         }
-        // An address such as `a＠b@example.org`, which has no canonical form.
+        // An address such as `a＠b@example.org` has no valid canonical form.
         Self::stored(&uncomposed)
     }
 
-    /// An address as the store has it. It stays as it is even when it is not canonical: another account has the canonical
-    /// form then.
+    /// Parses an address from the store without canonicalizing it: another account may have the canonical form.
     ///
     /// # Errors
     /// As [`Email::parse`].
@@ -50,7 +50,7 @@ impl Email {
         &self.address
     }
 
-    /// The forms under which an account with this address may be stored, the one to prefer first.
+    /// Returns the forms under which an account with this address may be stored, in order of preference.
     pub fn stored_forms(&self) -> impl Iterator<Item = &str> {
         self.uncomposed.as_deref().into_iter().chain([self.address.as_str()])
     }
@@ -76,21 +76,21 @@ impl Serialize for Email {
     }
 }
 
-/// Width mapping, form C, lower case, and form C again, since some letters change into more than one character.
+/// Canonicalizes an address. Composes before and after lowercasing, since some letters become several characters.
 fn canonical(text: &str) -> String {
-    // Each token that is verified holds an address.
+    // Fast path, since every verification of a token parses an address.
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    let mut of_usual_width = String::with_capacity(text.len());
+    let mut width_mapped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            // The block of full-width and half-width forms.
-            '\u{ff00}'..='\u{ffef}' => of_usual_width.extend(std::iter::once(c).nfkc()),
-            c => of_usual_width.push(c),
+            // The Unicode block of full-width and half-width forms.
+            '\u{ff00}'..='\u{ffef}' => width_mapped.extend(std::iter::once(c).nfkc()),
+            c => width_mapped.push(c),
         }
     }
-    of_usual_width.nfc().collect::<String>().to_lowercase().nfc().collect()
+    width_mapped.nfc().collect::<String>().to_lowercase().nfc().collect()
 }
 
 fn is_well_formed(address: &str) -> bool {
@@ -110,24 +110,24 @@ mod tests {
     }
 
     #[test]
-    fn one_mailbox_is_one_email() {
+    fn case_and_surrounding_space_are_ignored() {
         assert_eq!(Email::parse(" Ada@Example.ORG "), Email::parse("ada@example.org"));
     }
 
     #[test]
-    fn every_form_of_an_address_is_the_same_address() {
+    fn all_unicode_forms_of_an_address_are_equal() {
         for (text, canonical) in [
             ("CAF\u{c9}@example.org", "café@example.org"),
             ("cafe\u{301}@example.org", "café@example.org"),
             ("CAFE\u{301}@EXAMPLE.org", "café@example.org"),
-            // Two marks, in either order, below and above.
+            // Two combining marks in either order.
             ("a\u{323}\u{307}@example.org", "ạ\u{307}@example.org"),
             ("a\u{307}\u{323}@example.org", "ạ\u{307}@example.org"),
-            // Full-width letters and signs, as input methods for Japanese and Chinese write them.
+            // Full-width letters and signs, as produced by Japanese and Chinese input methods.
             ("ａｄａ＠ｅｘａｍｐｌｅ．ｏｒｇ", "ada@example.org"),
             ("ｶﾞ@example.org", "ガ@example.org"),
             ("\u{1112}\u{1161}\u{11ab}@example.org", "한@example.org"),
-            // The sign for ångström, the letter, and the letter with a ring.
+            // The ångström sign, and the letter with a combining ring.
             ("\u{212b}@example.org", "å@example.org"),
             ("A\u{30a}@example.org", "å@example.org"),
             ("ada@BU\u{308}CHER.example", "ada@bücher.example"),
@@ -135,13 +135,13 @@ mod tests {
             assert_eq!(address(text), canonical, "{text:?}");
             assert_eq!(Email::parse(text), Email::parse(canonical), "{text:?}");
         }
-        // What RFC 8265 keeps apart stays apart.
+        // Distinct according to RFC 8265.
         assert_ne!(Email::parse("straße@example.org"), Email::parse("strasse@example.org"));
         assert_ne!(Email::parse("①@example.org"), Email::parse("1@example.org"));
     }
 
     #[test]
-    fn the_canonical_form_of_a_canonical_form_is_itself() {
+    fn canonicalization_is_idempotent() {
         for c in '\0'..=char::MAX {
             let once = canonical(&format!("x{c}y"));
             assert_eq!(canonical(&once), once, "{c:?}");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_found_under_the_form_that_earlier_versions_stored() {
+    fn stored_forms_include_that_of_earlier_versions() {
         let email = Email::parse("CAFE\u{301}@example.org").unwrap();
         assert_eq!(email.stored_forms().collect::<Vec<_>>(), ["cafe\u{301}@example.org", "café@example.org"]);
         let email = Email::parse("CAFÉ@example.org").unwrap();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_emails_are_refused() {
+    fn malformed_addresses_are_rejected() {
         for text in [
             "",
             "ada",
@@ -172,7 +172,7 @@ mod tests {
             "ada@example..org",
             &format!("{}@example.org", "é".repeat(122)),
         ] {
-            assert!(Email::parse(text).is_err(), "{text:?} was taken");
+            assert!(Email::parse(text).is_err(), "{text:?} was accepted");
         }
         assert!(Email::parse(&format!("{}@example.org", "e\u{301}".repeat(121))).is_ok(), "counted in canonical form");
     }

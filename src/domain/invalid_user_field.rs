@@ -1,6 +1,6 @@
-//! The refusal of a field of an account, which every field shares.
+//! Validation error of a user's fields.
 
-/// The reason why a field of an account was refused; `field` is its name on the wire.
+/// Invalid field of a user. `field` is its name on the wire; `reason` completes the sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {reason}")]
 pub struct InvalidUserField {

@@ -1,6 +1,6 @@
-//! What Switchboard is about, as plain values: users, conversations, turns, answers.
+//! Domain types as plain values: users, conversations, turns, answers, documents. Independent of sockets, actors, SQL and HTTP.
 //!
-//! Nothing here knows of sockets, actors, SQL or HTTP, and nothing here fails at run time: a value that exists is valid.
+//! Types with constraints, such as [`Email`], validate on construction, so that an existing value is valid.
 
 mod audit;
 mod conversation;

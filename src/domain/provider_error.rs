@@ -1,25 +1,25 @@
-//! Kinds of failures of a model provider.
+//! Kinds of provider failures.
 
-/// Kind of a failure, which determines who has to act.
+/// Kind of a provider failure, which determines who must act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProviderErrorKind {
-    /// It cannot be reached, or is not well (connection refused, 5xx).
+    /// The model server is unreachable or reports an internal error (connection refused, 5xx).
     Unavailable,
-    /// It was silent for too long.
+    /// The model server did not respond in time.
     Timeout,
-    /// It wants us to slow down (429).
+    /// The model server limits the request rate (429).
     RateLimited,
-    /// It refuses our key (401, 403).
+    /// The model server rejects the API key (401, 403).
     Unauthorized,
-    /// The account has no credit left (402, `insufficient_quota`).
+    /// The account at the model server is out of credit (402, `insufficient_quota`).
     OutOfCredit,
-    /// It does not have the model, or nothing is at the address (404, `model_not_found`).
+    /// The model server does not know the model or the URL (404, `model_not_found`).
     UnknownModel,
-    /// The prompt does not fit into the model's context (413, `context_length_exceeded`).
+    /// The prompt exceeds the model's context window (413, `context_length_exceeded`).
     ContextTooLong,
-    /// It refuses the request for another reason (other 4xx).
+    /// The model server rejects the request for another reason (other 4xx).
     Rejected,
-    /// It broke off, or sent what cannot be read.
+    /// The answer was truncated or could not be parsed.
     Broken,
 }
 
@@ -50,7 +50,7 @@ impl ProviderErrorKind {
         }
     }
 
-    /// Whether the same request fails again until somebody changes something.
+    /// Whether the failure lasts until a setting, the account or the request changes.
     pub const fn is_permanent(self) -> bool {
         match self {
             Self::Unauthorized | Self::OutOfCredit | Self::UnknownModel | Self::ContextTooLong | Self::Rejected => true,

@@ -1,7 +1,7 @@
-//! Characters that do not belong in what one person reads of another.
+//! Detection of invisible and misleading characters in names and messages.
 
-/// Whether nobody sees this character, or it turns round the text beside it (U+202E): with either, a name looks like another
-/// one. Joiners stay (U+200C, U+200D), without which some scripts and emoji cannot be written.
+/// Whether a character is invisible or changes the direction of the text around it (U+202E), so that a name can look like
+/// another one. The joiners U+200C and U+200D are allowed, since some scripts and emoji require them.
 pub fn is_misleading(c: char) -> bool {
     matches!(
         c,
@@ -25,7 +25,7 @@ pub fn is_misleading(c: char) -> bool {
     )
 }
 
-/// Whether there is nothing to see, once no character is misleading.
+/// Whether a text without misleading characters is blank.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}'))
 }
@@ -35,14 +35,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_turns_text_round_or_is_not_seen_is_misleading() {
+    fn invisible_and_directional_characters_are_misleading() {
         for c in "\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200b}\u{feff}\u{ad}\u{3164}\u{e0041}".chars() {
             assert!(is_misleading(c), "{c:?}");
         }
     }
 
     #[test]
-    fn what_people_write_is_not() {
+    fn ordinary_names_are_not_misleading() {
         for text in ["Ada-Marie O’Hara", "محمد‌علی", "👩\u{200d}💻", "❤\u{fe0f}", "Zoë Ångström", "山田 太郎", "שרה"]
         {
             assert!(!text.chars().any(is_misleading) && !is_blank(text), "{text}");

@@ -1,4 +1,4 @@
-//! Points in time as the wire and the database carry them.
+//! Timestamps, as sent on the wire and stored in the database.
 
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ impl UnixMillis {
         Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Whole seconds since the epoch, as JWT claims count them.
+    /// Returns whole seconds since the epoch, as used in JWT claims.
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }

@@ -1,11 +1,11 @@
-//! People with an account.
+//! Users and their roles and names.
 
 use super::{Email, InvalidUserField, UnixMillis, UserId, is_blank, is_misleading};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// What someone may do beyond talking: an `operator` sees and steers the live connections and edits the knowledge base.
-/// A later one may do all that an earlier one may.
+/// Role of a user. Each role includes the rights of those before it: an `operator` manages connections, users and the
+/// knowledge base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -43,7 +43,7 @@ impl FromStr for Role {
     }
 }
 
-/// What a person wants to be called: 1 to 100 characters that can be seen, and that leave the text beside them alone.
+/// Display name of a user: 1 to 100 printable characters, none of them misleading (see [`is_misleading`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct DisplayName(String);
@@ -51,23 +51,23 @@ pub struct DisplayName(String);
 impl DisplayName {
     pub const MAX_CHARS: usize = 100;
 
+    /// Parses a name and trims it.
+    ///
     /// # Errors
-    /// When nothing but white space is left, or the name is too long, or holds characters that are controls, invisible or
-    /// change the direction of text.
+    /// When the name is blank, too long, or contains control characters or misleading ones.
     pub fn parse(text: &str) -> Result<Self, InvalidUserField> {
-        let refuse = |reason| Err(InvalidUserField { field: "name", reason });
+        let invalid = |reason| Err(InvalidUserField { field: "name", reason });
         let name = text.trim();
         if name.chars().any(is_misleading) {
-            return refuse("must not hold characters that are invisible or change the direction of text");
+            return invalid("must not contain characters that are invisible or change the text direction");
         }
         if is_blank(name) || name.chars().count() > Self::MAX_CHARS || name.chars().any(char::is_control) {
-            return refuse("must be 1 to 100 printable characters");
+            return invalid("must be 1 to 100 printable characters");
         }
         Ok(Self(name.to_owned()))
     }
 
-    /// A name that nobody chose just now: it was stored before names were refused for such characters, or is made from
-    /// something else. They are left out.
+    /// Parses a name that is stored or derived, removing misleading characters instead of rejecting them.
     ///
     /// # Errors
     /// As [`DisplayName::parse`], but not for misleading characters.
@@ -82,14 +82,14 @@ impl DisplayName {
     }
 }
 
-/// An account, without its password.
+/// Account of a user, without its password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
     pub email: Email,
     pub name: DisplayName,
     pub role: Role,
-    /// Nobody may sign in to it.
+    /// Whether signing in is blocked.
     pub is_locked: bool,
     pub created_at: UnixMillis,
 }
@@ -107,12 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_mislead() {
+    fn misleading_characters_are_rejected_or_removed() {
         for text in ["Ada\u{202e}", "\u{200b}Ada", "Ad\u{2066}a", "\u{3164}"] {
             let refused = DisplayName::parse(text).unwrap_err();
             assert!(refused.field == "name" && refused.reason.contains("direction"), "{text:?}: {refused}");
         }
-        assert!(DisplayName::parse("\u{200d}\u{200d}").is_err(), "nothing to see");
+        assert!(DisplayName::parse("\u{200d}\u{200d}").is_err(), "blank");
         let cleaned = |text: &str| DisplayName::cleaned(text).map(|name| name.0);
         assert_eq!(cleaned("Ada\u{202e} Lovelace"), Ok("Ada Lovelace".to_owned()));
         assert_eq!(cleaned("\u{202e}\u{200b}"), Ok("?".to_owned()));

@@ -1,21 +1,21 @@
-//! What is known of an answer besides its text.
+//! Metadata of an answer: finish reason, sources, usage and latency.
 
 use serde::{Deserialize, Serialize};
 use std::{str::FromStr, sync::Arc};
 
-/// Why an answer ended.
+/// Reason why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model said all it had to say.
+    /// The model completed the answer.
     Stop,
-    /// The model reached its limit of tokens.
+    /// The model reached the token limit.
     Length,
-    /// The user stopped it.
+    /// The user cancelled the turn.
     Cancelled,
-    /// It broke; the text is what there was until then.
+    /// Generation failed; the text is incomplete.
     Error,
 }
 
@@ -40,20 +40,20 @@ impl FromStr for FinishReason {
     }
 }
 
-/// A passage that the answer leans on.
+/// Passage that an answer cites.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Source {
-    /// The document's name, such as `specifications.md`.
+    /// Name of the document, such as `specifications.md`.
     pub source: String,
-    /// The heading the passage stands under, outermost first, joined by ` › `.
+    /// Headings of the passage's section, outermost first, joined by ` › `.
     pub title: String,
-    /// How well the passage fits the question: 0 (not at all) to 1.
+    /// Relevance to the question, from 0 to 1.
     pub score: f64,
 }
 
-/// Tokens as the model counts them.
+/// Token counts of the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
@@ -62,39 +62,38 @@ pub struct Usage {
     pub completion_tokens: u32,
 }
 
-/// Where a turn's time went, in milliseconds.
+/// Durations within a turn, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Latency {
-    /// Choosing the specialist.
+    /// Choice of the specialist.
     pub routing: u64,
-    /// Searching the knowledge base.
+    /// Search in the knowledge base.
     pub retrieval: u64,
-    /// From the turn's acceptance to its first token.
+    /// From acceptance of the turn to its first token.
     pub first_token: u64,
-    /// From the turn's acceptance to its end.
+    /// From acceptance of the turn to its end.
     pub total: u64,
 }
 
-/// Facts about an answer besides its text, as they are stored. Clients get them as
-/// [`MetadataView`](crate::MetadataView).
+/// Metadata of an answer as stored. Clients receive it as [`MetadataView`](crate::MetadataView).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AnswerMetadata {
-    /// The specialist that answered. Databases know it as `agent`.
+    /// Specialist that answered. Stored as `agent`.
     #[serde(rename = "agent", alias = "specialist")]
     pub specialist: String,
     /// Confidence of the router in this specialist, from 0 to 1.
     pub confidence: f64,
-    /// Whether the default specialist answered because the router was not sure enough of any other.
+    /// Whether the default specialist answered because the router's confidence in the others was too low.
     #[serde(default)]
     pub fallback: bool,
-    /// Shared with the turn's steps while it is in memory.
+    /// Shared with the steps of the turn while it is in memory.
     pub sources: Arc<[Source]>,
     pub model: String,
     pub usage: Usage,
     pub latency_ms: Latency,
-    /// `false`: the answer is not in the history yet, because the store could not take it. Absent otherwise.
+    /// `false` while the answer is missing from the history because the store has failed; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,
 }
