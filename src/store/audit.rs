@@ -1,29 +1,29 @@
-//! What is kept of operators' actions.
+//! Storage of the audit log.
 
 use super::{Listed, Page, StoreError};
 use crate::domain::{AuditEntry, AuditId, UnixMillis};
 
 #[async_trait::async_trait]
 pub trait AuditStore: Send + Sync {
-    /// Keeps an entry: on disk when it is ready.
+    /// Adds an entry; durable on return.
     ///
     /// # Errors
     /// When the database is unavailable.
     async fn add_audit_entry(&self, entry: AuditEntry) -> Result<(), StoreError>;
 
-    /// Says what came of it.
+    /// Sets the outcome of an entry.
     ///
     /// # Errors
     /// `NotFound`, or when the database is unavailable.
     async fn set_audit_outcome(&self, id: AuditId, outcome: String) -> Result<(), StoreError>;
 
-    /// Entries, newest first.
+    /// Lists entries, newest first.
     ///
     /// # Errors
     /// When the database is unavailable.
     async fn audit_entries(&self, page: Page<AuditId>) -> Result<Listed<AuditEntry>, StoreError>;
 
-    /// Lets go of the entries that are older; returns how many.
+    /// Deletes entries older than `before`; returns their number.
     ///
     /// # Errors
     /// When the database is unavailable.

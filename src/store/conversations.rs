@@ -1,4 +1,4 @@
-//! Conversations, their turns and messages.
+//! Storage of conversations, their turns and messages.
 
 use super::StoreError;
 use crate::domain::{
@@ -8,80 +8,79 @@ use crate::domain::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A user's message that starts a turn.
+/// Turn to start, with the user's message.
 #[derive(Clone, Debug)]
 pub struct NewTurn {
     pub turn_id: TurnId,
     pub user_id: UserId,
     pub conversation_id: ConversationId,
-    /// Whether the conversation is made with it.
+    /// Whether to create the conversation.
     pub is_new_conversation: bool,
     pub message_id: MessageId,
     pub text: String,
     pub client_message_id: Option<String>,
     pub customer_id: Option<String>,
     pub at: UnixMillis,
-    /// How many earlier messages to return.
+    /// Maximum number of earlier messages to return.
     pub history_messages: i64,
 }
 
-/// What became of a [`NewTurn`].
+/// Outcome of starting a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BegunTurn {
-    /// It is on disk; with the conversation's earlier messages, oldest first.
+    /// The turn is stored; with the conversation's earlier messages, oldest first.
     Started { history: Vec<(MessageRole, String)> },
-    /// This `client_message_id` was here before.
+    /// An earlier turn has the same `client_message_id`.
     Duplicate { turn_id: TurnId },
 }
 
-/// An answer, whole or in part.
+/// Complete or partial answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub message_id: MessageId,
     pub text: String,
-    /// The byte at which each token ends.
+    /// Byte offset of the end of each token.
     pub token_ends: Vec<u32>,
     pub finish_reason: FinishReason,
     pub metadata: AnswerMetadata,
 }
 
-/// What a running turn has said since its last checkpoint.
+/// Tokens of a running turn since its last checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub turn_id: TurnId,
-    /// The seq of the first of these tokens.
+    /// `seq` of the first token.
     pub first_seq: u32,
     pub text: String,
-    /// The byte of the whole answer at which each of these tokens ends.
+    /// Byte offset of the end of each token within the whole answer.
     pub token_ends: Vec<u32>,
-    /// What is known of the answer besides its text; once is enough.
+    /// Metadata of the answer; included in one checkpoint of the turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<AnswerMetadata>,
 }
 
-/// How a turn ended.
+/// Ended turn with its answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndedTurn {
     pub turn_id: TurnId,
     pub conversation_id: ConversationId,
     pub answer: Answer,
-    /// The code and the text of the terminal `error` frame, when it ended in one.
+    /// Code and message of the terminal `error` frame, if the turn failed.
     pub error: Option<(String, String)>,
     pub at: UnixMillis,
 }
 
-/// A turn as it is stored.
+/// Stored turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredTurn {
     pub turn_id: TurnId,
     pub conversation_id: ConversationId,
     pub user_id: UserId,
-    /// The client's own id of the message, as long as it is known.
+    /// Id of the message assigned by the client, until it is deleted.
     pub client_message_id: Option<String>,
-    /// The user's message.
+    /// Text of the user's message.
     pub question: Option<String>,
     pub state: StoredTurnState,
-    /// What there is of the answer.
     pub answer: Option<Answer>,
 }
 
@@ -92,53 +91,53 @@ pub enum StoredTurnState {
     Failed { code: String, message: String },
 }
 
-/// A part of a list, newest first where not said otherwise.
+/// Selects a page of a list; lists are newest first unless documented otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page<Id> {
-    /// Only entries after this one, in the order of the list.
+    /// Entry after which the page starts, in the order of the list.
     pub before: Option<Id>,
-    /// The most entries.
+    /// Maximum number of entries.
     pub limit: i64,
 }
 
-/// The entries of a page: as many as were asked for, or fewer when they would be over
+/// Entries of a page: as many as requested, or fewer if they would exceed
 /// [`MAX_PAGE_BYTES`](crate::limits::MAX_PAGE_BYTES), but at least one if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed<T> {
     pub items: Vec<T>,
-    /// Whether the list goes on after them.
+    /// Whether the list has further entries.
     pub has_more: bool,
 }
 
-/// The conversations of a page.
+/// Conversations of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedConversations {
     pub conversations: Vec<Conversation>,
-    /// Where the next page begins; absent on the last one.
+    /// Cursor of the next page; absent on the last one.
     pub next: Option<ConversationCursor>,
 }
 
-/// A position in a list of conversations: a UUID of version 8 that holds a [`ConversationPosition`], or a conversation's id for
-/// the position that it has now.
+/// Cursor in a list of conversations: a version 8 UUID that encodes a [`ConversationPosition`], or the id of a conversation,
+/// which denotes its current position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct ConversationCursor(Uuid);
 
-/// A place in the order of the latest messages at one moment.
+/// Position in the list of conversations, which is ordered by their latest messages, at one point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConversationPosition {
-    /// The number of the newest message of all at that moment.
+    /// Number of the newest message of all conversations, which identifies the point in time.
     pub snapshot: i64,
-    /// The number of the conversation's latest message at that moment.
-    pub place: i64,
+    /// Number of the latest message of the conversation.
+    pub latest_message: i64,
 }
 
 impl From<ConversationPosition> for ConversationCursor {
     fn from(position: ConversationPosition) -> Self {
-        // 48 bits each; the bits in between hold the version and the variant.
+        // 48 bits each; the bits in between are version and variant.
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&position.snapshot.to_be_bytes()[2..]);
-        bytes[10..].copy_from_slice(&position.place.to_be_bytes()[2..]);
+        bytes[10..].copy_from_slice(&position.latest_message.to_be_bytes()[2..]);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 }
@@ -150,56 +149,56 @@ impl From<ConversationId> for ConversationCursor {
 }
 
 impl ConversationCursor {
-    /// The position that it holds.
+    /// Decodes the position.
     ///
     /// # Errors
-    /// The conversation that it names instead.
+    /// Returns the conversation id if the cursor is one.
     pub fn position(self) -> Result<ConversationPosition, ConversationId> {
         if self.0.get_version() != Some(uuid::Version::Custom) {
             return Err(self.0.into());
         }
         let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | i64::from(*byte));
         let bytes = self.0.as_bytes();
-        Ok(ConversationPosition { snapshot: number(&bytes[..6]), place: number(&bytes[10..]) })
+        Ok(ConversationPosition { snapshot: number(&bytes[..6]), latest_message: number(&bytes[10..]) })
     }
 }
 
-/// Keeps what was said.
+/// Stores conversations, turns and messages.
 #[async_trait::async_trait]
 pub trait ConversationStore: Send + Sync {
-    /// Keeps a user's message and that its turn runs; durable when it is ready.
+    /// Stores a user's message and a running turn; durable on return.
     ///
     /// # Errors
-    /// `NotFound` or `Forbidden` when the conversation is not there, or not this user's.
+    /// `NotFound` if the conversation does not exist, `Forbidden` if it belongs to another user.
     async fn begin_turn(&self, turn: NewTurn) -> Result<BegunTurn, StoreError>;
 
-    /// Keeps more of what running turns have said, and returns a number for it, larger than those before. What is kept of a
-    /// turn that has ended, or is no more, does nothing.
+    /// Stores checkpoints of running turns and returns a number for them, which is larger than those before. Checkpoints of turns
+    /// that have ended or been deleted have no effect.
     async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<i64, StoreError>;
 
-    /// Forgets the checkpoints whose numbers are below `before`: their turns have ended, or were kept again.
+    /// Deletes checkpoints with numbers below `before`, whose turns have ended or been stored again.
     async fn forget_checkpoints(&self, before: i64) -> Result<(), StoreError>;
 
-    /// Keeps how a turn ended, and its answer, in place of its checkpoints. A turn that has ended stays as it is: to
-    /// end it again does nothing, so that an end whose fate is unknown can be tried again.
+    /// Stores the end of a turn and its answer, which replaces its checkpoints. Idempotent, so that it can be retried when the
+    /// outcome is unknown: a turn that has ended does not change.
     ///
     /// # Errors
-    /// `NotFound` when the turn is no more: its conversation was deleted.
+    /// `NotFound` if the turn has been deleted with its conversation.
     async fn end_turn(&self, turn: EndedTurn) -> Result<(), StoreError>;
 
-    /// Ends every turn that is still marked as running, with this code and text, and returns how many there were. What
-    /// their checkpoints kept becomes their answers. For the start of the server: what ran before runs no more.
+    /// Ends all turns in the state `running` with this code and message, using their checkpoints as answers. Returns their
+    /// number. Called at startup, when no turn can be running.
     async fn interrupt_running_turns(&self, code: &str, message: &str) -> Result<usize, StoreError>;
 
     async fn turn(&self, id: TurnId) -> Result<Option<StoredTurn>, StoreError>;
 
-    /// The turn that the user's message with this `client_message_id` started.
+    /// Finds the turn that a user's message with this `client_message_id` started.
     async fn turn_of_message(&self, user: UserId, client_message_id: String) -> Result<Option<TurnId>, StoreError>;
 
-    /// The latest turn of a conversation.
+    /// Finds the latest turn of a conversation.
     async fn latest_turn(&self, conversation: ConversationId) -> Result<Option<TurnId>, StoreError>;
 
-    /// The turns of a conversation that began after `turn`, at most `limit`, oldest first.
+    /// Lists at most `limit` turns of a conversation that began after `turn`, oldest first.
     async fn turns_after(
         &self,
         conversation: ConversationId,
@@ -207,21 +206,21 @@ pub trait ConversationStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<TurnId>, StoreError>;
 
-    /// A user's conversations, those with the latest messages first. All pages of a list have the order of the moment at
-    /// which its first page was read, so that none is there twice or left out.
+    /// Lists a user's conversations, ordered by their latest messages. All pages have the order at the time of the first one, so
+    /// that no conversation is repeated or skipped.
     ///
     /// # Errors
-    /// `NotFound` or `Forbidden` when the page is after a conversation that is not there, or not this user's.
+    /// `NotFound` or `Forbidden` if the cursor names a conversation that does not exist or belongs to another user.
     async fn conversations(
         &self,
         user: UserId,
         page: Page<ConversationCursor>,
     ) -> Result<ListedConversations, StoreError>;
 
-    /// The messages of a page, oldest first; the page after it holds those before them.
+    /// Lists the messages of a conversation. Pages go back in time; the messages of a page are oldest first.
     ///
     /// # Errors
-    /// `NotFound` or `Forbidden` when the conversation is not there, or not this user's.
+    /// `NotFound` if the conversation does not exist, `Forbidden` if it belongs to another user.
     async fn messages(
         &self,
         user: UserId,
@@ -229,13 +228,13 @@ pub trait ConversationStore: Send + Sync {
         page: Page<MessageId>,
     ) -> Result<Listed<Message>, StoreError>;
 
-    /// Forgets the `client_message_id`s of turns that began before `before`, and returns how many there were.
+    /// Deletes the `client_message_id`s of turns that began before `before`; returns their number.
     async fn forget_client_messages(&self, before: UnixMillis) -> Result<usize, StoreError>;
 
-    /// Whether the store can write now: it tries.
+    /// Checks by a write that the store is writable.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// # Errors
-    /// `NotFound` or `Forbidden` when the conversation is not there, or not this user's.
+    /// `NotFound` if the conversation does not exist, `Forbidden` if it belongs to another user.
     async fn delete_conversation(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError>;
 }

@@ -1,6 +1,4 @@
-//! What the knowledge base asks of a database: documents in chunks, and which chunks hold which words.
-//!
-//! Not the ranking: a database counts, `knowledge::rank` judges.
+//! Storage and full-text search of documents. The store counts matches; `knowledge::rank` scores them.
 
 use super::{Listed, Page, StoreError};
 use crate::{
@@ -8,43 +6,43 @@ use crate::{
     terms::SearchTerm,
 };
 
-/// A chunk that holds at least one of the terms of a search.
+/// Chunk that contains at least one term of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchHit {
     pub document_id: DocumentId,
     pub source: String,
     pub title: String,
     pub text: String,
-    /// Whether its document is of a collection that was asked for, or of none.
+    /// Whether its document belongs to a collection of the scope, or to none.
     pub in_scope: bool,
-    /// How relevant by BM25, headings weighted over text; larger is better, comparable within one search only.
+    /// BM25 score with headings weighted higher than text. Larger is better; comparable only within one search.
     pub bm25: f64,
-    /// For each term of the search, whether the chunk or its heading holds it.
+    /// For each term of the search, whether the chunk or its title contains it.
     pub matched: Vec<bool>,
 }
 
-/// What a search found, with the counts that say how telling each of its terms is.
+/// Result of a search, with the counts needed to weight its terms.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchHits {
-    /// Chunks in the whole knowledge base.
+    /// Number of chunks in the knowledge base.
     pub chunks: u64,
-    /// For each term of the search, how many of these hold it.
+    /// For each term of the search, the number of chunks that contain it.
     pub frequencies: Vec<u64>,
-    /// Best by BM25 first: the best of the scope, and the best of the rest.
+    /// Best hits inside and outside of the scope, ordered by BM25.
     pub hits: Vec<SearchHit>,
 }
 
-/// Keeps the documents of the knowledge base.
+/// Stores and searches the documents of the knowledge base.
 #[async_trait::async_trait]
 pub trait DocumentStore: Send + Sync {
-    /// Takes a document in, in place of the one with the same `source` if there is one: that one's id and
-    /// `created_at_ms` stay. Searches see the old chunks or the new ones, never both or neither.
+    /// Stores a document. It replaces an existing one with the same `source`, of which it keeps the id and `created_at_ms`.
+    /// Concurrent searches see either the old chunks or the new ones.
     ///
     /// # Errors
     /// When the database is unavailable.
     async fn put_document(&self, document: Document, chunks: Vec<Chunk>) -> Result<Document, StoreError>;
 
-    /// Documents, those that came last first.
+    /// Lists documents, newest first.
     ///
     /// # Errors
     /// When the database is unavailable.
@@ -62,8 +60,8 @@ pub trait DocumentStore: Send + Sync {
     /// When the database is unavailable.
     async fn count_documents(&self) -> Result<u64, StoreError>;
 
-    /// Finds the chunks that hold any of `terms`: the best `limit` in the collections of `scope` (empty: all) and in
-    /// documents of no collection, and as many of the others.
+    /// Finds the chunks that contain any of `terms`: the best `limit` chunks in the collections of `scope` (empty: all) and in
+    /// documents without a collection, and the best `limit` of the others.
     ///
     /// # Errors
     /// When the database is unavailable.
@@ -74,8 +72,8 @@ pub trait DocumentStore: Send + Sync {
         limit: u32,
     ) -> Result<SearchHits, StoreError>;
 
-    /// Indexes some of the chunks anew whose terms are of another [`crate::terms::INDEX_VERSION`], and returns
-    /// how many; none when all are current. A call takes a moment: other changes go in between.
+    /// Indexes a batch of the chunks whose terms have another [`crate::terms::INDEX_VERSION`]. Returns their number; 0 if the
+    /// index is current. Batches are small, so that other changes are not delayed.
     ///
     /// # Errors
     /// When the database is unavailable.

@@ -1,6 +1,6 @@
-//! What is kept: one trait for each kind of thing, and the databases behind them.
+//! Persistence: a trait per kind of data, and its backends.
 //!
-//! The only place that knows SQL is the module of a backend (`sqlite`). Callers hold `Arc<dyn …Store>`.
+//! Only a backend's module (`sqlite`) contains SQL. Callers use `Arc<dyn …Store>`.
 
 mod audit;
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! A clock for deciding how long something was kept. It passes only while a server runs and never jumps.
+//! Clock for retention periods. It advances only while a server runs and never jumps.
 //!
-//! The wall clock may be wrong for a while: a machine that resumes, or that starts without a battery-backed clock. If it decided
-//! what is old, a minute of a wrong date would delete everything that has to be kept for days, and revoked tokens would be good
-//! again once the date is right. So time is measured by the steady clock of each run, and the sum is stored.
+//! The wall clock may be wrong temporarily, for example on a machine that resumes or has no battery-backed clock. If retention
+//! depended on it, a minute with a wrong date would delete data that must be kept for days, including revocations of tokens that
+//! are valid again once the date is corrected. Time is therefore measured by the monotonic clock of each run, and the sum is
+//! stored.
 
 use super::{Grace, StoreError};
 use crate::domain::UnixMillis;
@@ -12,8 +13,8 @@ use std::{
     time::Instant,
 };
 
-/// The length of a period of confirmation, in milliseconds of running time. A wall clock that is ahead for less has no effect on
-/// what is deleted.
+/// Length of a confirmation period, in milliseconds of running time. A wall clock that is ahead for less than this does not
+/// cause deletions.
 const CONFIRMATION_MS: i64 = 24 * 3_600 * 1_000;
 
 /// State stored between two runs.
@@ -21,12 +22,12 @@ const CONFIRMATION_MS: i64 = 24 * 3_600 * 1_000;
 pub struct ServedTime {
     /// Total time for which servers have run on this store, in milliseconds.
     pub running_ms: i64,
-    /// The running time at which the current period of confirmation began.
+    /// Running time at the start of the current confirmation period.
     pub period_began_ms: i64,
-    /// The least difference from the running time to the wall clock that was seen in the current period.
+    /// Smallest difference between wall clock and running time in the current period.
     pub lowest_offset_ms: Option<i64>,
-    /// The same of the period before. Before the first period it comes from the newest time in the store; `None` trusts the wall
-    /// clock.
+    /// Smallest difference in the previous period. Initially derived from the newest timestamp in the store; `None` trusts the
+    /// wall clock.
     pub previous_offset_ms: Option<i64>,
 }
 
@@ -41,7 +42,7 @@ pub trait ClockStore: Send + Sync {
     async fn keep_served_time(&self, time: ServedTime) -> Result<(), StoreError>;
 }
 
-/// One reading of both clocks.
+/// Simultaneous reading of both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockReading {
     pub steady: Instant,
@@ -50,7 +51,7 @@ pub struct ClockReading {
 
 type Source = Arc<dyn Fn() -> ClockReading + Send + Sync>;
 
-/// The clock of a run; clones share it.
+/// Clock of one run of the server. Clones share its state.
 #[derive(Clone)]
 pub struct ServingClock {
     source: Source,
@@ -60,7 +61,7 @@ pub struct ServingClock {
 }
 
 impl ServingClock {
-    /// Goes on from what is stored.
+    /// Continues from the stored state.
     pub fn resume(stored: ServedTime) -> Self {
         Self::with_source(stored, Arc::new(|| ClockReading { steady: Instant::now(), wall: UnixMillis::now() }))
     }
@@ -70,24 +71,24 @@ impl ServingClock {
         Self { source, began, began_at_ms: stored.running_ms, served: Arc::new(Mutex::new(stored)) }
     }
 
-    /// Total time for which servers have run on this store, in milliseconds.
+    /// Returns the total time for which servers have run on this store, in milliseconds.
     pub fn running_ms(&self) -> i64 {
         self.running_ms_at((self.source)())
     }
 
-    /// The wall clock.
+    /// Returns the time of the wall clock.
     pub fn wall(&self) -> UnixMillis {
         (self.source)().wall
     }
 
-    /// The grace of refresh tokens as of now.
+    /// Returns the current grace period of refresh tokens.
     pub fn grace(&self) -> Grace {
         let reading = (self.source)();
         let running_ms = self.running_ms_at(reading);
         Grace { wall: reading.wall, running_ms, began_at_ms: self.began_at_ms }
     }
 
-    /// Takes the clocks into account, and returns what to store. Call it every few minutes.
+    /// Reads the clocks and returns the state to store. Call it every few minutes.
     pub fn advance(&self) -> ServedTime {
         let reading = (self.source)();
         let running_ms = self.running_ms_at(reading);
@@ -103,8 +104,8 @@ impl ServingClock {
         *served
     }
 
-    /// The date as far as it is confirmed: what this date allows to delete may be deleted. It is never ahead of the wall clock,
-    /// and behind it for up to two periods of confirmation after the wall clock moved ahead, or after a time without a server.
+    /// Returns the confirmed date, by which retention periods are evaluated. It is never ahead of the wall clock. After the wall
+    /// clock has moved ahead or no server has run for a while, it is behind for up to two confirmation periods.
     pub fn confirmed_now(&self) -> UnixMillis {
         let ServedTime { running_ms, lowest_offset_ms, previous_offset_ms, .. } = self.advance();
         let offsets = [lowest_offset_ms, previous_offset_ms];
@@ -128,7 +129,7 @@ pub(crate) mod test_support {
     use super::*;
     use std::time::Duration;
 
-    /// Clocks that a test turns.
+    /// Clocks set by a test.
     #[derive(Clone)]
     pub(crate) struct TurnedClock(Arc<Mutex<ClockReading>>);
 
@@ -137,20 +138,20 @@ pub(crate) mod test_support {
             Self(Arc::new(Mutex::new(ClockReading { steady: Instant::now(), wall })))
         }
 
-        /// A server that starts on what is stored.
+        /// Starts a server's clock from stored state.
         pub(crate) fn serve(&self, stored: ServedTime) -> ServingClock {
             let shared = Arc::clone(&self.0);
             ServingClock::with_source(stored, Arc::new(move || *shared.lock().unwrap()))
         }
 
-        /// Time passes.
+        /// Advances both clocks.
         pub(crate) fn pass(&self, time: Duration) {
             let mut reading = self.0.lock().unwrap();
             reading.steady += time;
             reading.wall.0 += i64::try_from(time.as_millis()).unwrap();
         }
 
-        /// Somebody sets the wall clock.
+        /// Adjusts the wall clock only.
         pub(crate) fn set_by(&self, ms: i64) {
             self.0.lock().unwrap().wall.0 += ms;
         }
@@ -173,7 +174,7 @@ mod tests {
         Duration::from_secs(3_600 * count)
     }
 
-    /// Lets time pass, with a look at the clocks each hour.
+    /// Advances time by `count` hours and reads the clocks each hour.
     fn run(clock: &ServingClock, turned: &TurnedClock, count: u64) -> ServedTime {
         for _ in 0..count {
             turned.pass(hours(1));
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn running_time_is_the_sum_of_all_runs_whatever_the_wall_clock_does() {
+    fn running_time_is_the_sum_of_all_runs_and_independent_of_the_wall_clock() {
         let turned = TurnedClock::at(START);
         let clock = turned.serve(ServedTime::default());
         turned.set_by(1_000 * HOUR_MS);
@@ -198,13 +199,13 @@ mod tests {
         assert_eq!(next.running_ms(), 3 * HOUR_MS);
     }
 
-    /// A store that was made just now.
+    /// State of a new store.
     fn new_store() -> ServedTime {
         ServedTime { previous_offset_ms: Some(START.0), ..ServedTime::default() }
     }
 
     #[test]
-    fn as_long_as_the_wall_clock_runs_steadily_its_date_is_confirmed() {
+    fn the_date_of_a_steady_wall_clock_is_confirmed() {
         let turned = TurnedClock::at(START);
         let clock = turned.serve(new_store());
         assert_eq!(clock.confirmed_now(), START);
@@ -225,7 +226,7 @@ mod tests {
                 turned.set_by(jump);
                 assert_eq!(clock.confirmed_now(), right, "ahead by {jump}");
                 let stored = run(&clock, &turned, 12);
-                // Also when a server starts with the wrong date.
+                // Also if a server starts with the wrong date.
                 clock = turned.serve(stored);
                 run(&clock, &turned, 11);
                 assert_eq!(clock.confirmed_now(), UnixMillis(right.0 + 23 * HOUR_MS));
@@ -239,19 +240,19 @@ mod tests {
     #[test]
     fn a_wrong_date_at_the_first_start_has_no_effect() {
         let turned = TurnedClock::at(UnixMillis(START.0 + 10_000 * HOUR_MS));
-        // An earlier version wrote something at this time.
+        // The newest timestamp in the store is earlier.
         let clock = turned.serve(new_store());
         assert_eq!(clock.confirmed_now(), START);
         turned.set_by(-10_000 * HOUR_MS);
         assert_eq!(clock.confirmed_now(), START);
-        // Nor has one that a new store began with.
+        // A new store whose initial offset is ahead.
         let turned = TurnedClock::at(START);
         let ahead = ServedTime { previous_offset_ms: Some(START.0 + 10_000 * HOUR_MS), ..ServedTime::default() };
         assert_eq!(turned.serve(ahead).confirmed_now(), START);
     }
 
     #[test]
-    fn a_date_in_the_past_delays_deletion_by_two_days_at_most() {
+    fn a_date_in_the_past_delays_deletion_by_at_most_two_days() {
         let turned = TurnedClock::at(UnixMillis(0));
         let clock = turned.serve(new_store());
         clock.advance();
@@ -260,13 +261,13 @@ mod tests {
         assert!(clock.confirmed_now().0 < 30 * HOUR_MS, "still the date of the start");
         run(&clock, &turned, 25);
         assert_eq!(clock.confirmed_now(), turned.wall());
-        // A clock that is set back counts at once.
+        // Setting the clock back has an immediate effect.
         turned.set_by(-5 * HOUR_MS);
         assert_eq!(clock.confirmed_now(), turned.wall());
     }
 
     #[test]
-    fn time_without_a_server_is_made_up_for() {
+    fn time_without_a_server_is_confirmed_after_two_periods() {
         let turned = TurnedClock::at(START);
         let stored = run(&turned.serve(new_store()), &turned, 50);
         turned.pass(hours(1_000));

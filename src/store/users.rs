@@ -1,4 +1,4 @@
-//! What is kept of accounts: users, and the families of refresh tokens that their sign-ins began.
+//! Storage of users, and of the refresh-token families of their sign-ins.
 
 use super::StoreError;
 use crate::{
@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use std::fmt;
 use uuid::Uuid;
 
-/// Sign-ins of one user that are kept at once; one more ends the one that was idle for the longest.
+/// Maximum number of concurrent sign-ins of a user; a further one ends the longest idle one.
 pub const MAX_FAMILIES_PER_USER: usize = 32;
 
-/// A password as it is kept: a PHC string. Cannot be printed by accident.
+/// Hash of a password as a PHC string. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
@@ -32,7 +32,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// What signing in is checked against.
+/// Data to verify a sign-in.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub user: User,
@@ -41,45 +41,45 @@ pub struct Credentials {
     pub generation: i64,
 }
 
-/// One issue of an access token and a refresh token: all that they are made of beside the account and the sign-in.
+/// Issue of an access token and a refresh token. Together with the account and the sign-in, it determines both tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenIssue {
     /// Id of the refresh token.
     pub jti: Uuid,
     pub issued_at: UnixMillis,
-    /// The same by [`super::ServingClock`].
+    /// Running time of [`super::ServingClock`] at the issue.
     pub running_ms: i64,
     /// When the refresh token expires.
     pub expires_at: UnixMillis,
 }
 
-/// A sign-in: the refresh tokens that were issued, each in exchange for the one before. Only the latest is good.
+/// Sign-in as a chain of refresh tokens, each exchanged for the one before. Only the latest is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshFamily {
     pub id: Uuid,
     pub user_id: UserId,
-    /// The latest issue.
+    /// Latest issue.
     pub issue: TokenIssue,
 }
 
-/// Decides how long a used refresh token returns the tokens that it was exchanged for.
+/// Grace period, during which a used refresh token returns the tokens that it was exchanged for.
 #[derive(Clone, Copy, Debug)]
 pub struct Grace {
     pub wall: UnixMillis,
-    /// By [`super::ServingClock`].
+    /// Running time of [`super::ServingClock`].
     pub running_ms: i64,
-    /// The running time at which this run of the server began.
+    /// Running time at the start of this run of the server.
     pub began_at_ms: i64,
 }
 
 impl Grace {
-    /// Exchanges from before this running time are past the grace.
+    /// Returns the running time of the earliest exchange within the grace period.
     pub const fn earliest_running_ms(&self) -> i64 {
         self.running_ms - REFRESH_GRACE_MS
     }
 
-    /// Whether the exchange for this issue is within the grace: by the running time, and when the server has started since, by
-    /// the wall clock too, since the running time stood still between the two runs.
+    /// Whether the exchange for this issue is within the grace period: by the running time, and after a restart also by the
+    /// wall clock, since the running time stands still between two runs.
     pub fn covers(&self, issue: &TokenIssue) -> bool {
         let in_this_run = issue.running_ms > self.began_at_ms;
         let wall_ms = self.wall.0.saturating_sub(issue.issued_at.0);
@@ -88,32 +88,32 @@ impl Grace {
     }
 }
 
-/// The outcome of presenting a refresh token.
+/// Outcome of presenting a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// It was exchanged for this issue, now or within the grace. Holds the user and the generation of tokens as of now.
+    /// The token was exchanged for this issue, now or within the grace period. `user` and `generation` are current.
     Rotated { user: User, generation: i64, issue: TokenIssue },
-    /// It was used before the grace: the whole family is gone, and its access tokens are revoked.
+    /// The token was used before the grace period. The family has been deleted and its access tokens revoked.
     Reused,
-    /// There is no such family: signed out, revoked, or expired.
+    /// The family does not exist: signed out, revoked or expired.
     Unknown,
 }
 
-/// The access tokens that a revocation applies to.
+/// Access tokens that a revocation applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// Those of a user that belong to an earlier generation than this.
+    /// Tokens of a user with an earlier generation.
     User { user_id: UserId, generation: i64 },
-    /// Those that came from one sign-in.
+    /// Tokens of one sign-in.
     Family(Uuid),
-    /// Those of a user without a generation, which version 0.1.0 issued, up to this moment. Only that version wrote these.
+    /// Tokens of a user without a generation, issued up to this time. Written only by version 0.1.0, which issued such tokens.
     Untagged { user_id: UserId, until: UnixMillis },
 }
 
-/// A revocation of access tokens.
+/// Revocation of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Assigned by the store; later ones have larger numbers.
+    /// Sequence number, assigned by the store.
     pub number: i64,
     pub revoked: Revoked,
 }
@@ -121,21 +121,20 @@ pub struct Revocation {
 #[async_trait]
 pub trait UserStore: Send + Sync {
     /// # Errors
-    /// `Conflict("e-mail")` when another account has the address.
+    /// `Conflict("e-mail")` when the address belongs to another account.
     async fn add_user(&self, user: User, password_hash: PasswordHash) -> Result<(), StoreError>;
 
     /// # Errors
     /// `NotFound("user")`.
     async fn user(&self, id: UserId) -> Result<User, StoreError>;
 
-    /// The account with this address, preferably in the form in which it was typed.
+    /// Finds the account with this address, preferring the form in which it was entered.
     ///
     /// # Errors
     /// `NotFound("user")`.
     async fn credentials(&self, email: Email) -> Result<Credentials, StoreError>;
 
-    /// Replaces `known`, the hash of a password, by another hash of the same password. Changes nothing when `known` is not the
-    /// hash any more.
+    /// Replaces the password hash `known` by another hash of the same password. Has no effect if `known` is no longer current.
     async fn replace_password_hash(
         &self,
         id: UserId,
@@ -143,16 +142,16 @@ pub trait UserStore: Send + Sync {
         hash: PasswordHash,
     ) -> Result<(), StoreError>;
 
-    /// At most `limit` users in the order of their registration, those after `after`.
+    /// Lists at most `limit` users after `after`, in the order of registration.
     async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
 
-    /// A role with fewer rights also revokes the user's access tokens, in the same transaction.
+    /// Sets the role of a user. A role with fewer rights also revokes the user's access tokens, in the same transaction.
     ///
     /// # Errors
     /// `NotFound("user")`.
     async fn set_role(&self, email: Email, role: Role) -> Result<(), StoreError>;
 
-    /// Also revokes the user's tokens, as [`UserStore::revoke_tokens`] does, in the same transaction.
+    /// Sets the password of a user and revokes the user's tokens, as [`UserStore::revoke_tokens`] does, in one transaction.
     ///
     /// # Errors
     /// `NotFound("user")`.
@@ -171,32 +170,32 @@ pub trait UserStore: Send + Sync {
     /// `NotFound("user")`.
     async fn lock_user(&self, id: UserId) -> Result<Revocation, StoreError>;
 
-    /// The opposite; what was revoked stays so.
+    /// Allows sign-ins to an account again. Revocations remain in effect.
     ///
     /// # Errors
     /// `NotFound("user")`.
     async fn unlock_user(&self, id: UserId) -> Result<(), StoreError>;
 
-    /// The revocations with a number after this one, in the order of their numbers.
+    /// Lists the revocations with numbers greater than `after`, in order.
     async fn revocations(&self, after: i64) -> Result<Vec<Revocation>, StoreError>;
 
-    /// Marks revocations that are new as seen at this running time of [`super::ServingClock`], and deletes those that were seen
-    /// before `before_ms`. Returns the number of the last that was deleted; all earlier ones were, too.
+    /// Marks new revocations as seen at the running time `running_ms` of [`super::ServingClock`], and deletes those seen before
+    /// `before_ms`. Returns the number up to which all revocations have been deleted.
     async fn forget_revocations(&self, running_ms: i64, before_ms: i64) -> Result<Option<i64>, StoreError>;
 
-    /// Adds a family for a sign-in that read this generation with the password. Returns `false` when the user's tokens were
-    /// revoked since, or the account is locked. Removes the user's longest idle families past [`MAX_FAMILIES_PER_USER`].
+    /// Adds a family for a sign-in that read `generation` with the password. Returns `false` if the user's tokens have been
+    /// revoked since, or the account is locked. Deletes the user's longest idle families beyond [`MAX_FAMILIES_PER_USER`].
     async fn start_family(&self, family: RefreshFamily, generation: i64) -> Result<bool, StoreError>;
 
-    /// Removes the families whose last refresh token expired before this.
+    /// Deletes the families whose last refresh token expired before `expired_before`.
     async fn forget_families(&self, expired_before: UnixMillis) -> Result<usize, StoreError>;
 
-    /// Replaces `used_jti` by the issue in `next`, when that is the current one of family `next.id` of `next.user_id`. All calls with
-    /// the same `used_jti` within `grace`, concurrent ones too, see the same issue.
+    /// Replaces `used_jti` by the issue in `next` if it is the current token of family `next.id` of `next.user_id`. All calls
+    /// with the same `used_jti` within `grace`, including concurrent ones, return the same issue.
     async fn rotate_family(&self, used_jti: Uuid, next: RefreshFamily, grace: Grace) -> Result<Rotation, StoreError>;
 
-    /// Ends a family, whether or not it is there, and revokes the access tokens that came with its refresh tokens, in one
-    /// transaction. One that has ended before keeps its revocation.
+    /// Deletes a family, if it exists, and revokes its access tokens, in one transaction. A family that has ended before keeps
+    /// its revocation.
     async fn end_family(&self, id: Uuid) -> Result<Revocation, StoreError>;
 }
 
@@ -206,7 +205,7 @@ mod tests {
 
     const WALL: UnixMillis = UnixMillis(1_800_000_000_000);
 
-    /// Whether a token is good again that was used at a running time of 100 s and at [`WALL`].
+    /// Whether the grace period covers a token that was used at a running time of 100 s and at [`WALL`].
     fn covers(running_s: i64, began_at_s: i64, wall_s: i64) -> bool {
         let issue = TokenIssue { jti: Uuid::new_v4(), issued_at: WALL, running_ms: 100_000, expires_at: WALL };
         let wall = UnixMillis(WALL.0 + 1_000 * wall_s);

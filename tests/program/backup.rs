@@ -58,7 +58,7 @@ async fn a_backup_taken_under_load_brings_everything_back() {
     assert_eq!(taken.0, Some(0), "{}", taken.1);
     assert!(taken.1.contains("first.db") && taken.1.contains("checked"), "{}", taken.1);
     let (code, text) = back_up(folder.path(), "first.db").await;
-    assert!(code == Some(1) && text.contains("is there already"), "{code:?} {text}");
+    assert!(code == Some(1) && text.contains("already exists"), "{code:?} {text}");
 
     // What the backup has no longer changes, whatever is said or deleted afterwards.
     ask(&program, &ada, 7).await;

@@ -120,7 +120,7 @@ async fn why_it_does_not_start_is_said_in_one_message() {
     assert_eq!(code, Some(1), "{text}");
     let path = folder.path().join("broken.db");
     let message = text.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{text}"));
-    for words in [path.to_str().unwrap(), "is not a database of SQLite", "restore a backup"] {
+    for words in [path.to_str().unwrap(), "is not an SQLite database", "restore a backup"] {
         assert!(message.contains(words), "{words} is not in {message}");
     }
 }

@@ -1,8 +1,8 @@
-//! Operators' actions in SQLite.
+//! [`AuditStore`] in SQLite.
 
 use super::{
     SqliteStore,
-    page::{json_bytes, listed, place_of},
+    page::{json_bytes, listed, rowid_of},
     parse,
     schema::audit_entries,
 };
@@ -82,7 +82,7 @@ impl AuditStore for SqliteStore {
                 .limit(page.limit.saturating_add(1))
                 .into_boxed();
             if let Some(before) = page.before {
-                query = query.filter(audit_entries::rowid.lt(place_of!(audit_entries, conn, before)));
+                query = query.filter(audit_entries::rowid.lt(rowid_of!(audit_entries, conn, before)));
             }
             let rows = query.select(AuditRow::as_select()).load_iter::<AuditRow, DefaultLoadingMode>(conn)?;
             let bytes = |row: &AuditRow| row.detail.len() + row.target.as_deref().map_or(0, json_bytes);

@@ -1,8 +1,8 @@
-//! A backup: a copy of the database as it is at one moment, made while the server runs.
+//! Online backup: a consistent copy of the database, made while the server runs.
 //!
-//! `VACUUM INTO` reads in one transaction: it sees all that was committed before it began, and nothing after. Writers go on
-//! meanwhile; the write-ahead log keeps what they write until the copy is done. (SQLite's other way, its backup API, is not
-//! reachable through diesel, and starts over whenever another process writes.)
+//! `VACUUM INTO` reads in one transaction, so the copy contains exactly what was committed before. Writers continue meanwhile;
+//! their changes stay in the write-ahead log until the copy is complete. SQLite's backup API is not available through diesel and
+//! restarts whenever another process writes.
 
 use super::{
     location::{Absent, check_integrity, check_schema, locate},
@@ -19,21 +19,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A backup that was made.
+/// Completed backup.
 #[derive(Debug)]
 pub struct Backup {
-    /// The database.
+    /// Path of the database.
     pub source: PathBuf,
     pub target: PathBuf,
     pub bytes: u64,
 }
 
-/// Copies the database to `target`, which must not be there, and checks the copy. The target is there only once it is
-/// complete, checked and on disk.
+/// Copies the database to `target`, which must not exist, and checks the copy. The target appears only when it is complete,
+/// checked and durable.
 ///
 /// # Errors
-/// When there is no database, something has the name of the target, its folder is not there or full, or the copy does not
-/// pass the check.
+/// When there is no database, the target exists or cannot be written, or the copy fails the integrity check.
 pub fn backup(config: &DatabaseConfig, target: &Path) -> Result<Backup, StoreError> {
     let source = locate(config, Absent::Refuse)?;
     let target = std::path::absolute(target).map_err(|error| Unusable(error.to_string()))?;
@@ -54,14 +53,13 @@ pub fn backup(config: &DatabaseConfig, target: &Path) -> Result<Backup, StoreErr
     };
     check_schema(&mut connection, &source).map_err(name_source)?;
     let copied = diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(&copy_path).execute(&mut connection);
-    copied.map_err(|error| {
-        Unusable(format!("{} could not be copied to {}: {error}", source.display(), target.display()))
-    })?;
+    copied.map_err(|error| Unusable(format!("cannot copy {} to {}: {error}", source.display(), target.display())))?;
     drop(connection);
 
     let mut connection = plain_connection(&copy_path, config.busy_timeout_ms)?;
-    check_integrity(&mut connection)
-        .map_err(|error| Unusable(format!("the copy of {} is damaged, and was deleted: {error}", source.display())))?;
+    check_integrity(&mut connection).map_err(|error| {
+        Unusable(format!("the copy of {} is damaged and has been deleted: {error}", source.display()))
+    })?;
     drop(connection);
     copy.as_file().sync_all().map_err(cannot_write)?;
     let bytes = copy.as_file().metadata().map_err(cannot_write)?.len();
@@ -69,13 +67,16 @@ pub fn backup(config: &DatabaseConfig, target: &Path) -> Result<Backup, StoreErr
         io::ErrorKind::AlreadyExists => exists(&target),
         _ => cannot_write(failed.error),
     })?;
-    // The name is on disk, too.
+    // Makes the directory entry durable.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot_write)?;
     Ok(Backup { source, target, bytes })
 }
 
 fn exists(target: &Path) -> StoreError {
-    Unusable(format!("{} is there already; name a file that is not: a backup overwrites nothing", target.display()))
+    Unusable(format!(
+        "{} already exists; choose another name, since a backup does not overwrite files",
+        target.display()
+    ))
 }
 
 #[cfg(test)]
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_is_whole_private_and_overwrites_nothing() {
+    async fn a_backup_is_complete_and_private_and_overwrites_nothing() {
         let (folder, backups) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let store = SqliteStore::open(&config(&folder)).unwrap();
         store.check().await.unwrap();
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!((made.bytes, &made.target), (fs::metadata(&target).unwrap().len(), &target));
         assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
         let refused = backup(&config(&folder), &target).unwrap_err().to_string();
-        assert!(refused.contains("is there already") && refused.contains("b.db"), "{refused}");
+        assert!(refused.contains("already exists") && refused.contains("b.db"), "{refused}");
         assert_eq!(names(&backups), ["b.db"]);
         let url = format!("sqlite://{}", target.display());
         let restored = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
@@ -113,10 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_copied_leaves_nothing_behind() {
+    fn a_failed_backup_leaves_no_files() {
         let (folder, backups) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let refused = backup(&config(&folder), &backups.path().join("b.db")).unwrap_err().to_string();
-        assert!(refused.contains("a.db") && refused.contains("it is not there"), "{refused}");
+        assert!(refused.contains("a.db") && refused.contains("it does not exist"), "{refused}");
         let store = SqliteStore::open(&config(&folder)).unwrap();
         let refused = backup(&config(&folder), &backups.path().join("nowhere/b.db")).unwrap_err().to_string();
         assert!(refused.contains("nowhere/b.db cannot be written"), "{refused}");

@@ -1,8 +1,8 @@
-//! What running turns have said so far, and what becomes of it after a crash.
+//! Journal of running turns, from which their answers are recovered after a crash.
 //!
-//! A journal: a row holds what all running turns have said since the row before. One row for all of them costs little more
-//! than its bytes, and an answer costs its length, not its square. Rows go when no running turn needs them; the parts of
-//! a turn are put together once, when it ends without its server.
+//! A row holds the new tokens of all running turns since the previous row. This costs little more than the bytes themselves, and
+//! the cost of an answer is linear in its length. Rows are deleted when no running turn needs them. The parts of a turn are joined
+//! only during recovery.
 
 use super::{
     end_turn::end_turn,
@@ -17,8 +17,8 @@ use crate::{
 use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SqliteConnection};
 use std::collections::HashMap;
 
-/// Keeps what is new; returns the row's id.
-pub(super) fn keep(connection: &mut SqliteConnection, new: &[Checkpoint]) -> Result<i64, StoreError> {
+/// Appends a row; returns its id.
+pub(super) fn append(connection: &mut SqliteConnection, new: &[Checkpoint]) -> Result<i64, StoreError> {
     let json = serde_json::to_string(new).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let row = diesel::insert_into(checkpoints::table).values(checkpoints::turns.eq(json));
     Ok(row.returning(checkpoints::id).get_result(connection)?)
@@ -29,27 +29,27 @@ pub(super) fn forget(connection: &mut SqliteConnection, before: i64) -> Result<(
     Ok(())
 }
 
-/// What the journal holds of one turn.
+/// Answer of one turn, recovered from the journal.
 #[derive(Default)]
-struct Kept {
+struct RecoveredAnswer {
     text: String,
     token_ends: Vec<u32>,
     metadata: Option<AnswerMetadata>,
 }
 
-impl Kept {
-    /// A part takes the place of what stands at its first token and behind it: one whose fate was unknown comes again, with
-    /// more in it.
-    fn take(&mut self, part: Checkpoint) {
+impl RecoveredAnswer {
+    /// Applies a part, which replaces everything from its first token on: a part whose write has failed or is uncertain is
+    /// repeated with more tokens.
+    fn apply(&mut self, part: Checkpoint) {
         let first = usize::try_from(part.first_seq).unwrap_or(usize::MAX);
         self.metadata = part.metadata.or_else(|| self.metadata.take());
-        let begins = match first.checked_sub(1) {
+        let start = match first.checked_sub(1) {
             None => Some(0),
             Some(before) => self.token_ends.get(before).copied(),
         };
-        // Of a part that does not join on, nothing can be made.
-        if let Some(begins) = begins {
-            self.text.truncate(begins as usize);
+        // A part after a gap is useless.
+        if let Some(start) = start {
+            self.text.truncate(start as usize);
             self.text.push_str(&part.text);
             self.token_ends.truncate(first);
             self.token_ends.extend(part.token_ends);
@@ -57,7 +57,7 @@ impl Kept {
     }
 }
 
-/// Ends what ran when the server stopped, all of it or, when this is cut short as well, nothing.
+/// Ends all running turns with the answers recovered from the journal. The caller's transaction makes this atomic.
 pub(super) fn interrupt_running(
     connection: &mut SqliteConnection,
     code: &str,
@@ -65,24 +65,24 @@ pub(super) fn interrupt_running(
 ) -> Result<usize, StoreError> {
     let running: Vec<(String, String)> =
         turns::table.filter(turns::state.eq(RUNNING)).select((turns::id, turns::conversation_id)).load(connection)?;
-    let mut kept: HashMap<TurnId, Kept> = HashMap::with_capacity(running.len());
+    let mut recovered: HashMap<TurnId, RecoveredAnswer> = HashMap::with_capacity(running.len());
     for (turn_id, _) in &running {
-        kept.insert(parse(turn_id)?, Kept::default());
+        recovered.insert(parse(turn_id)?, RecoveredAnswer::default());
     }
     let rows: Vec<i64> = checkpoints::table.order(checkpoints::id).select(checkpoints::id).load(connection)?;
     for id in rows {
         let json: String = checkpoints::table.find(id).select(checkpoints::turns).first(connection)?;
-        let parts: Vec<Checkpoint> = serde_json::from_str(&json)
-            .map_err(|error| StoreError::Corrupt(format!("the checkpoint {id}: {error}")))?;
+        let parts: Vec<Checkpoint> =
+            serde_json::from_str(&json).map_err(|error| StoreError::Corrupt(format!("checkpoint {id}: {error}")))?;
         for part in parts {
-            if let Some(kept) = kept.get_mut(&part.turn_id) {
-                kept.take(part);
+            if let Some(answer) = recovered.get_mut(&part.turn_id) {
+                answer.apply(part);
             }
         }
     }
     for (turn_id, conversation_id) in &running {
         let turn_id = parse(turn_id)?;
-        let Kept { text, token_ends, metadata } = kept.remove(&turn_id).unwrap_or_default();
+        let RecoveredAnswer { text, token_ends, metadata } = recovered.remove(&turn_id).unwrap_or_default();
         end_turn(
             connection,
             EndedTurn {

@@ -1,4 +1,4 @@
-//! A user's conversations, in pages.
+//! Paged list of a user's conversations.
 
 use super::{
     conversation_rows::owned_conversation,
@@ -15,9 +15,8 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 
-/// A conversation in a list.
 #[derive(QueryableByName)]
-struct PlacedConversation {
+struct ListedConversation {
     #[diesel(sql_type = Text)]
     id: String,
     #[diesel(sql_type = Text)]
@@ -28,13 +27,13 @@ struct PlacedConversation {
     created_at_ms: i64,
     #[diesel(sql_type = BigInt)]
     updated_at_ms: i64,
-    /// The rowid of its latest message.
+    /// Rowid of its latest message at the time of the first page.
     #[diesel(sql_type = BigInt)]
-    place: i64,
+    latest_message: i64,
 }
 
-/// The conversations of a user by their latest messages. A page after the first one has the order of the moment at which the
-/// first was read: a conversation that has got a message since is in the place that it had.
+/// Lists the conversations of a user by their latest messages. Later pages ignore messages since the first page, so that new
+/// messages do not change the order.
 pub(super) fn list(
     connection: &mut SqliteConnection,
     user: UserId,
@@ -44,20 +43,22 @@ pub(super) fn list(
     let (snapshot, before) = match page.before {
         None => (newest.first::<Option<i64>>(connection)?.unwrap_or_default(), i64::MAX),
         Some(cursor) => match cursor.position() {
-            Ok(ConversationPosition { snapshot, place }) => (snapshot, place),
+            Ok(ConversationPosition { snapshot, latest_message }) => (snapshot, latest_message),
             Err(conversation) => {
                 owned_conversation(connection, user, conversation)?;
-                let its = messages::table.filter(messages::conversation_id.eq(conversation.to_string()));
-                let place = its.select(diesel::dsl::max(messages::rowid)).first::<Option<i64>>(connection)?;
-                (newest.first::<Option<i64>>(connection)?.unwrap_or_default(), place.unwrap_or_default())
+                let latest = messages::table
+                    .filter(messages::conversation_id.eq(conversation.to_string()))
+                    .select(diesel::dsl::max(messages::rowid))
+                    .first::<Option<i64>>(connection)?;
+                (newest.first::<Option<i64>>(connection)?.unwrap_or_default(), latest.unwrap_or_default())
             }
         },
     };
-    let rows: Vec<PlacedConversation> = diesel::sql_query(
-        "WITH placed AS MATERIALIZED (SELECT c.id, c.user_id, c.title, c.created_at_ms, c.updated_at_ms, \
-            (SELECT max(m.rowid) FROM messages m WHERE m.conversation_id = c.id AND m.rowid <= ?) AS place \
+    let rows: Vec<ListedConversation> = diesel::sql_query(
+        "WITH listed AS MATERIALIZED (SELECT c.id, c.user_id, c.title, c.created_at_ms, c.updated_at_ms, \
+            (SELECT max(m.rowid) FROM messages m WHERE m.conversation_id = c.id AND m.rowid <= ?) AS latest_message \
             FROM conversations c WHERE c.user_id = ?) \
-         SELECT * FROM placed WHERE place < ? ORDER BY place DESC LIMIT ?",
+         SELECT * FROM listed WHERE latest_message < ? ORDER BY latest_message DESC LIMIT ?",
     )
     .bind::<BigInt, _>(snapshot)
     .bind::<Text, _>(user.to_string())
@@ -66,11 +67,11 @@ pub(super) fn list(
     .load(connection)?;
     let found = listed(rows.into_iter().map(Ok), page.limit, |row| json_bytes(&row.title), Ok)?;
     let next = found.items.last().filter(|_| found.has_more);
-    let next = next.map(|last| ConversationPosition { snapshot, place: last.place }.into());
+    let next = next.map(|last| ConversationPosition { snapshot, latest_message: last.latest_message }.into());
     Ok(ListedConversations { conversations: found.items.iter().map(conversation).collect::<Result<_, _>>()?, next })
 }
 
-fn conversation(row: &PlacedConversation) -> Result<Conversation, StoreError> {
+fn conversation(row: &ListedConversation) -> Result<Conversation, StoreError> {
     Ok(Conversation {
         id: parse(&row.id)?,
         user_id: parse(&row.user_id)?,

@@ -4,7 +4,7 @@ use super::{
     SqliteStore, checkpoints, conversation_list,
     conversation_rows::{ConversationRow, owned_conversation, touch},
     end_turn::end_turn,
-    page::{json_bytes, listed, place_of},
+    page::{json_bytes, listed, rowid_of},
     parse,
     schema::{conversations, messages, turns},
     stored_turns,
@@ -22,7 +22,7 @@ use diesel::{
     connection::DefaultLoadingMode,
 };
 
-/// The longest title, in characters.
+/// Maximum length of a title, in characters.
 const TITLE_CHARS: usize = 80;
 
 #[async_trait::async_trait]
@@ -36,7 +36,7 @@ impl ConversationStore for SqliteStore {
     }
 
     async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<i64, StoreError> {
-        self.write(move |connection| checkpoints::keep(connection, &checkpoints)).await
+        self.write(move |connection| checkpoints::append(connection, &checkpoints)).await
     }
 
     async fn forget_checkpoints(&self, before: i64) -> Result<(), StoreError> {
@@ -86,7 +86,7 @@ impl ConversationStore for SqliteStore {
         page: Page<ConversationCursor>,
     ) -> Result<ListedConversations, StoreError> {
         self.read(move |connection| {
-            // One transaction, so that the order is of one moment.
+            // One transaction, so that all queries see the same state.
             connection.transaction(|connection| conversation_list::list(connection, user, page))
         })
         .await
@@ -107,7 +107,7 @@ impl ConversationStore for SqliteStore {
                 .select(MessageRow::as_select())
                 .into_boxed();
             if let Some(before) = page.before {
-                query = query.filter(messages::rowid.lt(place_of!(messages, connection, before)));
+                query = query.filter(messages::rowid.lt(rowid_of!(messages, connection, before)));
             }
             let rows = query.load_iter::<MessageRow, DefaultLoadingMode>(connection)?;
             let bytes = |row: &MessageRow| {
@@ -226,7 +226,7 @@ fn message(row: &MessageRow, tokens: Option<i64>) -> Result<Message, StoreError>
     })
 }
 
-/// The start of a message, on one line.
+/// Returns the start of a message on one line, as title of the conversation.
 fn title(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(TITLE_CHARS) {

@@ -1,8 +1,8 @@
-//! Documents and their chunks in SQLite, found by its full-text index FTS5.
+//! [`DocumentStore`] in SQLite, with the full-text index FTS5.
 
 use super::{
     SqliteStore,
-    page::{json_bytes, listed, place_of},
+    page::{json_bytes, listed, rowid_of},
     parse,
     schema::{chunks, chunks_fts, documents},
     search::{merge_segments, search},
@@ -15,10 +15,10 @@ use crate::{
 use diesel::{connection::DefaultLoadingMode, prelude::*};
 use std::collections::HashSet;
 
-/// Rows of one INSERT: below SQLite's limit of variables (32,766) at five a row.
+/// Maximum number of rows per INSERT. With five variables each, below SQLite's limit of 32,766 variables.
 const INSERT_ROWS: usize = 1_000;
-/// Text whose terms are updated in one change, in bytes; a chunk may be longer.
-const UPDATED_BYTES: usize = 128 * 1024;
+/// Size of text after which a batch of updated chunks ends, in bytes.
+const UPDATE_BATCH_BYTES: usize = 128 * 1024;
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = documents, check_for_backend(diesel::sqlite::Sqlite))]
@@ -43,7 +43,7 @@ struct ChunkRow<'a> {
     terms_version: i32,
 }
 
-/// The terms of a chunk, for the index.
+/// Index entry of a chunk.
 #[derive(Insertable)]
 #[diesel(table_name = chunks_fts)]
 struct TermsRow {
@@ -53,7 +53,7 @@ struct TermsRow {
 }
 
 impl TermsRow {
-    fn of(id: i64, title: &str, text: &str) -> Self {
+    fn new(id: i64, title: &str, text: &str) -> Self {
         Self { rowid: id, title: index_terms(title), text: index_terms(text) }
     }
 }
@@ -68,7 +68,7 @@ impl DocumentStore for SqliteStore {
         self.read(move |connection| {
             let mut rows = documents::table.into_boxed();
             if let Some(before) = page.before {
-                rows = rows.filter(documents::rowid.lt(place_of!(documents, connection, before)));
+                rows = rows.filter(documents::rowid.lt(rowid_of!(documents, connection, before)));
             }
             let rows = rows
                 .order(documents::rowid.desc())
@@ -97,7 +97,7 @@ impl DocumentStore for SqliteStore {
     async fn delete_document(&self, id: DocumentId) -> Result<(), StoreError> {
         self.write(move |connection| {
             let id = id.to_string();
-            // The chunks first: a trigger keeps the index in step.
+            // Chunks first: a trigger removes them from the index.
             diesel::delete(chunks::table.filter(chunks::document_id.eq(&id))).execute(connection)?;
             match diesel::delete(documents::table.find(&id)).execute(connection)? {
                 0 => Err(StoreError::NotFound("document")),
@@ -121,7 +121,7 @@ impl DocumentStore for SqliteStore {
     }
 
     async fn update_chunk_terms(&self) -> Result<usize, StoreError> {
-        // The terms are made on a reader's thread: the writer commits for everybody.
+        // Computes terms on a reader's thread, so that the writer is not blocked.
         let rows = self.read(outdated_chunks).await?;
         if rows.is_empty() {
             return Ok(0);
@@ -130,7 +130,7 @@ impl DocumentStore for SqliteStore {
     }
 }
 
-/// New terms of some chunks whose terms are of another version.
+/// Computes new index entries of a batch of chunks with another index version.
 fn outdated_chunks(connection: &mut SqliteConnection) -> Result<Vec<TermsRow>, StoreError> {
     let outdated = chunks::terms_version.lt(INDEX_VERSION).or(chunks::terms_version.gt(INDEX_VERSION));
     let chunks = chunks::table.filter(outdated).select((chunks::id, chunks::title, chunks::text));
@@ -138,8 +138,8 @@ fn outdated_chunks(connection: &mut SqliteConnection) -> Result<Vec<TermsRow>, S
     for chunk in chunks.load_iter::<(i64, String, String), DefaultLoadingMode>(connection)? {
         let (id, title, text) = chunk?;
         bytes += title.len() + text.len();
-        rows.push(TermsRow::of(id, &title, &text));
-        if bytes >= UPDATED_BYTES || rows.len() == INSERT_ROWS {
+        rows.push(TermsRow::new(id, &title, &text));
+        if bytes >= UPDATE_BATCH_BYTES || rows.len() == INSERT_ROWS {
             break;
         }
     }
@@ -147,7 +147,7 @@ fn outdated_chunks(connection: &mut SqliteConnection) -> Result<Vec<TermsRow>, S
 }
 
 fn update_terms(connection: &mut SqliteConnection, mut rows: Vec<TermsRow>) -> Result<usize, StoreError> {
-    // A chunk may be gone since it was read, or its id may be another one's.
+    // Meanwhile a chunk may have been deleted, and its id reused.
     let ids: Vec<_> = rows.iter().map(|row| row.rowid).collect();
     let outdated = chunks::table.filter(chunks::id.eq_any(&ids)).filter(chunks::terms_version.ne(INDEX_VERSION));
     let outdated: HashSet<i64> = outdated.select(chunks::id).load(connection)?.into_iter().collect();
@@ -159,7 +159,7 @@ fn update_terms(connection: &mut SqliteConnection, mut rows: Vec<TermsRow>) -> R
         .set(chunks::terms_version.eq(INDEX_VERSION))
         .execute(connection)?;
     merge_segments(connection)?;
-    // Also when there was nothing left to do: the caller looks again.
+    // At least 1, since only `outdated_chunks` can tell that nothing is left.
     Ok(rows.len().max(1))
 }
 
@@ -184,7 +184,7 @@ fn put(connection: &mut SqliteConnection, document: Document, chunks: &[Chunk]) 
     row.try_into()
 }
 
-/// Inserts chunks, the first of them at the place `first` of the document, and indexes them.
+/// Inserts and indexes chunks, the first of them at position `first` of the document.
 fn insert_chunks(
     connection: &mut SqliteConnection,
     document_id: &str,
@@ -208,7 +208,7 @@ fn insert_chunks(
         .select(chunks::id)
         .load(connection)?;
     let terms: Vec<_> =
-        ids.iter().zip(chunks).map(|(id, chunk)| TermsRow::of(*id, &chunk.title, &chunk.text)).collect();
+        ids.iter().zip(chunks).map(|(id, chunk)| TermsRow::new(*id, &chunk.title, &chunk.text)).collect();
     diesel::insert_into(chunks_fts::table).values(&terms).execute(connection)?;
     Ok(())
 }
@@ -245,7 +245,7 @@ impl TryFrom<DocumentRow> for Document {
     }
 }
 
-/// A count or a size, which the database never holds below zero.
+/// Converts a count or size, which is never negative in the database.
 fn unsigned(number: i64) -> u64 {
     number.try_into().unwrap_or_default()
 }

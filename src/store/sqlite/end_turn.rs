@@ -1,4 +1,4 @@
-//! The end of a turn, reached by its own task or at the start after a crash.
+//! End of a turn, by its own task or at startup after a crash.
 
 use super::{
     conversation_rows::touch,

@@ -1,5 +1,5 @@
-//! Connections that know which file they lead to. A file can be moved away, or replaced by a backup, while it is open:
-//! SQLite would go on in the old one, and what it takes would be lost with the last connection.
+//! Connections that detect whether their file has been moved or replaced, for example by a backup. SQLite would continue to
+//! write to the old file, and the changes would be lost with the last connection.
 
 use super::connect;
 use crate::store::StoreError;
@@ -10,7 +10,7 @@ use diesel::{
 };
 use std::{fs, os::unix::fs::MetadataExt};
 
-/// What a path leads to, whatever it is called.
+/// Identity of a file, independent of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -30,22 +30,22 @@ pub(super) struct FileConnection {
 }
 
 impl FileConnection {
-    /// Opens the file, which must be there: an empty one in its place would look as if all was lost.
+    /// Opens an existing file. A missing one is not created, since an empty database would look like lost data.
     ///
     /// # Errors
-    /// When the file is not there, or cannot be opened.
+    /// When the file does not exist or cannot be opened.
     pub(super) fn open(path: &str, busy_timeout_ms: u32) -> Result<Self, StoreError> {
         let file = FileId::of(path).map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))?;
         Ok(Self { connection: connect(path, busy_timeout_ms)?, path: path.to_owned(), file })
     }
 
-    /// Whether the path still leads to this file.
+    /// Whether the path still denotes this file.
     pub(super) fn is_current(&self) -> bool {
         FileId::of(&self.path).is_ok_and(|file| file == self.file)
     }
 }
 
-/// Makes the connections that read, and do nothing else.
+/// Factory of read-only connections for the pool.
 #[derive(Debug)]
 pub(super) struct Readers {
     pub(super) path: String,

@@ -1,8 +1,7 @@
-//! The file of the database: where it is, whether it may be made, and why it cannot be used.
+//! File of the database: its location, creation, and diagnosis of problems.
 //!
-//! A mistyped path must not look like a server that has lost everything, so that a database is made only by commands which
-//! are for that, and never in a folder that somebody named and that is not there. Every error names the file by its whole
-//! path and the setting that led there, and says who can do what about it.
+//! A mistyped path must not look like lost data, so only some commands create a database, and never in a missing folder that was
+//! configured explicitly. Every error contains the absolute path and the setting that it comes from, and says what to do.
 
 use super::MIGRATIONS;
 use crate::{
@@ -24,20 +23,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The first bytes of every file of SQLite.
+/// Magic number of SQLite files.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// The restoring of a backup, for errors.
+/// Advice at the end of errors.
 const RESTORE: &str = "restore a backup (docs/OPERATIONS.md says how) or correct `database.url`";
 
-/// Behaviour when there is no database.
+/// Behaviour if the database does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// It is made, and that is logged.
+    /// Create it and log a warning.
     Create,
     Refuse,
 }
 
-/// The file that a database address names.
+/// Returns the path in a database URL.
 pub(super) fn path_of(url: &str) -> Result<&str, StoreError> {
     match url.strip_prefix("sqlite://") {
         Some(path) if !path.is_empty() && !path.contains(":memory:") && !path.contains('?') => Ok(path),
@@ -45,28 +44,28 @@ pub(super) fn path_of(url: &str) -> Result<&str, StoreError> {
     }
 }
 
-/// The whole path of the database's file, which is there when this returns.
+/// Returns the absolute path of the database file, which exists on return.
 ///
 /// # Errors
-/// When it is not there and may not be made, is no file, or has several names.
+/// When the file does not exist and must not be created, is not a regular file, or has several hard links.
 pub(super) fn locate(config: &DatabaseConfig, absent: Absent) -> Result<PathBuf, StoreError> {
     let path = std::path::absolute(path_of(&config.url)?).map_err(|error| Unusable(error.to_string()))?;
-    let named = Named { path: &path, config };
+    let location = Location { path: &path, config };
     match fs::metadata(&path) {
-        Ok(found) => named.check(&found)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => named.make(absent)?,
-        Err(error) => return Err(named.unusable(&error.to_string())),
+        Ok(found) => location.check(&found)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => location.create(absent)?,
+        Err(error) => return Err(location.unusable(&error.to_string())),
     }
     Ok(path)
 }
 
-/// A path with the setting that named it.
-struct Named<'a> {
+/// Path of the database with the setting that it comes from.
+struct Location<'a> {
     path: &'a Path,
     config: &'a DatabaseConfig,
 }
 
-impl Named<'_> {
+impl Location<'_> {
     fn unusable(&self, reason: &str) -> StoreError {
         let origin = self.config.url_origin.as_ref().map_or_else(String::new, |origin| format!(", from {origin}"));
         let (path, url) = (self.path.display(), &self.config.url);
@@ -75,36 +74,36 @@ impl Named<'_> {
 
     fn check(&self, found: &fs::Metadata) -> Result<(), StoreError> {
         if found.is_dir() {
-            return Err(self.unusable("it is a folder; name a file in it"));
+            return Err(self.unusable("it is a folder; specify a file in it"));
         }
         if !found.is_file() {
             return Err(self.unusable("it is not a regular file"));
         }
         if found.nlink() > 1 {
             return Err(self.unusable(&format!(
-                "the file has {} names (hard links). SQLite keeps the log of changes beside one of them, so that \
-                 whoever opens it by another name loses data. Delete the other names; `find -samefile` finds them",
+                "the file has {} names (hard links). SQLite keeps its write-ahead log beside one of them, so opening \
+                 another one loses data. Delete the other names; `find -samefile` finds them",
                 found.nlink()
             )));
         }
         Ok(())
     }
 
-    fn make(&self, absent: Absent) -> Result<(), StoreError> {
+    fn create(&self, absent: Absent) -> Result<(), StoreError> {
         if fs::symlink_metadata(self.path).is_ok() {
-            return Err(self.unusable("it is a symbolic link to a file that is not there"));
+            return Err(self.unusable("it is a symbolic link to a file that does not exist"));
         }
         if absent == Absent::Refuse {
             return Err(self.unusable(
-                "it is not there, and this command does not make one. Run it in the server's folder, or name the \
-                 server's database with --database-url; `switchboard migrate` makes a new database",
+                "it does not exist, and this command does not create it. Run the command in the server's folder or \
+                 specify the server's database with --database-url; `switchboard migrate` creates a new database",
             ));
         }
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let is_chosen = self.config.url_origin.is_some() && self.config.url != DatabaseConfig::default().url;
         if is_chosen && !folder.is_dir() {
             let folder = folder.display();
-            return Err(self.unusable(&format!("there is no folder {folder}; make it, or correct the setting")));
+            return Err(self.unusable(&format!("there is no folder {folder}; create it or correct the setting")));
         }
         private::create_folder(folder).map_err(|error| self.unusable(&error.to_string()))?;
         private::create_file(self.path).map_err(|error| self.unusable(&error.to_string()))?;
@@ -113,10 +112,10 @@ impl Named<'_> {
     }
 }
 
-/// Checks that the database is one of ours, of this version or an older one. An empty file is.
+/// Checks that the database is empty or was written by this version of Switchboard or an older one.
 ///
 /// # Errors
-/// When it is not.
+/// When it belongs to another program or a newer version.
 pub(super) fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let tables = tables(connection)?;
     if tables.is_empty() {
@@ -158,10 +157,10 @@ struct CountRow {
     count: i64,
 }
 
-/// Checks every page of a database, and that every reference leads somewhere.
+/// Checks the integrity of all pages and foreign keys of a database.
 ///
 /// # Errors
-/// When something is wrong; the error says what.
+/// `Corrupt` with the first problem.
 pub(super) fn check_integrity(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let problems = "SELECT integrity_check AS text FROM pragma_integrity_check";
     let problems: Vec<TextRow> = diesel::sql_query(problems).load(connection)?;
@@ -171,14 +170,14 @@ pub(super) fn check_integrity(connection: &mut SqliteConnection) -> Result<(), S
     let dangling = "SELECT count(*) AS count FROM pragma_foreign_key_check";
     match diesel::sql_query(dangling).get_result::<CountRow>(connection)?.count {
         0 => Ok(()),
-        count => Err(StoreError::Corrupt(format!("{count} rows refer to rows that are not there"))),
+        count => Err(StoreError::Corrupt(format!("{count} rows refer to missing rows"))),
     }
 }
 
-/// The reason why a database could not be opened, found by looking at the file; `error` when nothing is wrong with it.
+/// Diagnoses why a database could not be opened by examining the file; returns `error` if the file is fine.
 ///
-/// SQLite's own error names neither the file nor the reason. Only for a start that has failed: to close a file releases the
-/// locks that the process holds on it.
+/// SQLite's own error contains neither the path nor the reason. Only for use after a failed start, since closing a file releases
+/// all locks of the process on it.
 pub(super) fn diagnose(path: &Path, error: StoreError) -> StoreError {
     if matches!(error, Unusable(_)) {
         return error;
@@ -187,18 +186,20 @@ pub(super) fn diagnose(path: &Path, error: StoreError) -> StoreError {
     let mut head = Vec::new();
     match File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut head)) {
         Ok(0) => {}
-        Ok(_) if head != MAGIC => return Unusable(format!("{shown} is not a database of SQLite; {RESTORE}")),
+        Ok(_) if head != MAGIC => return Unusable(format!("{shown} is not an SQLite database; {RESTORE}")),
         Ok(_) => {}
-        Err(error) => return Unusable(format!("{shown} cannot be read: {error}; let this user read and write it")),
+        Err(error) => {
+            return Unusable(format!("{shown} cannot be read: {error}; give this user read and write access"));
+        }
     }
     if let Err(error) = File::options().write(true).open(path) {
-        return Unusable(format!("{shown} cannot be written: {error}; let this user write it"));
+        return Unusable(format!("{shown} cannot be written: {error}; give this user write access"));
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
     if let Err(error) = tempfile::tempfile_in(folder) {
         let folder = folder.display();
         return Unusable(format!(
-            "no file can be made in {folder}, where SQLite keeps its log of changes: {error}; let this user write there"
+            "cannot create files in {folder}, where SQLite keeps its write-ahead log: {error}; give this user write access"
         ));
     }
     let checked = SqliteConnection::establish(&path.to_string_lossy())
@@ -206,9 +207,9 @@ pub(super) fn diagnose(path: &Path, error: StoreError) -> StoreError {
         .and_then(|mut connection| check_integrity(&mut connection));
     match checked {
         Err(StoreError::Corrupt(problem)) => Unusable(format!("{shown} is damaged ({problem}); {RESTORE}")),
-        // It holds for a lock of another program, too, which is nothing that SQLite's error can be told from.
+        // SQLite's error does not distinguish damage from a lock of another program.
         Err(_) => Unusable(format!(
-            "{shown} cannot be used: {error}. If another program has locked it, stop that one; if it is damaged, {RESTORE}"
+            "{shown} cannot be used: {error}. If another program has locked it, stop that program; if it is damaged, {RESTORE}"
         )),
         Ok(()) => match error {
             StoreError::Unavailable(cause) => StoreError::Unavailable(format!("{shown}: {cause}")),
@@ -230,7 +231,7 @@ mod tests {
         DatabaseConfig { url, url_origin: Some("--database-url".to_owned()), ..DatabaseConfig::default() }
     }
 
-    /// The error for a file that was prepared like this; it names the file.
+    /// Prepares a file and returns the error of opening it, which must contain the path.
     fn refused(prepare: impl FnOnce(&Path)) -> String {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.db");
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_is_made_only_where_one_is_meant() {
+    fn a_database_is_created_only_in_an_existing_or_default_folder() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("new/a.db");
         let error = locate(&config(&path), Absent::Create).unwrap_err().to_string();
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_its_own_is_refused() {
+    fn folders_links_and_urls_with_parameters_are_rejected() {
         assert!(refused(|path| fs::create_dir(path).unwrap()).contains("it is a folder"));
         assert!(refused(|path| symlink("nowhere.db", path).unwrap()).contains("symbolic link"));
         let error = refused(|path| {
@@ -270,10 +271,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_database_of_ours_is_left_alone() {
-        let text = "this is no database, however long one reads".repeat(100);
+    fn files_and_databases_of_other_programs_are_rejected() {
+        let text = "this is not a database".repeat(200);
         let error = refused(|path| fs::write(path, &text).unwrap());
-        assert!(error.contains("not a database of SQLite") && error.contains("restore a backup"), "{error}");
+        assert!(error.contains("not an SQLite database") && error.contains("restore a backup"), "{error}");
         let error = refused(|path| {
             let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
             other.batch_execute("CREATE TABLE songs (id INTEGER PRIMARY KEY)").unwrap();
@@ -282,11 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_named() {
+    fn a_damaged_file_is_reported() {
         let error = refused(|path| {
             migrate(&config(path)).unwrap();
             let mut bytes = fs::read(path).unwrap();
-            // The header stays, the schema does not.
+            // Keeps the header and overwrites the schema.
             bytes[100..4_096].fill(0xaa);
             fs::write(path, bytes).unwrap();
         });
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_a_newer_version_is_refused() {
+    fn a_file_of_a_newer_version_is_rejected() {
         let error = refused(|path| {
             migrate(&config(path)).unwrap();
             let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
@@ -305,8 +306,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_nobody_may_write_is_named() {
-        // A superuser may write any file; one whose format says that it is only for reading is not written by SQLite either.
+    fn a_read_only_file_is_reported() {
+        // Set in the file's header, since the superuser can write to any file.
         let error = refused(|path| {
             fs::write(path, b"").unwrap();
             let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();

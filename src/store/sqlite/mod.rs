@@ -1,7 +1,7 @@
-//! The embedded database: SQLite in WAL mode, one writer that groups commits, a pool of readers.
+//! SQLite backend: WAL mode, a single writer with group commit, and a pool of readers.
 //!
-//! Every write is durable when its future is ready: the file is synced once for all that was queued meanwhile
-//! (`synchronous = FULL`). Readers never wait for the writer.
+//! A write is durable when its future completes (`synchronous = FULL`); one sync covers all changes in a batch. Readers never
+//! wait for the writer.
 
 mod audit;
 mod backup;
@@ -48,55 +48,55 @@ use std::{
 use tokio::sync::{Mutex, Semaphore};
 use writer::Writer;
 
-/// How long what came of a check is true enough.
+/// Time for which the outcome of a check is cached.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Others read, too: nobody is refused sooner than this because every reader is busy.
+/// Minimum time to wait for a free reader.
 const MIN_READER_WAIT: Duration = Duration::from_secs(1);
 
-/// Pages (4 KiB each) in the WAL before a commit moves them to the database, for which it takes some milliseconds, and
-/// those behind it wait. At SQLite's 1,000 pages, 200 questions a second make more than one such commit a second.
+/// Size of the WAL, in pages of 4 KiB, after which a commit performs a checkpoint. A checkpoint takes some milliseconds, for
+/// which later changes wait. At SQLite's default of 1,000 pages, 200 questions per second cause more than one per second.
 const WAL_PAGES: u32 = 8_192;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
-/// A handle on the database; clones share it.
+/// Handle to the database. Clones share it.
 #[derive(Clone)]
 pub struct SqliteStore {
     writer: Writer,
     readers: Pool<Readers>,
-    /// One for each reader: who waits for one, for so long, waits here and not on a thread.
-    reading: Arc<Semaphore>,
-    patience: Duration,
-    checked: Arc<Mutex<Option<Checked>>>,
+    /// A permit per reader, so that waiting for one does not block a thread.
+    reader_permits: Arc<Semaphore>,
+    max_wait: Duration,
+    last_check: Arc<Mutex<Option<Check>>>,
     metrics: Arc<Metrics>,
 }
 
-/// When it was tried last whether the store can write, and what came of it.
-struct Checked {
+/// Outcome of a check whether the store is writable.
+struct Check {
     at: Instant,
     outcome: Result<(), StoreError>,
 }
 
 impl SqliteStore {
-    /// Opens the database, making it when absent, and brings it to the current schema.
+    /// Opens the database, creating it if absent, and migrates it to the current schema.
     ///
     /// # Errors
-    /// When the address is not `sqlite://path`, the file cannot be used, or a migration fails.
+    /// When the URL is not `sqlite://path`, the file cannot be used, or a migration fails.
     pub fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
         Self::open_measured(config, Arc::default())
     }
 
-    /// The same for a database that must be there.
+    /// Like [`SqliteStore::open`], for a database that must exist.
     ///
     /// # Errors
-    /// As [`SqliteStore::open`], and when there is none.
+    /// As [`SqliteStore::open`], and when the database does not exist.
     pub fn open_existing(config: &DatabaseConfig) -> Result<Self, StoreError> {
         locate(config, Absent::Refuse)?;
         Self::open(config)
     }
 
-    /// The same, with commits and failures in `metrics`.
+    /// Like [`SqliteStore::open`], and records commits and failures in `metrics`.
     ///
     /// # Errors
     /// As [`SqliteStore::open`].
@@ -104,25 +104,25 @@ impl SqliteStore {
         migrate(config)?;
         let path = text_of(&locate(config, Absent::Refuse)?)?;
         let busy_timeout_ms = config.busy_timeout_ms;
-        let patience = Duration::from_millis(u64::from(busy_timeout_ms));
+        let max_wait = Duration::from_millis(u64::from(busy_timeout_ms));
         let readers = Readers { path: path.clone(), busy_timeout_ms };
         let connect = Box::new(move || FileConnection::open(&path, busy_timeout_ms));
-        let writer = Writer::start(connect, patience, Arc::clone(&metrics))?;
-        let patience = patience.max(MIN_READER_WAIT);
+        let writer = Writer::start(connect, max_wait, Arc::clone(&metrics))?;
+        let max_wait = max_wait.max(MIN_READER_WAIT);
         let readers = Pool::builder()
             .max_size(config.readers)
-            .connection_timeout(patience)
+            .connection_timeout(max_wait)
             .build(readers)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let reading = Arc::new(Semaphore::new(config.readers as usize));
-        Ok(Self { writer, readers, reading, patience, checked: Arc::default(), metrics })
+        let reader_permits = Arc::new(Semaphore::new(config.readers as usize));
+        Ok(Self { writer, readers, reader_permits, max_wait, last_check: Arc::default(), metrics })
     }
 
-    /// Whether the store can write. Those who ask in quick succession share one try: anybody may ask, and each try is a
-    /// sync of the disk.
+    /// Checks that the store is writable. The outcome is cached briefly, since each check syncs the disk and can be triggered by
+    /// unauthenticated requests.
     async fn check_by_writing(&self) -> Result<(), StoreError> {
-        let mut checked = self.checked.lock().await;
-        if let Some(Checked { at, outcome }) = &*checked
+        let mut last_check = self.last_check.lock().await;
+        if let Some(Check { at, outcome }) = &*last_check
             && at.elapsed() < CHECK_INTERVAL
         {
             return outcome.clone();
@@ -135,38 +135,38 @@ impl SqliteStore {
                 Ok(())
             })
             .await;
-        *checked = Some(Checked { at: Instant::now(), outcome: outcome.clone() });
+        *last_check = Some(Check { at: Instant::now(), outcome: outcome.clone() });
         outcome
     }
 
-    /// Runs `query` on a reader, off the caller's thread.
+    /// Runs `query` on a reader in the blocking thread pool.
     async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.ask_reader(query).await.inspect_err(|error| self.count(StoreOperation::Read, error))
+        self.run_on_reader(query).await.inspect_err(|error| self.count(StoreOperation::Read, error))
     }
 
-    async fn ask_reader<T, F>(&self, query: F) -> Result<T, StoreError>
+    async fn run_on_reader<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
     {
-        let place = match tokio::time::timeout(self.patience, Arc::clone(&self.reading).acquire_owned()).await {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) | Err(_) => return Err(StoreError::Unavailable("every reader is busy".to_owned())),
+        let permit = match tokio::time::timeout(self.max_wait, Arc::clone(&self.reader_permits).acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) | Err(_) => return Err(StoreError::Unavailable("all readers are busy".to_owned())),
         };
         let readers = self.readers.clone();
-        let answer = tokio::task::spawn_blocking(move || {
-            let _place = place;
+        let result = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             let mut connection = readers.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
             query(&mut connection.connection)
         });
-        answer.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+        result.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
-    /// Runs `change` on the writer in a transaction of its own; ready when it is on disk.
+    /// Runs `change` on the writer in a transaction of its own; durable on return.
     async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -175,7 +175,7 @@ impl SqliteStore {
         self.writer.write(change).await.inspect_err(|error| self.count(StoreOperation::Write, error))
     }
 
-    /// That something is not there, or somebody else's, is an answer and no failure.
+    /// Counts failures of the database. `NotFound`, `Forbidden` and the like are regular results.
     fn count(&self, operation: StoreOperation, error: &StoreError) {
         if matches!(error, StoreError::Unavailable(_) | StoreError::Corrupt(_)) {
             self.metrics.store_errors.increment(operation);
@@ -183,10 +183,10 @@ impl SqliteStore {
     }
 }
 
-/// Brings the database to the current schema and returns the names of the migrations that ran.
+/// Migrates the database to the current schema and returns the names of the migrations that ran.
 ///
 /// # Errors
-/// When the address is not `sqlite://path`, the file cannot be opened, or a migration fails.
+/// When the URL is not `sqlite://path`, the file cannot be opened, or a migration fails.
 pub fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, StoreError> {
     let path = locate(config, Absent::Create)?;
     run_migrations(&path, config.busy_timeout_ms).map_err(|error| diagnose(&path, error))
@@ -194,28 +194,28 @@ pub fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, StoreError> {
 
 fn run_migrations(path: &Path, busy_timeout_ms: u32) -> Result<Vec<String>, StoreError> {
     let text = text_of(path)?;
-    // Looked at before anything is written, and that includes the mode of the journal.
+    // Checked before anything is written, including the journal mode.
     let mut connection = plain_connection(&text, busy_timeout_ms)?;
     check_schema(&mut connection, path)?;
     drop(connection);
     let mut connection = connect(&text, busy_timeout_ms)?;
     let ran = connection
         .run_pending_migrations(MIGRATIONS)
-        .map_err(|error| StoreError::Unavailable(format!("migrating: {error}")))?;
+        .map_err(|error| StoreError::Unavailable(format!("migration failed: {error}")))?;
     let ran: Vec<_> = ran.iter().map(ToString::to_string).collect();
     if !ran.is_empty() {
-        connection.immediate_transaction(users::normalise_emails)?;
+        connection.immediate_transaction(users::normalize_emails)?;
     }
     Ok(ran)
 }
 
-/// A path as SQLite takes it.
+/// Converts a path to UTF-8, as SQLite requires.
 fn text_of(path: &Path) -> Result<String, StoreError> {
     let text = path.to_str().map(str::to_owned);
     text.ok_or_else(|| StoreError::Unusable(format!("the path of the database, {}, is not UTF-8", path.display())))
 }
 
-/// A connection that changes nothing by being opened.
+/// Opens a connection without modifying the database.
 fn plain_connection(path: &str, busy_timeout_ms: u32) -> Result<SqliteConnection, StoreError> {
     let mut connection =
         SqliteConnection::establish(path).map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))?;
@@ -232,7 +232,7 @@ fn connect(path: &str, busy_timeout_ms: u32) -> Result<SqliteConnection, StoreEr
     Ok(connection)
 }
 
-/// A stored text as the id, role or other value that it stands for.
+/// Parses a stored id, role or other value.
 fn parse<T: std::str::FromStr>(text: &str) -> Result<T, StoreError>
 where
     T::Err: std::fmt::Display,

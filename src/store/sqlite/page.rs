@@ -1,4 +1,4 @@
-//! Pages of lists: read row by row, so that what does not fit is never in memory.
+//! Pages of lists. Rows are read one by one, so that only the rows of the page are in memory.
 
 use crate::{
     limits::MAX_PAGE_BYTES,
@@ -6,8 +6,8 @@ use crate::{
 };
 use diesel::QueryResult;
 
-/// Takes the first `limit` rows, or fewer when their texts would be over [`MAX_PAGE_BYTES`]. The query must find one row
-/// more than that, which tells whether the list goes on.
+/// Collects the first `limit` rows, or fewer if their size exceeds [`MAX_PAGE_BYTES`]. The query must return up to one more row,
+/// which shows whether the list continues.
 pub(super) fn listed<R, T>(
     rows: impl Iterator<Item = QueryResult<R>>,
     limit: i64,
@@ -15,12 +15,12 @@ pub(super) fn listed<R, T>(
     item: impl Fn(R) -> Result<T, StoreError>,
 ) -> Result<Listed<T>, StoreError> {
     let limit = usize::try_from(limit).unwrap_or_default();
-    let (mut items, mut taken_bytes) = (Vec::new(), 0_usize);
+    let (mut items, mut total_bytes) = (Vec::new(), 0_usize);
     for row in rows {
         let row = row?;
-        taken_bytes = taken_bytes.saturating_add(bytes(&row));
+        total_bytes = total_bytes.saturating_add(bytes(&row));
         let is_first = items.is_empty();
-        if items.len() == limit || (taken_bytes > MAX_PAGE_BYTES && !is_first) {
+        if items.len() == limit || (total_bytes > MAX_PAGE_BYTES && !is_first) {
             return Ok(Listed { items, has_more: true });
         }
         items.push(item(row)?);
@@ -28,22 +28,22 @@ pub(super) fn listed<R, T>(
     Ok(Listed { items, has_more: false })
 }
 
-/// The place of a row in its table's order, given its id. For a row that is gone since the list was read, that after the
-/// latest row of an earlier id, which is where it was unless the clock was set.
-macro_rules! place_of {
+/// Rowid of the row with an id. For a row deleted since the list was read, the rowid after the latest row with a smaller id,
+/// which is its former position unless the clock was set back.
+macro_rules! rowid_of {
     ($table:ident, $connection:expr, $id:expr) => {{
         let (connection, id): (&mut SqliteConnection, String) = ($connection, $id.to_string());
-        let place = $table::table.find(&id).select($table::rowid).first::<i64>(connection).optional()?;
+        let rowid = $table::table.find(&id).select($table::rowid).first::<i64>(connection).optional()?;
         let earlier = $table::table.filter($table::id.lt(&id)).select(diesel::dsl::max($table::rowid));
-        match place {
-            Some(place) => place,
+        match rowid {
+            Some(rowid) => rowid,
             None => earlier.first::<Option<i64>>(connection)?.unwrap_or_default().saturating_add(1),
         }
     }};
 }
-pub(super) use place_of;
+pub(super) use rowid_of;
 
-/// The length of a text as JSON, without its quotes.
+/// Returns the length of a text as a JSON string without its quotes.
 pub(super) fn json_bytes(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_as_long_as_its_json() {
+    fn the_length_matches_the_serialized_json() {
         for text in ["", "plain", "\"quoted\" \\", "\n\t\r\u{8}\u{c}", "\0\u{1f}\u{7f}", "Grüße 😀 \u{2028}"] {
             assert_eq!(json_bytes(text) + 2, serde_json::to_string(text).unwrap().len(), "{text:?}");
         }

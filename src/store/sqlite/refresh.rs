@@ -1,4 +1,4 @@
-//! The exchange of refresh tokens in SQLite.
+//! Rotation of refresh tokens in SQLite.
 
 use super::{
     parse,
@@ -35,7 +35,7 @@ pub(super) fn rotate_family(
             _ => end_family(conn, next.id).map(|_| Rotation::Reused),
         };
     }
-    keep_exchange(conn, used, family_id, &next.issue, grace)?;
+    store_exchange(conn, used, family_id, &next.issue, grace)?;
     let last_use = next_use(conn, next.user_id)?;
     diesel::update(refresh_families::table.find(next.id.to_string()))
         .set((
@@ -47,7 +47,7 @@ pub(super) fn rotate_family(
     Ok(Rotation::Rotated { user: user.try_into()?, generation, issue: next.issue })
 }
 
-/// The place in the order of use after all families of a user.
+/// Returns the next value of `last_use`, after all families of a user.
 pub(super) fn next_use(conn: &mut SqliteConnection, user_id: UserId) -> Result<i64, StoreError> {
     let latest: Option<i64> = refresh_families::table
         .filter(refresh_families::user_id.eq(user_id.to_string()))
@@ -80,8 +80,8 @@ fn issue_in_exchange_for(
         .transpose()
 }
 
-/// Replaces what is kept of the family's earlier exchanges that are past the grace.
-fn keep_exchange(
+/// Stores an exchange and deletes the family's exchanges before the grace period.
+fn store_exchange(
     conn: &mut SqliteConnection,
     used: String,
     family_id: String,

@@ -1,4 +1,4 @@
-//! Revoked access tokens in SQLite.
+//! Revocations of access tokens in SQLite.
 
 use super::{
     parse,
@@ -35,7 +35,7 @@ impl TryFrom<RevocationRow> for Revocation {
     }
 }
 
-/// Revokes a user's access tokens, and ends the sign-ins that they come from.
+/// Revokes a user's access tokens and ends all sign-ins.
 pub(super) fn revoke_tokens(conn: &mut SqliteConnection, id: UserId) -> Result<Revocation, StoreError> {
     diesel::delete(refresh_families::table.filter(refresh_families::user_id.eq(id.to_string()))).execute(conn)?;
     revoke_access_tokens(conn, id)
@@ -49,7 +49,7 @@ pub(super) fn revoke_access_tokens(conn: &mut SqliteConnection, id: UserId) -> R
         .get_result(conn)
         .optional()?
         .ok_or(StoreError::NotFound("user"))?;
-    // The new row applies to all tokens that an older one applied to.
+    // The new revocation covers all tokens of the older ones.
     let older =
         revocations::table.filter(revocations::user_id.eq(&user_id)).filter(revocations::generation.is_not_null());
     diesel::delete(older).execute(conn)?;
@@ -60,7 +60,7 @@ pub(super) fn revoke_access_tokens(conn: &mut SqliteConnection, id: UserId) -> R
     Ok(Revocation { number, revoked: Revoked::User { user_id: id, generation } })
 }
 
-/// Ends a sign-in and revokes its access tokens. One that has ended before keeps its revocation.
+/// Ends a sign-in and revokes its access tokens. A sign-in that has ended before keeps its revocation.
 pub(super) fn end_family(conn: &mut SqliteConnection, id: Uuid) -> Result<Revocation, StoreError> {
     let revoked = Revoked::Family(id);
     let known = revocations::table.filter(revocations::family_id.eq(id.to_string())).select(revocations::number);
@@ -84,7 +84,7 @@ pub(super) fn list(conn: &mut SqliteConnection, after: i64) -> Result<Vec<Revoca
     rows.into_iter().map(Revocation::try_from).collect()
 }
 
-/// Marks rows that are new as seen now, and deletes those that were seen before `before_ms`.
+/// Marks new rows as seen now, and deletes those seen before `before_ms`.
 pub(super) fn forget(conn: &mut SqliteConnection, now_ms: i64, before_ms: i64) -> Result<Option<i64>, StoreError> {
     diesel::update(revocations::table.filter(revocations::seen_at_running_ms.is_null()))
         .set(revocations::seen_at_running_ms.eq(now_ms))

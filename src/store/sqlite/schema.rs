@@ -1,5 +1,5 @@
-//! The tables, as the migrations in `migrations/sqlite/` leave them. A `rowid` is SQLite's own: it grows with each row that is
-//! inserted, and lists are in its order.
+//! Tables after all migrations in `migrations/sqlite/`. `rowid` is SQLite's implicit column, which increases with each inserted
+//! row; lists are ordered by it.
 
 diesel::table! {
     conversations (id) {
@@ -157,7 +157,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// Terms only: the texts are in `chunks`.
+    /// Full-text index of the terms; the texts are in `chunks`.
     chunks_fts (rowid) {
         rowid -> BigInt,
         title -> Text,

@@ -1,4 +1,5 @@
-//! The search in FTS5: three statements, each prepared once for a connection. A search is a good part of a turn's cost.
+//! Full-text search with FTS5. Its three statements are prepared once per connection, since a search is a significant part of
+//! the cost of a turn.
 
 use super::{parse, schema::chunks};
 use crate::{
@@ -13,17 +14,16 @@ use diesel::{
     sqlite::Sqlite,
 };
 
-/// Pages of the index (4 KiB each) that a change of a document merges. FTS5 looks into every segment for each term; a base
-/// of some hundred kilobytes stays in one, a larger one in few, and no change waits for a merge of all.
+/// Number of index pages (4 KiB each) to merge after a change of a document. FTS5 searches every segment for each term. This
+/// keeps the number of segments small (one for some hundred kilobytes) while bounding the cost of a change.
 const MERGED_PAGES: u32 = 256;
 
-/// The best chunks by BM25. A word in a heading says more of what a chunk is about than one in its text: the weights of
-/// the columns.
+/// Query for the best chunks by BM25. Matches in titles have a higher weight than those in texts.
 #[derive(QueryId)]
 struct BestChunks {
-    /// An expression of FTS5.
+    /// FTS5 expression.
     any_of: String,
-    /// A JSON list of collections; empty: all.
+    /// JSON array of collections; empty: all.
     scope: String,
     limit: i64,
 }
@@ -38,10 +38,10 @@ impl RunQueryDsl<SqliteConnection> for BestChunks {}
 
 impl QueryFragment<Sqlite> for BestChunks {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        // The texts are looked up for what is left of the ranking.
+        // Texts are loaded only for the chunks that remain after ranking.
         out.push_sql(
             "SELECT r.id, c.document_id, d.source, c.title, c.text, r.in_scope, r.relevance \
-             FROM (SELECT *, row_number() OVER (PARTITION BY in_scope ORDER BY relevance DESC, id) AS place \
+             FROM (SELECT *, row_number() OVER (PARTITION BY in_scope ORDER BY relevance DESC, id) AS position \
                    FROM (SELECT f.rowid AS id, -bm25(chunks_fts, 4.0, 1.0) AS relevance, \
                          d.collection = '' OR json_array_length(",
         );
@@ -54,19 +54,20 @@ impl QueryFragment<Sqlite> for BestChunks {
              WHERE chunks_fts MATCH ",
         );
         out.push_bind_param::<Text, _>(&self.any_of)?;
-        out.push_sql(")) r JOIN chunks c ON c.id = r.id JOIN documents d ON d.id = c.document_id WHERE r.place <= ");
+        out.push_sql(")) r JOIN chunks c ON c.id = r.id JOIN documents d ON d.id = c.document_id WHERE r.position <= ");
         out.push_bind_param::<BigInt, _>(&self.limit)?;
         out.push_sql(" ORDER BY r.relevance DESC, r.id");
         Ok(())
     }
 }
 
-/// For each term that any chunk holds: its place in the list, how many chunks hold it, and which of some chunks do.
+/// Query for each term that any chunk contains: its index in `terms`, the number of chunks that contain it, and which of
+/// `chunks` do.
 #[derive(QueryId)]
 struct TermCounts {
-    /// A JSON list of expressions of FTS5.
+    /// JSON array of FTS5 expressions.
     terms: String,
-    /// A JSON list.
+    /// JSON array of chunk ids.
     chunks: String,
 }
 
@@ -102,7 +103,7 @@ pub(super) fn search(
     }
     let expressions: Vec<_> = terms.iter().map(expression).collect();
     let (any_of, scope) = (expressions.join(" OR "), serde_json::json!(scope).to_string());
-    // One transaction, so that the counts and the hits are of the same moment.
+    // One transaction, so that counts and hits are consistent.
     connection.transaction(|connection| {
         let rows: Vec<HitRow> = BestChunks { any_of, scope, limit: i64::from(limit) }.load(connection)?;
         let ids: Vec<_> = rows.iter().map(|row| row.0).collect();
@@ -112,13 +113,13 @@ pub(super) fn search(
 
         let mut frequencies = vec![0; terms.len()];
         let mut matched = vec![vec![false; terms.len()]; rows.len()];
-        for (term, frequency, holders) in counted {
+        for (term, frequency, matching) in counted {
             let term = usize::try_from(term).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-            let holders: Vec<i64> =
-                serde_json::from_str(&holders).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            let matching: Vec<i64> =
+                serde_json::from_str(&matching).map_err(|error| StoreError::Corrupt(error.to_string()))?;
             frequencies[term] = unsigned(frequency);
             for (id, matched) in ids.iter().zip(&mut matched) {
-                matched[term] = holders.contains(id);
+                matched[term] = matching.contains(id);
             }
         }
         let hits =
@@ -129,20 +130,20 @@ pub(super) fn search(
     })
 }
 
-/// Brings the index closer to one segment, behind a change of a document.
+/// Merges index segments after a change of a document, up to [`MERGED_PAGES`].
 pub(super) fn merge_segments(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    // Below zero: segments of every level are merged.
+    // A negative number merges segments of all levels.
     let merge = format!("INSERT INTO chunks_fts (chunks_fts, rank) VALUES ('merge', -{MERGED_PAGES})");
     Ok(connection.batch_execute(&merge)?)
 }
 
-/// A term as an expression of FTS5. Inside the quotes nothing is an operator.
+/// Formats a term as FTS5 expression. Quoting prevents interpretation as operators.
 fn expression(term: &SearchTerm) -> String {
     let phrases = term.any_of.iter().map(|words| format!("\"{}\"", words.replace('"', "\"\"")));
     phrases.collect::<Vec<_>>().join(" OR ")
 }
 
-/// A count, which the database never holds below zero.
+/// Converts a count, which is never negative in the database.
 fn unsigned(number: i64) -> u64 {
     number.try_into().unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! The right to serve a database, which one process has at a time: a second server would end the turns of the first.
+//! Exclusive lock for the server of a database: a second server would end the turns of the first.
 //!
-//! It is a lock on a file beside the database, not on the database itself: when a process closes any handle on a file, the
-//! locks that SQLite holds there are gone. Commands that work beside a running server do not ask for it.
+//! The lock is on a file beside the database, since closing any handle to the database file would release the locks that SQLite
+//! holds. Commands that may run beside a server do not take it.
 
 use super::location::{Absent, locate};
 use crate::{config::DatabaseConfig, private, store::StoreError};
@@ -10,21 +10,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Holds the right until it is dropped, or the process ends, however it ends.
+/// Lock guard. The lock is released on drop or when the process ends.
 #[derive(Debug)]
 pub struct ServingRight(#[expect(dead_code, reason = "held for its drop")] File);
 
 impl ServingRight {
-    /// Makes the database's file when absent: its real path is needed.
+    /// Takes the lock. Creates the database file if absent, since its canonical path is needed.
     ///
     /// # Errors
-    /// When another server has it, or the file cannot be made or locked.
+    /// When another server holds the lock, or the file cannot be created or locked.
     pub fn take(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let path = locate(config, Absent::Create)?;
-        let lock = lock_beside(&path)?;
+        let lock = lock_path(&path)?;
         let unavailable = |error| StoreError::Unavailable(format!("{}: {error}", lock.display()));
         private::create_file(&lock).map_err(unavailable)?;
-        // Some network file systems lock only what may be written.
+        // Some network file systems can lock only files opened for writing.
         let file = File::options().write(true).open(&lock).map_err(unavailable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
@@ -38,8 +38,8 @@ impl ServingRight {
     }
 }
 
-/// Two names of one file must not be two locks: a link is followed, as SQLite does for what it writes beside.
-fn lock_beside(path: &Path) -> Result<PathBuf, StoreError> {
+/// Returns the path of the lock file. Resolves links, so that all names of a database share one lock.
+fn lock_path(path: &Path) -> Result<PathBuf, StoreError> {
     let real =
         fs::canonicalize(path).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
     let mut name = real.into_os_string();
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_under_whatever_name() {
+    fn the_lock_is_exclusive_across_links() {
         let folder = TempDir::new().unwrap();
         let (file, link) = (folder.path().join("new/a.db"), folder.path().join("link.db"));
         let first = take(&file).unwrap();
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_locked_is_not_served() {
+    fn a_file_that_cannot_be_locked_is_an_error() {
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("a.db.lock")).unwrap();
         let refused = take(&folder.path().join("a.db")).unwrap_err().to_string();

@@ -1,11 +1,11 @@
-//! The clock of [`crate::store::ServingClock`] in SQLite: one row.
+//! [`ClockStore`] in SQLite: a single row.
 
 use super::{SqliteStore, schema::serving_clock};
 use crate::store::{ClockStore, ServedTime, StoreError};
 use async_trait::async_trait;
 use diesel::prelude::*;
 
-/// Stores a running time, unless a later one is stored: a run must not begin before anything that was stamped in an earlier run.
+/// Stores a running time unless a later one is stored, so that no run begins before a timestamp of an earlier run.
 pub(super) fn advance_running_time(conn: &mut SqliteConnection, running_ms: i64) -> Result<(), StoreError> {
     diesel::update(serving_clock::table.filter(serving_clock::running_ms.lt(running_ms)))
         .set(serving_clock::running_ms.eq(running_ms))

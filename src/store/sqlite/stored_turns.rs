@@ -1,7 +1,7 @@
-//! Turns as they are stored, read back.
+//! Queries for stored turns.
 
 use super::{
-    page::place_of,
+    page::rowid_of,
     parse,
     schema::{messages, turns},
     turn_rows::{BYTES_PER_END, COMPLETE, FAILED, MessageRow, RUNNING, TurnRow, ends_of, metadata},
@@ -21,7 +21,7 @@ pub(super) fn find(connection: &mut SqliteConnection, id: TurnId) -> Result<Opti
     row.map(|row| stored_turn(connection, &row)).transpose()
 }
 
-/// The latest turn of a conversation.
+/// Finds the latest turn of a conversation.
 pub(super) fn latest(
     connection: &mut SqliteConnection,
     conversation: ConversationId,
@@ -36,7 +36,7 @@ pub(super) fn latest(
         .transpose()
 }
 
-/// The turns of a conversation that began after `turn`, oldest first.
+/// Lists the turns of a conversation that began after `turn`, oldest first.
 pub(super) fn after(
     connection: &mut SqliteConnection,
     conversation: ConversationId,
@@ -45,7 +45,7 @@ pub(super) fn after(
 ) -> Result<Vec<TurnId>, StoreError> {
     let ids: Vec<String> = turns::table
         .filter(turns::conversation_id.eq(conversation.to_string()))
-        .filter(turns::rowid.gt(place_of!(turns, connection, turn)))
+        .filter(turns::rowid.gt(rowid_of!(turns, connection, turn)))
         .order(turns::rowid.asc())
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .select(turns::id)
@@ -53,7 +53,7 @@ pub(super) fn after(
     ids.iter().map(|id| parse(id)).collect()
 }
 
-/// Number of tokens of each answer among some messages, by turn.
+/// Returns the number of tokens of each answer in `rows`, by turn.
 pub(super) fn token_counts(
     connection: &mut SqliteConnection,
     rows: &[MessageRow],
@@ -87,7 +87,7 @@ fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<Store
             code: row.error_code.clone().unwrap_or_default(),
             message: row.error_message.clone().unwrap_or_default(),
         },
-        other => return Err(StoreError::Corrupt(format!("a turn's state {other:?}"))),
+        other => return Err(StoreError::Corrupt(format!("unknown turn state {other:?}"))),
     };
     Ok(StoredTurn {
         turn_id: parse(&row.id)?,

@@ -9,7 +9,7 @@ pub(super) const RUNNING: &str = "running";
 pub(super) const COMPLETE: &str = "complete";
 pub(super) const FAILED: &str = "failed";
 
-/// The size of one token end in `turns.token_ends`: an unsigned 32-bit integer, little endian.
+/// Size of one entry of `turns.token_ends`: an unsigned 32-bit integer, little endian.
 pub(super) const BYTES_PER_END: i64 = 4;
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -59,7 +59,7 @@ pub(super) fn bytes_of(ends: &[u32]) -> Vec<u8> {
 pub(super) fn ends_of(bytes: &[u8]) -> Result<Vec<u32>, StoreError> {
     let (ends, rest) = bytes.as_chunks::<4>();
     if !rest.is_empty() {
-        return Err(StoreError::Corrupt("token ends that are no multiple of four bytes".to_owned()));
+        return Err(StoreError::Corrupt("the length of token_ends is not a multiple of four".to_owned()));
     }
     Ok(ends.iter().map(|end| u32::from_le_bytes(*end)).collect())
 }

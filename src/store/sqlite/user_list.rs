@@ -1,8 +1,8 @@
-//! Lists of accounts from SQLite.
+//! [`UserList`] in SQLite.
 
 use super::{
     SqliteStore,
-    page::place_of,
+    page::rowid_of,
     schema::{refresh_families, users},
     user_row::UserRow,
 };
@@ -17,14 +17,14 @@ use diesel::{
 };
 use std::collections::HashMap;
 
-/// Whether a user's id, e-mail or name holds a text, which is in lower case. SQLite knows the case of ASCII only.
-fn holds(user: &User, text: &str) -> bool {
+/// Whether a user's id, e-mail address or name contains a lower-case text. Not done in SQL, since SQLite folds only ASCII.
+fn matches(user: &User, text: &str) -> bool {
     user.email.as_str().contains(text)
         || user.name.as_str().to_lowercase().contains(text)
         || user.id.to_string().contains(text)
 }
 
-/// Sign-ins of these users that have not ended: how many, and when the last one ends.
+/// Returns the number of active sign-ins of each user, and when the last one expires.
 fn sign_ins(
     conn: &mut SqliteConnection,
     ids: Vec<String>,
@@ -47,7 +47,7 @@ impl UserList for SqliteStore {
             let limit = usize::try_from(query.page.limit).unwrap_or_default();
             let mut rows = users::table.order(users::rowid.desc()).select(UserRow::as_select()).into_boxed();
             if let Some(before) = query.page.before {
-                rows = rows.filter(users::rowid.lt(place_of!(users, conn, before)));
+                rows = rows.filter(users::rowid.lt(rowid_of!(users, conn, before)));
             }
             if let Some(role) = query.role {
                 rows = rows.filter(users::role.eq(role.as_str()));
@@ -56,10 +56,10 @@ impl UserList for SqliteStore {
                 rows = rows.filter(users::is_locked.eq(is_locked));
             }
             let (mut found, mut has_more) = (Vec::<User>::new(), false);
-            // Read row by row until the page is full, so that memory is bounded by the page.
+            // Reads row by row until the page is full, so that only the page is in memory.
             for row in rows.load_iter::<UserRow, _>(conn)? {
                 let user = User::try_from(row?)?;
-                if text.as_ref().is_some_and(|text| !holds(&user, text)) {
+                if text.as_ref().is_some_and(|text| !matches(&user, text)) {
                     continue;
                 }
                 if found.len() >= limit {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn pages_go_back_from_the_newest_account() {
+    async fn accounts_are_listed_newest_first_in_pages() {
         let (store, _folder) = store();
         let mut ids = Vec::new();
         for n in 0..5 {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn accounts_are_found_by_e_mail_name_and_id_whatever_the_case() {
+    async fn filters_match_e_mail_name_and_id_case_insensitively() {
         let (store, _folder) = store();
         let ada = add(&store, "ada@example.org", "Ada ÅNGSTRÖM", Role::User).await;
         let bob = add(&store, "bob@example.net", "Bob 100%_", Role::Operator).await;
@@ -155,7 +155,7 @@ mod tests {
             let found = listed(&store, UserQuery { text: Some(text.to_owned()), ..all() }).await;
             assert_eq!(found.into_iter().collect::<HashSet<_>>(), wanted.into_iter().collect(), "{text}");
         }
-        // The page is filled with what matches.
+        // Only matching accounts count towards the page size.
         let page = Page { before: None, limit: 1 };
         assert_eq!(listed(&store, UserQuery { text: Some("ada".to_owned()), page, ..all() }).await, [ada]);
         assert_eq!(listed(&store, UserQuery { role: Some(Role::Operator), ..all() }).await, [bob]);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn sign_ins_that_have_not_ended_are_counted() {
+    async fn active_sign_ins_are_counted() {
         let (store, _folder) = store();
         let (ada, bob) = (
             add(&store, "ada@example.org", "Ada", Role::User).await,

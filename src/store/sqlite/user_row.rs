@@ -1,4 +1,4 @@
-//! The columns of an account as a [`User`].
+//! Conversion of a row of `users` to a [`User`].
 
 use super::schema::users;
 use crate::{

@@ -1,8 +1,8 @@
-//! Accounts in SQLite.
+//! [`UserStore`] in SQLite.
 
 use super::{
     SqliteStore,
-    page::place_of,
+    page::rowid_of,
     refresh::{self, next_use},
     revocations::{self, end_family, revoke_access_tokens, revoke_tokens},
     schema::{refresh_families, users},
@@ -33,8 +33,8 @@ fn set_locked(conn: &mut SqliteConnection, id: UserId, is_locked: bool) -> Resul
     if changed == 0 { Err(StoreError::NotFound("user")) } else { Ok(()) }
 }
 
-/// Two accounts may have the same address in different forms, which an earlier version did not notice: the form that was typed
-/// goes first.
+/// Finds an account by address. An earlier version allowed two accounts with different Unicode forms of one address; the form
+/// that was entered takes precedence.
 fn credentials_of(conn: &mut SqliteConnection, email: &Email) -> Result<Credentials, StoreError> {
     for form in email.stored_forms() {
         let account = users::table
@@ -53,10 +53,10 @@ fn user_of(conn: &mut SqliteConnection, email: &Email) -> Result<User, StoreErro
     credentials_of(conn, email).map(|credentials| credentials.user)
 }
 
-/// Brings the addresses that an earlier version stored to canonical form. Where another account has it, both stay as they are and
-/// sign in with the form that they registered.
-pub(super) fn normalise_emails(conn: &mut SqliteConnection) -> Result<(), StoreError> {
-    // Addresses in printable ASCII are canonical, since they are in lower case.
+/// Converts addresses stored by an earlier version to canonical form. If another account has the canonical form, both remain
+/// unchanged and sign in with the form that they registered.
+pub(super) fn normalize_emails(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    // ASCII addresses are canonical, since they are stored in lower case.
     let suspects = users::table
         .filter(sql::<Bool>("email GLOB '*[^ -~]*'"))
         .order(users::rowid)
@@ -68,8 +68,8 @@ pub(super) fn normalise_emails(conn: &mut SqliteConnection) -> Result<(), StoreE
         if canonical.as_str() == stored {
             continue;
         }
-        let holder = users::table.filter(users::email.eq(canonical.as_str())).select(users::id);
-        if let Some(other) = holder.first::<String>(conn).optional()? {
+        let owner = users::table.filter(users::email.eq(canonical.as_str())).select(users::id);
+        if let Some(other) = owner.first::<String>(conn).optional()? {
             log::warn!(user_id = id, other; "two accounts have the same e-mail address in different Unicode forms; \
                 each can sign in with the form that was registered");
         } else {
@@ -130,7 +130,7 @@ impl UserStore for SqliteStore {
         self.read(move |conn| {
             let mut rows = users::table.into_boxed();
             if let Some(after) = after {
-                rows = rows.filter(users::rowid.gt(place_of!(users, conn, after)));
+                rows = rows.filter(users::rowid.gt(rowid_of!(users, conn, after)));
             }
             rows.order(users::rowid)
                 .limit(i64::from(limit))
@@ -203,14 +203,14 @@ impl UserStore for SqliteStore {
             if current != (generation, false) {
                 return Ok(false);
             }
-            let idle_longest = refresh_families::table
+            let longest_idle = refresh_families::table
                 .filter(refresh_families::user_id.eq(&user_id))
                 .order(refresh_families::last_use.desc())
                 .offset(i64::try_from(MAX_FAMILIES_PER_USER - 1).unwrap_or(i64::MAX))
                 .limit(i64::MAX)
                 .select(refresh_families::id)
                 .load::<String>(conn)?;
-            diesel::delete(refresh_families::table.filter(refresh_families::id.eq_any(idle_longest))).execute(conn)?;
+            diesel::delete(refresh_families::table.filter(refresh_families::id.eq_any(longest_idle))).execute(conn)?;
             let last_use = next_use(conn, family.user_id)?;
             diesel::insert_into(refresh_families::table)
                 .values((

@@ -1,9 +1,8 @@
-//! The one writer: a thread that commits all that has queued up in one transaction.
+//! Writer thread with group commit: commits all queued changes in one transaction.
 //!
-//! SQLite lets one connection write at a time, and a commit costs a sync of the disk; so changes queue here, and each
-//! sync carries as many as wait. A change that is refused is rolled back alone (a savepoint), its neighbours stay; trouble
-//! with the database fails all of them, and the next ones get a new connection.
-//! A `SyncArbiter` actor would take one message a transaction: it cannot look at what else waits in its mailbox.
+//! SQLite allows one writer at a time, and a commit costs a disk sync, so changes are queued and share a sync. Each change has a
+//! savepoint, so that a change that fails is rolled back alone. A failure of the database fails the whole batch, and the next
+//! batch gets a new connection. A `SyncArbiter` actor could not batch, since it cannot see the messages waiting in its mailbox.
 
 use super::file::FileConnection;
 use crate::{metrics::Metrics, store::StoreError};
@@ -20,39 +19,39 @@ use tokio::sync::{
     oneshot,
 };
 
-/// Changes that may wait; one more waits in its caller.
+/// Capacity of the queue. When it is full, callers wait.
 const QUEUE: usize = 4_096;
-/// The most changes in one commit.
+/// Maximum number of changes in a commit.
 const BATCH: usize = 512;
 
-/// Between two tries to begin a transaction that failed at once.
-const AGAIN: Duration = Duration::from_millis(20);
+/// Delay before another attempt to begin a transaction.
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 type Connect = Box<dyn Fn() -> Result<FileConnection, StoreError> + Send>;
 
 #[derive(Clone)]
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Waiting>,
-    patience: Duration,
+    jobs: mpsc::Sender<QueuedJob>,
+    max_wait: Duration,
 }
 
-/// A change and how long it may wait for a lock that somebody else holds.
-struct Waiting {
+/// Queued change with the deadline for beginning its transaction.
+struct QueuedJob {
     job: Box<dyn Job>,
     deadline: Instant,
 }
 
 impl Writer {
-    /// Starts the thread. It ends when the last handle is dropped and the queue is empty. A change that could not begin
-    /// within `patience` fails.
-    pub(super) fn start(connect: Connect, patience: Duration, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    /// Starts the thread, which ends when the last handle is dropped and the queue is empty. A change that cannot begin within
+    /// `max_wait` fails.
+    pub(super) fn start(connect: Connect, max_wait: Duration, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let connection = Some(connect()?);
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || WriterThread { connect, connection, metrics }.run(queue))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { jobs, patience })
+        Ok(Self { jobs, max_wait })
     }
 
     pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
@@ -61,26 +60,28 @@ impl Writer {
         F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let gone = || StoreError::Unavailable("the writer has stopped".to_owned());
+        let stopped = || StoreError::Unavailable("the writer has stopped".to_owned());
         let job = Change { change: Some(change), outcome: None, reply };
-        let waiting = Waiting { job: Box::new(job), deadline: Instant::now() + self.patience };
-        match self.jobs.send_timeout(waiting, self.patience).await {
-            Ok(()) => answer.await.map_err(|_| gone())?,
-            Err(SendTimeoutError::Timeout(_)) => Err(StoreError::Unavailable(format!("{QUEUE} changes wait already"))),
-            Err(SendTimeoutError::Closed(_)) => Err(gone()),
+        let queued = QueuedJob { job: Box::new(job), deadline: Instant::now() + self.max_wait };
+        match self.jobs.send_timeout(queued, self.max_wait).await {
+            Ok(()) => answer.await.map_err(|_| stopped())?,
+            Err(SendTimeoutError::Timeout(_)) => {
+                Err(StoreError::Unavailable(format!("the queue of {QUEUE} changes is full")))
+            }
+            Err(SendTimeoutError::Closed(_)) => Err(stopped()),
         }
     }
 }
 
 struct WriterThread {
     connect: Connect,
-    /// `None` after trouble: SQLite may have rolled back by itself, and only a new connection knows where it stands.
+    /// `None` after a failure: SQLite may have rolled back by itself, so the state of the old connection is unknown.
     connection: Option<FileConnection>,
     metrics: Arc<Metrics>,
 }
 
 impl WriterThread {
-    fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+    fn run(mut self, mut queue: mpsc::Receiver<QueuedJob>) {
         let mut batch = Vec::with_capacity(BATCH);
         while !batch.is_empty() || queue.blocking_recv_many(&mut batch, BATCH) > 0 {
             let began = Instant::now();
@@ -88,56 +89,55 @@ impl WriterThread {
                 Ok(mut connection) => {
                     let committed = commit(&mut connection.connection, &mut batch);
                     if let Err(error) = &committed {
-                        log::error!("the store could not take {} changes: {error}", batch.len());
+                        log::error!(changes = batch.len(), error:%; "could not commit changes");
                     } else {
                         self.connection = Some(connection);
                         self.metrics.store_commit.record(began.elapsed());
                         self.metrics.store_changes.add(batch.len() as u64);
                     }
-                    for waiting in batch.drain(..) {
-                        waiting.job.answer(&committed);
+                    for queued in batch.drain(..) {
+                        queued.job.answer(&committed);
                     }
                 }
                 Err(error) => {
                     let now = Instant::now();
-                    let failed: Vec<_> = batch.extract_if(.., |waiting| waiting.deadline <= now).collect();
+                    let failed: Vec<_> = batch.extract_if(.., |queued| queued.deadline <= now).collect();
                     if !failed.is_empty() {
-                        log::error!("the store could not begin {} changes in time: {error}", failed.len());
+                        log::error!(changes = failed.len(), error:%; "could not begin a transaction in time");
                     }
-                    for waiting in failed {
-                        waiting.job.answer(&Err(error.clone()));
+                    for queued in failed {
+                        queued.job.answer(&Err(error.clone()));
                     }
-                    // A lock was waited for already; anything else fails at once.
+                    // Failures other than a lock are immediate and would cause a busy loop.
                     if !batch.is_empty() {
-                        std::thread::sleep(AGAIN);
+                        std::thread::sleep(RETRY_DELAY);
                     }
                 }
             }
         }
     }
 
-    /// Begins a transaction on a connection that leads to the file of now. Waits for a lock no longer than the oldest
-    /// change may.
-    fn begin(&mut self, batch: &[Waiting]) -> Result<FileConnection, StoreError> {
+    /// Begins a transaction on a connection to the current file. Waits for locks until the earliest deadline in the batch.
+    fn begin(&mut self, batch: &[QueuedJob]) -> Result<FileConnection, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) if connection.is_current() => connection,
             _ => (self.connect)()?,
         };
-        let deadline = batch.iter().map(|waiting| waiting.deadline).min();
-        let patience = deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()));
-        connection.connection.batch_execute(&format!("PRAGMA busy_timeout = {}", patience.as_millis()))?;
+        let deadline = batch.iter().map(|queued| queued.deadline).min();
+        let wait = deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()));
+        connection.connection.batch_execute(&format!("PRAGMA busy_timeout = {}", wait.as_millis()))?;
         AnsiTransactionManager::begin_transaction_sql(&mut connection.connection, "BEGIN IMMEDIATE")?;
         Ok(connection)
     }
 }
 
-/// Runs the changes and commits them. A change that is refused (it names what is not there, or is there twice) is rolled
-/// back alone. Where the database itself cannot, nothing is kept: SQLite may have rolled back what came before, and what
-/// came behind would commit by itself.
-fn commit(connection: &mut SqliteConnection, batch: &mut [Waiting]) -> Result<(), StoreError> {
-    for waiting in batch {
-        if let Err(error) = waiting.job.run(connection) {
-            // It fails when SQLite has rolled back already; the connection is given up either way.
+/// Runs the changes and commits them. A change that fails for its own reasons, such as a missing row, is rolled back alone. If the
+/// database fails, the whole batch is rolled back: SQLite may have rolled back the earlier changes, and the later ones would be
+/// committed individually.
+fn commit(connection: &mut SqliteConnection, batch: &mut [QueuedJob]) -> Result<(), StoreError> {
+    for queued in batch {
+        if let Err(error) = queued.job.run(connection) {
+            // Fails if SQLite has already rolled back; the connection is discarded either way.
             let _ = AnsiTransactionManager::rollback_transaction(connection);
             return Err(error);
         }
@@ -145,12 +145,14 @@ fn commit(connection: &mut SqliteConnection, batch: &mut [Waiting]) -> Result<()
     Ok(AnsiTransactionManager::commit_transaction(connection)?)
 }
 
-/// A change in the queue, whatever it returns.
+/// Type-erased change.
 trait Job: Send {
+    /// Runs the change in a savepoint and keeps its result.
+    ///
     /// # Errors
-    /// Only when the database is at fault.
+    /// Only when the database fails.
     fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError>;
-    /// Tells the caller, once the commit is over.
+    /// Sends the result to the caller, after the commit.
     fn answer(self: Box<Self>, committed: &Result<(), StoreError>);
 }
 
@@ -180,9 +182,9 @@ where
         let outcome = match (committed, self.outcome) {
             (Err(error), _) => Err(error.clone()),
             (Ok(()), Some(outcome)) => outcome,
-            (Ok(()), None) => Err(StoreError::Unavailable("the change did not run".to_owned())),
+            (Ok(()), None) => Err(StoreError::Unavailable("the change was not run".to_owned())),
         };
-        // A caller that has gone away does not need the answer.
+        // Fails only if the caller no longer waits.
         let _ = self.reply.send(outcome);
     }
 }

@@ -1,4 +1,4 @@
-//! Accounts that earlier versions stored.
+//! Tests with accounts stored by earlier versions.
 
 use super::*;
 use crate::{auth::test_support::user, config::DatabaseConfig};
@@ -13,7 +13,7 @@ fn store() -> (SqliteStore, TempDir) {
     (SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap(), folder)
 }
 
-/// An account with exactly this address, as an earlier version stored it.
+/// Stores an account with exactly this address, as an earlier version did.
 async fn earlier_account(store: &SqliteStore, stored: &'static str) -> UserId {
     let account = user("placeholder@example.org", Role::User);
     store.add_user(account.clone(), PasswordHash::new(format!("hash of {stored}"))).await.unwrap();
@@ -34,14 +34,14 @@ async fn found(store: &SqliteStore, typed: &str) -> Option<UserId> {
 }
 
 #[tokio::test]
-async fn stored_addresses_are_brought_to_canonical_form() {
+async fn stored_addresses_are_converted_to_canonical_form() {
     let (store, _folder) = store();
     let cafe = earlier_account(&store, DECOMPOSED).await;
     let wide = earlier_account(&store, "ａda@example.org").await;
     let odd = earlier_account(&store, "a＠b@example.org").await;
     assert_eq!((found(&store, COMPOSED).await, found(&store, DECOMPOSED).await), (None, Some(cafe)));
-    store.write(normalise_emails).await.unwrap();
-    store.write(normalise_emails).await.unwrap();
+    store.write(normalize_emails).await.unwrap();
+    store.write(normalize_emails).await.unwrap();
     assert_eq!((found(&store, COMPOSED).await, found(&store, DECOMPOSED).await), (Some(cafe), Some(cafe)));
     assert_eq!(
         (found(&store, "ada@example.org").await, found(&store, "ＡDA@example.org").await),
@@ -54,11 +54,11 @@ async fn stored_addresses_are_brought_to_canonical_form() {
 }
 
 #[tokio::test]
-async fn two_accounts_with_one_address_both_stay() {
+async fn two_accounts_with_the_same_canonical_address_are_unchanged() {
     let (store, _folder) = store();
     let decomposed = earlier_account(&store, DECOMPOSED).await;
     let composed = earlier_account(&store, COMPOSED).await;
-    store.write(normalise_emails).await.unwrap();
+    store.write(normalize_emails).await.unwrap();
     assert_eq!(found(&store, DECOMPOSED).await, Some(decomposed));
     assert_eq!(found(&store, "CAFE\u{301}@example.org").await, Some(decomposed));
     assert_eq!(found(&store, COMPOSED).await, Some(composed));
@@ -79,7 +79,7 @@ async fn a_hash_is_replaced_only_while_it_is_the_current_one() {
     let first = current().await;
     store.replace_password_hash(id, first.clone(), hash("canonical")).await.unwrap();
     assert_eq!(current().await, hash("canonical"));
-    // A sign-in that read the hash before the password was changed.
+    // As after a sign-in that read the hash before the password was changed.
     store.replace_password_hash(id, first, hash("late")).await.unwrap();
     assert_eq!(current().await, hash("canonical"));
 }
