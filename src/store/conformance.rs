@@ -1,4 +1,4 @@
-//! What every backend must do, as tests against the traits: a backend says how it is opened, and gets them all.
+//! Conformance tests for backends, written against the traits. A backend only provides an empty store.
 
 mod lists;
 
@@ -12,10 +12,10 @@ use crate::domain::{
 };
 use uuid::Uuid;
 
-/// A server that has just begun.
+/// Grace period of a server that has just started.
 const NOW: Grace = Grace { wall: UnixMillis(0), running_ms: 0, began_at_ms: 0 };
 
-/// A user's conversation in an empty store.
+/// Store with a user, and the id of a conversation that does not exist yet.
 pub struct Fixture<S> {
     store: S,
     user: UserId,
@@ -56,7 +56,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         }
     }
 
-    /// A turn that runs.
+    /// Starts a turn.
     async fn begin(&self) -> TurnId {
         let question = self.question("Why?", true);
         let turn_id = question.turn_id;
@@ -80,7 +80,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         }
     }
 
-    /// The answers in the history.
+    /// Returns the answers in the history.
     async fn answers(&self) -> Vec<Message> {
         let page = Page { before: None, limit: 100 };
         let messages = self.store.messages(self.user, self.conversation, page).await.unwrap().items;
@@ -91,13 +91,13 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         self.store.interrupt_running_turns("TURN_INTERRUPTED", "cut off").await.unwrap()
     }
 
-    pub async fn what_was_kept_becomes_the_answer(self) {
+    pub async fn checkpoints_become_the_answer_of_an_interrupted_turn(self) {
         let turn_id = self.begin().await;
         let metadata = AnswerMetadata { specialist: "specs".to_owned(), ..AnswerMetadata::default() };
         self.store.checkpoint(vec![part(turn_id, 0, "Grüß", &[3, 6], Some(metadata.clone()))]).await.unwrap();
         self.store.checkpoint(vec![part(turn_id, 2, " dich", &[8, 11], None)]).await.unwrap();
         assert_eq!(self.interrupt().await, 1);
-        assert_eq!(self.interrupt().await, 0, "a turn ends once");
+        assert_eq!(self.interrupt().await, 0, "no turn is running any more");
 
         let turn = self.store.turn(turn_id).await.unwrap().unwrap();
         let state = StoredTurnState::Failed { code: "TURN_INTERRUPTED".to_owned(), message: "cut off".to_owned() };
@@ -109,7 +109,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!((answers.len(), answers[0].content.as_str()), (1, "Grüß dich"));
     }
 
-    pub async fn a_turn_that_had_said_nothing_is_ended_too(self) {
+    pub async fn a_turn_without_tokens_is_interrupted_too(self) {
         let turn_id = self.begin().await;
         assert_eq!(self.interrupt().await, 1);
         let turn = self.store.turn(turn_id).await.unwrap().unwrap();
@@ -117,17 +117,17 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(turn.answer.unwrap().text, "");
     }
 
-    pub async fn the_answer_takes_the_place_of_its_checkpoints(self) {
+    pub async fn the_answer_replaces_its_checkpoints(self) {
         let turn_id = self.begin().await;
         self.store.checkpoint(vec![part(turn_id, 0, "Be", &[2], None)]).await.unwrap();
         self.store.end_turn(self.end(turn_id, "Because")).await.unwrap();
-        // One that was on its way comes late.
+        // A late checkpoint has no effect.
         self.store.checkpoint(vec![part(turn_id, 1, "cause", &[7], None)]).await.unwrap();
         assert_eq!(self.interrupt().await, 0);
         assert_eq!(self.answers().await[0].content, "Because");
     }
 
-    pub async fn a_checkpoint_may_come_again_with_more(self) {
+    pub async fn a_repeated_checkpoint_may_have_more_tokens(self) {
         let turn_id = self.begin().await;
         self.store.checkpoint(vec![part(turn_id, 0, "a", &[1], None)]).await.unwrap();
         self.store.checkpoint(vec![part(turn_id, 0, "ab", &[1, 2], None)]).await.unwrap();
@@ -135,7 +135,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(self.answers().await[0].content, "ab");
     }
 
-    pub async fn a_turn_that_is_kept_again_needs_no_older_checkpoint(self) {
+    pub async fn a_turn_stored_again_needs_no_older_checkpoints(self) {
         let turn_id = self.begin().await;
         let metadata = Some(AnswerMetadata { specialist: "specs".to_owned(), ..AnswerMetadata::default() });
         let first = self.store.checkpoint(vec![part(turn_id, 0, "a", &[1], metadata.clone())]).await.unwrap();
@@ -148,7 +148,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!((answer.text.as_str(), Some(answer.metadata)), ("abc", metadata));
     }
 
-    pub async fn checkpoints_of_many_turns_come_together(self) {
+    pub async fn checkpoints_of_several_turns_are_stored_together(self) {
         let first = self.begin().await;
         let other = Self { conversation: ConversationId::new(), store: self.store, user: self.user };
         let second = other.begin().await;
@@ -162,7 +162,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         }
     }
 
-    pub async fn an_end_that_comes_again_changes_nothing(self) {
+    pub async fn ending_a_turn_is_idempotent(self) {
         let turn_id = self.begin().await;
         self.store.end_turn(self.end(turn_id, "first")).await.unwrap();
         self.store.end_turn(self.end(turn_id, "second")).await.unwrap();
@@ -170,7 +170,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!((answers.len(), answers[0].content.as_str()), (1, "first"));
     }
 
-    pub async fn a_turn_of_a_deleted_conversation_is_no_more(self) {
+    pub async fn a_turn_of_a_deleted_conversation_cannot_be_ended(self) {
         let turn_id = self.begin().await;
         self.store.checkpoint(vec![part(turn_id, 0, "a", &[1], None)]).await.unwrap();
         self.store.delete_conversation(self.user, self.conversation).await.unwrap();
@@ -180,7 +180,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(self.interrupt().await, 0);
     }
 
-    pub async fn old_client_message_ids_are_forgotten(self) {
+    pub async fn old_client_message_ids_are_deleted(self) {
         let at = |ms, new| NewTurn {
             client_message_id: Some(format!("m-{ms}")),
             at: UnixMillis(ms),
@@ -212,19 +212,19 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         self.store.rotate_family(family.issue.jti, family, NOW).await.unwrap()
     }
 
-    /// Whether a sign-in is taken that read this generation with the password.
+    /// Whether a sign-in that read this generation with the password is accepted.
     async fn sign_in(&self, generation: i64) -> bool {
         let family = self.family();
-        let is_kept = self.store.start_family(family, generation).await.unwrap();
-        assert_eq!(self.rotate(family).await != Rotation::Unknown, is_kept);
-        is_kept
+        let is_accepted = self.store.start_family(family, generation).await.unwrap();
+        assert_eq!(self.rotate(family).await != Rotation::Unknown, is_accepted);
+        is_accepted
     }
 
     async fn generation(&self) -> i64 {
         self.store.credentials(Email::parse("ada@example.org").unwrap()).await.unwrap().generation
     }
 
-    /// Returns the revocations after this one.
+    /// Returns the revocations with greater numbers.
     async fn revoked_after(&self, number: i64) -> Vec<Revoked> {
         let revocations = self.store.revocations(number).await.unwrap();
         assert!(revocations.iter().all(|revocation| revocation.number > number), "{revocations:?}");
@@ -232,18 +232,18 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         revocations.into_iter().map(|revocation| revocation.revoked).collect()
     }
 
-    pub async fn a_revocation_ends_sign_ins_and_is_kept(self) {
+    pub async fn a_revocation_is_stored_and_ends_sign_ins(self) {
         let family = self.family();
         assert!(self.store.start_family(family, 0).await.unwrap());
         let of_generation = |generation| Revoked::User { user_id: self.user, generation };
         let first = self.store.revoke_tokens(self.user).await.unwrap();
         assert_eq!(first.revoked, of_generation(1));
         assert_eq!(self.rotate(family).await, Rotation::Unknown);
-        // A sign-in that was under way, and one that came later.
+        // A concurrent sign-in, and a later one.
         assert!(!self.sign_in(0).await && self.sign_in(1).await);
         assert_eq!((self.generation().await, self.revoked_after(0).await), (1, vec![of_generation(1)]));
         assert_eq!(self.revoked_after(first.number).await, []);
-        // The next revocation takes the place of the first.
+        // The next revocation replaces the first.
         let second = self.store.revoke_tokens(self.user).await.unwrap();
         assert_eq!(second.revoked, of_generation(2));
         assert_eq!(self.store.revocations(0).await.unwrap(), [second]);
@@ -251,15 +251,15 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
     }
 
-    pub async fn a_new_password_and_a_lost_role_revoke_tokens(self) {
+    pub async fn changing_the_password_or_losing_a_role_revokes_tokens(self) {
         let email = || Email::parse("ada@example.org").unwrap();
         self.store.set_role(email(), Role::Operator).await.unwrap();
-        assert_eq!(self.generation().await, 0, "more rights take nothing away");
+        assert_eq!(self.generation().await, 0, "gaining rights revokes nothing");
         let family = self.family();
         assert!(self.store.start_family(family, 0).await.unwrap());
         self.store.set_role(email(), Role::Agent).await.unwrap();
         assert!(!self.sign_in(0).await && self.sign_in(1).await);
-        // The sign-in itself stays, and its next access token has fewer rights.
+        // The sign-in remains, and its next access token has fewer rights.
         let Rotation::Rotated { user, generation, .. } = self.rotate(family).await else { panic!("it was ended") };
         assert_eq!((user.role, generation), (Role::Agent, 1));
         self.store.set_password(email(), PasswordHash::new("new".to_owned())).await.unwrap();
@@ -268,7 +268,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(self.revoked_after(0).await, [Revoked::User { user_id: self.user, generation: 2 }]);
     }
 
-    pub async fn nobody_signs_in_to_a_locked_account(self) {
+    pub async fn a_locked_account_rejects_sign_ins(self) {
         let family = self.family();
         assert!(self.store.start_family(family, 0).await.unwrap());
         let revocation = self.store.lock_user(self.user).await.unwrap();
@@ -276,7 +276,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(self.store.revocations(0).await.unwrap(), [revocation]);
         assert!(self.store.user(self.user).await.unwrap().is_locked);
         assert_eq!(self.rotate(family).await, Rotation::Unknown);
-        // Neither a caller who looked at the password before it was locked, nor one who looks later.
+        // Whether the password was checked before or after locking.
         assert!(!self.sign_in(0).await && !self.sign_in(1).await);
         self.store.unlock_user(self.user).await.unwrap();
         assert!(!self.store.user(self.user).await.unwrap().is_locked);
@@ -288,7 +288,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         }
     }
 
-    pub async fn a_family_that_ended_is_kept_as_a_revocation(self) {
+    pub async fn an_ended_family_is_stored_as_a_revocation(self) {
         let (signed_out, reused, goes_on) = (self.family(), self.family(), self.family());
         for family in [signed_out, reused, goes_on] {
             assert!(self.store.start_family(family, 0).await.unwrap());
@@ -297,30 +297,30 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(revocation.revoked, Revoked::Family(signed_out.id));
         assert_eq!(self.store.revocations(0).await.unwrap(), [revocation]);
         assert_eq!(self.rotate(signed_out).await, Rotation::Unknown);
-        // Twice does no harm, and is kept once.
+        // Ending a family is idempotent.
         assert_eq!(self.store.end_family(signed_out.id).await.unwrap(), revocation);
         assert_eq!(self.store.revocations(0).await.unwrap(), [revocation]);
-        // A token that was used before ends its family in the same way.
+        // Reuse of a token ends its family in the same way.
         assert_eq!(self.store.rotate_family(Uuid::new_v4(), reused, NOW).await.unwrap(), Rotation::Reused);
         assert_eq!(self.revoked_after(revocation.number).await, [Revoked::Family(reused.id)]);
         assert_ne!(self.rotate(goes_on).await, Rotation::Unknown);
     }
 
-    pub async fn revocations_are_forgotten_when_a_server_has_run_for_long_enough(self) {
+    pub async fn revocations_are_deleted_by_running_time(self) {
         let (first, second) = (self.family(), self.family());
         let first = self.store.end_family(first.id).await.unwrap();
-        // Nothing is older than when a server first saw it.
+        // The age is measured from the first call that sees the revocation.
         assert_eq!(self.store.forget_revocations(1_000, 1_000).await.unwrap(), None);
         let second = self.store.end_family(second.id).await.unwrap();
         assert_eq!(self.store.forget_revocations(2_000, 1_000).await.unwrap(), None);
         assert_eq!(self.store.forget_revocations(3_000, 1_001).await.unwrap(), Some(first.number));
         assert_eq!(self.store.revocations(0).await.unwrap(), [second]);
         assert_eq!(self.store.forget_revocations(4_000, 2_001).await.unwrap(), Some(second.number));
-        // Numbers are not used again.
+        // Numbers are not reused.
         assert!(self.store.revoke_tokens(self.user).await.unwrap().number > second.number);
     }
 
-    pub async fn the_running_time_is_kept(self) {
+    pub async fn the_running_time_is_stored(self) {
         let time =
             ServedTime { running_ms: 1, period_began_ms: 2, lowest_offset_ms: Some(3), previous_offset_ms: None };
         assert_eq!(self.store.served_time().await.unwrap().running_ms, 0);
@@ -340,7 +340,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         }
     }
 
-    pub async fn audit_entries_are_kept_and_listed_newest_first(self) {
+    pub async fn audit_entries_are_stored_and_listed_newest_first(self) {
         let mut added = Vec::new();
         for n in 0..5 {
             let entry = self.audit_entry(n);
@@ -357,7 +357,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
     }
 
-    pub async fn old_audit_entries_are_forgotten(self) {
+    pub async fn old_audit_entries_are_deleted(self) {
         for at in [1_000, 2_000, 3_000] {
             self.store.add_audit_entry(self.audit_entry(at)).await.unwrap();
         }
@@ -367,7 +367,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(left.iter().map(|entry| entry.at_ms.0).collect::<Vec<_>>(), [3_000]);
     }
 
-    pub async fn a_store_that_can_write_says_so(self) {
+    pub async fn the_check_of_a_writable_store_succeeds(self) {
         self.store.check().await.unwrap();
     }
 }
@@ -382,7 +382,7 @@ fn part(
     Checkpoint { turn_id, first_seq, text: text.to_owned(), token_ends: token_ends.to_vec(), metadata }
 }
 
-/// The tests for a backend. `$open` makes an empty store, and a guard that keeps it alive.
+/// Generates the tests for a backend. `$open` returns an empty store and a guard that keeps it alive.
 macro_rules! conformance {
     ($open:expr; $($test:ident)*) => {$(
         #[tokio::test]
@@ -393,26 +393,26 @@ macro_rules! conformance {
     )*};
     ($open:expr) => {
         $crate::store::conformance::conformance! { $open;
-            what_was_kept_becomes_the_answer
-            a_turn_that_had_said_nothing_is_ended_too
-            the_answer_takes_the_place_of_its_checkpoints
-            a_checkpoint_may_come_again_with_more
-            a_turn_that_is_kept_again_needs_no_older_checkpoint
-            checkpoints_of_many_turns_come_together
-            an_end_that_comes_again_changes_nothing
-            a_turn_of_a_deleted_conversation_is_no_more
-            old_client_message_ids_are_forgotten a_revocation_ends_sign_ins_and_is_kept
-            a_new_password_and_a_lost_role_revoke_tokens
-            nobody_signs_in_to_a_locked_account
-            a_family_that_ended_is_kept_as_a_revocation
-            revocations_are_forgotten_when_a_server_has_run_for_long_enough
-            the_running_time_is_kept
-            audit_entries_are_kept_and_listed_newest_first
-            old_audit_entries_are_forgotten
-            a_clock_that_is_set_back_changes_no_order conversations_are_listed_by_their_latest_messages
-            users_are_listed_in_the_order_of_their_registration audit_entries_are_in_the_order_in_which_they_came
-            a_page_of_messages_is_bounded_in_bytes_and_none_is_lost
-            a_store_that_can_write_says_so
+            checkpoints_become_the_answer_of_an_interrupted_turn
+            a_turn_without_tokens_is_interrupted_too
+            the_answer_replaces_its_checkpoints
+            a_repeated_checkpoint_may_have_more_tokens
+            a_turn_stored_again_needs_no_older_checkpoints
+            checkpoints_of_several_turns_are_stored_together
+            ending_a_turn_is_idempotent
+            a_turn_of_a_deleted_conversation_cannot_be_ended
+            old_client_message_ids_are_deleted a_revocation_is_stored_and_ends_sign_ins
+            changing_the_password_or_losing_a_role_revokes_tokens
+            a_locked_account_rejects_sign_ins
+            an_ended_family_is_stored_as_a_revocation
+            revocations_are_deleted_by_running_time
+            the_running_time_is_stored
+            audit_entries_are_stored_and_listed_newest_first
+            old_audit_entries_are_deleted
+            setting_the_clock_back_does_not_change_the_order conversations_are_listed_by_their_latest_messages
+            users_are_listed_in_the_order_of_their_registration audit_entries_are_listed_in_the_order_of_insertion
+            pages_of_messages_are_limited_in_bytes_and_complete
+            the_check_of_a_writable_store_succeeds
         }
     };
 }

@@ -1,4 +1,4 @@
-//! Lists: their order, whatever the clock says, and their pages.
+//! Conformance tests of lists: order independent of the clock, and paging.
 
 use super::Fixture;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 use uuid::Uuid;
 
 impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
-    /// A new conversation of the user, with one turn whose ids and times are of that moment, in milliseconds.
+    /// Adds a turn to a conversation, with ids and times of `ms`, in milliseconds.
     async fn converse_at(&self, conversation: ConversationId, is_new: bool, ms: u64) -> TurnId {
         let at = UnixMillis(i64::try_from(ms).unwrap());
         let question = NewTurn {
@@ -31,7 +31,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         turn_id
     }
 
-    pub async fn a_clock_that_is_set_back_changes_no_order(self) {
+    pub async fn setting_the_clock_back_does_not_change_the_order(self) {
         let conversation = self.conversation;
         let mut turns = Vec::new();
         for (n, ms) in [5_000_000, 4_000_000, 6_000_000, 1_000_000].into_iter().enumerate() {
@@ -50,20 +50,20 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
                 break;
             }
         }
-        let said = [5_000_000, 4_000_000, 6_000_000, 1_000_000];
-        let said = said.map(|ms| [format!("asked at {ms}"), format!("answered at {ms}")]).concat();
-        assert_eq!(contents, said);
+        let times = [5_000_000, 4_000_000, 6_000_000, 1_000_000];
+        let expected = times.map(|ms| [format!("asked at {ms}"), format!("answered at {ms}")]).concat();
+        assert_eq!(contents, expected);
         let next = NewTurn { history_messages: 3, ..self.question("And now?", false) };
         let BegunTurn::Started { history } = self.store.begin_turn(next).await.unwrap() else { panic!("a duplicate") };
-        assert_eq!(history.into_iter().map(|(_, content)| content).collect::<Vec<_>>(), said[5..]);
-        // A turn that runs when the server stops is the latest one, although its answer is stored later.
+        assert_eq!(history.into_iter().map(|(_, content)| content).collect::<Vec<_>>(), expected[5..]);
+        // An interrupted turn keeps its position, although its answer is stored later.
         self.interrupt().await;
         let last = self.store.messages(self.user, conversation, Page { before: None, limit: 2 }).await.unwrap();
         assert_eq!((last.items[0].content.as_str(), last.items[1].content.as_str()), ("And now?", ""));
         assert_ne!(self.store.latest_turn(conversation).await.unwrap().as_ref(), turns.last());
     }
 
-    /// Pages of one conversation each: their ids, and what happens after the first page.
+    /// Lists all conversations in pages of one, calling `meanwhile` after the first page.
     async fn walk(&self, meanwhile: impl AsyncFnOnce()) -> Vec<ConversationId> {
         let mut meanwhile = Some(meanwhile);
         let (mut ids, mut before) = (Vec::new(), None);
@@ -89,7 +89,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(self.walk(async || ()).await, [d, c, b, a]);
         self.converse_at(b, false, 500_000).await;
         assert_eq!(self.walk(async || ()).await, [b, d, c, a]);
-        // What is said while somebody turns the pages: where the page begins, and in one that was not there yet.
+        // Messages arrive during paging, in listed conversations and in a new one.
         let new = ConversationId::new();
         let meanwhile = async || {
             for conversation in [b, a, c] {
@@ -99,7 +99,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         };
         assert_eq!(self.walk(meanwhile).await, [b, d, c, a]);
         assert_eq!(self.walk(async || ()).await, [new, c, a, b, d]);
-        // Older clients name the last conversation that they have.
+        // Older clients use the id of the last conversation as cursor.
         let page = Page { before: Some(a.into()), limit: 9 };
         let rest = self.store.conversations(self.user, page).await.unwrap();
         assert_eq!(rest.conversations.iter().map(|conversation| conversation.id).collect::<Vec<_>>(), [b, d]);
@@ -123,7 +123,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(listed, registered);
     }
 
-    pub async fn audit_entries_are_in_the_order_in_which_they_came(self) {
+    pub async fn audit_entries_are_listed_in_the_order_of_insertion(self) {
         for ms in [9_000_000, 1_000_000, 5_000_000] {
             let entry = AuditEntry { id: AuditId::from(id_of(ms)), ..self.audit_entry(i64::try_from(ms).unwrap()) };
             self.store.add_audit_entry(entry).await.unwrap();
@@ -140,20 +140,20 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(times, [5_000_000, 1_000_000, 9_000_000]);
     }
 
-    /// Begins and ends a turn with this question and this answer.
-    async fn say(&self, question: &str, answer: &str, is_new_conversation: bool) {
+    /// Adds a turn with this question and answer.
+    async fn converse(&self, question: &str, answer: &str, is_new_conversation: bool) {
         let question = self.question(question, is_new_conversation);
         let turn_id = question.turn_id;
         self.store.begin_turn(question).await.unwrap();
         self.store.end_turn(self.end(turn_id, answer)).await.unwrap();
     }
 
-    pub async fn a_page_of_messages_is_bounded_in_bytes_and_none_is_lost(self) {
-        // Each control character is six bytes of JSON, so that a page has room for two of these and not for three.
+    pub async fn pages_of_messages_are_limited_in_bytes_and_complete(self) {
+        // Each control character is six bytes of JSON, so a page holds two of these messages.
         let long = "\u{1}".repeat(MAX_PAGE_BYTES / 6 / 2 - 100);
-        self.say("first", &long, true).await;
-        self.say(&long, &long, false).await;
-        self.say("last", &"x".repeat(2 * MAX_PAGE_BYTES), false).await;
+        self.converse("first", &long, true).await;
+        self.converse(&long, &long, false).await;
+        self.converse("last", &"x".repeat(2 * MAX_PAGE_BYTES), false).await;
         let mut pages = Vec::new();
         let mut before = None;
         loop {
@@ -170,7 +170,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
     }
 }
 
-/// An id as the server makes it at that moment.
+/// Generates an id as the server does at that time.
 fn id_of(ms: u64) -> Uuid {
     let random = *Uuid::new_v4().as_bytes();
     uuid::Builder::from_unix_timestamp_millis(ms, random.first_chunk().unwrap()).into_uuid()

@@ -1,5 +1,4 @@
-//! The store under real trouble: a lock, a full disk, a file that nobody may write, a file that went away. And what every
-//! backend must do.
+//! Tests of failures (a lock, a full disk, a read-only or missing file) and migrations, and the conformance tests.
 
 use super::*;
 use crate::{
@@ -16,7 +15,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 const BUSY_TIMEOUT_MS: u32 = 200;
-/// What a machine that does other things may add to a wait.
+/// Additional time that a wait may take on a loaded machine.
 const SLACK: Duration = Duration::from_secs(3);
 
 fn open(folder: &TempDir) -> SqliteStore {
@@ -68,14 +67,14 @@ fn is_unavailable<T>(outcome: &Result<T, StoreError>) -> bool {
 }
 
 #[tokio::test]
-async fn a_lock_of_somebody_else_is_waited_for_in_bounded_time() {
+async fn the_wait_for_a_lock_is_bounded() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     let mut other = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let began = Instant::now();
     let first = note(&store, 1);
-    // It comes while the first one waits already, and does not wait for both.
+    // Queued while the first one waits; its own timeout is not added to that of the first.
     let second = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         note(&store, 2).await
@@ -91,10 +90,10 @@ async fn a_lock_of_somebody_else_is_waited_for_in_bounded_time() {
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_all_of_a_commit_and_heals() {
+async fn a_full_disk_fails_the_whole_batch_and_the_store_recovers() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
-    // As many pages as there are: the next one finds no room (SQLITE_FULL).
+    // Limits the database to its current size, so that growing it fails with SQLITE_FULL.
     pragma(&store, "PRAGMA max_page_count = 1").await;
     let large = || {
         store.write(|connection| {
@@ -102,25 +101,25 @@ async fn a_full_disk_fails_all_of_a_commit_and_heals() {
             Ok(())
         })
     };
-    // Queued while nothing runs: they share one commit.
-    let (before, full, behind) = tokio::join!(note(&store, 1), large(), note(&store, 2));
+    // Queued together, so that they share one commit.
+    let (before, full, after) = tokio::join!(note(&store, 1), large(), note(&store, 2));
     assert!(is_unavailable(&full), "{full:?}");
-    let last_told = if behind.is_ok() { 2 } else { i64::from(before.is_ok()) };
-    assert_eq!(noted(&store).await, last_told, "what was refused is not there, and what was taken is");
-    // The new connection knows of no limit: the disk has room again.
+    let last_ok = if after.is_ok() { 2 } else { i64::from(before.is_ok()) };
+    assert_eq!(noted(&store).await, last_ok, "exactly the changes that succeeded are stored");
+    // The limit does not apply to the new connection.
     large().await.unwrap();
     store.check().await.unwrap();
 }
 
 #[tokio::test]
-async fn few_commits_move_the_wal_to_the_database_and_it_stays_bounded() {
+async fn checkpoints_are_rare_and_the_wal_is_bounded() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     pragma(&store, "CREATE TABLE large (bytes BLOB)").await;
     let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
     let commit = || pragma(&store, "INSERT INTO large VALUES (randomblob(6000000))");
     commit().await;
-    assert!(size("switchboard.db") < 6_000_000, "after 1,500 pages already");
+    assert!(size("switchboard.db") < 6_000_000, "a checkpoint after 1,500 pages");
     for _ in 0..12 {
         commit().await;
     }
@@ -130,15 +129,15 @@ async fn few_commits_move_the_wal_to_the_database_and_it_stays_bounded() {
 }
 
 #[tokio::test]
-async fn a_file_that_may_only_be_read_is_not_ready_and_heals() {
+async fn the_check_of_a_read_only_file_fails_until_it_is_writable() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     note(&store, 1).await.unwrap();
     let mut other = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
     other.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     drop(other);
-    // Rights do not stop the superuser, who runs tests in containers. A file of a later format, which says so in byte 18,
-    // is one that SQLite reads and never writes, whoever asks.
+    // Permissions do not stop the superuser, who runs tests in containers. SQLite never writes a file whose header (byte 18)
+    // declares a later format.
     let mut bytes = std::fs::read(file(&folder)).unwrap();
     bytes[18] = 3;
     let (writable, read_only) = (folder.path().join("writable.db"), folder.path().join("read-only.db"));
@@ -147,28 +146,28 @@ async fn a_file_that_may_only_be_read_is_not_ready_and_heals() {
     std::fs::rename(&read_only, file(&folder)).unwrap();
     let refused = store.check().await;
     assert!(is_unavailable(&refused), "{refused:?}");
-    assert_eq!(noted(&store).await, 1, "reading goes on");
+    assert_eq!(noted(&store).await, 1, "reading still works");
     std::fs::rename(&writable, file(&folder)).unwrap();
     tokio::time::sleep(CHECK_INTERVAL).await;
     store.check().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_file_that_went_away_takes_nothing_and_is_not_made_anew() {
+async fn a_moved_file_is_not_written_or_recreated() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     note(&store, 1).await.unwrap();
     let away = folder.path().join("away.db");
     std::fs::rename(file(&folder), &away).unwrap();
     assert!(is_unavailable(&note(&store, 2).await));
-    assert!(!file(&folder).exists(), "an empty database was made in its place");
+    assert!(!file(&folder).exists(), "an empty database was created");
     std::fs::rename(&away, file(&folder)).unwrap();
     note(&store, 3).await.unwrap();
     assert_eq!(noted(&store).await, 3);
 }
 
 #[tokio::test]
-async fn a_backup_put_in_place_is_read_and_written() {
+async fn a_restored_backup_is_used_without_a_restart() {
     let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let backup = open(&other);
     note(&backup, 7).await.unwrap();
@@ -187,7 +186,7 @@ async fn a_backup_put_in_place_is_read_and_written() {
 }
 
 #[tokio::test]
-async fn nobody_else_can_read_what_is_stored() {
+async fn files_are_accessible_only_to_their_owner() {
     let root = tempfile::TempDir::new().unwrap();
     let folder = root.path().join("data");
     let url = format!("sqlite://{}", folder.join("switchboard.db").display());
@@ -203,7 +202,7 @@ async fn nobody_else_can_read_what_is_stored() {
 }
 
 #[tokio::test]
-async fn what_version_0_1_0_revoked_stays_revoked() {
+async fn revocations_of_version_0_1_0_are_migrated() {
     const GENERATIONS: &str = "20261126000401";
     let folder = TempDir::new().unwrap();
     drop(open(&folder));
@@ -224,10 +223,10 @@ async fn what_version_0_1_0_revoked_stays_revoked() {
     let revoked: Vec<_> = store.revocations(0).await.unwrap().into_iter().map(|found| found.revoked).collect();
     let untagged = Revoked::Untagged { user_id: user, until: UnixMillis(5_000) };
     assert_eq!(revoked, [untagged, Revoked::Family(family)]);
-    // The newest time in the store is a date that is confirmed.
+    // The newest timestamp in the store becomes the confirmed date.
     let time = store.served_time().await.unwrap();
     assert_eq!(time, ServedTime { previous_offset_ms: Some(7_000), ..ServedTime::default() });
-    // Sign-ins go on in the order of their use.
+    // Sign-ins keep the order of their last use.
     let order = "SELECT group_concat(id, ' ') AS text FROM (SELECT id FROM refresh_families ORDER BY last_use)";
     #[derive(diesel::QueryableByName)]
     struct Order {
@@ -239,7 +238,7 @@ async fn what_version_0_1_0_revoked_stays_revoked() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_before_the_journal_is_not_lost() {
+async fn checkpoints_from_before_the_journal_are_recovered() {
     const JOURNAL: &str = "20261124000001";
     let folder = TempDir::new().unwrap();
     drop(open(&folder));
@@ -267,7 +266,7 @@ async fn what_a_crash_left_before_the_journal_is_not_lost() {
 }
 
 #[tokio::test]
-async fn documents_of_an_older_index_are_found_again_once_it_is_rebuilt() {
+async fn rebuilding_the_index_makes_older_documents_searchable() {
     const TERMS: &str = "20261126000101";
     let folder = TempDir::new().unwrap();
     drop(open(&folder));
@@ -293,7 +292,7 @@ async fn documents_of_an_older_index_are_found_again_once_it_is_rebuilt() {
         hits.into_iter().map(|hit| hit.title).collect::<Vec<_>>()
     };
     assert!(found("flywheel").await.is_empty(), "the index is empty before it is rebuilt");
-    // A document that comes meanwhile is there at once, and replaces what was not indexed yet.
+    // A document ingested meanwhile is indexed at once and replaces the old one.
     let chunk = Chunk { title: "New".to_owned(), text: "The sprocket is blue.".to_owned() };
     let document = store.document(replaced.parse().unwrap()).await.unwrap();
     store.put_document(document, vec![chunk]).await.unwrap();
@@ -302,7 +301,7 @@ async fn documents_of_an_older_index_are_found_again_once_it_is_rebuilt() {
     while let chunks @ 1.. = store.update_chunk_terms().await.unwrap() {
         updated.push(chunks);
     }
-    assert_eq!(updated, [1, 2], "a long chunk is a change of its own");
+    assert_eq!(updated, [1, 2], "a long chunk is a batch of its own");
     assert_eq!(found("flywheel").await, ["Flywheel"]);
     assert_eq!(found("空気圧").await, ["タイヤ"]);
     assert_eq!(found("O’Brannigan").await, ["Oil"]);
@@ -310,17 +309,17 @@ async fn documents_of_an_older_index_are_found_again_once_it_is_rebuilt() {
     store.delete_document(kept.parse().unwrap()).await.unwrap();
     assert!(found("flywheel").await.is_empty());
     let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
-    // Back to the version before, which finds what it has.
+    // The index of the previous version is usable after reverting the migration.
     connection.revert_last_migration(MIGRATIONS).unwrap();
     let count = |sql: &str| diesel::dsl::sql::<diesel::sql_types::BigInt>(sql);
-    let held: i64 = diesel::select(count("(SELECT count(*) FROM chunks_fts WHERE chunks_fts MATCH 'sprocket')"))
+    let matches: i64 = diesel::select(count("(SELECT count(*) FROM chunks_fts WHERE chunks_fts MATCH 'sprocket')"))
         .get_result(&mut connection)
         .unwrap();
-    assert_eq!(held, 1);
+    assert_eq!(matches, 1);
 }
 
 #[tokio::test]
-async fn documents_are_listed_in_the_order_in_which_they_came() {
+async fn documents_are_listed_in_the_order_of_insertion() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     let mut ids = Vec::new();
@@ -346,7 +345,7 @@ async fn documents_are_listed_in_the_order_in_which_they_came() {
     };
     assert_eq!(list(None, 9).await, ids);
     assert_eq!(list(Some(ids[1]), 9).await, ids[2..]);
-    // The last one of a page is deleted before the next page is read.
+    // The last document of a page is deleted before the next page is read.
     store.delete_document(ids[0]).await.unwrap();
     store.delete_document(ids[1]).await.unwrap();
     assert_eq!(list(Some(ids[1]), 9).await, ids[2..]);
@@ -366,7 +365,7 @@ async fn account(store: &SqliteStore, email: &str) -> User {
 }
 
 #[tokio::test]
-async fn who_signs_in_while_a_new_password_waits_for_the_database_is_signed_out_by_it() {
+async fn a_password_change_revokes_concurrent_sign_ins() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     let user = account(&store, "ada@example.org").await;
@@ -374,7 +373,7 @@ async fn who_signs_in_while_a_new_password_waits_for_the_database_is_signed_out_
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let mut changed = pin!(store.set_password(user.email, PasswordHash::new("new".to_owned())));
     assert!(changed.as_mut().now_or_never().is_none(), "it waits");
-    // Somebody signs in with the old password after the change was asked for.
+    // A sign-in with the old password starts after the change was requested.
     let generation = store.credentials(Email::parse("ada@example.org").unwrap()).await.unwrap().generation;
     other.batch_execute("COMMIT").unwrap();
     changed.await.unwrap();
