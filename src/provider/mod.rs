@@ -46,7 +46,7 @@ pub struct Classification {
     pub confidence: f64,
 }
 
-/// A piece of an answer.
+/// Part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerPart {
     /// Text to append; never empty.

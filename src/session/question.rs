@@ -82,7 +82,7 @@ fn scripted(script: ScriptedConfig, changes: &serde_json::Value) -> Result<Scrip
     };
     script.check().map_err(|invalid| {
         let (value, allowed) = (invalid.value, invalid.allowed);
-        let reason = format_args!("is {value}; from {} to {} is allowed", allowed.start(), allowed.end());
+        let reason = format_args!("is {value}; expected {} to {}", allowed.start(), allowed.end());
         ApiError::invalid_field(&format!("metadata.script.{}", invalid.field), reason)
     })?;
     Ok(script)

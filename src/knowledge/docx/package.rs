@@ -164,7 +164,7 @@ fn resolve(folder: &str, target: &str) -> String {
     key(&segments.join("/"))
 }
 
-/// XML as text, by its byte order mark or the zeros of its first `<`.
+/// Decodes XML, detecting UTF-16 by the byte order mark or the zero byte of the first `<`.
 fn decode(bytes: Vec<u8>) -> String {
     let utf_16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));

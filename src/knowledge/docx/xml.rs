@@ -136,7 +136,7 @@ impl<'a> Nodes<'a> {
                 }
                 Event::Text(text) => return Ok(Some(Node::Text(text.xml10_content()))),
                 Event::CData(text) => return Ok(Some(Node::Text(text.xml10_content()))),
-                // Entities that the document declares itself are not expanded, so they cannot grow.
+                // Custom entities are not expanded, which prevents entity bombs.
                 Event::GeneralRef(reference) => {
                     let text = match reference.resolve_char_ref() {
                         Ok(Some(c)) => c.to_string(),

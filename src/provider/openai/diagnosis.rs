@@ -396,7 +396,7 @@ mod tests {
                 json!({"object": "error", "message": "The input (5000 tokens) is longer than the model's context length (4096 \
                 tokens).", "type": "BadRequestError", "param": null, "code": 400}),
             ),
-            // Groq, and proxies with a limit of bytes
+            // Groq, and proxies that limit the body size
             (413, json!({"error": {"message": "Request too large", "type": "tokens", "code": "rate_limit_exceeded"}})),
         ] {
             assert_eq!(kind(status, body.clone()), Kind::ContextTooLong, "{status} {body}");
