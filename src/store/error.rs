@@ -1,23 +1,23 @@
-//! Refusals and failures of the store.
+//! Errors of the store.
 
-/// The reason why the store refused or could not do something.
+/// Reason why an operation of the store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     #[error("no such {0}")]
     NotFound(&'static str),
-    /// It is there, and somebody else's.
-    #[error("this {0} is somebody else's")]
+    /// The object exists but belongs to another user.
+    #[error("this {0} belongs to another user")]
     Forbidden(&'static str),
-    /// Something unique exists already; names what.
-    #[error("{0} exists already")]
+    /// A value that must be unique already exists.
+    #[error("{0} already exists")]
     Conflict(&'static str),
-    /// The database could not do it now: locked, full, read-only, gone.
+    /// Temporary failure of the database: locked, full, read-only or missing.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// The database cannot be used until somebody changes something; says who, and what.
+    /// The database cannot be used until the operator acts; the message says how.
     #[error("{0}")]
     Unusable(String),
-    /// What is stored cannot be read as what it should be.
-    #[error("stored data cannot be read: {0}")]
+    /// Stored data is invalid.
+    #[error("invalid stored data: {0}")]
     Corrupt(String),
 }
