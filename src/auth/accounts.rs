@@ -64,7 +64,7 @@ impl Accounts {
     ) -> Result<User, AuthError> {
         // Not for the domain to say of every address: accounts that were made before still sign in.
         if email.as_str().chars().any(is_misleading) {
-            let reason = "must not hold characters that are invisible or change the direction of text";
+            let reason = "must not contain characters that are invisible or change the text direction";
             return Err(InvalidUserField { field: "email", reason }.into());
         }
         let name = name.map_or_else(|| name_of(&email), Ok)?;

@@ -152,7 +152,7 @@ async fn the_reader_of_a_document_is_killed_at_the_deadline_and_its_permit_is_fr
             && fs::read_to_string(path.join("cmdline")).is_ok_and(|line| line.starts_with("sleep"))
     });
     assert_eq!(sleeping.count(), 0, "what the reader had started still runs");
-    let log = server.log_when(|log| log.matches("its reader was ended").count() == 3).await;
+    let log = server.log_when(|log| log.matches("killed the child process").count() == 3).await;
     assert!(!log.contains("slow.md"), "the name of a document is in the log: {log}");
 }
 

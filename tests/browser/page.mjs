@@ -191,7 +191,7 @@ const answers = {
     await page.fill("#form-register [name=email]", visitor.email);
     await page.fill("#form-register [name=password]", visitor.password);
     await page.click("#form-register .primary");
-    await page.locator("#gate-error").getByText("`name` must not hold characters that are invisible").waitFor();
+    await page.locator("#gate-error").getByText("`name` must not contain characters that are invisible").waitFor();
     visitor.complaints = visitor.complaints.filter((text) => !text.includes("status of 422"));
     await register(visitor);
     await ask(visitor, "first \u202e**second**");
