@@ -8,7 +8,9 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound(what) => Self::new(ErrorCode::NotFound, format!("There is no such {what}.")),
-            StoreError::Forbidden(what) => Self::new(ErrorCode::Forbidden, format!("This {what} is somebody else's.")),
+            StoreError::Forbidden(what) => {
+                Self::new(ErrorCode::Forbidden, format!("You don't have access to this {what}."))
+            }
             // Mostly heals by itself: the same request may well succeed a little later.
             StoreError::Unavailable(_) => Self {
                 code: ErrorCode::Overloaded,
@@ -31,7 +33,7 @@ mod tests {
         let busy = "The server cannot store anything at the moment. Please try again soon.";
         for (error, code, message, retry_after_ms) in [
             (StoreError::NotFound("turn"), ErrorCode::NotFound, "There is no such turn.", None),
-            (StoreError::Forbidden("turn"), ErrorCode::Forbidden, "This turn is somebody else's.", None),
+            (StoreError::Forbidden("turn"), ErrorCode::Forbidden, "You don't have access to this turn.", None),
             (StoreError::Unavailable("disk full".to_owned()), ErrorCode::Overloaded, busy, Some(STORE_RETRY_MS)),
             (StoreError::Conflict("e-mail"), ErrorCode::ProcessingError, internal, None),
             (StoreError::Corrupt("row".to_owned()), ErrorCode::ProcessingError, internal, None),

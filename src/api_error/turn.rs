@@ -21,7 +21,7 @@ impl From<TurnError> for ApiError {
             TurnError::Draining { retry_after_ms } => {
                 Self::overloaded("The server is going away. Please try again in a moment.", retry_after_ms)
             }
-            TurnError::Forbidden => Self::new(ErrorCode::Forbidden, "This conversation is somebody else's."),
+            TurnError::Forbidden => Self::new(ErrorCode::Forbidden, "You don't have access to this conversation."),
             TurnError::Unknown => {
                 Self::new(ErrorCode::ResumeUnavailable, "This turn is unknown or too old; the history has its answer.")
             }
@@ -126,7 +126,7 @@ mod tests {
                 "The server is going away. Please try again in a moment.",
                 Some(3),
             ),
-            (TurnError::Forbidden, ErrorCode::Forbidden, "This conversation is somebody else's.", None),
+            (TurnError::Forbidden, ErrorCode::Forbidden, "You don't have access to this conversation.", None),
             (
                 TurnError::Unknown,
                 ErrorCode::ResumeUnavailable,

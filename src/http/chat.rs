@@ -225,7 +225,7 @@ pub struct CancelResponse {
     params(("turn_id" = TurnId, Path)),
     responses(
         (status = 200, body = CancelResponse),
-        (status = 403, description = "somebody else's turn", body = ErrorBody),
+        (status = 403, description = "the turn belongs to another user", body = ErrorBody),
         (status = 410, description = "no such turn", body = ErrorBody),
     ),
     security(("bearer" = [])),
