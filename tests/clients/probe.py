@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "clients" / "python"))
 
-from switchboard_client import SwitchboardClient, SwitchboardError  # noqa: E402
+from switchboard_client import SwitchboardClient, SwitchboardError
 
 
 def say(news: dict) -> None:
@@ -56,7 +56,7 @@ async def main(url: str, account: str, ping_after_ms: str, pong_within_ms: str) 
             message = asked["message"] + ("\ud83d" if asked.get("is_cut") else "")
             timeout_ms = asked.get("timeout_ms")
             turn = client.ask(message, metadata=asked["metadata"], timeout_s=timeout_ms and timeout_ms / 1000)
-            say({"end": await read(turn, lambda frame: say({"frame": frame, "text": turn.text}))})
+            say({"end": await read(turn, lambda frame, turn=turn: say({"frame": frame, "text": turn.text}))})
 
 
 asyncio.run(main(*sys.argv[1:]))
