@@ -29,5 +29,6 @@ mod session;
 mod sleeps;
 mod survival;
 mod tidy;
+mod tidy_scripts;
 mod upgrade;
 mod websocket_doc;

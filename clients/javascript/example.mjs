@@ -9,14 +9,16 @@ const account = process.env.SWITCHBOARD_TOKEN
   : await register(base, { name: "Example", email: `${randomId()}@example.org`, password: randomId() });
 
 const client = new SwitchboardClient(base, account, {
-  onStatus: ({ state, delayMs }) => { if (state === "reconnecting") console.error(`· no connection; again in ${Math.round(delayMs)} ms`); },
+  onStatus: ({ state, delayMs }) => {
+    if (state === "reconnecting") console.error(`· no connection; again in ${Math.round(delayMs)} ms`);
+  },
 });
 for await (const frame of client.ask(question)) {
   if (frame.type === "progress") console.error(`· ${frame.message}`);
   if (frame.type === "token") process.stdout.write(frame.token);
   if (frame.type === "complete") {
-    const { agent, confidence, sources } = frame.metadata;
-    console.log(`\n\n${agent} (${Math.round(confidence * 100)} % sure), SHA-256 verified`);
+    const { specialist, agent, confidence, sources } = frame.metadata; // chat.v1 and older servers say `agent`
+    console.log(`\n\n${specialist ?? agent} (${Math.round(confidence * 100)} % sure), SHA-256 verified`);
     for (const source of sources) console.log(`- ${source.source}: ${source.title}`);
   }
 }

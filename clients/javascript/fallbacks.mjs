@@ -1,4 +1,4 @@
-// What browsers offer only to pages that came over https (or from localhost), made of what they offer to all. A page at
+// Substitutes for functions that browsers offer only to pages loaded over https or from localhost. A page at
 // http://192.168.1.20:8000 has neither crypto.randomUUID nor crypto.subtle.
 
 /** A random id: a UUID, version 4. */
@@ -13,13 +13,15 @@ export function randomId() {
 /** The SHA-256 of a text's UTF-8, in hex. */
 export async function sha256(text) {
   const bytes = new TextEncoder().encode(text);
-  const digest = globalThis.crypto?.subtle ? new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)) : digestOf(bytes);
+  const digest = globalThis.crypto?.subtle
+    ? new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))
+    : digestOf(bytes);
   return hex(digest);
 }
 
 /** Replaces halves of a surrogate pair, which a text has that was cut inside an emoji, by U+FFFD. */
-export const wellFormed = (text) => text.replace(/[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]/g,
-  (found) => (found.length === 2 ? found : "\ufffd"));
+export const wellFormed = (text) =>
+  text.replace(/[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]/g, (found) => (found.length === 2 ? found : "\ufffd"));
 
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -33,7 +35,7 @@ const rotated = (word, by) => (word >>> by) | (word << (32 - by));
 
 /** SHA-256 (FIPS 180-4). */
 export function digestOf(bytes) {
-  const padded = new Uint8Array(((bytes.length + 8 >> 6) + 1) * 64);
+  const padded = new Uint8Array((((bytes.length + 8) >> 6) + 1) * 64);
   padded.set(bytes);
   padded[bytes.length] = 0x80;
   const view = new DataView(padded.buffer);
@@ -43,7 +45,10 @@ export function digestOf(bytes) {
   const w = new Int32Array(64);
   for (let block = 0; block < padded.length; block += 64) {
     for (let t = 0; t < 64; t++) {
-      if (t < 16) { w[t] = view.getInt32(block + 4 * t); continue; }
+      if (t < 16) {
+        w[t] = view.getInt32(block + 4 * t);
+        continue;
+      }
       const s0 = rotated(w[t - 15], 7) ^ rotated(w[t - 15], 18) ^ (w[t - 15] >>> 3);
       const s1 = rotated(w[t - 2], 17) ^ rotated(w[t - 2], 19) ^ (w[t - 2] >>> 10);
       w[t] = w[t - 16] + s0 + w[t - 7] + s1;
@@ -54,9 +59,11 @@ export function digestOf(bytes) {
       const t2 = ((rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))) | 0;
       [a, b, c, d, e, f, g, h] = [(t1 + t2) | 0, a, b, c, (d + t1) | 0, e, f, g];
     }
-    [a, b, c, d, e, f, g, h].forEach((word, n) => { hash[n] = (hash[n] + word) | 0; });
+    [a, b, c, d, e, f, g, h].forEach((word, n) => {
+      hash[n] = (hash[n] + word) | 0;
+    });
   }
   const digest = new Uint8Array(32);
-  hash.forEach((word, n) => new DataView(digest.buffer).setInt32(4 * n, word));
+  for (const [n, word] of hash.entries()) new DataView(digest.buffer).setInt32(4 * n, word);
   return digest;
 }

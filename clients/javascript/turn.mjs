@@ -11,10 +11,10 @@ export class Turn {
   lastSeq = -1;
   /** A `resume` is on its way: until its `resumed`, what comes of this turn will come again. */
   resuming = false;
-  /** The socket that its message was sent on. */
+  /** The incarnation of the connection that its message was sent on. */
   sentOn = null;
   ended = false;
-  /** Where the text of each frame begins: the first `seq` in it, and the place in `text`. */
+  /** The start of each frame's text: its first `seq`, and its index in `text`. */
   #pieces = [];
   #frames = [];
   #wake = null;
@@ -22,10 +22,17 @@ export class Turn {
   #timer = null;
   #unlisten = () => {};
 
-  constructor(client, { message, sessionId = null, metadata, timeoutMs, signal, turnId = null, clientMessageId = randomId() }) {
-    // What JSON cannot carry would be replaced on the way: then the question would not be what is shown.
-    Object.assign(this, { client, message: wellFormed(message), sessionId, metadata, turnId, clientMessageId });
-    const stop = (code, error) => { this.cancel(); this.client.forget(this); this.end(new SwitchboardError({ error, code })); };
+  constructor(
+    client,
+    { message, conversationId = null, metadata, timeoutMs, signal, turnId = null, clientMessageId = randomId() },
+  ) {
+    // Replaced here, lone surrogates are the same in the question that is shown and in the one that is sent.
+    Object.assign(this, { client, message: wellFormed(message), conversationId, metadata, turnId, clientMessageId });
+    const stop = (code, error) => {
+      this.cancel();
+      this.client.forget(this);
+      this.end(new SwitchboardError({ error, code }));
+    };
     if (timeoutMs) this.#timer = setTimeout(() => stop("TIMEOUT", `no whole answer within ${timeoutMs} ms`), timeoutMs);
     if (signal) {
       const abort = () => stop("ABORTED", "the question was withdrawn");
@@ -33,6 +40,11 @@ export class Turn {
       this.#unlisten = () => signal.removeEventListener("abort", abort);
       if (signal.aborted) queueMicrotask(abort);
     }
+  }
+
+  /** An older name of `conversationId`. */
+  get sessionId() {
+    return this.conversationId;
   }
 
   /** Stops the answer. It ends in `complete` with `finish_reason: "cancelled"`. */
@@ -45,7 +57,9 @@ export class Turn {
       while (this.#frames.length) yield this.#frames.shift();
       if (this.#error) throw this.#error;
       if (this.ended) return;
-      await new Promise((wake) => { this.#wake = wake; });
+      await new Promise((wake) => {
+        this.#wake = wake;
+      });
     }
   }
 

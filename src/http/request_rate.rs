@@ -14,7 +14,7 @@ use actix_web::{
 /// Routes and folders that are not counted: health checks, metrics, pages and their files. WebSockets have limits of their own.
 /// Compared with the path as it came: written otherwise (`/%68ealth`), a route is counted.
 const UNCOUNTED_ROUTES: [&str; 7] = ["/", "/health", "/health/ready", "/metrics", "/ops", "/ops/", "/api/openapi.json"];
-const UNCOUNTED_FOLDERS: [&str; 2] = ["/ws/", "/api/docs"];
+const UNCOUNTED_FOLDERS: [&str; 3] = ["/ws/", "/api/docs", "/static/"];
 
 /// Whether requests to this path count against the limits of requests.
 pub(super) fn is_counted(path: &str) -> bool {
@@ -42,9 +42,18 @@ mod tests {
 
     #[test]
     fn pages_and_probes_are_not_counted() {
-        for path in
-            ["/", "/health", "/health/ready", "/metrics", "/ops", "/ws/chat", "/ws/test", "/api/docs/", "/api/docs"]
-        {
+        for path in [
+            "/",
+            "/health",
+            "/health/ready",
+            "/metrics",
+            "/ops",
+            "/ws/chat",
+            "/ws/test",
+            "/api/docs/",
+            "/api/docs",
+            "/static/pages/ops/page.js",
+        ] {
             assert!(!is_counted(path), "{path}");
         }
         for path in

@@ -23,6 +23,8 @@ use switchboard_protocol::ApiError;
 /// their page.
 const OPEN_ROUTES: [&str; 7] =
     ["/health", "/health/ready", "/metrics", "/ops", "/ws/ops", "/api/v1/auth/login", "/api/v1/auth/refresh"];
+/// The scripts and styles of the operators' page.
+const OPEN_FOLDER: &str = "/static/";
 
 /// Middleware that refuses other requests on a connection over the limit, and ends it after its one request.
 pub async fn keep_reserve<B: MessageBody + 'static>(
@@ -32,7 +34,9 @@ pub async fn keep_reserve<B: MessageBody + 'static>(
     if request.conn_data::<Reserve>().is_none() {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let is_served = OPEN_ROUTES.contains(&request.path()) || is_operator(request.request());
+    let path = request.path();
+    let is_open = OPEN_ROUTES.contains(&path) || path.starts_with(OPEN_FOLDER);
+    let is_served = is_open || is_operator(request.request());
     let mut response = if is_served {
         next.call(request).await?.map_into_left_body()
     } else {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 /// Pages, WebSockets, and the document itself, which OpenAPI does not describe.
-const OUTSIDE_OF_THE_API: [&str; 10] = [
+const OUTSIDE_OF_THE_API: [&str; 11] = [
     "/",
     "/ws/chat",
     "/ws/ops",
@@ -22,6 +22,7 @@ const OUTSIDE_OF_THE_API: [&str; 10] = [
     "/api/docs",
     "/api/docs/{file:.*}",
     "/api/openapi.json",
+    "/static/{file:.*}",
 ];
 
 /// The patterns in the text of a map of resources, as `Debug` writes it.

@@ -1,7 +1,8 @@
-"use strict";
-// A little Markdown, as DOM nodes; blocks that have not changed are left alone.
+// A small subset of Markdown, as DOM nodes; blocks that have not changed are left alone.
 
-function renderMarkdown(container, text) {
+import { el } from "../shared/dom.js";
+
+export function renderMarkdown(container, text) {
   const blocks = blocksOf(text);
   blocks.forEach((block, i) => {
     const old = container.children[i];
@@ -35,9 +36,12 @@ function blocksOf(text) {
       block = null;
     } else {
       let kind = kindOf(line);
-      if (kind === "p" && (block?.kind === "ul" || block?.kind === "ol") && /^\s/.test(line)) kind = block.kind;   // goes on with its item
+      if (kind === "p" && (block?.kind === "ul" || block?.kind === "ol") && /^\s/.test(line)) kind = block.kind; // goes on with its item
       if (block?.kind === kind && kind !== "heading" && kind !== "code") block.lines.push(line);
-      else blocks.push(block = { kind, lines: [line] });
+      else {
+        block = { kind, lines: [line] };
+        blocks.push(block);
+      }
     }
   }
   for (const b of blocks) b.source = b.lines.join("\n");
@@ -46,32 +50,55 @@ function blocksOf(text) {
 
 function blockNode({ kind, lines, source }) {
   switch (kind) {
-    case "code": return el("pre", { tabindex: 0 }, lines.slice(1).filter((l, i, all) => i < all.length - 1 || !/^\s*```\s*$/.test(l)).join("\n"));
-    case "heading": return el("h3", {}, ...inline(source.replace(/^#+\s*/, "")));
-    case "quote": return el("blockquote", {}, ...inline(lines.map((l) => l.replace(/^>\s?/, "")).join("\n")));
-    case "table": return tableNode(lines);
-    case "ul": case "ol": return listNode(kind, lines);
-    default: return el("p", {}, ...inline(source));
+    case "code":
+      return el(
+        "pre",
+        { tabindex: 0 },
+        lines
+          .slice(1)
+          .filter((l, i, all) => i < all.length - 1 || !/^\s*```\s*$/.test(l))
+          .join("\n"),
+      );
+    case "heading":
+      return el("h3", {}, ...inline(source.replace(/^#+\s*/, "")));
+    case "quote":
+      return el("blockquote", {}, ...inline(lines.map((l) => l.replace(/^>\s?/, "")).join("\n")));
+    case "table":
+      return tableNode(lines);
+    case "ul":
+    case "ol":
+      return listNode(kind, lines);
+    default:
+      return el("p", {}, ...inline(source));
   }
 }
 
 function listNode(kind, lines) {
-  const items = [], marker = kind === "ul" ? /^\s*[-*•]\s+/ : /^\s*\d+[.)]\s+/;
+  const items = [],
+    marker = kind === "ul" ? /^\s*[-*•]\s+/ : /^\s*\d+[.)]\s+/;
   for (const line of lines) {
     if (marker.test(line) || !items.length) items.push(line.replace(marker, ""));
-    else items[items.length - 1] += " " + line.trim();
+    else items[items.length - 1] += ` ${line.trim()}`;
   }
   const start = kind === "ol" ? parseInt(lines[0].trim(), 10) : null;
   return el(kind, { start: start > 1 ? start : null }, ...items.map((item) => el("li", {}, ...inline(item))));
 }
 
 function tableNode(lines) {
-  const cells = (line) => line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
-  const rule = /^\s*\|[\s:|-]*$/;   // also one that has not arrived in full
+  const cells = (line) =>
+    line
+      .trim()
+      .replace(/^\||\|$/g, "")
+      .split("|")
+      .map((cell) => cell.trim());
+  const rule = /^\s*\|[\s:|-]*$/; // also one that has not arrived in full
   const headed = lines.length > 1 && rule.test(lines[1]);
   const row = (line, tag) => el("tr", {}, ...cells(line).map((cell) => el(tag, {}, ...inline(cell))));
   const head = headed ? [el("thead", {}, row(lines[0], "th"))] : [];
-  const rows = lines.slice(headed ? 2 : 0).filter((line) => !rule.test(line)).map((line) => row(line, "td"));
+  const rows = lines
+    .slice(headed ? 2 : 0)
+    .filter((line) => !rule.test(line))
+    .map((line) => row(line, "td"));
   return el("div", { class: "table" }, el("table", {}, ...head, el("tbody", {}, ...rows)));
 }
 
@@ -85,7 +112,7 @@ function inline(text) {
     if (m[1] !== undefined) nodes.push(el("strong", {}, m[1]));
     else if (m[2] !== undefined) nodes.push(el("code", {}, m[2]));
     else if (m[3] !== undefined) nodes.push(el("em", {}, m[3]));
-    else nodes.push(el("sup", {}, "[" + m[4] + "]"));
+    else nodes.push(el("sup", {}, `[${m[4]}]`));
   }
   nodes.push(text.slice(from));
   return nodes.filter((node) => node !== "");

@@ -1,14 +1,32 @@
-"use strict";
-// Messages that wait for the connection, or for the answer before them. Each has its client_message_id from the beginning, so
+// Questions that wait for the connection, or for the answer before them. Each has its client_message_id from the beginning, so
 // that it starts one turn however often it has to be sent.
 
-const MAX_QUEUED = 20, ASK_AGAIN_MS = 1000;
-const queue = [];   // turns that were not sent yet, oldest first
+import { $, el } from "../shared/dom.js";
+import { announce } from "./layout.js";
+import { dismissErrors, showError } from "./notices.js";
+import { isShown, shown } from "./shown.js";
+import { isReady, newTurn, runningIn, ask as send } from "./wire.js";
 
-/** Whether there was room for it. */
+const MAX_QUEUED = 20,
+  ASK_AGAIN_MS = 1000;
+const queue = []; // turns that were not sent yet, oldest first
+
+/** Asks in a conversation: now, or as soon as the connection and the answers before it allow. Returns false when the queue is full. */
+export function ask(question, conversation = shown) {
+  if (!question.trim()) return true;
+  const turn = newTurn({ question, conversation });
+  if (!isReady() || runningIn(conversation)) return enqueue(turn);
+  dismissErrors();
+  send(turn);
+  return true;
+}
+
 function enqueue(turn) {
   if (queue.length >= MAX_QUEUED) {
-    notice({ code: "QUEUE_FULL", error: MAX_QUEUED + " messages are queued already. Remove one, or wait until they are sent." });
+    showError({
+      code: "QUEUE_FULL",
+      error: `${MAX_QUEUED} messages are queued already. Remove one, or wait until they are sent.`,
+    });
     return false;
   }
   queue.push(turn);
@@ -17,42 +35,57 @@ function enqueue(turn) {
   return true;
 }
 
-/** Sends what can be sent: of each conversation the oldest, when nothing is being answered there. */
-function sendQueued() {
-  if (!ready) return;
+/** Sends what can be sent: the oldest question of each conversation in which no answer is being written. */
+export function sendQueued() {
+  if (!isReady()) return;
   for (const turn of [...queue]) {
-    if (isBusy(turn.thread)) continue;
+    if (runningIn(turn.conversation)) continue;
     queue.splice(queue.indexOf(turn), 1);
-    start(turn);
+    send(turn);
   }
   drawQueue();
 }
 
-/** The server refused it because another tab's turn is still running there. */
-function sendLater(turn, afterMs = ASK_AGAIN_MS) {
-  unnamed.splice(unnamed.indexOf(turn), 1);
-  turn.view?.remove();
+/** Queues a turn that the server refused because another tab's turn is still running in the conversation. */
+export function sendLater(turn, afterMs = ASK_AGAIN_MS) {
   queue.unshift(turn);
   drawQueue();
   setTimeout(sendQueued, afterMs);
 }
 
-function removeQueued(turn) {
+function remove(turn) {
   const at = queue.indexOf(turn);
   if (at >= 0) queue.splice(at, 1);
   drawQueue();
   $("question").focus();
 }
 
-/** The conversation is gone. */
-function dropQueued(session) {
-  for (const turn of queue.filter((t) => t.session === session)) queue.splice(queue.indexOf(turn), 1);
+/** Drops the questions of a conversation that was deleted. */
+export function dropQueued(conversationId) {
+  for (const turn of queue.filter(({ conversation }) => conversation.id === conversationId))
+    queue.splice(queue.indexOf(turn), 1);
 }
 
-function drawQueue() {
-  const shown = queue.filter(isOpen);
-  $("queue").hidden = shown.length === 0;
-  $("queue-title").textContent = "Queued: sent when " + (ready ? "the answer has ended" : "connected again");
-  $("queued").replaceChildren(...shown.map((turn) => el("li", {}, el("span", { title: turn.question }, turn.question),
-    el("button", { type: "button", "aria-label": "Remove from the queue: " + turn.question, onclick: () => removeQueued(turn) }, "Remove"))));
+export function clearQueue() {
+  queue.length = 0;
+}
+
+export function drawQueue() {
+  const waiting = queue.filter(isShown);
+  $("queue").hidden = waiting.length === 0;
+  $("queue-title").textContent = `Queued: sent when ${isReady() ? "the answer has ended" : "connected again"}`;
+  $("queued").replaceChildren(
+    ...waiting.map((turn) =>
+      el(
+        "li",
+        {},
+        el("span", { title: turn.question }, turn.question),
+        el(
+          "button",
+          { type: "button", "aria-label": `Remove from the queue: ${turn.question}`, onclick: () => remove(turn) },
+          "Remove",
+        ),
+      ),
+    ),
+  );
 }

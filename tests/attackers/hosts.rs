@@ -22,6 +22,7 @@ async fn a_rebound_name_reaches_no_route() {
         ("GET", "/".to_owned()),
         ("GET", "/ws/test".to_owned()),
         ("GET", "/ops".to_owned()),
+        ("GET", "/static/pages/ops/page.js".to_owned()),
         ("GET", "/api/docs/".to_owned()),
         ("GET", "/no/such/route".to_owned()),
     ];

@@ -4,33 +4,45 @@
 // tests/browser/ops.rs. Exits 1 when a scenario fails. Screenshots are left in target/screenshots.
 
 import assert from "node:assert/strict";
-import { PHONE, axe, launch, screenshots } from "./chromium.mjs";
+import { axe, launch, PHONE, screenshots } from "./chromium.mjs";
 
 const [base, operatorEmail, userEmail, awayEmail, password] = process.argv.slice(2);
 /** Accounts of the server. */
 const USERS = 4;
 const WAIT_MS = 20_000;
 /** Rows of the large table, and how long the page may be busy at a time while it is scrolled. */
-const MANY = 10_000, MAX_BUSY_MS = 200;
+const MANY = 10_000,
+  MAX_BUSY_MS = 200;
 
 const browser = await launch();
 
 async function visit({ prepare = async () => {}, ...options } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 1000 }, reducedMotion: "reduce", ...options });
+  const context = await browser.newContext({
+    viewport: { width: 1440, height: 1000 },
+    reducedMotion: "reduce",
+    ...options,
+  });
   context.setDefaultTimeout(WAIT_MS);
   const visitor = { context, complaints: [] };
   await context.exposeBinding("reportComplaint", (_, text) => visitor.complaints.push(text));
   await context.addInitScript(() => {
-    addEventListener("securitypolicyviolation", (event) => window.reportComplaint(`CSP ${event.violatedDirective}: ${event.blockedURI} ${event.sample}`));
+    addEventListener("securitypolicyviolation", (event) =>
+      window.reportComplaint(`CSP ${event.violatedDirective}: ${event.blockedURI} ${event.sample}`),
+    );
   });
-  const page = visitor.page = await context.newPage();
+  const page = await context.newPage();
+  visitor.page = page;
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) visitor.complaints.push(`console: ${message.text()}`);
   });
   page.on("pageerror", (error) => visitor.complaints.push(`uncaught: ${error.message}`));
-  page.on("dialog", (dialog) => { visitor.complaints.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+  page.on("dialog", (dialog) => {
+    visitor.complaints.push(`dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
   page.on("request", (request) => {
-    if (new URL(request.url()).host !== new URL(base).host && !request.url().startsWith("data:")) visitor.complaints.push(`asked ${request.url()}`);
+    if (new URL(request.url()).host !== new URL(base).host && !request.url().startsWith("data:"))
+      visitor.complaints.push(`asked ${request.url()}`);
   });
   visitor.shot = (name) => page.screenshot({ path: `${screenshots}/${name}.png` });
   await prepare(page);
@@ -54,15 +66,27 @@ async function enter(options) {
 
 const rows = (page) => page.locator(".row:not([hidden]):not(.waiting)");
 const total = (page, n) => page.locator(`#grid[aria-rowcount="${n + 1}"]`).waitFor();
-const activeIndex = (page) => page.evaluate(() => document.getElementById(document.getElementById("grid").getAttribute("aria-activedescendant"))?.getAttribute("aria-rowindex") - 2);
+const activeIndex = (page) =>
+  page.evaluate(
+    () =>
+      document
+        .getElementById(document.getElementById("grid").getAttribute("aria-activedescendant"))
+        ?.getAttribute("aria-rowindex") - 2,
+  );
 
-/** How many labels each axis of each chart has: one alone tells nothing. */
-const labels = (page) => page.evaluate(() => CHARTS.map(({ plot }) => plot.axes.map((axis) => axis._values.filter(Boolean).length)));
+/** The number of labels on each axis of each chart; a single one gives no scale. */
+const labels = (page) =>
+  page.evaluate(async () =>
+    (await import("/static/pages/ops/charts.js")).CHARTS.map(({ plot }) =>
+      plot.axes.map((axis) => axis._values.filter(Boolean).length),
+    ),
+  );
 
 async function haveLabels(page) {
   for (const minutes of [1, 15, 5]) {
     await page.click(`#span [data-minutes="${minutes}"]`);
-    for (const [time, value] of await labels(page)) assert.ok(time >= 2 && value === 3, `${minutes} min: ${time} and ${value} labels`);
+    for (const [time, value] of await labels(page))
+      assert.ok(time >= 2 && value === 3, `${minutes} min: ${time} and ${value} labels`);
   }
 }
 
@@ -75,7 +99,7 @@ const scenarios = {
     await page.waitForSelector("#status[data-state=online]");
     await total(page, 14);
     assert.equal(await rows(page).count(), 14);
-    await page.locator("#card-sessions b", { hasText: "14" }).first().waitFor();
+    await page.locator("#card-connections b", { hasText: "14" }).first().waitFor();
     await page.locator("#card-turns b", { hasText: "2" }).first().waitFor();
     assert.equal(await page.locator("#cards canvas").count(), 6, "each card has its chart");
     await haveLabels(page);
@@ -94,19 +118,34 @@ const scenarios = {
   },
 
   async "it works on plain http from another host"() {
-    const visitor = await enter({ prepare: (page) => page.addInitScript(() => {
-      for (const [owner, name] of [[Crypto, "randomUUID"], [Crypto, "subtle"], [Navigator, "clipboard"], [Navigator, "locks"]]) delete owner.prototype[name];
-    }) });
+    const visitor = await enter({
+      prepare: (page) =>
+        page.addInitScript(() => {
+          for (const [owner, name] of [
+            [Crypto, "randomUUID"],
+            [Crypto, "subtle"],
+            [Navigator, "clipboard"],
+            [Navigator, "locks"],
+          ])
+            delete owner.prototype[name];
+        }),
+    });
     const { page } = visitor;
-    assert.ok(!await page.evaluate(() => crypto.subtle || navigator.locks || navigator.clipboard), "nothing that needs a secure context");
-    const before = await page.evaluate(() => socketToken);
-    await page.evaluate(() => onAuthExpiring());
-    await page.waitForFunction((token) => socketToken !== token, before);
+    assert.ok(
+      !(await page.evaluate(() => crypto.subtle || navigator.locks || navigator.clipboard)),
+      "nothing that needs a secure context",
+    );
+    const before = await page.evaluate(async () => (await import("/static/pages/ops/feed.js")).connection.token);
+    await page.evaluate(async () => (await import("/static/pages/ops/feed.js")).connection.authenticateAgain());
+    await page.waitForFunction(
+      async (token) => (await import("/static/pages/ops/feed.js")).connection.token !== token,
+      before,
+    );
     await total(page, 14);
     return visitor;
   },
 
-  async "whoever is no operator is told so"() {
+  async "an account without the role operator is refused"() {
     const visitor = await visit();
     const { page } = visitor;
     await signIn(visitor, userEmail);
@@ -144,15 +183,23 @@ const scenarios = {
     return visitor;
   },
 
-  async "names and agents stay text, and turn nothing round"() {
+  async "names and user agents stay text, and turn nothing round"() {
     const visitor = await enter();
     const { page } = visitor;
     await page.fill("#q", "hostile");
     await total(page, 1);
     await rows(page).first().click();
     await page.locator("#detail dd", { hasText: "<img" }).first().waitFor();
-    assert.equal(await page.locator("#grid :is(img, script, svg, iframe), #detail :is(img, script, svg, iframe)").count(), 0, "no markup came to life");
-    const isolation = await page.evaluate(() => [".row .user bdi", ".row .agent bdi", "#detail-title bdi"].map((selector) => getComputedStyle(document.querySelector(selector)).unicodeBidi));
+    assert.equal(
+      await page.locator("#grid :is(img, script, svg, iframe), #detail :is(img, script, svg, iframe)").count(),
+      0,
+      "no markup came to life",
+    );
+    const isolation = await page.evaluate(() =>
+      [".row .user bdi", ".row .client bdi", "#detail-title bdi"].map(
+        (selector) => getComputedStyle(document.querySelector(selector)).unicodeBidi,
+      ),
+    );
     assert.deepEqual(isolation, ["isolate", "isolate", "isolate"]);
     return visitor;
   },
@@ -174,7 +221,10 @@ const scenarios = {
     await page.locator("#detail .turns", { hasText: "No turn is running." }).waitFor();
     await page.locator("#detail button", { hasText: "Kick…" }).click();
     await page.keyboard.press("Escape");
-    assert.ok(!(await page.locator("#ask").isVisible()) && await page.locator("#detail").isVisible(), "Escape closes the question alone");
+    assert.ok(
+      !(await page.locator("#ask").isVisible()) && (await page.locator("#detail").isVisible()),
+      "Escape closes the question alone",
+    );
     await page.locator("#detail button", { hasText: "Kick…" }).click();
     await page.fill("#ask [name=reason]", "a test <b>of kicking</b>");
     await page.click("#ask .primary");
@@ -212,7 +262,11 @@ const scenarios = {
     await page.waitForFunction(() => document.querySelector(".row.active")?.getAttribute("aria-rowindex") === "4");
     assert.equal(await activeIndex(page), 2);
     await page.keyboard.press("End");
-    await page.waitForFunction(() => document.querySelector(".row.active")?.getAttribute("aria-rowindex") === document.getElementById("grid").getAttribute("aria-rowcount"));
+    await page.waitForFunction(
+      () =>
+        document.querySelector(".row.active")?.getAttribute("aria-rowindex") ===
+        document.getElementById("grid").getAttribute("aria-rowcount"),
+    );
     await page.keyboard.press("Home");
     await page.keyboard.press("Enter");
     await page.locator("#detail dl").waitFor();
@@ -270,7 +324,10 @@ const scenarios = {
     await haveLabels(page);
     const cards = await page.locator("#cards .tile").all();
     for (const box of await Promise.all(cards.map((card) => card.boundingBox()))) {
-      assert.ok(box.x >= 0 && box.x + box.width <= PHONE.viewport.width, "each chart can be seen without scrolling aside");
+      assert.ok(
+        box.x >= 0 && box.x + box.width <= PHONE.viewport.width,
+        "each chart can be seen without scrolling aside",
+      );
     }
     await visitor.shot("ops-phone-dark");
     await rows(page).first().scrollIntoViewIfNeeded();
@@ -283,8 +340,13 @@ const scenarios = {
     await page.tap("#tab-users");
     await page.locator("#users tr").first().waitFor();
     await fits("the users");
-    for (const box of await Promise.all((await page.locator("#users .acts button").all()).map((button) => button.boundingBox()))) {
-      assert.ok(box.x >= 0 && box.x + box.width <= PHONE.viewport.width, "each action can be reached without scrolling aside");
+    for (const box of await Promise.all(
+      (await page.locator("#users .acts button").all()).map((button) => button.boundingBox()),
+    )) {
+      assert.ok(
+        box.x >= 0 && box.x + box.width <= PHONE.viewport.width,
+        "each action can be reached without scrolling aside",
+      );
     }
     await visitor.shot("ops-phone-dark-users");
     await page.tap("#breakdowns summary");
@@ -293,19 +355,23 @@ const scenarios = {
   },
 
   async "a server that goes away is told, and the page comes back"() {
-    let first = true, goAway;
-    const visitor = await enter({ prepare: (page) => page.routeWebSocket("**/ws/ops", (socket) => {
-      const server = socket.connectToServer();
-      if (!first) return;
-      first = false;
-      goAway = async () => {
-        socket.send(JSON.stringify({ type: "going_away", reconnect_after_ms: 1500 }));
-        await socket.close({ code: 1001, reason: "the server is going away" });
-        server.close();
-      };
-    }) });
+    let first = true,
+      goAway;
+    const visitor = await enter({
+      prepare: (page) =>
+        page.routeWebSocket("**/ws/ops", (socket) => {
+          const server = socket.connectToServer();
+          if (!first) return;
+          first = false;
+          goAway = async () => {
+            socket.send(JSON.stringify({ type: "going_away", reconnect_after_ms: 1500 }));
+            await socket.close({ code: 1001, reason: "the server is going away" });
+            server.close();
+          };
+        }),
+    });
     const { page } = visitor;
-    await page.locator("#uptime", { hasText: "1 operator is looking" }).waitFor();
+    await page.locator("#uptime", { hasText: "1 operator connected" }).waitFor();
     await goAway();
     await page.locator("#banner", { hasText: "The server is going away" }).waitFor();
     await page.locator("#status", { hasText: "Reconnecting in 2 s" }).waitFor();
@@ -316,48 +382,68 @@ const scenarios = {
 
   async "ten thousand rows scroll smoothly"() {
     // The real feed, with its rows multiplied.
-    const visitor = await enter({ prepare: (page) => page.routeWebSocket("**/ws/ops", (socket) => {
-      const server = socket.connectToServer();
-      let view = null;
-      socket.onMessage((text) => {
-        const frame = JSON.parse(text);
-        if (frame.type === "view") view = frame;
-        server.send(frame.type === "view" ? JSON.stringify({ ...frame, offset: 0 }) : text);
-      });
-      server.onMessage((text) => {
-        const frame = JSON.parse(text);
-        if (frame.type !== "connections" || !view) return socket.send(text);
-        const connections = Array.from({ length: view.limit }, (_, i) => ({
-          ...frame.connections[i % frame.connections.length], id: `row ${view.offset + i}`, tokens_sent: view.offset + i,
-        })).slice(0, MANY - view.offset);
-        socket.send(JSON.stringify({ ...frame, id: view.id, offset: view.offset, total: MANY, connections }));
-      });
-    }) });
+    const visitor = await enter({
+      prepare: (page) =>
+        page.routeWebSocket("**/ws/ops", (socket) => {
+          const server = socket.connectToServer();
+          let view = null;
+          socket.onMessage((text) => {
+            const frame = JSON.parse(text);
+            if (frame.type === "view") view = frame;
+            server.send(frame.type === "view" ? JSON.stringify({ ...frame, offset: 0 }) : text);
+          });
+          server.onMessage((text) => {
+            const frame = JSON.parse(text);
+            if (frame.type !== "connections" || !view) return socket.send(text);
+            const connections = Array.from({ length: view.limit }, (_, i) => ({
+              ...frame.connections[i % frame.connections.length],
+              id: `row ${view.offset + i}`,
+              tokens_sent: view.offset + i,
+            })).slice(0, MANY - view.offset);
+            socket.send(JSON.stringify({ ...frame, id: view.id, offset: view.offset, total: MANY, connections }));
+          });
+        }),
+    });
     const { page } = visitor;
     await total(page, MANY);
     await page.locator("#grid").hover();
     const measured = await page.evaluate(async () => {
-      const grid = document.getElementById("grid"), gaps = [], busy = [0];
-      new PerformanceObserver((list) => busy.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask" });
-      let last = performance.now(), most = 0;
+      const grid = document.getElementById("grid"),
+        gaps = [],
+        busy = [0];
+      new PerformanceObserver((list) => busy.push(...list.getEntries().map((entry) => entry.duration))).observe({
+        type: "longtask",
+      });
+      let last = performance.now(),
+        most = 0;
       const end = last + 4000;
       await new Promise((done) => {
         const step = (at) => {
           gaps.push(at - last);
           last = at;
-          grid.scrollTop += gaps.length % 40 === 0 ? 40_000 : 90;   // a steady pull, and now and then a leap
+          grid.scrollTop += gaps.length % 40 === 0 ? 40_000 : 90; // a steady pull, and now and then a leap
           most = Math.max(most, document.querySelectorAll(".row").length);
-          if (at < end) requestAnimationFrame(step); else done();
+          if (at < end) requestAnimationFrame(step);
+          else done();
         };
         requestAnimationFrame(step);
       });
       gaps.sort((a, b) => a - b);
-      return { frames: gaps.length, p50: gaps[gaps.length >> 1], p95: gaps[Math.floor(gaps.length * 0.95)], busy: Math.max(...busy), longTasks: busy.length - 1, most };
+      return {
+        frames: gaps.length,
+        p50: gaps[gaps.length >> 1],
+        p95: gaps[Math.floor(gaps.length * 0.95)],
+        busy: Math.max(...busy),
+        longTasks: busy.length - 1,
+        most,
+      };
     });
     console.log(`     ${JSON.stringify(measured)}`);
     assert.ok(measured.most < 60, `${measured.most} rows are in the page`);
     assert.ok(measured.busy < MAX_BUSY_MS, `busy for ${measured.busy} ms at a time`);
-    await page.evaluate(() => { document.getElementById("grid").scrollTop = 1e9; });
+    await page.evaluate(() => {
+      document.getElementById("grid").scrollTop = 1e9;
+    });
     await page.locator(`#row-${MANY - 1}:not(.waiting)`).waitFor();
     assert.equal(await page.locator(`#row-${MANY - 1} .tokens`).textContent(), "9,999");
     await page.locator("#grid").focus();
@@ -372,7 +458,11 @@ const scenarios = {
     const { page } = visitor;
     await page.click("#breakdowns summary");
     await page.locator("#refused-by-limit", { hasText: "No limit refused anything." }).waitFor();
-    await page.evaluate(() => api("GET", "/api/v1/connections/01890a5d-ac96-774b-bcce-b302099a8057").catch(() => {}));
+    await page.evaluate(async () =>
+      (await import("/static/pages/shared/account.js"))
+        .api("GET", "/api/v1/connections/01890a5d-ac96-774b-bcce-b302099a8057")
+        .catch(() => {}),
+    );
     const row = page.locator("#errors-by-code tr", { hasText: "NOT_FOUND" });
     await row.locator("td", { hasText: "+1" }).waitFor();
     for (const colorScheme of ["light", "dark"]) {
@@ -390,7 +480,7 @@ const scenarios = {
     const users = page.locator("#users tr");
     await page.focus("#tab-connections");
     await page.keyboard.press("ArrowRight");
-    assert.ok(!await page.locator("#work").isVisible());
+    assert.ok(!(await page.locator("#work").isVisible()));
     await users.nth(USERS - 1).waitFor();
     const own = users.filter({ hasText: operatorEmail });
     assert.ok(await own.getByText("Lock…").isDisabled(), "not the own account");
@@ -429,21 +519,35 @@ const scenarios = {
   },
 
   async "many users come in pages"() {
-    const page0 = Array.from({ length: 120 }, (_, i) => ({ id: `user ${i}`, email: `user${i}@example.org`, name: `User ${i}`, role: "user", locked: i === 3, created_at_ms: 1795000000000 - i, sign_ins: 0, connections: 0, running_turns: 0 }));
-    const visitor = await enter({ prepare: (page) => page.route("**/api/v1/users?*", (route) => {
-      const query = new URL(route.request().url()).searchParams, limit = Number(query.get("limit"));
-      const from = query.has("before") ? page0.findIndex(({ id }) => id === query.get("before")) + 1 : 0;
-      const users = page0.slice(from, from + limit);
-      return route.fulfill({ json: { users, next: from + limit < page0.length ? users.at(-1).id : undefined } });
-    }) });
+    const page0 = Array.from({ length: 120 }, (_, i) => ({
+      id: `user ${i}`,
+      email: `user${i}@example.org`,
+      name: `User ${i}`,
+      role: "user",
+      locked: i === 3,
+      created_at_ms: 1795000000000 - i,
+      sign_ins: 0,
+      connections: 0,
+      running_turns: 0,
+    }));
+    const visitor = await enter({
+      prepare: (page) =>
+        page.route("**/api/v1/users?*", (route) => {
+          const query = new URL(route.request().url()).searchParams,
+            limit = Number(query.get("limit"));
+          const from = query.has("before") ? page0.findIndex(({ id }) => id === query.get("before")) + 1 : 0;
+          const users = page0.slice(from, from + limit);
+          return route.fulfill({ json: { users, next: from + limit < page0.length ? users.at(-1).id : undefined } });
+        }),
+    });
     const { page } = visitor;
     await page.click("#tab-users");
     for (const shown of [50, 100, 120]) {
       await page.waitForFunction((n) => document.querySelectorAll("#users tr").length === n, shown);
       if (shown < 120) await page.click("#users-more");
     }
-    assert.ok(!await page.locator("#users-more").isVisible());
-    await page.evaluate(() => loadUsers({ again: true }));
+    assert.ok(!(await page.locator("#users-more").isVisible()));
+    await page.evaluate(async () => (await import("/static/pages/ops/users.js")).loadUsers({ again: true }));
     assert.equal(await page.locator("#users tr").count(), 120, "what is shown stays");
     assert.equal(await page.locator("#users tr .state", { hasText: "locked" }).count(), 1);
     return visitor;
@@ -486,7 +590,7 @@ const scenarios = {
     await page.click("#do-drain");
     await page.selectOption("#ask [name=then]", "stay");
     await page.click("#ask .primary");
-    await page.locator("#banner", { hasText: "The server drains" }).waitFor();
+    await page.locator("#banner", { hasText: "The server is draining" }).waitFor();
     await page.locator("#do-drain", { hasText: "Undrain…" }).click();
     await page.click("#ask .primary");
     await page.locator("#banner").waitFor({ state: "hidden" });
@@ -506,7 +610,10 @@ for (const [name, run] of Object.entries(scenarios)) {
     failed += 1;
     console.log(`FAIL ${name}\n     ${String(error.message ?? error).replaceAll("\n", "\n     ")}`);
     const [context] = browser.contexts();
-    await context?.pages()[0]?.screenshot({ path: `${screenshots}/ops-failed-${failed}.png` }).catch(() => {});
+    await context
+      ?.pages()[0]
+      ?.screenshot({ path: `${screenshots}/ops-failed-${failed}.png` })
+      .catch(() => {});
     for (const left of browser.contexts()) await left.close();
   }
 }

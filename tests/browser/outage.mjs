@@ -4,23 +4,39 @@
 // scenario fails.
 
 import assert from "node:assert/strict";
-import { Server } from "./server.mjs";
 import { axe } from "./chromium.mjs";
-import { QUESTION, answered, ask, online, register, run, turn } from "./visitor.mjs";
+import { Server } from "./server.mjs";
+import { answered, ask, online, QUESTION, register, run, turn } from "./visitor.mjs";
 
 const TOKENS = 60;
-const server = await new Server(process.argv[2], { PROVIDER__SCRIPTED__TOKENS: TOKENS, PROVIDER__SCRIPTED__INTERVAL_MS: 50 }).start();
+const server = await new Server(process.argv[2], {
+  PROVIDER__SCRIPTED__TOKENS: TOKENS,
+  PROVIDER__SCRIPTED__INTERVAL_MS: 50,
+}).start();
 
-/** What the browser says of a server that is not there. */
-const unreachable = (visitor) => visitor.expectComplaints("WebSocket connection to", "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_SOCKET_NOT_CONNECTED");
+/** Expects the errors that a browser logs when the server cannot be reached. */
+const unreachable = (visitor) =>
+  visitor.expectComplaints(
+    "WebSocket connection to",
+    "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
+    "ERR_EMPTY_RESPONSE",
+    "ERR_SOCKET_NOT_CONNECTED",
+  );
 
 /** The messages that the server has stored, as [role, text]. */
-const stored = (page) => page.evaluate(async () => (await messagesOf(thread.id)).map(({ role, content }) => [role, content]));
+const stored = (page) =>
+  page.evaluate(async () => {
+    const [{ messagesOf }, { shown }] = await Promise.all(
+      ["history", "shown"].map((name) => import(`/static/pages/chat/${name}.js`)),
+    );
+    return (await messagesOf(shown.id)).map(({ role, content }) => [role, content]);
+  });
 const questions = async (page) => (await stored(page)).filter(([role]) => role === "user").map(([, text]) => text);
 
 /** Waits for the page's next try, which may be half a minute away. */
 async function back(page) {
-  await page.evaluate(() => reconnectNow());
+  await page.evaluate(async () => (await import("/static/pages/chat/thread.js")).reconnectNow());
   await online(page);
 }
 
@@ -33,14 +49,22 @@ const scenarios = {
     await page.waitForFunction(() => document.querySelector(".turn.streaming .answer")?.textContent.length > 120);
     await server.kill();
     await turn(page, 0).getByText("Connection lost; reconnecting…").waitFor();
-    assert.equal(await page.locator(".turn.streaming, .steps:not([hidden])").count(), 0, "nothing moves as if an answer came");
-    assert.ok(!await page.locator("#stop").isVisible());
+    assert.equal(
+      await page.locator(".turn.streaming, .steps:not([hidden])").count(),
+      0,
+      "nothing moves as if an answer came",
+    );
+    assert.ok(!(await page.locator("#stop").isVisible()));
     assert.equal(await page.locator("#send").textContent(), "Queue");
 
     await ask(visitor, "First of the queue");
     await ask(visitor, "Not this one");
     await ask(visitor, "Second of the queue");
-    assert.deepEqual(await page.locator("#queued span").allTextContents(), ["First of the queue", "Not this one", "Second of the queue"]);
+    assert.deepEqual(await page.locator("#queued span").allTextContents(), [
+      "First of the queue",
+      "Not this one",
+      "Second of the queue",
+    ]);
     assert.equal(await page.locator("#queue-title").textContent(), "Queued: sent when connected again");
     assert.equal(await page.inputValue("#question"), "");
     for (const colorScheme of ["light", "dark"]) {
@@ -59,12 +83,20 @@ const scenarios = {
     assert.equal(await failure.locator("code").textContent(), "TURN_INTERRUPTED");
     const [, [role, kept]] = await stored(page);
     assert.ok(role === "assistant" && kept.length > 0, "some of the answer was stored");
-    assert.equal(await turn(page, 0).locator(".answer").textContent(), kept, "the page has what the server has kept of the answer");
+    assert.equal(
+      await turn(page, 0).locator(".answer").textContent(),
+      kept,
+      "the page has what the server has kept of the answer",
+    );
     await answered(visitor, 1);
     await answered(visitor, 2);
-    assert.ok(!await page.locator("#queue").isVisible());
+    assert.ok(!(await page.locator("#queue").isVisible()));
     assert.deepEqual(await questions(page), [QUESTION, "First of the queue", "Second of the queue"]);
-    assert.deepEqual(await page.locator(".question").allTextContents(), [QUESTION, "First of the queue", "Second of the queue"]);
+    assert.deepEqual(await page.locator(".question").allTextContents(), [
+      QUESTION,
+      "First of the queue",
+      "Second of the queue",
+    ]);
     assert.equal(frames.filter((frame) => frame.type === "complete").length, 2);
 
     await failure.getByText("Try again").click();
@@ -80,7 +112,7 @@ const scenarios = {
     await register(visitor);
     server.pause();
     await ask(visitor, QUESTION);
-    await page.waitForFunction(() => unnamed.length === 1);
+    await page.waitForFunction(async () => (await import("/static/pages/chat/wire.js")).unnamed.length === 1);
     await server.kill();
     await turn(page, 0).getByText("Connection lost").waitFor();
     await server.start();
@@ -88,7 +120,10 @@ const scenarios = {
     await answered(visitor);
     assert.equal(await page.locator(".turn").count(), 1);
     assert.deepEqual(await questions(page), [QUESTION]);
-    assert.equal(new Set(sent.filter(({ type }) => type === "message").map((frame) => frame.client_message_id)).size, 1);
+    assert.equal(
+      new Set(sent.filter(({ type }) => type === "message").map((frame) => frame.client_message_id)).size,
+      1,
+    );
     unreachable(visitor);
     return visitor;
   },
@@ -130,7 +165,7 @@ const scenarios = {
     assert.ok(await page.locator("#stop").isVisible());
     // Another conversation has a queue of its own.
     await page.click("#new");
-    assert.ok(!await page.locator("#queue").isVisible());
+    assert.ok(!(await page.locator("#queue").isVisible()));
     await page.locator("#conversations .pick", { hasText: "One" }).click();
     for (const n of [0, 1, 2]) await answered(visitor, n);
     assert.deepEqual(await page.locator(".question").allTextContents(), ["One", "Two", "Three"]);

@@ -5,9 +5,9 @@
 // take some seconds. Screenshots are left in target/screenshots.
 
 import assert from "node:assert/strict";
-import { PHONE, axe } from "./chromium.mjs";
+import { axe, PHONE } from "./chromium.mjs";
 import { CuttingProxy } from "./cutting_proxy.mjs";
-import { QUESTION, answered, ask, online, register, run, turn } from "./visitor.mjs";
+import { answered, ask, hasNewToken, online, QUESTION, register, run, tokenOf, turn, until } from "./visitor.mjs";
 
 const base = new URL(process.argv[2] ?? "http://localhost:8000");
 const suite = process.argv[3] ?? "answers";
@@ -36,7 +36,7 @@ const answers = {
     assert.ok(seen.length >= 3, `the page showed the answer growing, before its end: ${JSON.stringify(seen)}`);
 
     await turn(page, 0).locator(".sources summary").click();
-    assert.ok(await turn(page, 0).locator(".sources li").count() >= 1, "sources");
+    assert.ok((await turn(page, 0).locator(".sources li").count()) >= 1, "sources");
     assert.ok(await turn(page, 0).getByText("verified").isVisible(), "the SHA-256 was checked");
     await page.click("#toggle-log");
     assert.ok((await page.locator("#frames li").count()) >= beforeEnd.length, "the raw frames");
@@ -94,11 +94,23 @@ const answers = {
     await page.tap(`[data-ask="${QUESTION}"]`);
     await answered(visitor);
     await fits("the chat");
-    for (const [status, more] of [["Online", " · 12 ms"], ["Reconnecting", " in 12 s"], ["Closed", ": the server closed the connection"]]) {
-      await page.evaluate(([text, more]) => setStatus("online", text, more), [status, more]);
-      const cut = await page.evaluate(() => { const pill = document.querySelector("#status"); return pill.scrollWidth > pill.clientWidth; });
+    for (const [status, more] of [
+      ["Online", " · 12 ms"],
+      ["Reconnecting", " in 12 s"],
+      ["Closed", ": the server closed the connection"],
+    ]) {
+      await page.evaluate(
+        async ([text, more]) => (await import("/static/pages/chat/layout.js")).setStatus("online", text, more),
+        [status, more],
+      );
+      const cut = await page.evaluate(() => {
+        const pill = document.querySelector("#status");
+        return pill.scrollWidth > pill.clientWidth;
+      });
       assert.ok(!cut, `"${status}" can be read`);
-      const [logo, pill] = await Promise.all([".brand svg", "#status"].map((selector) => page.locator(selector).boundingBox()));
+      const [logo, pill] = await Promise.all(
+        [".brand svg", "#status"].map((selector) => page.locator(selector).boundingBox()),
+      );
       assert.ok(logo.x + logo.width <= pill.x, `"${status}" covers the logo`);
       await fits(status);
     }
@@ -156,7 +168,10 @@ const answers = {
       const resumed = frames.find((frame) => frame.type === "resumed");
       assert.equal(resumed?.from_seq, 2, "resumed after the two tokens that arrived whole");
       const { response } = frames.find((frame) => frame.type === "complete");
-      const joined = frames.filter((frame) => frame.type === "token").map((frame) => frame.token).join("");
+      const joined = frames
+        .filter((frame) => frame.type === "token")
+        .map((frame) => frame.token)
+        .join("");
       assert.equal(joined, response, "every token once");
       await turn(page, 0).getByText("verified").waitFor();
       await turn(page, 0).getByText("resumed 1×").waitFor();
@@ -180,11 +195,15 @@ const answers = {
     assert.equal(await turn(page, 0).locator(".question").innerText(), message);
     await page.reload();
     await page.locator(".turn .meta").waitFor();
-    assert.equal(await page.locator("#turns img, #turns script, #turns a, #conversations img, #who img").count(), 0, "no markup came to life");
+    assert.equal(
+      await page.locator("#turns img, #turns script, #turns a, #conversations img, #who img").count(),
+      0,
+      "no markup came to life",
+    );
     return visitor;
   },
 
-  async "a direction override turns round its own text alone"(visit) {
+  async "a direction override affects its own text alone"(visit) {
     const visitor = await visit();
     const { page } = visitor;
     await page.fill("#form-register [name=name]", "Ada \u202eecalevoL");
@@ -196,11 +215,17 @@ const answers = {
     await register(visitor);
     await ask(visitor, "first \u202e**second**");
     await answered(visitor);
-    const isolation = await page.evaluate(() => ["#who", ".question", ".answer p", "#conversations .pick span"]
-      .map((selector) => getComputedStyle(document.querySelector(selector)).unicodeBidi));
+    const isolation = await page.evaluate(() =>
+      ["#who", ".question", ".answer p", "#conversations .pick span"].map(
+        (selector) => getComputedStyle(document.querySelector(selector)).unicodeBidi,
+      ),
+    );
     assert.deepEqual(isolation, ["plaintext", "plaintext", "plaintext", "plaintext"]);
     const log = await page.locator("#frames").textContent();
-    assert.ok(!log.includes("\u202e") && log.includes("first \\u202e**second**"), "the log shows the override as an escape");
+    assert.ok(
+      !log.includes("\u202e") && log.includes("first \\u202e**second**"),
+      "the log shows the override as an escape",
+    );
     return visitor;
   },
 
@@ -233,7 +258,11 @@ const answers = {
     visitor.say({ type: "notice", level: "warning", message: "It is 17:55." });
     const notices = page.locator("[role=status] .notice");
     await notices.nth(1).waitFor();
-    assert.equal(await notices.nth(0).locator("p").innerText(), "Away at 18:00.\n<b>Save</b> your work.", "with its line break, as text");
+    assert.equal(
+      await notices.nth(0).locator("p").innerText(),
+      "Away at 18:00.\n<b>Save</b> your work.",
+      "with its line break, as text",
+    );
     assert.deepEqual(await notices.locator("code").allTextContents(), ["Notice", "Warning"]);
     await axe(page, "notices");
     await visitor.shot("desktop-light-notices");
@@ -260,12 +289,17 @@ const answers = {
     await register(visitor);
     await ask(visitor, QUESTION);
     const answer = turn(page, 0).locator(".answer");
+    const resumes = () => sent.filter(({ type, turn_id }) => type === "resume" && turn_id === "t");
     const resumed = async (times) => {
-      await page.waitForFunction((n) => [...turns.values()][0].resuming && window.resumes.length === n, times);
-      return sent.at(-1).last_seq;
+      await until(() => resumes().length === times);
+      return resumes().at(-1).last_seq;
     };
-    await page.evaluate(() => { window.resumes = []; const plain = resume; resume = (turn) => { window.resumes.push(turn.lastSeq); plain(turn); }; });
-    visitor.say({ type: "progress", step: "starting", message: "Starting", client_message_id: sent[0].client_message_id });
+    visitor.say({
+      type: "progress",
+      step: "starting",
+      message: "Starting",
+      client_message_id: sent[0].client_message_id,
+    });
     visitor.say({ type: "token", token: "a", seq: 0 });
     visitor.say({ type: "token", token: "bcd", first_seq: 1, seq: 3 });
     visitor.say({ type: "heartbeat", turns: [{ turn_id: "t", session_id: "c", seq: 9 }] });
@@ -324,7 +358,7 @@ const slow = {
     const answer = await answered(visitor);
     const complete = frames.find((frame) => frame.type === "complete");
     assert.equal(complete.finish_reason, "cancelled");
-    assert.ok(answer.length > 0 && await turn(page, 0).getByText("stopped").isVisible());
+    assert.ok(answer.length > 0 && (await turn(page, 0).getByText("stopped").isVisible()));
     await turn(page, 0).getByText("verified").waitFor();
     assert.ok(await page.locator("#send").isVisible(), "the next question may come");
     return visitor;
@@ -385,16 +419,19 @@ const slow = {
     const second = await visitor.openTab();
     await second.page.locator("#conversations .pick").first().click();
     await answered(second);
-    await second.page.evaluate(() => closeSocket());
+    await second.page.evaluate(async () => (await import("/static/pages/chat/wire.js")).connection.close());
     await ask(visitor, "Two");
     await answered(visitor, 1);
     await ask(visitor, "Three");
     await page.waitForSelector(".turn.streaming");
-    await second.page.evaluate(() => reconnectNow());
+    await second.page.evaluate(async () => (await import("/static/pages/chat/wire.js")).connection.reconnect());
     await answered(second, 2);
     await answered(visitor, 2);
     assert.deepEqual(await second.page.locator(".question").allTextContents(), ["One", "Two", "Three"]);
-    assert.deepEqual(await second.page.locator(".answer").allTextContents(), await page.locator(".answer").allTextContents());
+    assert.deepEqual(
+      await second.page.locator(".answer").allTextContents(),
+      await page.locator(".answer").allTextContents(),
+    );
     return visitor;
   },
 
@@ -407,14 +444,14 @@ const slow = {
     const second = await visitor.openTab();
     await second.page.locator("#conversations .pick").first().click();
     await answered(second);
-    await second.page.evaluate(() => closeSocket());
+    await second.page.evaluate(async () => (await import("/static/pages/chat/wire.js")).connection.close());
     for (let n = 1; n <= MISSED; n += 1) {
       await ask(visitor, String(n));
       await page.waitForSelector(".turn.streaming");
       await page.press("#question", "Escape");
       await answered(visitor, n);
     }
-    await second.page.evaluate(() => reconnectNow());
+    await second.page.evaluate(async () => (await import("/static/pages/chat/wire.js")).connection.reconnect());
     for (let n = 1; n <= MISSED; n += 1) await answered(second, n);
     const numbers = Array.from({ length: MISSED + 1 }, (_, n) => String(n));
     assert.deepEqual(await second.page.locator(".question").allTextContents(), numbers);
@@ -445,7 +482,7 @@ const slow = {
 
   async "a refused renewal fails no answer, and is tried again"(visit) {
     const visitor = await visit();
-    const { page, sent } = visitor;
+    const { page } = visitor;
     let expire;
     await page.routeWebSocket("**/ws/chat", (socket) => {
       socket.connectToServer();
@@ -458,15 +495,18 @@ const slow = {
     ];
     const tries = refusals.length + 1;
     let refreshes = 0;
-    await page.route("**/api/v1/auth/refresh", (route) => { refreshes += 1; return (refusals.shift() ?? ((r) => r.continue()))(route); });
+    await page.route("**/api/v1/auth/refresh", (route) => {
+      refreshes += 1;
+      return (refusals.shift() ?? ((r) => r.continue()))(route);
+    });
     await register(visitor);
-    const before = await page.evaluate(() => account.access_token);
+    const before = await tokenOf(page);
     await ask(visitor, QUESTION);
     await page.waitForSelector(".turn.streaming");
     expire();
     await answered(visitor);
     await turn(page, 0).getByText("verified").waitFor();
-    await page.waitForFunction((token) => socketToken !== token, before);
+    await hasNewToken(page, before);
     assert.equal(refreshes, tries);
     assert.equal(await page.locator(".failure").count(), 0);
     await ask(visitor, "And the torque?");
@@ -483,7 +523,9 @@ const slow = {
       socket.connectToServer();
       expire = () => socket.send(JSON.stringify({ type: "auth_expiring", expires_in: 15 }));
     });
-    await page.route("**/api/v1/auth/refresh", (route) => route.fulfill({ status: 401, json: { code: "INVALID_TOKEN", error: "The token is not good." } }));
+    await page.route("**/api/v1/auth/refresh", (route) =>
+      route.fulfill({ status: 401, json: { code: "INVALID_TOKEN", error: "The token is not good." } }),
+    );
     await register(visitor);
     await ask(visitor, QUESTION);
     await page.waitForSelector(".turn.streaming");
@@ -529,7 +571,9 @@ const hostile = {
     await page.reload();
     await page.locator(".turn .meta").waitFor();
     assert.equal(
-      await page.locator("#turns :is(img, script, svg[onload], iframe, a[href^=javascript])").count(), 0, "no markup came to life",
+      await page.locator("#turns :is(img, script, svg[onload], iframe, a[href^=javascript])").count(),
+      0,
+      "no markup came to life",
     );
     return visitor;
   },
@@ -540,7 +584,12 @@ const insecure = {
   async "it works on plain http from another host"(visit) {
     const visitor = await visit({ url: `http://chat.test:${base.port}` });
     const { page } = visitor;
-    assert.ok(!await page.evaluate(() => isSecureContext || crypto.randomUUID || crypto.subtle || navigator.clipboard || navigator.locks), "nothing that needs a secure context");
+    assert.ok(
+      !(await page.evaluate(
+        () => isSecureContext || crypto.randomUUID || crypto.subtle || navigator.clipboard || navigator.locks,
+      )),
+      "nothing that needs a secure context",
+    );
     await register(visitor);
     await ask(visitor, QUESTION);
     await answered(visitor);
@@ -561,17 +610,20 @@ const insecure = {
     assert.ok((await page.inputValue("#question")).includes("auth_success"), "the frames were copied");
     await page.click("#sign-out");
     await second.page.locator("#gate").waitFor();
-    visitor.expectComplaints("Cross-Origin-Opener-Policy header has been ignored");   // it protects secure contexts alone
+    visitor.expectComplaints("Cross-Origin-Opener-Policy header has been ignored"); // it protects secure contexts alone
     return visitor;
   },
 
   async "the substitute for SHA-256 computes what browsers do"(visit) {
     const visitor = await visit();
     const different = await visitor.page.evaluate(async () => {
-      const wrong = [];
+      const { digestOf, sha256 } = await import("/static/clients/javascript/fallbacks.mjs");
+      const wrong = [],
+        hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
       for (let length = 0; length < 300; length += 1) {
-        const text = "añ🚗z".repeat(length).slice(0, length), bytes = new TextEncoder().encode(text);
-        if (toHex(sha256Of(bytes)) !== await sha256(text)) wrong.push(length);
+        const text = "añ🚗z".repeat(length).slice(0, length),
+          bytes = new TextEncoder().encode(text);
+        if (hex(digestOf(bytes)) !== (await sha256(text))) wrong.push(length);
       }
       return wrong;
     });

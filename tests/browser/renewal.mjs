@@ -4,15 +4,19 @@
 
 import assert from "node:assert/strict";
 import { Server } from "./server.mjs";
-import { QUESTION, answered, ask, online, register, run, turn } from "./visitor.mjs";
+import { answered, ask, hasNewToken, online, QUESTION, register, run, tokenOf, turn } from "./visitor.mjs";
 
 const TOKEN_LIFE_S = 8;
 const server = await new Server(process.argv[2], {
-  AUTH__ACCESS_TOKEN_TTL_S: TOKEN_LIFE_S, PROVIDER__SCRIPTED__TOKENS: 240, PROVIDER__SCRIPTED__INTERVAL_MS: 50,
+  AUTH__ACCESS_TOKEN_TTL_S: TOKEN_LIFE_S,
+  PROVIDER__SCRIPTED__TOKENS: 240,
+  PROVIDER__SCRIPTED__INTERVAL_MS: 50,
 }).start();
 
-/** As on plain http, where tabs cannot take turns. */
-const withoutLocks = () => { delete Navigator.prototype.locks; };
+/** Removes Web Locks, which browsers do not offer on plain http. */
+const withoutLocks = () => {
+  delete Navigator.prototype.locks;
+};
 
 /** A visitor with two tabs, both signed in. */
 async function twoTabs(visit) {
@@ -35,14 +39,22 @@ const scenarios = {
       if (waiting.length >= 2) for (const held of waiting.splice(0)) held.continue();
     });
     const tabs = [visitor, second];
-    const before = await Promise.all(tabs.map(({ page }) => page.evaluate(() => socketToken)));
-    await Promise.all(tabs.map(({ page }) => page.evaluate(() => onAuthExpiring())));
-    await Promise.all(tabs.map(({ page }, i) => page.waitForFunction((token) => socketToken !== token, before[i])));
+    const before = await Promise.all(tabs.map(({ page }) => tokenOf(page)));
+    await Promise.all(
+      tabs.map(({ page }) =>
+        page.evaluate(async () => (await import("/static/pages/chat/wire.js")).connection.authenticateAgain()),
+      ),
+    );
+    await Promise.all(tabs.map(({ page }, i) => hasNewToken(page, before[i])));
     await visitor.context.unroute("**/api/v1/auth/refresh");
-    const tokens = await Promise.all(tabs.map(({ page }) => page.evaluate(() => account.refresh_token)));
+    const tokens = await Promise.all(
+      tabs.map(({ page }) =>
+        page.evaluate(async () => (await import("/static/pages/shared/account.js")).signIn.account.refresh_token),
+      ),
+    );
     assert.equal(tokens[0], tokens[1]);
     for (const { page } of tabs) {
-      await page.evaluate(() => api("GET", "/api/v1/auth/me"));
+      await page.evaluate(async () => (await import("/static/pages/shared/account.js")).api("GET", "/api/v1/auth/me"));
       await page.reload();
       await online(page);
     }
@@ -52,7 +64,9 @@ const scenarios = {
   async "an answer outlives several tokens, in two tabs"(visit) {
     const [visitor, second] = await twoTabs(visit);
     let refreshes = 0;
-    visitor.context.on("request", (request) => { refreshes += request.url().endsWith("/auth/refresh"); });
+    visitor.context.on("request", (request) => {
+      refreshes += request.url().endsWith("/auth/refresh");
+    });
     await ask(visitor, QUESTION);
     await visitor.page.waitForSelector(".turn.streaming");
     await second.page.reload();

@@ -16,16 +16,22 @@ export class Server {
   /** `settings` are environment variables without their prefix, such as `PROVIDER__KIND`. */
   constructor(binary, settings) {
     this.#binary = binary;
-    this.#settings = Object.fromEntries(Object.entries({ PROVIDER__KIND: "scripted", KNOWLEDGE__SEED: "false", SERVER__WORKERS: "1", ...settings })
-      .map(([name, value]) => [`SWITCHBOARD__${name}`, String(value)]));
+    this.#settings = Object.fromEntries(
+      Object.entries({ PROVIDER__KIND: "scripted", KNOWLEDGE__SEED: "false", SERVER__WORKERS: "1", ...settings }).map(
+        ([name, value]) => [`SWITCHBOARD__${name}`, String(value)],
+      ),
+    );
   }
 
   /** Starts it; again on the same port and data. */
   async start() {
     const log = openSync(join(this.#folder, "log"), "a");
-    const child = this.#child = spawn(this.#binary, ["serve", "--port", String(this.#port)], {
-      cwd: this.#folder, env: { ...process.env, ...this.#settings }, stdio: ["ignore", "pipe", log],
+    const child = spawn(this.#binary, ["serve", "--port", String(this.#port)], {
+      cwd: this.#folder,
+      env: { ...process.env, ...this.#settings },
+      stdio: ["ignore", "pipe", log],
     });
+    this.#child = child;
     const line = await new Promise((resolve, reject) => {
       createInterface({ input: child.stdout }).once("line", resolve);
       child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));

@@ -20,7 +20,7 @@ export function visitors(browser, base) {
       addEventListener("securitypolicyviolation", (event) => {
         window.reportComplaint(`CSP ${event.violatedDirective}: ${event.blockedURI} ${event.sample}`);
       });
-      // What a person sees of an answer before its end, one entry for each change.
+      // The visible text of an answer before its end, one entry for each change.
       window.seenAnswers = [];
       document.addEventListener("DOMContentLoaded", () => {
         new MutationObserver(() => {
@@ -36,7 +36,10 @@ export function visitors(browser, base) {
         if (["error", "warning"].includes(message.type())) visitor.complaints.push(`console: ${message.text()}`);
       });
       tab.page.on("pageerror", (error) => visitor.complaints.push(`uncaught: ${error.message}`));
-      tab.page.on("dialog", (dialog) => { visitor.complaints.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+      tab.page.on("dialog", (dialog) => {
+        visitor.complaints.push(`dialog: ${dialog.message()}`);
+        dialog.dismiss();
+      });
       tab.page.on("websocket", (ws) => {
         ws.on("framereceived", ({ payload }) => tab.frames.push(JSON.parse(payload)));
         ws.on("framesent", ({ payload }) => tab.sent.push(JSON.parse(payload)));
@@ -53,6 +56,25 @@ export function visitors(browser, base) {
     return visitor;
   };
 }
+
+/** Waits until a condition holds. */
+export async function until(condition) {
+  for (const end = Date.now() + WAIT_MS; !condition(); ) {
+    assert.ok(Date.now() < end, `not within ${WAIT_MS} ms: ${condition}`);
+    await new Promise((done) => setTimeout(done, 10));
+  }
+}
+
+/** The access token that the page's connection was given last. */
+export const tokenOf = (page) =>
+  page.evaluate(async () => (await import("/static/pages/chat/wire.js")).connection.token);
+
+/** Waits until the page's connection has another access token than `before`. */
+export const hasNewToken = (page, before) =>
+  page.waitForFunction(
+    async (token) => (await import("/static/pages/chat/wire.js")).connection.token !== token,
+    before,
+  );
 
 export const online = (page) => page.waitForSelector("#status[data-state=online]");
 
@@ -92,7 +114,10 @@ export async function run(scenarios, base, ...args) {
       failed += 1;
       console.log(`FAIL ${name}\n     ${String(error.stack ?? error).replaceAll("\n", "\n     ")}`);
       const [context] = browser.contexts();
-      await context?.pages()[0]?.screenshot({ path: `${screenshots}/failed-${failed}.png` }).catch(() => {});
+      await context
+        ?.pages()[0]
+        ?.screenshot({ path: `${screenshots}/failed-${failed}.png` })
+        .catch(() => {});
       for (const left of browser.contexts()) await left.close();
     }
   }

@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/ops",
     "/ops/",
@@ -19,6 +19,7 @@ const PAGES: [&str; 11] = [
     "/api/docs/",
     "/api/docs/swagger-ui.css",
     "/api/openapi.json",
+    "/static/pages/chat/page.js",
     "/ws/chat",
     "/ws/ops",
 ];
@@ -108,6 +109,7 @@ async fn a_method_that_is_refused_is_answered_with_those_there_are() {
         (Method::PUT, "/metrics", "GET, HEAD"),
         (Method::POST, "/", "GET, HEAD"),
         (Method::POST, "/ops", "GET, HEAD"),
+        (Method::POST, "/static/pages/ops/page.js", "GET, HEAD"),
         (Method::POST, "/ws/chat", "GET, HEAD"),
         (Method::POST, "/api/docs/", "GET, HEAD"),
         (Method::POST, "/api/openapi.json", "GET, HEAD"),

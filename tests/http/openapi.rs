@@ -112,12 +112,22 @@ async fn every_answer_carries_the_security_headers_and_none_of_cors() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_front_door_leads_to_the_page_and_each_page_has_a_nonce_of_its_own() {
+async fn the_root_redirects_to_the_page_which_runs_only_scripts_of_the_server() {
     let app = TestApp::start().await;
     let home = get(&app, "/", None).await;
     assert!(home.status == 200 && home.body.as_str().unwrap().contains("/ws/chat"), "the redirect was not followed");
-    let again = get(&app, "/ws/test", None).await;
-    let (first, second) = (home.header("content-security-policy"), again.header("content-security-policy"));
-    assert!(first.contains("script-src 'nonce-") && !first.contains("unsafe"), "{first}");
-    assert_ne!(first, second);
+    let policy = home.header("content-security-policy");
+    assert!(policy.contains("script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    for (path, content_type) in [
+        ("/static/pages/chat/page.js", "text/javascript; charset=utf-8"),
+        ("/static/clients/javascript/connection.mjs", "text/javascript; charset=utf-8"),
+        ("/static/pages/chat/page.css", "text/css; charset=utf-8"),
+    ] {
+        let file = get(&app, path, None).await;
+        assert_eq!((file.status, file.header("content-type")), (200, content_type), "{path}");
+        assert_eq!(file.header("x-content-type-options"), "nosniff", "{path}");
+    }
+    for path in ["/static/", "/static/pages/chat/page.html", "/static/%2e%2e/Cargo.toml", "/static//etc/passwd"] {
+        get(&app, path, None).await.assert_error(404, "NOT_FOUND");
+    }
 }

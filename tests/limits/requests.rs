@@ -121,7 +121,16 @@ async fn an_address_sends_so_many_requests_a_second() {
     let body: serde_json::Value = refused.json().await.unwrap();
     assert_eq!((&body["code"], &body["retryable"]), (&"RATE_LIMITED".into(), &true.into()));
     for _ in 0..20 {
-        for path in ["/health", "/health/ready", "/metrics", "/ws/test", "/ops", "/api/docs/", "/api/openapi.json"] {
+        for path in [
+            "/health",
+            "/health/ready",
+            "/metrics",
+            "/ws/test",
+            "/ops",
+            "/static/pages/ops/page.js",
+            "/api/docs/",
+            "/api/openapi.json",
+        ] {
             assert_eq!(ask(path).await.status(), 200, "{path}");
         }
     }

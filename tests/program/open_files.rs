@@ -62,6 +62,9 @@ async fn at_the_limit_health_operators_and_the_database_go_on() {
     assert!(get(&program, "/health", None).await.starts_with("HTTP/1.1 200"));
     assert!(get(&program, "/health/ready", None).await.starts_with("HTTP/1.1 200"), "the database cannot write");
     assert!(get(&program, "/metrics", None).await.contains("switchboard_connections"));
+    for path in ["/ops", "/static/pages/ops/page.js"] {
+        assert!(get(&program, path, None).await.starts_with("HTTP/1.1 200"), "{path}");
+    }
     let refused = get(&program, "/api/v1/auth/me", Some(&user)).await;
     assert!(refused.starts_with("HTTP/1.1 503") && refused.to_lowercase().contains("connection: close"), "{refused}");
     assert!(get(&program, "/api/v1/connections", Some(&operator)).await.starts_with("HTTP/1.1 200"));
