@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test test-long tools fmt clippy audit check bench bench-quick bench-smoke bench-build
+.PHONY: help run run-llm test test-long tools fmt clippy lint audit check bench bench-quick bench-smoke bench-build
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,11 +24,18 @@ test: tools ## Run every test
 test-long: tools ## Run every test with long chaos runs, many kills and many random cases: about an hour
 	SWITCHBOARD_CHAOS_ROUNDS=40 SWITCHBOARD_SURVIVAL_ROUNDS=100 PROPTEST_CASES=20000 $(CARGO) test --locked --workspace
 
-fmt: ## Format the code
+fmt: ## Format the code: Rust, and with the tools of `make tools` JavaScript and Python
 	$(CARGO) fmt --all
+	tests/browser/node_modules/.bin/biome check --write
+	target/tools/venv/bin/ruff format
 
-clippy: ## Lint
+clippy: ## Lint the Rust code
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+lint: ## Lint JavaScript, CSS and JSON with biome, and Python with ruff; `make tools` installs both
+	tests/browser/node_modules/.bin/biome ci --error-on-warnings
+	target/tools/venv/bin/ruff check
+	target/tools/venv/bin/ruff format --check
 
 audit: ## Hold the dependencies against deny.toml with cargo-deny, which is installed first when it is not there
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
@@ -37,7 +44,7 @@ audit: ## Hold the dependencies against deny.toml with cargo-deny, which is inst
 
 check: ## What CI runs: formatting, lints, every test
 	$(CARGO) fmt --all --check
-	$(MAKE) clippy
+	$(MAKE) tools lint clippy
 	$(MAKE) test
 
 bench: ## Measure Switchboard beside bare servers of the same job, and write docs/BENCHMARKS.md: half an hour on a quiet machine

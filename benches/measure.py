@@ -32,7 +32,7 @@ class Size:
     connections: int
     # Connections opened, then first questions asked, per second.
     rate: int
-    # Of each answer.
+    # Tokens of each answer.
     tokens: int
 
 
@@ -216,7 +216,8 @@ def jitter_while_signing_in(threads, size, rounds):
                         run[f"{name}_beside"] = jitter(load(server, *stream))
                     run["sign_ins_per_second"] = signing.count / signing.seconds
         runs.append(run)
-        say("  jitter p99, round {}: {}".format(round, {key: round_ms(value) for key, value in run.items()}))
+        shown = {key: round_ms(value) for key, value in run.items()}
+        say(f"  jitter p99, round {round}: {shown}")
     return runs
 
 

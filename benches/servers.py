@@ -20,14 +20,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "benches" / "peers"
-# Where everything is built and installed; nothing of the main build is there.
+# Everything is built and installed here, apart from the main build.
 BUILT = ROOT / "target" / "peers"
 SWITCHBOARD = ROOT / "target" / "release" / "switchboard"
 FLOOR = "floor"
 RUST_PEERS = (FLOOR, "actix", "axum", "fastwebsockets")
 OTHER_PEERS = ("fastapi", "node")
 START_TIMEOUT_S = 30
-# Of <linux/prctl.h>.
+# From <linux/prctl.h>.
 PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT_S = 15
 
@@ -104,7 +104,16 @@ class Server:
                 return [SWITCHBOARD, "serve"], switchboard_settings(self.port, folder)
             case "fastapi":
                 uvicorn = [BUILT / "venv" / "bin" / "python", "-m", "uvicorn", "fastapi_server:app"]
-                options = ["--app-dir", PEERS, "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
+                options = [
+                    "--app-dir",
+                    PEERS,
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(self.port),
+                    "--log-level",
+                    "warning",
+                ]
                 return uvicorn + options, {}
             case "node":
                 return ["node", BUILT / "node" / "node_server.mjs", str(self.port)], {}
@@ -134,7 +143,7 @@ class Server:
         self.folder.cleanup()
 
     def start(self, command, settings):
-        with open(self.log_path, "ab") as log:
+        with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
                 cwd=self.folder.name,
@@ -174,7 +183,7 @@ class Server:
                 break
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                # What it does once it listens is not to be measured.
+                # Work right after it starts to listen is not measured.
                 time.sleep(0.5)
                 return
             except OSError:
@@ -188,8 +197,8 @@ class Server:
 
 
 def switchboard_settings(port, folder):
-    """As in production: everything is logged (to a file), counted and stored. Only the limits on what one address and one user
-    may do are off, since all of the load comes from one."""
+    """The settings of production: everything is logged (to a file), counted and stored. Only the limits by address and by user
+    are off, since all of the load comes from one."""
     section = {
         "ENV": "production",
         "DATA_DIR": f"{folder}/data",

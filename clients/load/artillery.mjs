@@ -1,11 +1,11 @@
-// What a virtual user of artillery.yml does.
+// The behaviour of a virtual user of artillery.yml.
 
 import { createHash } from "node:crypto";
 
 const TIMEOUT_MS = 120_000;
 let account;
 
-// Where to connect: the target's /ws/chat.
+// Connects to the target's /ws/chat.
 export function upgrade(socket, context, done) {
   context.vars.base = socket.target.replace(/\/$/, "");
   socket.target = `${context.vars.base.replace(/^http/, "ws")}/ws/chat`;

@@ -11,8 +11,10 @@ import { SwitchboardClient } from "../../clients/javascript/switchboard-client.m
 const [url, account, pingAfterMs, pongWithinMs] = process.argv.slice(2);
 const say = (news) => process.stdout.write(`${JSON.stringify(news)}\n`);
 const client = new SwitchboardClient(url, JSON.parse(account), {
-  onNotice: (notice) => say({ notice }), onStatus: ({ state, attempt = 0 }) => say({ status: { state, attempt } }),
-  pingAfterMs: Number(pingAfterMs), pongWithinMs: Number(pongWithinMs),
+  onNotice: (notice) => say({ notice }),
+  onStatus: ({ state, attempt = 0 }) => say({ status: { state, attempt } }),
+  pingAfterMs: Number(pingAfterMs),
+  pongWithinMs: Number(pongWithinMs),
 });
 
 async function read(turn, tell) {
@@ -28,8 +30,11 @@ async function read(turn, tell) {
 for await (const line of createInterface({ input: process.stdin })) {
   const { message, metadata, timeout_ms: timeoutMs, is_cut: isCut, open } = JSON.parse(line);
   if (open) {
-    client.open(open.session_id, { turnId: open.turn_id, lastSeq: open.last_seq,
-      onTurn: async (turn) => say({ other: { question: turn.message, ...await read(turn, () => {}) } }) });
+    client.open(open.session_id, {
+      turnId: open.turn_id,
+      lastSeq: open.last_seq,
+      onTurn: async (turn) => say({ other: { question: turn.message, ...(await read(turn, () => {})) } }),
+    });
     continue;
   }
   // A text that was cut inside an emoji.

@@ -9,9 +9,13 @@ import { CuttingProxy } from "../browser/cutting_proxy.mjs";
 const [base, command, ...args] = process.argv.slice(2);
 const proxy = await CuttingProxy.start(new URL(base));
 proxy.cutAfterTokenFrames(3);
-const child = spawn(command, args.map((arg) => arg.replace("{url}", proxy.url)), { stdio: "inherit" });
+const child = spawn(
+  command,
+  args.map((arg) => arg.replace("{url}", proxy.url)),
+  { stdio: "inherit" },
+);
 child.on("exit", (code) => {
   proxy.stop();
   if (proxy.cuts !== 1) console.error(`${proxy.cuts} connections were cut`);
-  process.exitCode = proxy.cuts === 1 ? code ?? 1 : 1;
+  process.exitCode = proxy.cuts === 1 ? (code ?? 1) : 1;
 });

@@ -8,10 +8,23 @@ operators' actions. The JSON file holds the answers of the same program, restart
 later version says after its migrations.
 """
 
-import base64, json, os, shutil, signal, socket, sqlite3, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
 
-PROGRAM, NAME = os.path.abspath(sys.argv[1]), sys.argv[2]
-HERE = os.path.dirname(os.path.abspath(__file__))
+PROGRAM, NAME = str(Path(sys.argv[1]).resolve()), sys.argv[2]
+HERE = Path(__file__).resolve().parent
 # Not a secret: it signs the tokens of accounts that exist only in this file.
 JWT_SECRET = "the secret of a database that is a test fixture"
 PASSWORD = "correct horse battery staple"
@@ -34,7 +47,9 @@ class Server:
             "SWITCHBOARD__PROVIDER__KIND": "scripted",
         }
         self.folder = folder
-        self.process = subprocess.Popen([PROGRAM], env=self.env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [PROGRAM], env=self.env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         for _ in range(200):
             try:
                 urllib.request.urlopen(self.url + "/health", timeout=1)
@@ -76,11 +91,16 @@ class Server:
     def ask_in_background(self, token, message, script, **fields):
         """The first event of a turn that goes on while nobody reads it."""
         body = json.dumps({"message": message, "metadata": {"script": script}} | fields).encode()
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream", "Authorization": "Bearer " + token}
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream",
+            "Authorization": "Bearer " + token,
+        }
         response = urllib.request.urlopen(urllib.request.Request(self.url + "/api/v1/chat", body, headers), timeout=30)
         for line in response:
             if line.startswith(b"data:"):
                 return json.loads(line[5:]), response
+        raise RuntimeError("the answer ended without an event")
 
     def upload(self, token, name, text):
         disposition = f'Content-Disposition: form-data; name="file"; filename="{name}"'
@@ -93,15 +113,30 @@ def fill(server):
     server.run("user", "set-role", "operator@example.org", "operator")
     operator = server.sign_in("operator@example.org")
     ada, grace = server.register("ada@example.org", "Ada"), server.register("grace@example.org", "Grace “Amazing” Ω")
-    locked, leaver = server.register("locked@example.org", "Lock"), server.register("leaver@example.org", "Lee")
+    server.register("locked@example.org", "Lock")
+    leaver = server.register("leaver@example.org", "Lee")
 
-    first = server.ask(ada["access_token"], "What is the engine power?", {"tokens": 12}, customer_id="customer-7", client_message_id="m-1")
+    first = server.ask(
+        ada["access_token"],
+        "What is the engine power?",
+        {"tokens": 12},
+        customer_id="customer-7",
+        client_message_id="m-1",
+    )
     conversation = first["session_id"]
-    server.ask(ada["access_token"], "And the torque? 😀", {"tokens": 400, "token_bytes": 7}, session_id=conversation, client_message_id="m-2")
+    server.ask(
+        ada["access_token"],
+        "And the torque? 😀",
+        {"tokens": 400, "token_bytes": 7},
+        session_id=conversation,
+        client_message_id="m-2",
+    )
     server.ask(ada["access_token"], "This one fails.", {"tokens": 9, "fail_after": 4}, session_id=conversation)
     server.ask(ada["access_token"], "This one fails at once.", {"tokens": 9, "fail_after": 0}, session_id=conversation)
     server.ask(ada["access_token"], "This one says nothing.", {"tokens": 0}, session_id=conversation)
-    stopped, stream = server.ask_in_background(ada["access_token"], "Stop this one.", {"tokens": 900, "interval_ms": 20}, session_id=conversation)
+    stopped, stream = server.ask_in_background(
+        ada["access_token"], "Stop this one.", {"tokens": 900, "interval_ms": 20}, session_id=conversation
+    )
     time.sleep(1)
     server.call("POST", f"/api/v1/turns/{stopped['turn_id']}/cancel", {}, operator["access_token"])
     stream.read()
@@ -109,22 +144,34 @@ def fill(server):
     for n in range(3):
         server.ask(grace["access_token"], f"Conversation {n}", {"tokens": 5})
 
-    server.upload(operator["access_token"], "bridge.txt", "The Tamsel bridge carries forty tonnes. Its rails are painted green.")
-    server.upload(operator["access_token"], "garden.md", "# Garden\n\nRoses want sun.\n\n## Water\n\nWater them in the evening, at Sinead O'Brannigan's word.")
+    server.upload(
+        operator["access_token"], "bridge.txt", "The Tamsel bridge carries forty tonnes. Its rails are painted green."
+    )
+    server.upload(
+        operator["access_token"],
+        "garden.md",
+        "# Garden\n\nRoses want sun.\n\n## Water\n\nWater them in the evening, at Sinead O'Brannigan's word.",
+    )
     server.call("POST", f"/api/v1/users/{leaver['user']['id']}/kick", {"reason": "A fixture"}, operator["access_token"])
     server.call("POST", "/api/v1/notices", {"text": "Hello, everybody."}, operator["access_token"])
     server.run("user", "lock", "locked@example.org")
     signed_out = server.sign_in("ada@example.org")
-    server.call("POST", "/api/v1/auth/logout", {"refresh_token": signed_out["refresh_token"]}, signed_out["access_token"])
+    server.call(
+        "POST", "/api/v1/auth/logout", {"refresh_token": signed_out["refresh_token"]}, signed_out["access_token"]
+    )
     kept = server.sign_in("ada@example.org")
 
     # Interrupted: the server is killed, and the next one ends the turn. It goes on with a turn that is running in the end.
-    server.ask_in_background(ada["access_token"], "Killed in the middle.", {"tokens": 5000, "interval_ms": 5}, session_id=conversation)
+    server.ask_in_background(
+        ada["access_token"], "Killed in the middle.", {"tokens": 5000, "interval_ms": 5}, session_id=conversation
+    )
     time.sleep(1.5)
     server.kill()
     server = Server(server.folder)
     token = server.sign_in("grace@example.org")["access_token"]
-    running, _ = server.ask_in_background(token, "Running in the end.", {"tokens": 5000, "interval_ms": 5}, client_message_id="m-9")
+    running, _ = server.ask_in_background(
+        token, "Running in the end.", {"tokens": 5000, "interval_ms": 5}, client_message_id="m-9"
+    )
     time.sleep(1.5)
     server.kill()
     payload = kept["refresh_token"].split(".")[1]
@@ -144,7 +191,9 @@ def account_of(server, email):
 
 def ask_what_it_says(server):
     token = server.sign_in("operator@example.org")["access_token"]
-    users = subprocess.run([PROGRAM, "user", "list"], env=server.env, cwd=server.folder, check=True, capture_output=True, text=True)
+    users = subprocess.run(
+        [PROGRAM, "user", "list"], env=server.env, cwd=server.folder, check=True, capture_output=True, text=True
+    )
     return {
         "accounts": {email: account_of(server, email) for email in ("ada@example.org", "grace@example.org")},
         "locked": server.sign_in("locked@example.org")["code"],
@@ -156,9 +205,8 @@ def ask_what_it_says(server):
 
 folder, copy = tempfile.mkdtemp(), tempfile.mkdtemp()
 refresh_claims, running = fill(Server(folder))
-target = os.path.join(HERE, NAME + ".db")
-if os.path.exists(target):
-    os.remove(target)
+target = HERE / f"{NAME}.db"
+target.unlink(missing_ok=True)
 source = sqlite3.connect(folder + "/switchboard.db")
 source.execute("UPDATE refresh_families SET expires_at_ms = ?", (LATER_MS,))
 source.commit()
@@ -169,7 +217,7 @@ shutil.copy(target, copy + "/switchboard.db")
 server = Server(copy)
 said = ask_what_it_says(server) | {"jwt_secret": JWT_SECRET, "refresh_claims": refresh_claims, "running_turn": running}
 server.kill()
-with open(os.path.join(HERE, NAME + ".json"), "w") as file:
+with (HERE / f"{NAME}.json").open("w") as file:
     json.dump(said, file, indent=1, ensure_ascii=False)
     file.write("\n")
 shutil.rmtree(folder)
