@@ -1,4 +1,40 @@
 //! Switchboard: an actor-based connection server for real-time AI chat.
+//!
+//! `main.rs` only calls [`cli`], `switchboard serve` builds an [`app::Application`], and that composes everything below. A
+//! WebSocket is an actix actor ([`session::ChatSession`]) that talks to the registry of connections
+//! ([`registry::ConnectionManager`]) and to the workflow of its thread ([`workflow::Workflow`]), which streams answers back
+//! through turn logs. `docs/ARCHITECTURE.md` follows a turn through all of it.
+//!
+//! # Layout
+//!
+//! In dependency order: a module imports only from the lines above it, which `tests/tidy/boundaries.rs` enforces.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | [`limits`] | bounds that are not settings, with units, and their relations |
+//! | [`domain`] | plain values: users, conversations, messages, answers, audit entries, time |
+//! | `private`, [`process`], [`build_info`], `pause` | private files, resource usage, the commit of the build, pauses of the process |
+//! | [`terms`] | words and terms of texts in any language, for search and for judging passages |
+//! | `switchboard_protocol` | the published contract: frames, error codes, close reasons, dialects (a crate of its own) |
+//! | [`config`] | settings, each declared once; loading, checking, explaining them |
+//! | [`logging`] | log lines as text or JSON, written without ever blocking the server |
+//! | [`metrics`] | counters and histograms, and their Prometheus exposition |
+//! | [`store`] | users, conversations, turns, documents and the audit log: traits, and SQLite behind them |
+//! | [`knowledge`] | documents into passages, and search over them |
+//! | [`provider`] | models behind one trait: OpenAI-compatible servers, the built-in answerer, scripts for tests |
+//! | [`limiter`] | rate limits, connection limits, allowed origins and hosts |
+//! | [`auth`] | accounts, passwords, tokens, tickets, revocations |
+//! | [`turn`] | the log of a turn, and subscriptions to it |
+//! | [`registry`] | open connections, the conversations they are subscribed to, operators' queries, drain |
+//! | [`workflow`] | a turn from admission to its recorded answer: routing, retrieval, generation, checkpoints, cancel |
+//! | [`preflight`] | checks of what settings name, at start and for `config check` |
+//! | [`steering`] | operators' actions: audit, settings that change at run time, the state of a drain |
+//! | `api_error` | errors of all layers as the wire knows them |
+//! | [`session`] | the session actor of a chat connection, and its pure state |
+//! | [`ops`] | the live feed for operators |
+//! | [`http`] | routes, pages, the server below actix-web |
+//! | [`app`] | the composition root: starts actors, chooses backends, stops |
+//! | [`cli`] | the commands of the program |
 
 mod api_error;
 pub mod app;
