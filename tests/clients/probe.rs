@@ -138,7 +138,7 @@ impl Probe {
         news
     }
 
-    /// What is said until an answer ends: its text and its code.
+    /// Reads to the end of an answer, and returns its text and its code.
     pub async fn end(&mut self) -> (String, Value) {
         loop {
             let mut news = self.next().await;

@@ -17,10 +17,10 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long a frame may take: a real model on a busy machine thinks for a while.
+/// Time limit for a frame: a real model on a busy machine takes a while.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How to connect.
+/// A connection that is yet to be made.
 pub struct SocketBuilder {
     request: Request,
     receive_buffer: Option<u32>,
@@ -37,7 +37,7 @@ pub struct TestSocket {
 #[derive(Debug)]
 pub struct Transcript {
     pub turn_id: String,
-    /// Of the conversation.
+    /// Id of the conversation.
     pub conversation_id: String,
     pub steps: Vec<String>,
     pub progress: Vec<Value>,
@@ -147,13 +147,17 @@ impl TestSocket {
 
     /// The next frame, whatever it is.
     pub async fn next(&mut self) -> Value {
-        loop {
-            match self.next_message().await {
-                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("a frame was expected, not {other:?}"),
+        // For the frame, not for each message: a server that only pings would be waited for without end.
+        let frame = async {
+            loop {
+                match self.next_message().await {
+                    Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                    Message::Ping(_) | Message::Pong(_) => {}
+                    other => panic!("a frame was expected, not {other:?}"),
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, frame).await.expect("no frame came in time")
     }
 
     /// The next frame, unless none comes until then.
@@ -235,11 +239,14 @@ impl TestSocket {
         first
     }
 
-    /// Reads until so many tokens of a turn that has begun are there; returns all the frames, `first` before them.
-    pub async fn read_tokens(&mut self, first: Value, count: usize) -> Vec<Value> {
+    /// Reads until so many tokens of a turn that has begun are there; returns all the frames, `first` before them. On a busy machine
+    /// tokens share frames.
+    pub async fn read_tokens(&mut self, first: Value, count: u64) -> Vec<Value> {
         let mut frames = vec![first];
-        while frames.iter().filter(|frame| frame["type"] == "token").count() < count {
-            frames.push(self.next().await);
+        while frames.last().and_then(|frame| frame["seq"].as_u64()).is_none_or(|seq| seq + 1 < count) {
+            let frame = self.next().await;
+            assert!(!is_terminal(&frame), "the turn ended before its token {count}: {frame}");
+            frames.push(frame);
         }
         frames
     }
