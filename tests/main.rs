@@ -27,6 +27,7 @@ mod proxies;
 mod reliability;
 mod session;
 mod sleeps;
+mod surfaces;
 mod survival;
 mod tidy;
 mod tidy_scripts;
