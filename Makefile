@@ -1,9 +1,9 @@
-# `make run` serves a chat at http://localhost:8000/; `make test` runs every test. `make check` is what CI runs;
-# `make test-long` repeats the tests of failures many times.
+# `make run` serves a chat at http://localhost:8000/. `make test-quick` runs the tests that need nothing but Rust, `make test` runs every
+# test, `make test-long` repeats the tests of failures many times. `make check` is what CI runs.
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test test-long tools fmt clippy lint audit check bench bench-quick bench-smoke bench-build
+.PHONY: help run run-llm test-quick test test-long tools fmt clippy lint audit check bench bench-quick bench-smoke bench-build
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,11 +18,15 @@ tools: ## Install what the tests need beside Rust: Chromium, Prometheus, proxies
 	.ci/install-test-tools.sh
 	.ci/install-model.sh
 
-test: tools ## Run every test
-	$(CARGO) test --locked --workspace
+test-quick: ## Run the tests that need nothing but Rust: neither a browser nor a model nor another server
+	.ci/test.sh quick
 
-test-long: tools ## Run every test with long chaos runs, many kills and many random cases: about an hour
-	SWITCHBOARD_CHAOS_ROUNDS=40 SWITCHBOARD_SURVIVAL_ROUNDS=100 PROPTEST_CASES=20000 $(CARGO) test --locked --workspace
+test: tools ## Run every test, and print the time of each group
+	.ci/test.sh all
+
+test-long: tools ## Run every test with long chaos runs, many kills, many random cases and fuzzing: more than an hour
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	.ci/test.sh long
 
 fmt: ## Format the code: Rust, and with the tools of `make tools` JavaScript and Python
 	$(CARGO) fmt --all
