@@ -21,7 +21,7 @@ fn reports_ratios_and_targets_come_out_right() {
 }
 
 #[test]
-fn the_peers_are_no_part_of_the_program() {
+fn benchmark_peers_are_not_dependencies() {
     let manifest: toml::Table = fs::read_to_string(benches().join("peers/Cargo.toml")).unwrap().parse().unwrap();
     assert!(manifest.contains_key("workspace"), "without a workspace of its own it would be built with the program");
     let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();

@@ -27,7 +27,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn it_needs_no_configuration() {
+fn server_starts_without_configuration() {
     let folder = TempDir::new().unwrap();
     let output = switchboard(folder.path()).args(["config", "check"]).assert().success().get_output().clone();
     assert_eq!(text(&output.stdout), "The configuration is fine (env = \"development\").\n");
@@ -282,7 +282,7 @@ fn the_list_says_who_is_locked() {
 }
 
 #[test]
-fn what_the_accounts_refuse_ends_with_1() {
+fn refused_account_command_exits_with_1() {
     let folder = TempDir::new().unwrap();
     add_user(folder.path(), "ada@example.org", &[]);
     let refused = |arguments: &[&str], password: &str| {
@@ -466,7 +466,7 @@ fn the_log_is_json_when_that_is_configured() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn closed_stdout_is_no_failure() {
     let folder = TempDir::new().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -477,7 +477,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn it_tells_its_version() {
+fn version_flag_prints_the_version() {
     let folder = TempDir::new().unwrap();
     let output = switchboard(folder.path()).arg("--version").assert().success().get_output().clone();
     assert_eq!(text(&output.stdout), format!("switchboard {}\n", switchboard::build_info::FULL_VERSION));

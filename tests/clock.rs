@@ -109,7 +109,7 @@ async fn a_fresh_token_is_good_while_the_clock_is_set_back() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_for_a_while_brings_nothing_back_and_deletes_nothing() {
+async fn clock_that_is_ahead_restores_no_token_and_deletes_no_entry() {
     let machine = Machine::new();
     let settings = [("SWITCHBOARD__AUTH__ACCESS_TOKEN_TTL_S", "86400")];
     let mut program = machine.serve(&settings).await;
@@ -150,7 +150,7 @@ async fn a_clock_that_is_ahead_for_a_while_brings_nothing_back_and_deletes_nothi
 }
 
 #[tokio::test]
-async fn what_a_shell_with_a_wrong_clock_does_takes_effect_and_can_be_undone() {
+async fn commands_under_a_wrong_clock_take_effect_and_can_be_undone() {
     let machine = Machine::new();
     let program = machine.serve(&[]).await;
     for (number, ahead_s) in [30 * DAY_S, -30 * DAY_S].into_iter().enumerate() {

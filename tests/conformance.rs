@@ -21,9 +21,9 @@ use tokio::{process::Command, time::timeout};
 
 /// The largest message of the cases has 16 MiB.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
-/// How long all cases may take.
+/// Time limit for all cases.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How many cases there are; fewer would be cases that nobody ran.
+/// Number of cases; with fewer, some did not run.
 const CASES: usize = 301;
 /// Passed, but later than they could be; explained in `docs/RELIABILITY.md`.
 const NON_STRICT: [&str; 4] = ["6.4.1", "6.4.2", "6.4.3", "6.4.4"];

@@ -1,4 +1,4 @@
-//! What ships has licences and crates that `deny.toml` allows. cargo-deny says more, and needs to be installed; this needs
+//! Licences and crates of the dependencies, against `deny.toml`. cargo-deny checks more, and needs to be installed; this needs
 //! only Cargo, which fetches what other systems than this one would build with.
 
 use serde_json::Value;
@@ -101,7 +101,7 @@ fn expressions_are_read_as_spdx_means_them() {
 }
 
 #[test]
-fn what_ships_has_a_licence_that_may_ship() {
+fn dependencies_have_allowed_licences() {
     let (allowed, _) = rules();
     assert!(!allowed.iter().any(|licence| licence.contains("GPL")), "stronger than the MPL");
     let shipped = shipped();
@@ -115,7 +115,7 @@ fn what_ships_has_a_licence_that_may_ship() {
 }
 
 #[test]
-fn what_is_banned_is_not_there() {
+fn banned_dependencies_are_absent() {
     let (_, banned) = rules();
     let is_banned = |package: &Value| {
         let (name, version) = (package["name"].as_str().unwrap(), package["version"].as_str().unwrap());

@@ -96,7 +96,7 @@ async fn slow_readers_lose_nothing() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_time_bounds_the_load() {
+async fn duration_bounds_the_load() {
     let app = TestApp::start().await;
     let report = run(Plan { turns: None, duration_s: Some(1), tokens: 5, interval_ms: 0, ..plan(&app) }).await;
     assert!(report.turns.complete > 8 && report.is_success(), "{:?} {:?}", report.turns, report.problems);
@@ -336,7 +336,7 @@ async fn an_interrupted_load_reports_what_happened() {
 }
 
 #[test]
-fn what_is_asked_for_wrongly_ends_with_2() {
+fn wrong_arguments_exit_with_2() {
     let folder = tempfile::TempDir::new().unwrap();
     let refused = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));

@@ -50,7 +50,7 @@ pub fn examples_in(text: &str) -> Vec<Example<'_>> {
         .collect()
 }
 
-/// What stands under a heading of the second level.
+/// The section under a heading of the second level.
 fn section(heading: &str) -> &'static str {
     let (_, rest) = DOC.split_once(&format!("\n## {heading}\n")).expect("the heading is there");
     rest.split_once("\n## ").map_or(rest, |(section, _)| section)

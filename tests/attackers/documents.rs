@@ -73,7 +73,7 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn small_documents_that_take_gigabytes_cost_a_child_and_not_the_server() {
+async fn memory_hungry_documents_kill_the_reader_and_not_the_server() {
     let server =
         Program::start(&[("knowledge.extract_memory_bytes", "134217728"), ("knowledge.extract_timeout_s", "600")]);
     let operator = server.operator().await;
@@ -104,7 +104,7 @@ async fn small_documents_that_take_gigabytes_cost_a_child_and_not_the_server() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_document_of_countless_paragraphs_is_read_without_them_in_the_servers_memory() {
+async fn document_of_many_paragraphs_does_not_grow_the_server() {
     let server = Program::start(&[]);
     let operator = server.operator().await;
     assert_eq!(upload(&server.url, &operator, "first.md", b"Words.").await.0, 201);
@@ -117,7 +117,7 @@ async fn a_document_of_countless_paragraphs_is_read_without_them_in_the_servers_
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_reader_of_a_document_is_killed_at_the_deadline_and_its_permit_is_free() {
+async fn document_reader_is_killed_at_the_deadline_and_frees_its_permit() {
     // A program that never answers, in place of a parser that never ends: what is tested is the parent.
     let folder = tempfile::TempDir::new().unwrap();
     let program = folder.path().join("hangs");
@@ -157,7 +157,7 @@ async fn the_reader_of_a_document_is_killed_at_the_deadline_and_its_permit_is_fr
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn texts_that_are_made_to_be_expensive_are_read_or_refused_in_time() {
+async fn expensive_documents_are_read_or_refused_in_time() {
     let server = Program::start(&[("knowledge.extract_timeout_s", "120")]);
     let operator = server.operator().await;
     let file = |unit: &str, bytes: usize| unit.repeat(bytes / unit.len());
@@ -182,7 +182,7 @@ async fn texts_that_are_made_to_be_expensive_are_read_or_refused_in_time() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_bomb_is_refused_and_the_server_stays_well() {
+async fn decompression_bomb_is_refused() {
     let entities =
         br#"<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><w:document>&b;</w:document>"#;
     let bombs: [(&str, Vec<u8>); 3] = [

@@ -37,7 +37,7 @@ fn base64url(bytes: &[u8]) -> String {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_this_server_did_not_sign_is_refused_on_every_way_in() {
+async fn token_of_another_signer_is_refused_on_every_route() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let sound = token::access_token(&user, 60, |_| {});

@@ -15,7 +15,7 @@ async fn status(app: &TestApp, line: &str, headers: &str) -> u16 {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_rebound_name_reaches_no_route() {
+async fn rebound_host_name_reaches_no_route() {
     let app = TestApp::start().await;
     let (_, openapi) = app.get("/api/openapi.json", None).await;
     let mut requests = vec![
@@ -65,7 +65,7 @@ async fn the_refusal_names_the_host_and_the_setting() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_request_names_one_host_that_is_ours() {
+async fn request_must_name_exactly_one_allowed_host() {
     let app = TestApp::start().await;
     let port = app.url.rsplit(':').next().unwrap();
     let get = "GET /api/openapi.json HTTP/1.1";
@@ -99,7 +99,7 @@ async fn a_request_names_one_host_that_is_ours() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn behind_a_proxy_the_public_name_has_to_be_listed() {
+async fn public_host_name_of_a_proxy_must_be_listed() {
     let app = TestApp::with(|config| {
         config.server.allowed_hosts = vec!["chat.example.org".to_owned(), "*.apps.example.org".to_owned()];
         config.server.trusted_proxies = vec!["127.0.0.1".to_owned()];

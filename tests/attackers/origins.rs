@@ -10,7 +10,7 @@ use tokio::{
 };
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_page_of_another_origin_opens_no_socket() {
+async fn page_of_another_origin_cannot_open_a_websocket() {
     let app = TestApp::with(|config| config.server.allowed_origins = vec!["https://app.example.org".to_owned()]).await;
     let user = app.user().await;
     let authority = app.url.strip_prefix("http://").unwrap();
@@ -39,7 +39,7 @@ async fn a_page_of_another_origin_opens_no_socket() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn only_pages_of_the_list_read_answers() {
+async fn only_listed_origins_can_read_responses() {
     let app = TestApp::with(|config| config.server.allowed_origins = vec!["https://app.example.org".to_owned()]).await;
     let preflight = |origin: &'static str| {
         app.http
@@ -66,7 +66,7 @@ async fn only_pages_of_the_list_read_answers() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn pages_of_a_development_server_may_do_everything() {
+async fn pages_of_a_development_server_have_full_access() {
     let app = TestApp::start().await;
     let user = app.user().await;
     for origin in ["http://localhost:5173", "http://127.0.0.1:3000", "http://[::1]:8080", "https://localhost"] {
@@ -116,7 +116,7 @@ async fn refused(origin: &str, request: reqwest::RequestBuilder) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_page_that_is_refused_is_told_which_setting_allows_it() {
+async fn refused_origin_is_told_which_setting_allows_it() {
     let in_production = TestApp::with(|config| config.env = Environment::Production).await;
     let in_development = TestApp::start().await;
     for (app, origin) in [(&in_production, "http://localhost:5173"), (&in_development, "https://evil.example")] {
@@ -139,7 +139,7 @@ async fn a_page_that_is_refused_is_told_which_setting_allows_it() {
 
 /// The exchange that `docs/CONFIGURATION.md` shows.
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_preflight_of_the_document_is_answered_as_it_says() {
+async fn documented_preflight_gets_the_documented_response() {
     let doc = std::fs::read_to_string(crate::clients::repository("docs/CONFIGURATION.md")).unwrap();
     let exchange: Vec<_> =
         fences(&doc).into_iter().filter(|fence| fence.language == "http").map(|fence| fence.code).collect();

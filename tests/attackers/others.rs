@@ -1,4 +1,4 @@
-//! What is somebody else's: every route and every frame that names a conversation, a turn or a message, and every route
+//! Access to the data of other users: every route and every frame that names a conversation, a turn or a message, and every route
 //! of operators. The API's own document says which routes there are; one that nobody tries here fails the test.
 
 use crate::harness::{TestApp, TestUser, conversation_of};
@@ -52,7 +52,7 @@ fn tried<'a>(attempts: impl IntoIterator<Item = &'a Attempt>) -> BTreeSet<String
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn no_route_leads_to_what_is_anothers() {
+async fn no_route_reveals_data_of_another_user() {
     let app = TestApp::scripted(200, 20).await;
     let (ada, eve) = (app.user().await, app.user().await);
     let mut socket = app.socket().signed_in(&ada).await;
@@ -106,7 +106,7 @@ fn text(value: &Value) -> String {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn no_frame_leads_to_what_is_anothers() {
+async fn no_frame_reveals_data_of_another_user() {
     let app = TestApp::scripted(200, 20).await;
     let (ada, eve) = (app.user().await, app.user().await);
     let mut owner = app.socket().signed_in(&ada).await;
@@ -149,7 +149,7 @@ async fn no_frame_leads_to_what_is_anothers() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_operators_routes_are_for_operators() {
+async fn operator_routes_require_the_operator_role() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let document = json!({"source": "a.md", "text": "Blue."});
@@ -192,13 +192,13 @@ async fn the_operators_routes_are_for_operators() {
     }
 }
 
-/// What everybody who is signed in may do with the knowledge base.
+/// Routes of the knowledge base that every signed-in user may call.
 fn is_for_readers(operation_id: &str) -> bool {
     ["list_documents", "get_document", "search_documents"].contains(&operation_id)
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn whatever_is_not_public_needs_a_token() {
+async fn every_private_route_requires_a_token() {
     const PUBLIC: [&str; 7] = [
         "get /health",
         "get /health/ready",

@@ -25,7 +25,7 @@ fn statuses(answer: &str) -> Vec<&str> {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn no_second_request_is_hidden_in_the_first() {
+async fn request_smuggling_is_refused() {
     let app = TestApp::start().await;
     let hidden = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (what, headers, body) in [
@@ -48,7 +48,7 @@ async fn no_second_request_is_hidden_in_the_first() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_a_client_says_never_becomes_a_header() {
+async fn client_input_never_becomes_a_response_header() {
     let app = TestApp::start().await;
     for request in [
         "GET /%0d%0aX-Evil:%20yes HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -71,7 +71,7 @@ async fn what_a_client_says_never_becomes_a_header() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn no_path_climbs_or_goes_around() {
+async fn path_traversal_and_aliases_are_refused() {
     let app = TestApp::start().await;
     for path in [
         "/../Cargo.toml",

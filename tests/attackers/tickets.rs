@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn of_many_who_bring_one_ticket_at_once_one_gets_in() {
+async fn concurrent_uses_of_one_ticket_admit_one_connection() {
     let app = TestApp::with(|config| config.server.workers = 4).await;
     let user = app.user().await;
     for _ in 0..10 {

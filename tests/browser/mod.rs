@@ -11,7 +11,7 @@ use std::time::Duration;
 use switchboard::config::ProviderKind;
 use tokio::{process::Command, time::timeout};
 
-/// How long all scenarios of a suite together may take.
+/// Time limit for all scenarios of a suite.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Runs a suite of `page.mjs`.
@@ -35,7 +35,7 @@ async fn the_page_shows_answers_in_a_real_browser() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_page_keeps_hold_of_slow_answers() {
+async fn page_shows_slow_answers() {
     let app = TestApp::scripted(120, 25).await;
     run_suite(&app, "slow").await;
 }
@@ -52,7 +52,7 @@ async fn the_page_works_on_plain_http_from_another_host() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_page_says_that_the_server_is_gone_and_keeps_what_is_asked() {
+async fn page_reports_an_outage_and_keeps_the_question() {
     run_script("outage.mjs", &[env!("CARGO_BIN_EXE_switchboard")]).await;
 }
 

@@ -52,7 +52,7 @@ pub struct Client {
     pub dialect: Option<&'static str>,
     pub rng: Rng,
     pub book: Shared,
-    /// What it has to say; none for a tab that only looks on.
+    /// Its conversations; none for a tab that only looks on.
     pub conversations: Vec<Conversation>,
     pub looks_on: bool,
     pub turns: HashMap<String, Turn>,
@@ -66,9 +66,9 @@ pub struct Client {
 #[derive(Default)]
 pub struct Conversation {
     pub conversation_id: Option<String>,
-    /// What will be asked: the last one first.
+    /// Questions to come, the last one first.
     pub plans: Vec<Plan>,
-    /// What was asked, until its terminal frame.
+    /// The current question, until its terminal frame.
     asked: Option<Asked>,
 }
 

@@ -22,7 +22,7 @@ const USERS: usize = 24;
 const CONVERSATIONS: usize = 3;
 /// Turns of each, one behind the other.
 const TURNS: usize = 4;
-/// How long a round may take.
+/// Time limit for a round.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn number(name: &str) -> Option<u64> {
@@ -58,7 +58,7 @@ fn client(app: &TestApp, proxy: &ChaosProxy, user: &TestUser, book: &Shared, rng
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn no_word_is_lost_on_a_bad_network() {
+async fn every_token_arrives_once_on_a_bad_network() {
     let seed = number("SWITCHBOARD_CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("SWITCHBOARD_CHAOS_SEED={seed}");
     let mut rng = Rng::with_seed(seed);

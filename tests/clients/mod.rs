@@ -20,9 +20,9 @@ use switchboard::config::ProviderKind;
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
-/// How long a program may take.
+/// Time limit for a program.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What the server's documents say of the engine.
+/// The engine power in the server's documents.
 const ENGINE_POWER: &str = "180 kW";
 
 /// A path in the repository.
@@ -66,7 +66,7 @@ fn node(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_programs_of_the_document_work() {
+async fn programs_in_the_websocket_document_work() {
     let app = app().await;
     let folder = TempDir::new().unwrap();
     for example in examples() {
@@ -85,7 +85,7 @@ async fn the_programs_of_the_document_work() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_programs_of_the_readme_work() {
+async fn programs_in_the_readme_work() {
     let app = app().await;
     let folder = TempDir::new().unwrap();
     let readme = std::fs::read_to_string(repository("README.md")).unwrap();
@@ -102,7 +102,7 @@ async fn the_programs_of_the_readme_work() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_javascript_client_works_also_through_a_cut() {
+async fn javascript_client_survives_a_cut() {
     let app = app().await;
     let client = repository("clients/javascript/example.mjs");
     let direct = run(node([&client]).arg(&app.url)).await;
@@ -119,7 +119,7 @@ async fn the_javascript_client_works_also_through_a_cut() {
 
 /// Browsers have neither `crypto.randomUUID` nor `crypto.subtle` for pages that came over plain http.
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_programs_for_browsers_work_on_plain_http() {
+async fn browser_programs_work_on_plain_http() {
     let app = app().await;
     let folder = TempDir::new().unwrap();
     let insecure = repository("tests/clients/insecure_context.mjs");
@@ -140,7 +140,7 @@ async fn the_programs_for_browsers_work_on_plain_http() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_python_client_works_also_through_a_cut() {
+async fn python_client_survives_a_cut() {
     let app = app().await;
     let client = repository("clients/python/example.py");
     let direct = run(Command::new(python()).arg(&client).arg(&app.url)).await;

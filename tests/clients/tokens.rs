@@ -43,7 +43,7 @@ async fn begin(probe: &mut Probe) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_renewal_that_fails_for_now_ends_no_answer() {
+async fn temporary_failure_of_a_token_renewal_ends_no_answer() {
     let app = short_lived().await;
     for language in ALL {
         let mut probe = Probe::start_as(language, &app.url, &account(&app).await, Life::LONG);
@@ -65,7 +65,7 @@ async fn a_renewal_that_fails_for_now_ends_no_answer() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_renewal_that_is_refused_ends_the_sign_in_and_not_what_runs() {
+async fn refused_token_renewal_ends_the_sign_in_but_no_running_answer() {
     let app = short_lived().await;
     for language in ALL {
         let mut account = account(&app).await;
@@ -84,7 +84,7 @@ async fn a_renewal_that_is_refused_ends_the_sign_in_and_not_what_runs() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn they_tell_of_a_server_that_is_away_and_need_not_wait_for_ever() {
+async fn clients_report_an_unreachable_server_and_time_out() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     for language in ALL {
@@ -183,7 +183,7 @@ async fn mute_server() -> String {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_error_that_names_nothing_ends_the_oldest_question() {
+async fn error_without_ids_ends_the_oldest_question() {
     let url = mute_server().await;
     for language in ALL {
         let mut probe = Probe::start(language, &url, "x.y.z", Life::LONG);

@@ -19,7 +19,7 @@ use switchboard::{
 };
 use tempfile::TempDir;
 
-/// What the server signs its tokens with.
+/// Key with which the server signs its tokens.
 pub const JWT_SECRET: &str = "the secret of the black-box tests";
 pub const PASSWORD: &str = "correct horse battery staple";
 
@@ -37,7 +37,7 @@ pub struct TestApp {
     database_url: String,
 }
 
-/// What a server holds that is to be gone when all clients are.
+/// State of a server that has to be gone once all clients are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leftovers {
     pub sessions: usize,
@@ -45,7 +45,7 @@ pub struct Leftovers {
     pub retained: usize,
 }
 
-/// Somebody with an account.
+/// A user with an account.
 #[derive(Clone, Debug)]
 pub struct TestUser {
     pub id: String,
@@ -227,7 +227,7 @@ impl TestApp {
         (status, value)
     }
 
-    /// What operators see of the live connections, as soon as it is as it should be.
+    /// Statistics of the connections, as operators see them, once they satisfy a condition.
     pub async fn stats_when(&self, operator: &TestUser, is_right: impl Fn(&Value) -> bool) -> Value {
         self.get_when("/api/v1/connections/stats", operator, is_right).await
     }

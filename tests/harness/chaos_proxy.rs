@@ -27,7 +27,7 @@ pub struct ChaosProxy {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// What it did.
+/// Numbers of its disturbances.
 #[derive(Debug, Default)]
 pub struct Counts {
     pub connections: AtomicU64,
@@ -37,21 +37,21 @@ pub struct Counts {
     pub silences: AtomicU64,
 }
 
-/// What one direction of a connection suffers.
+/// Disturbances of one direction of a connection.
 struct Weather {
     rng: Rng,
     /// Bytes until the end.
     life: u64,
     /// The most bytes written at once.
     piece: usize,
-    /// What happens at the end of its life.
+    /// Kind of end of the connection.
     end: End,
     counts: Arc<Counts>,
 }
 
 #[derive(Clone, Copy)]
 enum End {
-    /// Whoever still writes gets a reset.
+    /// A peer that still writes gets a reset.
     Reset,
     /// As if the peer had left in the middle of something.
     Close,

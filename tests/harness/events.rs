@@ -4,7 +4,7 @@ use super::{TestApp, TestUser};
 use serde_json::Value;
 use std::time::Duration;
 
-/// How long an event may take.
+/// Time limit for an event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An open stream; dropping it cuts the connection.

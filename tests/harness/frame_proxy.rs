@@ -25,7 +25,7 @@ pub struct FrameProxy {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// What becomes of a text frame of the server.
+/// Decision about a text frame of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Passes,
@@ -34,7 +34,7 @@ pub enum Fate {
     IsTheLast,
 }
 
-/// What a connection shares with the others.
+/// State that all connections share.
 #[derive(Clone)]
 struct Weather {
     server: Arc<Mutex<Option<SocketAddr>>>,

@@ -1,4 +1,4 @@
-//! What the black-box tests stand on: the real server on a free port, and clients that read like the protocol.
+//! Foundation of the black-box tests: the real server on a free port, and clients that read like the protocol.
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
 

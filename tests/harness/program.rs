@@ -10,7 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How long the program may take to stop.
+/// Time limit for the program to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running `switchboard serve`. Dropping it kills it.
@@ -67,7 +67,7 @@ impl Program {
         TestUser::from_answer(&answer.json::<Value>().await.unwrap())
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }

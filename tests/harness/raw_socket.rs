@@ -6,7 +6,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// How long a frame may take.
+/// Time limit for a frame.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// First bytes of frames: FIN and the opcode.

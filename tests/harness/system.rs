@@ -103,7 +103,11 @@ mod tests {
         let system = System { patience: Duration::from_millis(50), ..System::new() };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             system.block_on(async {
-                let app = TestApp::scripted(100_000, 100).await;
+                let app = TestApp::with(|config| {
+                    config.server.drain_timeout_s = 1;
+                    (config.provider.scripted.tokens, config.provider.scripted.interval_ms) = (100_000, 100);
+                })
+                .await;
                 let user = app.user().await;
                 let mut socket = app.socket().signed_in(&user).await;
                 socket.start(json!({"type": "message", "message": "Hi"})).await;

@@ -26,7 +26,7 @@ fn assert_tokens(answer: &Answer, status: u16) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn names_that_mislead_are_refused_but_what_is_asked_stays_as_it_is() {
+async fn misleading_names_are_refused_and_questions_stay_unchanged() {
     let app = TestApp::start().await;
     for name in ["Ada\u{202e}", "\u{200b}Ada", "\u{3164}"] {
         let body = json!({"email": "ada@example.org", "password": PASSWORD, "name": name});
@@ -90,7 +90,7 @@ async fn an_account_is_the_same_in_every_unicode_form() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_is_wrong_with_an_account_is_said() {
+async fn invalid_registration_is_explained() {
     let app = TestApp::start().await;
     for (body, code, named) in [
         (credentials("ada@example.org", "short"), "WEAK_PASSWORD", "8"),
@@ -118,7 +118,7 @@ async fn what_is_wrong_with_an_account_is_said() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn nobody_learns_which_accounts_there_are_from_signing_in() {
+async fn sign_in_does_not_reveal_accounts() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let wrong = post(&app, "/api/v1/auth/login", None, &credentials(&user.email, "not the password")).await;
@@ -157,7 +157,7 @@ async fn a_refresh_token_returns_one_pair_and_later_ends_its_family() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_signed_out_stays_out() {
+async fn sign_out_invalidates_the_refresh_token() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let body = json!({"refresh_token": user.refresh_token});
@@ -169,7 +169,7 @@ async fn who_signed_out_stays_out() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_token_of_another_kind_is_none() {
+async fn token_of_another_kind_is_refused() {
     let app = TestApp::start().await;
     let user = app.user().await;
     refresh(&app, &json!(user.access_token)).await.assert_error(401, "INVALID_TOKEN");
@@ -187,7 +187,7 @@ async fn a_token_of_another_kind_is_none() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn without_a_token_nothing_is_told() {
+async fn account_route_requires_a_token() {
     let app = TestApp::start().await;
     let id = "01890a5d-ac96-774b-bcce-b302099a8057";
     for (method, path) in [
@@ -223,7 +223,7 @@ async fn a_ticket_opens_one_socket() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_role_is_the_one_of_the_token_until_the_next() {
+async fn role_changes_with_the_next_token() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     assert_eq!(get(&app, "/api/v1/connections/stats", Some(&operator)).await.status, 200);
@@ -241,7 +241,7 @@ async fn a_role_is_the_one_of_the_token_until_the_next() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_flood_of_passwords_is_turned_away_and_the_server_stays_well() {
+async fn flood_of_sign_ins_is_refused_while_the_server_stays_responsive() {
     let app = TestApp::with(|config| (config.auth.hash_threads, config.auth.hash_queue) = (1, 1)).await;
     let user = app.user().await;
     let body = credentials(&user.email, "not the password");

@@ -22,7 +22,7 @@ const STATIC: [&str; 9] = [
 ];
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn no_answer_with_personal_data_is_kept() {
+async fn responses_with_personal_data_are_not_cached() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let document = get(&app, "/api/openapi.json", None).await.body;
@@ -46,7 +46,7 @@ async fn no_answer_with_personal_data_is_kept() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn successes_errors_pages_and_streams_are_not_kept_either() {
+async fn no_response_is_cached_by_default() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let answer = send(&app, Method::POST, "/api/v1/chat", Some(&user), Some(&json!({"message": "Hi"}))).await;

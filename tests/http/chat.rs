@@ -21,7 +21,7 @@ async fn the_whole_answer_comes_as_one_object() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_cannot_be_asked_is_refused_with_its_reason() {
+async fn invalid_question_is_refused_with_a_reason() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let id = "01890a5d-ac96-774b-bcce-b302099a8057";

@@ -1,4 +1,4 @@
-//! What was said before: lists in pages, and whose they are.
+//! Conversations and their messages: pages, and access to them.
 
 use super::{get, post, send};
 use crate::harness::{TestApp, TestUser};
@@ -99,7 +99,7 @@ async fn a_page_of_long_messages_has_fewer_and_none_is_lost() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_is_said_meanwhile_moves_no_conversation_between_pages() {
+async fn new_messages_do_not_move_conversations_between_pages() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut asked = Vec::new();

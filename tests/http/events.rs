@@ -32,7 +32,7 @@ async fn the_frames_come_as_events_with_ids() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_stream_that_is_cut_again_and_again_loses_and_repeats_nothing() {
+async fn repeatedly_cut_stream_delivers_each_token_once() {
     let app = TestApp::scripted(60, 2).await;
     let user = app.user().await;
     let mut stream = app.events(&user, &question(), None).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_turn_that_ended_long_ago_is_replayed_from_the_store() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn only_the_asker_can_go_on_and_only_with_an_id() {
+async fn only_the_owner_can_continue_a_stream() {
     let app = TestApp::start().await;
     let (user, other) = (app.user().await, app.user().await);
     let id = app.events(&user, &question(), None).await.unwrap().rest().await.pop().unwrap().id;

@@ -112,7 +112,7 @@ async fn every_answer_carries_the_security_headers_and_none_of_cors() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_root_redirects_to_the_page_which_runs_only_scripts_of_the_server() {
+async fn root_redirects_to_the_page_which_runs_only_scripts_of_the_server() {
     let app = TestApp::start().await;
     let home = get(&app, "/", None).await;
     assert!(home.status == 200 && home.body.as_str().unwrap().contains("/ws/chat"), "the redirect was not followed");

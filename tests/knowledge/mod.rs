@@ -161,7 +161,7 @@ async fn a_picture_within_a_text_is_not_searched() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_upload_that_stalls_or_takes_too_long_is_given_up() {
+async fn stalled_or_slow_upload_times_out() {
     for (stall_ms, upload_s) in [(2_000, 300), (60_000, 2)] {
         let app = TestApp::with(|config| {
             config.server.request_body_timeout_ms = stall_ms;

@@ -5,7 +5,7 @@ use crate::harness::TestApp;
 use serde_json::json;
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_address_has_so_many_sockets_and_gets_them_back() {
+async fn connections_per_address_are_limited_and_released() {
     let app = TestApp::with(|config| config.limits.connections_per_address = 2).await;
     let (first, second) = (app.socket().connect().await, app.socket().connect().await);
     let (status, body) = app.socket().try_connect().await.err().unwrap();
@@ -19,7 +19,7 @@ async fn an_address_has_so_many_sockets_and_gets_them_back() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_user_has_so_many_sockets() {
+async fn connections_per_user_are_limited() {
     let app = TestApp::with(|config| config.limits.connections_per_user = 1).await;
     let (user, other) = (app.user().await, app.user().await);
     let mut first = app.socket().signed_in(&user).await;
@@ -45,7 +45,7 @@ async fn a_user_has_so_many_sockets() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn behind_a_trusted_proxy_clients_are_told_apart() {
+async fn trusted_proxy_names_the_client_address() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_address = 1;
         config.server.trusted_proxies = vec!["127.0.0.0/8".to_owned()];
@@ -67,7 +67,7 @@ async fn behind_a_trusted_proxy_clients_are_told_apart() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn without_a_trusted_proxy_nobody_chooses_an_address() {
+async fn forwarded_address_of_an_untrusted_peer_is_ignored() {
     let app = TestApp::with(|config| config.limits.connections_per_address = 1).await;
     let first = app.socket().header("x-forwarded-for", "203.0.113.1").connect().await;
     let second = app.socket().header("x-forwarded-for", "203.0.113.2").try_connect().await;
@@ -95,7 +95,7 @@ async fn one_setting_lets_a_load_test_from_one_address_in() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn streams_count_as_sockets_do() {
+async fn event_streams_count_as_connections() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_user = 2;
         config.provider.scripted.tokens = 100_000;
@@ -149,7 +149,7 @@ async fn streams_of_one_address_are_counted_with_its_sockets() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn connections_that_say_nothing_are_counted_too() {
+async fn silent_tcp_connections_are_limited() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_address = 1;
         config.server.request_head_timeout_ms = 60_000;

@@ -1,4 +1,4 @@
-//! What one socket may send.
+//! Rate limits for the frames of one connection.
 
 use super::hits;
 use crate::harness::{RawSocket, TestApp, first};
@@ -33,7 +33,7 @@ async fn too_many_messages_are_refused_by_name_and_cost_nothing_else() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_goes_on_is_closed_also_before_authentication() {
+async fn repeated_violations_close_the_connection_before_authentication() {
     let app = app(3, 5).await;
     let mut socket = app.socket().connect().await;
     for id in 0..10 {
@@ -69,7 +69,7 @@ async fn pings_pongs_and_fragments_count_like_any_frame() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn others_notice_nothing_of_a_flood() {
+async fn flood_of_one_connection_does_not_affect_others() {
     let app = app(20, 0).await;
     let user = app.user().await;
     let mut noisy = app.socket().connect().await;

@@ -1,4 +1,4 @@
-//! How much one client may do, and what the others notice of it.
+//! Limits per client, address and user, and their effect on other clients.
 
 mod connections;
 mod frames;
@@ -8,7 +8,7 @@ mod turns;
 
 use crate::harness::TestApp;
 
-/// How often a limit said no, as operators see it.
+/// Number of refusals by a limit, as operators see it.
 async fn hits(app: &TestApp, limit: &str) -> u64 {
     let operator = app.operator().await;
     let (_, stats) = app.get("/api/v1/connections/stats", Some(&operator)).await;

@@ -13,7 +13,7 @@ async fn connect(app: &TestApp) -> TcpStream {
     TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap()
 }
 
-/// What the server says until it ends the connection.
+/// Everything the server sends until it closes the connection.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes)).await;
@@ -23,7 +23,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_head_that_does_not_end_is_not_waited_for() {
+async fn endless_request_head_times_out() {
     let app = TestApp::with(|config| config.server.request_head_timeout_ms = 300).await;
     let mut silent = connect(&app).await;
     let mut dripping = connect(&app).await;
@@ -45,7 +45,7 @@ async fn a_head_that_does_not_end_is_not_waited_for() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_body_that_does_not_end_is_not_waited_for() {
+async fn endless_request_body_times_out() {
     let app = TestApp::with(|config| config.server.request_body_timeout_ms = 300).await;
     for body in ["Content-Length: 1000\r\n\r\n{\"email\":", "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"ema"] {
         let mut stream = connect(&app).await;
@@ -58,7 +58,7 @@ async fn a_body_that_does_not_end_is_not_waited_for() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_body_that_nobody_reads_ends_its_connection_unless_it_is_whole() {
+async fn unread_request_body_closes_the_connection() {
     let app = TestApp::start().await;
     let head = "POST /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     for body in ["", "5\r\nhe"] {
@@ -104,7 +104,7 @@ async fn connections_over_the_limit_serve_health_checks_only() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_address_sends_so_many_requests_a_second() {
+async fn requests_per_address_are_limited() {
     let app = TestApp::with(|config| config.limits.requests_per_s_per_address = 5).await;
     let ask = async |path: &str| app.http.get(format!("{}{path}", app.url)).send().await.unwrap();
     let mut refused = None;
@@ -143,7 +143,7 @@ async fn an_address_sends_so_many_requests_a_second() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_user_sends_so_many_requests_a_second_and_others_notice_nothing() {
+async fn requests_per_user_are_limited() {
     let app = TestApp::with(|config| config.limits.requests_per_s_per_user = 5).await;
     let (ada, eve) = (app.user().await, app.user().await);
     let mut answers = Vec::new();

@@ -16,7 +16,7 @@ fn is_rate_limited((status, body): &(u16, Value)) -> bool {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_account_is_not_guessed_at_forever_from_anywhere() {
+async fn sign_ins_per_account_are_limited_across_addresses() {
     let app = TestApp::with(|config| {
         config.limits.logins_per_minute_per_account = 3;
         config.server.trusted_proxies = vec!["127.0.0.1".to_owned()];
@@ -44,7 +44,7 @@ async fn an_account_is_not_guessed_at_forever_from_anywhere() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_address_tries_so_many_accounts_a_minute() {
+async fn sign_ins_per_address_are_limited() {
     let app = TestApp::with(|config| config.limits.logins_per_minute_per_address = 4).await;
     let operator = app.operator().await; // Signs in once.
     let mut answers = Vec::new();
@@ -58,7 +58,7 @@ async fn an_address_tries_so_many_accounts_a_minute() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_address_makes_and_probes_so_many_accounts_a_minute() {
+async fn registrations_per_address_are_limited() {
     let app = TestApp::with(|config| config.limits.registrations_per_minute_per_address = 3).await;
     let operator = app.operator().await; // Registers once.
     let app_ref = &app;
@@ -75,7 +75,7 @@ async fn an_address_makes_and_probes_so_many_accounts_a_minute() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn passwords_wait_in_a_queue_that_has_an_end() {
+async fn queue_of_password_hashes_is_bounded() {
     let app = TestApp::with(|config| {
         config.auth.hash_threads = 1;
         config.auth.hash_queue = 1;

@@ -5,7 +5,7 @@ use crate::harness::{TestApp, Transcript};
 use serde_json::json;
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn turns_wait_their_turn_for_a_place() {
+async fn turns_wait_for_a_permit_in_order() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 2;
         config.workflow.max_running_turns = 2;
@@ -55,7 +55,7 @@ async fn exempt_addresses_have_no_limit_on_turns_of_one_user() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_waited_too_long_is_told_to_come_back_and_keeps_nothing_taken() {
+async fn turn_that_waits_too_long_is_refused_and_holds_no_permit() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 1;
         config.workflow.max_running_turns = 1;
@@ -84,7 +84,7 @@ async fn who_waited_too_long_is_told_to_come_back_and_keeps_nothing_taken() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn one_user_does_not_take_all_places() {
+async fn one_user_cannot_take_all_permits() {
     let app = TestApp::with(|config| {
         config.workflow.max_running_turns_per_user = 2;
         config.provider.scripted.interval_ms = 20;

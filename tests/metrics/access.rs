@@ -1,4 +1,4 @@
-//! Who may read the metrics, in which format; and that the documentation lists all of them.
+//! Access to the metrics, their formats, and their documentation.
 
 use crate::{harness::TestApp, metrics::page::Page};
 use reqwest::Response;
@@ -13,7 +13,7 @@ async fn scrape(app: &TestApp, bearer: Option<&str>, accept: &str) -> Response {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn this_host_may_read_and_gets_the_format_it_asks_for() {
+async fn local_host_reads_metrics_in_the_requested_format() {
     let app = TestApp::start().await;
     let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
     for (accept, content_type) in [
@@ -33,7 +33,7 @@ async fn this_host_may_read_and_gets_the_format_it_asks_for() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn others_need_the_token_or_the_role() {
+async fn other_hosts_need_the_token_or_the_operator_role() {
     const TOKEN: &str = "for-the-scraper-alone";
     let app = TestApp::with(|config| {
         config.metrics.allowed_addresses = vec!["192.0.2.0/24".to_owned()];
@@ -61,7 +61,7 @@ async fn others_need_the_token_or_the_role() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_forwarded_request_comes_from_whom_a_trusted_proxy_names() {
+async fn forwarded_request_counts_as_the_client_of_a_trusted_proxy() {
     for (is_trusted, client, status) in [
         (true, "203.0.113.9", 200),
         (true, "198.51.100.1", 403),

@@ -1,4 +1,4 @@
-//! What `config/prometheus` and `config/grafana` ship, with a real Prometheus that scrapes a real server.
+//! The files in `config/prometheus` and `config/grafana`, with a real Prometheus that scrapes a real server.
 
 use crate::harness::{Program, TestApp, eventually, holds, installed};
 use serde_json::{Value, json};
@@ -137,7 +137,7 @@ fn panels() -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn promtool_finds_nothing_wrong_with_what_ships() {
+fn promtool_accepts_the_shipped_configuration() {
     let folder = configuration(|scrape| scrape);
     let check = |arguments: &[&str]| program("promtool").current_dir(folder.path()).args(arguments).output().unwrap();
     assert_passed(&check(&["check", "config", "prometheus.yml"]));
@@ -146,7 +146,7 @@ fn promtool_finds_nothing_wrong_with_what_ships() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn promtool_finds_nothing_wrong_with_the_page() {
+async fn promtool_accepts_the_metrics_page() {
     let app = TestApp::start().await;
     let request = app.http.get(format!("{}/metrics", app.url)).header("accept", "text/plain");
     let folder = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! What is counted, when it happens.
+//! Values of the metrics, as events happen.
 
 use crate::{
     harness::{PASSWORD, TestApp, TestSocket, conversation_of},
@@ -75,7 +75,7 @@ async fn a_turn_is_seen_from_the_question_to_the_end() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_cannot_sign_in_is_counted_and_how_it_ended() {
+async fn failed_authentication_is_counted_by_reason() {
     let app = TestApp::with(|config| config.limits.connections_per_user = 1).await;
     let user = app.user().await;
     let mut socket = app.socket().connect().await;
@@ -124,7 +124,7 @@ async fn who_cannot_sign_in_is_counted_and_how_it_ended() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_kick_is_a_close_of_its_own() {
+async fn kick_is_counted_as_its_own_close_reason() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut socket = app.socket().signed_in(&user).await;
@@ -141,7 +141,7 @@ async fn a_kick_is_a_close_of_its_own() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_model_that_fails_is_counted_once_however_many_follow() {
+async fn model_failure_is_counted_once_for_all_subscribers() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -166,7 +166,7 @@ async fn a_model_that_fails_is_counted_once_however_many_follow() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_model_that_is_not_there_fails_at_both_of_its_tasks() {
+async fn unreachable_model_fails_classification_and_generation() {
     let app = TestApp::with(|config| {
         config.provider.kind = ProviderKind::Openai;
         // Nobody listens at the port of `discard`.
@@ -231,7 +231,7 @@ async fn stuck(app: &TestApp, user: &crate::harness::TestUser) -> (TestSocket, T
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_reader_that_is_behind_is_seen_until_it_has_caught_up() {
+async fn lagging_reader_is_counted_until_it_is_live() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let (owner, mut stuck) = stuck(&app, &user).await;
@@ -289,7 +289,7 @@ async fn a_store_that_cannot_write_is_counted() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn whatever_clients_say_no_series_comes_into_being() {
+async fn client_input_creates_no_metric_series() {
     let app = TestApp::with(|config| config.limits.frame_burst = 500).await;
     let series = |page: &Page| page.samples.keys().cloned().collect::<Vec<_>>();
     let before = series(&app.metrics().await);

@@ -5,7 +5,7 @@ use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::{Value, json};
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_entry_says_who_when_what_and_what_came_of_it() {
+async fn audit_entry_names_operator_time_action_and_outcome() {
     let app = TestApp::start().await;
     let (first, second) = (app.operator().await, app.operator().await);
     assert_eq!(app.get("/api/v1/audit", Some(&first)).await.1, json!({"entries": []}));
@@ -42,7 +42,7 @@ async fn an_entry_says_who_when_what_and_what_came_of_it() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn documents_are_in_the_record_without_their_text() {
+async fn audit_names_documents_without_their_text() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let body = json!({"source": "a.md", "text": "# Blue\n\nA secret."});
@@ -66,7 +66,7 @@ async fn documents_are_in_the_record_without_their_text() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn entries_are_kept_as_long_as_is_wanted() {
+async fn audit_entries_expire_after_the_retention() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     for message in ["The first.", "The second."] {

@@ -1,4 +1,4 @@
-//! Somebody has to go.
+//! Kicks: operators close connections of users.
 
 use super::{audited, connection_of};
 use crate::harness::{TestApp, conversation_of, is_terminal};
@@ -77,7 +77,7 @@ async fn a_turn_goes_on_without_the_connection_that_was_kicked() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_peer_that_does_not_read_is_off_the_list_at_once() {
+async fn kicked_peer_that_does_not_read_leaves_the_list_at_once() {
     let app = TestApp::scripted(20_000, 0).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut stuck = app.socket().receive_buffer(4_096).signed_in(&user).await;

@@ -1,4 +1,4 @@
-//! What operators do to a running server, and what becomes of it on real sockets.
+//! Actions of operators on a running server, and their effect on real connections.
 
 mod audit;
 mod drain;

@@ -1,11 +1,11 @@
-//! What operators tell everybody.
+//! Notices from operators to connected users.
 
 use super::audited;
 use crate::harness::{TestApp, Transcript};
 use serde_json::{Value, json};
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn everybody_gets_a_notice_whatever_they_are_doing() {
+async fn notice_reaches_every_connection() {
     let app = TestApp::scripted(50, 20).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut busy = app.socket().signed_in(&user).await;

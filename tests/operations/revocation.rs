@@ -24,7 +24,7 @@ async fn kick(app: &TestApp, operator: &TestUser, user: &TestUser) -> Value {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn nothing_that_was_issued_is_good_any_more_and_signing_in_again_is() {
+async fn revocation_invalidates_all_tokens_but_allows_a_new_sign_in() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
     let second = app.sign_in(&user.email, PASSWORD).await;
@@ -101,7 +101,7 @@ async fn a_revocation_survives_a_restart() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn signing_out_ends_all_of_that_sign_in_and_nothing_else() {
+async fn sign_out_ends_one_sign_in_only() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let elsewhere = app.sign_in(&user.email, PASSWORD).await;
@@ -161,7 +161,7 @@ async fn an_operator_who_signs_out_closes_their_feed() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_refresh_token_that_comes_again_late_ends_what_came_of_it() {
+async fn late_reuse_of_a_refresh_token_ends_its_family() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let body = json!({"refresh_token": user.refresh_token});
@@ -178,7 +178,7 @@ async fn a_refresh_token_that_comes_again_late_ends_what_came_of_it() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_is_not_there_cannot_be_revoked() {
+async fn unknown_user_cannot_be_revoked() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let nobody = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -209,7 +209,7 @@ async fn refused_in_time(app: &TestApp, user: &TestUser) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_role_that_is_lost_on_the_shell_ends_what_came_of_it() {
+async fn role_removed_on_the_shell_invalidates_tokens() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     app.set_role(&operator, "user");

@@ -5,7 +5,7 @@ use crate::harness::{Program, TestApp};
 use serde_json::{Value, json};
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn limits_change_for_those_who_come() {
+async fn changed_limits_apply_to_new_connections() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let (status, before) = app.get("/api/v1/settings", Some(&operator)).await;
@@ -53,7 +53,7 @@ async fn limits_change_for_those_who_come() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn places_for_turns_change_while_turns_run() {
+async fn number_of_permits_changes_while_turns_run() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 1;
         config.workflow.admission_wait_ms = 0;
@@ -97,7 +97,7 @@ async fn places_for_turns_change_while_turns_run() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_the_configuration_would_refuse_is_refused_by_name_and_nothing_changes() {
+async fn invalid_setting_is_refused_by_name_and_changes_nothing() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let (_, before) = app.get("/api/v1/settings", Some(&operator)).await;

@@ -5,7 +5,7 @@ use crate::harness::{PASSWORD, TestApp, TestUser};
 use assert_cmd::Command;
 use serde_json::{Value, json};
 
-/// What the program prints and says, and its exit code.
+/// Output and error output of the program, and its exit code.
 pub(super) struct Ran {
     pub(super) code: Option<i32>,
     pub(super) out: String,
@@ -115,7 +115,7 @@ async fn an_operator_sees_and_steers_from_a_shell() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_asks_says_who_they_are() {
+async fn shell_requires_authentication() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let nobody = ops(&app, None, &["stats"]).await;

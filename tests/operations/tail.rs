@@ -1,4 +1,4 @@
-//! What happens in a running server, from a shell: `switchboard ops tail`.
+//! `switchboard ops tail`: events of a running server, on a shell.
 
 use super::{
     connection_of,
@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long it may say nothing, or take to end.
+/// Time limit for a line, and for its end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `switchboard ops tail`.
@@ -93,7 +93,7 @@ async fn numbers_come_each_second() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_operators_do_is_told_until_nobody_reads() {
+async fn tail_prints_operator_actions_until_its_reader_leaves() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let mut plain = Tail::start(&app.url, &operator.access_token, &[]);
@@ -168,7 +168,7 @@ async fn a_connection_is_followed_to_its_end() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_may_not_see_it_is_told_so() {
+async fn tail_reports_a_missing_role() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     assert_eq!(ops(&app, None, &["tail"]).await.code, Some(2));
@@ -183,7 +183,7 @@ async fn who_may_not_see_it_is_told_so() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_server_that_is_lost_is_the_end() {
+async fn tail_ends_with_the_server() {
     let program = Program::start(&[]);
     let operator = program.operator().await;
     let url = program.url.clone();

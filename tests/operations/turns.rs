@@ -5,7 +5,7 @@ use crate::harness::TestApp;
 use serde_json::{Value, json};
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_operator_stops_anybodys_turn() {
+async fn operator_cancels_the_turn_of_any_user() {
     let app = TestApp::scripted(100_000, 20).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut socket = app.socket().signed_in(&user).await;

@@ -1,4 +1,4 @@
-//! Who gets in, and for how long.
+//! Authentication and authorisation of operator connections, and their end.
 
 use super::{next_of, ops};
 use crate::harness::{
@@ -13,7 +13,7 @@ fn operator_token(operator: &TestUser, seconds: i64) -> String {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn only_operators_get_in() {
+async fn only_operators_are_admitted() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut socket = app.ops_socket().connect().await;
@@ -30,7 +30,7 @@ async fn only_operators_get_in() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_proof_may_come_with_the_request() {
+async fn token_may_come_with_the_upgrade_request() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let token = &operator.access_token;
@@ -53,14 +53,14 @@ async fn the_proof_may_come_with_the_request() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_does_not_sign_in_has_to_go() {
+async fn unauthenticated_operator_connection_is_closed() {
     let app = TestApp::with(|config| config.session.auth_deadline_s = 1).await;
     let mut socket = app.ops_socket().connect().await;
     assert_eq!(socket.expect_close().await, 4401);
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_token_ends_the_socket_with_it() {
+async fn connection_ends_with_its_token() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let mut socket = app.ops_socket().query(&format!("token={}", operator_token(&operator, 2))).connect().await;
@@ -103,7 +103,7 @@ async fn operators_sockets_are_bounded() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn it_does_not_count_as_a_connection_and_survives_a_drain() {
+async fn operator_connection_is_not_counted_and_survives_a_drain() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let mut socket = ops(&app, &operator).await;

@@ -35,7 +35,7 @@ async fn a_kick_of_their_user_closes_operators_sockets_too() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_role_that_is_lost_closes_it() {
+async fn losing_the_role_closes_the_connection() {
     let app = TestApp::start().await;
     let (operator, other) = (app.operator().await, app.operator().await);
     let (mut socket, mut bystander) = (ops(&app, &operator).await, ops(&app, &other).await);
@@ -46,7 +46,7 @@ async fn a_role_that_is_lost_closes_it() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_server_that_ends_says_goodbye_at_once() {
+async fn stopping_server_closes_operator_connections_at_once() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let mut unknown = app.ops_socket().connect().await;

@@ -1,4 +1,4 @@
-//! What operators see live, at `/ws/ops`.
+//! The live feed for operators, `/ws/ops`.
 
 mod access;
 mod doc;

@@ -67,7 +67,7 @@ async fn shapes_are_told_and_texts_are_not() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_is_too_much_is_counted() {
+async fn dropped_frame_shapes_are_counted() {
     let app = TestApp::scripted(3_000, 0).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut chat = app.socket().subprotocols("chat.v2").signed_in(&user).await;
@@ -95,7 +95,7 @@ async fn what_is_too_much_is_counted() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_connection_that_is_not_there_is_none() {
+async fn watch_of_an_unknown_connection_returns_null() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let mut socket = ops(&app, &operator).await;

@@ -1,4 +1,4 @@
-//! How the program ends, begins again, and why it does not begin.
+//! Stop and restart of the program, and starts that are refused.
 
 use super::{NO_SEED, Program, SCRIPTED, command, refused};
 use crate::harness::conversation_of;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 #[tokio::test]
-async fn it_says_goodbye_and_ends_with_0() {
+async fn stopping_server_closes_connections_and_exits_with_0() {
     let folder = TempDir::new().unwrap();
     let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
     let user = program.sign_in("register", "ada@example.org").await;
@@ -21,7 +21,7 @@ async fn it_says_goodbye_and_ends_with_0() {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_all_and_ends_what_was_cut_off() {
+async fn restart_keeps_history_and_ends_interrupted_turns() {
     let folder = TempDir::new().unwrap();
     let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
     let user = program.sign_in("register", "ada@example.org").await;
@@ -101,7 +101,7 @@ async fn a_database_has_one_server_and_a_second_one_changes_nothing() {
 }
 
 #[tokio::test]
-async fn why_it_does_not_start_is_said_in_one_message() {
+async fn failed_start_is_explained_in_one_message() {
     let folder = TempDir::new().unwrap();
     let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = occupied.local_addr().unwrap().port().to_string();
@@ -126,7 +126,7 @@ async fn why_it_does_not_start_is_said_in_one_message() {
 }
 
 #[tokio::test]
-async fn signals_that_only_tell_something_leave_it_running() {
+async fn informational_signals_do_not_stop_the_server() {
     let folder = TempDir::new().unwrap();
     let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
     let user = program.sign_in("register", "ada@example.org").await;

@@ -1,4 +1,4 @@
-//! What is in the log, and what never is.
+//! Content of the log.
 
 use super::Program;
 use crate::harness::PASSWORD;

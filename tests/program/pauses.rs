@@ -21,7 +21,7 @@ const SHORT: [(&str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn after_a_pause_peers_are_heard_before_they_are_timed_out() {
+async fn paused_server_hears_peers_before_it_times_them_out() {
     let folder = TempDir::new().unwrap();
     let settings: Vec<_> = [SCRIPTED, NO_SEED].into_iter().chain(SHORT).collect();
     let mut program = Program::serve(folder.path(), &settings).await;
@@ -49,7 +49,7 @@ async fn after_a_pause_peers_are_heard_before_they_are_timed_out() {
 }
 
 #[tokio::test]
-async fn what_a_model_sent_during_a_pause_is_read_before_it_is_timed_out() {
+async fn paused_server_reads_the_model_before_it_times_out() {
     let folder = TempDir::new().unwrap();
     let token = r#"{"choices":[{"delta":{"content":"Hello"}}]}"#;
     let end = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
@@ -84,7 +84,7 @@ async fn what_a_model_sent_during_a_pause_is_read_before_it_is_timed_out() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_after_a_pause_is_timed_out() {
+async fn silent_peer_is_timed_out_after_a_pause() {
     let folder = TempDir::new().unwrap();
     let settings: Vec<_> = [SCRIPTED, NO_SEED].into_iter().chain(SHORT).collect();
     let program = Program::serve(folder.path(), &settings).await;

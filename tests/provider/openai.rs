@@ -46,7 +46,7 @@ pub fn says(text: &str) -> Vec<Step> {
     vec![stream_head(), token(text), stop(), done(), Step::End]
 }
 
-/// What came of an answer: its tokens, and how it ended.
+/// Outcome of an answer: its tokens, and its end.
 async fn answer(provider: &OpenAi) -> (Vec<String>, Result<(FinishReason, Usage), ProviderError>) {
     let mut tokens = Vec::new();
     let mut parts = match provider.generate(ask("Hello?")).await {
@@ -207,7 +207,7 @@ async fn after_the_first_token_nothing_is_tried_again() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_a_second_try_cannot_mend_is_not_tried_again() {
+async fn permanent_failure_is_not_retried() {
     let html = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
     for (failure, kind) in [
         (answers("400 Bad Request", "", "{}"), Kind::Rejected),
@@ -234,14 +234,14 @@ async fn what_a_second_try_cannot_mend_is_not_tried_again() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_the_server_asks_us_to_wait_is_passed_on() {
+async fn retry_after_of_the_provider_is_passed_on() {
     let upstream = Upstream::start([answers("429 Too Many Requests", "retry-after: 30\r\n", "")]).await;
     let (_, end) = answer(&provider(&upstream)).await;
     assert_eq!(end.unwrap_err().retry_after_ms, Some(30_000));
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn nobody_listening_is_unavailable() {
+async fn refused_connection_is_unavailable() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = ProviderConfig { base_url: format!("http://user:pass@{unused}"), ..ProviderConfig::default() };
     let (_, end) = answer(&OpenAi::new(&config).unwrap()).await;

@@ -18,7 +18,7 @@ use tokio::{
     time::sleep,
 };
 
-/// What the server does with one request, step by step. Behind the last step it closes the connection.
+/// Steps by which the server answers one request. After the last one it closes the connection.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Sends these bytes as they are.

@@ -34,7 +34,7 @@ async fn heartbeats_tell_how_far_the_running_turns_have_come() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn tokens_share_frames_behind_the_first_one() {
+async fn tokens_after_the_first_share_frames() {
     let app = TestApp::with(|config| {
         config.session.coalesce_ms = 100;
         (config.provider.scripted.tokens, config.provider.scripted.interval_ms) = (100, 10);

@@ -26,7 +26,7 @@ fn small() -> Value {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn forty_peers_that_do_not_read_cost_little_and_get_everything_when_they_go_on() {
+async fn stalled_readers_cost_little_memory_and_catch_up_later() {
     let program = Program::start(&[("session.write_stall_timeout_s", "60")]);
     let user = program.user().await;
     let mut owner = program.socket().subprotocols("chat.v2").signed_in(&user).await;
@@ -64,7 +64,7 @@ fn is_lagging(connection: &Value) -> bool {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_peer_that_never_reads_again_is_freed_from_outside() {
+async fn peer_that_never_reads_again_is_removed() {
     let app = TestApp::with(|config| config.session.write_stall_timeout_s = 1).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut owner = app.socket().subprotocols("chat.v2").signed_in(&user).await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use switchboard::config::Abandoned;
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_silent_model_ends_the_turn_and_its_words_are_kept() {
+async fn silent_model_ends_the_turn_and_keeps_its_text() {
     let app = TestApp::with(|config| {
         config.workflow.stall_timeout_s = 1;
         config.provider.scripted.interval_ms = 60_000;
@@ -24,7 +24,7 @@ async fn a_silent_model_ends_the_turn_and_its_words_are_kept() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_model_that_never_comes_to_an_end_is_stopped() {
+async fn endless_model_answer_is_stopped() {
     let app = TestApp::with(|config| {
         (config.workflow.stall_timeout_s, config.workflow.turn_timeout_s) = (1, 2);
         (config.provider.scripted.tokens, config.provider.scripted.interval_ms) = (100_000, 50);
@@ -42,7 +42,7 @@ async fn a_model_that_never_comes_to_an_end_is_stopped() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_that_nobody_follows_is_stopped_where_that_is_wanted() {
+async fn abandoned_turn_is_stopped_when_configured() {
     let app = TestApp::with(|config| {
         (config.workflow.abandoned, config.workflow.abandon_after_s) = (Abandoned::Stop, 1);
         (config.provider.scripted.tokens, config.provider.scripted.interval_ms) = (100_000, 20);

@@ -90,7 +90,7 @@ async fn a_ticket_that_waited_too_long_is_refused() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_is_no_sound_access_token_is_refused() {
+async fn invalid_access_token_is_refused() {
     let app = TestApp::start().await;
     let user = app.user().await;
     // What the forgeries are made from is sound.
@@ -142,7 +142,7 @@ async fn five_failures_end_a_socket() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_does_not_authenticate_in_time_is_closed() {
+async fn unauthenticated_connection_is_closed_at_the_deadline() {
     let app = TestApp::with(|config| config.session.auth_deadline_s = 1).await;
     let user = app.user().await;
     let opened = Instant::now();

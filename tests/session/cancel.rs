@@ -41,7 +41,7 @@ async fn a_turn_is_cancelled_from_another_socket_of_its_user() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn nobody_cancels_what_is_not_theirs() {
+async fn turn_of_another_user_cannot_be_cancelled() {
     let app = TestApp::scripted(40, 10).await;
     let (user, stranger) = (app.user().await, app.user().await);
     let mut socket = app.socket().signed_in(&user).await;

@@ -1,4 +1,4 @@
-//! What operators see of the live connections.
+//! The live connections, as operators see them.
 
 use crate::harness::{TestApp, TestUser, conversation_of, first};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn statistics_count_users_dialects_and_tokens() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn every_way_to_end_takes_a_session_off_the_list() {
+async fn every_kind_of_close_removes_the_connection_from_the_list() {
     let app = TestApp::with(|config| {
         config.session.max_message_bytes = 1_000;
         config.session.max_message_chars = 500;
@@ -107,7 +107,7 @@ async fn every_way_to_end_takes_a_session_off_the_list() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_entry_says_what_its_session_is_doing() {
+async fn list_entry_shows_the_state_of_its_connection() {
     let app = TestApp::scripted(200, 10).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut socket = app.socket().subprotocols("chat.v2").header("user-agent", "tests/1").signed_in(&user).await;
@@ -148,7 +148,7 @@ async fn an_entry_says_what_its_session_is_doing() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_heartbeat_that_comes_back_says_what_has_arrived() {
+async fn pong_acknowledges_delivered_tokens() {
     let app = TestApp::with(|config| {
         config.session.heartbeat_interval_s = 1;
         (config.provider.scripted.tokens, config.provider.scripted.interval_ms) = (10_000, 20);

@@ -27,7 +27,7 @@ async fn the_first_known_subprotocol_is_spoken() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_offer_of_nothing_known_is_refused() {
+async fn unknown_subprotocols_are_refused() {
     let app = TestApp::start().await;
     let user = app.user().await;
     for offer in ["soap", "chat.v3, mqtt", "CHAT.V1", &format!("bearer.{}", user.access_token)] {
@@ -38,7 +38,7 @@ async fn an_offer_of_nothing_known_is_refused() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_is_no_upgrade_is_refused() {
+async fn request_without_an_upgrade_is_refused() {
     let app = TestApp::start().await;
     let (status, body) = app.get("/ws/chat", None).await;
     assert_eq!((status, &body["code"]), (426, &"UPGRADE_REQUIRED".into()), "{body}");

@@ -58,7 +58,7 @@ async fn a_message_may_be_as_long_as_the_limit() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_breaks_the_rules_closes_the_socket_with_its_code() {
+async fn protocol_violation_closes_with_its_code() {
     let app = app().await;
     let long = b" ".repeat(1_001);
     let frames: [Wrong<'_>; _] = [
@@ -104,7 +104,7 @@ async fn what_breaks_the_rules_closes_the_socket_with_its_code() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_goodbye_is_answered_with_its_code() {
+async fn close_frame_is_answered_with_its_code() {
     let app = app().await;
     for code in [1000, 1001, 3000, 4000, 4999] {
         let mut socket = app.raw_socket().await;
@@ -118,7 +118,7 @@ async fn a_goodbye_is_answered_with_its_code() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_comes_behind_a_goodbye_is_not_answered() {
+async fn frames_after_a_close_frame_are_ignored() {
     let app = app().await;
     let mut socket = app.raw_socket().await;
     // In one segment, so that the server has both at once; masked with zeros.

@@ -45,7 +45,7 @@ async fn the_longest_message_is_counted_in_characters() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn what_is_no_frame_of_the_protocol_is_answered_with_its_place() {
+async fn unreadable_frame_is_answered_with_its_position() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;

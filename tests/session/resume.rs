@@ -159,7 +159,7 @@ async fn only_a_users_own_turns_are_resumed() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn resuming_what_is_followed_already_starts_it_anew() {
+async fn resume_of_a_subscribed_turn_restarts_it() {
     let app = TestApp::scripted(30, 10).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use switchboard::config::ScriptedConfig;
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn all_sockets_of_a_user_that_follow_a_conversation_get_every_frame() {
+async fn every_subscribed_connection_of_a_user_gets_every_frame() {
     let app = TestApp::scripted(20, 5).await;
     let (user, stranger) = (app.user().await, app.user().await);
     let mut one = app.socket().signed_in(&user).await;
@@ -42,7 +42,7 @@ async fn all_sockets_of_a_user_that_follow_a_conversation_get_every_frame() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_stranger_does_not_hold_up_a_conversation() {
+async fn another_user_cannot_block_a_conversation() {
     let app = TestApp::scripted(30, 10).await;
     let (user, stranger) = (app.user().await, app.user().await);
     let mut socket = app.socket().signed_in(&user).await;

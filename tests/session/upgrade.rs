@@ -15,7 +15,7 @@ async fn connect(app: &TestApp) -> TcpStream {
     TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap()
 }
 
-/// What the server says until it ends the connection.
+/// Everything the server sends until it closes the connection.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await;
@@ -23,7 +23,7 @@ async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What the server says, up to `end`.
+/// Everything the server sends, up to `end`.
 async fn until(stream: &mut TcpStream, end: &str) -> String {
     let mut bytes = Vec::new();
     let read = async {
@@ -36,7 +36,7 @@ async fn until(stream: &mut TcpStream, end: &str) -> String {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_asks_for_an_upgrade_where_there_is_none_gets_the_whole_answer() {
+async fn upgrade_request_to_an_ordinary_route_gets_a_full_response() {
     let app = TestApp::start().await;
     for (path, status, end) in [("/api/v1/nothing", "404", "}"), ("/health", "200", "}")] {
         let mut stream = connect(&app).await;
@@ -94,7 +94,7 @@ async fn an_upgrade_comes_behind_earlier_requests_and_before_a_frame_in_the_same
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn who_goes_on_talking_after_the_end_still_gets_its_reason() {
+async fn peer_that_keeps_sending_still_receives_the_close_reason() {
     let app = TestApp::start().await;
     let mut stream = connect(&app).await;
     stream.write_all(format!("GET /ws/chat HTTP/1.1\r\n{UPGRADE}").as_bytes()).await.unwrap();

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const ROUNDS: u32 = 10;
 /// Turns that run when the server is killed.
 const TURNS: usize = 6;
-/// How far behind the promise a busy machine may fall: the disk and the clock are shared.
+/// Slack for a busy machine, on which the disk and the clock are shared.
 const SLACK: Duration = Duration::from_millis(700);
 
 /// Numbers that look random and come from one seed, which is printed: the same seed kills at the same moments.
@@ -40,7 +40,7 @@ impl Dice {
     }
 }
 
-/// What the client knows of one turn.
+/// The client's knowledge of one turn.
 #[derive(Default)]
 struct Seen {
     question: String,
@@ -84,7 +84,7 @@ fn text_of(value: &Value) -> String {
 }
 
 #[tokio::test]
-async fn nothing_that_was_promised_is_lost_by_kill_9() {
+async fn kill_9_loses_nothing_that_was_promised() {
     let mut dice = Dice::new();
     let folder = TempDir::new().unwrap();
     let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;

@@ -1,4 +1,4 @@
-//! What must not get lost, under failures that are made to happen: the program killed at any moment, and a store that
+//! Durability under injected failures: the program killed at any moment, and a store that
 //! cannot write.
 
 #![expect(clippy::print_stdout, reason = "the seed of a run has to be seen, to repeat it")]

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 const BUSY_TIMEOUT_MS: u32 = 300;
-/// How long a request may take that waits for a lock; the rest is for a busy machine.
+/// Time limit for a request that waits for a lock; most of it is for a busy machine.
 const BOUND: Duration = Duration::from_secs(4);
 
 /// Sends a question that streams for about a second, and waits for its first token.
@@ -64,14 +64,14 @@ fn assert_refused(frame: &Value, took: Duration) {
     assert!(took < BOUND, "the refusal took {took:?}");
 }
 
-/// What is in the history of the conversation, role by role.
+/// Messages of the conversation, by role.
 fn contents(history: &Value) -> Vec<(&str, &str)> {
     let messages = history["messages"].as_array().unwrap_or_else(|| panic!("{history}"));
     messages.iter().map(|message| (message["role"].as_str().unwrap(), message["content"].as_str().unwrap())).collect()
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn under_a_lock_of_another_process_streams_go_on_and_are_stored_later() {
+async fn streams_continue_while_another_process_locks_the_database() {
     let app = TestApp::with(|config| config.database.busy_timeout_ms = BUSY_TIMEOUT_MS).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -106,7 +106,7 @@ async fn under_a_lock_of_another_process_streams_go_on_and_are_stored_later() {
 }
 
 #[tokio::test]
-async fn on_a_disk_that_takes_no_more_streams_go_on_and_are_stored_later() {
+async fn streams_continue_on_a_full_disk_and_are_stored_later() {
     let folder = TempDir::new().unwrap();
     let mut program = Program::serve_with_limited_files(folder.path(), &[SCRIPTED, NO_SEED]).await;
     let user = program.sign_in("register", "ada@example.org").await;
@@ -135,7 +135,7 @@ async fn on_a_disk_that_takes_no_more_streams_go_on_and_are_stored_later() {
     assert_eq!(contents(&history), [("user", "Why?"), ("assistant", &*turn.text)]);
 }
 
-/// How large the files may become that the program writes, in bytes.
+/// Size limit for the files that the program writes, in bytes.
 async fn limit_files(program: &Program, bytes: &str) {
     let pid = program.child.id().expect("it runs").to_string();
     let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")]).status().await;
@@ -143,7 +143,7 @@ async fn limit_files(program: &Program, bytes: &str) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn without_its_file_nothing_is_lost_when_the_file_comes_back() {
+async fn moved_database_file_loses_nothing_once_it_is_back() {
     let app = TestApp::with(|config| config.database.busy_timeout_ms = BUSY_TIMEOUT_MS).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
