@@ -7,9 +7,11 @@ mod actor;
 mod connection_stats;
 mod drain;
 mod query;
+mod row;
 mod stall;
 mod state;
 mod tap;
+mod tap_watch;
 mod view;
 
 pub use actor::{
@@ -22,5 +24,6 @@ pub use drain::{Drain, DrainOrders, reconnect_after_ms};
 pub use query::{ConnectionQuery, InvalidQuery, Order, SortKey};
 pub use stall::StallLimits;
 pub use state::{DialectConnections, RegistryStats, StateConnections, UserConnections};
-pub use tap::{Direction, FrameShape, NewFrames, Tap, TapWatch};
+pub use tap::{Direction, FrameShape, NewFrames, Tap};
+pub use tap_watch::TapWatch;
 pub use view::{ConnectedUser, ConnectionState, ConnectionView, ConnectionsPage, TurnView};

@@ -5,7 +5,7 @@
 
 use super::{
     ConnectionStats,
-    state::ConnectionRow,
+    row::ConnectionRow,
     view::{ConnectionState, ConnectionsPage},
 };
 use crate::{

@@ -2,6 +2,7 @@
 
 use super::{
     ConnectionQuery, ConnectionState, ConnectionStats, ConnectionView, ConnectionsPage,
+    row::ConnectionRow,
     stall::{Stall, StallLimits},
 };
 use crate::{
@@ -92,14 +93,6 @@ pub struct StateConnections {
     pub connections: usize,
     /// An older name of `connections`, until 1.0.
     pub sessions: usize,
-}
-
-/// The data of a connection that queries read.
-#[derive(Clone, Copy)]
-pub struct ConnectionRow<'a> {
-    pub stats: &'a ConnectionStats,
-    pub stall: &'a Stall,
-    pub subscriptions: &'a VecDeque<ConversationId>,
 }
 
 impl<R> Default for RegistryState<R> {

@@ -2,14 +2,13 @@
 //!
 //! Nothing is recorded while nobody watches.
 
-use super::ConnectionStats;
 use crate::{domain::UnixMillis, limits::MAX_WATCHED_FRAMES};
 use serde::{Deserialize, Serialize};
 use std::{
     borrow::Cow,
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -75,19 +74,13 @@ struct Ring {
     passed: u64,
 }
 
-/// The frames since the last call of [`TapWatch::take`].
+/// The frames since the last call of [`TapWatch::take`](super::TapWatch::take).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NewFrames {
     /// Oldest first.
     pub frames: Vec<FrameShape>,
     /// Number of earlier frames that were dropped because there were too many.
     pub left_out: u64,
-}
-
-/// A watcher. Recording stops when the last one is dropped.
-pub struct TapWatch {
-    stats: Arc<ConnectionStats>,
-    next: u64,
 }
 
 impl Tap {
@@ -117,46 +110,40 @@ impl Tap {
         }
     }
 
-    /// The ring is consistent between any two statements, so a poisoned lock is usable.
-    fn lock(&self) -> MutexGuard<'_, Option<Box<Ring>>> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl TapWatch {
-    /// Starts to watch a connection.
-    pub fn new(stats: Arc<ConnectionStats>) -> Self {
-        let mut ring = stats.tap().lock();
+    /// Adds a watcher, and returns the number of the next frame.
+    pub(super) fn watch(&self) -> u64 {
+        let mut ring = self.lock();
         let open = ring.get_or_insert_default();
         open.watchers += 1;
-        stats.tap().is_watched.store(true, Relaxed);
-        let next = open.passed + open.frames.len() as u64;
-        drop(ring);
-        Self { stats, next }
+        self.is_watched.store(true, Relaxed);
+        open.passed + open.frames.len() as u64
     }
 
-    /// Returns the frames since the last call.
-    pub fn take(&mut self) -> NewFrames {
-        let ring = self.stats.tap().lock();
+    /// Returns the frames from number `next` on, and moves `next` past them.
+    pub(super) fn take_from(&self, next: &mut u64) -> NewFrames {
+        let ring = self.lock();
         let Some(ring) = ring.as_ref() else { return NewFrames::default() };
-        let left_out = ring.passed.saturating_sub(self.next);
-        let known = usize::try_from(self.next.saturating_sub(ring.passed)).unwrap_or(usize::MAX);
-        self.next = ring.passed + ring.frames.len() as u64;
+        let left_out = ring.passed.saturating_sub(*next);
+        let known = usize::try_from(next.saturating_sub(ring.passed)).unwrap_or(usize::MAX);
+        *next = ring.passed + ring.frames.len() as u64;
         NewFrames { frames: ring.frames.iter().skip(known).copied().collect(), left_out }
     }
-}
 
-impl Drop for TapWatch {
-    fn drop(&mut self) {
-        let tap = self.stats.tap();
-        let mut ring = tap.lock();
+    /// Removes a watcher. Recording stops with the last one.
+    pub(super) fn unwatch(&self) {
+        let mut ring = self.lock();
         if let Some(open) = ring.as_mut() {
             open.watchers -= 1;
             if open.watchers == 0 {
-                tap.is_watched.store(false, Relaxed);
+                self.is_watched.store(false, Relaxed);
                 *ring = None;
             }
         }
+    }
+
+    /// The ring is consistent between any two statements, so a poisoned lock is usable.
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Ring>>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,7 +163,11 @@ fn head_of(text: &str) -> (&'static str, Option<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ConnectionId;
+    use crate::{
+        domain::ConnectionId,
+        registry::{ConnectionStats, TapWatch},
+    };
+    use std::sync::Arc;
     use switchboard_protocol::Dialect;
 
     fn connection() -> Arc<ConnectionStats> {

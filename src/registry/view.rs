@@ -1,6 +1,6 @@
 //! Connections as operators see them: numbers and names, never the content of messages.
 
-use super::{ConnectionStats, state::ConnectionRow};
+use super::{ConnectionStats, row::ConnectionRow};
 use crate::{
     auth::Identity,
     domain::{ConnectionId, ConversationId, DisplayName, Email, TurnId, UnixMillis, UserId},

@@ -4,14 +4,16 @@
 //! that is behind (it was away, it reads slowly, it came late) reads what it missed from the log, joined. Resume, several
 //! tabs and slow readers are this one mechanism.
 
+mod cursor;
 mod failure;
 mod log;
 mod reader;
 mod subscriber;
 mod subscription;
 
+pub use cursor::Cursor;
 pub use failure::TurnFailure;
 pub use log::{Missed, Progress, Tokens, TurnEnd, TurnLog, TurnSubject};
 pub use reader::TurnReader;
 pub use subscriber::{Mailbox, Subscriber, TurnEvent, TurnEventKind, TurnSink};
-pub use subscription::{Cursor, FailureMapping, Outbox, Outgoing, Style, SubscribedTurn, Subscription};
+pub use subscription::{FailureMapping, Outbox, Outgoing, Style, SubscribedTurn, Subscription};

@@ -3,7 +3,7 @@
 //! Pure: events and the log go in, encoded frames come out. WebSocket sessions and SSE answers both use it.
 
 use super::{
-    Missed, Progress, Subscriber, Tokens, TurnEnd, TurnEvent, TurnEventKind, TurnFailure, TurnLog, TurnSubject,
+    Cursor, Missed, Progress, Subscriber, Tokens, TurnEnd, TurnEvent, TurnEventKind, TurnFailure, TurnLog, TurnSubject,
 };
 use crate::domain::TurnId;
 use bytestring::ByteString;
@@ -19,17 +19,6 @@ use switchboard_protocol::{
 
 /// The most text in one frame that joins tokens, in bytes, as far as single tokens allow.
 const MAX_JOINED_BYTES: usize = 32 * 1024;
-
-/// How far a follower has come in a log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
-    /// The progress entries it has seen.
-    pub progress: usize,
-    /// The seq of the token it sees next.
-    pub next_seq: u32,
-    /// Whether it has seen the end.
-    pub ended: bool,
-}
 
 /// A frame on its way to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]

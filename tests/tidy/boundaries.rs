@@ -103,14 +103,8 @@ const CIRCLES: &[&[&str]] = &[
     &["client::answer", "client::chat"],
     // The report, its text and the verdict in it are one document.
     &["load::report", "load::run", "load::text", "load::verdict"],
-    // Whether a failure is worth a retry is part of its diagnosis.
-    &["provider::openai::diagnosis", "provider::openai::failure"],
-    // A tap reads the statistics of the connection that it belongs to.
-    &["registry::connection_stats", "registry::tap"],
-    // Rows of the registry, the query over them and the views that it returns.
-    &["registry::query", "registry::state", "registry::view"],
     // A log tells its subscribers, and each event carries the log, so that the receiver can read there what it missed.
-    &["turn::log", "turn::subscriber", "turn::subscription"],
+    &["turn::log", "turn::subscriber"],
 ];
 
 /// The dependencies of the server, its program and the crates beside it.

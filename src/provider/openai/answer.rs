@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_after_the_end_costs_only_the_usage() {
-        let broken = || Err(Failure::broken("cut", super::super::failure::Retry::Never));
+        let broken = || Err(Failure::broken("cut", super::super::retry::Retry::Never));
         let read = |events: Vec<_>| read_all(answer(stream::iter(events)));
         assert_eq!(read(vec![event(HI), event(STOP), broken()]).await.map(|(text, ..)| text), Ok("Hi".to_owned()));
         assert_eq!(read(vec![event(HI), broken()]).await.map(drop), Err(ProviderErrorKind::Broken));

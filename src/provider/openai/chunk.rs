@@ -4,9 +4,10 @@
 //! which decide whether the answer succeeded, are read strictly; see [`Finish`] and [`read`].
 
 use super::{
-    failure::{Failure, Retry},
+    failure::Failure,
     framing::EventName,
     json::Json,
+    retry::Retry,
 };
 use crate::{domain::FinishReason, provider::ProviderErrorKind as Kind};
 use std::borrow::Cow;

@@ -12,12 +12,13 @@ use super::{
     adaptation::Adaptation,
     chunk::{self, ChoiceSelector},
     connection::read_bounded,
-    failure::{Failure, Retry},
+    failure::Failure,
     framing::EventName,
     json::Json,
     parameters::{Parameter, Parameters},
     reasoning::strip_reasoning,
     request::{ChatBody, system, user},
+    retry::Retry,
 };
 use crate::provider::{Classification, ClassifyRequest, ProviderErrorKind};
 use futures_util::future::try_join_all;

@@ -3,7 +3,7 @@
 //! The client requests `identity`, since compression delays tokens, but some proxies compress anyway. Input is decoded in
 //! small steps, so that a decompression bomb is detected before it fills the memory.
 
-use super::failure::{Failure, Retry};
+use super::{failure::Failure, retry::Retry};
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use std::io::Write;

@@ -5,7 +5,8 @@
 use super::{
     answer::Body,
     coding::Coding,
-    failure::{Failure, Retry},
+    failure::Failure,
+    retry::Retry,
 };
 use crate::{config::ProviderConfig, pause, provider::InvalidProviderConfig};
 use futures_util::StreamExt;

@@ -5,9 +5,9 @@
 //! echo prompts in it, and user text must not be logged.
 
 use super::{
-    failure::Retry,
     json::Json,
     parameters::{Parameter, Parameters},
+    retry::Retry,
 };
 use crate::provider::ProviderErrorKind as Kind;
 

@@ -3,18 +3,13 @@
 //! `diagnosis` determines the kind of a reported error. Its message is not copied into `detail`: servers echo prompts in it,
 //! and user text must not be logged.
 
-use super::{diagnosis::ErrorReport, parameters::Parameters};
+use super::{diagnosis::ErrorReport, parameters::Parameters, retry::Retry};
 use crate::provider::{ProviderError, ProviderErrorKind as Kind};
 use reqwest::{StatusCode, header::HeaderMap, header::RETRY_AFTER};
 use std::{
     error::Error,
     time::{Duration, SystemTime},
 };
-
-/// Longest `Retry-After` to wait for before a retry; a longer one is passed on to the client.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
-/// Minimum delay of a retry. Jitter adds up to the same again.
-const BACKOFF: Duration = Duration::from_millis(200);
 
 /// Failure with the possible reactions to it.
 #[derive(Debug)]
@@ -27,28 +22,6 @@ pub(super) struct Failure {
     pub rejected: Parameters,
     /// Whether the server rejects them in every request, rather than only in this one.
     pub rejects_always: bool,
-}
-
-/// Whether the same request may be repeated before any part of an answer has been produced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retry {
-    Never,
-    AfterBackoff,
-    /// After the delay that the server asked for.
-    After(Duration),
-}
-
-impl Retry {
-    /// Returns the delay before a retry; `None` if there should be none.
-    pub fn delay(self) -> Option<Duration> {
-        // Jitter only spreads the load, so missing randomness is harmless.
-        let jitter = |span: Duration| span.mul_f64(f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX));
-        match self {
-            Self::Never => None,
-            Self::AfterBackoff => Some(BACKOFF + jitter(BACKOFF)),
-            Self::After(delay) => (delay <= MAX_RETRY_AFTER).then(|| delay + jitter(BACKOFF)),
-        }
-    }
 }
 
 impl Failure {
@@ -162,7 +135,7 @@ mod tests {
         let short = status(429, &[("retry-after", "1")], "");
         assert_eq!(short.error.retry_after_ms, Some(1_000));
         let delay = short.retry.delay().unwrap();
-        assert!(delay >= Duration::from_secs(1) && delay <= Duration::from_secs(1) + BACKOFF, "{delay:?}");
+        assert!(delay >= Duration::from_secs(1) && delay <= Duration::from_secs(1) + crate::provider::openai::retry::BACKOFF, "{delay:?}");
 
         let long = status(429, &[("retry-after", "60")], "");
         assert_eq!((long.error.retry_after_ms, long.retry.delay()), (Some(60_000), None));

@@ -4,7 +4,7 @@
 //! ignore `stream: true` and answer with one JSON document or one object per line. Input may be split anywhere; each frame is
 //! output as soon as it is complete. Objects are not parsed here.
 
-use super::failure::{Failure, Retry};
+use super::{failure::Failure, retry::Retry};
 /// Maximum length of an event and of each of its lines, in bytes.
 pub(super) const MAX_EVENT_BYTES: usize = 256 * 1024;
 /// Maximum length of an object of a JSON body, in bytes: an answer of maximum length plus escapes.

@@ -27,6 +27,7 @@ mod parameters;
 mod parser;
 mod reasoning;
 mod request;
+mod retry;
 mod surrogates;
 
 use super::{

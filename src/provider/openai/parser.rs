@@ -6,10 +6,11 @@
 
 use super::{
     chunk::{self, ChoiceSelector, Chunk, Finish, TokenCounts},
-    failure::{Failure, Retry},
+    failure::Failure,
     framing::{EventName, Frame, Framing},
     json::Json,
     reasoning::ReasoningFilter,
+    retry::Retry,
     surrogates::SurrogateJoiner,
 };
 use crate::domain::FinishReason;
