@@ -1,5 +1,6 @@
-//! What can be done with an account: make one, sign in, stay signed in, sign out; and what operators do from the command
-//! line. The rules are here; hashing, signing and keeping are done by [`Passwords`], [`Tokens`] and a [`UserStore`].
+//! Accounts: registration, sign-in, renewal, sign-out, and the changes that operators make.
+//!
+//! The rules are here; [`Passwords`] hashes, [`Tokens`] signs and a [`UserStore`] stores.
 
 use super::{AuthError, Identity, IssuedToken, Passwords, RefreshGrant, Tokens, Verdict};
 use crate::{
@@ -28,7 +29,7 @@ pub struct SignIn {
     pub user: User,
     pub access: IssuedToken,
     pub refresh: IssuedToken,
-    /// The time of the answer.
+    /// Wall-clock time of the sign-in or renewal.
     pub at: UnixMillis,
 }
 
@@ -37,7 +38,7 @@ impl Accounts {
         Self { store, passwords, tokens, last_revocation: AtomicI64::new(0) }
     }
 
-    /// Makes an account, with the role `user`, and signs it in.
+    /// Creates an account with the role `user` and signs it in.
     ///
     /// # Errors
     /// As [`Self::add_user`].
@@ -51,10 +52,10 @@ impl Accounts {
         self.start_session(user, 0).await
     }
 
-    /// Makes an account. Without a name it is called by the local part of its address.
+    /// Creates an account. Without a name it gets the local part of its address as its name.
     ///
     /// # Errors
-    /// `InvalidField` when the address looks like another one, `EmailTaken`, `WeakPassword`, `HashQueueFull`.
+    /// `InvalidField` when the address contains misleading characters, `EmailTaken`, `WeakPassword`, `HashQueueFull`.
     pub async fn add_user(
         &self,
         email: Email,
@@ -62,13 +63,13 @@ impl Accounts {
         name: Option<DisplayName>,
         role: Role,
     ) -> Result<User, AuthError> {
-        // Not for the domain to say of every address: accounts that were made before still sign in.
+        // Only for new accounts: existing ones with such an address must still be able to sign in.
         if email.as_str().chars().any(is_misleading) {
             let reason = "must not contain characters that are invisible or change the text direction";
             return Err(InvalidUserField { field: "email", reason }.into());
         }
         let name = name.map_or_else(|| name_of(&email), Ok)?;
-        // The store would notice too, but only after the price of a hash.
+        // The store would refuse it, too, but only after an expensive hash.
         match self.store.credentials(email.clone()).await {
             Ok(_) => return Err(AuthError::EmailTaken),
             Err(StoreError::NotFound(_)) => {}
@@ -80,7 +81,7 @@ impl Accounts {
             StoreError::Conflict(_) => AuthError::EmailTaken,
             other => other.into(),
         })?;
-        log::info!(user_id:% = user.id, role:% = user.role; "an account was made");
+        log::info!(user_id:% = user.id, role:% = user.role; "account created");
         Ok(user)
     }
 
@@ -98,9 +99,9 @@ impl Accounts {
         let verdict = self.passwords.verify(password, hash).await?;
         match (known, verdict) {
             (None, _) | (_, Verdict::Wrong) => Err(AuthError::WrongCredentials),
-            // Only a caller who knows the password is told.
+            // Only after the password was verified, so that nobody else learns of the lock.
             (Some(Credentials { user, .. }), _) if user.is_locked => Err(AuthError::AccountLocked),
-            // The generation was read with the password: tokens that are revoked while it is hashed stay so.
+            // The generation was read together with the hash, so a revocation during verification also revokes these tokens.
             (Some(Credentials { user, generation, .. }), Verdict::Right) => self.start_session(user, generation).await,
             (Some(Credentials { user, password_hash, generation }), Verdict::RightInOldForm(canonical)) => {
                 self.replace_hash(user.id, password_hash, canonical).await;
@@ -109,7 +110,7 @@ impl Accounts {
         }
     }
 
-    /// Replaces the hash of a password in another Unicode form. If the store cannot, the next sign-in tries again.
+    /// Replaces the hash of a password in another Unicode form. If the store fails, the next sign-in tries again.
     async fn replace_hash(&self, user_id: UserId, known: PasswordHash, canonical: PasswordHash) {
         match self.store.replace_password_hash(user_id, known, canonical).await {
             Ok(()) => log::info!(user_id:%; "replaced the hash of a password that was not in canonical form"),
@@ -117,10 +118,9 @@ impl Accounts {
         }
     }
 
-    /// Exchanges a refresh token for new tokens. For a few seconds the same refresh token returns the same tokens: two tabs may
-    /// bring it at once, and an answer may get lost. After that it counts as stolen, by the one who used it first or by the
-    /// other: its whole family ends, and with it the access tokens of that sign-in, of which the server learns as of those that
-    /// other processes revoke.
+    /// Exchanges a refresh token for new tokens. For a few seconds the same refresh token returns the same tokens, because two
+    /// tabs may present it at once and a response may get lost. After that a second use means that the token was stolen: its
+    /// family ends, and the access tokens of that sign-in are revoked through the store, as by another process.
     ///
     /// # Errors
     /// `ExpiredToken`, `RevokedToken`, `InvalidToken`.
@@ -133,7 +133,7 @@ impl Accounts {
                 self.signed_in(user, generation, next.id, &issue, at)
             }
             Ok(Rotation::Reused) => {
-                log::warn!(user_id:%; "a refresh token was used a second time; the sign-in is ended");
+                log::warn!(user_id:%; "refresh token reused; sign-in ended");
                 Err(AuthError::InvalidToken)
             }
             Ok(Rotation::Unknown) => Err(AuthError::InvalidToken),
@@ -141,8 +141,8 @@ impl Accounts {
         }
     }
 
-    /// Signs out: the refresh token and all that came from the same sign-in, access tokens too, are good no more. Doing it
-    /// twice does no harm. Returns what connections have to hear, which is nothing the second time.
+    /// Signs out: ends the refresh token and revokes all tokens of the same sign-in. Idempotent. Returns the revocation for open
+    /// connections, or `None` if it is already known.
     ///
     /// # Errors
     /// `ExpiredToken`, `RevokedToken`, `InvalidToken`.
@@ -152,7 +152,7 @@ impl Accounts {
         Ok(self.tokens.revocations().add(revocation).then_some(revocation))
     }
 
-    /// The account as it is now, which may be other than the token says.
+    /// The current account, which may differ from the claims of the token.
     ///
     /// # Errors
     /// `InvalidToken` when the account no longer exists.
@@ -163,25 +163,25 @@ impl Accounts {
         })
     }
 
-    /// At most `limit` accounts in the order of their registration, those after `after`.
+    /// At most `limit` accounts after `after`, in the order of registration.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the store fails.
     pub async fn users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, AuthError> {
         self.store.users(after, limit).await.map_err(AuthError::from)
     }
 
-    /// Takes effect with the user's next access token; rights that are lost end those that were issued.
+    /// Changes the role. It takes effect with the next access token; a lower role also revokes the issued ones.
     ///
     /// # Errors
-    /// `NOT_FOUND`.
+    /// `UnknownEmail`.
     pub async fn set_role(&self, email: Email, role: Role) -> Result<(), AuthError> {
         self.store.set_role(email, role).await.map_err(no_such_user)?;
-        log::info!(role:%; "a role was set");
+        log::info!(role:%; "role changed");
         Ok(())
     }
 
-    /// Also signs the user out everywhere.
+    /// Replaces the password and signs the user out everywhere.
     ///
     /// # Errors
     /// `UnknownEmail`, `WeakPassword`, `HashQueueFull`.
@@ -189,52 +189,55 @@ impl Accounts {
         let user = self.user_of(email.clone()).await?;
         let hash = self.passwords.hash_new(password, email.clone(), user.name).await?;
         self.store.set_password(email, hash).await.map_err(no_such_user)?;
-        log::info!(user_id:% = user.id; "a password was set");
+        log::info!(user_id:% = user.id; "password replaced");
         Ok(())
     }
 
-    /// Signs the user out everywhere: no token that was issued until now is good any more. Later sign-ins are not affected.
+    /// Signs the user out everywhere by revoking all tokens issued so far. Later sign-ins are not affected.
     ///
     /// # Errors
-    /// `NOT_FOUND`.
+    /// `Store` when the account does not exist.
     pub async fn revoke_tokens(&self, user_id: UserId) -> Result<(), AuthError> {
         let revocation = self.store.revoke_tokens(user_id).await?;
         self.tokens.revocations().add(revocation);
-        log::info!(user_id:%; "all tokens of a user were revoked");
+        log::info!(user_id:%; "all tokens of a user revoked");
         Ok(())
     }
 
-    /// Signs the user out everywhere, and lets nobody sign in to the account until it is unlocked.
+    /// Locks the account: signs the user out everywhere and refuses sign-ins until it is unlocked.
     ///
     /// # Errors
-    /// `NOT_FOUND`.
+    /// `Store` when the account does not exist.
     pub async fn lock(&self, user_id: UserId) -> Result<(), AuthError> {
         let revocation = self.store.lock_user(user_id).await?;
         self.tokens.revocations().add(revocation);
-        log::info!(user_id:%; "an account was locked");
+        log::info!(user_id:%; "account locked");
         Ok(())
     }
 
-    /// # Errors
-    /// `NOT_FOUND`.
-    pub async fn unlock(&self, user_id: UserId) -> Result<(), AuthError> {
-        self.store.unlock_user(user_id).await?;
-        log::info!(user_id:%; "an account was unlocked");
-        Ok(())
-    }
-
-    /// Whose account has this e-mail.
+    /// Allows sign-ins again.
     ///
     /// # Errors
-    /// `NOT_FOUND`.
+    /// `Store` when the account does not exist.
+    pub async fn unlock(&self, user_id: UserId) -> Result<(), AuthError> {
+        self.store.unlock_user(user_id).await?;
+        log::info!(user_id:%; "account unlocked");
+        Ok(())
+    }
+
+    /// The account with this e-mail address.
+    ///
+    /// # Errors
+    /// `UnknownEmail`.
     pub async fn user_of(&self, email: Email) -> Result<User, AuthError> {
         Ok(self.store.credentials(email).await.map_err(no_such_user)?.user)
     }
 
-    /// Reads the revocations that are new in the store: at first all, later those of other processes. Returns what is news.
+    /// Reads new revocations from the store: all of them on the first call, later those of other processes. Returns those that
+    /// were not known.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the store fails.
     pub async fn learn_revocations(&self) -> Result<Vec<Revocation>, AuthError> {
         let found = self.store.revocations(self.last_revocation.load(Relaxed)).await?;
         if let Some(last) = found.last() {
@@ -244,11 +247,11 @@ impl Accounts {
         Ok(found.into_iter().filter(|revocation| revocations.add(*revocation)).collect())
     }
 
-    /// Forgets revocations of tokens that have expired, and sign-ins that have. What has expired is decided by time that a
-    /// server has run and by dates that are confirmed, never by a wall clock that may be wrong at the moment.
+    /// Deletes revocations of expired tokens, and expired sign-ins. Expiry is measured by the running time of a server and by
+    /// confirmed dates, because the wall clock may be wrong for a while.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the store fails.
     pub async fn forget_expired(&self) -> Result<(), AuthError> {
         let clock = self.tokens.clock();
         let running_ms = clock.running_ms();

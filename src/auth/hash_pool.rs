@@ -1,8 +1,7 @@
-//! Threads for work that is slow on purpose, and a queue before them that has an end.
+//! A thread pool with a bounded queue, for password hashes.
 //!
-//! A password hash takes tens of milliseconds and 19 MiB. An actor's thread would stand still meanwhile, and the runtime's
-//! blocking pool would run hundreds at once; so they have threads of their own, and who finds the queue full is told to
-//! come back later. Knows nothing of passwords.
+//! A hash takes tens of milliseconds and 19 MiB. On an actor's thread it would block every connection there, and the
+//! runtime's blocking pool would run hundreds at once. The pool knows nothing of passwords.
 
 use super::AuthError;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -14,33 +13,33 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// About what one job takes on a busy core, in milliseconds; only for telling a client when to come back.
+/// Approximate duration of a job on a busy core, to compute `retry_after_ms`.
 const JOB_MS: u64 = 50;
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=5_000;
-/// How long a thread without a job keeps what it needs for one: where few sign in, it is not there most of the time.
+/// Time that an idle thread keeps the memory of a job. With few sign-ins it is free most of the time.
 const KEEP: Duration = Duration::from_millis(250);
 
-/// Added to the nice value of the threads. On the cores that they share, who streams or answers then goes first: without it
-/// such a thread waits up to a slice, some milliseconds, when it wakes up. A tenth of a core is still there for a hash when
-/// all cores are busy; with the greatest value, 19, it would be a hundredth.
+/// Added to the nice value of the threads, so that threads that stream or answer run first on a shared core: otherwise they
+/// wait up to a time slice, some milliseconds, after each wake-up. With all cores busy, a hash still gets a tenth of a core;
+/// with the largest value, 19, it would get a hundredth.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// `S` is what a job needs and the next one can use again: a thread makes one, lends it to its jobs, and drops it when none
-/// has come for a while.
+/// A pool of threads. `S` is memory that jobs can reuse: a thread creates one, lends it to its jobs, and drops it after a while
+/// without jobs.
 pub(super) struct HashPool<S> {
     queue: Sender<Job<S>>,
     retry_after_ms: u64,
 }
 
 impl<S: Default + 'static> HashPool<S> {
-    /// Starts `threads` threads (0: one per core) that end when the pool is dropped and its queue is empty. `waiting` jobs
-    /// may wait; with 0 a job is taken only by a thread that is idle.
+    /// Starts `threads` threads (0: one per core), which end when the pool is dropped and its queue is empty. The queue holds
+    /// `waiting` jobs; with 0, only an idle thread accepts a job.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// When the operating system refuses to start a thread.
     pub(super) fn start(threads: usize, waiting: usize) -> io::Result<Self> {
         let threads = match threads {
             0 => thread::available_parallelism().map_or(1, usize::from),
@@ -56,7 +55,7 @@ impl<S: Default + 'static> HashPool<S> {
         Ok(Self { queue, retry_after_ms })
     }
 
-    /// Runs `work` on one of the threads. Not at all, when the caller has gone away before its turn came.
+    /// Runs `work` on one of the threads. It is skipped if the caller drops the future before it starts.
     ///
     /// # Errors
     /// `HashQueueFull`, and `Internal` when `work` panics.
@@ -68,7 +67,7 @@ impl<S: Default + 'static> HashPool<S> {
         let (reply, answer) = oneshot::channel();
         let job: Job<S> = Box::new(move |kept| {
             if !reply.is_closed() {
-                // Nobody may be waiting any more by now.
+                // Fails if the caller has gone meanwhile.
                 let _ = reply.send(work(kept));
             }
         });
@@ -81,13 +80,13 @@ impl<S: Default + 'static> HashPool<S> {
 }
 
 fn work<S: Default>(jobs: &Receiver<Job<S>>) {
-    // Elsewhere it is not for a thread to say. Refused, it costs those who stream some milliseconds and nothing else.
+    // Only Linux has a nice value for each thread. A failure costs latency and nothing else.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(NICENESS);
     while let Ok(job) = jobs.recv() {
         let (mut kept, mut next) = (S::default(), Ok(job));
         while let Ok(job) = next {
-            // The caller sees its reply dropped; the thread lives on for the next one.
+            // After a panic the caller sees its reply dropped, and the thread continues.
             let _ = catch_unwind(AssertUnwindSafe(|| job(&mut kept)));
             next = jobs.recv_timeout(KEEP);
         }
@@ -104,7 +103,7 @@ mod tests {
     };
     use tokio::sync::oneshot;
 
-    /// Occupies a thread of the pool until the sender says so (or is dropped).
+    /// Occupies a thread of the pool until the sender sends or is dropped.
     async fn occupy(pool: &Arc<HashPool<()>>) -> (oneshot::Sender<()>, tokio::task::JoinHandle<Result<(), AuthError>>) {
         let (started, has_started) = oneshot::channel();
         let (release, released) = oneshot::channel::<()>();
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn past_the_queue_a_job_is_refused_with_a_time_to_come_back() {
+    async fn a_full_queue_refuses_a_job_with_a_time_to_retry() {
         let pool = Arc::new(HashPool::<()>::start(1, 2).unwrap());
         let (release, running) = occupy(&pool).await;
         let mut waiting: Vec<_> = (0..2).map(|n| Box::pin(pool.run(move |()| n))).collect();
@@ -139,11 +138,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn jobs_run_side_by_side_on_all_threads_and_on_no_more() {
+    async fn jobs_run_in_parallel_on_all_threads() {
         let pool = HashPool::<()>::start(3, 16).unwrap();
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let barrier = Arc::new(Barrier::new(3));
-        // The barrier lets nobody pass unless three run at once; 12 jobs are four rounds of it.
+        // The barrier opens only when three jobs run at once; 12 jobs are four rounds.
         let jobs = (0..12).map(|_| {
             let (running, most, barrier) = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&barrier));
             pool.run(move |()| {
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_whose_caller_is_gone_does_not_run() {
+    async fn a_job_of_a_dropped_caller_does_not_run() {
         let pool = Arc::new(HashPool::<()>::start(1, 4).unwrap());
         let (release, running) = occupy(&pool).await;
         let ran = Arc::new(AtomicUsize::new(0));
@@ -174,7 +173,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn the_threads_leave_the_cores_to_others() {
+    async fn the_threads_have_a_lower_priority() {
         let niceness = || rustix::process::getpriority_process(None).unwrap();
         let pool = HashPool::<()>::start(1, 4).unwrap();
         let before = niceness();
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_job_needs_is_kept_for_the_next_one_and_dropped_when_none_comes() {
+    async fn memory_is_reused_by_the_next_job_and_freed_when_idle() {
         let pool = HashPool::<Option<oneshot::Sender<()>>>::start(1, 2).unwrap();
         let (kept, is_dropped) = oneshot::channel();
         let (release, released) = std::sync::mpsc::channel();
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_the_callers_alone() {
+    async fn a_panic_fails_only_its_own_job() {
         let pool = HashPool::<()>::start(1, 4).unwrap();
         let error = pool.run(|()| -> () { panic!("on purpose") }).await.unwrap_err();
         assert!(matches!(error, AuthError::Internal(_)));

@@ -25,38 +25,37 @@ use crate::{
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Who somebody has proved to be, and until when.
+/// An authenticated user, and the time until which the proof is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub user_id: UserId,
     pub email: Email,
     pub name: DisplayName,
     pub role: Role,
-    /// The sign-in that it came from, which is also that of the refresh token beside it; absent in tokens that an
-    /// earlier version issued.
+    /// The sign-in, shared with the refresh token that was issued together; absent in tokens of version 0.1.0.
     pub family_id: Option<Uuid>,
-    /// Number of revocations of the user's tokens at the time of issue; 0 in tokens that an earlier version issued.
+    /// Number of revocations of the user's tokens at the time of issue; 0 in tokens of version 0.1.0.
     pub generation: i64,
-    /// Unix time in milliseconds at which the proof was given.
+    /// Time of issue, as Unix time in milliseconds.
     pub issued_at_ms: i64,
-    /// Unix time in seconds at which the proof ends.
+    /// Time of expiry, as Unix time in seconds.
     pub expires_at: i64,
 }
 
 impl Identity {
-    /// Time before expiry at which the client is told to renew its token.
+    /// Time before expiry at which the client receives `auth_expiring`.
     pub fn expiry_notice(&self) -> Duration {
         let life_s = self.expires_at.saturating_sub(self.issued_at_ms.div_euclid(1_000));
         let life = Duration::from_secs(u64::try_from(life_s).unwrap_or(0));
         Duration::from_secs(AUTH_EXPIRING_NOTICE_S).min(life / AUTH_EXPIRING_LIFETIME_DIVISOR)
     }
 
-    /// Whether this revocation applies to the proof.
+    /// Whether a revocation applies to this identity.
     pub fn is_revoked_by(&self, revocation: &Revocation) -> bool {
         match revocation.revoked {
             Revoked::User { user_id, generation } => user_id == self.user_id && self.generation < generation,
             Revoked::Family(family_id) => Some(family_id) == self.family_id,
-            // Read at the start only, before anybody is connected.
+            // Read only at the start, before any connection is open.
             Revoked::Untagged { .. } => false,
         }
     }
@@ -85,18 +84,18 @@ pub(crate) mod test_support {
 
     pub(crate) const SECRET: &str = "a secret of the tests, 32 bytes or more";
 
-    /// All that are made here accept each other's tokens.
+    /// All instances accept each other's tokens.
     pub(crate) fn tokens() -> Tokens {
         Tokens::new(&AuthConfig::default(), &SECRET.into(), ServingClock::resume(ServedTime::default()))
     }
 
-    /// An access token of a user who has signed in just now.
+    /// An access token issued now.
     pub(crate) fn access_token(user: &User) -> String {
         let tokens = tokens();
         tokens.issue_access(user, 0, Uuid::new_v4(), &tokens.new_issue()).unwrap().token
     }
 
-    /// Accounts on a database of their own, which goes with the folder.
+    /// Accounts on a new database, which is deleted with the folder.
     pub(crate) fn service() -> (Accounts, TempDir) {
         service_with(&AuthConfig::default())
     }

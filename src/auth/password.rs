@@ -1,4 +1,4 @@
-//! Password strength, hashing with argon2id, and verification. All that is slow runs on the [`HashPool`].
+//! Password strength, hashing with argon2id, and verification. Slow work runs on the [`HashPool`].
 
 use super::{AuthError, WeakPassword, argon2id::Argon2id, hash_pool::HashPool, password_forms};
 use crate::{
@@ -16,21 +16,21 @@ use std::{io, sync::Arc, time::Instant};
 use zxcvbn::zxcvbn;
 
 const MIN_CHARS: usize = 8;
-/// Nobody types more, and a limit there must be.
+/// More than anyone types; bounds the cost of a hash.
 const MAX_BYTES: usize = 128;
-/// The strength is that of so many characters from the beginning. A text of symbols that stand for letters (`4@8({[<`)
-/// costs zxcvbn about a hash at this length and ten times that at 100; and what is strong so far stays strong.
+/// Number of leading characters whose strength is rated. Rating a text of symbols that stand for letters (`4@8({[<`) costs about
+/// as much as a hash at this length and ten times that at 100 characters. More characters never make a password weaker.
 const RATED_CHARS: usize = 32;
 
 /// The best rating of zxcvbn.
 const MAX_SCORE: u8 = 4;
 
-/// Stands in for the hash of an account that does not exist, so that its absence takes as long as a wrong password. It is
-/// random, not the hash of anything known; that something fits it would not let anybody in.
-const NOBODYS_HASH: &str =
+/// Hash to verify against when an account does not exist, so that it takes as long as a wrong password. It is random, not the
+/// hash of a known password, and a match is ignored.
+const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$tq7IWb1S4cm1jQZCPcsVVA$kCkVAEXTP1o9fgxS4iCspRG/x7JwQFnDvNVt9f/Ag90";
 
-/// Hashes and checks passwords. One for the whole server: it holds the threads.
+/// Hashes and verifies passwords. One instance for the server, because it owns the threads.
 pub struct Passwords {
     pool: HashPool<Argon2id>,
     min_score: u8,
@@ -42,18 +42,18 @@ pub struct Passwords {
 pub enum Verdict {
     Wrong,
     Right,
-    /// Right, but an earlier version made the hash of another Unicode form. Holds the hash to store instead.
+    /// Right, but an earlier version hashed another Unicode form. Holds the hash to store instead.
     RightInOldForm(PasswordHash),
 }
 
 impl Passwords {
     /// # Errors
-    /// When the system has no thread left.
+    /// When the operating system refuses to start a thread.
     pub fn start(config: &AuthConfig) -> io::Result<Self> {
         Self::start_measured(config, Arc::default())
     }
 
-    /// The same, with each hash in `metrics`.
+    /// As [`Passwords::start`], and records the duration of each hash.
     ///
     /// # Errors
     /// As [`Passwords::start`].
@@ -62,7 +62,7 @@ impl Passwords {
         Ok(Self { pool, min_score: config.min_password_score, metrics })
     }
 
-    /// The hash of a new password, if it is good enough for this person.
+    /// Hashes a new password, if it is strong enough for this user.
     ///
     /// # Errors
     /// `WeakPassword`, `HashQueueFull`.
@@ -83,8 +83,7 @@ impl Passwords {
             .await?
     }
 
-    /// Compares a password with a hash, or without one with a hash that nothing fits. Takes the same time for a wrong password
-    /// as without a hash.
+    /// Verifies a password against a hash. Takes the same time without a hash as for a wrong password.
     ///
     /// # Errors
     /// `HashQueueFull`, and `Internal` when the hash is malformed.
@@ -92,7 +91,7 @@ impl Passwords {
         let metrics = Arc::clone(&self.metrics);
         self.pool
             .run(move |argon2id| {
-                let phc = phc::PasswordHash::new(known.as_ref().map_or(NOBODYS_HASH, PasswordHash::as_str))
+                let phc = phc::PasswordHash::new(known.as_ref().map_or(DUMMY_HASH, PasswordHash::as_str))
                     .map_err(AuthError::internal)?;
                 let candidates = password_forms::candidates(&password);
                 for (index, candidate) in candidates.iter().enumerate() {
@@ -111,7 +110,7 @@ impl Passwords {
             .await?
     }
 
-    /// Hashes computed since the start, to check a password or to keep one.
+    /// Number of hashes computed since the start.
     pub fn hashes(&self) -> u64 {
         self.metrics.password_hash.count()
     }
@@ -151,7 +150,7 @@ fn check_length(password: &str) -> Result<(), WeakPassword> {
     }
 }
 
-/// Takes milliseconds: for the pool. The length must have been checked.
+/// Takes milliseconds, so it runs on the pool. Expects a password of valid length.
 fn check_strength(password: &str, email: &Email, name: &DisplayName, min_score: u8) -> Result<(), WeakPassword> {
     if min_score == 0 {
         return Ok(());
@@ -167,7 +166,7 @@ fn check_strength(password: &str, email: &Email, name: &DisplayName, min_score: 
     Err(WeakPassword::Guessable { score, max_score: MAX_SCORE, min_score, advice })
 }
 
-/// The first tries of somebody who knows the person. Takes the same Unicode form as passwords are rated in.
+/// Words that an attacker who knows the user would try first. Expects the Unicode form in which passwords are rated.
 fn easy_guesses<'a>(email: &'a str, name: &'a str) -> Vec<&'a str> {
     let words = |text: &'a str| text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() > 2);
     let mut guesses = vec![email, name];
@@ -183,7 +182,7 @@ mod tests {
 
     const GOOD: &str = "quiet-otter-paints-thursday";
 
-    /// With what `production.toml` requires.
+    /// With the strength that `production.toml` requires.
     fn passwords() -> Passwords {
         passwords_of_score(3)
     }
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_fits_its_own_hash_only() {
+    async fn a_password_matches_only_its_own_hash() {
         let passwords = passwords();
         let hash = hashed(GOOD).await.unwrap();
         assert_eq!(passwords.verify(GOOD.into(), Some(hash.clone())).await, Ok(Verdict::Right));
@@ -215,14 +214,14 @@ mod tests {
         matches!(outcome, Err(AuthError::WeakPassword(_)))
     }
 
-    /// A hash of exactly these bytes, as versions made it that did not normalise.
+    /// A hash of exactly these bytes, as by versions that did not normalise.
     fn earlier_hash(password: &str) -> PasswordHash {
         let phc: phc::PasswordHash = Argon2id::default().hash_password(password.as_bytes()).unwrap();
         PasswordHash::new(phc.to_string())
     }
 
     #[tokio::test]
-    async fn a_password_fits_in_every_unicode_form() {
+    async fn a_password_matches_in_every_unicode_form() {
         let passwords = passwords();
         let (composed, decomposed) = ("Gr\u{fc}\u{df}e-aus-K\u{f6}ln", "Gru\u{308}\u{df}e-aus-Ko\u{308}ln");
         for registered in [composed, decomposed] {
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_of_another_form_fits_and_is_replaced() {
+    async fn a_hash_of_another_form_matches_and_is_replaced() {
         let passwords = passwords();
         let forms = ["ﬁ Gr\u{fc}\u{df}e\u{a0}aus K\u{f6}ln", "ﬁ Gru\u{308}\u{df}e\u{a0}aus Ko\u{308}ln"];
         for stored in forms {
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_password_costs_the_same_whatever_the_server_knows() {
+    async fn a_wrong_password_costs_the_same_with_any_hash_and_without() {
         for (typed, cost) in [("wrong horse", 1), ("Gr\u{fc}\u{df}e", 2), ("ﬁ Gru\u{308}\u{df}e\u{fc}", 4)] {
             let good = hashed(GOOD).await.unwrap();
             for known in [None, Some(earlier_hash("Gr\u{fc}n")), Some(good)] {
@@ -260,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_length_is_that_of_the_canonical_form() {
-        // 66 characters of two bytes each when composed, and of three when decomposed.
+        // 62 characters of two bytes each when composed, and of three when decomposed.
         let varied = |n: u32| char::from_u32(0xe0 + n * 7 % 0x20).filter(|c| *c != '\u{f7}').unwrap_or('\u{e9}');
         let text: String = (0..62).map(varied).collect();
         let decomposed: String = unicode_normalization::UnicodeNormalization::nfd(text.as_str()).collect();
@@ -271,20 +270,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hashes_are_argon2id_with_our_parameters_and_a_salt_of_their_own() {
+    async fn hashes_are_argon2id_with_fixed_parameters_and_unique_salts() {
         let (one, other) = (hashed(GOOD).await.unwrap(), hashed(GOOD).await.unwrap());
         assert!(one.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", one.as_str());
         assert_ne!(one, other);
     }
 
     #[test]
-    fn nobodys_hash_costs_what_a_real_one_costs() {
-        let nobodys = phc::PasswordHash::new(NOBODYS_HASH).unwrap();
+    fn the_dummy_hash_costs_as_much_as_a_real_one() {
+        let dummy = phc::PasswordHash::new(DUMMY_HASH).unwrap();
         let real: phc::PasswordHash = Argon2id::default().hash_password(GOOD.as_bytes()).unwrap();
-        assert_eq!((nobodys.algorithm, nobodys.version), (real.algorithm, real.version));
-        assert_eq!(nobodys.params.to_string(), real.params.to_string());
-        assert_eq!(nobodys.salt.unwrap().len(), real.salt.unwrap().len());
-        assert_eq!(nobodys.hash.unwrap().len(), real.hash.unwrap().len());
+        assert_eq!((dummy.algorithm, dummy.version), (real.algorithm, real.version));
+        assert_eq!(dummy.params.to_string(), real.params.to_string());
+        assert_eq!(dummy.salt.unwrap().len(), real.salt.unwrap().len());
+        assert_eq!(dummy.hash.unwrap().len(), real.hash.unwrap().len());
     }
 
     #[tokio::test]
@@ -309,8 +308,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_required_strength_is_a_setting_and_the_error_names_it() {
-        // What zxcvbn rates 0, 1, 2, 3 and 4.
+    async fn the_required_strength_is_a_setting_that_the_error_names() {
+        // Rated 0, 1, 2, 3 and 4 by zxcvbn.
         let of_score = ["password123", "mountains9x", "TestWS123", "tigermoon77", GOOD];
         for required in 0..=MAX_SCORE {
             for (password, score) in of_score.into_iter().zip(0..) {
@@ -331,13 +330,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_good_for_one_person_may_be_weak_for_another() {
+    async fn a_password_may_be_strong_for_one_user_and_weak_for_another() {
         let password = "zbigniewkowalczykowski";
         assert!(hashed(password).await.is_ok());
         let (email, _) = ada();
         let name = DisplayName::parse("Zbigniew Kowalczykowski").unwrap();
         assert!(is_weak(&passwords().hash_new(password.into(), email, name).await));
-        // In whatever form the name was typed.
+        // In every Unicode form of the name.
         let (composed, decomposed) = ("R\u{e9}mig\u{e8}reDesc\u{f4}teaux", "Re\u{301}mige\u{300}reDesco\u{302}teaux");
         assert!(hashed(composed).await.is_ok());
         for (name, password) in [(composed, decomposed), (decomposed, composed)] {
@@ -347,13 +346,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_of_the_greatest_length_is_taken() {
+    async fn a_password_of_the_maximum_length_is_accepted() {
         let password: String = (0..MAX_BYTES).map(|n| char::from(b'!' + u8::try_from(n * 37 % 90).unwrap())).collect();
         assert!(hashed(&password).await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_hash_that_is_none_is_our_failure() {
+    async fn a_malformed_hash_is_an_internal_error() {
         let outcome = passwords().verify(GOOD.into(), Some(PasswordHash::new("$md5$x".to_owned()))).await;
         assert!(matches!(outcome, Err(AuthError::Internal(_))));
     }

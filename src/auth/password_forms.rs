@@ -1,24 +1,24 @@
-//! The Unicode forms of a password. Keyboards and operating systems write the same characters as different code points, and a
-//! person who types the same password must get in with all of them.
+//! Unicode forms of a password. Keyboards and operating systems encode the same characters as different code points, and the
+//! same password must match in all of them.
 
 use secrecy::{ExposeSecret, SecretString};
 use unicode_normalization::UnicodeNormalization;
 
-/// The form that is rated and hashed: every space an ordinary one, as in the OpaqueString profile of RFC 8265, then form KC,
-/// as NIST SP 800-63B recommends. RFC 8265 stops at form C; form KC also makes equal what input methods write in full width,
-/// and whatever is equal in form C is equal in form KC.
+/// The form that is rated and hashed: spaces mapped to U+0020, as in the OpaqueString profile of RFC 8265, then NFKC, as NIST
+/// SP 800-63B recommends. RFC 8265 uses NFC; NFKC also unifies the full-width characters of input methods, and texts that are
+/// equal in NFC are equal in NFKC.
 pub(super) fn canonical(password: &SecretString) -> SecretString {
     SecretString::from(normalised(password.expose_secret()))
 }
 
-/// The same for what a password is compared with.
+/// [`canonical`] for a text that a password is compared with.
 pub(super) fn normalised(text: &str) -> String {
     text.chars().map(|c| if is_space(c) { ' ' } else { c }).nfkc().collect()
 }
 
-/// The candidates that a hash may have been made of, without repetitions, at most four: the canonical form first, then what earlier
-/// versions hashed, which is the password as it is typed now or in the form of another system. A password in ASCII has only
-/// one. How many there are depends on what was typed and on nothing that the server knows.
+/// The distinct forms that a hash may have been computed from, at most four: the canonical form first, then those that earlier
+/// versions hashed (the password as typed, in NFC and in NFD). An ASCII password has only one. Their number depends on the typed
+/// password alone, so the time of a verification reveals nothing about the account.
 pub(super) fn candidates(typed: &SecretString) -> Vec<SecretString> {
     let text = typed.expose_secret();
     let mut candidates = vec![canonical(typed)];
@@ -31,7 +31,7 @@ pub(super) fn candidates(typed: &SecretString) -> Vec<SecretString> {
     candidates
 }
 
-/// The category Zs of Unicode.
+/// Whether a character is of the Unicode category Zs.
 fn is_space(c: char) -> bool {
     c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}')
 }
@@ -62,14 +62,14 @@ mod tests {
     }
 
     #[test]
-    fn case_and_ends_are_part_of_a_password() {
+    fn case_and_surrounding_spaces_are_significant() {
         assert_eq!(forms(" Straße "), [" Straße "]);
         assert_ne!(forms("straße")[0], forms("strasse")[0]);
         assert_ne!(forms("İ")[0], forms("i")[0]);
     }
 
     #[test]
-    fn candidates_are_few_and_each_comes_once() {
+    fn there_are_at_most_four_distinct_candidates() {
         assert_eq!(forms("correct horse"), ["correct horse"]);
         assert_eq!(forms("密码密码密码"), ["密码密码密码"]);
         assert_eq!(forms("ü"), ["ü", "u\u{308}"]);

@@ -1,7 +1,7 @@
-//! Access tokens that are revoked before they expire: those of earlier generations of a user, and those of ended sign-ins.
+//! Revoked access tokens that have not expired: those of earlier generations of a user, and those of ended sign-ins.
 //!
-//! In memory, for every token that a client presents; the store has the same, for the next start and for other processes. No
-//! clock takes part: a revocation names the tokens, not a time.
+//! Kept in memory, because every presented token is checked; the store has a copy for restarts and other processes. Clocks do
+//! not matter: a revocation names generations and sign-ins, not times.
 
 use super::Identity;
 use crate::{
@@ -14,20 +14,19 @@ use std::{
 };
 use uuid::Uuid;
 
-/// The revocations of the whole server. As many as there are users and sign-ins whose tokens were revoked within the longest life of
-/// a token.
+/// The revocations of the server: one for each user or sign-in whose tokens were revoked within the lifetime of a token.
 #[derive(Default)]
 pub struct Revocations {
     known: RwLock<Known>,
 }
 
-/// Each with the number of its revocation.
+/// Each entry holds the number of its revocation.
 #[derive(Default)]
 struct Known {
-    /// The generation from which on a user's tokens are good.
+    /// The first generation of a user's tokens that is valid.
     users: HashMap<UserId, (i64, i64)>,
     families: HashMap<Uuid, i64>,
-    /// Up to when tokens without a generation are revoked.
+    /// The time up to which tokens without a generation are revoked.
     untagged: HashMap<UserId, (UnixMillis, i64)>,
 }
 
@@ -44,28 +43,28 @@ impl Revocations {
         self.read().untagged.get(&user_id).is_some_and(|(until, _)| issued_at_ms <= until.0)
     }
 
-    /// Adds a revocation. Returns whether it is news.
+    /// Adds a revocation. Returns whether it was not known.
     pub fn add(&self, revocation: Revocation) -> bool {
         let Revocation { number, revoked } = revocation;
         let mut known = self.write();
         match revoked {
             Revoked::User { user_id, generation } => {
                 let entry = known.users.entry(user_id).or_default();
-                let is_news = entry.0 < generation;
+                let is_new = entry.0 < generation;
                 *entry = (*entry).max((generation, number));
-                is_news
+                is_new
             }
             Revoked::Family(family_id) => known.families.insert(family_id, number).is_none(),
             Revoked::Untagged { user_id, until } => {
                 let entry = known.untagged.entry(user_id).or_insert((UnixMillis(i64::MIN), number));
-                let is_news = entry.0 < until;
+                let is_new = entry.0 < until;
                 *entry = (entry.0.max(until), entry.1.max(number));
-                is_news
+                is_new
             }
         }
     }
 
-    /// Forgets the revocations up to this number: all tokens that they apply to have expired.
+    /// Removes the revocations up to this number, whose tokens have all expired.
     pub fn forget(&self, up_to: i64) {
         let mut known = self.write();
         known.users.retain(|_, (_, number)| *number > up_to);
@@ -73,7 +72,7 @@ impl Revocations {
         known.untagged.retain(|_, (_, number)| *number > up_to);
     }
 
-    /// Every change leaves the tables whole, so a panic elsewhere under the lock does not spoil them.
+    /// Ignores poisoning: every change leaves the tables consistent.
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_earlier_generations_are_covered_and_no_others() {
+    fn only_tokens_of_earlier_generations_are_covered() {
         let (revocations, ada, bob) = (Revocations::default(), UserId::new(), UserId::new());
         let covers = |user_id, generation| revocations.cover(&identity(user_id, Some(Uuid::new_v4()), generation));
         assert!(!covers(ada, 0));
         assert!(revocations.add(of_user(1, ada, 2)));
         assert!(covers(ada, 0) && covers(ada, 1) && !covers(ada, 2) && !covers(ada, 3));
         assert!(!covers(bob, 0));
-        // One that is known, or older, is no news and takes nothing back.
+        // A known or older revocation changes nothing.
         assert!(!revocations.add(of_user(1, ada, 2)) && !revocations.add(of_user(0, ada, 1)));
         assert!(covers(ada, 1));
         assert!(revocations.add(of_user(3, ada, 4)) && revocations.add(of_user(2, bob, 1)));
@@ -126,12 +125,12 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_in_that_ended_covers_only_its_own_tokens() {
+    fn an_ended_sign_in_covers_only_its_own_tokens() {
         let (revocations, ada) = (Revocations::default(), UserId::new());
         let (ended, other) = (Uuid::new_v4(), Uuid::new_v4());
         let revocation = of_family(1, ended);
         assert!(revocations.add(revocation) && !revocations.add(revocation));
-        // A token without a family is one of an earlier version.
+        // Tokens of version 0.1.0 have no family.
         for (family_id, is_revoked) in [(Some(ended), true), (Some(other), false), (None, false)] {
             let identity = identity(ada, family_id, 7);
             assert_eq!(revocations.cover(&identity), is_revoked, "{identity:?}");
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn revocations_are_forgotten_in_the_order_of_their_numbers() {
+    fn revocations_are_removed_in_the_order_of_their_numbers() {
         let (revocations, ada, bob, family) = (Revocations::default(), UserId::new(), UserId::new(), Uuid::new_v4());
         revocations.add(of_user(1, ada, 1));
         revocations.add(of_family(2, family));

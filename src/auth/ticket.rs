@@ -1,6 +1,6 @@
-//! One-time tickets for opening a WebSocket: what a browser puts into a URL instead of its token.
+//! One-time tickets for opening a WebSocket, which a browser puts into the URL instead of its token.
 //!
-//! In memory only: a ticket lives for seconds, and a restart closes the sockets anyway.
+//! Kept in memory only: a ticket lives for seconds.
 
 use super::{AuthError, Identity};
 use crate::domain::{UnixMillis, UserId};
@@ -13,17 +13,17 @@ use std::{
 
 /// 256 random bits.
 const SECRET_BYTES: usize = 32;
-/// Tickets of one user at once; one more takes the place of the oldest.
+/// Unused tickets of one user; one more replaces the oldest.
 const MAX_PER_USER: usize = 16;
-/// Tickets of all users at once; one more is refused.
+/// Unused tickets of all users; one more is refused.
 const MAX_TICKETS: usize = 100_000;
 const _: () = assert!(MAX_PER_USER < MAX_TICKETS);
-/// The time after which a client may ask again for a ticket when there are too many.
+/// The time after which a refused client may ask again.
 const RETRY_AFTER_MS: u64 = 1_000;
 
 type Secret = [u8; SECRET_BYTES];
 
-/// The tickets that wait to be used. One for the whole server.
+/// The unused tickets of the server.
 pub struct Tickets {
     ttl: Duration,
     max_tickets: usize,
@@ -31,7 +31,7 @@ pub struct Tickets {
 }
 
 impl Tickets {
-    /// `ttl_s`: how long a ticket is good, in seconds.
+    /// `ttl_s`: lifetime of a ticket in seconds.
     pub fn new(ttl_s: u64) -> Self {
         Self::with_limit(ttl_s, MAX_TICKETS)
     }
@@ -40,15 +40,15 @@ impl Tickets {
         Self { ttl: Duration::from_secs(ttl_s), max_tickets, waiting: Mutex::default() }
     }
 
-    /// How long a new ticket is good, in seconds.
+    /// Lifetime of a new ticket in seconds.
     pub const fn ttl_s(&self) -> u64 {
         self.ttl.as_secs()
     }
 
-    /// A new ticket that stands for `identity` once.
+    /// Issues a ticket for `identity`.
     ///
     /// # Errors
-    /// `TooManyTickets`, and `Internal` when the system has no random bytes.
+    /// `TooManyTickets`, and `Internal` when the operating system has no random bytes.
     pub fn issue(&self, identity: Identity) -> Result<String, AuthError> {
         self.issue_at(identity, Instant::now())
     }
@@ -66,7 +66,7 @@ impl Tickets {
         Ok(to_hex(&secret))
     }
 
-    /// Who the ticket stands for. It is used up by that.
+    /// Redeems a ticket, which ends it, and returns its identity.
     ///
     /// # Errors
     /// `InvalidTicket` and `ExpiredTicket`.
@@ -87,7 +87,7 @@ impl Tickets {
         }
     }
 
-    /// Every change leaves the tickets whole, so a panic elsewhere under the lock takes nothing from them.
+    /// Ignores poisoning: every change leaves the tickets consistent.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,11 +99,11 @@ struct Ticket {
     good_until: Instant,
 }
 
-/// The same tickets three times over: to find one, the oldest of all, and the oldest of a user.
+/// Three indexes of the same tickets: by secret, by age, and by age for each user.
 #[derive(Default)]
 struct Waiting {
     by_secret: HashMap<Secret, Ticket>,
-    /// Numbers rise, and all tickets live equally long: the first is the first to be over.
+    /// Numbers increase and all tickets have the same lifetime, so the first one expires first.
     by_number: BTreeMap<u64, Secret>,
     by_user: HashMap<UserId, VecDeque<u64>>,
     next_number: u64,
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_good_once() {
+    fn a_ticket_is_valid_once() {
         let (tickets, ada) = (Tickets::new(30), identity());
         let ticket = tickets.issue(ada.clone()).unwrap();
         assert_eq!(tickets.redeem(&ticket), Ok(ada));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_at_once_one_gets_in() {
+    fn only_one_of_many_concurrent_redemptions_succeeds() {
         let (tickets, ada) = (Tickets::new(30), identity());
         for _ in 0..200 {
             let ticket = tickets.issue(ada.clone()).unwrap();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_over_in_time_and_leaves_no_trace() {
+    fn a_ticket_expires_and_is_removed() {
         let (tickets, ada, start) = (Tickets::new(30), identity(), Instant::now());
         let wall_clock = UnixMillis::now();
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ticket_lets_nobody_in() {
+    fn malformed_and_unknown_tickets_are_refused() {
         let tickets = Tickets::new(30);
         tickets.issue(identity()).unwrap();
         for text in ["", "0", &"0".repeat(64), &"+".repeat(64), &"é".repeat(32), &"0".repeat(10_000)] {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_few_and_the_oldest_goes() {
+    fn a_user_has_few_tickets_and_the_oldest_is_replaced() {
         let (tickets, ada) = (Tickets::new(30), identity());
         let issued: Vec<_> = (0..=MAX_PER_USER).map(|_| tickets.issue(ada.clone()).unwrap()).collect();
         assert_eq!(tickets.lock().by_secret.len(), MAX_PER_USER);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn past_the_limit_of_all_users_there_are_none_until_some_are_over() {
+    fn beyond_the_limit_of_all_users_tickets_are_refused_until_some_expire() {
         let (tickets, start) = (Tickets::with_limit(30, 3), Instant::now());
         for _ in 0..3 {
             tickets.issue_at(identity(), start).unwrap();

@@ -1,8 +1,7 @@
-//! Access and refresh tokens: JWTs signed with HS256 by this server, for this server.
+//! Access and refresh tokens: JWTs that this server signs with HS256 for itself.
 //!
-//! Nothing here reads the database: an access token carries all that a session needs to know of its user, so that a
-//! connection costs one HMAC. What was revoked before its time is in memory. Whether a refresh token is still good is
-//! for [`super::Accounts`] to say.
+//! Verification does not read the database: an access token carries everything that a session needs to know of its user, so a
+//! connection costs one HMAC, and [`Revocations`] are in memory. [`super::Accounts`] decides whether a refresh token is current.
 
 use super::{AuthError, Identity, Revocations};
 use crate::{
@@ -17,10 +16,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Ours are under 2 KiB; a longer text is no token, and is not worth decoding.
+/// Longer texts are refused undecoded; tokens of this server are under 2 KiB.
 const MAX_TOKEN_BYTES: usize = 4 * 1024;
 
-/// Issues and verifies tokens. One for the whole server.
+/// Issues and verifies tokens. One instance for the server.
 pub struct Tokens {
     issuer: String,
     audience: String,
@@ -33,7 +32,7 @@ pub struct Tokens {
     clock: ServingClock,
 }
 
-/// A token as it goes to the client.
+/// An encoded token.
 pub struct IssuedToken {
     pub token: String,
     /// Unix time in seconds.
@@ -65,8 +64,8 @@ struct AccessClaims {
     /// Milliseconds; `iat` counts seconds.
     #[serde(default)]
     iat_ms: Option<i64>,
-    /// Time of issue by [`ServingClock`]: the life of a token ends by it, too, so that a clock that is set back does not
-    /// bring an old token to life. Absent in tokens of version 0.1.0.
+    /// Time of issue by [`ServingClock`]. Lifetime is measured by it, too, so that setting the wall clock back does not revive an
+    /// expired token. Absent in tokens of version 0.1.0.
     #[serde(default)]
     running_ms: Option<i64>,
     /// Number of revocations of the user's tokens at the time of issue. Absent in tokens of version 0.1.0.
@@ -74,7 +73,7 @@ struct AccessClaims {
     generation: Option<i64>,
     exp: i64,
     r#type: TokenType,
-    /// That of the refresh token beside it.
+    /// The family of the refresh token that was issued together.
     #[serde(default)]
     family: Option<Uuid>,
     email: String,
@@ -95,13 +94,13 @@ struct RefreshClaims {
 }
 
 impl Tokens {
-    /// `secret` is the key of the HMAC: 32 bytes or more, which [`crate::config`] sees to.
+    /// `secret` is the key of the HMAC; [`crate::config`] ensures at least 32 bytes.
     pub fn new(config: &AuthConfig, secret: &SecretString, clock: ServingClock) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.set_issuer(&[&config.issuer]);
         validation.set_audience(&[&config.audience]);
-        // The library takes a token in the very second of its `exp`; `check_times` does not.
+        // The library accepts a token in the second of its `exp`; `check_end` does not.
         validation.validate_exp = false;
         let key = secret.expose_secret().as_bytes();
         Self {
@@ -121,7 +120,7 @@ impl Tokens {
         &self.clock
     }
 
-    /// Access tokens that are revoked before they expire.
+    /// Revoked access tokens that have not expired.
     pub fn revocations(&self) -> &Revocations {
         &self.revocations
     }
@@ -133,8 +132,8 @@ impl Tokens {
         TokenIssue { jti: Uuid::new_v4(), issued_at, running_ms: self.clock.running_ms(), expires_at }
     }
 
-    /// The access token of an issue. `family_id`: the sign-in that it comes from, and ends with. `generation`: how often the tokens
-    /// of the user were revoked.
+    /// Creates the access token of an issue. `family_id` is the sign-in that it belongs to, `generation` the number of revocations
+    /// of the user's tokens.
     ///
     /// # Errors
     /// `Internal` when the cryptographic library refuses to sign.
@@ -166,7 +165,7 @@ impl Tokens {
         Ok(IssuedToken { token: self.sign(&claims)?, expires_at: exp })
     }
 
-    /// The refresh token of an issue.
+    /// Creates the refresh token of an issue.
     ///
     /// # Errors
     /// `Internal` when the cryptographic library refuses to sign.
@@ -190,12 +189,12 @@ impl Tokens {
         Ok(IssuedToken { token: self.sign(&claims)?, expires_at: exp })
     }
 
-    /// When the refresh token was issued that ends at this moment, if `auth.refresh_token_ttl_s` was what it is now.
+    /// When a refresh token with this expiry was issued, assuming the current `auth.refresh_token_ttl_s`.
     pub fn issued_at_of_refresh(&self, ends_at: UnixMillis) -> UnixMillis {
         UnixMillis(ends_at.0.saturating_sub(self.refresh_ttl_s.saturating_mul(1_000)))
     }
 
-    /// Who holds this access token. A `Bearer` in front of it is tolerated.
+    /// Verifies an access token, with or without a leading `Bearer`.
     ///
     /// # Errors
     /// `ExpiredToken`, `RevokedToken`, `PrematureToken`, or `InvalidToken` for anything but a sound access token of this server.
@@ -218,7 +217,7 @@ impl Tokens {
                 return Err(AuthError::ExpiredToken);
             }
         }
-        // Of a token that does not say, the earliest moment.
+        // Without milliseconds, the earliest possible time.
         let issued_at_ms = claims.iat_ms.unwrap_or_else(|| claims.iat.saturating_mul(1_000));
         if claims.generation.is_none() && self.revocations.cover_untagged(claims.sub, issued_at_ms) {
             return Err(AuthError::RevokedToken);
@@ -237,7 +236,7 @@ impl Tokens {
         Ok(identity)
     }
 
-    /// Whether the proof behind an identity still counts: it may have been revoked since.
+    /// Checks that the token of an identity was not revoked since its verification.
     ///
     /// # Errors
     /// `RevokedToken`.
@@ -245,9 +244,9 @@ impl Tokens {
         if self.revocations.cover(identity) { Err(AuthError::RevokedToken) } else { Ok(()) }
     }
 
-    /// The content of this refresh token, which may have been used or revoked since. When it was issued does not matter: the
-    /// store knows whether it is the current one, and somebody whose tokens were issued while the clock was ahead must be able to
-    /// renew them.
+    /// Verifies a refresh token and returns its content; it may have been used or revoked since. The time of issue is not checked:
+    /// the store knows whether the token is current, and a user whose tokens were issued while the clock was ahead must be able
+    /// to renew them.
     ///
     /// # Errors
     /// `ExpiredToken`, or `InvalidToken` for anything but a sound refresh token of this server.
@@ -268,7 +267,7 @@ impl Tokens {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding).map_err(AuthError::internal)
     }
 
-    /// Checks all but the times: the signature, and by whom and for whom it was made.
+    /// Verifies signature, issuer and audience, but no times.
     fn decode<T: DeserializeOwned>(&self, token: &str) -> Result<T, AuthError> {
         let token = without_scheme(token);
         if token.len() > MAX_TOKEN_BYTES {
@@ -280,7 +279,7 @@ impl Tokens {
     }
 }
 
-/// The `jti` of the access token that is issued with a refresh token. It follows from that one's, so that the same pair can be
+/// The `jti` of the access token that is issued with a refresh token, derived from the latter's so that the same pair can be
 /// issued again.
 fn access_jti(refresh_jti: Uuid) -> Uuid {
     let mut bytes = [0; 16];
@@ -298,7 +297,7 @@ fn without_scheme(text: &str) -> &str {
     }
 }
 
-/// A token ends in the second of its `exp`, without leeway.
+/// Checks the expiry: a token is invalid from the second of its `exp` on, without leeway.
 fn check_end(exp: i64, now: UnixMillis) -> Result<(), AuthError> {
     if exp <= now.seconds() { Err(AuthError::ExpiredToken) } else { Ok(()) }
 }

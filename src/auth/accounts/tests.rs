@@ -1,4 +1,4 @@
-//! Against a real database in a folder of its own.
+//! Accounts on a real database.
 
 use super::*;
 use crate::{
@@ -31,7 +31,7 @@ fn identity(sign_in: &SignIn) -> Identity {
 }
 
 #[tokio::test]
-async fn who_registers_is_signed_in_and_can_sign_in_again() {
+async fn registration_signs_in_and_allows_later_sign_ins() {
     let (accounts, _folder) = service();
     let name = DisplayName::parse("Ada Lovelace").unwrap();
     let first = accounts.register(ada(), PASSWORD.into(), Some(name.clone())).await.unwrap();
@@ -45,7 +45,7 @@ async fn who_registers_is_signed_in_and_can_sign_in_again() {
 }
 
 #[tokio::test]
-async fn without_a_name_the_address_gives_one() {
+async fn an_account_without_a_name_is_named_by_its_address() {
     let (accounts, _folder) = service();
     assert_eq!(registered(&accounts).await.user.name.as_str(), "ada");
     let long = Email::parse(&format!("{}@example.org", "x".repeat(200))).unwrap();
@@ -54,7 +54,7 @@ async fn without_a_name_the_address_gives_one() {
 }
 
 #[tokio::test]
-async fn an_address_has_one_account_even_when_two_ask_at_once() {
+async fn concurrent_registrations_of_an_address_create_one_account() {
     let (accounts, _folder) = service();
     let outcomes = join_all((0..4).map(|_| accounts.register(ada(), PASSWORD.into(), None))).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
@@ -66,7 +66,7 @@ async fn an_address_has_one_account_even_when_two_ask_at_once() {
 }
 
 #[tokio::test]
-async fn an_address_that_looks_like_another_makes_no_account() {
+async fn an_address_with_misleading_characters_is_refused() {
     let (accounts, _folder) = service();
     for text in ["ad\u{200b}a@example.org", "\u{202e}ada@example.org", "ada@example.org\u{2060}"] {
         let email = Email::parse(text).unwrap();
@@ -77,14 +77,14 @@ async fn an_address_that_looks_like_another_makes_no_account() {
 }
 
 #[tokio::test]
-async fn a_weak_password_makes_no_account() {
+async fn a_weak_password_creates_no_account() {
     let (accounts, _folder) = service();
     assert_eq!(code(accounts.register(ada(), "password1".into(), None).await), ErrorCode::WeakPassword);
     assert!(accounts.users(None, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn an_unknown_address_costs_what_a_wrong_password_costs() {
+async fn an_unknown_address_costs_as_much_as_a_wrong_password() {
     let (accounts, _folder) = service();
     registered(&accounts).await;
     let cost = async |email: &str| {
@@ -98,13 +98,13 @@ async fn an_unknown_address_costs_what_a_wrong_password_costs() {
     assert_eq!(cost("nobody@example.org").await, wrong_password);
 }
 
-/// The hash of the e-mail's account.
+/// The stored hash of the account.
 async fn stored_hash(accounts: &Accounts) -> PasswordHash {
     accounts.store.credentials(ada()).await.unwrap().password_hash
 }
 
 #[tokio::test]
-async fn a_password_that_was_hashed_in_another_form_signs_in_and_is_hashed_again() {
+async fn a_password_hashed_in_another_form_signs_in_and_is_rehashed() {
     let (accounts, _folder) = service();
     registered(&accounts).await;
     let (composed, decomposed) = ("Gr\u{fc}n aus K\u{f6}ln", "Gru\u{308}n aus Ko\u{308}ln");
@@ -156,7 +156,7 @@ async fn a_used_refresh_token_returns_the_same_pair_for_ten_seconds_and_then_end
 }
 
 #[tokio::test]
-async fn of_a_used_refresh_token_the_store_keeps_nothing_that_signs_in() {
+async fn the_store_keeps_no_usable_data_of_a_used_refresh_token() {
     let (accounts, folder) = service();
     let first = registered(&accounts).await;
     let second = accounts.refresh(&first.refresh.token).await.unwrap();
@@ -181,7 +181,7 @@ async fn concurrent_refreshes_get_one_pair() {
 }
 
 #[tokio::test]
-async fn the_grace_opens_no_sign_in_that_has_ended() {
+async fn the_grace_period_does_not_reopen_an_ended_sign_in() {
     type End = fn(&Accounts, UserId, String) -> futures_util::future::LocalBoxFuture<'_, ()>;
     let ends: [End; 4] = [
         |accounts, _, token| Box::pin(async move { assert!(accounts.logout(&token).await.unwrap().is_some()) }),
@@ -200,7 +200,7 @@ async fn the_grace_opens_no_sign_in_that_has_ended() {
 }
 
 #[tokio::test]
-async fn the_same_pair_has_the_rights_of_now() {
+async fn a_repeated_pair_has_the_current_role() {
     let (accounts, _folder) = service();
     let first = registered(&accounts).await;
     accounts.set_role(ada(), Role::Operator).await.unwrap();
@@ -222,11 +222,11 @@ async fn an_access_token_does_not_refresh() {
 }
 
 #[tokio::test]
-async fn signing_out_ends_the_family_and_may_be_repeated() {
+async fn signing_out_ends_the_family_and_is_idempotent() {
     let (accounts, _folder) = service();
     let first = registered(&accounts).await;
     let second = accounts.refresh(&first.refresh.token).await.unwrap();
-    // Even a token that was already used signs out.
+    // A used token also signs out.
     assert!(accounts.logout(&first.refresh.token).await.unwrap().is_some());
     assert_eq!(accounts.logout(&second.refresh.token).await, Ok(None), "no news for those who are connected");
     assert_eq!(code(accounts.refresh(&second.refresh.token).await), ErrorCode::InvalidToken);
@@ -247,7 +247,7 @@ async fn signing_out_ends_the_access_tokens_of_that_sign_in() {
 }
 
 #[tokio::test]
-async fn a_new_role_shows_at_once_in_me_and_in_the_next_token() {
+async fn a_new_role_is_visible_in_me_and_in_the_next_token() {
     let (accounts, _folder) = service();
     let first = registered(&accounts).await;
     accounts.set_role(ada(), Role::Operator).await.unwrap();
@@ -257,7 +257,7 @@ async fn a_new_role_shows_at_once_in_me_and_in_the_next_token() {
 }
 
 #[tokio::test]
-async fn a_new_password_takes_the_place_of_the_old_and_signs_out_everywhere() {
+async fn a_new_password_replaces_the_old_one_and_signs_out_everywhere() {
     let (accounts, _folder) = service();
     let first = registered(&accounts).await;
     let second = accounts.login(ada(), PASSWORD.into()).await.unwrap();
@@ -271,7 +271,7 @@ async fn a_new_password_takes_the_place_of_the_old_and_signs_out_everywhere() {
 }
 
 #[tokio::test]
-async fn what_is_for_an_account_needs_one() {
+async fn changes_of_an_unknown_account_are_refused() {
     let (accounts, _folder) = service();
     assert_eq!(code(accounts.set_role(ada(), Role::Agent).await), ErrorCode::NotFound);
     assert_eq!(code(accounts.set_password(ada(), PASSWORD.into()).await), ErrorCode::NotFound);
@@ -294,10 +294,10 @@ async fn accounts_are_listed_in_pages() {
 }
 
 #[tokio::test]
-async fn one_user_has_so_many_sign_ins_and_the_longest_idle_one_goes() {
+async fn beyond_the_limit_of_sign_ins_the_longest_idle_one_ends() {
     let (accounts, _folder) = service();
     let user = accounts.add_user(ada(), PASSWORD.into(), None, Role::User).await.unwrap();
-    // Whatever the clock says, each was used after the one before.
+    // The order of use does not depend on the clock.
     let mut families = Vec::new();
     for number in 0..=i64::try_from(MAX_FAMILIES_PER_USER).unwrap() {
         let issued_at = UnixMillis(UnixMillis::now().0 - 60_000 * number);
@@ -315,7 +315,7 @@ async fn one_user_has_so_many_sign_ins_and_the_longest_idle_one_goes() {
         }
     };
     assert!(!rotate(families[0]).await && rotate(families[1]).await && rotate(families[MAX_FAMILIES_PER_USER]).await);
-    // The second one was used, so that the third one goes next.
+    // The second one was used, so the third one ends next.
     accounts.store.start_family(family_of(families[1].user_id, accounts.tokens.new_issue()), 0).await.unwrap();
     assert!(!rotate(families[2]).await && rotate(families[1]).await);
 }
@@ -325,7 +325,7 @@ fn family_of(user_id: UserId, issue: TokenIssue) -> RefreshFamily {
 }
 
 #[tokio::test]
-async fn expired_sign_ins_are_forgotten_by_a_date_that_is_confirmed() {
+async fn expired_sign_ins_are_deleted_by_a_confirmed_date() {
     let (accounts, _folder) = service();
     let first = registered(&accounts).await;
     let expires_at = UnixMillis(first.refresh.expires_at * 1_000);
@@ -335,7 +335,7 @@ async fn expired_sign_ins_are_forgotten_by_a_date_that_is_confirmed() {
     assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::InvalidToken);
 }
 
-/// Accounts whose clock the test turns.
+/// Accounts with a clock that the test sets.
 fn service_with_turned_clock() -> (Accounts, TurnedClock, TempDir) {
     let turned = TurnedClock::at(UnixMillis::now());
     let began = ServedTime { previous_offset_ms: Some(turned.wall().0), ..ServedTime::default() };
@@ -345,7 +345,7 @@ fn service_with_turned_clock() -> (Accounts, TurnedClock, TempDir) {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_for_a_while_makes_no_revoked_token_good_and_ends_no_sign_in() {
+async fn a_clock_that_was_ahead_neither_restores_revoked_tokens_nor_ends_sign_ins() {
     let (accounts, turned, _folder) = service_with_turned_clock();
     let (signed_out, elsewhere) = (registered(&accounts).await, accounts.login(ada(), PASSWORD.into()).await.unwrap());
     accounts.logout(&signed_out.refresh.token).await.unwrap();
@@ -360,7 +360,7 @@ async fn a_clock_that_is_ahead_for_a_while_makes_no_revoked_token_good_and_ends_
     }
     assert_eq!(accounts.store.revocations(0).await.unwrap().len(), 1);
     assert!(accounts.refresh(&elsewhere.refresh.token).await.is_ok());
-    // When a server has run for longer than the token can live, the revocation is forgotten, and the token has expired.
+    // After the lifetime of the token in running time, the revocation is deleted, and the token has expired.
     for _ in 0..26 {
         turned.pass(Duration::from_secs(3_600));
         accounts.forget_expired().await.unwrap();
@@ -375,7 +375,7 @@ async fn a_clock_that_is_ahead_for_a_while_makes_no_revoked_token_good_and_ends_
 }
 
 #[tokio::test]
-async fn what_is_revoked_while_the_clock_is_ahead_keeps_nobody_out_later() {
+async fn a_revocation_while_the_clock_is_ahead_does_not_affect_later_sign_ins() {
     let (accounts, turned, _folder) = service_with_turned_clock();
     let user = registered(&accounts).await.user;
     turned.set_by(30 * 24 * 3_600_000);
@@ -400,7 +400,7 @@ async fn what_is_revoked_while_the_clock_is_ahead_keeps_nobody_out_later() {
 }
 
 #[tokio::test]
-async fn who_signed_in_while_the_clock_was_ahead_renews_and_goes_on() {
+async fn tokens_issued_while_the_clock_was_ahead_can_be_renewed() {
     let (accounts, turned, _folder) = service_with_turned_clock();
     turned.set_by(25 * 3_600_000);
     let first = registered(&accounts).await;
@@ -411,7 +411,7 @@ async fn who_signed_in_while_the_clock_was_ahead_renews_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_family_is_of_one_user() {
+async fn a_family_belongs_to_one_user() {
     let (accounts, _folder) = service();
     let first = registered(&accounts).await;
     let grant = tokens().verify_refresh(&first.refresh.token).unwrap();

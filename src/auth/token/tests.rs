@@ -1,4 +1,4 @@
-//! Sound tokens, and every way to pass off something else for one.
+//! Valid tokens, and attempts to forge them.
 
 use super::*;
 use crate::{
@@ -33,7 +33,7 @@ fn refresh() -> IssuedToken {
     tokens().issue_refresh(UserId::new(), Uuid::new_v4(), &issue()).unwrap()
 }
 
-/// The claims of a sound access token; the tests spoil them.
+/// The claims of a valid access token, which tests modify.
 fn claims() -> Value {
     json!({
         "iss": "switchboard", "aud": "switchboard", "sub": UserId::new(), "jti": Uuid::new_v4(),
@@ -54,7 +54,7 @@ fn sign(algorithm: Algorithm, claims: &Value, key: &str) -> String {
     jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(key.as_bytes())).unwrap()
 }
 
-/// A token whose header says what it likes over a signature that is right for it.
+/// A token with an arbitrary header and a matching signature.
 fn sign_with_header(header: &Value, claims: &Value) -> String {
     let message = format!("{}.{}", segment(header), segment(claims));
     let key = EncodingKey::from_secret(SECRET.as_bytes());
@@ -62,7 +62,7 @@ fn sign_with_header(header: &Value, claims: &Value) -> String {
     format!("{message}.{signature}")
 }
 
-/// As it stands in a token: the middle of one that has it for its claims.
+/// JSON encoded as a segment of a token.
 fn segment(json: &Value) -> String {
     sign(Algorithm::HS256, json, SECRET).split('.').nth(1).unwrap().to_owned()
 }
@@ -96,7 +96,7 @@ fn an_access_token_carries_the_user() {
 }
 
 #[test]
-fn the_claims_of_both_kinds_are_those_of_the_docs() {
+fn the_claims_of_both_kinds_are_documented() {
     for (token, kind) in [(access(&ada()).token, "access"), (refresh().token, "refresh")] {
         let claims: Value = jsonwebtoken::dangerous::insecure_decode(&token).unwrap().claims;
         assert_eq!(claims["type"], kind);
@@ -107,7 +107,7 @@ fn the_claims_of_both_kinds_are_those_of_the_docs() {
 }
 
 #[test]
-fn the_same_issue_makes_the_same_tokens_and_another_one_makes_others() {
+fn tokens_depend_only_on_their_issue() {
     let (ada, user_id, family_id, issue) = (ada(), UserId::new(), Uuid::new_v4(), issue());
     let pair = |issue: &TokenIssue| {
         let access = tokens().issue_access(&ada, 0, family_id, issue).unwrap().token;
@@ -121,7 +121,7 @@ fn the_same_issue_makes_the_same_tokens_and_another_one_makes_others() {
 }
 
 #[test]
-fn a_bearer_scheme_in_front_is_tolerated() {
+fn a_leading_bearer_scheme_is_accepted() {
     let token = access(&ada()).token;
     for text in [format!("Bearer {token}"), format!("bEARER   {token} "), format!(" {token}\n")] {
         assert!(verify(&text).is_ok(), "{text:?}");
@@ -130,13 +130,13 @@ fn a_bearer_scheme_in_front_is_tolerated() {
 }
 
 #[test]
-fn the_claims_that_the_other_tests_spoil_are_sound() {
+fn the_unmodified_claims_are_valid() {
     assert!(verify_claims(&claims()).is_ok());
     assert!(verify(&sign_with_header(&json!({"alg": "HS256"}), &claims())).is_ok());
 }
 
 #[test]
-fn a_token_is_over_in_the_second_of_its_exp() {
+fn a_token_is_invalid_from_the_second_of_its_exp_on() {
     assert!(verify_claims(&with(json!({"exp": NOW.seconds() + 1}))).is_ok());
     assert_eq!(verify_claims(&with(json!({"exp": NOW.seconds()}))), Err(ErrorCode::ExpiredToken));
     let refresh = refresh();
@@ -145,7 +145,7 @@ fn a_token_is_over_in_the_second_of_its_exp() {
 }
 
 #[test]
-fn only_our_own_expired_tokens_are_called_expired() {
+fn only_expired_tokens_of_this_server_are_called_expired() {
     for spoiled in [json!({"exp": 1, "iss": "else"}), json!({"exp": 1, "type": "refresh"})] {
         assert_eq!(verify_claims(&with(spoiled)), Err(ErrorCode::InvalidToken));
     }
@@ -192,7 +192,7 @@ fn other_keys_and_changed_tokens_are_refused() {
 }
 
 #[test]
-fn every_claim_is_needed_and_must_be_sound() {
+fn every_claim_is_required_and_checked() {
     for name in claims().as_object().unwrap().keys() {
         let mut without = claims();
         without.as_object_mut().unwrap().remove(name);
@@ -219,7 +219,7 @@ fn every_claim_is_needed_and_must_be_sound() {
 }
 
 #[test]
-fn one_kind_does_not_pass_for_the_other() {
+fn access_and_refresh_tokens_are_not_interchangeable() {
     let (user_id, family_id, issue) = (UserId::new(), Uuid::new_v4(), issue());
     let refresh = tokens().issue_refresh(user_id, family_id, &issue).unwrap().token;
     let grant = RefreshGrant { user_id, family_id, jti: issue.jti };
@@ -228,7 +228,7 @@ fn one_kind_does_not_pass_for_the_other() {
     let access = access(&ada()).token;
     assert_eq!(code(tokens().verify_refresh_at(&access, NOW)), ErrorCode::InvalidToken);
 
-    // The type decides, not which claims happen to be there.
+    // The `type` decides, not the claims that are present.
     let both = with(json!({"type": "refresh", "family": Uuid::new_v4()}));
     assert_eq!(verify_claims(&both), Err(ErrorCode::InvalidToken));
     let both = sign(Algorithm::HS256, &with(json!({"family": Uuid::new_v4()})), SECRET);
@@ -236,7 +236,7 @@ fn one_kind_does_not_pass_for_the_other() {
     assert_eq!(code(tokens().verify_refresh_at(&both, NOW)), ErrorCode::InvalidToken);
 }
 
-/// Tokens, and the clock that they are judged by.
+/// Tokens with a clock that the test sets.
 fn tokens_at(wall: UnixMillis) -> (Tokens, TurnedClock) {
     let turned = TurnedClock::at(wall);
     (Tokens::new(&AuthConfig::default(), &SECRET.into(), turned.serve(ServedTime::default())), turned)
@@ -247,7 +247,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_fresh_token_survives_a_clock_that_is_set_back_by_a_minute() {
+fn a_new_token_stays_valid_when_the_clock_is_set_back_by_a_minute() {
     for (step_s, is_good) in [(-1, true), (-30, true), (-60, true), (-61, false), (-3_600, false), (-90_000, false)] {
         let (tokens, turned) = tokens_at(NOW);
         let issue = tokens.new_issue();
@@ -255,7 +255,7 @@ fn a_fresh_token_survives_a_clock_that_is_set_back_by_a_minute() {
         let refresh = tokens.issue_refresh(UserId::new(), Uuid::new_v4(), &issue).unwrap().token;
         turned.set_by(step_s * 1_000);
         assert_eq!(tokens.verify_access(&access).is_ok(), is_good, "{step_s} s");
-        // A client that renews it gets one that is good, however far the clock was ahead.
+        // A renewed token is valid, however far the clock was ahead.
         if !is_good {
             assert_eq!(code(tokens.verify_access(&access)), ErrorCode::InvalidToken, "{step_s} s");
         }
@@ -266,8 +266,8 @@ fn a_fresh_token_survives_a_clock_that_is_set_back_by_a_minute() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_lets_no_token_live_for_long() {
-    // The last two are further than the token is old: it looks as if it came from the future.
+fn setting_the_clock_back_does_not_extend_the_life_of_a_token() {
+    // The last two steps exceed the age of the token, which then seems to come from the future.
     for (step_s, expected) in [
         (-30, ErrorCode::ExpiredToken),
         (-60, ErrorCode::ExpiredToken),
@@ -296,7 +296,7 @@ fn a_token_has_no_leeway_at_its_end() {
 }
 
 #[test]
-fn revoked_tokens_stay_so_whatever_the_clock_says() {
+fn revocation_does_not_depend_on_the_clock() {
     let (tokens, turned) = tokens_at(NOW);
     let ada = ada();
     let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
@@ -304,7 +304,7 @@ fn revoked_tokens_stay_so_whatever_the_clock_says() {
     let (signed_out, of_before) = (issue(0, first), issue(0, second));
     tokens.revocations().add(Revocation { number: 1, revoked: Revoked::Family(first) });
     assert!(tokens.verify_access(&of_before).is_ok());
-    // The clock is ahead while the tokens of the user are revoked: what is issued then, and later, is good.
+    // The clock is ahead during the revocation; tokens issued then and later are valid.
     turned.set_by(3_600_000);
     tokens.revocations().add(Revocation { number: 2, revoked: Revoked::User { user_id: ada.id, generation: 1 } });
     assert!(tokens.verify_access(&issue(1, second)).is_ok());
@@ -316,7 +316,7 @@ fn revoked_tokens_stay_so_whatever_the_clock_says() {
 }
 
 #[test]
-fn tokens_of_the_version_before_are_good_until_they_expire_or_were_revoked() {
+fn tokens_of_version_0_1_0_are_valid_until_they_expire_or_are_revoked() {
     let claims = with(json!({"iat_ms": NOW.0, "family": Uuid::new_v4()}));
     let token = sign(Algorithm::HS256, &claims, SECRET);
     let Identity { user_id, generation, .. } = tokens().verify_access_at(&token, NOW).unwrap();
