@@ -87,7 +87,7 @@ pub fn check_origin(request: &HttpRequest) -> Result<(), ApiError> {
         return Ok(());
     }
     let shown: String = origin.chars().take(MAX_SHOWN_CHARS).collect();
-    if origins.is_news(&shown) {
+    if origins.is_new(&shown) {
         log::warn!(origin = shown; "refused a page of another origin; server.allowed_origins names those that may connect");
     }
     let reason = format!(

@@ -1,10 +1,9 @@
-//! Where a request comes from, behind proxies: `X-Forwarded-For` is believed only as far as those who wrote it are
-//! trusted.
+//! The client address of a request behind proxies: `X-Forwarded-For` counts as far as trusted proxies wrote it.
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Finds the address of a client.
+/// Determines the address of a client.
 pub struct ClientAddresses {
     trusted_proxies: Vec<IpNet>,
 }
@@ -14,12 +13,12 @@ impl ClientAddresses {
         Self { trusted_proxies }
     }
 
-    /// `peer` is the other end of the connection; `forwarded` the values of `X-Forwarded-For`, in the order of the headers, as
-    /// the bytes that arrived: clients choose them, and a proxy appends to whatever it got.
+    /// `peer` is the other end of the connection, `forwarded` the values of `X-Forwarded-For` in the order of the headers. They
+    /// are bytes, because clients may send anything and proxies append to it.
     ///
-    /// Each proxy writes the address it was called from after what was there. So the list is read from the right, one
-    /// trusted proxy at a time; the first address that is no trusted proxy is the client, and everything to the left of it
-    /// was chosen by the client. An element that is no address ends the reading at the proxy that wrote it.
+    /// Each proxy appends the address of its own peer. The list is therefore read from the right, one trusted proxy at a time;
+    /// the first address that is not a trusted proxy is the client, and everything to the left of it was chosen by the client.
+    /// If an element is not an address, the client is the proxy that appended it.
     pub fn client<'a>(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a [u8]>) -> IpAddr {
         let mut client = peer.to_canonical();
         for element in forwarded.rev().flat_map(|header| header.rsplit(|byte| *byte == b',')) {
@@ -32,14 +31,14 @@ impl ClientAddresses {
         client
     }
 
-    /// Whether this is the address of a proxy in front, which stands for many clients.
+    /// Whether this is the address of a trusted proxy, which represents many clients.
     pub fn is_trusted(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 }
 
-/// An address, with or without a port, as proxies write it: `192.0.2.1`, `192.0.2.1:5123`, `2001:db8::1`, `[2001:db8::1]` or
+/// Parses an address with or without a port, as proxies write it: `192.0.2.1`, `192.0.2.1:5123`, `2001:db8::1`, `[2001:db8::1]` or
 /// `[2001:db8::1]:5123`.
 fn parse_element(element: &[u8]) -> Option<IpAddr> {
     let element = std::str::from_utf8(element).ok()?.trim_matches([' ', '\t']);
@@ -63,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_word_is_taken_without_a_trusted_proxy() {
+    fn the_header_is_ignored_without_a_trusted_proxy() {
         assert_eq!(client(&[], "198.51.100.7", &[b"203.0.113.9"]), "198.51.100.7");
         assert_eq!(client(&["10.0.0.0/8"], "198.51.100.7", &[b"203.0.113.9"]), "198.51.100.7");
     }
@@ -74,7 +73,7 @@ mod tests {
         for (peer, forwarded, wanted) in [
             ("10.0.0.1", &[] as &[&[u8]], "10.0.0.1"),
             ("10.0.0.1", &[b"203.0.113.9"], "203.0.113.9"),
-            // What the client made up itself stands to the left of what the proxy saw.
+            // Forged by the client, to the left of the element of the proxy.
             ("10.0.0.1", &[b"1.1.1.1, 203.0.113.9"], "203.0.113.9"),
             ("10.0.0.1", &[b"1.1.1.1", b"203.0.113.9"], "203.0.113.9"),
             ("10.0.0.1", &[b"1.1.1.1\xff, 203.0.113.9"], "203.0.113.9"),
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_that_is_no_address_leaves_the_proxy_that_wrote_it() {
+    fn an_element_that_is_not_an_address_yields_the_proxy_that_wrote_it() {
         for element in [
             "",
             "unknown",
@@ -121,7 +120,7 @@ mod tests {
         }
     }
 
-    /// Lines that a client may send: any bytes that can stand in a header.
+    /// Header values that a client may send: any bytes that are valid in a header.
     fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let junk = prop::collection::vec(prop_oneof![Just(b','), Just(b' '), 0x21..=0x7e_u8, 0x80..=0xff_u8], 0..40);
         let forged = prop::sample::select(vec![
@@ -141,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_client_sends_the_proxys_word_counts(
+        fn forged_elements_do_not_change_the_result_of_a_trusted_proxy(
             mut sent in lines(),
             seen in any::<[u8; 4]>().prop_map(|bytes| IpAddr::from([203, bytes[1], bytes[2], bytes[3]])),
             form in 0..4_u8,
@@ -170,7 +169,7 @@ mod tests {
         }
 
         #[test]
-        fn without_a_trusted_proxy_the_header_is_nothing(sent in lines(), peer in any::<[u8; 16]>()) {
+        fn the_header_of_an_untrusted_peer_is_ignored(sent in lines(), peer in any::<[u8; 16]>()) {
             let peer = IpAddr::from(peer);
             prop_assume!(!addresses(&["10.0.0.0/8"]).is_trusted(peer));
             prop_assert_eq!(addresses(&["10.0.0.0/8"]).client(peer, joined(&sent)), peer.to_canonical());

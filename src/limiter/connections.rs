@@ -1,4 +1,4 @@
-//! How many there are of each key at once. A key without any takes no memory.
+//! Permits for a limited number of connections of each address or user. A key without connections takes no memory.
 
 use crate::domain::UserId;
 use std::{
@@ -11,22 +11,22 @@ use std::{
     },
 };
 
-pub(super) struct Places<K> {
-    /// 0 is no limit.
+pub(super) struct Permits<K> {
+    /// 0: no limit.
     max: AtomicUsize,
     taken: Mutex<HashMap<K, usize>>,
 }
 
-/// A place that is taken; dropping it gives it back.
-pub(super) struct Place<K: Eq + Hash> {
-    places: Arc<Places<K>>,
+/// A permit, returned on drop.
+pub(super) struct Permit<K: Eq + Hash> {
+    permits: Arc<Permits<K>>,
     key: K,
 }
 
-/// A socket's place among those of its address.
-pub struct AddressPermit(#[expect(dead_code, reason = "held for its drop")] Option<Place<IpAddr>>);
-/// A socket's place among those of its user.
-pub struct UserPermit(#[expect(dead_code, reason = "held for its drop")] Option<Place<UserId>>);
+/// Permit of a connection under the limit of its address.
+pub struct AddressPermit(#[expect(dead_code, reason = "held for its drop")] Option<Permit<IpAddr>>);
+/// Permit of a connection under the limit of its user.
+pub struct UserPermit(#[expect(dead_code, reason = "held for its drop")] Option<Permit<UserId>>);
 
 impl AddressPermit {
     pub(super) const fn unlimited() -> Self {
@@ -40,30 +40,30 @@ impl UserPermit {
     }
 }
 
-impl From<Place<IpAddr>> for AddressPermit {
-    fn from(place: Place<IpAddr>) -> Self {
-        Self(Some(place))
+impl From<Permit<IpAddr>> for AddressPermit {
+    fn from(permit: Permit<IpAddr>) -> Self {
+        Self(Some(permit))
     }
 }
 
-impl From<Place<UserId>> for UserPermit {
-    fn from(place: Place<UserId>) -> Self {
-        Self(Some(place))
+impl From<Permit<UserId>> for UserPermit {
+    fn from(permit: Permit<UserId>) -> Self {
+        Self(Some(permit))
     }
 }
 
-impl<K: Copy + Eq + Hash> Places<K> {
+impl<K: Copy + Eq + Hash> Permits<K> {
     pub(super) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { max: AtomicUsize::new(max), taken: Mutex::default() })
     }
 
-    /// Those who have a place keep it.
+    /// Changes the limit. Permits that were granted stay valid.
     pub(super) fn set_max(&self, max: usize) {
         self.max.store(max, Relaxed);
     }
 
-    /// `None` when all places of this key are taken.
-    pub(super) fn claim(self: &Arc<Self>, key: K) -> Option<Place<K>> {
+    /// Returns `None` when all permits of this key are in use.
+    pub(super) fn acquire(self: &Arc<Self>, key: K) -> Option<Permit<K>> {
         let mut taken = self.lock();
         let max = self.max.load(Relaxed);
         let count = taken.get(&key).copied().unwrap_or_default();
@@ -71,20 +71,20 @@ impl<K: Copy + Eq + Hash> Places<K> {
             return None;
         }
         taken.insert(key, count + 1);
-        Some(Place { places: Arc::clone(self), key })
+        Some(Permit { permits: Arc::clone(self), key })
     }
 }
 
-impl<K> Places<K> {
-    /// A count is whole at any time, so a panic elsewhere does not spoil it.
+impl<K> Permits<K> {
+    /// Ignores poisoning: the counts are consistent at any time.
     fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Eq + Hash> Drop for Place<K> {
+impl<K: Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
+        let mut taken = self.permits.lock();
         if let Some(count) = taken.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
@@ -99,13 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_kept_of_those_who_left() {
-        let places = Places::new(2);
-        let held: Vec<_> = (0..1_000).filter_map(|key| places.claim(key)).collect();
-        assert_eq!((held.len(), places.lock().len()), (1_000, 1_000));
-        let more = places.claim(7);
-        assert!(more.is_some() && places.claim(7).is_none());
+    fn returned_permits_leave_no_entry() {
+        let permits = Permits::new(2);
+        let held: Vec<_> = (0..1_000).filter_map(|key| permits.acquire(key)).collect();
+        assert_eq!((held.len(), permits.lock().len()), (1_000, 1_000));
+        let more = permits.acquire(7);
+        assert!(more.is_some() && permits.acquire(7).is_none());
         drop((held, more));
-        assert!(places.lock().is_empty());
+        assert!(permits.lock().is_empty());
     }
 }

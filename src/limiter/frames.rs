@@ -1,4 +1,4 @@
-//! What one socket may send: so many frames a second, a burst of them, and patience that has an end.
+//! The rate limit of incoming frames of a connection, and the number of violations after which it is closed.
 
 use crate::config::LimitsConfig;
 use governor::{
@@ -11,22 +11,22 @@ use std::{num::NonZeroU32, time::Duration};
 
 type Bucket<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
-/// The budget of one socket.
+/// The frame budget of a connection.
 pub struct FrameBudget<C: Clock = MonotonicClock> {
     /// `None`: no limit.
     frames: Option<Bucket<C>>,
-    /// Frames over the limit that are only refused. `None`: always only refused.
+    /// Frames over the limit that are refused without closing the connection. `None`: no limit.
     violations: Option<Bucket<C>>,
     clock: C,
 }
 
-/// What becomes of a frame.
+/// The decision about a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameVerdict {
     Allowed,
-    /// Too many; the wait until the next one.
+    /// Over the limit. Holds the wait until the next frame is allowed.
     Refused(Duration),
-    /// Too many of the refused ones: the socket has to close.
+    /// Too many refused frames: the connection has to be closed.
     Close,
 }
 
@@ -46,7 +46,7 @@ impl<C: Clock + Clone> FrameBudget<C> {
         Self { frames: frames.map(bucket), violations: violations.map(bucket), clock }
     }
 
-    /// A frame came, of whatever kind.
+    /// Counts a frame of any kind.
     pub fn charge(&self) -> FrameVerdict {
         let Some(frames) = &self.frames else { return FrameVerdict::Allowed };
         match frames.check() {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_then_a_rate_then_the_socket_closes() {
+    fn a_burst_then_a_rate_is_allowed_and_violations_close() {
         let (budget, clock) = budget(2, 3);
         assert!((0..4).all(|_| budget.charge() == FrameVerdict::Allowed));
         let wait = Duration::from_millis(500);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_as_told_is_never_closed() {
+    fn waiting_as_told_never_closes() {
         let (budget, clock) = budget(10, 5);
         for _ in 0..1_000 {
             match budget.charge() {

@@ -1,7 +1,7 @@
-//! The host names that requests may be addressed to.
+//! Validation of the `Host` header.
 //!
-//! A web page can make its own name resolve to this server's address (DNS rebinding). Its requests then count as
-//! same-origin in the browser, and carry that name in `Host`: it is the only thing that tells them from the server's own pages.
+//! A web page can make its own name resolve to this server's address (DNS rebinding). The browser then treats its requests as
+//! same-origin, and only the name in `Host` distinguishes them from those of the server's own pages.
 
 use crate::config::HostPattern;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 /// The longest name in the DNS, in characters.
 const MAX_NAME_CHARS: usize = 253;
 
-/// The hosts of `server.allowed_hosts`. Loopback names and addresses always belong to them.
+/// The hosts of `server.allowed_hosts`. Loopback names and addresses are always allowed.
 #[derive(Clone, Debug)]
 pub struct AllowedHosts {
     patterns: Vec<HostPattern>,
@@ -18,17 +18,17 @@ pub struct AllowedHosts {
 /// The reason why a request is refused, for logs and errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefusedHost {
-    /// No `Host`, or more than one: which one an intermediary looked at is unknown.
+    /// No `Host`, or more than one: it is unknown which one an intermediary used.
     NotOne,
     /// Not a host with an optional port.
     Malformed,
-    /// A name or an address that the server does not answer to.
+    /// A name or an address that is not allowed.
     NotAllowed(String),
 }
 
 impl AllowedHosts {
-    /// `allowed` is `server.allowed_hosts`; when it is empty, a server that is bound to loopback only answers to loopback names
-    /// and `own`, `server.host`, and any other server to every name.
+    /// `allowed` is `server.allowed_hosts`. If it is empty, a server that is bound to loopback allows loopback names and `own`
+    /// (`server.host`), and any other server allows every name.
     pub fn new(allowed: &[String], own: &str, bound: &[IpAddr]) -> Self {
         let patterns: Vec<HostPattern> = allowed.iter().filter_map(|text| HostPattern::parse(text)).collect();
         if !patterns.is_empty() {
@@ -49,7 +49,7 @@ impl AllowedHosts {
     /// (RFC 9112, 3.2.2): both must be allowed.
     ///
     /// # Errors
-    /// The reason. Where every name is allowed, only what names none: HTTP/1.0 may leave out `Host` then.
+    /// The reason. If every name is allowed, `Host` may be absent, as in HTTP/1.0.
     pub fn check<'a>(
         &self,
         mut hosts: impl Iterator<Item = &'a [u8]>,
@@ -82,16 +82,16 @@ impl AllowedHosts {
     }
 }
 
-/// A host as a request names it, without its port.
+/// The host of a request, without its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
-    /// In lower case, without the dot of the root at its end.
+    /// In lower case, without a trailing dot.
     Name(String),
     Address(IpAddr),
 }
 
 impl Host {
-    /// `None` for what is not a host with an optional port, such as one with user information.
+    /// Returns `None` for anything but a host with an optional port, such as one with user information.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (host, port) = match text.strip_prefix('[') {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_on_loopback_answers_to_loopback_names_only() {
+    fn a_server_on_loopback_allows_only_loopback_names() {
         let hosts = hosts(&[], &LOOPBACK);
         for host in [
             "localhost",
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_a_name_and_a_port() {
+    fn a_host_is_a_name_and_an_optional_port() {
         let everywhere = hosts(&["*"], &EVERYWHERE);
         for host in [
             "",
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_one_host_wherever_it_does() {
+    fn a_request_must_name_exactly_one_host() {
         let (local, any) = (hosts(&[], &LOOPBACK), hosts(&[], &EVERYWHERE));
         assert!(any.is_any() && !local.is_any());
         let two = || [&b"localhost"[..], b"localhost"].into_iter();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_replaces_any_name_and_keeps_loopback() {
+    fn configured_hosts_replace_any_name_and_keep_loopback() {
         let listed = hosts(&["Chat.example.org", "*.apps.example.org", "192.0.2.7", "[2001:db8::7]"], &EVERYWHERE);
         for host in [
             "chat.example.org",

@@ -1,4 +1,4 @@
-//! So many an interval for each key, and never more than so many keys in memory.
+//! A rate limit for each key, with a bounded number of keys in memory.
 
 use governor::{
     Quota, RateLimiter,
@@ -13,10 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Keys in memory at once, about 100 bytes each. Whoever comes while all are in use shares one budget with the others
-/// that do.
+/// Keys in memory, about 100 bytes each. Further keys share one budget.
 const MAX_KEYS: usize = 100_000;
-/// How often a limiter that is full looks for keys it can forget.
+/// Interval at which a full limiter removes keys with a full budget.
 const FORGET_INTERVAL: Duration = Duration::from_secs(1);
 
 type Limiter<K, C> = RateLimiter<Key<K>, HashMapStateStore<Key<K>>, C, NoOpMiddleware<<C as Clock>::Instant>>;
@@ -24,7 +23,7 @@ type Limiter<K, C> = RateLimiter<Key<K>, HashMapStateStore<Key<K>>, C, NoOpMiddl
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key<K> {
     One(K),
-    /// All that came when there was no room.
+    /// The shared budget of keys beyond the maximum.
     Surplus,
 }
 
@@ -32,7 +31,7 @@ pub(super) struct KeyedLimiter<K: Clone + Eq + Hash, C: Clock = MonotonicClock> 
     /// `None`: no limit.
     limiter: RwLock<Option<Limiter<K, C>>>,
     interval: Duration,
-    /// What the limiter was made with.
+    /// The current limit.
     max: Mutex<u32>,
     clock: C,
     max_keys: usize,
@@ -40,7 +39,7 @@ pub(super) struct KeyedLimiter<K: Clone + Eq + Hash, C: Clock = MonotonicClock> 
 }
 
 impl<K: Clone + Eq + Hash> KeyedLimiter<K> {
-    /// `max` within `interval`, all at once when nothing came before. 0 is no limit.
+    /// Allows `max` within `interval`, also as a burst. 0: no limit.
     pub(super) fn new(max: u32, interval: Duration) -> Self {
         Self::with_clock(max, interval, MAX_KEYS, MonotonicClock)
     }
@@ -52,7 +51,7 @@ impl<K: Clone + Eq + Hash, C: Clock + Clone> KeyedLimiter<K, C> {
         Self { limiter, interval, max: Mutex::new(max), clock, max_keys, forgot_at: Mutex::default() }
     }
 
-    /// Another limit from now on: what everybody has done so far is forgotten. The same limit changes nothing.
+    /// Changes the limit, which resets all budgets. The same limit changes nothing.
     pub(super) fn set_max(&self, max: u32) {
         let mut known = self.max.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != max {
@@ -61,13 +60,15 @@ impl<K: Clone + Eq + Hash, C: Clock + Clone> KeyedLimiter<K, C> {
         }
     }
 
-    /// A limiter is put in its place as a whole, so a panic elsewhere does not spoil it.
+    /// Ignores poisoning: the limiter is replaced as a whole.
     fn limiter(&self) -> RwLockReadGuard<'_, Option<Limiter<K, C>>> {
         self.limiter.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts one use of a key.
+    ///
     /// # Errors
-    /// How long to wait.
+    /// The time to wait.
     pub(super) fn check(&self, key: &K) -> Result<(), Duration> {
         let limiter = self.limiter();
         let Some(limiter) = &*limiter else { return Ok(()) };
@@ -87,7 +88,7 @@ impl<K: Clone + Eq + Hash, C: Clock + Clone> KeyedLimiter<K, C> {
         limiter.len() < self.max_keys
     }
 
-    /// Forgets keys whose budget is whole again.
+    /// Removes keys with a full budget.
     pub(super) fn forget_idle(&self) {
         if let Some(limiter) = &*self.limiter() {
             limiter.retain_recent();
@@ -110,7 +111,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn each_key_has_its_budget_and_gets_it_back() {
+    fn each_key_has_a_budget_that_refills() {
         let clock = FakeRelativeClock::default();
         let limiter = KeyedLimiter::with_clock(3, MINUTE, 10, clock.clone());
         assert!((0..3).all(|_| limiter.check(&1).is_ok()));
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn another_limit_holds_from_now_on() {
+    fn a_new_limit_applies_at_once() {
         let limiter = KeyedLimiter::with_clock(1, MINUTE, 10, FakeRelativeClock::default());
         assert!(limiter.check(&1).is_ok() && limiter.check(&1).is_err());
         limiter.set_max(1);
@@ -136,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn memory_has_an_end() {
+    fn memory_is_bounded() {
         let clock = FakeRelativeClock::default();
         let limiter = KeyedLimiter::with_clock(3, MINUTE, 10, clock.clone());
         let len = || limiter.limiter().as_ref().unwrap().len();
         let allowed = (0..1_000).filter(|key| limiter.check(key).is_ok()).count();
-        // Ten with a budget of their own, and the three that all others have together.
+        // Ten keys with budgets of their own, and the shared budget of three.
         assert_eq!((allowed, len()), (13, 11));
         clock.advance(2 * MINUTE);
         limiter.forget_idle();

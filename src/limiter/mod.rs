@@ -1,7 +1,7 @@
-//! Who may do how much: connections, sign-ins, registrations and frames, each counted when somebody wanted more.
+//! Limits on connections, requests, sign-ins, registrations and frames, and counts of their refusals.
 //!
-//! Everything here is bounded in memory. It knows addresses and users, never sockets or requests; turns have their own
-//! limits, in [`crate::workflow::Turns`], and count their refusals here.
+//! Memory is bounded. The module knows addresses and users, never connections or requests. The limits of turns are in
+//! [`crate::workflow::Turns`], which counts its refusals here.
 
 mod client_address;
 mod connections;
@@ -23,7 +23,7 @@ use crate::{
     domain::{Email, UserId},
     limits::{MIN_TCP_CONNECTIONS_PER_ADDRESS, REQUEST_BURST, TCP_CONNECTIONS_PER_CONNECTION},
 };
-use connections::Places;
+use connections::Permits;
 use ipnet::IpNet;
 use keyed::KeyedLimiter;
 use serde::Serialize;
@@ -39,20 +39,20 @@ use std::{
 
 macro_rules! limits {
     ($($variant:ident = $field:ident, $what:literal;)*) => {
-        /// A limit that somebody can run into.
+        /// A limit.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Limit {
             $(#[doc = $what] $variant,)*
         }
 
-        /// How often each limit said no, since the start of the server.
+        /// Number of refusals of each limit since the start of the server.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
         pub struct LimitHits {
             $(#[doc = $what] pub $field: u64,)*
         }
 
         impl LimitHits {
-            /// Each limit's name and how often it said no.
+            /// The name and the number of refusals of each limit.
             pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field)),*].into_iter()
             }
@@ -64,7 +64,7 @@ macro_rules! limits {
         }
 
         impl LimitHits {
-            /// Of all limits together.
+            /// The refusals of all limits.
             pub const fn total(&self) -> u64 {
                 0 $(+ self.$field)*
             }
@@ -84,9 +84,9 @@ macro_rules! limits {
 
 limits! {
     Frames = frames, "Frames over `limits.frames_per_s` and `limits.frame_burst`.";
-    Violations = violations, "Sockets closed with 4429.";
+    Violations = violations, "WebSockets closed with 4429.";
     MessageSize = message_size, "Messages, frames and bodies that were too large.";
-    JsonDepth = json_depth, "JSON that was nested too deep.";
+    JsonDepth = json_depth, "JSON over `limits.json_depth`.";
     ConnectionsPerAddress = connections_per_address, "WebSockets and streams over `limits.connections_per_address`.";
     TcpConnectionsPerAddress = tcp_connections_per_address, "TCP connections of one address over twice `limits.connections_per_address`.";
     Connections = connections, "Requests on connections over `server.max_connections`.";
@@ -96,26 +96,26 @@ limits! {
     Registrations = registrations_per_address, "Registrations over `limits.registrations_per_minute_per_address`.";
     RequestsPerAddress = requests_per_address, "Requests over `limits.requests_per_s_per_address`.";
     RequestsPerUser = requests_per_user, "Requests over `limits.requests_per_s_per_user`.";
-    PasswordHashes = password_hashes, "Passwords that found `auth.hash_queue` full.";
+    PasswordHashes = password_hashes, "Passwords refused because `auth.hash_queue` was full.";
     TurnsPerSession = turns_per_session, "Questions over `session.max_running_turns`.";
     TurnsPerUser = turns_per_user, "Questions over `workflow.max_running_turns_per_user`.";
-    Turns = turns, "Questions that found no free place within `workflow.admission_wait_ms`.";
-    WaitingTurns = waiting_turns, "Questions that found `workflow.max_waiting_turns` waiting.";
+    Turns = turns, "Questions that got no permit within `workflow.admission_wait_ms`.";
+    WaitingTurns = waiting_turns, "Questions beyond `workflow.max_waiting_turns`.";
     Origins = origins, "Upgrades from a page of another origin.";
     Hosts = hosts, "Requests for a host that is not in `server.allowed_hosts`.";
     RequestBodyTime = request_body_time, "Bodies that took longer than `server.request_body_timeout_ms`.";
 }
 
-/// The limits that the whole server shares.
+/// The limits of the server.
 pub struct Limiter {
     counters: Counters,
     config: RwLock<Arc<LimitsConfig>>,
     exempt: Vec<IpNet>,
-    connections_per_address: Arc<Places<IpAddr>>,
-    tcp_connections_per_address: Arc<Places<IpAddr>>,
-    connections_per_user: Arc<Places<UserId>>,
+    connections_per_address: Arc<Permits<IpAddr>>,
+    tcp_connections_per_address: Arc<Permits<IpAddr>>,
+    connections_per_user: Arc<Permits<UserId>>,
     logins_per_address: KeyedLimiter<IpAddr>,
-    /// By a hash of the address that only this process knows: nobody's e-mail is kept for it.
+    /// By a hash of the address with a key of this process, so that no e-mail address is kept.
     logins_per_account: KeyedLimiter<u64>,
     registrations: KeyedLimiter<IpAddr>,
     requests_per_address: KeyedLimiter<IpAddr>,
@@ -130,9 +130,9 @@ impl Limiter {
             counters: Counters::default(),
             config: RwLock::new(Arc::new(config.clone())),
             exempt: networks(&config.exempt_addresses),
-            connections_per_address: Places::new(config.connections_per_address),
-            tcp_connections_per_address: Places::new(tcp_connections(config.connections_per_address)),
-            connections_per_user: Places::new(config.connections_per_user),
+            connections_per_address: Permits::new(config.connections_per_address),
+            tcp_connections_per_address: Permits::new(tcp_connections(config.connections_per_address)),
+            connections_per_user: Permits::new(config.connections_per_user),
             logins_per_address: KeyedLimiter::new(config.logins_per_minute_per_address, minute),
             logins_per_account: KeyedLimiter::new(config.logins_per_minute_per_account, minute),
             registrations: KeyedLimiter::new(config.registrations_per_minute_per_address, minute),
@@ -142,13 +142,13 @@ impl Limiter {
         }
     }
 
-    /// The limits as they are now.
+    /// The current limits.
     pub fn limits(&self) -> Arc<LimitsConfig> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Other limits from now on. Who has a place keeps it; a rate that changes begins anew for everybody. Exempt addresses
-    /// and the depth of JSON stay as they are.
+    /// Changes the limits. Granted permits stay valid; a changed rate resets its budgets. Exempt addresses and the depth of JSON
+    /// do not change.
     pub fn change(&self, config: &LimitsConfig) {
         self.connections_per_address.set_max(config.connections_per_address);
         self.tcp_connections_per_address.set_max(tcp_connections(config.connections_per_address));
@@ -161,7 +161,7 @@ impl Limiter {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
     }
 
-    /// Counts that a limit said no.
+    /// Counts a refusal of a limit.
     pub fn hit(&self, limit: Limit) {
         self.counters.of(limit).fetch_add(1, Relaxed);
     }
@@ -170,19 +170,19 @@ impl Limiter {
         self.counters.read()
     }
 
-    /// A place for a TCP connection from this address, whatever comes on it; `None` when it has too many.
+    /// Grants a permit for a TCP connection from this address; `None` when it has too many.
     pub fn accept(&self, address: IpAddr) -> Option<AddressPermit> {
         if self.is_exempt(address) {
             return Some(AddressPermit::unlimited());
         }
-        let place = self.tcp_connections_per_address.claim(network_of(address)).map(AddressPermit::from);
-        if place.is_none() {
+        let permit = self.tcp_connections_per_address.acquire(network_of(address)).map(AddressPermit::from);
+        if permit.is_none() {
             self.hit(Limit::TcpConnectionsPerAddress);
         }
-        place
+        permit
     }
 
-    /// A place for an HTTP answer that stays until a turn has ended; it counts as a socket does.
+    /// Grants the permits of a streaming HTTP response, which counts like a WebSocket.
     ///
     /// # Errors
     /// `ConnectionsPerAddress` or `ConnectionsPerUser`.
@@ -213,35 +213,35 @@ impl Limiter {
         self.check(self.requests_per_user.check(&user), |retry_after| LimitError::RequestsPerUser { retry_after })
     }
 
-    /// A place for a socket from this address, until it is dropped.
+    /// Grants a permit for a connection from this address.
     ///
     /// # Errors
-    /// `ConnectionsPerAddress` or `ConnectionsPerUser`.
+    /// `ConnectionsPerAddress`.
     pub fn connect(&self, address: IpAddr) -> Result<AddressPermit, LimitError> {
         if self.is_exempt(address) {
             return Ok(AddressPermit::unlimited());
         }
         self.connections_per_address
-            .claim(network_of(address))
+            .acquire(network_of(address))
             .map(AddressPermit::from)
             .ok_or_else(|| self.refuse(LimitError::ConnectionsPerAddress))
     }
 
-    /// A place for a user's socket, until it is dropped.
+    /// Grants a permit for a connection of this user.
     ///
     /// # Errors
-    /// `ConnectionsPerAddress` or `ConnectionsPerUser`.
+    /// `ConnectionsPerUser`.
     pub fn sign_in_socket(&self, user: UserId, address: IpAddr) -> Result<UserPermit, LimitError> {
         if self.is_exempt(address) {
             return Ok(UserPermit::unlimited());
         }
         self.connections_per_user
-            .claim(user)
+            .acquire(user)
             .map(UserPermit::from)
             .ok_or_else(|| self.refuse(LimitError::ConnectionsPerUser))
     }
 
-    /// Asks whether somebody may try to sign in.
+    /// Counts a sign-in.
     ///
     /// # Errors
     /// The limit, and when the next one is allowed.
@@ -254,7 +254,7 @@ impl Limiter {
         self.check(checked, |retry_after| LimitError::LoginsPerAccount { retry_after })
     }
 
-    /// Asks whether somebody may try to make an account.
+    /// Counts a registration.
     ///
     /// # Errors
     /// The limit, and when the next one is allowed.
@@ -266,7 +266,7 @@ impl Limiter {
         self.check(checked, |retry_after| LimitError::Registrations { retry_after })
     }
 
-    /// Forgets addresses and accounts that have not been seen for a while.
+    /// Removes idle addresses and accounts.
     pub fn sweep(&self) {
         self.logins_per_address.forget_idle();
         self.logins_per_account.forget_idle();
@@ -285,18 +285,18 @@ impl Limiter {
         error
     }
 
-    /// Whether no limit of an address or of a user applies to clients at this address.
+    /// Whether clients at this address are exempt from the limits of addresses and users.
     pub fn is_exempt(&self, address: IpAddr) -> bool {
         self.exempt.iter().any(|network| network.contains(&address))
     }
 }
 
-/// The requests of [`REQUEST_BURST`] at this rate; 0 is no limit.
+/// The number of requests within [`REQUEST_BURST`] at this rate; 0: no limit.
 fn in_burst(per_s: u32) -> u32 {
     per_s.saturating_mul(u32::try_from(REQUEST_BURST.as_secs()).unwrap_or(u32::MAX))
 }
 
-/// TCP connections of one address; 0 is no limit.
+/// The limit of TCP connections of one address; 0: no limit.
 fn tcp_connections(sockets: usize) -> usize {
     match sockets {
         0 => 0,
@@ -304,7 +304,7 @@ fn tcp_connections(sockets: usize) -> usize {
     }
 }
 
-/// What counts as one address: an IPv4 address, or the /64 that a provider gives to one customer.
+/// The unit that counts as one address: an IPv4 address, or an IPv6 /64, which providers assign to one customer.
 fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
@@ -312,12 +312,12 @@ fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Networks in CIDR, or single addresses. [`crate::config::Config::check`] has refused what is neither.
+/// Parses networks in CIDR notation or single addresses, which [`crate::config::Config::check`] has validated.
 fn networks(texts: &[String]) -> Vec<IpNet> {
     texts.iter().filter_map(|text| parse_network(text)).collect()
 }
 
-/// What the server needs to know where a request comes from.
+/// The trusted proxies of a configuration.
 pub fn client_addresses(config: &ServerConfig) -> ClientAddresses {
     ClientAddresses::new(networks(&config.trusted_proxies))
 }
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_given_back() {
+    fn permits_are_returned() {
         let limiter = limiter(|config| config.connections_per_address = 2);
         let address = ip("192.0.2.1");
         let first = limiter.connect(address).unwrap();
@@ -350,12 +350,12 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_customers_ipv6_addresses_are_one() {
+    fn the_ipv6_addresses_of_a_customer_count_as_one() {
         let limiter = limiter(|config| config.connections_per_address = 1);
-        let _place = limiter.connect(ip("2001:db8::1")).unwrap();
+        let _permit = limiter.connect(ip("2001:db8::1")).unwrap();
         assert!(limiter.connect(ip("2001:db8::ffff:1")).is_err());
         assert!(limiter.connect(ip("2001:db8:0:1::1")).is_ok());
-        let _place = limiter.connect(ip("192.0.2.1")).unwrap();
+        let _permit = limiter.connect(ip("192.0.2.1")).unwrap();
         assert!(limiter.connect(ip("::ffff:192.0.2.1")).is_err());
     }
 
@@ -370,9 +370,9 @@ mod tests {
             config.exempt_addresses = vec!["192.0.2.0/24".to_owned()];
         });
         let (address, user) = (ip("192.0.2.9"), UserId::new());
-        let places: Vec<_> =
+        let permits: Vec<_> =
             (0..3).map(|_| (limiter.connect(address), limiter.sign_in_socket(user, address))).collect();
-        assert!(places.iter().all(|(address, user)| address.is_ok() && user.is_ok()));
+        assert!(permits.iter().all(|(address, user)| address.is_ok() && user.is_ok()));
         assert!((0..3).all(|_| limiter.register(address).is_ok()));
         let ada = Email::parse("ada@example.org").unwrap();
         assert!(limiter.login(address, &ada).is_ok() && limiter.login(address, &ada).is_ok());
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_tcp_connections() {
+    fn tcp_connections_of_an_address_are_limited() {
         let limiter = limiter(|config| {
             config.connections_per_address = 50;
             config.exempt_addresses = vec!["198.51.100.0/24".to_owned()];
@@ -414,14 +414,14 @@ mod tests {
         assert!(limiter.accept(address).is_none() && limiter.accept(ip("192.0.2.2")).is_some());
         assert!(limiter.connect(address).is_ok(), "sockets are counted apart");
         held.pop();
-        let _place = limiter.accept(address).unwrap();
+        let _permit = limiter.accept(address).unwrap();
         assert_eq!(limiter.hits().tcp_connections_per_address, 1);
         let exempt: Vec<_> = (0..200).map(|_| limiter.accept(ip("198.51.100.7")).unwrap()).collect();
         assert_eq!((exempt.len(), tcp_connections(0), tcp_connections(1)), (200, 0, MIN_TCP_CONNECTIONS_PER_ADDRESS));
     }
 
     #[test]
-    fn limits_change_for_those_who_come() {
+    fn changed_limits_apply_to_new_connections() {
         let limiter = limiter(|config| config.connections_per_address = 2);
         let address = ip("192.0.2.1");
         let held = [limiter.connect(address).unwrap(), limiter.connect(address).unwrap()];
@@ -431,7 +431,7 @@ mod tests {
         drop(first);
         assert!(limiter.connect(address).is_err(), "one is one already");
         drop(second);
-        let _place = limiter.connect(address).unwrap();
+        let _permit = limiter.connect(address).unwrap();
         config.connections_per_address = 0;
         config.logins_per_minute_per_account = 1;
         limiter.change(&config);
@@ -449,8 +449,8 @@ mod tests {
             config.logins_per_minute_per_account = 0;
         });
         let (address, ada) = (ip("192.0.2.1"), Email::parse("ada@example.org").unwrap());
-        let places: Vec<_> = (0..5_000).map(|_| limiter.connect(address).unwrap()).collect();
-        assert_eq!(places.len(), 5_000);
+        let permits: Vec<_> = (0..5_000).map(|_| limiter.connect(address).unwrap()).collect();
+        assert_eq!(permits.len(), 5_000);
         assert!((0..5_000).all(|_| limiter.login(address, &ada).is_ok()));
         assert_eq!(limiter.hits(), LimitHits::default());
     }

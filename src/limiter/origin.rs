@@ -1,4 +1,4 @@
-//! Which web pages may talk to the server: a browser names the page's origin, and nobody else does.
+//! Validation of the `Origin` header, which browsers send with the origin of the web page.
 
 use crate::config::Environment;
 use actix_web::http::uri::Authority;
@@ -8,16 +8,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Refused origins that are remembered, so that each is logged once.
+/// Number of refused origins that are remembered, so that each is logged once.
 const REFUSED_ORIGINS: usize = 32;
 
 /// The list of `server.allowed_origins`.
 #[derive(Clone, Debug)]
 pub struct Origins {
     allowed: Vec<String>,
-    /// Whether pages of this machine are allowed, from whatever port: those of development servers such as Vite.
+    /// Whether pages of this machine are allowed on every port, for development servers such as Vite.
     allows_local: bool,
-    /// The origins that were refused last.
+    /// The most recently refused origins.
     refused: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -33,8 +33,8 @@ impl Origins {
         Self { allows_local: env == Environment::Development && allowed.is_empty(), ..Self::new(allowed) }
     }
 
-    /// Whether this refused origin is none of those that were refused last: each is to be logged once, not with each request.
-    pub fn is_news(&self, origin: &str) -> bool {
+    /// Remembers a refused origin. Returns whether it is new and should be logged.
+    pub fn is_new(&self, origin: &str) -> bool {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.iter().any(|known| known == origin) {
             return false;
@@ -46,8 +46,8 @@ impl Origins {
         true
     }
 
-    /// `origin` and `host` are the headers of a request. A page of this server is always allowed; behind a proxy that is
-    /// one with the host that the proxy passes on.
+    /// Checks the headers of a request. A page of this server is always allowed; behind a proxy, that is a page with the host that
+    /// the proxy forwards.
     pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
         let origin = origin.to_ascii_lowercase();
         self.allowed.iter().any(|allowed| *allowed == "*" || *allowed == origin)
@@ -56,21 +56,21 @@ impl Origins {
     }
 }
 
-/// Whether a page comes from this machine, as browsers understand it.
+/// Whether an origin is on this machine, by the rules of browsers.
 fn is_local(origin: &str) -> bool {
     let Some(authority) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) else {
         return false;
     };
     let Ok(authority) = authority.parse::<Authority>() else { return false };
     let (host, port) = (authority.host(), authority.port_u16().map(|port| format!(":{port}")).unwrap_or_default());
-    // Nothing but a host and a port.
+    // The authority must be a host and a port only.
     format!("{host}{port}") == authority.as_str()
         && (host == "localhost"
             || host.ends_with(".localhost")
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
-/// The scheme is not compared but for its port: whether there is TLS in front is not known here.
+/// Compares host and port. The scheme only determines the default port, because TLS may be terminated by a proxy.
 fn is_of_host(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let default_port = match scheme {
@@ -87,11 +87,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_origin_is_news_once() {
+    fn a_refused_origin_is_new_once() {
         let origins = Origins::new(&[]);
-        assert!(origins.is_news("http://a.example") && !origins.clone().is_news("http://a.example"));
-        assert!((0..REFUSED_ORIGINS).all(|n| origins.is_news(&format!("http://{n}.example"))));
-        assert!(origins.is_news("http://a.example"));
+        assert!(origins.is_new("http://a.example") && !origins.clone().is_new("http://a.example"));
+        assert!((0..REFUSED_ORIGINS).all(|n| origins.is_new(&format!("http://{n}.example"))));
+        assert!(origins.is_new("http://a.example"));
     }
 
     #[test]
