@@ -25,6 +25,7 @@ use crate::{
         AuditStore, ClockStore, ConversationStore, DocumentStore, ServingClock, UserList, UserStore,
         sqlite::{ServingRight, SqliteStore},
     },
+    turn::TurnFailure,
     workflow::{Engine, Recorder, Turns, Workflow, router::Router},
 };
 use actix::{Actor, Addr};
@@ -36,7 +37,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use switchboard_protocol::ErrorCode;
 use tasks::{keep_time, learn_revocations, store_time};
 
 /// Interval between two sweeps of ended turns and unused rate limits.
@@ -86,11 +86,8 @@ impl Application {
         let metrics = Arc::new(Metrics::new(&names));
         let store = Arc::new(SqliteStore::open_measured(&config.database, Arc::clone(&metrics))?);
 
-        let interrupted = store.interrupt_running_turns(
-            ErrorCode::TurnInterrupted.as_str(),
-            "The server stopped before the answer was finished. Please ask again.",
-        );
-        match interrupted.await? {
+        let lost = of_failure(&TurnFailure::ServerLost);
+        match store.interrupt_running_turns(lost.code.as_str(), &lost.message).await? {
             0 => {}
             turns => log::warn!(turns; "ended turns that were running when the server last stopped"),
         }

@@ -41,6 +41,9 @@ pub fn of_failure(failure: &TurnFailure) -> ApiError {
         TurnFailure::ServerStopped => {
             (ErrorCode::TurnInterrupted, "The server stops. What there was of the answer is kept; please ask again.")
         }
+        TurnFailure::ServerLost => {
+            (ErrorCode::TurnInterrupted, "The server stopped before the answer was finished. Please ask again.")
+        }
         TurnFailure::TaskLost => (ErrorCode::TurnInterrupted, "The server stopped working on this answer."),
         TurnFailure::Provider { kind, has_begun, retry_after_ms } => {
             let (code, message) = of_provider(*kind, *has_begun);
@@ -159,6 +162,11 @@ mod tests {
                 TurnFailure::ServerStopped,
                 ErrorCode::TurnInterrupted,
                 "The server stops. What there was of the answer is kept; please ask again.",
+            ),
+            (
+                TurnFailure::ServerLost,
+                ErrorCode::TurnInterrupted,
+                "The server stopped before the answer was finished. Please ask again.",
             ),
             (TurnFailure::TaskLost, ErrorCode::TurnInterrupted, "The server stopped working on this answer."),
             (

@@ -9,6 +9,9 @@ pub enum TurnFailure {
     TimedOut,
     #[error("the server stopped the turn")]
     ServerStopped,
+    /// The server stopped without ending the turn, and ended it at its next start.
+    #[error("the server stopped before the turn ended")]
+    ServerLost,
     /// Its task ended without an end of the turn: it panicked, or its thread ended.
     #[error("the task of the turn ended before the turn did")]
     TaskLost,

@@ -12,7 +12,8 @@ use std::{
 };
 
 /// The parts of the program, lowest layer first: folders and files of `src/`, and the crates beside it. A part names only
-/// the parts that its line lists; all of these are in lines above it, so the layers cannot form a circle.
+/// the parts that its line lists; all of these are in lines above it, so the layers cannot form a circle. An item that a part
+/// re-exports counts as its own.
 const PARTS: &[(&str, &str)] = &[
     // Plain values, and tools that know nothing of the program.
     ("build_info", ""),
@@ -60,8 +61,8 @@ const PARTS: &[(&str, &str)] = &[
     // The composition root.
     (
         "app",
-        "api_error auth config http knowledge limiter limits metrics ops preflight process protocol provider registry \
-         session steering store workflow",
+        "api_error auth config http knowledge limiter limits metrics ops preflight process provider registry session \
+         steering store turn workflow",
     ),
     (
         "cli",
@@ -83,6 +84,7 @@ const HOMES: &[(&str, &[&str])] = &[
         "protocol::ApiError",
         &["src/api_error", "src/session", "src/ops", "src/http", "src/cli/mod.rs", "src/turn/subscription.rs"],
     ),
+    ("protocol::ErrorCode", &["src/api_error", "src/session", "src/ops", "src/http", "src/metrics"]),
     ("argon2", &["src/auth"]),
     ("jsonwebtoken", &["src/auth"]),
     ("governor", &["src/limiter"]),
@@ -155,7 +157,7 @@ fn layer_violations(dependencies: &BTreeSet<Dependency>, parts: &[(&str, &str)])
     let allowed: BTreeMap<&str, &str> = parts.iter().copied().collect();
     let mut violations = Vec::new();
     for dependency in dependencies {
-        let Some(target) = dependency.defined_in.as_ref().and_then(|module| part_of(module)) else { continue };
+        let Some(target) = dependency.named_in.as_ref().and_then(|module| part_of(module)) else { continue };
         let Some(part) = part_of(&dependency.by) else { continue };
         if part != target && !allowed.get(part).is_some_and(|allowed| allowed.split(' ').any(|lower| lower == target)) {
             let Dependency { file, line, .. } = dependency;
@@ -224,7 +226,7 @@ fn parts_import_only_lower_layers() {
 fn no_edge_of_the_layers_is_unused() {
     let used: BTreeSet<(&str, &str)> = PROGRAM
         .iter()
-        .filter_map(|dependency| Some((part_of(&dependency.by)?, part_of(dependency.defined_in.as_ref()?)?)))
+        .filter_map(|dependency| Some((part_of(&dependency.by)?, part_of(dependency.named_in.as_ref()?)?)))
         .collect();
     for (part, allowed) in PARTS {
         let unused: Vec<_> = allowed.split_whitespace().filter(|lower| !used.contains(&(*part, *lower))).collect();
@@ -272,7 +274,7 @@ fn a_planted_violation_is_found_however_it_is_written() {
              mod prelude {{ pub use crate::http::*; }}"
         );
         let violations = layer_violations(&planted(&source), LAYERS);
-        assert!(violations.iter().any(|line| line.contains("`domain` must not name `http")), "{named}: {violations:?}");
+        assert!(violations.iter().any(|line| line.contains("`domain` must not name")), "{named}: {violations:?}");
     }
     let clean = "mod domain { /// See [`crate::http::Page`].\n pub(crate) struct Id; #[cfg(test)] mod tests { use crate::http; } } \
                  mod http { use crate::domain::Id; pub struct Page(Id); }";

@@ -18,6 +18,8 @@ pub struct Dependency {
     pub line: usize,
     /// The module that names it.
     pub by: Segments,
+    /// The module of the workspace that the path names as it is written, before re-exports are followed.
+    pub named_in: Option<Segments>,
     /// Absolute path of the item, past all re-exports.
     pub target: Segments,
     /// The module of the workspace that defines it; `None` for another crate.
@@ -31,10 +33,27 @@ pub struct Workspace {
     external: BTreeSet<String>,
 }
 
-/// A path that begins in the workspace or in another crate.
-enum Resolved {
-    Own { module: Segments, item: Segments },
-    External(Segments),
+/// The item that a path leads to.
+struct Resolved {
+    named_in: Option<Segments>,
+    /// The module that defines it; `None` for an item of another crate.
+    module: Option<Segments>,
+    item: Segments,
+}
+
+impl Resolved {
+    fn own(module: &Module, item: Segments) -> Self {
+        Self { named_in: Some(module.path.clone()), module: Some(module.path.clone()), item }
+    }
+
+    fn external(item: Segments) -> Self {
+        Self { named_in: None, module: None, item }
+    }
+
+    /// The item as a re-export of `module`.
+    fn through(self, module: &Module) -> Self {
+        Self { named_in: Some(module.path.clone()), ..self }
+    }
 }
 
 impl Workspace {
@@ -54,7 +73,7 @@ impl Workspace {
                     NamedPath { segments: import.target.clone(), is_external: import.is_external, line: import.line };
                 let Some(resolved) = self.resolve_in(module, &path, import.is_glob, 0) else { continue };
                 let is_interface = import.is_reexport
-                    && matches!(&resolved, Resolved::Own { module: target, .. } if target.starts_with(&module.path));
+                    && resolved.module.as_ref().is_some_and(|target| target.starts_with(&module.path));
                 if !is_interface {
                     found.extend(dependency(module, import.line, resolved));
                 }
@@ -85,7 +104,7 @@ impl Workspace {
             return None;
         }
         if path.is_external {
-            return Some(Resolved::External(path.segments.clone()));
+            return Some(Resolved::external(path.segments.clone()));
         }
         match first.as_str() {
             "crate" => return self.resolve_absolute(&[&module.path[..1], rest].concat(), depth),
@@ -98,10 +117,7 @@ impl Workspace {
             _ => {}
         }
         if module.defined.contains(first) {
-            return Some(Resolved::Own {
-                module: module.path.clone(),
-                item: [&module.path, &path.segments[..]].concat(),
-            });
+            return Some(Resolved::own(module, [&module.path, &path.segments[..]].concat()));
         }
         if module.children.contains(first) && (may_be_module || !rest.is_empty()) {
             return self.resolve_absolute(&[&module.path, &path.segments[..]].concat(), depth);
@@ -130,17 +146,14 @@ impl Workspace {
         if self.modules.contains_key(&segments[..1]) {
             self.resolve_absolute(segments, depth)
         } else {
-            self.external.contains(first).then(|| Resolved::External(segments.to_vec()))
+            self.external.contains(first).then(|| Resolved::external(segments.to_vec()))
         }
     }
 
     fn resolve_through_globs(&self, module: &Module, segments: &[String], depth: usize) -> Option<Resolved> {
         let first = segments.first()?;
         module.imports.iter().filter(|import| import.is_glob).find_map(|import| {
-            let Resolved::Own { module: target, .. } = self.resolve_import(module, import, &[], depth)? else {
-                return None;
-            };
-            let target = self.modules.get(&target)?;
+            let target = self.modules.get(&self.resolve_import(module, import, &[], depth)?.module?)?;
             let is_named = target.path != module.path
                 && (target.defined.contains(first)
                     || target.children.contains(first) && segments.len() > 1
@@ -157,28 +170,26 @@ impl Workspace {
     fn resolve_absolute(&self, path: &[String], depth: usize) -> Option<Resolved> {
         let length = (1..=path.len()).rev().find(|length| self.modules.contains_key(&path[..*length]))?;
         let (module, rest) = (&self.modules[&path[..length]], &path[length..]);
-        let here = || Some(Resolved::Own { module: module.path.clone(), item: path.to_vec() });
+        let here = || Some(Resolved::own(module, path.to_vec()));
         let Some(name) = rest.first() else { return here() };
         if module.defined.contains(name) || depth > MAX_REEXPORTS {
             return here();
         }
         if let Some(import) = module.imports.iter().find(|import| import.name.as_ref() == Some(name)) {
-            return self.resolve_import(module, import, &rest[1..], depth);
+            return Some(self.resolve_import(module, import, &rest[1..], depth)?.through(module));
         }
-        self.resolve_through_globs(module, rest, depth + 1).or_else(here)
+        self.resolve_through_globs(module, rest, depth + 1).map(|resolved| resolved.through(module)).or_else(here)
     }
 }
 
 fn dependency(module: &Module, line: usize, resolved: Resolved) -> Option<Dependency> {
-    let (target, defined_in) = match resolved {
-        Resolved::Own { module, item } => (item, Some(module)),
-        Resolved::External(path) => (path, None),
-    };
+    let Resolved { named_in, module: defined_in, item } = resolved;
     (defined_in.as_ref() != Some(&module.path)).then(|| Dependency {
         file: module.file.clone(),
         line,
         by: module.path.clone(),
-        target,
+        named_in,
+        target: item,
         defined_in,
     })
 }

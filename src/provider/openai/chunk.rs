@@ -3,12 +3,7 @@
 //! Text is read leniently: no member is required, and members of unexpected types are ignored. Finish reasons and errors,
 //! which decide whether the answer succeeded, are read strictly; see [`Finish`] and [`read`].
 
-use super::{
-    failure::Failure,
-    framing::EventName,
-    json::Json,
-    retry::Retry,
-};
+use super::{failure::Failure, framing::EventName, json::Json, retry::Retry};
 use crate::{domain::FinishReason, provider::ProviderErrorKind as Kind};
 use std::borrow::Cow;
 

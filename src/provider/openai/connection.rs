@@ -2,12 +2,7 @@
 //!
 //! Redirects are not followed and proxies not used, so that the API key is sent only to `provider.base_url`.
 
-use super::{
-    answer::Body,
-    coding::Coding,
-    failure::Failure,
-    retry::Retry,
-};
+use super::{answer::Body, coding::Coding, failure::Failure, retry::Retry};
 use crate::{config::ProviderConfig, pause, provider::InvalidProviderConfig};
 use futures_util::StreamExt;
 use reqwest::{

@@ -135,7 +135,11 @@ mod tests {
         let short = status(429, &[("retry-after", "1")], "");
         assert_eq!(short.error.retry_after_ms, Some(1_000));
         let delay = short.retry.delay().unwrap();
-        assert!(delay >= Duration::from_secs(1) && delay <= Duration::from_secs(1) + crate::provider::openai::retry::BACKOFF, "{delay:?}");
+        assert!(
+            delay >= Duration::from_secs(1)
+                && delay <= Duration::from_secs(1) + crate::provider::openai::retry::BACKOFF,
+            "{delay:?}"
+        );
 
         let long = status(429, &[("retry-after", "60")], "");
         assert_eq!((long.error.retry_after_ms, long.retry.delay()), (Some(60_000), None));
