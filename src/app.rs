@@ -7,7 +7,7 @@ mod tasks;
 pub use stop::ApplicationHandle;
 
 use crate::{
-    api_error::of_failure,
+    api_error::from_failure,
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
     http::{self, Capacity, JsonLimit, ServerContext, ServerLimits},
@@ -86,7 +86,7 @@ impl Application {
         let metrics = Arc::new(Metrics::new(&names));
         let store = Arc::new(SqliteStore::open_measured(&config.database, Arc::clone(&metrics))?);
 
-        let lost = of_failure(&TurnFailure::ServerLost);
+        let lost = from_failure(&TurnFailure::ServerLost);
         match store.interrupt_running_turns(lost.code.as_str(), &lost.message).await? {
             0 => {}
             turns => log::warn!(turns; "ended turns that were running when the server last stopped"),
@@ -121,7 +121,7 @@ impl Application {
         let audit_retention_days = config.database.audit_retention_days;
         let audit = Audit::new(Arc::clone(&store) as Arc<dyn AuditStore>, audit_retention_days, clock.clone());
         let (audit, audit_to_maintain) = (Data::from(Arc::clone(&audit)), audit);
-        let recorder = Recorder::new(Arc::clone(&conversations), clock.clone(), of_failure);
+        let recorder = Recorder::new(Arc::clone(&conversations), clock.clone(), from_failure);
         let engine = Arc::new(Engine {
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
@@ -134,7 +134,7 @@ impl Application {
             turns: Arc::clone(&turns),
             registry: registry.clone(),
             metrics: Arc::clone(&metrics),
-            failures: of_failure,
+            failures: from_failure,
         });
         let feed = Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics));
         let rules = QuestionRules {

@@ -1,4 +1,4 @@
-//! Fields of an account.
+//! Invalid fields of an account.
 
 use crate::domain::InvalidUserField;
 use switchboard_protocol::ApiError;

@@ -1,4 +1,4 @@
-//! Refusals of the limits.
+//! Errors of the limiter.
 
 use crate::limiter::LimitError;
 use switchboard_protocol::{ApiError, ErrorCode};
@@ -37,7 +37,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn every_error_keeps_its_code_message_and_wait() {
+    fn every_error_has_its_code_message_and_wait() {
         let retry_after = Duration::from_millis(1_500);
         for (error, message) in [
             (LimitError::RequestsPerAddress { retry_after }, "Too many requests from your address."),
@@ -48,7 +48,7 @@ mod tests {
         ] {
             let mapped = ApiError::from(error);
             assert_eq!((mapped.code, &*mapped.message), (ErrorCode::RateLimited, message));
-            // Rounded up: a client that comes back a little early is refused again.
+            // Rounded up, so that a client that waits exactly this long is not refused again.
             assert_eq!(mapped.retry_after_ms, Some(1_501));
         }
         for (error, message) in [

@@ -1,7 +1,7 @@
-//! The errors of the layers below, as clients receive them: one file for each layer.
+//! Mapping of the core's errors to [`ApiError`], one file per layer.
 //!
-//! The layers know neither codes nor texts of the wire. Here each of their errors gets its [`ApiError`]: code, message and time
-//! to wait. WebSockets, REST and the command line all use these conversions.
+//! The store, accounts, limiter and turns define errors of their own and know nothing of the wire. These conversions add the
+//! code, the message and the retry delay. WebSockets, REST and the command line all use them.
 //!
 //! [`ApiError`]: switchboard_protocol::ApiError
 
@@ -15,4 +15,4 @@ mod store;
 mod turn;
 
 pub(crate) use internal::InternalError;
-pub use turn::of_failure;
+pub use turn::from_failure;

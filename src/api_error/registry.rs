@@ -1,4 +1,4 @@
-//! Parameters of a list of connections.
+//! Invalid parameters of the connection list.
 
 use crate::registry::InvalidQuery;
 use switchboard_protocol::{ApiError, ErrorCode};
@@ -15,7 +15,7 @@ mod tests {
     use crate::limits::{MAX_PAGE_ENTRIES, MAX_QUERY_CHARS};
 
     #[test]
-    fn the_message_names_the_parameter_and_what_is_allowed() {
+    fn the_message_names_the_parameter_and_its_allowed_values() {
         for (invalid, message) in [
             (InvalidQuery::Limit, format!("`limit` must be 1 to {MAX_PAGE_ENTRIES}")),
             (InvalidQuery::Text, format!("`q` must be at most {MAX_QUERY_CHARS} characters")),

@@ -1,4 +1,4 @@
-//! Refusals of settings, of the drain and of audited actions.
+//! Errors of settings, of the drain and of audited actions.
 
 use crate::api_error::InternalError;
 use crate::{
@@ -15,7 +15,7 @@ impl From<SettingsError> for ApiError {
 
 impl From<TooLate> for ApiError {
     fn from(TooLate: TooLate) -> Self {
-        Self::overloaded("The server is stopping; this cannot be undone.", DRAIN_RETRY_MS)
+        Self::overloaded("The server is already stopping; the drain cannot be undone.", DRAIN_RETRY_MS)
     }
 }
 
@@ -40,13 +40,13 @@ mod tests {
     use crate::store::StoreError;
 
     #[test]
-    fn every_error_keeps_its_code_message_and_wait() {
+    fn every_error_has_its_code_message_and_wait() {
         let refused = SettingsError::Refused("`log_level` must be a filter".to_owned());
         let mapped = ApiError::from(refused);
         assert_eq!((mapped.code, &*mapped.message), (ErrorCode::InvalidField, "`log_level` must be a filter"));
         let mapped = ApiError::from(TooLate);
         assert_eq!((mapped.code, mapped.retry_after_ms), (ErrorCode::Overloaded, Some(DRAIN_RETRY_MS)));
-        assert_eq!(mapped.message, "The server is stopping; this cannot be undone.");
+        assert_eq!(mapped.message, "The server is already stopping; the drain cannot be undone.");
         let unavailable = AuditError::Store(StoreError::Unavailable("full".to_owned()));
         assert_eq!(ApiError::from(unavailable).code, ErrorCode::Overloaded);
         assert_eq!(ApiError::from(AuditError::Panicked("bug".to_owned())).code, ErrorCode::ProcessingError);

@@ -11,10 +11,10 @@ impl From<StoreError> for ApiError {
             StoreError::Forbidden(what) => {
                 Self::new(ErrorCode::Forbidden, format!("You don't have access to this {what}."))
             }
-            // Mostly heals by itself: the same request may well succeed a little later.
+            // Usually transient (a full disk, a locked file): a retry may succeed.
             StoreError::Unavailable(_) => Self {
                 code: ErrorCode::Overloaded,
-                message: "The server cannot store anything at the moment. Please try again soon.".into(),
+                message: "The server's storage is temporarily unavailable. Please try again soon.".into(),
                 retry_after_ms: Some(STORE_RETRY_MS),
                 ..Self::internal(&error)
             },
@@ -28,9 +28,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_error_keeps_its_code_message_and_wait() {
+    fn every_error_has_its_code_message_and_wait() {
         let internal = "Something went wrong on our side. Please try again.";
-        let busy = "The server cannot store anything at the moment. Please try again soon.";
+        let busy = "The server's storage is temporarily unavailable. Please try again soon.";
         for (error, code, message, retry_after_ms) in [
             (StoreError::NotFound("turn"), ErrorCode::NotFound, "There is no such turn.", None),
             (StoreError::Forbidden("turn"), ErrorCode::Forbidden, "You don't have access to this turn.", None),

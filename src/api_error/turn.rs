@@ -1,4 +1,4 @@
-//! Refusals to start or resume a turn, and failures that end one.
+//! Errors of starting or resuming a turn, and failures that end one.
 
 use crate::api_error::InternalError;
 use crate::{domain::ProviderErrorKind as Kind, turn::TurnFailure, workflow::TurnError};
@@ -8,10 +8,10 @@ impl From<TurnError> for ApiError {
     fn from(error: TurnError) -> Self {
         match error {
             TurnError::InProgress => {
-                Self::new(ErrorCode::TurnInProgress, "The last answer in this conversation is still being written.")
+                Self::new(ErrorCode::TurnInProgress, "The previous answer in this conversation is still being written.")
             }
             TurnError::TooManyOfUser { retry_after_ms } => {
-                let reason = "Too many of your questions are being answered. Please wait for one of them.";
+                let reason = "Too many of your questions are being answered. Please wait for one to finish.";
                 Self::overloaded(reason, retry_after_ms)
             }
             TurnError::Busy { retry_after_ms } => {
@@ -19,41 +19,44 @@ impl From<TurnError> for ApiError {
                 Self::overloaded(reason, retry_after_ms)
             }
             TurnError::Draining { retry_after_ms } => {
-                Self::overloaded("The server is going away. Please try again in a moment.", retry_after_ms)
+                Self::overloaded("The server is going out of service. Please try again in a moment.", retry_after_ms)
             }
             TurnError::Forbidden => Self::new(ErrorCode::Forbidden, "You don't have access to this conversation."),
-            TurnError::Unknown => {
-                Self::new(ErrorCode::ResumeUnavailable, "This turn is unknown or too old; the history has its answer.")
-            }
+            TurnError::Unknown => Self::new(
+                ErrorCode::ResumeUnavailable,
+                "This turn is unknown or too old to resume; see the conversation's history for its answer.",
+            ),
             TurnError::Store(error) => error.into(),
             TurnError::Internal(cause) => Self::internal(&cause),
         }
     }
 }
 
-/// The error that a failed turn ends with, in frames, in the store and in the metrics. The same failure always has the same
-/// code and message: the store keeps both.
-pub fn of_failure(failure: &TurnFailure) -> ApiError {
+/// Returns the error that a failed turn ends with in frames, in the store and in the metrics.
+///
+/// The mapping is a pure function of the failure: code and message are stored with the turn, and must match those sent live.
+pub fn from_failure(failure: &TurnFailure) -> ApiError {
     let (code, message) = match failure {
         TurnFailure::TimedOut => {
-            (ErrorCode::UpstreamTimeout, "The answer took too long. What there was of it is kept.")
+            (ErrorCode::UpstreamTimeout, "The answer took too long and was stopped. The text so far is kept.")
         }
-        TurnFailure::ServerStopped => {
-            (ErrorCode::TurnInterrupted, "The server stops. What there was of the answer is kept; please ask again.")
-        }
+        TurnFailure::ServerStopped => (
+            ErrorCode::TurnInterrupted,
+            "The server stopped before the answer was complete. The text so far is kept; please ask again.",
+        ),
         TurnFailure::ServerLost => {
             (ErrorCode::TurnInterrupted, "The server stopped before the answer was finished. Please ask again.")
         }
         TurnFailure::TaskLost => (ErrorCode::TurnInterrupted, "The server stopped working on this answer."),
         TurnFailure::Provider { kind, has_begun, retry_after_ms } => {
-            let (code, message) = of_provider(*kind, *has_begun);
-            // Waiting helps only where trying again does.
+            let (code, message) = from_provider_error(*kind, *has_begun);
+            // A delay is meaningless for an error that must not be retried.
             let retry_after_ms = retry_after_ms.filter(|_| code.is_retryable());
             return ApiError { retry_after_ms, ..ApiError::new(code, message) };
         }
         TurnFailure::NotStored(failure) => {
-            let error = of_failure(failure);
-            let message = format!("{} It is not in the history yet.", error.message);
+            let error = from_failure(failure);
+            let message = format!("{} The answer is not in the history yet.", error.message);
             return ApiError { message: message.into(), ..error };
         }
         TurnFailure::Restored { code, message } => {
@@ -64,26 +67,26 @@ pub fn of_failure(failure: &TurnFailure) -> ApiError {
     ApiError::new(code, message)
 }
 
-const fn of_provider(kind: Kind, has_begun: bool) -> (ErrorCode, &'static str) {
+const fn from_provider_error(kind: Kind, has_begun: bool) -> (ErrorCode, &'static str) {
     match kind {
-        Kind::Timeout => (ErrorCode::UpstreamTimeout, "The model was silent for too long. Please try again."),
+        Kind::Timeout => (ErrorCode::UpstreamTimeout, "The model did not respond in time. Please try again."),
         Kind::Broken if has_begun => {
-            (ErrorCode::TurnInterrupted, "The model broke off. What there was of the answer is kept.")
+            (ErrorCode::TurnInterrupted, "The model stopped before the answer was complete. The text so far is kept.")
         }
         Kind::Unavailable | Kind::RateLimited | Kind::Broken => {
             (ErrorCode::UpstreamUnavailable, "The model is not available. Please try again later.")
         }
         Kind::Unauthorized => (
             ErrorCode::UpstreamRefused,
-            "The model refuses this server's access. Trying again does not help; please tell the operator.",
+            "The model's provider rejected this server's credentials. Retrying will not help; please tell the operator.",
         ),
         Kind::OutOfCredit => (
             ErrorCode::UpstreamRefused,
-            "This server's credit with the model's service is used up. Trying again does not help; please tell the operator.",
+            "This server's credit with the model's provider is used up. Retrying will not help; please tell the operator.",
         ),
         Kind::UnknownModel => (
             ErrorCode::UpstreamRefused,
-            "The model that this server is set up with does not exist. Trying again does not help; please tell the operator.",
+            "The model configured on this server does not exist. Retrying will not help; please tell the operator.",
         ),
         Kind::ContextTooLong => (
             ErrorCode::ContextTooLong,
@@ -91,7 +94,7 @@ const fn of_provider(kind: Kind, has_begun: bool) -> (ErrorCode, &'static str) {
         ),
         Kind::Rejected => (
             ErrorCode::UpstreamRefused,
-            "The model refuses this request. Trying the same again does not help; please change your message or tell the operator.",
+            "The model's provider rejected this request. Repeating it will not help; please change your message or tell the operator.",
         ),
     }
 }
@@ -102,19 +105,19 @@ mod tests {
     use crate::store::StoreError;
 
     #[test]
-    fn every_refusal_keeps_its_code_message_and_wait() {
+    fn every_turn_error_has_its_code_message_and_wait() {
         let internal = "Something went wrong on our side. Please try again.";
         for (error, code, message, retry_after_ms) in [
             (
                 TurnError::InProgress,
                 ErrorCode::TurnInProgress,
-                "The last answer in this conversation is still being written.",
+                "The previous answer in this conversation is still being written.",
                 None,
             ),
             (
                 TurnError::TooManyOfUser { retry_after_ms: 1 },
                 ErrorCode::Overloaded,
-                "Too many of your questions are being answered. Please wait for one of them.",
+                "Too many of your questions are being answered. Please wait for one to finish.",
                 Some(1),
             ),
             (
@@ -126,14 +129,14 @@ mod tests {
             (
                 TurnError::Draining { retry_after_ms: 3 },
                 ErrorCode::Overloaded,
-                "The server is going away. Please try again in a moment.",
+                "The server is going out of service. Please try again in a moment.",
                 Some(3),
             ),
             (TurnError::Forbidden, ErrorCode::Forbidden, "You don't have access to this conversation.", None),
             (
                 TurnError::Unknown,
                 ErrorCode::ResumeUnavailable,
-                "This turn is unknown or too old; the history has its answer.",
+                "This turn is unknown or too old to resume; see the conversation's history for its answer.",
                 None,
             ),
             (StoreError::NotFound("turn").into(), ErrorCode::NotFound, "There is no such turn.", None),
@@ -149,19 +152,19 @@ mod tests {
     }
 
     #[test]
-    fn every_failure_keeps_its_code_and_message() {
+    fn every_failure_has_its_code_and_message() {
         let provider = |kind, has_begun| TurnFailure::Provider { kind, has_begun, retry_after_ms: None };
         let unavailable = "The model is not available. Please try again later.";
         for (failure, code, message) in [
             (
                 TurnFailure::TimedOut,
                 ErrorCode::UpstreamTimeout,
-                "The answer took too long. What there was of it is kept.",
+                "The answer took too long and was stopped. The text so far is kept.",
             ),
             (
                 TurnFailure::ServerStopped,
                 ErrorCode::TurnInterrupted,
-                "The server stops. What there was of the answer is kept; please ask again.",
+                "The server stopped before the answer was complete. The text so far is kept; please ask again.",
             ),
             (
                 TurnFailure::ServerLost,
@@ -172,7 +175,7 @@ mod tests {
             (
                 TurnFailure::NotStored(Box::new(TurnFailure::TaskLost)),
                 ErrorCode::TurnInterrupted,
-                "The server stopped working on this answer. It is not in the history yet.",
+                "The server stopped working on this answer. The answer is not in the history yet.",
             ),
             (
                 TurnFailure::Restored { code: "UPSTREAM_REFUSED".to_owned(), message: "As stored.".to_owned() },
@@ -187,12 +190,12 @@ mod tests {
             (
                 provider(Kind::Timeout, true),
                 ErrorCode::UpstreamTimeout,
-                "The model was silent for too long. Please try again.",
+                "The model did not respond in time. Please try again.",
             ),
             (
                 provider(Kind::Broken, true),
                 ErrorCode::TurnInterrupted,
-                "The model broke off. What there was of the answer is kept.",
+                "The model stopped before the answer was complete. The text so far is kept.",
             ),
             (provider(Kind::Broken, false), ErrorCode::UpstreamUnavailable, unavailable),
             (provider(Kind::Unavailable, false), ErrorCode::UpstreamUnavailable, unavailable),
@@ -200,19 +203,18 @@ mod tests {
             (
                 provider(Kind::Unauthorized, false),
                 ErrorCode::UpstreamRefused,
-                "The model refuses this server's access. Trying again does not help; please tell the operator.",
+                "The model's provider rejected this server's credentials. Retrying will not help; please tell the operator.",
             ),
             (
                 provider(Kind::OutOfCredit, false),
                 ErrorCode::UpstreamRefused,
-                "This server's credit with the model's service is used up. Trying again does not help; please tell \
-                 the operator.",
+                "This server's credit with the model's provider is used up. Retrying will not help; please tell the \
+                 operator.",
             ),
             (
                 provider(Kind::UnknownModel, false),
                 ErrorCode::UpstreamRefused,
-                "The model that this server is set up with does not exist. Trying again does not help; please tell \
-                 the operator.",
+                "The model configured on this server does not exist. Retrying will not help; please tell the operator.",
             ),
             (
                 provider(Kind::ContextTooLong, false),
@@ -222,17 +224,17 @@ mod tests {
             (
                 provider(Kind::Rejected, false),
                 ErrorCode::UpstreamRefused,
-                "The model refuses this request. Trying the same again does not help; please change your message or \
-                 tell the operator.",
+                "The model's provider rejected this request. Repeating it will not help; please change your message \
+                 or tell the operator.",
             ),
         ] {
-            assert_eq!(of_failure(&failure), ApiError::new(code, message), "{failure}");
+            assert_eq!(from_failure(&failure), ApiError::new(code, message), "{failure}");
         }
     }
 
     #[test]
     fn a_permanent_failure_is_not_retryable_and_has_a_message_of_its_own() {
-        let failures: Vec<_> = Kind::ALL.iter().map(|kind| (kind, of_provider(*kind, false))).collect();
+        let failures: Vec<_> = Kind::ALL.iter().map(|kind| (kind, from_provider_error(*kind, false))).collect();
         for (kind, (code, message)) in &failures {
             assert_eq!(code.is_retryable(), !kind.is_permanent(), "{kind:?}");
             let same = failures.iter().filter(|(_, (_, other))| other == message).count();
@@ -241,9 +243,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_passed_on_where_it_helps() {
+    fn the_retry_delay_is_passed_on_for_retryable_errors_only() {
         let waits = |kind| {
-            of_failure(&TurnFailure::Provider { kind, has_begun: false, retry_after_ms: Some(7) }).retry_after_ms
+            from_failure(&TurnFailure::Provider { kind, has_begun: false, retry_after_ms: Some(7) }).retry_after_ms
         };
         assert_eq!((waits(Kind::RateLimited), waits(Kind::OutOfCredit)), (Some(7), None));
     }

@@ -1,4 +1,4 @@
-//! A TCP connection from its acceptance to its end: what is set on it, and what it counts against.
+//! An accepted TCP connection: its socket options, and the limits and counters it is part of.
 
 use super::in_flight::InFlight;
 use crate::{limiter::AddressPermit, limits::TCP_NOT_SENT_BYTES};
@@ -17,29 +17,28 @@ use std::{
     time::Duration,
 };
 
-/// The connections of the whole server that are open, and how many clients may have.
+/// Number of open connections of the whole server, and the limit for clients.
 #[derive(Debug)]
 pub struct OpenConnections {
     open: AtomicUsize,
-    /// A connection over this is a [reserve](Reserve) connection.
+    /// Connections above this number are [reserve](Reserve) connections.
     max: usize,
 }
 
-/// Marks a connection over the limit. It is one of a few that are kept for health checks and operators, and serves one
+/// Marks a connection above the limit for clients: one of a few reserved for health checks and operators. It serves a single
 /// request.
 #[derive(Clone, Copy, Debug)]
 pub struct Reserve;
 
-/// An accepted connection. Dropping it gives back what it holds.
+/// An accepted connection. Dropping it releases its permit and updates the counters.
 pub struct Accepted {
     stream: TcpStream,
     connections: Arc<OpenConnections>,
     in_flight: Arc<InFlight>,
     is_reserve: bool,
-    /// The kernel has no room for what is to be sent: the peer reads slower than the server writes.
-    is_stuck: bool,
-    /// Its share of the limit for its address, held for its drop.
-    _place: Option<AddressPermit>,
+    /// Whether a write is pending because the kernel's send buffer is full: the client reads slower than the server writes.
+    is_write_blocked: bool,
+    _permit: Option<AddressPermit>,
 }
 
 impl OpenConnections {
@@ -53,27 +52,27 @@ impl Accepted {
         stream: TcpStream,
         connections: Arc<OpenConnections>,
         in_flight: Arc<InFlight>,
-        place: Option<AddressPermit>,
+        permit: Option<AddressPermit>,
     ) -> Self {
         let is_reserve = connections.open.fetch_add(1, SeqCst) >= connections.max;
-        Self { stream, connections, in_flight, is_reserve, is_stuck: false, _place: place }
+        Self { stream, connections, in_flight, is_reserve, is_write_blocked: false, _permit: permit }
     }
 
     pub fn reserve(&self) -> Option<Reserve> {
         self.is_reserve.then_some(Reserve)
     }
 
-    fn set_stuck(&mut self, is_stuck: bool) {
-        if self.is_stuck != is_stuck {
-            self.is_stuck = is_stuck;
-            self.in_flight.set_stuck(is_stuck);
+    fn set_write_blocked(&mut self, is_write_blocked: bool) {
+        if self.is_write_blocked != is_write_blocked {
+            self.is_write_blocked = is_write_blocked;
+            self.in_flight.set_write_blocked(is_write_blocked);
         }
     }
 }
 
 impl Drop for Accepted {
     fn drop(&mut self) {
-        self.set_stuck(false);
+        self.set_write_blocked(false);
         self.connections.open.fetch_sub(1, SeqCst);
     }
 }
@@ -95,7 +94,7 @@ impl AsyncRead for Accepted {
 impl AsyncWrite for Accepted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.set_stuck(written.is_pending());
+        self.set_write_blocked(written.is_pending());
         written
     }
 
@@ -108,9 +107,13 @@ impl AsyncWrite for Accepted {
     }
 }
 
-/// Sends each frame at once: by default a small one waits until the peer has confirmed the one before, which many do only
-/// after 40 ms. Lets the kernel end a connection whose peer takes nothing for `stall_timeout`, and keeps what waits in the
-/// kernel small. A session cannot do this: when its peer stops reading, it is not polled any more.
+/// Sets the socket options of a client connection:
+///
+/// - `TCP_NODELAY`: Nagle's algorithm would hold a small frame until the previous one is acknowledged, up to 40 ms with delayed
+///   acknowledgements.
+/// - `TCP_USER_TIMEOUT`: the kernel ends a connection that acknowledges nothing for `stall_timeout`. The session actor cannot:
+///   it is not polled while its client does not read.
+/// - `TCP_NOTSENT_LOWAT`: keeps the backlog in the kernel's send buffer small.
 pub fn set_options(connection: &TcpStream, stall_timeout: Duration) {
     let socket = SockRef::from(connection);
     let set = socket
@@ -118,7 +121,7 @@ pub fn set_options(connection: &TcpStream, stall_timeout: Duration) {
         .and_then(|()| socket.set_tcp_user_timeout(Some(stall_timeout)))
         .and_then(|()| socket.set_tcp_notsent_lowat(TCP_NOT_SENT_BYTES));
     if let Err(error) = set {
-        log::warn!("a connection keeps the kernel's defaults: {error}");
+        log::warn!("socket options could not be set; the connection uses the kernel's defaults: {error}");
     }
 }
 
@@ -136,17 +139,17 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_connection_has_its_options() {
+    async fn the_socket_options_are_set() {
         let (stream, accepted) = pair().await;
         set_options(&accepted, Duration::from_secs(7));
         let socket = SockRef::from(&accepted);
-        assert!(socket.tcp_nodelay().unwrap(), "a token waits for the peer to confirm the one before");
+        assert!(socket.tcp_nodelay().unwrap(), "a token waits for the acknowledgement of the previous one");
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
         drop(stream);
     }
 
     #[actix_web::test]
-    async fn connections_over_the_limit_are_the_reserve() {
+    async fn connections_above_the_limit_are_reserve_connections() {
         let (connections, in_flight) = (OpenConnections::new(1), Arc::<InFlight>::default());
         let accept = async || Accepted::new(pair().await.1, Arc::clone(&connections), Arc::clone(&in_flight), None);
         let first = accept().await;
@@ -156,23 +159,23 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn what_a_slow_peer_has_yet_to_take_is_known() {
+    async fn a_blocked_write_counts_as_unsent_until_it_proceeds() {
         let in_flight = Arc::<InFlight>::default();
-        let (mut peer, stream) = pair().await;
+        let (mut client, stream) = pair().await;
         let mut accepted = Accepted::new(stream, OpenConnections::new(1), Arc::clone(&in_flight), None);
         let bytes = [0; 64 * 1024];
         while poll_fn(|cx| Poll::Ready(Pin::new(&mut accepted).poll_write(cx, &bytes).is_ready())).await {}
         assert_eq!(in_flight.unsent(), 1);
         let mut taken = vec![0; 1024 * 1024];
-        // Both sides must be polled: the kernel has room again only some time after the peer has read.
+        // Both sides must be polled: the send buffer drains only some time after the client has read.
         tokio::select! {
             written = poll_fn(|cx| Pin::new(&mut accepted).poll_write(cx, &bytes)) => assert!(written.unwrap() > 0),
-            () = async { while peer.read(&mut taken).await.unwrap() > 0 {} } => panic!("the connection has ended"),
+            () = async { while client.read(&mut taken).await.unwrap() > 0 {} } => panic!("the connection has ended"),
         }
         assert_eq!(in_flight.unsent(), 0);
         while poll_fn(|cx| Poll::Ready(Pin::new(&mut accepted).poll_write(cx, &bytes).is_ready())).await {}
         assert_eq!(in_flight.unsent(), 1);
         drop(accepted);
-        assert_eq!(in_flight.unsent(), 0, "nobody waits for a connection that is gone");
+        assert_eq!(in_flight.unsent(), 0, "a dropped connection still counts as unsent");
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/audit`: what operators did.
+//! `GET /api/v1/audit`: the audit log of operators' actions.
 
 use super::error::HttpError;
 use super::{ErrorBody, Operator, PageQuery, Query};
@@ -18,15 +18,20 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 pub struct AuditPage {
     /// Newest first.
     entries: Vec<AuditEntry>,
-    /// Pass it as `before` for the next page; absent on the last one.
+    /// Cursor of the next page, to pass as `before`. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<AuditId>,
 }
 
-/// What operators did, newest first.
+/// Lists the audit log.
+///
+/// Records each action of an operator with its target and outcome. Newest entries come first.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "operators", operation_id = "list_audit", params(PageQuery<AuditId>),
-    responses((status = 200, body = AuditPage), (status = "4XX", body = ErrorBody)),
+    responses(
+        (status = 200, description = "A page of the audit log.", body = AuditPage),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn list(

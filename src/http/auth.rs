@@ -1,4 +1,4 @@
-//! The REST routes of accounts: register, sign in, renew, sign out, who am I, and a ticket for a WebSocket.
+//! `/api/v1/auth/*`: registration, sign-in, token refresh, sign-out, the caller's account, and WebSocket tickets.
 
 use super::error::HttpError;
 use super::{ErrorBody, Json, client_address};
@@ -22,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use switchboard_protocol::ApiError;
 
-/// Mounts the routes. They need `web::Data` of [`Accounts`], [`Tickets`], [`crate::auth::Tokens`] and the registry's address.
+/// Registers the routes. They require `web::Data` of [`Accounts`], [`Tickets`], [`crate::auth::Tokens`] and the registry's address.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/auth/register").route(web::post().to(register)))
         .service(web::resource("/api/v1/auth/login").route(web::post().to(login)))
@@ -36,10 +36,10 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 pub struct RegisterRequest {
     #[schema(example = "ada@example.org")]
     email: String,
-    /// 8 characters or more, at most 128 bytes, and as hard to guess as `auth.min_password_score` requires.
+    /// At least 8 characters and at most 128 bytes, with the strength that `auth.min_password_score` requires.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     password: SecretString,
-    /// 1 to 100 characters that can be seen. Absent: the part of the address before the `@`.
+    /// Display name: 1 to 100 visible characters. Defaults to the part of the e-mail address before the `@`.
     #[schema(example = "Ada")]
     name: Option<String>,
 }
@@ -58,22 +58,22 @@ pub struct RefreshRequest {
     refresh_token: SecretString,
 }
 
-/// The answer to signing in and to renewing that.
+/// Tokens issued by a sign-in or a refresh.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct TokenAnswer {
-    /// For `Authorization: Bearer`, and to authenticate a WebSocket.
+pub struct TokenResponse {
+    /// For `Authorization: Bearer` and for authenticating a WebSocket.
     access_token: String,
-    /// For `refresh`, which exchanges it, or `logout`.
+    /// For `/api/v1/auth/refresh`, which replaces it, and `/api/v1/auth/logout`.
     refresh_token: String,
     #[schema(example = "bearer")]
     token_type: &'static str,
-    /// How long the access token is good, in seconds.
+    /// Remaining lifetime of the access token, in seconds.
     expires_in: i64,
-    user: UserBody,
+    user: AccountView,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct UserBody {
+pub struct AccountView {
     id: UserId,
     #[schema(value_type = String)]
     email: Email,
@@ -83,20 +83,20 @@ pub struct UserBody {
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct TicketAnswer {
-    /// For `?ticket=` in the URL of a WebSocket. Good once.
+pub struct TicketResponse {
+    /// For `?ticket=` in the URL of a WebSocket. Valid once.
     ticket: String,
-    /// How long the ticket is good, in seconds.
+    /// Lifetime of the ticket, in seconds.
     expires_in: u64,
 }
 
-impl From<User> for UserBody {
+impl From<User> for AccountView {
     fn from(user: User) -> Self {
         Self { id: user.id, email: user.email, name: user.name, role: user.role }
     }
 }
 
-impl From<SignIn> for TokenAnswer {
+impl From<SignIn> for TokenResponse {
     fn from(sign_in: SignIn) -> Self {
         Self {
             expires_in: (sign_in.access.expires_at - sign_in.at.seconds()).max(0),
@@ -108,17 +108,17 @@ impl From<SignIn> for TokenAnswer {
     }
 }
 
-/// An answer that holds a secret, which no cache may keep.
-fn secret(status: StatusCode, body: impl Serialize) -> HttpResponse {
+/// Builds a response that contains a secret and must not be cached.
+fn uncached(status: StatusCode, body: impl Serialize) -> HttpResponse {
     HttpResponse::build(status).insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store"))).json(body)
 }
 
-/// Make an account and sign in with it.
+/// Creates an account and signs in to it.
 #[utoipa::path(
     post, path = "/api/v1/auth/register", tag = "auth", operation_id = "register",
     request_body = RegisterRequest,
     responses(
-        (status = 201, description = "The account was made.", body = TokenAnswer),
+        (status = 201, description = "The account was created.", body = TokenResponse),
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 409, description = "`EMAIL_TAKEN`", body = ErrorBody),
         (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
@@ -139,18 +139,18 @@ pub async fn register(
         let email = Email::parse(&body.email)?;
         let name = body.name.as_deref().map(DisplayName::parse).transpose()?;
         let sign_in = accounts.register(email, body.password, name).await;
-        Ok(sign_in.inspect_err(|error| count(error, &limiter))?)
+        Ok(sign_in.inspect_err(|error| record_full_queue(error, &limiter))?)
     };
-    let sign_in = counted(AuthWay::Register, &metrics, sign_in.await)?;
-    Ok(secret(StatusCode::CREATED, TokenAnswer::from(sign_in)))
+    let sign_in = record_outcome(AuthWay::Register, &metrics, sign_in.await)?;
+    Ok(uncached(StatusCode::CREATED, TokenResponse::from(sign_in)))
 }
 
-/// Sign in.
+/// Signs in with e-mail address and password.
 #[utoipa::path(
     post, path = "/api/v1/auth/login", tag = "auth", operation_id = "login",
     request_body = LoginRequest,
     responses(
-        (status = 200, description = "Signed in.", body = TokenAnswer),
+        (status = 200, description = "The tokens of the new sign-in.", body = TokenResponse),
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 401, description = "`INVALID_CREDENTIALS`", body = ErrorBody),
         (status = 403, description = "`ACCOUNT_LOCKED`", body = ErrorBody),
@@ -170,30 +170,33 @@ pub async fn login(
     let sign_in = async {
         let email = Email::parse(&body.email)?;
         limiter.login(client_address(&request), &email)?;
-        Ok(accounts.login(email, body.password).await.inspect_err(|error| count(error, &limiter))?)
+        Ok(accounts.login(email, body.password).await.inspect_err(|error| record_full_queue(error, &limiter))?)
     };
-    let sign_in = counted(AuthWay::Login, &metrics, sign_in.await)?;
-    Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
+    let sign_in = record_outcome(AuthWay::Login, &metrics, sign_in.await)?;
+    Ok(uncached(StatusCode::OK, TokenResponse::from(sign_in)))
 }
 
-fn counted(way: AuthWay, metrics: &Metrics, outcome: Result<SignIn, ApiError>) -> Result<SignIn, ApiError> {
+/// Counts the outcome of an authentication and returns it.
+fn record_outcome(way: AuthWay, metrics: &Metrics, outcome: Result<SignIn, ApiError>) -> Result<SignIn, ApiError> {
     metrics.authenticated(way, outcome.as_ref().map(|_| ()).map_err(|error| error.code));
     outcome
 }
 
-/// Counts a password that found the queue of hashes full.
-fn count(error: &AuthError, limiter: &Limiter) {
+/// Counts a refusal because the queue of password hashes was full.
+fn record_full_queue(error: &AuthError, limiter: &Limiter) {
     if matches!(error, AuthError::HashQueueFull { .. }) {
         limiter.hit(Limit::PasswordHashes);
     }
 }
 
-/// Exchange a refresh token for new tokens. For 10 seconds it returns the same tokens again; one that comes later ends the sign-in.
+/// Exchanges a refresh token for new tokens.
+///
+/// A repeated request within 10 seconds returns the same tokens. A later reuse is treated as theft and ends the sign-in.
 #[utoipa::path(
     post, path = "/api/v1/auth/refresh", tag = "auth", operation_id = "refresh",
     request_body = RefreshRequest,
     responses(
-        (status = 200, description = "New tokens, or within 10 seconds the same ones again.", body = TokenAnswer),
+        (status = 200, description = "New tokens; for a repeated request within 10 seconds, the same ones.", body = TokenResponse),
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 401, description = "`INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
         (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
@@ -206,17 +209,18 @@ pub async fn refresh(
     Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, HttpError> {
     let sign_in = accounts.refresh(body.refresh_token.expose_secret()).await;
-    let sign_in = counted(AuthWay::Refresh, &metrics, sign_in.map_err(ApiError::from))?;
-    Ok(secret(StatusCode::OK, TokenAnswer::from(sign_in)))
+    let sign_in = record_outcome(AuthWay::Refresh, &metrics, sign_in.map_err(ApiError::from))?;
+    Ok(uncached(StatusCode::OK, TokenResponse::from(sign_in)))
 }
 
-/// Sign out: the refresh token, and all that came from the same sign-in, access tokens too, are good no more. Its WebSockets are
-/// closed with 4401.
+/// Signs out.
+///
+/// Revokes all access and refresh tokens of the same sign-in and closes its WebSockets with 4401.
 #[utoipa::path(
     post, path = "/api/v1/auth/logout", tag = "auth", operation_id = "logout",
     request_body = RefreshRequest,
     responses(
-        (status = 204, description = "Signed out, now or before."),
+        (status = 204, description = "Signed out, by this request or an earlier one."),
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 401, description = "`INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
         (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
@@ -228,40 +232,44 @@ pub async fn logout(
     registry: web::Data<Addr<ConnectionManager>>,
     Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, HttpError> {
-    // Only news: all sessions are looked at, and nothing limits how often somebody signs out.
+    // Only for a new revocation: the registry then checks every connection, and sign-outs have no rate limit.
     if let Some(revocation) = accounts.logout(body.refresh_token.expose_secret()).await? {
         registry.do_send(TokensRevoked(vec![revocation]));
     }
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// A ticket that opens one WebSocket, for clients that cannot set a header and should not put a token into a URL.
+/// Issues a ticket that authenticates one WebSocket.
+///
+/// For clients, such as browsers, that cannot set a header on an upgrade and should not put a token into a URL.
 #[utoipa::path(
     post, path = "/api/v1/auth/ws-ticket", tag = "auth", operation_id = "ws_ticket",
     responses(
-        (status = 200, description = "A ticket.", body = TicketAnswer),
+        (status = 200, description = "The ticket.", body = TicketResponse),
         (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`", body = ErrorBody),
     ),
     security(("bearer" = [])),
 )]
 pub async fn ws_ticket(tickets: web::Data<Tickets>, identity: Identity) -> Result<HttpResponse, HttpError> {
-    let answer = TicketAnswer { ticket: tickets.issue(identity)?, expires_in: tickets.ttl_s() };
-    Ok(secret(StatusCode::OK, answer))
+    let answer = TicketResponse { ticket: tickets.issue(identity)?, expires_in: tickets.ttl_s() };
+    Ok(uncached(StatusCode::OK, answer))
 }
 
-/// The signed-in account as it is now, which may be other than its token says.
+/// Returns the caller's account.
+///
+/// Name and role are current; those in the access token are as of its issue.
 #[utoipa::path(
     get, path = "/api/v1/auth/me", tag = "auth", operation_id = "me",
     responses(
-        (status = 200, description = "The account.", body = UserBody),
+        (status = 200, description = "The account.", body = AccountView),
         (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
     ),
     security(("bearer" = [])),
 )]
 pub async fn me(accounts: web::Data<Accounts>, identity: Identity) -> Result<HttpResponse, HttpError> {
     let user = accounts.me(&identity).await?;
-    Ok(secret(StatusCode::OK, UserBody::from(user)))
+    Ok(uncached(StatusCode::OK, AccountView::from(user)))
 }
 
 #[cfg(test)]

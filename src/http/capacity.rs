@@ -1,7 +1,7 @@
 //! Number of connections that the server accepts, within its limit of open files.
 //!
-//! A connection is a file. When clients could take all of them, the server could not even open its database, ask its model or
-//! answer a health check. So some are set aside before clients get theirs.
+//! A connection takes a file descriptor. If clients could use up all of them, the server could not open its database, connect to
+//! its model or answer a health check, so descriptors for these are reserved first.
 
 use crate::{
     config::{Config, ProviderKind},
@@ -10,27 +10,27 @@ use crate::{
     },
 };
 
-/// The connections of the whole server.
+/// Number of connections that the whole server accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Connections of clients.
     pub clients: usize,
-    /// Connections over that, for health checks and operators.
+    /// Additional connections for health checks and operators.
     pub reserve: usize,
 }
 
 impl Capacity {
-    /// `open_files` is the limit of open files of the process. Warns when it is too small for `server.max_connections`.
+    /// Divides the process's limit of open files. Logs a warning if it is too small for `server.max_connections`.
     ///
     /// # Errors
-    /// When too few files are left for clients; the message says how many are needed.
+    /// When too few files are left for clients; the message states the required number.
     pub fn new(config: &Config, workers: usize, open_files: u64) -> Result<Self, String> {
         let wanted = config.server.max_connections;
         let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
         let readers = usize::try_from(config.database.readers).unwrap_or(usize::MAX);
         let own = OPEN_FILES_BASE + OPEN_FILES_PER_WORKER * workers + OPEN_FILES_PER_READER * readers;
         let models = match config.provider.kind {
-            // Each running turn holds a connection to its model.
+            // Each running turn holds a connection to its provider.
             ProviderKind::Openai => config.workflow.max_running_turns,
             ProviderKind::Extractive | ProviderKind::Scripted => 0,
         };
@@ -44,13 +44,13 @@ impl Capacity {
         if clients < MIN_CLIENT_CONNECTIONS.min(wanted) {
             let needed = own + 3 * MIN_CLIENT_CONNECTIONS;
             return Err(format!(
-                "the limit of open files is {open_files}, and the server needs at least {needed}: raise it with LimitNOFILE= \
+                "the limit of open files is {open_files}, but the server needs at least {needed}: raise it with LimitNOFILE= \
                  (systemd) or `ulimit -n`"
             ));
         }
         log::warn!(
-            "the limit of open files is {open_files}, which is less than server.max_connections = {wanted} and {reserved} in \
-             reserve: only {clients} connections of clients are taken. Raise the limit to {} (LimitNOFILE= for systemd, \
+            "the limit of open files is {open_files}, too low for server.max_connections = {wanted} and {reserved} files in \
+             reserve: the server accepts only {clients} client connections. Raise the limit to {} (LimitNOFILE= for systemd, \
              `ulimit -n` in a shell), or lower server.max_connections",
             reserved.saturating_add(wanted)
         );
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_get_what_they_may_when_there_are_files_enough() {
+    fn with_enough_files_clients_get_max_connections() {
         let all = Capacity { clients: 10_000, reserve: RESERVED_CONNECTIONS };
         assert_eq!(capacity(u64::MAX, |_| {}), Ok(all));
         assert_eq!(capacity(20_000, |_| {}), Ok(all));
@@ -78,21 +78,21 @@ mod tests {
     }
 
     #[test]
-    fn with_fewer_files_some_stay_in_reserve() {
+    fn with_few_files_some_stay_reserved() {
         for open_files in [128, 256, 1_024, 4_096, 10_000] {
             for kind in [ProviderKind::Extractive, ProviderKind::Openai] {
                 let Capacity { clients, reserve } = capacity(open_files, |config| config.provider.kind = kind).unwrap();
                 let files = usize::try_from(open_files).unwrap();
                 assert!(reserve > 0 && clients >= MIN_CLIENT_CONNECTIONS, "{open_files}: {clients}, {reserve}");
                 assert!(clients + reserve + OPEN_FILES_BASE < files, "{open_files}: {clients}, {reserve}");
-                let is_asking = kind == ProviderKind::Openai;
-                assert!(!is_asking || clients + reserve < files * 4 / 5, "none are left for the model");
+                let needs_provider = kind == ProviderKind::Openai;
+                assert!(!needs_provider || clients + reserve < files * 4 / 5, "no files are left for the provider");
             }
         }
     }
 
     #[test]
-    fn too_few_files_are_refused_with_how_many_are_needed() {
+    fn too_few_files_are_refused_with_the_required_number() {
         let refused = capacity(64, |_| {}).unwrap_err();
         assert!(refused.contains("64") && refused.contains("LimitNOFILE"), "{refused}");
         let needed = refused.split("at least ").nth(1).unwrap().split(':').next().unwrap().parse().unwrap();

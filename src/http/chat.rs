@@ -1,4 +1,4 @@
-//! `POST /api/v1/chat`: a turn without a WebSocket, whole or as server-sent events.
+//! `POST /api/v1/chat`: a turn over plain HTTP, answered as one JSON body or as server-sent events.
 
 use super::error::HttpError;
 use super::{
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::api_error::InternalError;
 use crate::{
-    api_error::of_failure,
+    api_error::from_failure,
     auth::{Identity, Tokens},
     domain::{ConversationId, TurnId},
     limiter::{AddressPermit, Limiter, UserPermit},
@@ -27,7 +27,7 @@ use serde::Serialize;
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 use switchboard_protocol::{ApiError, CompleteFrame, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, ServerFrame};
 
-/// Proxies drop what is silent for a minute or so.
+/// Interval of comments on a silent event stream. Proxies drop a response after about a minute without data.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
@@ -35,23 +35,23 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/api/v1/chat/{turn_id}/cancel").route(web::post().to(cancel)));
 }
 
-/// Asks a question.
+/// Sends a message and returns the answer.
 ///
-/// Answers with the whole answer, or, with `Accept: text/event-stream`, with the frames of `chat.v2` as events. An event
-/// stream that broke goes on with the header `Last-Event-ID`; the body is then ignored.
+/// Responds with the complete answer as JSON or, with `Accept: text/event-stream`, with a stream of `chat.v2` frames as
+/// events. An interrupted event stream resumes with the header `Last-Event-ID`; the body of that request is ignored.
 #[utoipa::path(
     post, path = "/api/v1/chat", tag = "chat", request_body = ChatRequest,
-    params(("Last-Event-ID" = Option<String>, Header, description = "the id of the last event that arrived")),
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event received; resumes its stream.")),
     responses(
-        (status = 200, description = "the answer", content(
+        (status = 200, description = "The answer.", content(
             (CompleteFrame<'_> = "application/json"), (ServerFrame<'_> = "text/event-stream"),
         )),
-        (status = "4XX", description = "see `code`", body = ErrorBody),
-        (status = "5XX", description = "see `code`", body = ErrorBody),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = "5XX", description = "The server or the model's provider failed; see `code`.", body = ErrorBody),
     ),
     security(("bearer" = [])),
 )]
-#[expect(clippy::too_many_arguments, reason = "each is one of the app's services")]
+#[expect(clippy::too_many_arguments, reason = "one parameter per service of the application")]
 async fn chat(
     request: HttpRequest,
     identity: Identity,
@@ -64,14 +64,14 @@ async fn chat(
     LongBody(body): LongBody,
 ) -> Result<HttpResponse, HttpError> {
     let address = client_address(&request);
-    // Before a turn is started, which would go on without anybody to read it.
-    let places = limiter.open_stream(identity.user_id, address)?;
+    // Taken before the turn starts: a turn continues without its reader.
+    let permits = limiter.open_stream(identity.user_id, address)?;
     let (turn, cursor) = match header(&request, "last-event-id") {
         Some(id) => {
             let (turn_id, cursor) = parse_event_id(id)?;
             let user_id = identity.user_id;
             let resume = ResumeTurn { user_id, turn_id };
-            let found = received(workflow.send(resume).await);
+            let found = flatten_reply(workflow.send(resume).await);
             metrics.resumed(found.as_ref().map(|turn| turn.state()).map_err(|error| error.code));
             (found?, cursor)
         }
@@ -82,34 +82,35 @@ async fn chat(
             (turn, Cursor::default())
         }
     };
-    // A token that was never sent is none to go on behind.
+    // The client cannot have received tokens beyond the end of the log.
     let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
     let next_seq = cursor.next_seq;
-    let reader = TurnReader::new(turn, cursor, metrics.into_inner(), of_failure);
+    let reader = TurnReader::new(turn, cursor, metrics.into_inner(), from_failure);
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
     if wants_events {
-        let caller = Caller { identity, tokens, _permits: places, _open: in_flight.into_inner().open_stream() };
-        Ok(events(reader, next_seq, caller))
+        let caller = Caller { identity, tokens, _permits: permits, _open: in_flight.into_inner().open_stream() };
+        Ok(event_response(reader, next_seq, caller))
     } else {
-        // The places are held until the answer is there.
-        whole(reader).await
+        // The permits are held until the answer is complete.
+        complete_response(reader).await
     }
 }
 
-/// What `POST /api/v1/chat` takes: a `message` frame without its `type`.
+/// A message, with the fields of a `message` frame except its `type`.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "only describes `MessageFrame` in the OpenAPI document")]
 pub struct ChatRequest {
-    /// The question: 1 to 8,000 characters.
+    /// The user's message: 1 to 8,000 characters.
     message: String,
-    /// The conversation to continue; absent for a new one.
+    /// The conversation to continue. Absent: a new one.
     conversation_id: Option<ConversationId>,
-    /// An older name of `conversation_id`.
+    /// Alias of `conversation_id`.
     session_id: Option<ConversationId>,
-    /// Your own name for the person who asks.
+    /// The caller's identifier of the customer on whose behalf the message is sent.
     customer_id: Option<String>,
-    /// The same id again never starts a second turn.
+    /// Idempotency key: a repeated id returns the turn that the first request started.
     client_message_id: Option<String>,
+    /// Free-form data of the client.
     metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -127,13 +128,14 @@ async fn start(
         user_id: identity.user_id,
     });
     let start = StartTurn { turn: Arc::clone(&turn), question, by: None, address };
-    match received(workflow.send(start).await)? {
+    match flatten_reply(workflow.send(start).await)? {
         StartedTurn::New => Ok(turn),
         StartedTurn::Duplicate(first) => Ok(first),
     }
 }
 
-async fn whole(mut reader: TurnReader) -> Result<HttpResponse, HttpError> {
+/// Responds with the whole answer once the turn has ended.
+async fn complete_response(mut reader: TurnReader) -> Result<HttpResponse, HttpError> {
     let mut last = None;
     while let Some(outgoing) = reader.next().await {
         last = Some(outgoing.frame);
@@ -142,30 +144,31 @@ async fn whole(mut reader: TurnReader) -> Result<HttpResponse, HttpError> {
         (Some(TurnEnd::Complete { .. }), Some(frame)) => {
             Ok(HttpResponse::Ok().content_type("application/json").body(frame.into_bytes()))
         }
-        (Some(TurnEnd::Failed(failure)), _) => Err(of_failure(failure).into()),
-        _ => Err(of_failure(&TurnFailure::TaskLost).into()),
+        (Some(TurnEnd::Failed(failure)), _) => Err(from_failure(failure).into()),
+        _ => Err(from_failure(&TurnFailure::TaskLost).into()),
     }
 }
 
-/// Whose stream it is.
+/// The reader of an event stream, with the permits held for it.
 struct Caller {
     identity: Identity,
     tokens: web::Data<Tokens>,
-    /// Held as long as the stream.
+    /// Held until the stream ends.
     _permits: (AddressPermit, UserPermit),
     _open: OpenStream,
 }
 
-fn events(reader: TurnReader, next_seq: u32, caller: Caller) -> HttpResponse {
+fn event_response(reader: TurnReader, next_seq: u32, caller: Caller) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-store"))
-        // nginx would collect the tokens otherwise.
+        // Turns off response buffering in nginx, which would hold tokens back.
         .insert_header(("X-Accel-Buffering", "no"))
         .streaming(event_stream(reader, next_seq, caller))
 }
 
-/// The frames of a turn as events. To somebody whose tokens are revoked it says so, and ends; the turn goes on.
+/// Streams the frames of a turn as events. If the caller's tokens are revoked, the stream ends with an error event; the turn
+/// continues.
 fn event_stream(reader: TurnReader, next_seq: u32, caller: Caller) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let last_seq = i64::from(next_seq) - 1;
     stream::unfold(Some((reader, last_seq, caller)), |open| async move {
@@ -173,7 +176,7 @@ fn event_stream(reader: TurnReader, next_seq: u32, caller: Caller) -> impl Strea
         let turn_id = reader.turn().subject.turn_id;
         let next = tokio::time::timeout(KEEP_ALIVE, reader.next()).await;
         if let Err(revoked) = caller.tokens.check_revoked(&caller.identity) {
-            // Not about the turn: that has another end.
+            // Without the turn's ids: the turn itself has not failed.
             let frame =
                 ServerFrame::Error(ErrorFrame::new(&revoked.into(), &ErrorSubject::default(), FieldNames::Both))
                     .encode();
@@ -191,8 +194,10 @@ fn event_stream(reader: TurnReader, next_seq: u32, caller: Caller) -> impl Strea
     })
 }
 
-/// The id of an event is `<turn_id>:<seq>`, with the seq of the last token so far, -1 before the first: whatever event
-/// was the last to arrive, the stream can go on behind it. A frame is one line of JSON.
+/// Encodes a frame, which is one line of JSON, as an event.
+///
+/// The event's id is `<turn_id>:<seq>` with the seq of the last token so far, or -1 before the first, so that the stream can
+/// resume after any event.
 fn encode_event(turn_id: TurnId, last_seq: i64, frame: &str) -> String {
     format!("id: {turn_id}:{last_seq}\ndata: {frame}\n\n")
 }
@@ -200,33 +205,35 @@ fn encode_event(turn_id: TurnId, last_seq: i64, frame: &str) -> String {
 fn parse_event_id(id: &str) -> Result<(TurnId, Cursor), ApiError> {
     let parsed = id.split_once(':').and_then(|(turn_id, seq)| {
         let next_seq = u32::try_from(seq.parse::<i64>().ok()?.checked_add(1)?).ok()?;
-        // All steps come before the first token: who has a token has seen the steps.
+        // All steps precede the first token: a client that has a token has seen all steps.
         let progress = if next_seq == 0 { 0 } else { usize::MAX };
         Some((turn_id.parse().ok()?, Cursor { progress, next_seq, ended: false }))
     });
-    parsed.ok_or_else(|| ApiError::invalid_field("Last-Event-ID", "must be the id of an event of this server"))
+    parsed.ok_or_else(|| ApiError::invalid_field("Last-Event-ID", "must be the id of an event sent by this server"))
 }
 
 fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     request.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
-/// What became of a request to stop a turn.
+/// Outcome of a request to cancel a turn.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct CancelResponse {
     pub turn_id: TurnId,
-    /// `false` when the turn had ended before.
+    /// `false` if the turn had already ended.
     pub cancelled: bool,
 }
 
-/// Stops a turn. What there was of its answer is kept, and ends in `complete` with `finish_reason` `cancelled`.
+/// Cancels one of the caller's turns.
+///
+/// The text so far is kept, and the turn ends with a `complete` frame whose `finish_reason` is `cancelled`.
 #[utoipa::path(
     post, path = "/api/v1/chat/{turn_id}/cancel", tag = "chat",
     params(("turn_id" = TurnId, Path)),
     responses(
-        (status = 200, body = CancelResponse),
-        (status = 403, description = "the turn belongs to another user", body = ErrorBody),
-        (status = 410, description = "no such turn", body = ErrorBody),
+        (status = 200, description = "The outcome.", body = CancelResponse),
+        (status = 403, description = "`FORBIDDEN`: the turn belongs to another user", body = ErrorBody),
+        (status = 410, description = "`RESUME_UNAVAILABLE`: the turn is unknown or too old", body = ErrorBody),
     ),
     security(("bearer" = [])),
 )]
@@ -236,10 +243,11 @@ async fn cancel(
     workflow: web::Data<Addr<Workflow>>,
 ) -> Result<HttpResponse, HttpError> {
     let turn_id = turn_id.into_inner();
-    let cancelled = received(workflow.send(CancelTurn { user_id: identity.user_id, turn_id }).await)?;
+    let cancelled = flatten_reply(workflow.send(CancelTurn { user_id: identity.user_id, turn_id }).await)?;
     Ok(HttpResponse::Ok().json(CancelResponse { turn_id, cancelled }))
 }
 
-fn received<T>(answer: Result<Result<T, TurnError>, MailboxError>) -> Result<T, ApiError> {
-    Ok(answer.map_err(|error| ApiError::internal(&error))??)
+/// Flattens the reply of the workflow actor.
+fn flatten_reply<T>(reply: Result<Result<T, TurnError>, MailboxError>) -> Result<T, ApiError> {
+    Ok(reply.map_err(|error| ApiError::internal(&error))??)
 }

@@ -1,12 +1,13 @@
-//! Where a request comes from.
+//! The address of the client that sent a request.
 
 use crate::limiter::ClientAddresses;
 use actix_web::{HttpRequest, web};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The client's address: the peer's, or what trusted proxies say of it. Needs `web::Data<ClientAddresses>`.
+/// Returns the client's address: that of the TCP peer or, behind trusted proxies, the one that they report. Requires
+/// `web::Data<ClientAddresses>`.
 pub fn client_address(request: &HttpRequest) -> IpAddr {
-    // Only a test's request has no peer.
+    // Only requests made by tests have no peer.
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let Some(addresses) = request.app_data::<web::Data<ClientAddresses>>() else { return peer };
     let forwarded: Vec<&[u8]> = request.headers().get_all("x-forwarded-for").map(|value| value.as_bytes()).collect();

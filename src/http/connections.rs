@@ -1,8 +1,8 @@
-//! `/api/v1/connections`: the live connections, as operators see them.
+//! `/api/v1/connections`: live connections, for operators.
 
 use super::error::HttpError;
 use super::{
-    ErrorBody, MaybeJson, Operator, Query,
+    ErrorBody, Operator, OptionalJson, Query,
     operator_text::{check_reason, close_text},
 };
 use crate::api_error::InternalError;
@@ -30,22 +30,26 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/api/v1/connections/{id}/kick").route(web::post().to(kick)));
 }
 
-/// The live connections and turns in numbers.
+/// Statistics of live connections and turns.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ConnectionStats {
     #[serde(flatten)]
     connections: RegistryStats,
     #[serde(flatten)]
     turns: TurnsStats,
-    /// Signed-in connections of operators; `connections` does not count them.
+    /// Authenticated connections of operators to `/ws/ops`, not included in `connections`.
     operators: usize,
-    /// How often each limit said no, since the start of the server.
+    /// Number of refusals by each limit since the server started.
     limits: LimitHits,
 }
 
+/// Returns statistics of live connections and turns.
 #[utoipa::path(
     get, path = "/api/v1/connections/stats", tag = "operators",
-    responses((status = 200, body = ConnectionStats), (status = "4XX", body = ErrorBody)),
+    responses(
+        (status = 200, description = "The statistics.", body = ConnectionStats),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn stats(
@@ -60,10 +64,15 @@ async fn stats(
     Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns, operators, limits }))
 }
 
-/// The live connections that fit, and what each is doing.
+/// Lists live connections.
+///
+/// Returns the connections that match the query, with the state of each.
 #[utoipa::path(
     get, path = "/api/v1/connections", tag = "operators", operation_id = "list_connections", params(ConnectionQuery),
-    responses((status = 200, body = ConnectionsPage), (status = "4XX", body = ErrorBody)),
+    responses(
+        (status = 200, description = "A page of connections.", body = ConnectionsPage),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn list(
@@ -76,11 +85,14 @@ async fn list(
     Ok(HttpResponse::Ok().json(page))
 }
 
-/// One live connection.
+/// Returns one live connection.
 #[utoipa::path(
     get, path = "/api/v1/connections/{id}", tag = "operators", operation_id = "get_connection",
     params(("id" = ConnectionId, Path)),
-    responses((status = 200, body = ConnectionView), (status = "4XX", body = ErrorBody)),
+    responses(
+        (status = 200, description = "The connection.", body = ConnectionView),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn get(
@@ -100,27 +112,33 @@ fn no_such_connection() -> ApiError {
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct KickRequest {
-    /// What the peer is told; the close frame has room for 123 bytes of it.
+    /// Reason sent to the client; the close frame carries at most 123 bytes of it.
     reason: Option<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct KickResponse {
-    /// Connections that were closed.
+    /// Number of closed connections.
     kicked: usize,
 }
 
-/// Closes a connection with 4403. Its user may connect again.
+/// Closes a connection with 4403.
+///
+/// The user may connect again.
 #[utoipa::path(
     post, path = "/api/v1/connections/{id}/kick", tag = "operators", operation_id = "kick_connection",
     params(("id" = ConnectionId, Path)), request_body = KickRequest,
-    responses((status = 200, body = KickResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    responses(
+        (status = 200, description = "The connection was closed.", body = KickResponse),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the store is unavailable; nothing was done.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn kick(
     Operator(operator): Operator,
     id: web::Path<ConnectionId>,
-    MaybeJson(KickRequest { reason }): MaybeJson<KickRequest>,
+    OptionalJson(KickRequest { reason }): OptionalJson<KickRequest>,
     registry: web::Data<Addr<ConnectionManager>>,
     audit: web::Data<Audit>,
 ) -> Result<HttpResponse, HttpError> {
@@ -135,7 +153,7 @@ async fn kick(
     let work = async move {
         let kick = Kick { target: KickTarget::Connection(id), text: close_text(reason.as_deref()) };
         match registry.send(kick).await.map_err(|error| ApiError::internal(&error))? {
-            // There was none, or it went by itself meanwhile.
+            // It did not exist, or has closed in the meantime.
             0 => Err(no_such_connection()),
             kicked => Ok(KickResponse { kicked }),
         }

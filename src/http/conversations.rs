@@ -1,4 +1,4 @@
-//! `/api/v1/conversations`: what was said before.
+//! `/api/v1/conversations`: the caller's conversations and their messages.
 
 use super::error::HttpError;
 use super::{ErrorBody, PageQuery, Query};
@@ -23,10 +23,10 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 
 #[derive(Serialize, ToSchema)]
 pub struct ConversationsPage {
-    /// Those with the latest messages first.
+    /// Most recently updated first.
     conversations: Vec<ConversationView>,
-    /// Pass it as `before` for the next page; absent on the last one. The pages have the order of the moment at which the first
-    /// was read, whatever is said meanwhile.
+    /// Cursor of the next page, to pass as `before`. Absent on the last page. The order is fixed when the first page is read;
+    /// later messages do not change it.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<ConversationCursor>,
 }
@@ -34,9 +34,9 @@ pub struct ConversationsPage {
 #[derive(Serialize, ToSchema)]
 pub struct ConversationView {
     conversation_id: ConversationId,
-    /// An older name of `conversation_id`.
+    /// Alias of `conversation_id`.
     session_id: ConversationId,
-    /// The start of its first message.
+    /// Start of the first message.
     title: String,
     created_at_ms: UnixMillis,
     updated_at_ms: UnixMillis,
@@ -44,9 +44,10 @@ pub struct ConversationView {
 
 #[derive(Serialize, ToSchema)]
 pub struct MessagesPage<'a> {
-    /// Oldest first; a page without `before` holds the latest. Fewer than `limit` when they are long, though not all.
+    /// Oldest first. Without `before`, the latest messages. A page of long messages may hold fewer than `limit`, even if there
+    /// are more.
     messages: Vec<MessageView<'a>>,
-    /// Pass it as `before` for the messages before these; absent when these are the first of the conversation.
+    /// Cursor of the preceding messages, to pass as `before`. Absent if the page starts with the first message.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<MessageId>,
 }
@@ -58,13 +59,13 @@ pub struct MessageView<'a> {
     role: MessageRole,
     content: &'a str,
     created_at_ms: UnixMillis,
-    /// The seq of the answer's last token, for `resume`; -1 for an answer without tokens. Only of answers.
+    /// The `seq` of the answer's last token, for `resume`; -1 if it has none. Present in answers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seq: Option<i64>,
-    /// Only of answers.
+    /// Present in answers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     finish_reason: Option<FinishReason>,
-    /// Only of answers.
+    /// Present in answers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<MetadataView<'a>>,
 }
@@ -96,10 +97,13 @@ impl<'a> From<&'a Message> for MessageView<'a> {
     }
 }
 
-/// The caller's conversations.
+/// Lists the caller's conversations.
 #[utoipa::path(
     get, path = "/api/v1/conversations", tag = "conversations", params(PageQuery<ConversationCursor>),
-    responses((status = 200, body = ConversationsPage), (status = "4XX", body = ErrorBody)),
+    responses(
+        (status = 200, description = "A page of conversations.", body = ConversationsPage),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn list(
@@ -112,11 +116,14 @@ async fn list(
     Ok(HttpResponse::Ok().json(ConversationsPage { conversations, next }))
 }
 
-/// The messages of a conversation.
+/// Lists the messages of a conversation.
 #[utoipa::path(
     get, path = "/api/v1/conversations/{conversation_id}/messages", tag = "conversations",
     params(("conversation_id" = ConversationId, Path), PageQuery<MessageId>),
-    responses((status = 200, body = MessagesPage<'_>), (status = "4XX", body = ErrorBody)),
+    responses(
+        (status = 200, description = "A page of messages.", body = MessagesPage<'_>),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn messages(
@@ -131,14 +138,14 @@ async fn messages(
     Ok(HttpResponse::Ok().json(MessagesPage { messages, next }))
 }
 
-/// Deletes a conversation with all its messages.
+/// Deletes a conversation and all its messages.
 #[utoipa::path(
     delete, path = "/api/v1/conversations/{conversation_id}", tag = "conversations",
     params(("conversation_id" = ConversationId, Path)),
     responses(
-        (status = 204, description = "deleted"),
-        (status = 409, description = "an answer is being written there", body = ErrorBody),
-        (status = "4XX", body = ErrorBody),
+        (status = 204, description = "The conversation was deleted."),
+        (status = 409, description = "`TURN_IN_PROGRESS`: a turn is running in it", body = ErrorBody),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
     ),
     security(("bearer" = [])),
 )]

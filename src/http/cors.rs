@@ -1,8 +1,8 @@
-//! Pages of other origins: which of them browsers let use this server.
+//! Cross-origin requests: CORS headers for HTTP, and the same check of `Origin` for WebSockets.
 //!
-//! A page of `server.allowed_origins` may do everything, any other nothing. Only browsers send an `Origin` and keep to the answer,
-//! so a refusal protects people, not the server; it names the setting, because a developer reads it. WebSockets are held to the
-//! same rule, since browsers ask nobody before they open one.
+//! Origins in `server.allowed_origins` may use the whole API, others nothing. Only browsers send `Origin` and enforce CORS, so the
+//! check protects their users, not the server; errors name the setting for the developer who reads them. Browsers do not apply
+//! CORS to WebSockets, so the server checks their origin itself.
 
 use super::error::HttpError;
 use crate::limiter::Origins;
@@ -23,16 +23,16 @@ use actix_web::{
 };
 use switchboard_protocol::{ApiError, ErrorCode};
 
-/// How long a browser may remember what it was allowed, in seconds.
+/// Lifetime of a preflight response in the browser's cache, in seconds.
 const MAX_AGE_S: usize = 600;
-/// Longest part of a refused origin that an error repeats, in characters.
+/// Longest part of a refused origin that an error shows, in characters.
 const MAX_SHOWN_CHARS: usize = 100;
 /// Response headers exposed to pages, in addition to those that browsers always expose.
 const EXPOSED: &str = "Retry-After, WWW-Authenticate";
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
-/// The headers that allow a page to use an answer. For the whole app. There are no cookies, so that none are allowed to come
-/// along, and a page may send whatever other header it likes.
+/// Middleware for the whole application that adds CORS headers. All request headers are allowed; credentials are not, because the
+/// API uses no cookies.
 pub fn cors(origins: Origins) -> Cors {
     Cors::default()
         .allowed_origin_fn(move |origin, request| {
@@ -43,8 +43,10 @@ pub fn cors(origins: Origins) -> Cors {
         .max_age(MAX_AGE_S)
 }
 
-/// Middleware that answers the preflights of pages whose origin is not allowed. Their other requests are answered as those of
-/// anybody, and browsers hide the answers: behind a proxy that changes `Host`, the server's own pages look like others.
+/// Middleware that refuses preflights from origins that are not allowed.
+///
+/// Other requests are served without CORS headers, and browsers hide the responses. Refusing them would break the server's own
+/// pages behind a proxy that changes `Host`, where their origin looks foreign.
 ///
 /// # Errors
 /// Those of the wrapped service.
@@ -62,7 +64,7 @@ pub async fn refuse_preflights<B: MessageBody + 'static>(
         }
         _ => {
             let mut response = next.call(request).await?;
-            // The middleware of the library would tell pages of every origin.
+            // actix-cors would send this header to every origin.
             if !is_preflight && response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
                 response.headers_mut().insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
             }
@@ -71,8 +73,8 @@ pub async fn refuse_preflights<B: MessageBody + 'static>(
     }
 }
 
-/// Refuses pages of other origins. For WebSockets, which browsers would open for them without asking, with whatever the visitor's
-/// network allows. A client that sends no `Origin` is no browser.
+/// Refuses a WebSocket upgrade from an origin that is not allowed. Browsers open WebSockets for any page without a preflight,
+/// from inside the visitor's network. A client without `Origin` is not a browser and passes.
 ///
 /// # Errors
 /// `FORBIDDEN` with the origin and the setting that allows it.
@@ -81,17 +83,17 @@ pub fn check_origin(request: &HttpRequest) -> Result<(), ApiError> {
     else {
         return Ok(());
     };
-    // A header that is no text is no origin that could be allowed.
+    // An origin that is not text matches none that is allowed.
     let origin = origin.to_str().unwrap_or("?");
     if origins.allows(origin, text(request.headers(), &HOST)) {
         return Ok(());
     }
     let shown: String = origin.chars().take(MAX_SHOWN_CHARS).collect();
     if origins.is_new(&shown) {
-        log::warn!(origin = shown; "refused a page of another origin; server.allowed_origins names those that may connect");
+        log::warn!(origin = shown; "refused a cross-origin request; server.allowed_origins lists the allowed origins");
     }
     let reason = format!(
-        "Pages of the origin {shown:?} may not use this server. Its operator can allow them with `server.allowed_origins`."
+        "The origin {shown:?} is not allowed to use this server. Its operator can add it to `server.allowed_origins`."
     );
     Err(ApiError::new(ErrorCode::Forbidden, reason))
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/documents`: the knowledge base. Operators write, everybody signed in reads and searches.
+//! `/api/v1/documents`: the knowledge base. Operators write; all signed-in users read and search.
 
 mod disposition;
 mod form;
@@ -22,14 +22,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use switchboard_protocol::{ApiError, ErrorCode};
 
-/// Passages of one search.
+/// Most passages that one search returns.
 const MAX_PASSAGES: usize = 50;
-/// A document as JSON may be so much larger than its text. A byte that is no ASCII takes at most three when it is escaped;
-/// only texts of little but control characters take more.
+/// Allowed ratio of a JSON body's size to that of its text. Escaping expands a non-ASCII byte to at most three bytes; only control
+/// characters take more.
 const JSON_ESCAPE: usize = 3;
-/// The fields of a body besides its text, in bytes.
+/// Size limit of all fields of a body except the text, in bytes.
 const OTHER_FIELDS_BYTES: usize = 4 * 1024;
-/// How long a client waits before it tries again while other documents are being read, in milliseconds.
+/// Retry delay while other documents are being processed, in milliseconds.
 const BUSY_RETRY_MS: u64 = 5_000;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
@@ -38,72 +38,74 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/api/v1/documents/{id}").route(web::get().to(get)).route(web::delete().to(delete)));
 }
 
-/// A document as JSON: its text is Markdown when the name of the source ends in `.md`.
+/// A document as JSON. The text is Markdown if `source` ends in `.md`, otherwise plain text.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct TextDocument {
-    /// Its name; an older document of this name is replaced.
+    /// Name of the document. An existing document with this name is replaced.
     #[schema(example = "towing.md")]
     source: String,
     #[schema(example = "# Towing\n\nFit the towing eye first.")]
     text: String,
-    /// What it is about; an agent's knowledge scope names collections. Absent: what its front matter says, or for all.
+    /// Collection, by which the scope of a specialist selects documents. Defaults to the one in the text's front matter, or to
+    /// none, which every specialist can use.
     #[schema(example = "specs")]
     collection: Option<String>,
 }
 
-/// A document as a file.
+/// A document as an uploaded file.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "only its schema is used: the parts are read as they come")]
+#[expect(dead_code, reason = "only its schema is used: the parts are streamed")]
 pub struct FileDocument {
-    /// Markdown, plain text in UTF-8, PDF or DOCX.
+    /// A Markdown, plain text (UTF-8), PDF or DOCX file.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
-    /// Its name; absent: that of the file.
+    /// Name of the document. Defaults to the file's name.
     source: Option<String>,
-    /// What it is about. Absent: what its front matter says, or for all.
+    /// Collection. Defaults to the one in the text's front matter, or to none.
     collection: Option<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct DocumentsPage {
-    /// Those that came last first.
+    /// Newest first.
     documents: Vec<Document>,
-    /// Pass it as `before` for the next page; absent on the last one.
+    /// Cursor of the next page, to pass as `before`. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<DocumentId>,
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct SearchRequest {
+    /// The question to find passages for.
     #[schema(example = "What is the engine power?")]
     query: String,
-    /// 1 to 50; 5 when absent.
+    /// Maximum number of passages: 1 to 50, default 5.
     limit: Option<usize>,
-    /// Only documents of these, and those for all. Absent or empty: every document.
+    /// Restricts the search to these collections and to documents without one. Absent or empty: all documents.
     #[serde(default)]
     collections: Vec<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct SearchAnswer {
-    /// Best first. Fewer than `limit` when they are long.
+pub struct SearchResponse {
+    /// Most relevant first. Long passages may reduce their number below `limit`.
     passages: Vec<Passage>,
 }
 
-/// Take a document in, in place of the one of the same name.
+/// Adds a document, or replaces the one with the same name.
 #[utoipa::path(
     post, path = "/api/v1/documents", tag = "documents", operation_id = "create_document",
     request_body(content((TextDocument = "application/json"), (FileDocument = "multipart/form-data"))),
     responses(
-        (status = 200, description = "It has replaced an older one.", body = Document),
-        (status = 201, description = "It is new.", body = Document),
+        (status = 200, description = "The document replaced an existing one.", body = Document),
+        (status = 201, description = "The document was added.", body = Document),
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
-        (status = 403, description = "`FORBIDDEN`: only operators may", body = ErrorBody),
-        (status = 408, description = "`REQUEST_TIMEOUT`: the upload did not come in time", body = ErrorBody),
-        (status = 413, description = "`MESSAGE_TOO_LONG`: also a file that takes too much memory to read", body = ErrorBody),
-        (status = 422, description = "`INVALID_FIELD`: also a file that cannot be read", body = ErrorBody),
-        (status = 503, description = "`OVERLOADED`: other documents are being read", body = ErrorBody),
+        (status = 403, description = "`FORBIDDEN`: the caller is not an operator", body = ErrorBody),
+        (status = 408, description = "`REQUEST_TIMEOUT`: the upload took too long", body = ErrorBody),
+        (status = 413, description = "`MESSAGE_TOO_LONG`: the body is too large, or its extraction takes too much memory", body = ErrorBody),
+        (status = 422, description = "`INVALID_FIELD`: a field is invalid, or the file cannot be read", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: too many documents are being processed", body = ErrorBody),
     ),
     security(("bearer" = [])),
 )]
@@ -139,7 +141,7 @@ async fn create(
     Ok(if is_new { HttpResponse::Created() } else { HttpResponse::Ok() }.json(document))
 }
 
-/// Reads a document as JSON.
+/// Reads a document from a JSON body.
 async fn read_json(mut body: upload::Body, limit_bytes: usize) -> Result<NewDocument, ApiError> {
     let body_limit = limit_bytes.saturating_mul(JSON_ESCAPE).saturating_add(OTHER_FIELDS_BYTES);
     let mut bytes = web::BytesMut::new();
@@ -157,11 +159,11 @@ async fn read_json(mut body: upload::Body, limit_bytes: usize) -> Result<NewDocu
     Ok(NewDocument { source, collection, file, media_type: None })
 }
 
-/// The documents of the knowledge base.
+/// Lists the documents of the knowledge base.
 #[utoipa::path(
     get, path = "/api/v1/documents", tag = "documents", operation_id = "list_documents", params(PageQuery<DocumentId>),
     responses(
-        (status = 200, description = "A page of them.", body = DocumentsPage),
+        (status = 200, description = "A page of documents.", body = DocumentsPage),
         (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
         (status = 422, description = "`INVALID_FIELD`", body = ErrorBody),
     ),
@@ -177,7 +179,7 @@ async fn list(
     Ok(HttpResponse::Ok().json(DocumentsPage { documents, next }))
 }
 
-/// One document, without its text.
+/// Returns a document's metadata.
 #[utoipa::path(
     get, path = "/api/v1/documents/{id}", tag = "documents", operation_id = "get_document",
     params(("id" = DocumentId, Path)),
@@ -196,14 +198,14 @@ async fn get(
     Ok(HttpResponse::Ok().json(knowledge.get(*id).await?))
 }
 
-/// Take a document out of the knowledge base.
+/// Deletes a document from the knowledge base.
 #[utoipa::path(
     delete, path = "/api/v1/documents/{id}", tag = "documents", operation_id = "delete_document",
     params(("id" = DocumentId, Path)),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "The document was deleted."),
         (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
-        (status = 403, description = "`FORBIDDEN`: only operators may", body = ErrorBody),
+        (status = 403, description = "`FORBIDDEN`: the caller is not an operator", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`", body = ErrorBody),
     ),
     security(("bearer" = [])),
@@ -223,12 +225,12 @@ async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Find the passages that fit a question.
+/// Searches the knowledge base for passages relevant to a question.
 #[utoipa::path(
     post, path = "/api/v1/documents/search", tag = "documents", operation_id = "search_documents",
     request_body = SearchRequest,
     responses(
-        (status = 200, description = "What there is; nothing for a question on something else.", body = SearchAnswer),
+        (status = 200, description = "The passages; none if nothing is relevant.", body = SearchResponse),
         (status = 400, description = "`INVALID_JSON`", body = ErrorBody),
         (status = 401, description = "`AUTH_REQUIRED`, `INVALID_TOKEN`, `EXPIRED_TOKEN`", body = ErrorBody),
         (status = 413, description = "`MESSAGE_TOO_LONG`", body = ErrorBody),
@@ -256,14 +258,14 @@ async fn search(
     });
     let fit = fit.count().max(1);
     passages.truncate(fit);
-    Ok(HttpResponse::Ok().json(SearchAnswer { passages }))
+    Ok(HttpResponse::Ok().json(SearchResponse { passages }))
 }
 
 fn too_large(limit_bytes: usize) -> ApiError {
     ApiError::new(ErrorCode::MessageTooLong, format!("The document is over the limit of {limit_bytes} bytes."))
 }
 
-/// An error as a sentence of its own.
+/// Formats an error as a sentence.
 fn sentence(error: &IngestError) -> String {
     let text = error.to_string();
     let mut chars = text.chars();
@@ -271,7 +273,6 @@ fn sentence(error: &IngestError) -> String {
     format!("{first}{}.", chars.as_str())
 }
 
-/// What a client is told of a document that was not taken in.
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
@@ -281,7 +282,9 @@ impl From<IngestError> for ApiError {
                 error: ExtractError::TooLarge { .. } | ExtractError::OutOfMemory { .. }, ..
             } => Self::new(ErrorCode::MessageTooLong, sentence(&error)),
             IngestError::Extract { .. } => Self::new(ErrorCode::InvalidField, sentence(&error)),
-            IngestError::Busy => Self::overloaded("Other documents are being read.", BUSY_RETRY_MS),
+            IngestError::Busy => {
+                Self::overloaded("Too many documents are being processed. Please try again soon.", BUSY_RETRY_MS)
+            }
             IngestError::File(_) | IngestError::Reader(_) => Self::internal(&error),
             IngestError::Store(error) => error.into(),
         }

@@ -1,7 +1,7 @@
 //! `/api/v1/drain`: an operator empties the server, for good or for a while.
 
 use super::error::HttpError;
-use super::{ErrorBody, MaybeJson, Operator};
+use super::{ErrorBody, Operator, OptionalJson};
 use crate::api_error::InternalError;
 use crate::{
     registry::{ConnectionManager, EndDrain, GetStats},
@@ -55,7 +55,10 @@ async fn left(registry: &Addr<ConnectionManager>, turns: &Turns) -> Result<Drain
 /// Whether the server is being emptied, and how far that is.
 #[utoipa::path(
     get, path = "/api/v1/drain", tag = "operators", operation_id = "drain_status",
-    responses((status = 200, body = DrainStatus), (status = "4XX", body = ErrorBody)),
+    responses(
+        (status = 200, description = "The state of the drain.", body = DrainStatus),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn status(
@@ -72,12 +75,16 @@ async fn status(
 /// ends, or stays empty until this is undone.
 #[utoipa::path(
     post, path = "/api/v1/drain", tag = "operators", operation_id = "drain", request_body = DrainRequest,
-    responses((status = 202, body = DrainResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    responses(
+        (status = 202, description = "The drain has begun; these are still open.", body = DrainResponse),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the store is unavailable; nothing was done.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn drain(
     Operator(operator): Operator,
-    MaybeJson(DrainRequest { then }): MaybeJson<DrainRequest>,
+    OptionalJson(DrainRequest { then }): OptionalJson<DrainRequest>,
     control: web::Data<DrainControl>,
     registry: web::Data<Addr<ConnectionManager>>,
     turns: web::Data<Turns>,

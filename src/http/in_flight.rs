@@ -1,4 +1,4 @@
-//! Requests that are being answered: a server that stops waits for them.
+//! Counts of requests and responses in flight, which a stopping server waits for.
 
 use actix_web::{
     Error,
@@ -12,33 +12,33 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-/// Counts requests in flight. WebSockets do not count: the registry knows them.
+/// Requests and responses in flight, except WebSockets, which the registry counts.
 #[derive(Debug, Default)]
 pub struct InFlight {
-    /// Handlers that run.
+    /// Running handlers.
     requests: AtomicUsize,
-    /// Bodies that are written as they come into being, such as the events of a turn.
+    /// Open response streams, such as the events of a turn.
     streams: AtomicUsize,
-    /// Connections whose peer has yet to take something before more can be written.
-    stuck: AtomicUsize,
+    /// Connections with a pending write, because the client has not read enough yet.
+    write_blocked: AtomicUsize,
 }
 
 impl InFlight {
-    /// Requests whose answer is not there yet.
+    /// Number of requests without a response yet.
     pub fn requests(&self) -> usize {
         self.requests.load(SeqCst)
     }
 
-    /// Answers of which something was not handed to the kernel yet. One may count twice.
+    /// Number of responses that were not handed to the kernel completely. A blocked stream counts twice.
     pub fn unsent(&self) -> usize {
-        self.streams.load(SeqCst) + self.stuck.load(SeqCst)
+        self.streams.load(SeqCst) + self.write_blocked.load(SeqCst)
     }
 
-    pub(super) fn set_stuck(&self, is_stuck: bool) {
-        if is_stuck {
-            self.stuck.fetch_add(1, SeqCst);
+    pub(super) fn set_write_blocked(&self, is_blocked: bool) {
+        if is_blocked {
+            self.write_blocked.fetch_add(1, SeqCst);
         } else {
-            self.stuck.fetch_sub(1, SeqCst);
+            self.write_blocked.fetch_sub(1, SeqCst);
         }
     }
 
@@ -49,7 +49,7 @@ impl InFlight {
     }
 }
 
-/// A stream that has not ended.
+/// Guard of an open response stream.
 pub(super) struct OpenStream(Arc<InFlight>);
 
 impl Drop for OpenStream {
@@ -58,21 +58,22 @@ impl Drop for OpenStream {
     }
 }
 
-struct Counted(Data<InFlight>);
+/// Guard of a running handler.
+struct RunningRequest(Data<InFlight>);
 
-impl Drop for Counted {
+impl Drop for RunningRequest {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, SeqCst);
     }
 }
 
-/// Middleware that counts.
+/// Middleware that counts running handlers.
 pub async fn count_requests<B: MessageBody>(
     in_flight: Data<InFlight>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     in_flight.requests.fetch_add(1, SeqCst);
-    let _counted = Counted(in_flight);
+    let _running = RunningRequest(in_flight);
     next.call(request).await
 }

@@ -25,7 +25,7 @@ use switchboard_protocol::{
 pub struct Json<T>(pub T);
 
 /// The body of a request that may be left out, or be `null`: then it is the default.
-pub struct MaybeJson<T>(pub T);
+pub struct OptionalJson<T>(pub T);
 
 /// The body of a request as it is, within [`JsonLimit::max_bytes`].
 pub struct Body(pub BytesMut);
@@ -112,7 +112,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
-impl<T: DeserializeOwned + Default + 'static> FromRequest for MaybeJson<T> {
+impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalJson<T> {
     type Error = HttpError;
     type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
 

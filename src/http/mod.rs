@@ -1,4 +1,4 @@
-//! HTTP: routes, extractors, pages, and how an error looks in an answer. A file for each noun of the API.
+//! HTTP: the server and its connections, middleware, extractors, pages, and one file of routes per noun of the API.
 
 mod accepted;
 mod audit;
@@ -51,7 +51,7 @@ pub use headers::default_headers;
 pub use host::{HostCheck, check_host};
 pub use identity::{Operator, require_operator};
 pub use in_flight::{InFlight, count_requests};
-pub use json::{Json, JsonLimit, LongBody, MaybeJson};
+pub use json::{Json, JsonLimit, LongBody, OptionalJson};
 pub use metrics::ScrapeRules;
 pub use page::PageQuery;
 pub use query::Query;
@@ -62,7 +62,7 @@ pub use unread_body::hold_bodies;
 
 use actix_web::web;
 
-/// Mounts every route. The services that the handlers name come as `web::Data`.
+/// Registers every route. Handlers receive their services as `web::Data`.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.configure(ws::routes)
         .configure(ops::routes)

@@ -40,7 +40,11 @@ pub struct NoticeResponse {
 /// Sends a `notice` to every connection, or to those of one user.
 #[utoipa::path(
     post, path = "/api/v1/notices", tag = "operators", operation_id = "send_notice", request_body = NoticeRequest,
-    responses((status = 200, body = NoticeResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    responses(
+        (status = 200, description = "The notice was queued.", body = NoticeResponse),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the store is unavailable; nothing was done.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn send(

@@ -14,7 +14,10 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 /// The settings that can be changed while the server runs, as they are now.
 #[utoipa::path(
     get, path = "/api/v1/settings", tag = "operators", operation_id = "get_settings",
-    responses((status = 200, body = SettingsInForce), (status = "4XX", body = ErrorBody)),
+    responses(
+        (status = 200, description = "The settings in force.", body = SettingsInForce),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn get(_: Operator, settings: web::Data<Settings>) -> HttpResponse {
@@ -24,7 +27,11 @@ async fn get(_: Operator, settings: web::Data<Settings>) -> HttpResponse {
 /// Changes settings until the next start: all that the body names, or, when one of them is refused, none.
 #[utoipa::path(
     patch, path = "/api/v1/settings", tag = "operators", operation_id = "change_settings", request_body = SettingsChange,
-    responses((status = 200, body = SettingsInForce), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    responses(
+        (status = 200, description = "The settings in force.", body = SettingsInForce),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the store is unavailable; nothing was done.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn change(

@@ -19,7 +19,11 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 #[utoipa::path(
     post, path = "/api/v1/turns/{turn_id}/cancel", tag = "operators", operation_id = "cancel_turn",
     params(("turn_id" = TurnId, Path)),
-    responses((status = 200, body = CancelResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    responses(
+        (status = 200, description = "The outcome.", body = CancelResponse),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the store is unavailable; nothing was done.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn cancel(

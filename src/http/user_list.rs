@@ -72,7 +72,11 @@ pub struct ListedUserView {
 /// The accounts that match, and what each user is doing.
 #[utoipa::path(
     get, path = "/api/v1/users", tag = "operators", operation_id = "list_users", params(UsersQuery),
-    responses((status = 200, body = UsersPage), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    responses(
+        (status = 200, description = "A page of accounts.", body = UsersPage),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the store is unavailable.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn list(

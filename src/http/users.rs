@@ -2,7 +2,7 @@
 
 use super::error::HttpError;
 use super::{
-    ErrorBody, MaybeJson, Operator,
+    ErrorBody, Operator, OptionalJson,
     operator_text::{check_reason, close_text},
 };
 use crate::api_error::InternalError;
@@ -52,13 +52,17 @@ pub struct KickUserResponse {
 #[utoipa::path(
     post, path = "/api/v1/users/{id}/kick", tag = "operators", operation_id = "kick_user",
     params(("id" = UserId, Path)), request_body = KickUserRequest,
-    responses((status = 200, body = KickUserResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    responses(
+        (status = 200, description = "The connections were closed.", body = KickUserResponse),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the store is unavailable; nothing was done.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn kick(
     Operator(operator): Operator,
     id: web::Path<UserId>,
-    MaybeJson(request): MaybeJson<KickUserRequest>,
+    OptionalJson(request): OptionalJson<KickUserRequest>,
     accounts: web::Data<Accounts>,
     registry: web::Data<Addr<ConnectionManager>>,
     ops: web::Data<OpsContext>,
@@ -112,13 +116,17 @@ pub struct LockUserResponse {
 #[utoipa::path(
     post, path = "/api/v1/users/{id}/lock", tag = "operators", operation_id = "lock_user",
     params(("id" = UserId, Path)), request_body = LockUserRequest,
-    responses((status = 200, body = LockUserResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    responses(
+        (status = 200, description = "The new state of the account.", body = LockUserResponse),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the store is unavailable; nothing was done.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn lock(
     Operator(operator): Operator,
     id: web::Path<UserId>,
-    MaybeJson(LockUserRequest { reason }): MaybeJson<LockUserRequest>,
+    OptionalJson(LockUserRequest { reason }): OptionalJson<LockUserRequest>,
     accounts: web::Data<Accounts>,
     registry: web::Data<Addr<ConnectionManager>>,
     ops: web::Data<OpsContext>,
@@ -145,7 +153,11 @@ async fn lock(
 #[utoipa::path(
     delete, path = "/api/v1/users/{id}/lock", tag = "operators", operation_id = "unlock_user",
     params(("id" = UserId, Path)),
-    responses((status = 200, body = LockUserResponse), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)),
+    responses(
+        (status = 200, description = "The new state of the account.", body = LockUserResponse),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the store is unavailable; nothing was done.", body = ErrorBody),
+    ),
     security(("bearer" = [])),
 )]
 async fn unlock(

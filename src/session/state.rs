@@ -12,7 +12,7 @@ use super::{
     subscriptions::{AnyEnded, Subscriptions},
 };
 use crate::{
-    api_error::of_failure,
+    api_error::from_failure,
     auth::Identity,
     config::{LimitsConfig, SessionConfig},
     domain::{ConversationId, TurnId, UserId},
@@ -75,7 +75,7 @@ impl SessionState {
             dialect,
             names: dialect.into(),
             coalesce: Duration::from_millis(config.coalesce_ms),
-            failures: of_failure,
+            failures: from_failure,
         };
         Self {
             heartbeat: Heartbeat::new(now.instant, Duration::from_secs(config.heartbeat_interval_s)),

@@ -1,4 +1,4 @@
-//! The routes as a client sees them, on a real database.
+//! The account routes as a client sees them, on a real database.
 
 use super::routes;
 use crate::{
@@ -28,7 +28,7 @@ use std::time::Duration;
 
 const PASSWORD: &str = "quiet-otter-paints-thursday";
 
-/// The app with its routes, and what a test looks into besides.
+/// The application with the account routes and the given services.
 macro_rules! app {
     ($accounts:expr, $tickets:expr) => {
         init_service(
@@ -53,7 +53,7 @@ macro_rules! app {
     };
 }
 
-/// Nobody is connected.
+/// A registry without connections.
 fn registry() -> actix::Addr<ConnectionManager> {
     let limit = std::time::Duration::from_secs(20);
     ConnectionManager::new(StallLimits { lagging: limit, idle: limit }).start()
@@ -94,7 +94,7 @@ fn ada() -> Value {
 }
 
 #[actix_web::test]
-async fn register_login_refresh_logout_me() {
+async fn an_account_registers_signs_in_refreshes_and_signs_out() {
     let (accounts, _folder) = service();
     let app = app!(Data::new(accounts));
     let mut registration = ada();
@@ -116,8 +116,8 @@ async fn register_login_refresh_logout_me() {
         assert_eq!(answer.headers.get(CACHE_CONTROL).unwrap(), "no-store");
     }
 
-    let who = answer(&app, bearer(me(), &refreshed)).await;
-    assert_eq!((who.status, &who.body), (200, user));
+    let account = answer(&app, bearer(me(), &refreshed)).await;
+    assert_eq!((account.status, &account.body), (200, user));
 
     let newest = json!({"refresh_token": refreshed.body["refresh_token"]});
     assert_eq!(answer(&app, post("logout", newest.clone())).await.status, 204);
@@ -126,12 +126,12 @@ async fn register_login_refresh_logout_me() {
 }
 
 #[actix_web::test]
-async fn every_refusal_has_its_code() {
+async fn every_refusal_has_its_status_and_code() {
     let (accounts, _folder) = service();
     let app = app!(Data::new(accounts));
     assert_eq!(answer(&app, post("register", ada())).await.status, 201);
     let eve = |password: &str| json!({"email": "eve@example.org", "password": password});
-    for (request, status, code, says) in [
+    for (request, status, code, text) in [
         (post("register", ada()), 409, "EMAIL_TAKEN", "e-mail"),
         (post("register", json!({"email": " ADA@example.ORG", "password": PASSWORD})), 409, "EMAIL_TAKEN", "e-mail"),
         (post("register", eve("password1")), 422, "WEAK_PASSWORD", "common"),
@@ -158,14 +158,14 @@ async fn every_refusal_has_its_code() {
     ] {
         let answer = answer(&app, request).await;
         assert_eq!((answer.status, &answer.body["code"]), (status, &code.into()), "{}", answer.body);
-        assert!(answer.body["error"].as_str().unwrap().contains(says), "{}", answer.body);
+        assert!(answer.body["error"].as_str().unwrap().contains(text), "{}", answer.body);
         assert!(answer.body["correlation_id"].is_string(), "{}", answer.body);
         assert_eq!(answer.headers.contains_key(WWW_AUTHENTICATE), status == 401);
     }
 }
 
 #[actix_web::test]
-async fn a_refresh_token_returns_the_same_tokens_again_and_later_signs_out() {
+async fn a_refresh_token_can_be_reused_for_ten_seconds_and_ends_the_sign_in_later() {
     let turned = TurnedClock::at(UnixMillis::now());
     let (accounts, _folder) = service_by(&AuthConfig::default(), turned.serve(ServedTime::default()));
     turned.pass(Duration::from_secs(1));
@@ -185,7 +185,7 @@ async fn a_refresh_token_returns_the_same_tokens_again_and_later_signs_out() {
 }
 
 #[actix_web::test]
-async fn me_shows_a_role_that_changed_since_the_token() {
+async fn the_account_shows_a_role_changed_after_the_token_was_issued() {
     let (accounts, _folder) = service();
     let accounts = Data::new(accounts);
     let app = app!(accounts);
@@ -195,7 +195,7 @@ async fn me_shows_a_role_that_changed_since_the_token() {
 }
 
 #[actix_web::test]
-async fn a_ticket_stands_for_its_user_once() {
+async fn a_ticket_identifies_its_user_once() {
     let (accounts, _folder) = service();
     let tickets = Data::new(Tickets::new(30));
     let app = app!(Data::new(accounts), tickets);
@@ -211,11 +211,11 @@ async fn a_ticket_stands_for_its_user_once() {
 }
 
 #[actix_web::test]
-async fn a_full_pool_says_when_to_come_back() {
+async fn a_full_hash_queue_is_answered_with_a_retry_delay() {
     let (accounts, _folder) = service_with(&AuthConfig { hash_threads: 1, hash_queue: 1, ..AuthConfig::default() });
     let app = app!(Data::new(accounts));
 
-    // Far more at once than one thread and one place in the queue can take.
+    // Far more at once than one running and one queued hash.
     let answers = futures_util::future::join_all((0..16).map(|_| answer(&app, post("login", ada())))).await;
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
     assert!(!refused.is_empty() && refused.len() < answers.len(), "{} refused", refused.len());

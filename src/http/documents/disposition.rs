@@ -1,7 +1,7 @@
-//! The `Content-Disposition` of a part: its name in the form, and the name of its file in the encodings that clients use.
+//! Parser of a part's `Content-Disposition`: field name and file name, in the encodings that clients use.
 //!
-//! RFC 7578 has file names in UTF-8. In fact they come as `filename*` of RFC 5987 as well (.NET sends both), as encoded
-//! words of RFC 2047 (.NET, mail programs), percent-encoded, in Latin-1, and with the folders of the sender's machine.
+//! RFC 7578 specifies file names in UTF-8. In practice they also arrive as `filename*` of RFC 5987 (.NET sends both), as encoded
+//! words of RFC 2047 (.NET, mail programs), percent-encoded, in Latin-1, and with the sender's local path.
 
 use crate::knowledge::is_invisible;
 use base64::{
@@ -11,24 +11,24 @@ use base64::{
 use encoding_rs::{Encoding, WINDOWS_1252};
 use percent_encoding::percent_decode;
 
-/// Base64 of an encoded word, which some clients leave without its padding.
+/// Base64 of an encoded word; some clients omit the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The parameters of a `Content-Disposition` that matter here.
+/// The relevant parameters of a `Content-Disposition`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Disposition {
     pub(super) is_form_data: bool,
-    /// The name of the field.
+    /// Name of the form field.
     pub(super) name: Option<String>,
     filename: Option<String>,
     filename_ext: Option<String>,
 }
 
 impl Disposition {
-    /// Parses a header's value, and skips what it cannot parse.
+    /// Parses a header's value and skips malformed parameters.
     pub(super) fn parse(value: &[u8]) -> Self {
         let (kind, mut rest) = split_at_byte(value, b';');
         let mut parsed = Self { is_form_data: kind.trim_ascii().eq_ignore_ascii_case(b"form-data"), ..Self::default() };
@@ -46,8 +46,7 @@ impl Disposition {
         parsed
     }
 
-    /// The name of the file without its folders, and without characters that have no place in a name. `None` when nothing
-    /// is left.
+    /// Returns the file name without its path and without invisible characters. `None` if nothing remains.
     pub(super) fn file_name(&self) -> Option<String> {
         let name = self.filename_ext.clone().or_else(|| self.filename.as_deref().map(unencoded))?;
         let name: String = name.rsplit(['/', '\\']).next()?.chars().filter(|c| !is_invisible(*c)).collect();
@@ -64,8 +63,8 @@ fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     }
 }
 
-/// A token or a quoted string, and what comes after the next `;`. A backslash escapes a quote or a backslash only: before
-/// other characters it is one of a path of Windows.
+/// Splits off a token or quoted string; also returns the text after the next `;`. A backslash escapes only a quote or a backslash:
+/// before other characters it separates folders of a Windows path.
 fn parameter_value(text: &[u8]) -> (Vec<u8>, &[u8]) {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let (token, rest) = split_at_byte(text, b';');
@@ -81,13 +80,13 @@ fn parameter_value(text: &[u8]) -> (Vec<u8>, &[u8]) {
     (value, split_at_byte(after, b';').1)
 }
 
-/// Bytes as text: UTF-8, or else Latin-1 (of which Windows-1252 is a superset).
+/// Decodes UTF-8, or otherwise Windows-1252, a superset of Latin-1.
 fn decoded(bytes: &[u8]) -> String {
     let text = std::str::from_utf8(bytes).map(str::to_owned);
     text.unwrap_or_else(|_| WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned())
 }
 
-/// The value of `filename*`: `charset'language'percent-encoded`. `None` when it is not that.
+/// Decodes the value of `filename*`: `charset'language'percent-encoded`. `None` if it is malformed.
 fn extended(value: &[u8]) -> Option<String> {
     let (charset, rest) = split_at_byte(value, b'\'');
     let (_language, encoded) = split_at_byte(rest, b'\'');
@@ -100,8 +99,8 @@ fn in_charset(charset: &[u8], bytes: &[u8]) -> Option<String> {
     Some(text.into_owned())
 }
 
-/// A name without the encodings that do not belong into `filename`: encoded words, and percent-encoding when every `%` is
-/// part of it and UTF-8 comes out.
+/// Decodes encodings that are not allowed in `filename` but occur: encoded words, and percent-encoding if every `%` starts an
+/// escape and the result is UTF-8.
 fn unencoded(name: &str) -> String {
     let name = encoded_words(name).unwrap_or_else(|| name.to_owned());
     let is_encoded = name.split('%').skip(1).all(|rest| {
@@ -115,7 +114,7 @@ fn unencoded(name: &str) -> String {
     String::from_utf8(bytes).unwrap_or(name)
 }
 
-/// A name that is nothing but encoded words of RFC 2047, such as `=?utf-8?B?w6QucGRm?=`.
+/// Decodes a name that consists of encoded words of RFC 2047, such as `=?utf-8?B?w6QucGRm?=`.
 fn encoded_words(name: &str) -> Option<String> {
     let mut decoded = String::new();
     for word in name.split_ascii_whitespace() {
@@ -123,13 +122,13 @@ fn encoded_words(name: &str) -> Option<String> {
         let (charset, encoding, text) = (fields.next()?, fields.next()?, fields.next()?);
         let bytes = match encoding {
             "B" | "b" => BASE64.decode(text).ok()?,
-            // The Q encoding is percent-encoding with another sign, and `_` for a space.
+            // The Q encoding is percent-encoding with `=` for `%`, and `_` for a space.
             "Q" | "q" => {
                 percent_decode(text.replace('_', " ").replace('%', "=25").replace('=', "%").as_bytes()).collect()
             }
             _ => return None,
         };
-        // A language may follow the charset after a star.
+        // RFC 2231 allows `*language` after the charset.
         let charset = charset.split('*').next().unwrap_or_default();
         decoded.push_str(&in_charset(charset.as_bytes(), &bytes)?);
     }
@@ -153,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn names_come_in_many_encodings() {
+    fn file_names_are_decoded_from_every_supported_encoding() {
         for (parameters, expected) in [
             ("filename=\"Prüfbericht.pdf\"", "Prüfbericht.pdf"),
             ("filename=plain.md", "plain.md"),
             ("filename=\"a;b=c.md\"", "a;b=c.md"),
-            // .NET sends both; the extended one is right.
+            // .NET sends both; `filename*` takes precedence.
             ("filename=\"=?utf-8?B?UHLDvGYucGRm?=\"; filename*=utf-8''Pr%C3%BCf.pdf", "Prüf.pdf"),
             ("filename==?utf-8?B?UHLDvGYucGRm?=", "Prüf.pdf"),
             ("filename=\"=?UTF-8?Q?Pr=C3=BCf_1.pdf?=\"", "Prüf 1.pdf"),
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_and_invisible_characters_go() {
+    fn paths_and_invisible_characters_are_removed() {
         for (parameters, expected) in [
             ("filename=\"C:\\dir\\x.docx\"", Some("x.docx")),
             ("filename=\"C:\\\\dir\\\\x.docx\"", Some("x.docx")),
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_broken_is_parsed_as_far_as_it_goes() {
+    fn malformed_parameters_are_skipped() {
         for header in
             ["", ";", "form-data", "form-data; name", "form-data; name=\"file", "attachment; name=x", ";;;==;\"\""]
         {

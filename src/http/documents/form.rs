@@ -1,4 +1,4 @@
-//! A document as `multipart/form-data`: the file and what is said of it.
+//! Reader of a document uploaded as `multipart/form-data`.
 
 use super::{
     OTHER_FIELDS_BYTES,
@@ -13,10 +13,10 @@ use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, Head
 use futures_util::TryStreamExt;
 use switchboard_protocol::ApiError;
 
-/// Parts of one form, known or not.
+/// Most parts of one form, including unknown ones.
 const MAX_PARTS: usize = 16;
 
-/// Reads the parts `file`, `source` and `collection`; others are skipped.
+/// Reads the parts `file`, `source` and `collection`, and skips others.
 pub(super) async fn read(headers: &HeaderMap, body: upload::Body, limit_bytes: usize) -> Result<NewDocument, ApiError> {
     let mut form = Multipart::new(&as_mixed(headers), body);
     let (mut file, mut source, mut collection) = (None, None, None);
@@ -33,12 +33,12 @@ pub(super) async fn read(headers: &HeaderMap, body: upload::Body, limit_bytes: u
         match disposition.name.as_deref().unwrap_or_default() {
             "file" if file.is_none() => {
                 let media_type = part.content_type().map(|mime| mime.essence_str().to_owned());
-                file = Some((disposition.file_name(), media_type, spooled(&mut part, limit_bytes).await?));
+                file = Some((disposition.file_name(), media_type, spool(&mut part, limit_bytes).await?));
             }
-            "file" => return Err(ApiError::invalid_field("file", "must be there once")),
-            "source" => source = Some(text_of("source", &mut part).await?),
-            "collection" => collection = Some(text_of("collection", &mut part).await?),
-            // Its bytes count as a file's do, so that what nobody asked for cannot go on without end.
+            "file" => return Err(ApiError::invalid_field("file", "must occur only once")),
+            "source" => source = Some(read_text("source", &mut part).await?),
+            "collection" => collection = Some(read_text("collection", &mut part).await?),
+            // Bounded like a file, so that an unknown part cannot be endless.
             _ => skip(&mut part, limit_bytes).await?,
         }
     }
@@ -48,8 +48,8 @@ pub(super) async fn read(headers: &HeaderMap, body: upload::Body, limit_bytes: u
     Ok(NewDocument { source, collection, file, media_type })
 }
 
-/// The headers, with a `Content-Type` of `multipart/mixed`. For `form-data`, actix-multipart parses the disposition of each
-/// part itself and refuses what is not UTF-8, such as the names that .NET and older clients send.
+/// Returns the `Content-Type` as `multipart/mixed`. For `form-data`, actix-multipart parses each part's `Content-Disposition` itself
+/// and refuses file names that are not UTF-8, which .NET and older clients send.
 fn as_mixed(headers: &HeaderMap) -> HeaderMap {
     let mut mixed = HeaderMap::new();
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -60,16 +60,16 @@ fn as_mixed(headers: &HeaderMap) -> HeaderMap {
     mixed
 }
 
-/// The bytes of a part, in a file.
-async fn spooled(part: &mut Field, limit_bytes: usize) -> Result<DocumentFile, ApiError> {
+/// Writes a part to a temporary file.
+async fn spool(part: &mut Field, limit_bytes: usize) -> Result<DocumentFile, ApiError> {
     let internal = |error: std::io::Error| ApiError::internal(&error);
-    let mut spool = Spool::new(limit_bytes).await.map_err(internal)?;
+    let mut file = Spool::new(limit_bytes).await.map_err(internal)?;
     while let Some(chunk) = part.try_next().await.map_err(malformed)? {
-        if !spool.write(&chunk).await.map_err(internal)? {
+        if !file.write(&chunk).await.map_err(internal)? {
             return Err(too_large(limit_bytes));
         }
     }
-    spool.finish().await.map_err(internal)
+    file.finish().await.map_err(internal)
 }
 
 async fn skip(part: &mut Field, limit_bytes: usize) -> Result<(), ApiError> {
@@ -83,7 +83,7 @@ async fn skip(part: &mut Field, limit_bytes: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn text_of(name: &'static str, part: &mut Field) -> Result<String, ApiError> {
+async fn read_text(name: &'static str, part: &mut Field) -> Result<String, ApiError> {
     let refused = || ApiError::invalid_field(name, format_args!("must be UTF-8 of at most {OTHER_FIELDS_BYTES} bytes"));
     let mut bytes = Vec::new();
     while let Some(chunk) = part.try_next().await.map_err(malformed)? {

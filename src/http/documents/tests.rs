@@ -1,4 +1,4 @@
-//! The routes as a client sees them, on a real database.
+//! The document routes as a client sees them, on a real database.
 
 use super::routes;
 use crate::{
@@ -25,7 +25,7 @@ use tempfile::TempDir;
 
 const DOCUMENTS: &str = "/api/v1/documents";
 
-/// What the routes work with.
+/// The services of the routes.
 type Base = (Data<KnowledgeBase>, Data<Audit>);
 
 fn base() -> (Base, TempDir) {
@@ -83,7 +83,7 @@ fn upload(part: &str, file_name: &str, bytes: &'static [u8]) -> TestRequest {
 }
 
 #[actix_web::test]
-async fn a_document_lives_from_post_to_delete() {
+async fn a_document_is_created_replaced_found_and_deleted() {
     let (base, _folder) = base();
     let app = app!(base);
     let operator = Some(Role::Operator);
@@ -114,7 +114,7 @@ async fn a_document_lives_from_post_to_delete() {
 }
 
 #[actix_web::test]
-async fn a_file_comes_as_a_form() {
+async fn a_file_is_uploaded_as_a_form() {
     let (base, _folder) = base();
     let app = app!(base);
     let (status, made) = answer(&app, Some(Role::Operator), upload("file", "docs/a.md", b"# A\n\nBlue.")).await;
@@ -125,14 +125,14 @@ async fn a_file_comes_as_a_form() {
 }
 
 #[actix_web::test]
-async fn the_parts_of_a_form_name_the_document() {
+async fn form_fields_name_the_document_and_its_collection() {
     let (base, _folder) = base();
     let app = app!(base);
     let part = |head: &str, body: &str| format!("--x\r\nContent-Disposition: form-data; {head}\r\n\r\n{body}\r\n");
     let form = [
         part("name=\"source\"", "b.md"),
         part("name=\"collection\"", "maintenance"),
-        part("name=\"note\"", "nobody reads this"),
+        part("name=\"note\"", "an unknown part"),
         part("name=\"file\"; filename=\"a.md\"", "# A"),
         part("name=\"file\"; filename=\"c.md\"", "Blue."),
     ];
@@ -145,7 +145,7 @@ async fn the_parts_of_a_form_name_the_document() {
     let one_file = [&form[..3], &form[4..]].concat();
     let (status, made) = answer(&app, Some(Role::Operator), send(&one_file)).await;
     assert_eq!((status, &made["source"], &made["collection"]), (201, &json!("b.md"), &json!("maintenance")));
-    assert_eq!(answer(&app, Some(Role::Operator), send(&form)).await.0, 422, "two files are one too many");
+    assert_eq!(answer(&app, Some(Role::Operator), send(&form)).await.0, 422, "two files are accepted");
     let (status, body) = answer(&app, Some(Role::Operator), send(&vec![form[2].clone(); 17])).await;
     assert_eq!((status, &body["code"]), (422, &json!("INVALID_FIELD")));
     let broken = TestRequest::post()
@@ -156,7 +156,7 @@ async fn the_parts_of_a_form_name_the_document() {
 }
 
 #[actix_web::test]
-async fn documents_over_the_limit_are_refused_in_either_form() {
+async fn documents_over_the_limit_are_refused_as_json_and_as_a_form() {
     let (base, _folder) = base();
     let app = app!(base);
     static LARGE: [u8; 1_001] = [b'a'; 1_001];
@@ -169,7 +169,7 @@ async fn documents_over_the_limit_are_refused_in_either_form() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_read_is_refused_with_the_reason() {
+async fn unreadable_documents_are_refused_with_the_reason() {
     let (base, _folder) = base();
     let app = app!(base);
     for (source, text, reason) in [("a.md", " ", "no text"), ("", "Blue.", "`source`"), ("a\u{7}", "Blue.", "`source`")]
@@ -183,7 +183,7 @@ async fn what_cannot_be_read_is_refused_with_the_reason() {
 }
 
 #[actix_web::test]
-async fn only_operators_write_and_only_the_signed_in_read() {
+async fn only_operators_write_and_only_signed_in_users_read() {
     let (base, _folder) = base();
     let app = app!(base);
     let id = crate::domain::DocumentId::new();
@@ -210,7 +210,7 @@ async fn only_operators_write_and_only_the_signed_in_read() {
 }
 
 #[actix_web::test]
-async fn the_list_has_pages() {
+async fn the_document_list_is_paginated() {
     let (base, _folder) = base();
     let app = app!(base);
     for n in 0..5 {
@@ -234,7 +234,7 @@ async fn the_list_has_pages() {
 }
 
 #[actix_web::test]
-async fn a_search_says_what_is_wrong_with_it() {
+async fn an_invalid_search_names_the_field() {
     let (base, _folder) = base();
     let app = app!(base);
     for (body, field) in [

@@ -1,6 +1,6 @@
-//! The body of an upload: how fast it must come, and the file that it goes to.
+//! The body of an upload: its timeouts, and the temporary file that it is streamed to.
 //!
-//! A document goes to a temporary file as it arrives, so that the memory of the server does not depend on its size.
+//! Streaming to a file keeps memory use independent of the document's size.
 
 use crate::knowledge::DocumentFile;
 use actix_web::{error::PayloadError, web};
@@ -9,10 +9,10 @@ use std::{io, pin::Pin, time::Duration};
 use switchboard_protocol::{ApiError, ErrorCode};
 use tokio::{fs::File, io::AsyncWriteExt};
 
-/// The bytes of a body, each within some time after the one before.
+/// A body that fails when it stalls; see [`timed`].
 pub(super) type Body = Pin<Box<dyn Stream<Item = Result<web::Bytes, PayloadError>>>>;
 
-/// Ends a body with an error when nothing of it comes for `stall_timeout`.
+/// Fails the body with `TimedOut` if no data arrives for `stall_timeout`.
 pub(super) fn timed(body: web::Payload, stall_timeout: Duration) -> Body {
     let chunks = futures_util::stream::unfold(Some(body), move |body| async move {
         let mut body = body?;
@@ -21,11 +21,11 @@ pub(super) fn timed(body: web::Payload, stall_timeout: Duration) -> Body {
             Err(_) => Some((Err(PayloadError::Io(io::ErrorKind::TimedOut.into())), None)),
         }
     });
-    // A form asks again after the end.
+    // The multipart parser polls again after the end.
     Box::pin(chunks.fuse())
 }
 
-/// The error for a body that did not come whole; `reason` continues "the body".
+/// Returns the error for an incomplete body; `reason` completes the sentence "The body …".
 pub(super) fn refusal(error: &PayloadError, reason: &str) -> ApiError {
     match error {
         PayloadError::Io(error) if error.kind() == io::ErrorKind::TimedOut => too_slow(),
@@ -34,10 +34,10 @@ pub(super) fn refusal(error: &PayloadError, reason: &str) -> ApiError {
 }
 
 pub(super) fn too_slow() -> ApiError {
-    ApiError::new(ErrorCode::RequestTimeout, "The document did not come in time.")
+    ApiError::new(ErrorCode::RequestTimeout, "The upload of the document took too long.")
 }
 
-/// A temporary file that takes a document as it comes.
+/// A temporary file that a document is streamed to.
 pub(super) struct Spool {
     file: File,
     bytes: usize,
@@ -46,13 +46,13 @@ pub(super) struct Spool {
 
 impl Spool {
     /// # Errors
-    /// When there is no folder for temporary files.
+    /// When the temporary file cannot be created.
     pub(super) async fn new(limit_bytes: usize) -> io::Result<Self> {
         let file = tokio::task::spawn_blocking(tempfile::tempfile).await??;
         Ok(Self { file: File::from_std(file), bytes: 0, limit_bytes })
     }
 
-    /// Takes the next bytes. Returns false, and takes nothing, when they would be over the limit.
+    /// Appends bytes. Returns false, without writing, if they would exceed the limit.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<bool> {
         self.bytes += bytes.len();
         if self.bytes > self.limit_bytes {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[actix_web::test]
-    async fn a_spool_holds_what_was_written_up_to_its_limit() {
+    async fn a_spool_accepts_bytes_up_to_its_limit() {
         let mut spool = Spool::new(10).await.unwrap();
         assert!(spool.write(b"01234").await.unwrap());
         assert!(spool.write(b"56789").await.unwrap());
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_body_that_stalls_is_too_slow() {
+    fn only_a_stalled_body_is_a_request_timeout() {
         let stalled = PayloadError::Io(io::ErrorKind::TimedOut.into());
         assert_eq!(refusal(&stalled, "ended").code, ErrorCode::RequestTimeout);
         let cut = PayloadError::Incomplete(None);
