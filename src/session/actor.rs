@@ -105,7 +105,7 @@ impl Actor for ChatSession {
     fn started(&mut self, ctx: &mut Context) {
         let now = Now::read();
         self.flow.connect(ctx.address().recipient::<SendMore>());
-        let mailbox = Mailbox::new(ctx.address()).counted(Arc::clone(&self.context.metrics));
+        let mailbox = Mailbox::new(ctx.address()).with_metrics(Arc::clone(&self.context.metrics));
         let mut state = SessionState::new(
             Arc::clone(&self.context.config),
             &self.context.limiter.limits(),

@@ -18,7 +18,7 @@ use crate::{
     domain::{ConversationId, TurnId, UserId},
     limiter::{Limit, UserPermit},
     limits::{AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
-    turn::{Cursor, Mailbox, Style, TurnEvent, TurnLog, TurnSubject},
+    turn::{Cursor, FrameOptions, Mailbox, TurnEvent, TurnLog, TurnSubject},
     workflow::{ResumedConversation, StartedTurn},
 };
 use std::{
@@ -71,7 +71,7 @@ impl SessionState {
         mailbox: Mailbox,
         now: Now,
     ) -> Self {
-        let style = Style {
+        let options = FrameOptions {
             dialect,
             names: dialect.into(),
             coalesce: Duration::from_millis(config.coalesce_ms),
@@ -79,13 +79,13 @@ impl SessionState {
         };
         Self {
             heartbeat: Heartbeat::new(now.instant, Duration::from_secs(config.heartbeat_interval_s)),
-            subscriptions: Subscriptions::new(style, mailbox),
+            subscriptions: Subscriptions::new(options, mailbox),
             config,
             rules,
             auth: Auth::Nobody,
             user_permit: None,
             auth_failures: 0,
-            intake: Intake::new(limits, style.names),
+            intake: Intake::new(limits, options.names),
             starting: Vec::new(),
             resumes: PendingResumes::default(),
             announced: Announced::default(),
@@ -303,7 +303,7 @@ impl SessionState {
             Some(Beat::Ping(payload)) => {
                 effects.push(Effect::Ping(payload));
                 self.subscriptions.pinged();
-                if self.subscriptions.style().dialect == Dialect::V2 {
+                if self.subscriptions.options().dialect == Dialect::V2 {
                     let AnyEnded(_) = self.subscriptions.send_heads(now, effects);
                 }
             }
@@ -348,7 +348,7 @@ impl SessionState {
     }
 
     fn names(&self) -> FieldNames {
-        self.subscriptions.style().names
+        self.subscriptions.options().names
     }
 
     fn identity(&self) -> Option<&Identity> {

@@ -4,13 +4,13 @@ use super::{effect::Effect, state::Now};
 use crate::{
     domain::TurnId,
     limits::CONNECTION_CREDIT_BYTES,
-    turn::{Cursor, Mailbox, Outbox, Outgoing, Style, Subscription, TurnEvent, TurnLog},
+    turn::{Cursor, FrameOptions, Mailbox, Outbox, Outgoing, Subscription, TurnEvent, TurnLog},
 };
 use std::{sync::Arc, time::Instant};
 use switchboard_protocol::{HeadOfTurn, Heartbeat, ServerFrame};
 
 pub struct Subscriptions {
-    style: Style,
+    options: FrameOptions,
     mailbox: Mailbox,
     /// Few: a list is looked through sooner than a table.
     turns: Vec<Subscription>,
@@ -26,12 +26,12 @@ pub struct Subscriptions {
 pub struct AnyEnded(pub bool);
 
 impl Subscriptions {
-    pub fn new(style: Style, mailbox: Mailbox) -> Self {
-        Self { style, mailbox, turns: Vec::new(), credit: CONNECTION_CREDIT_BYTES, next_flush: None }
+    pub fn new(options: FrameOptions, mailbox: Mailbox) -> Self {
+        Self { options, mailbox, turns: Vec::new(), credit: CONNECTION_CREDIT_BYTES, next_flush: None }
     }
 
-    pub fn style(&self) -> Style {
-        self.style
+    pub fn options(&self) -> FrameOptions {
+        self.options
     }
 
     pub fn len(&self) -> usize {
@@ -45,7 +45,7 @@ impl Subscriptions {
     pub fn subscribe(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
         let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
         let mut outbox = Outbox { now: now.instant, credit: &mut self.credit, put };
-        let subscription = Subscription::start(turn, self.mailbox.subscriber(), self.style, cursor, &mut outbox);
+        let subscription = Subscription::start(turn, self.mailbox.subscriber(), self.options, cursor, &mut outbox);
         if !subscription.has_ended() {
             effects.push(Effect::Subscribed(subscription.subscribed()));
             // Most sessions follow one at a time; a list that grows by itself begins with room for four.
@@ -69,7 +69,7 @@ impl Subscriptions {
             let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
             subscription.on_event(event, &mut Outbox { now: now.instant, credit: &mut self.credit, put });
             any_ended = subscription.has_ended();
-            self.next_flush = earliest(self.next_flush, subscription.hold_until());
+            self.next_flush = earliest(self.next_flush, subscription.flush_at());
         }
         let AnyEnded(others) = self.read_overflowed(now, effects);
         self.forget_ended(any_ended || others, effects)
@@ -109,9 +109,9 @@ impl Subscriptions {
             return AnyEnded(false);
         }
         self.next_flush = None;
-        let is_due = |subscription: &Subscription| subscription.hold_until().is_some_and(|until| until <= now.instant);
+        let is_due = |subscription: &Subscription| subscription.flush_at().is_some_and(|until| until <= now.instant);
         let any_ended = self.write(now, effects, is_due);
-        self.next_flush = self.turns.iter().filter_map(Subscription::hold_until).min();
+        self.next_flush = self.turns.iter().filter_map(Subscription::flush_at).min();
         self.forget_ended(any_ended, effects)
     }
 
@@ -151,7 +151,7 @@ impl Subscriptions {
         for subscription in self.turns.iter_mut().filter(|subscription| which(subscription)) {
             subscription.catch_up(&mut outbox);
             any_ended |= subscription.has_ended();
-            self.next_flush = earliest(self.next_flush, subscription.hold_until());
+            self.next_flush = earliest(self.next_flush, subscription.flush_at());
         }
         any_ended
     }

@@ -1,12 +1,12 @@
-//! A position in a turn's log.
+//! The position of a subscriber in a turn's log.
 
-/// The position of a subscriber in a log.
+/// A position in a log: everything before it was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// Number of progress entries that it has seen.
+    /// The number of progress entries read.
     pub progress: usize,
-    /// `seq` of the next token.
+    /// The seq of the next token.
     pub next_seq: u32,
-    /// Whether it has seen the end of the turn.
+    /// Whether the end was read.
     pub ended: bool,
 }

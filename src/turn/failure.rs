@@ -2,7 +2,8 @@
 
 use crate::domain::ProviderErrorKind;
 
-/// The reason why a turn ended without a complete answer. Clients receive it as code and message, which the log does not know.
+/// The reason why a turn ended without a complete answer. [`FailureMapping`](super::FailureMapping) turns it into the code
+/// and message that clients receive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TurnFailure {
     #[error("the turn took too long")]
@@ -12,21 +13,21 @@ pub enum TurnFailure {
     /// The server stopped without ending the turn, and ended it at its next start.
     #[error("the server stopped before the turn ended")]
     ServerLost,
-    /// Its task ended without an end of the turn: it panicked, or its thread ended.
+    /// The task of the turn panicked, or its thread ended.
     #[error("the task of the turn ended before the turn did")]
     TaskLost,
     #[error("the provider failed: {kind:?}")]
     Provider {
         kind: ProviderErrorKind,
-        /// Some of the answer was streamed before.
+        /// Part of the answer was streamed before the failure.
         has_begun: bool,
-        /// The time that the provider asked to wait.
+        /// The wait before the next request that the provider asked for.
         retry_after_ms: Option<u64>,
     },
-    /// The store could not take the answer and its end yet.
+    /// The store was unavailable, so the answer is kept in memory for a retry.
     #[error("{0}; the answer is not stored yet")]
     NotStored(Box<Self>),
-    /// A failure of an earlier time, as the store holds it: with the code and the message that clients received.
+    /// A failure read from the store, with the code and message that clients received at the time.
     #[error("{code}: {message}")]
     Restored { code: String, message: String },
 }

@@ -1,4 +1,4 @@
-//! What a turn has said and done so far.
+//! The log of a turn: its steps, its tokens and its end, in append-only order. One task appends; any thread reads.
 
 use super::{Cursor, Subscriber, TurnEvent, TurnEventKind, TurnFailure};
 use crate::domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Source, TurnId, UserId};
@@ -10,10 +10,10 @@ use std::{
 };
 use switchboard_protocol::{Step, TurnState};
 
-/// The least by which the room for an answer grows, in bytes.
+/// The smallest growth of a text's capacity, in bytes.
 const MIN_GROWTH: usize = 256;
 
-/// Whose turn it is.
+/// The ids of a turn, its conversation and its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnSubject {
     pub turn_id: TurnId,
@@ -21,7 +21,7 @@ pub struct TurnSubject {
     pub user_id: UserId,
 }
 
-/// A step that began, with what the steps before it found.
+/// The start of a step, with the findings of the steps before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     pub step: Step,
@@ -29,20 +29,20 @@ pub struct Progress {
     pub specialist: Option<String>,
     pub confidence: Option<f64>,
     pub sources: Option<Arc<[Source]>>,
-    /// Of the message that started the turn; only on the first step.
+    /// The id that the client gave the user's message; only in the first step.
     pub client_message_id: Option<String>,
-    /// The user's message; only on the first step.
+    /// The user's message; only in the first step.
     pub question: Option<String>,
 }
 
-/// How a turn ended.
+/// The end of a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TurnEnd {
     Complete { message_id: MessageId, finish_reason: FinishReason, metadata: Box<AnswerMetadata>, sha256: String },
     Failed(TurnFailure),
 }
 
-/// The log of one turn. One task appends; any thread reads.
+/// The log of one turn.
 pub struct TurnLog {
     pub subject: TurnSubject,
     entries: Mutex<Entries>,
@@ -53,31 +53,31 @@ struct Entries {
     progress: Vec<Arc<Progress>>,
     tokens: Tokens,
     end: Option<Arc<TurnEnd>>,
-    /// Nobody follows a turn that has ended.
+    /// Empty once the turn has ended.
     subscribers: Vec<Subscriber>,
-    /// Since when nobody follows; absent while somebody does.
-    alone_since: Option<Instant>,
+    /// When the last subscriber left; `None` while there is one.
+    without_subscribers_since: Option<Instant>,
 }
 
-/// A text and where its tokens end.
+/// The text of an answer and its token boundaries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
     text: String,
-    /// The byte at which each token ends.
+    /// The byte offset at which each token ends.
     ends: Vec<u32>,
 }
 
-/// What a follower has not seen yet.
-pub struct Missed<'a> {
+/// The entries that a subscriber has not read yet.
+pub struct Backlog<'a> {
     pub progress: &'a [Arc<Progress>],
-    /// The tokens' places; empty when there are none.
+    /// The unread tokens; possibly empty.
     pub seqs: Range<u32>,
     pub tokens: &'a Tokens,
     pub end: Option<&'a Arc<TurnEnd>>,
 }
 
 impl Tokens {
-    /// Tokens as they were stored; `None` when the ends do not fit the text.
+    /// Rebuilds tokens from the store; `None` if the ends do not fit the text.
     pub fn restore(text: String, ends: Vec<u32>) -> Option<Self> {
         let in_order = ends.is_sorted() && ends.last().map_or(text.is_empty(), |end| *end as usize == text.len());
         let on_characters = ends.iter().all(|end| text.is_char_boundary(*end as usize));
@@ -85,7 +85,7 @@ impl Tokens {
     }
 
     fn push(&mut self, token: &str) -> u32 {
-        // By a quarter instead of doubling: thousands of answers are in memory at once.
+        // Grows by a quarter instead of doubling: thousands of answers are in memory at once.
         if self.text.capacity() - self.text.len() < token.len() {
             self.text.reserve_exact((self.text.len() / 4).max(token.len()).max(MIN_GROWTH));
         }
@@ -110,12 +110,12 @@ impl Tokens {
         &self.ends
     }
 
-    /// How many tokens there are: the next one's seq.
+    /// The number of tokens, which is the seq of the next one.
     pub fn count(&self) -> u32 {
         u32::try_from(self.ends.len()).expect("there are no more tokens than bytes")
     }
 
-    /// The text before the token `seq`, which may be one past the last.
+    /// Returns the text before token `seq`, which may be one past the last.
     pub fn text_before(&self, seq: u32) -> &str {
         match seq {
             0 => "",
@@ -123,12 +123,12 @@ impl Tokens {
         }
     }
 
-    /// The text of some tokens, joined.
+    /// Returns the text of a range of tokens, joined.
     pub fn joined(&self, seqs: Range<u32>) -> &str {
         &self.text_before(seqs.end)[self.text_before(seqs.start).len()..]
     }
 
-    /// The hash that proves a transcript, in hex.
+    /// Returns the SHA-256 of the text in hex, by which clients verify their transcript.
     pub fn sha256(&self) -> String {
         use std::fmt::Write;
         Sha256::digest(self.text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
@@ -139,88 +139,88 @@ impl Tokens {
 }
 
 impl TurnLog {
-    /// A turn that begins.
+    /// Creates the empty log of a new turn.
     pub fn new(subject: TurnSubject) -> Arc<Self> {
-        let entries = Entries { alone_since: Some(Instant::now()), ..Entries::default() };
+        let entries = Entries { without_subscribers_since: Some(Instant::now()), ..Entries::default() };
         Arc::new(Self { subject, entries: Mutex::new(entries) })
     }
 
-    /// A turn that ended before, as the store kept it. Of its steps only the first is known, which tells the question.
+    /// Rebuilds the log of an ended turn from the store, which keeps only the first step, with the question.
     pub fn restore(subject: TurnSubject, starting: Progress, tokens: Tokens, end: TurnEnd) -> Arc<Self> {
         let progress = vec![Arc::new(starting)];
         let entries = Entries { progress, tokens, end: Some(Arc::new(end)), ..Entries::default() };
         Arc::new(Self { subject, entries: Mutex::new(entries) })
     }
 
-    /// Says that a step begins.
+    /// Appends the start of a step.
     pub fn announce(self: &Arc<Self>, progress: Progress) {
         let mut entries = self.lock();
         let progress = Arc::new(progress);
         entries.progress.push(Arc::clone(&progress));
         let index = entries.progress.len() - 1;
-        self.tell(&entries, TurnEventKind::Progress { index, progress });
+        self.publish(&entries, TurnEventKind::Progress { index, progress });
     }
 
-    /// Appends a token, and returns its seq.
+    /// Appends a token and returns its seq.
     pub fn append(self: &Arc<Self>, token: &str) -> u32 {
         let mut entries = self.lock();
         let seq = entries.tokens.push(token);
-        self.tell(&entries, TurnEventKind::Token { seq });
+        self.publish(&entries, TurnEventKind::Token { seq });
         seq
     }
 
-    /// Ends the turn. Only the first end counts.
+    /// Appends the end. Later calls have no effect.
     pub fn end(self: &Arc<Self>, end: TurnEnd) {
         let mut entries = self.lock();
         if entries.end.is_none() {
             entries.end = Some(Arc::new(end));
-            self.tell(&entries, TurnEventKind::Ended);
+            self.publish(&entries, TurnEventKind::Ended);
             entries.subscribers = Vec::new();
-            // It is kept for a while, and grows no more.
+            // The log stays in memory for a while, but grows no more.
             entries.tokens.shrink_to_fit();
         }
     }
 
-    /// Makes `follower` follow from where `cursor` stands: `read` gets what it missed. When it took all of that, which it
-    /// says, everything later reaches it live; when not, it is behind.
-    pub fn subscribe(&self, cursor: &Cursor, subscriber: &Subscriber, read: impl FnOnce(Missed<'_>) -> bool) {
+    /// Adds `subscriber` at `cursor` and passes it the backlog. `read` returns whether it took all of it; if so, the subscriber
+    /// is live, otherwise lagging. Both happen under one lock, so that no entry falls in between.
+    pub fn subscribe(&self, cursor: &Cursor, subscriber: &Subscriber, read: impl FnOnce(Backlog<'_>) -> bool) {
         let mut entries = self.lock();
         if entries.end.is_none() && !entries.subscribers.iter().any(|known| known.is(subscriber)) {
-            // Most turns have one; a list that grows by itself begins with room for four.
+            // Most turns have one subscriber, but a `Vec` starts with a capacity of four.
             entries.subscribers.reserve_exact(1);
             entries.subscribers.push(subscriber.clone());
-            entries.alone_since = None;
+            entries.without_subscribers_since = None;
         }
-        entries.deliver_missed(cursor, subscriber, read);
+        entries.deliver_backlog(cursor, subscriber, read);
     }
 
-    /// Gives a follower that is behind what it missed; one that took all of it goes on live.
-    pub fn catch_up(&self, cursor: &Cursor, subscriber: &Subscriber, read: impl FnOnce(Missed<'_>) -> bool) {
-        self.lock().deliver_missed(cursor, subscriber, read);
+    /// Passes a lagging subscriber its backlog; it is live again if it took all of it.
+    pub fn catch_up(&self, cursor: &Cursor, subscriber: &Subscriber, read: impl FnOnce(Backlog<'_>) -> bool) {
+        self.lock().deliver_backlog(cursor, subscriber, read);
     }
 
-    /// Ends a following early. The turn goes on.
+    /// Removes a subscriber. The turn goes on.
     pub fn unsubscribe(&self, subscriber: &Subscriber) {
         let mut entries = self.lock();
         entries.subscribers.retain(|known| !known.is(subscriber));
-        if entries.subscribers.is_empty() && entries.alone_since.is_none() {
-            entries.alone_since = Some(Instant::now());
+        if entries.subscribers.is_empty() && entries.without_subscribers_since.is_none() {
+            entries.without_subscribers_since = Some(Instant::now());
         }
     }
 
-    /// For how long nobody has followed; `None` while somebody does.
-    pub fn alone_for(&self) -> Option<Duration> {
-        self.lock().alone_since.map(|since| since.elapsed())
+    /// The time since the last subscriber left; `None` while there is one.
+    pub fn without_subscribers_for(&self) -> Option<Duration> {
+        self.lock().without_subscribers_since.map(|since| since.elapsed())
     }
 
-    /// The text that a follower has yet to write, in bytes.
+    /// The text that `subscriber` has yet to write, in bytes.
     pub fn bytes_waiting_for(&self, subscriber: &Subscriber) -> usize {
         let entries = self.lock();
         let written = subscriber.next_seq().min(entries.tokens.count());
         entries.tokens.text.len() - entries.tokens.text_before(written).len()
     }
 
-    /// Reads the tokens there are.
+    /// Calls `read` with the tokens so far, under the log's lock.
     pub fn with_tokens<T>(&self, read: impl FnOnce(&Tokens) -> T) -> T {
         read(&self.lock().tokens)
     }
@@ -229,7 +229,7 @@ impl TurnLog {
         self.lock().end.is_some()
     }
 
-    /// How it ended, when it has.
+    /// The end of the turn, once it has ended.
     pub fn outcome(&self) -> Option<Arc<TurnEnd>> {
         self.lock().end.clone()
     }
@@ -242,36 +242,36 @@ impl TurnLog {
         }
     }
 
-    /// The step that began last, and how many tokens there are.
+    /// The current step and the number of tokens.
     pub fn position(&self) -> (Option<Step>, u32) {
         let entries = self.lock();
         (entries.progress.last().map(|progress| progress.step), entries.tokens.count())
     }
 
-    fn tell(self: &Arc<Self>, entries: &Entries, kind: TurnEventKind) {
+    fn publish(self: &Arc<Self>, entries: &Entries, kind: TurnEventKind) {
         for subscriber in &entries.subscribers {
             subscriber.deliver(TurnEvent { turn: Arc::clone(self), kind: kind.clone() });
         }
     }
 
-    /// A panic while the lock is held leaves at worst a token that nobody was told of; the log stays readable.
+    /// Ignores poisoning: a panic under the lock leaves at worst a token without an event, and the log stays readable.
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entries {
-    fn deliver_missed(&self, cursor: &Cursor, subscriber: &Subscriber, read: impl FnOnce(Missed<'_>) -> bool) {
-        if read(self.missed_by(cursor)) {
+    fn deliver_backlog(&self, cursor: &Cursor, subscriber: &Subscriber, read: impl FnOnce(Backlog<'_>) -> bool) {
+        if read(self.backlog_from(cursor)) {
             subscriber.mark_live();
         } else {
             subscriber.mark_lagging();
         }
     }
 
-    fn missed_by(&self, cursor: &Cursor) -> Missed<'_> {
+    fn backlog_from(&self, cursor: &Cursor) -> Backlog<'_> {
         let count = self.tokens.count();
-        Missed {
+        Backlog {
             progress: self.progress.get(cursor.progress..).unwrap_or_default(),
             seqs: cursor.next_seq.min(count)..count,
             tokens: &self.tokens,

@@ -1,8 +1,8 @@
-//! A turn while it is in memory: its log, and those who follow it.
+//! A turn in memory: its log and the subscriptions to it.
 //!
-//! The log is the truth, and a follower is a cursor in it. Live tokens reach a follower through its mailbox; a follower
-//! that is behind (it was away, it reads slowly, it came late) reads what it missed from the log, joined. Resume, several
-//! tabs and slow readers are this one mechanism.
+//! The log is the source of truth, and a subscription is a cursor in it. A live subscription receives events through its
+//! mailbox; a lagging one (after a reconnect, or because its client reads slowly) reads the backlog from the log, with
+//! tokens joined. Resume, several tabs and slow readers all use this one mechanism.
 
 mod cursor;
 mod failure;
@@ -13,7 +13,7 @@ mod subscription;
 
 pub use cursor::Cursor;
 pub use failure::TurnFailure;
-pub use log::{Missed, Progress, Tokens, TurnEnd, TurnLog, TurnSubject};
+pub use log::{Backlog, Progress, Tokens, TurnEnd, TurnLog, TurnSubject};
 pub use reader::TurnReader;
 pub use subscriber::{Mailbox, Subscriber, TurnEvent, TurnEventKind, TurnSink};
-pub use subscription::{FailureMapping, Outbox, Outgoing, Style, SubscribedTurn, Subscription};
+pub use subscription::{FailureMapping, FrameOptions, Outbox, Outgoing, SubscribedTurn, Subscription};

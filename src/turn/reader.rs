@@ -1,6 +1,6 @@
-//! A reader of one turn that is no actor: an HTTP answer.
+//! Reader of one turn for HTTP responses, which have no actor.
 
-use super::{Cursor, FailureMapping, Mailbox, Outbox, Outgoing, Style, Subscription, TurnEvent, TurnLog};
+use super::{Cursor, FailureMapping, FrameOptions, Mailbox, Outbox, Outgoing, Subscription, TurnEvent, TurnLog};
 use crate::{
     limits::{CONNECTION_CREDIT_BYTES, TURN_QUEUE_EVENTS},
     metrics::Metrics,
@@ -13,46 +13,47 @@ use std::{
 use switchboard_protocol::{Dialect, FieldNames};
 use tokio::sync::mpsc;
 
-/// Follows a turn; dropping it leaves the turn alone.
+/// Subscribes to a turn and yields its frames. Dropping it ends the subscription; the turn goes on.
 pub struct TurnReader {
     events: mpsc::Receiver<TurnEvent>,
     subscription: Subscription,
-    waiting: VecDeque<Outgoing>,
+    ready: VecDeque<Outgoing>,
 }
 
 impl TurnReader {
-    /// Reads a turn from `cursor` on.
+    /// Starts reading at `cursor`.
     pub fn new(turn: Arc<TurnLog>, cursor: Cursor, metrics: Arc<Metrics>, failures: FailureMapping) -> Self {
         let (sender, events) = mpsc::channel(TURN_QUEUE_EVENTS);
-        let mut waiting = VecDeque::new();
-        let subscriber = Mailbox::new(sender).counted(metrics).subscriber();
-        let style = Style { dialect: Dialect::V2, names: FieldNames::Both, coalesce: Duration::ZERO, failures };
+        let mut ready = VecDeque::new();
+        let subscriber = Mailbox::new(sender).with_metrics(metrics).subscriber();
+        let options =
+            FrameOptions { dialect: Dialect::V2, names: FieldNames::Both, coalesce: Duration::ZERO, failures };
         let subscription =
-            with_credit(&mut waiting, |outbox| Subscription::start(turn, subscriber, style, cursor, outbox));
-        Self { events, subscription, waiting }
+            with_credit(&mut ready, |outbox| Subscription::start(turn, subscriber, options, cursor, outbox));
+        Self { events, subscription, ready }
     }
 
     pub fn turn(&self) -> &Arc<TurnLog> {
         self.subscription.turn()
     }
 
-    /// The next frame; none behind the terminal one.
+    /// Returns the next frame, and `None` after the terminal one.
     pub async fn next(&mut self) -> Option<Outgoing> {
-        while self.waiting.is_empty() && !self.subscription.has_ended() {
-            let Self { events, subscription, waiting } = self;
+        while self.ready.is_empty() && !self.subscription.has_ended() {
+            let Self { events, subscription, ready } = self;
             if subscription.is_lagging() {
-                with_credit(waiting, |outbox| subscription.catch_up(outbox));
+                with_credit(ready, |outbox| subscription.catch_up(outbox));
             } else {
                 let event = events.recv().await?;
-                with_credit(waiting, |outbox| subscription.on_event(event, outbox));
+                with_credit(ready, |outbox| subscription.on_event(event, outbox));
             }
         }
-        self.waiting.pop_front()
+        self.ready.pop_front()
     }
 }
 
-/// Reads with the room of somebody who has taken everything so far.
-fn with_credit<T>(waiting: &mut VecDeque<Outgoing>, read: impl FnOnce(&mut Outbox<'_>) -> T) -> T {
-    let put = &mut |outgoing| waiting.push_back(outgoing);
+/// Reads with full credit: every frame before was taken.
+fn with_credit<T>(ready: &mut VecDeque<Outgoing>, read: impl FnOnce(&mut Outbox<'_>) -> T) -> T {
+    let put = &mut |outgoing| ready.push_back(outgoing);
     read(&mut Outbox { now: Instant::now(), credit: &mut { CONNECTION_CREDIT_BYTES }, put })
 }

@@ -1,4 +1,4 @@
-//! Those who follow a turn, as its log sees them.
+//! Subscribers of a turn, as its log sees them: a mailbox for events, and how far the reader has come.
 
 use super::{Progress, TurnLog};
 use crate::metrics::Metrics;
@@ -9,7 +9,7 @@ use std::sync::{
 };
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-/// News of a turn, through a mailbox. It carries its log, so that the receiver can read there what it missed.
+/// An event of a turn, delivered to a mailbox. It carries the log, so that a lagging receiver can read the backlog.
 #[derive(Clone, actix::Message)]
 #[rtype(result = "()")]
 pub struct TurnEvent {
@@ -23,23 +23,23 @@ pub enum TurnEventKind {
         index: usize,
         progress: Arc<Progress>,
     },
-    /// Its text is in the log.
+    /// A new token; its text is in the log.
     Token {
         seq: u32,
     },
     Ended,
 }
 
-/// Where news goes.
+/// The receiving end of events: an actor's address or a channel.
 pub trait TurnSink: Send + Sync {
-    /// Never blocks.
+    /// Delivers without blocking.
     ///
     /// # Errors
-    /// The event itself, when there is no room now, or nobody any more.
+    /// Returns the event when the mailbox is full or closed.
     fn try_deliver(&self, event: TurnEvent) -> Result<(), TurnEvent>;
 }
 
-/// By its address, not as a `Recipient`: that is one more box to follow for each token.
+/// Takes the address rather than a `Recipient`, which costs one more pointer indirection per token.
 impl<A> TurnSink for Addr<A>
 where
     A: Actor + Handler<TurnEvent>,
@@ -50,7 +50,7 @@ where
     }
 }
 
-/// A reader that is no actor: an HTTP answer that streams.
+/// The mailbox of a streaming HTTP response, which has no actor.
 impl TurnSink for mpsc::Sender<TurnEvent> {
     fn try_deliver(&self, event: TurnEvent) -> Result<(), TurnEvent> {
         self.try_send(event).map_err(|error| match error {
@@ -59,7 +59,7 @@ impl TurnSink for mpsc::Sender<TurnEvent> {
     }
 }
 
-/// The place where one reader gets the news of all the turns it follows.
+/// The mailbox in which one reader receives the events of all its subscriptions.
 #[derive(Clone)]
 pub struct Mailbox {
     sink: Arc<dyn TurnSink>,
@@ -72,24 +72,24 @@ impl Mailbox {
         Self { sink: Arc::new(sink), overflowed: Arc::default(), metrics: None }
     }
 
-    /// Counts how often there was no room.
-    pub fn counted(self, metrics: Arc<Metrics>) -> Self {
+    /// Counts in `metrics` how often the mailbox was full.
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics: Some(metrics), ..self }
     }
 
-    /// A follower of one more turn.
+    /// Creates the subscriber for one more turn.
     pub fn subscriber(&self) -> Subscriber {
         Subscriber { mailbox: self.clone(), state: Arc::default() }
     }
 
-    /// Whether news of any turn found no room since this was asked last. The reader asks after each event it handles,
-    /// and then looks which of its followers are behind.
+    /// Whether the mailbox was full for an event of any turn since the last call. The reader calls this after each event it
+    /// handles, and lets its lagging subscriptions catch up if so.
     pub fn take_overflowed(&self) -> bool {
         self.overflowed.load(Ordering::SeqCst) && self.overflowed.swap(false, Ordering::SeqCst)
     }
 }
 
-/// One reader of one turn, and how far it is. Clones are the same follower.
+/// One reader of one turn, and its progress. Clones refer to the same subscriber.
 #[derive(Clone)]
 pub struct Subscriber {
     mailbox: Mailbox,
@@ -99,19 +99,20 @@ pub struct Subscriber {
 #[derive(Default)]
 struct SubscriberState {
     lagging: AtomicBool,
-    holding: AtomicBool,
+    coalescing: AtomicBool,
     next_seq: AtomicU32,
-    /// Where the reader was when its peer was last asked for a sign of life.
+    /// `next_seq` when the last ping was sent.
     pinged_seq: AtomicU32,
-    /// Where it was when that sign was asked for which came last.
+    /// `next_seq` when the last answered ping was sent.
     acknowledged_seq: AtomicU32,
 }
 
 impl Subscriber {
-    /// Delivers, unless the follower is behind: then it finds everything in the log.
+    /// Delivers an event to a live subscriber. A lagging one reads it from the log later.
     pub(super) fn deliver(&self, event: TurnEvent) {
-        let is_held = matches!(event.kind, TurnEventKind::Token { .. }) && self.state.holding.load(Ordering::SeqCst);
-        if is_held || self.is_lagging() {
+        let is_coalesced =
+            matches!(event.kind, TurnEventKind::Token { .. }) && self.state.coalescing.load(Ordering::SeqCst);
+        if is_coalesced || self.is_lagging() {
             return;
         }
         if let Err(event) = self.mailbox.sink.try_deliver(event) {
@@ -120,61 +121,61 @@ impl Subscriber {
             if let Some(metrics) = &self.mailbox.metrics {
                 metrics.mailbox_full.increment();
             }
-            // The reader may have emptied its mailbox between the try and the marks, and would never look. If there is
-            // room now, this event makes it look; if not, one that waits there does.
+            // The reader may have emptied its mailbox between the failed delivery and the marks, and would never see them.
+            // If the mailbox accepts the event now, this event makes the reader check; otherwise one that is queued does.
             let _ = self.mailbox.sink.try_deliver(event);
         }
     }
 
-    /// Whether news was left in the log.
+    /// Whether the subscriber must read the backlog from the log.
     pub fn is_lagging(&self) -> bool {
         self.state.lagging.load(Ordering::SeqCst)
     }
 
-    /// The rest is left in the log. A reader that says so of itself comes back by itself.
+    /// Stops delivery: the reader takes the rest from the log. A reader that marks itself has to catch up on its own.
     pub(super) fn mark_lagging(&self) {
         self.state.lagging.store(true, Ordering::SeqCst);
     }
 
-    /// Only under the log's lock, by a reader that takes all there is.
+    /// Resumes delivery. Call only under the log's lock, after the whole backlog was read, so that no entry falls in between.
     pub(super) fn mark_live(&self) {
         self.state.lagging.store(false, Ordering::SeqCst);
-        self.state.holding.store(false, Ordering::SeqCst);
+        self.state.coalescing.store(false, Ordering::SeqCst);
     }
 
-    /// Leaves tokens in the log, without a word, until the reader catches up by itself: it wants to collect some.
-    pub(super) fn hold(&self) {
-        self.state.holding.store(true, Ordering::SeqCst);
+    /// Suspends the delivery of tokens until the reader catches up, so that several share one frame.
+    pub(super) fn start_coalescing(&self) {
+        self.state.coalescing.store(true, Ordering::SeqCst);
     }
 
-    /// The reader's place, for those who look from outside.
-    pub(super) fn came_to(&self, next_seq: u32) {
+    /// Publishes the reader's position for statistics.
+    pub(super) fn advance_to(&self, next_seq: u32) {
         self.state.next_seq.store(next_seq, Ordering::Relaxed);
     }
 
-    /// The seq of the token that it writes next.
+    /// The seq of the token that is written next.
     pub fn next_seq(&self) -> u32 {
         self.state.next_seq.load(Ordering::Relaxed)
     }
 
-    /// The reader says that its peer has all before this one.
-    pub(super) fn begins_at(&self, next_seq: u32) {
-        self.came_to(next_seq);
+    /// Sets the position at the start: the client has every token before `next_seq`.
+    pub(super) fn start_at(&self, next_seq: u32) {
+        self.advance_to(next_seq);
         self.state.pinged_seq.store(next_seq, Ordering::Relaxed);
         self.state.acknowledged_seq.store(next_seq, Ordering::Relaxed);
     }
 
-    /// The peer is asked for a sign of life, behind all that was written so far.
+    /// Records that a ping was sent after everything written so far.
     pub(super) fn pinged(&self) {
         self.state.pinged_seq.store(self.next_seq(), Ordering::Relaxed);
     }
 
-    /// The sign has come: what was written before it was asked for has arrived.
+    /// Records that the ping was answered: everything written before it has arrived.
     pub(super) fn acknowledged(&self) {
         self.state.acknowledged_seq.store(self.state.pinged_seq.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// The seq of the first token of which it is not known that it has arrived.
+    /// The seq of the first token that is not known to have arrived.
     pub fn unacknowledged_seq(&self) -> u32 {
         self.state.acknowledged_seq.load(Ordering::Relaxed)
     }

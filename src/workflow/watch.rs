@@ -130,7 +130,7 @@ impl Watch {
         let mut paused_alone = Duration::ZERO;
         loop {
             let now = Instant::now();
-            let alone_for = log.alone_for().map(|alone| alone.saturating_sub(paused_alone));
+            let alone_for = log.without_subscribers_for().map(|alone| alone.saturating_sub(paused_alone));
             if alone_for.is_none() {
                 paused_alone = Duration::ZERO;
             }
