@@ -297,7 +297,7 @@ impl Application {
         actix::spawn(keep_time(clock, clock_store, self.accounts.clone(), Arc::clone(&self.drain)));
         let served = self.server.await;
         // Turns that were still running have ended with the worker threads.
-        self.recorder.store_again().await;
+        self.recorder.retry_unstored().await;
         store_time(&self.clock, &*self.clock_store).await;
         drop(self.serving_right);
         self.drain.set_stopped();

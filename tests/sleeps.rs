@@ -9,7 +9,7 @@ const SLEEPS: [(&str, usize, &str); 23] = [
     ("src/provider/openai/answer.rs", 1, "the clock is paused: an upstream that sends an event every four seconds"),
     ("src/provider/scripted.rs", 1, "the clock is paused: a reader that comes late"),
     ("src/store/sqlite/tests.rs", 2, "a change that comes while another waits for a lock; the interval between checks"),
-    ("src/workflow/turns.rs", 1, "leaves an attempt time to succeed too early"),
+    ("src/workflow/turns/tests.rs", 1, "leaves an attempt time to succeed too early"),
     ("tests/chaos/client.rs", 2, "a client's back-off, and its wait before it repeats a question"),
     ("tests/clock.rs", 1, "leaves the server time to delete what it must not delete"),
     ("tests/harness/chaos_proxy.rs", 3, "the network delays, stalls and falls silent"),

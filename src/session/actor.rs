@@ -1,7 +1,7 @@
-//! The `ChatSession` actor: one WebSocket. It carries out what [`SessionState`] decides.
+//! The `ChatSession` actor, which serves one WebSocket. It performs the effects that [`SessionState`] decides on.
 //!
-//! It is polled only as the body of its response. A peer that stops reading stops the actor, too: then nothing here runs,
-//! and what happens meanwhile waits in the turns' logs.
+//! The actor is polled only as the body of its response, so a client that stops reading also stops the actor. Until it reads
+//! again, its turns go on in their logs.
 
 use super::{
     alarm::{Alarm, AlarmHandler},
@@ -35,15 +35,15 @@ use bytestring::ByteString;
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 use switchboard_protocol::{ApiError, CloseReason, Offer, ResumeFrame};
 
-/// Who opens a socket, and from where.
+/// An admitted upgrade request.
 pub struct Opening {
     pub offer: Offer,
-    /// What became of the proof in the request, when there was one.
+    /// The result of authentication, if the request carried a credential.
     pub auth: Option<Result<Identity, ApiError>>,
-    /// The client's, as far as proxies can be trusted.
+    /// The client's address, resolved through trusted proxies.
     pub address: IpAddr,
     pub address_permit: AddressPermit,
-    /// When `auth` says who it is.
+    /// Present if `auth` succeeded.
     pub user_permit: Option<UserPermit>,
     pub user_agent: String,
 }
@@ -52,13 +52,13 @@ pub struct ChatSession {
     context: Data<SessionContext>,
     stats: Arc<ConnectionStats>,
     flow: Rc<Flow>,
-    /// From the start of the actor on, which knows its address.
+    /// Set when the actor starts, because it needs the actor's address; `None` again once the close frame was sent.
     running: Option<Running>,
     address: IpAddr,
-    /// Held as long as the socket.
+    /// Held until the connection ends.
     _address_permit: AddressPermit,
     user_permit: Option<UserPermit>,
-    /// Until the start of the actor.
+    /// Taken when the actor starts.
     auth: Option<Box<Result<Identity, ApiError>>>,
     fragments: Fragments,
 }
@@ -69,10 +69,10 @@ struct Running {
     alarm: Alarm,
 }
 
-/// Answers an upgrade request with a session.
+/// Starts a session and returns the response that upgrades its connection.
 ///
 /// # Errors
-/// When the request is no WebSocket handshake.
+/// If the request is not a WebSocket handshake.
 pub fn upgrade(
     request: &HttpRequest,
     payload: Payload,
@@ -114,8 +114,8 @@ impl Actor for ChatSession {
             mailbox,
             now,
         );
-        if let Some(place) = self.user_permit.take() {
-            state.on_user_permit(place);
+        if let Some(permit) = self.user_permit.take() {
+            state.on_user_permit(permit);
         }
         let alarm_at = state.next_alarm();
         self.running = Some(Running {
@@ -127,7 +127,7 @@ impl Actor for ChatSession {
             state,
             alarm: Alarm::set::<Self>(alarm_at, ctx),
         });
-        log::info!(connection_id:% = self.stats.connection_id, address = self.stats.address; "a session opened");
+        log::info!(connection_id:% = self.stats.connection_id, address = self.stats.address; "connection opened");
         if let Some(outcome) = self.auth.take() {
             self.decide(ctx, |state, authenticator, now, effects| state.on_auth(*outcome, authenticator, now, effects));
         }
@@ -137,12 +137,12 @@ impl Actor for ChatSession {
         if self.running.take().is_some() {
             self.context.metrics.left.increment(ClientClose::Lost);
         }
-        log::info!(connection_id:% = self.stats.connection_id; "a session closed");
+        log::info!(connection_id:% = self.stats.connection_id; "connection closed");
     }
 }
 
 impl ChatSession {
-    /// Lets the state decide, and carries out what it decided.
+    /// Passes an input to the state and performs the resulting effects.
     fn decide(
         &mut self,
         ctx: &mut Context,
@@ -151,7 +151,7 @@ impl ChatSession {
         let Some(running) = &mut self.running else { return };
         let now = Now::read();
         let mut effects = effect::empty_list();
-        if self.flow.take_asked() {
+        if self.flow.take_demand() {
             running.state.subscriptions().grant_credit(CONNECTION_CREDIT_BYTES);
         }
         let authenticator = ConnectionAuthenticator { context: &self.context, address: self.address };
@@ -159,7 +159,7 @@ impl ChatSession {
         self.stats.set_waits_for_credit(running.state.subscriptions().waits_for_credit());
         running.alarm.move_up::<Self>(running.state.next_alarm(), ctx);
         for effect in effects.drain(..) {
-            self.carry_out(effect, now, ctx);
+            self.perform(effect, now, ctx);
             if self.running.is_none() {
                 break;
             }
@@ -167,7 +167,7 @@ impl ChatSession {
         effect::give_back(effects);
     }
 
-    fn carry_out(&mut self, effect: Effect, now: Now, ctx: &mut Context) {
+    fn perform(&mut self, effect: Effect, now: Now, ctx: &mut Context) {
         match effect {
             Effect::Send(outgoing) => {
                 self.stats.sent_frame(now.unix, outgoing.frame.len(), outgoing.tokens);
@@ -180,23 +180,24 @@ impl ChatSession {
             }
             Effect::RoundTrip(took) => self.stats.set_round_trip(took),
             Effect::Close(reason) => self.close(reason, ctx),
-            Effect::Hit(limit) => {
+            Effect::LimitHit(limit) => {
                 self.stats.violated();
                 self.context.limiter.hit(limit);
             }
-            Effect::Failed(code) => self.context.metrics.errors.increment(Surface::Socket, code),
-            Effect::Identified(identity) => {
+            Effect::ErrorSent(code) => self.context.metrics.errors.increment(Surface::Socket, code),
+            Effect::Authenticated(identity) => {
                 let user_id = identity.user_id;
                 let is_first = self.stats.user().is_none();
                 self.stats.set_identity(Arc::clone(&identity));
-                // Revoked between the proof and here: whoever ends the sessions of this user may have looked too early.
+                // The token may have been revoked since it was verified. The revocation closes only connections that are
+                // known to belong to the user, which this one was not until now.
                 if self.context.tokens.check_revoked(&identity).is_err() {
                     return self.close(CloseReason::AuthExpired, ctx);
                 }
                 self.count_authentication(is_first);
-                log::info!(connection_id:% = self.stats.connection_id, user_id:%; "a session authenticated");
+                log::info!(connection_id:% = self.stats.connection_id, user_id:%; "connection authenticated");
             }
-            Effect::NotIdentified(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
+            Effect::AuthFailed(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
             Effect::Start(new) => self.start_turn(*new, ctx),
             Effect::Resume { ticket, user_id, resume } => self.resume_turn(ticket, user_id, &resume, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
@@ -225,7 +226,7 @@ impl ChatSession {
         let by = Some(self.stats.connection_id);
         let answer = self.context.workflow.send(StartTurn { turn, question, by, address: self.address });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
-            let outcome = received(answer);
+            let outcome = flatten(answer);
             session.decide(ctx, |state, _, now, effects| state.on_started(turn_id, outcome, now, effects));
         });
         ctx.spawn(decided);
@@ -238,7 +239,7 @@ impl ChatSession {
             turn_id: resume.turn_id,
         });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
-            let outcome = received(answer);
+            let outcome = flatten(answer);
             let found = outcome.as_ref().map(ResumedConversation::state).map_err(|error| error.code);
             session.context.metrics.resumed(found);
             session.decide(ctx, |state, _, now, effects| state.on_resumed(ticket, outcome, now, effects));
@@ -249,28 +250,28 @@ impl ChatSession {
     fn cancel_turn(&self, user_id: UserId, turn_id: TurnId, ctx: &mut Context) {
         let answer = self.context.workflow.send(CancelTurn { user_id, turn_id });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
-            if let Err(error) = received(answer) {
+            if let Err(error) = flatten(answer) {
                 session.decide(ctx, |state, _, _, effects| state.on_cancel_failed(turn_id, &error, effects));
             }
         });
         ctx.spawn(decided);
     }
 
-    /// Tells the peer why its socket ends.
+    /// Closes the connection with a reason; `text` is sent to the client.
     fn close_with(&mut self, reason: CloseReason, text: &str, ctx: &mut Context) {
         if self.running.is_some() {
             if reason == CloseReason::MessageTooBig {
                 self.context.limiter.hit(Limit::MessageSize);
             }
             let code = reason.code();
-            log::info!(connection_id:% = self.stats.connection_id, code; "closing a session: {}", reason.text());
+            log::info!(connection_id:% = self.stats.connection_id, code; "connection closed by the server: {}", reason.text());
             self.stats.tap().control(Direction::Out, "close", 2 + text.len());
             self.context.metrics.closed.increment(reason);
             self.end(Some(socket::close_frame(code, text)), ctx);
         }
     }
 
-    /// Says goodbye and ends the actor; what was queued before still goes out, and nothing after it.
+    /// Sends a close frame after the queued frames, and stops the actor.
     fn end(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context) {
         if self.running.take().is_some() {
             ctx.close(reason);
@@ -376,7 +377,7 @@ impl Handler<SessionCommand> for ChatSession {
     }
 }
 
-/// An answer through a mailbox: a workflow that is gone is our failure.
-fn received<T>(answer: Result<Result<T, TurnError>, MailboxError>) -> Result<T, ApiError> {
+/// Flattens the result of a request to the workflow. A stopped workflow is an internal error.
+fn flatten<T>(answer: Result<Result<T, TurnError>, MailboxError>) -> Result<T, ApiError> {
     Ok(answer.map_err(|error| ApiError::internal(&error))??)
 }

@@ -1,4 +1,4 @@
-//! The one timer of a session, for its heartbeat and all of its deadlines.
+//! The single timer of a session, shared by its heartbeat and its deadlines.
 
 use crate::{limits::CATCH_UP_TIME, pause};
 use actix::{Actor, AsyncContext, SpawnHandle};
@@ -10,11 +10,12 @@ pub(super) trait AlarmHandler: Actor<Context: AsyncContext<Self>> {
     fn on_alarm(&mut self, ctx: &mut Self::Context);
 }
 
-/// A timer that is set, and calls [`AlarmHandler::on_alarm`].
+/// A running timer that calls [`AlarmHandler::on_alarm`].
 pub(super) struct Alarm {
     handle: SpawnHandle,
     at: Instant,
-    /// After a pause of the process: no deadline counts before this time, so that what arrived meanwhile is handled first.
+    /// Set after a pause of the process. No deadline is enforced before this time, so that input that arrived during the pause
+    /// is handled first.
     catches_up_until: Option<Instant>,
 }
 
@@ -23,8 +24,8 @@ impl Alarm {
         Self { handle: go_off_at::<A>(at, ctx), at, catches_up_until: None }
     }
 
-    /// Makes the alarm go off no later than `at`. One that goes off too early is set again by its handler, so only one that
-    /// would be late has to be moved.
+    /// Makes the alarm go off no later than `at`. An early alarm is harmless, because its handler sets it again, so it is never
+    /// moved to a later time.
     pub fn move_up<A: AlarmHandler>(&mut self, at: Instant, ctx: &mut A::Context) {
         if at < self.at && self.catches_up_until.is_none() {
             ctx.cancel_future(self.handle);
@@ -48,7 +49,7 @@ impl Alarm {
 }
 
 fn go_off_at<A: AlarmHandler>(at: Instant, ctx: &mut A::Context) -> SpawnHandle {
-    // A little late is better than a little early: an alarm that goes off early goes off twice.
+    // The extra millisecond prevents an alarm just before its deadline, which would have to go off twice.
     let delay = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
     ctx.run_later(delay, |actor: &mut A, ctx| actor.on_alarm(ctx))
 }

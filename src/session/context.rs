@@ -1,4 +1,4 @@
-//! The collaborators of a session.
+//! The dependencies of a session.
 
 use super::QuestionRules;
 use crate::{
@@ -9,7 +9,7 @@ use actix::Addr;
 use actix_web::web::Data;
 use std::sync::Arc;
 
-/// The collaborators of a session, shared by all sessions of a worker thread.
+/// The dependencies of a session, shared by all sessions of a worker thread.
 pub struct SessionContext {
     pub config: Arc<SessionConfig>,
     pub limiter: Arc<Limiter>,
@@ -17,6 +17,6 @@ pub struct SessionContext {
     pub tokens: Data<Tokens>,
     pub rules: QuestionRules,
     pub registry: Addr<ConnectionManager>,
-    /// The workflow of this worker thread, so that a turn runs where its session is.
+    /// The workflow of the same worker thread, so that a turn runs on the thread of its connection.
     pub workflow: Addr<Workflow>,
 }

@@ -1,4 +1,4 @@
-//! What the decisions of a session come to: frames to send, and requests to others.
+//! Effects of a session's decisions: frames to send, requests to other actors, and events to count.
 
 use super::{heartbeat::PING_BYTES, pending_resumes::ResumeTicket};
 use crate::{
@@ -15,23 +15,23 @@ use switchboard_protocol::{
     ResumeFrame, ServerFrame,
 };
 
-/// What the actor has to do.
+/// An action for the session actor.
 pub enum Effect {
     Send(Outgoing),
     /// A WebSocket ping with this payload.
     Ping([u8; PING_BYTES]),
-    /// A ping was answered after this time.
+    /// Record the round-trip time of a ping.
     RoundTrip(Duration),
     Close(CloseReason),
-    /// A limit said no.
-    Hit(Limit),
-    /// The client was told of an error.
-    Failed(ErrorCode),
-    /// The user is known from now on.
-    Identified(Arc<Identity>),
-    /// A try to authenticate failed.
-    NotIdentified(ErrorCode),
-    /// In a box: it is large and rare, and every frame is moved in the room of the largest effect.
+    /// Count that a limit refused something.
+    LimitHit(Limit),
+    /// Count an error frame.
+    ErrorSent(ErrorCode),
+    /// Register the user of the connection.
+    Authenticated(Arc<Identity>),
+    /// Count a failed authentication.
+    AuthFailed(ErrorCode),
+    /// Boxed because it is large and rare: the largest variant determines the size of every effect.
     Start(Box<NewTurn>),
     Resume {
         ticket: ResumeTicket,
@@ -42,30 +42,30 @@ pub enum Effect {
         user_id: UserId,
         turn_id: TurnId,
     },
-    /// A turn is followed from now on.
+    /// Add a subscription to the connection's statistics.
     Subscribed(SubscribedTurn),
-    /// It ended, or is not followed any more.
+    /// Remove a subscription from the connection's statistics.
     Unsubscribed(Arc<TurnLog>),
-    /// The session wants the turns that other sessions of this user start there, too.
+    /// Ask the registry to announce the turns that other connections of this user start in a conversation.
     SubscribeToConversation(ConversationId),
 }
 
 thread_local! {
-    /// One list for all sessions of the thread: of its own each would have room for a kilobyte that it seldom needs.
+    /// One list for all sessions of a thread. A list per session would keep about a kilobyte that is rarely used.
     static LIST: Cell<Vec<Effect>> = const { Cell::new(Vec::new()) };
 }
 
-/// Where to collect effects, with the room that earlier ones took; [`give_back`] takes it back.
+/// Takes the thread's list, with its capacity. Return it with [`give_back`].
 pub(super) fn empty_list() -> Vec<Effect> {
     LIST.take()
 }
 
 pub(super) fn give_back(list: Vec<Effect>) {
-    debug_assert!(list.is_empty(), "effects are carried out once");
+    debug_assert!(list.is_empty(), "every effect was performed");
     LIST.set(list);
 }
 
-/// A question that passed all that can be checked here, and the log that its answer will fill.
+/// A validated question and the empty log for its answer.
 pub struct NewTurn {
     pub turn: Arc<TurnLog>,
     pub question: Question,
@@ -103,7 +103,7 @@ pub(super) fn subject_of(resume: &ResumeFrame) -> ErrorSubject {
 }
 
 pub(super) fn send_error(error: &ApiError, about: &ErrorSubject, names: FieldNames, effects: &mut Vec<Effect>) {
-    effects.extend([send(ServerFrame::Error(ErrorFrame::new(error, about, names))), Effect::Failed(error.code)]);
+    effects.extend([send(ServerFrame::Error(ErrorFrame::new(error, about, names))), Effect::ErrorSent(error.code)]);
 }
 
 pub(super) fn send(frame: ServerFrame<'_>) -> Effect {

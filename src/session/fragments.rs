@@ -1,4 +1,4 @@
-//! Messages that come in fragments (RFC 6455, 5.4), joined under one limit.
+//! Reassembly of fragmented messages (RFC 6455, section 5.4) under one size limit.
 
 use super::frame_guard::{FrameGuard, Refusal};
 use actix_http::ws::Item;
@@ -6,10 +6,10 @@ use actix_web::web::{Bytes, BytesMut, Payload};
 use bytestring::ByteString;
 use switchboard_protocol::CloseReason;
 
-/// The message that is being put together.
+/// The message that is being reassembled.
 pub struct Fragments {
     max_bytes: usize,
-    takes_binary: bool,
+    accepts_binary: bool,
     open: Option<Open>,
     refusal: Refusal,
 }
@@ -19,25 +19,25 @@ struct Open {
     bytes: BytesMut,
 }
 
-/// A message with all its fragments.
+/// A complete message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whole {
+pub enum WholeMessage {
     Text(ByteString),
     Binary(Bytes),
 }
 
 impl Fragments {
-    /// Takes messages of text, of at most `max_bytes`.
+    /// Accepts text messages of at most `max_bytes`.
     pub fn of_text(max_bytes: usize) -> Self {
-        Self { max_bytes, takes_binary: false, open: None, refusal: Refusal::default() }
+        Self { max_bytes, accepts_binary: false, open: None, refusal: Refusal::default() }
     }
 
-    /// Takes messages of text and of bytes, of at most `max_bytes`.
+    /// Accepts text and binary messages of at most `max_bytes`.
     pub fn of_any(max_bytes: usize) -> Self {
-        Self { takes_binary: true, ..Self::of_text(max_bytes) }
+        Self { accepts_binary: true, ..Self::of_text(max_bytes) }
     }
 
-    /// The bytes of a socket, up to the first frame that is over the limit by itself.
+    /// Wraps the bytes of a socket in a guard that refuses the first frame over the limit.
     pub fn guard(&self, payload: Payload) -> FrameGuard<Payload> {
         FrameGuard::new(payload, self.max_bytes, self.refusal.clone())
     }
@@ -51,11 +51,11 @@ impl Fragments {
         self.max_bytes
     }
 
-    /// Takes a fragment; returns the message that it completes.
+    /// Adds a fragment; returns the message that it completes, if any.
     ///
     /// # Errors
-    /// Why the socket has to close: too much, out of order, bytes where only text is taken, or not UTF-8.
-    pub fn push(&mut self, item: Item) -> Result<Option<Whole>, CloseReason> {
+    /// The reason to close: too large, out of order, binary where only text is accepted, or invalid UTF-8.
+    pub fn push(&mut self, item: Item) -> Result<Option<WholeMessage>, CloseReason> {
         let (piece, is_last) = match item {
             Item::FirstText(piece) => {
                 self.begin(true)?;
@@ -77,26 +77,26 @@ impl Fragments {
             None => Ok(None),
             Some(Open { is_text: true, bytes }) => {
                 let text = ByteString::try_from(bytes.freeze()).map_err(|_| CloseReason::InvalidUtf8)?;
-                Ok(Some(Whole::Text(text)))
+                Ok(Some(WholeMessage::Text(text)))
             }
-            Some(Open { is_text: false, bytes }) => Ok(Some(Whole::Binary(bytes.freeze()))),
+            Some(Open { is_text: false, bytes }) => Ok(Some(WholeMessage::Binary(bytes.freeze()))),
         }
     }
 
-    /// Takes a message that came in one piece.
+    /// Accepts an unfragmented text message.
     ///
     /// # Errors
-    /// When another one has begun: only control frames may come between its fragments.
-    pub fn push_text(&mut self, text: ByteString) -> Result<Whole, CloseReason> {
-        self.may_begin(true).map(|()| Whole::Text(text))
+    /// If a fragmented message is incomplete: only control frames may come between its fragments.
+    pub fn push_text(&mut self, text: ByteString) -> Result<WholeMessage, CloseReason> {
+        self.may_begin(true).map(|()| WholeMessage::Text(text))
     }
 
-    /// Takes a message that came in one piece.
+    /// Accepts an unfragmented binary message.
     ///
     /// # Errors
-    /// When another one has begun, or only text is taken.
-    pub fn push_binary(&mut self, bytes: Bytes) -> Result<Whole, CloseReason> {
-        self.may_begin(false).map(|()| Whole::Binary(bytes))
+    /// If a fragmented message is incomplete, or only text is accepted.
+    pub fn push_binary(&mut self, bytes: Bytes) -> Result<WholeMessage, CloseReason> {
+        self.may_begin(false).map(|()| WholeMessage::Binary(bytes))
     }
 
     fn begin(&mut self, is_text: bool) -> Result<(), CloseReason> {
@@ -106,7 +106,7 @@ impl Fragments {
     }
 
     fn may_begin(&self, is_text: bool) -> Result<(), CloseReason> {
-        match (&self.open, is_text || self.takes_binary) {
+        match (&self.open, is_text || self.accepts_binary) {
             (Some(_), _) => Err(CloseReason::ProtocolError),
             (None, false) => Err(CloseReason::UnsupportedData),
             (None, true) => Ok(()),
@@ -122,12 +122,12 @@ mod tests {
         Bytes::from_static(text)
     }
 
-    fn text(text: &str) -> Whole {
-        Whole::Text(ByteString::from(text))
+    fn text(text: &str) -> WholeMessage {
+        WholeMessage::Text(ByteString::from(text))
     }
 
     #[test]
-    fn pieces_become_one_message() {
+    fn fragments_are_joined_into_one_message() {
         let mut fragments = Fragments::of_text(10);
         assert_eq!(fragments.push(Item::FirstText(bytes(b"a\xc3"))), Ok(None));
         assert_eq!(fragments.push(Item::Continue(bytes(b"\xa9"))), Ok(None));
@@ -136,25 +136,25 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_for_those_who_take_them() {
+    fn binary_messages_are_refused_where_only_text_is_accepted() {
         let mut fragments = Fragments::of_any(10);
         assert_eq!(fragments.push(Item::FirstBinary(bytes(b"\xff"))), Ok(None));
-        assert_eq!(fragments.push(Item::Last(bytes(b"\xfe"))), Ok(Some(Whole::Binary(bytes(b"\xff\xfe")))));
-        assert_eq!(fragments.push_binary(bytes(b"x")), Ok(Whole::Binary(bytes(b"x"))));
+        assert_eq!(fragments.push(Item::Last(bytes(b"\xfe"))), Ok(Some(WholeMessage::Binary(bytes(b"\xff\xfe")))));
+        assert_eq!(fragments.push_binary(bytes(b"x")), Ok(WholeMessage::Binary(bytes(b"x"))));
         let mut fragments = Fragments::of_text(10);
         assert_eq!(fragments.push(Item::FirstBinary(bytes(b"x"))), Err(CloseReason::UnsupportedData));
         assert_eq!(fragments.push_binary(bytes(b"x")), Err(CloseReason::UnsupportedData));
     }
 
     #[test]
-    fn the_limit_counts_all_pieces() {
+    fn limit_applies_to_the_sum_of_fragments() {
         let mut fragments = Fragments::of_text(8);
         assert_eq!(fragments.push(Item::FirstText(bytes(b"12345"))), Ok(None));
         assert_eq!(fragments.push(Item::Last(bytes(b"6789"))), Err(CloseReason::MessageTooBig));
     }
 
     #[test]
-    fn what_the_protocol_forbids_closes_the_socket() {
+    fn protocol_violations_close_the_connection() {
         let begun = || {
             let mut fragments = Fragments::of_any(8);
             assert_eq!(fragments.push(Item::FirstText(bytes(b"\xff"))), Ok(None));

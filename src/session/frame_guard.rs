@@ -1,8 +1,7 @@
-//! Refuses a frame by the size that its header announces.
+//! Guard against oversized frames: refuses a frame by the length in its header.
 //!
-//! The codec of actix-http looks at its limit only when the whole frame is there, and collects until then: a peer that
-//! announces a terabyte could send it into our memory. This stands in front of it, and lets nothing through of a frame
-//! that is too large.
+//! The codec of actix-http buffers a frame completely before it checks the limit, so a client could fill the server's memory.
+//! The guard reads the stream before the codec and passes on no byte of an oversized frame.
 
 use actix_web::{error::PayloadError, web::Bytes};
 use futures_util::Stream;
@@ -13,17 +12,17 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Two bytes, a length of up to eight more, and a mask of four (RFC 6455, 5.2).
+/// Two bytes, an extended length of up to eight, and a mask of four (RFC 6455, section 5.2).
 const MAX_HEADER_BYTES: usize = 14;
 
-/// The bytes of a WebSocket, up to the first frame that is too large; then an error. A failure of the network is an end.
+/// The bytes of a WebSocket; yields an error at the first oversized frame. A network failure ends the stream.
 pub struct FrameGuard<S> {
     stream: S,
     frames: Frames,
     refused: Refusal,
 }
 
-/// Whether a [`FrameGuard`] has refused a frame: its error reaches the session as one of many I/O errors.
+/// Tells whether a [`FrameGuard`] has refused a frame, because the session cannot distinguish its error from other I/O errors.
 #[derive(Clone, Default)]
 pub struct Refusal(Rc<Cell<bool>>);
 
@@ -50,20 +49,20 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for FrameGuar
             self.refused.0.set(true);
             return Poll::Ready(Some(Err(PayloadError::Overflow)));
         }
-        // A network that failed says no more: the codec would pass it on like a text that is not UTF-8.
+        // Network failures end the stream: the codec would report them like invalid UTF-8.
         polled.map(|item| item.filter(Result::is_ok))
     }
 }
 
 struct TooLarge;
 
-/// Where in the sequence of frames the bytes are.
+/// The position of the byte stream in the sequence of frames.
 struct Frames {
     max_bytes: u64,
-    /// What there is of the next header.
+    /// The bytes of the next header so far.
     header: [u8; MAX_HEADER_BYTES],
     header_bytes: usize,
-    /// What is to come of the frame whose header was read.
+    /// The remaining payload of the current frame.
     payload_bytes: u64,
 }
 
@@ -83,7 +82,7 @@ impl Frames {
             self.header[self.header_bytes] = *first;
             self.header_bytes += 1;
             bytes = rest;
-            if let Some(payload_bytes) = announced(&self.header[..self.header_bytes]) {
+            if let Some(payload_bytes) = payload_length(&self.header[..self.header_bytes]) {
                 if payload_bytes > self.max_bytes {
                     return Err(TooLarge);
                 }
@@ -95,8 +94,8 @@ impl Frames {
     }
 }
 
-/// The size of the payload, once the header is whole.
-fn announced(header: &[u8]) -> Option<u64> {
+/// Returns the payload length of a header, once it is complete.
+fn payload_length(header: &[u8]) -> Option<u64> {
     let second = *header.get(1)?;
     let mask_bytes = if second & 0x80 == 0 { 0 } else { 4 };
     let (length_bytes, short) = match second & 0x7f {
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_is_enough_to_be_refused() {
+    fn oversized_frame_is_refused_by_its_header() {
         let mut header = vec![0x81, 0xff];
         header.extend((1_u64 << 40).to_be_bytes());
         header.extend([0; 4]);
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_the_network_is_an_end() {
+    fn network_failure_ends_the_stream() {
         use futures_util::{FutureExt, StreamExt, stream};
         let failed = stream::iter([Ok(Bytes::from(frame(5, true))), Err(PayloadError::Incomplete(None))]);
         let mut guard = FrameGuard::new(failed, 10, Refusal::default());
@@ -152,9 +151,9 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes are cut, frames within the limit pass, and the first one over it does not.
+        /// Frames within the limit pass and the first one over it does not, however the stream is split into chunks.
         #[test]
-        fn frames_are_found_however_they_are_cut(
+        fn frames_are_recognised_across_any_chunk_boundaries(
             sizes in prop::collection::vec(0usize..70_000, 1..6),
             masked in any::<bool>(),
             cut in 1usize..200,

@@ -1,7 +1,7 @@
-//! The server's side of the opening handshake (RFC 6455, 4.2).
+//! The server side of the opening handshake (RFC 6455, section 4.2).
 //!
-//! The library reads only the first line of a header that comes in several, and answers a request without a handshake in
-//! words that do not reach its reader. Most often a proxy has dropped a header, so the answer names it.
+//! It replaces that of actix-web-actors, which reads only the first line of a repeated header, and whose errors do not name a
+//! missing one. Usually a proxy has dropped it.
 
 use actix_http::ws::hash_key;
 use actix_web::{
@@ -16,18 +16,18 @@ use actix_web::{
 };
 use switchboard_protocol::{ApiError, ErrorCode};
 
-/// Versions of the protocol whose frames are those of 13, which is the only published one.
+/// Protocol versions with the frame format of 13, the only published one.
 const VERSIONS: [&str; 3] = ["13", "8", "7"];
 
 /// Checks that a request is a WebSocket handshake.
 ///
 /// # Errors
-/// `UPGRADE_REQUIRED` with the headers that are missing, or `INVALID_FIELD`.
+/// `UPGRADE_REQUIRED`, naming the missing headers, or `INVALID_FIELD`.
 pub fn check(request: &HttpRequest) -> Result<(), ApiError> {
     key(request).map(|_| ())
 }
 
-/// The answer that accepts a handshake, with the subprotocol to choose, if any.
+/// Builds the response that accepts a handshake, with the chosen subprotocol, if any.
 ///
 /// # Errors
 /// As [`check`].
@@ -44,7 +44,7 @@ pub fn accept(request: &HttpRequest, subprotocol: Option<&str>) -> Result<HttpRe
 fn key(request: &HttpRequest) -> Result<&[u8], ApiError> {
     let headers = request.headers();
     check_upgrade(headers)?;
-    // actix-http would take the body for the connection, and both sides' frames would go as chunks of it.
+    // actix-http would treat the connection as the body, with the frames of both sides in its chunks.
     if headers.contains_key(TRANSFER_ENCODING) {
         return Err(ApiError::invalid_field("Transfer-Encoding", "must be absent: a WebSocket handshake has no body"));
     }
@@ -60,7 +60,7 @@ fn key(request: &HttpRequest) -> Result<&[u8], ApiError> {
 }
 
 fn check_upgrade(headers: &HeaderMap) -> Result<(), ApiError> {
-    // actix-http hands over a connection only for a line that says nothing else.
+    // actix-http upgrades a connection only for a line with `websocket` as its only value.
     let upgrades = lines(headers, &UPGRADE).any(|line| line.eq_ignore_ascii_case("websocket"));
     let connection = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
     let missing = match (upgrades, connection) {
@@ -78,12 +78,12 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), ApiError> {
     ))
 }
 
-/// The lines of a header that may come several times.
+/// Iterates over the lines of a header that may be repeated.
 fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     headers.get_all(name).filter_map(|line| line.to_str().ok()).map(str::trim)
 }
 
-/// The entries of a header that is a list, in however many lines it comes.
+/// Iterates over the entries of a list header, on one line or several.
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     lines(headers, name).flat_map(|line| line.split(',')).map(str::trim)
 }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_proves_the_key_and_names_the_subprotocol() {
+    fn response_contains_the_accept_hash_and_the_subprotocol() {
         // The key of RFC 6455, 1.3.
         let response = accept(&request(&WHOLE), Some("chat.v2")).unwrap().finish();
         let header = |name| response.headers().get(name).unwrap().to_str().unwrap();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_may_come_in_several_lines_and_in_any_case() {
+    fn headers_are_accepted_on_several_lines_and_in_any_case() {
         for more in [
             [("connection", "keep-alive"), ("connection", "UPGRADE")],
             [("upgrade", "h2c"), ("connection", "keep-alive, Upgrade")],
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn error_names_the_missing_headers() {
         for (changed, value, code, named) in [
             ("upgrade", None, ErrorCode::UpgradeRequired, "`Upgrade: websocket` is missing"),
             ("upgrade", Some("h2c"), ErrorCode::UpgradeRequired, "`Upgrade: websocket` is missing"),

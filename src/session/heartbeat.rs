@@ -1,27 +1,27 @@
-//! Signs of life: when a peer is pinged, how long its pong takes, when it counts as gone. Pure.
+//! Heartbeat of a connection: when to ping, the round-trip time of pongs, and the timeout of a silent peer. Pure.
 
 use crate::pause;
 use std::time::{Duration, Instant};
 
-/// The payload of a ping: when it was sent, as the session counts.
+/// The length of a ping's payload, which is the age of the connection in microseconds.
 pub const PING_BYTES: usize = size_of::<u64>();
 
-/// Of one session.
+/// The heartbeat of one connection.
 pub struct Heartbeat {
     opened_at: Instant,
     last_received_at: Instant,
-    /// One interval behind the last ping, or behind the opening.
+    /// One interval after the last ping, or after the connection opened.
     next_at: Instant,
-    /// Whether the last ping has yet to be answered.
+    /// Whether the last ping is unanswered.
     awaits_pong: bool,
 }
 
-/// What is to do when the time has come.
+/// The action that a heartbeat requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beat {
+pub enum HeartbeatAction {
     Ping([u8; PING_BYTES]),
-    /// Nothing has come for too long.
-    Gone,
+    /// The peer was silent for longer than the timeout.
+    TimeOut,
 }
 
 impl Heartbeat {
@@ -33,32 +33,32 @@ impl Heartbeat {
         self.opened_at
     }
 
-    /// When [`Heartbeat::beat`] has something to do.
+    /// When [`Heartbeat::poll`] may next return an action.
     pub fn next_at(&self) -> Instant {
         self.next_at
     }
 
-    /// The peer gave a sign of life.
+    /// Records that the peer sent something.
     pub fn on_received(&mut self, now: Instant) {
         self.last_received_at = now;
     }
 
-    /// Returns the action that is due, if any. After a pause of the process a peer is pinged first, as its signs of life could not be
-    /// heard meanwhile, and it may have had no ping to answer.
-    pub fn beat(&mut self, now: Instant, interval: Duration, timeout: Duration) -> Option<Beat> {
+    /// Returns the action that is due, if any. After a pause of the process the peer is pinged instead of timed out: it may
+    /// have had no ping to answer, and what it sent was not read.
+    pub fn poll(&mut self, now: Instant, interval: Duration, timeout: Duration) -> Option<HeartbeatAction> {
         if now < self.next_at {
             return None;
         }
         let is_late = pause::lateness(self.next_at, now).is_some();
         if !is_late && now.duration_since(self.last_received_at) >= timeout {
-            return Some(Beat::Gone);
+            return Some(HeartbeatAction::TimeOut);
         }
         self.next_at = now + interval;
         self.awaits_pong = true;
-        Some(Beat::Ping(self.payload(now)))
+        Some(HeartbeatAction::Ping(self.payload(now)))
     }
 
-    /// How long the last ping took, when this is its pong and the first one.
+    /// Returns the round-trip time of the last ping if this is the first pong with its payload.
     pub fn on_pong(&mut self, payload: &[u8], now: Instant, interval: Duration) -> Option<Duration> {
         let pinged_at = self.next_at.checked_sub(interval)?;
         if !self.awaits_pong || payload != self.payload(pinged_at) {
@@ -68,7 +68,7 @@ impl Heartbeat {
         Some(now.saturating_duration_since(pinged_at))
     }
 
-    /// Another one for each ping.
+    /// Returns a payload that is unique to each ping.
     fn payload(&self, at: Instant) -> [u8; PING_BYTES] {
         let age = at.saturating_duration_since(self.opened_at);
         u64::try_from(age.as_micros()).unwrap_or(u64::MAX).to_be_bytes()
@@ -83,57 +83,57 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(60);
 
     fn ping(heartbeat: &mut Heartbeat, now: Instant) -> [u8; PING_BYTES] {
-        match heartbeat.beat(now, INTERVAL, TIMEOUT) {
-            Some(Beat::Ping(payload)) => payload,
+        match heartbeat.poll(now, INTERVAL, TIMEOUT) {
+            Some(HeartbeatAction::Ping(payload)) => payload,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_pong_counts_once_and_only_for_its_ping() {
-        let began = Instant::now();
-        let mut heartbeat = Heartbeat::new(began, INTERVAL);
-        assert_eq!(heartbeat.on_pong(&[0; PING_BYTES], began, INTERVAL), None, "nobody asked");
-        assert_eq!(heartbeat.beat(began + INTERVAL - Duration::from_millis(1), INTERVAL, TIMEOUT), None);
-        let first_at = began + INTERVAL;
+    fn pong_counts_once_and_only_for_the_last_ping() {
+        let opened_at = Instant::now();
+        let mut heartbeat = Heartbeat::new(opened_at, INTERVAL);
+        assert_eq!(heartbeat.on_pong(&[0; PING_BYTES], opened_at, INTERVAL), None, "no ping was sent");
+        assert_eq!(heartbeat.poll(opened_at + INTERVAL - Duration::from_millis(1), INTERVAL, TIMEOUT), None);
+        let first_at = opened_at + INTERVAL;
         let first = ping(&mut heartbeat, first_at);
         let second_at = first_at + INTERVAL + Duration::from_millis(3);
         heartbeat.on_received(second_at);
         let second = ping(&mut heartbeat, second_at);
         let later = second_at + Duration::from_millis(7);
-        assert_eq!(heartbeat.on_pong(&first, later, INTERVAL), None, "it is late");
+        assert_eq!(heartbeat.on_pong(&first, later, INTERVAL), None, "the pong of an earlier ping");
         assert_eq!(heartbeat.on_pong(b"", later, INTERVAL), None);
         assert_eq!(heartbeat.on_pong(&second, later, INTERVAL), Some(Duration::from_millis(7)));
-        assert_eq!(heartbeat.on_pong(&second, later, INTERVAL), None, "it came before");
+        assert_eq!(heartbeat.on_pong(&second, later, INTERVAL), None, "a second pong");
     }
 
     #[test]
-    fn after_a_pause_of_the_process_a_peer_is_pinged_and_has_an_interval_to_answer() {
-        let began = Instant::now();
-        let silent = |heartbeat: &mut Heartbeat| {
-            ping(heartbeat, began + INTERVAL);
-            let continued = began + 100 * TIMEOUT;
+    fn peer_is_pinged_before_it_times_out_after_a_pause_of_the_process() {
+        let opened_at = Instant::now();
+        let pause = |heartbeat: &mut Heartbeat| {
+            ping(heartbeat, opened_at + INTERVAL);
+            let continued = opened_at + 100 * TIMEOUT;
             ping(heartbeat, continued);
-            assert_eq!(heartbeat.beat(continued, INTERVAL, TIMEOUT), None);
+            assert_eq!(heartbeat.poll(continued, INTERVAL, TIMEOUT), None);
             continued
         };
-        let mut gone = Heartbeat::new(began, INTERVAL);
-        let continued = silent(&mut gone);
-        assert_eq!(gone.beat(continued + INTERVAL, INTERVAL, TIMEOUT), Some(Beat::Gone));
-        let mut there = Heartbeat::new(began, INTERVAL);
-        let continued = silent(&mut there);
-        there.on_received(continued + INTERVAL / 2);
-        ping(&mut there, continued + INTERVAL);
+        let mut silent_peer = Heartbeat::new(opened_at, INTERVAL);
+        let continued = pause(&mut silent_peer);
+        assert_eq!(silent_peer.poll(continued + INTERVAL, INTERVAL, TIMEOUT), Some(HeartbeatAction::TimeOut));
+        let mut live_peer = Heartbeat::new(opened_at, INTERVAL);
+        let continued = pause(&mut live_peer);
+        live_peer.on_received(continued + INTERVAL / 2);
+        ping(&mut live_peer, continued + INTERVAL);
     }
 
     #[test]
-    fn who_says_nothing_for_too_long_is_gone() {
-        let began = Instant::now();
-        let mut heartbeat = Heartbeat::new(began, INTERVAL);
-        ping(&mut heartbeat, began + INTERVAL);
-        ping(&mut heartbeat, began + 2 * INTERVAL);
-        assert_eq!(heartbeat.beat(began + TIMEOUT, INTERVAL, TIMEOUT), Some(Beat::Gone));
-        heartbeat.on_received(began + TIMEOUT);
-        ping(&mut heartbeat, began + TIMEOUT);
+    fn silent_peer_times_out() {
+        let opened_at = Instant::now();
+        let mut heartbeat = Heartbeat::new(opened_at, INTERVAL);
+        ping(&mut heartbeat, opened_at + INTERVAL);
+        ping(&mut heartbeat, opened_at + 2 * INTERVAL);
+        assert_eq!(heartbeat.poll(opened_at + TIMEOUT, INTERVAL, TIMEOUT), Some(HeartbeatAction::TimeOut));
+        heartbeat.on_received(opened_at + TIMEOUT);
+        ping(&mut heartbeat, opened_at + TIMEOUT);
     }
 }

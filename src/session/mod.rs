@@ -1,11 +1,11 @@
-//! One WebSocket: what it has proved, what it follows, when it ends.
+//! Sessions: the server side of one WebSocket, with its authentication, its subscriptions and its close.
 //!
-//! `state` decides, without sockets; `actor` carries out, above the WebSocket of `socket`. This is the only module that knows
-//! actix-web-actors: the crate is deprecated upstream, and one module holds it.
+//! `state` makes the decisions and is pure; `actor` performs their effects on the WebSocket of `socket`. Only those two files
+//! use actix-web-actors, because the crate is deprecated upstream.
 
 mod actor;
 mod alarm;
-mod announced;
+mod announcements;
 mod authenticator;
 mod context;
 mod effect;
@@ -13,7 +13,7 @@ mod fragments;
 mod frame_guard;
 mod handshake;
 mod heartbeat;
-mod intake;
+mod inbound_filter;
 mod now;
 mod pending_resumes;
 mod question;
@@ -24,6 +24,6 @@ mod subscriptions;
 
 pub use actor::{ChatSession, Opening, upgrade};
 pub use context::SessionContext;
-pub use fragments::{Fragments, Whole};
+pub use fragments::{Fragments, WholeMessage};
 pub use handshake::check as check_handshake;
 pub use question::QuestionRules;

@@ -1,9 +1,9 @@
-//! What time it is.
+//! The current time, on the monotonic and on the wall clock.
 
 use crate::domain::UnixMillis;
 use std::time::Instant;
 
-/// A moment, on both clocks: timers run on the steady one, tokens end on the wall's.
+/// One moment on both clocks: timers use the monotonic one, the expiry of tokens the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     pub instant: Instant,

@@ -1,8 +1,8 @@
-//! The `resume` frames of one connection that have no answer yet. Pure.
+//! The unanswered `resume` frames of one connection. Pure.
 //!
-//! Lookups of several frames run at the same time, and their results reach the session actor in any order. The answers
-//! for one conversation are sent in the order of its frames: a client trims its text at each `resumed`, so the last one has
-//! to belong to the last frame. Conversations do not wait for each other.
+//! Lookups run concurrently, so their results reach the session actor in any order. The answers for one conversation are sent
+//! in the order of its frames: a client truncates its text at each `resumed`, so the last one must belong to the last frame.
+//! Conversations do not wait for each other.
 
 use crate::domain::ConversationId;
 use switchboard_protocol::ResumeFrame;
@@ -11,17 +11,17 @@ use switchboard_protocol::ResumeFrame;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResumeTicket(u32);
 
-/// `A` is the outcome of a lookup.
+/// A queue of `resume` frames; `A` is the outcome of a lookup.
 pub struct PendingResumes<A> {
     next: u32,
-    /// In the order in which the frames arrived. Short, so that a list is enough.
+    /// In order of arrival. Short, so that linear search is fast enough.
     pending: Vec<Pending<A>>,
 }
 
 struct Pending<A> {
     ticket: ResumeTicket,
     resume: ResumeFrame,
-    /// Present while an earlier frame of the same conversation has no answer.
+    /// Set if the lookup has completed but an earlier frame of the same conversation is unanswered.
     outcome: Option<A>,
 }
 
@@ -39,7 +39,7 @@ impl<A> PendingResumes<A> {
         ticket
     }
 
-    /// Records the outcome of a lookup, and returns those that can be sent now.
+    /// Records the outcome of a lookup, and returns the outcomes that can be sent now.
     pub fn complete(&mut self, ticket: ResumeTicket, outcome: A) -> Vec<(ResumeFrame, A)> {
         let Some(completed) = self.pending.iter_mut().find(|pending| pending.ticket == ticket) else {
             return Vec::new();
@@ -54,13 +54,13 @@ impl<A> PendingResumes<A> {
         });
         let ready = ready.filter_map(|pending| Some((pending.resume, pending.outcome?))).collect();
         if self.pending.is_empty() {
-            // Connections are idle most of the time.
+            // Frees the memory: connections are idle most of the time.
             self.pending = Vec::new();
         }
         ready
     }
 
-    /// Whether a `resume` of this conversation has no answer yet.
+    /// Whether a `resume` of this conversation is unanswered.
     pub fn contains(&self, conversation: ConversationId) -> bool {
         self.pending.iter().any(|pending| pending.resume.conversation_id == conversation)
     }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_a_conversation_keep_the_order_of_its_frames() {
+    fn answers_for_one_conversation_keep_the_order_of_its_frames() {
         let (mut pending, here, elsewhere) = (PendingResumes::default(), ConversationId::new(), ConversationId::new());
         let first = pending.push(resume(here, 1));
         let other = pending.push(resume(elsewhere, 2));

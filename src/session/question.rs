@@ -1,4 +1,4 @@
-//! A `message` frame or a body of `POST /api/v1/chat`, checked and turned into a [`Question`].
+//! Validation of a `message` frame or a body of `POST /api/v1/chat`, which yields a [`Question`].
 
 use crate::{
     config::ScriptedConfig,
@@ -12,11 +12,13 @@ use switchboard_protocol::{ApiError, ErrorCode, MessageFrame, wrong_field};
 #[derive(Clone, Copy, Debug)]
 pub struct QuestionRules {
     pub max_message_chars: usize,
-    /// The provider's script, when it has one that `metadata.script` may change.
+    /// The script of the `scripted` provider, whose values `metadata.script` may override; `None` for other providers.
     pub script: Option<ScriptedConfig>,
 }
 
 impl QuestionRules {
+    /// Validates a message.
+    ///
     /// # Errors
     /// `EMPTY_MESSAGE`, `MESSAGE_TOO_LONG`, or `INVALID_FIELD` naming the field.
     pub fn parse(&self, message: MessageFrame) -> Result<Question, ApiError> {
@@ -54,10 +56,10 @@ impl QuestionRules {
     }
 }
 
-/// Applies the changes in `metadata.script` of a message to a script.
+/// Applies `metadata.script` of a message to a script.
 ///
 /// # Errors
-/// `INVALID_FIELD`, naming a field that is unknown, of another type or out of range.
+/// `INVALID_FIELD`, naming a field that is unknown, of the wrong type or out of range.
 fn scripted(script: ScriptedConfig, changes: &serde_json::Value) -> Result<ScriptedConfig, ApiError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_for_the_scripted_provider_only() {
+    fn script_is_ignored_by_other_providers() {
         let metadata = json!({"script": {"tokens": 3}}).as_object().cloned();
         let with_rules = QuestionRules { script: Some(ScriptedConfig::default()), ..RULES };
         let with_script = MessageFrame { metadata, ..message("Hi") };
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_changes_its_own_script_within_bounds() {
+    fn message_overrides_its_script_within_bounds() {
         let base = ScriptedConfig::default();
         let changed = scripted(base, &json!({"tokens": 3, "fail_after": 2})).unwrap();
         assert_eq!(changed, ScriptedConfig { tokens: 3, fail_after: Some(2), ..base });

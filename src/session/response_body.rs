@@ -1,7 +1,7 @@
-//! The way out of a session: the body of its response, as the connection asks for it.
+//! Outbound flow control: the response body of a WebSocket, which signals the session when the connection polls it.
 //!
-//! The connection asks only when nothing waits to be sent. So a session that hands over a bounded amount each time it is
-//! asked holds a bounded amount, however slowly its peer reads.
+//! The connection polls only when everything before was sent. A session that hands over a bounded amount per poll therefore
+//! buffers a bounded amount, however slowly its client reads.
 
 use crate::registry::ConnectionStats;
 use actix::Recipient;
@@ -15,31 +15,31 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The connection has taken everything so far and asks for more.
+/// Tells a session that the connection has sent everything and polls for more.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub(super) struct SendMore;
 
-/// What a session and its outlet tell each other.
+/// The state shared by a session and its response body.
 #[derive(Default)]
 pub struct Flow {
-    asked: Cell<bool>,
+    has_demand: Cell<bool>,
     session: RefCell<Option<Recipient<SendMore>>>,
 }
 
 impl Flow {
-    /// Where the session is told that it may send more.
+    /// Sets the session that receives [`SendMore`].
     pub fn connect(&self, session: Recipient<SendMore>) {
         *self.session.borrow_mut() = Some(session);
     }
 
-    /// Whether the connection has asked since this was called last.
-    pub fn take_asked(&self) -> bool {
-        self.asked.take()
+    /// Whether the connection has polled since the last call.
+    pub fn take_demand(&self) -> bool {
+        self.has_demand.take()
     }
 }
 
-/// The frames of a session.
+/// The frames of a session as a response body.
 pub struct ResponseBody<S> {
     frames: S,
     flow: Rc<Flow>,
@@ -56,7 +56,7 @@ impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> Stream for ResponseBody<S> 
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.flow.asked.set(true);
+        self.flow.has_demand.set(true);
         self.stats.asked_for_more();
         if self.stats.waits_for_credit()
             && let Some(session) = self.flow.session.borrow().as_ref()

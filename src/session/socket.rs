@@ -1,8 +1,8 @@
-//! The WebSocket below a session: messages are joined from their fragments, pings answered, goodbyes returned, and what
-//! RFC 6455 forbids becomes a close code. It knows nothing of chat; the conformance test runs it with an echo.
+//! The WebSocket layer below sessions: reassembles messages, answers pings and close frames, and closes the connection on
+//! violations of RFC 6455. It is independent of chat; the conformance test runs it with an echo actor.
 
 use super::{
-    fragments::{Fragments, Whole},
+    fragments::{Fragments, WholeMessage},
     handshake,
 };
 use actix::Actor;
@@ -18,45 +18,45 @@ use switchboard_protocol::{ApiError, CloseReason};
 
 pub type CloseCode = ws::CloseCode;
 pub type SocketContext<A> = ws::WebsocketContext<A>;
-/// What arrives at an actor behind a socket; its `StreamHandler` hands it to [`receive`].
+/// A frame or an error from the socket. The actor's `StreamHandler` passes it to [`receive`].
 pub type Received = Result<ws::Message, ws::ProtocolError>;
 
-/// An actor behind a WebSocket.
+/// An actor that serves a WebSocket.
 pub trait SocketHandler: Actor<Context = SocketContext<Self>> {
-    /// The message that is being put together.
+    /// The reassembly state of the actor.
     fn fragments(&mut self) -> &mut Fragments;
 
-    /// A whole message of text.
+    /// Handles a text message.
     fn on_text(&mut self, text: &ByteString, ctx: &mut Self::Context);
 
-    /// A whole message of bytes; never called when the fragments are for text only.
+    /// Handles a binary message. Never called if [`Fragments`] accept only text.
     fn on_binary(&mut self, bytes: Bytes, ctx: &mut Self::Context);
 
-    /// A pong, asked for or not.
+    /// Handles a pong, solicited or not.
     fn on_pong(&mut self, _: &[u8], ctx: &mut Self::Context) {
         self.on_other_frame(ctx);
     }
 
-    /// A ping, or a fragment that is not the last one. Whether a ping is to be answered.
+    /// Handles a ping, or a fragment that is not the last; returns whether a ping is to be answered.
     fn on_other_frame(&mut self, _: &mut Self::Context) -> bool {
         true
     }
 
-    /// The socket has to end, and the peer to be told why.
+    /// Closes the connection with a reason.
     fn close(&mut self, reason: CloseReason, ctx: &mut Self::Context);
 
-    /// The peer said goodbye; the answer carries the same code.
+    /// Handles the client's close frame. The reply carries the same code.
     fn on_client_close(&mut self, code: Option<ws::CloseCode>, ctx: &mut Self::Context);
 }
 
-/// What an actor behind a socket sends, as bytes on the wire.
+/// The frames that an actor sends, encoded.
 pub type Frames = LocalBoxStream<'static, Result<Bytes, actix_web::Error>>;
 
-/// Answers an upgrade request with an actor behind a socket. `protocols` holds the subprotocol to choose, if any; `outlet`
-/// may put something between the actor and the connection.
+/// Starts an actor on the WebSocket of an upgrade request. `protocols` holds the subprotocol to choose, if any;
+/// `response_body` may wrap the actor's frames.
 ///
 /// # Errors
-/// When the request is no WebSocket handshake.
+/// If the request is not a WebSocket handshake.
 pub fn start<A, O>(
     mut actor: A,
     request: &HttpRequest,
@@ -74,12 +74,12 @@ where
     Ok(response.streaming(response_body(Box::pin(sent))))
 }
 
-/// The close frame that tells a peer why.
+/// Builds a close frame.
 pub fn close_frame(code: u16, text: &str) -> ws::CloseReason {
     ws::CloseReason { code: code.into(), description: Some(text.to_owned()) }
 }
 
-/// Takes what arrived.
+/// Dispatches a received frame to the actor.
 pub fn receive<A: SocketHandler>(actor: &mut A, received: Received, ctx: &mut A::Context) {
     let whole = match received {
         Ok(ws::Message::Text(text)) => actor.fragments().push_text(text).map(Some),
@@ -102,13 +102,14 @@ pub fn receive<A: SocketHandler>(actor: &mut A, received: Received, ctx: &mut A:
         Ok(None) => {
             actor.on_other_frame(ctx);
         }
-        Ok(Some(Whole::Text(text))) => actor.on_text(&text, ctx),
-        Ok(Some(Whole::Binary(bytes))) => actor.on_binary(bytes, ctx),
+        Ok(Some(WholeMessage::Text(text))) => actor.on_text(&text, ctx),
+        Ok(Some(WholeMessage::Binary(bytes))) => actor.on_binary(bytes, ctx),
         Err(reason) => actor.close(reason, ctx),
     }
 }
 
-/// Reserved bits and invalid UTF-8 both come as I/O errors; the first as `InvalidData`, the second as `Other`.
+/// Maps an error of the codec. It reports both reserved bits and invalid UTF-8 as I/O errors: the former as `InvalidData`, the
+/// latter as `Other`.
 fn close_reason(error: &ws::ProtocolError) -> CloseReason {
     match error {
         ws::ProtocolError::Overflow => CloseReason::MessageTooBig,

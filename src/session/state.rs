@@ -1,12 +1,12 @@
-//! What a session knows and decides: frames, results and the clock go in, effects come out.
+//! The state machine of a session. Pure: frames, results and the clock go in, effects come out.
 
 pub use super::now::Now;
 use super::{
-    announced::Announced,
+    announcements::Announcements,
     authenticator::Authenticator,
     effect::{Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_message},
-    heartbeat::{Beat, Heartbeat},
-    intake::Intake,
+    heartbeat::{Heartbeat, HeartbeatAction},
+    inbound_filter::InboundFilter,
     pending_resumes::{PendingResumes, ResumeTicket},
     question::QuestionRules,
     subscriptions::{AnyEnded, Subscriptions},
@@ -34,30 +34,30 @@ pub struct SessionState {
     config: Arc<SessionConfig>,
     rules: QuestionRules,
     auth: Auth,
-    /// From the first sign-in on, or from the upgrade.
+    /// Acquired by the upgrade request or at the first authentication.
     user_permit: Option<UserPermit>,
     auth_failures: u32,
-    intake: Intake,
+    inbound: InboundFilter,
     heartbeat: Heartbeat,
     subscriptions: Subscriptions,
-    /// Turns that this session started and nobody has accepted yet.
+    /// Turns that the workflow has yet to accept.
     starting: Vec<Starting>,
     resumes: PendingResumes<Result<ResumedConversation, ApiError>>,
-    announced: Announced,
+    announcements: Announcements,
 }
 
 struct Starting {
     turn_id: TurnId,
-    /// What an error about it names.
+    /// The subject of an error about it.
     subject: ErrorSubject,
 }
 
 enum Auth {
-    Nobody,
-    /// `notice_at`: when the client is told that the token ends, unless it was told.
-    Somebody {
+    Anonymous,
+    Authenticated {
         identity: Arc<Identity>,
         expires_at: Instant,
+        /// When to send `auth_expiring`; `None` once it was sent.
         notice_at: Option<Instant>,
     },
 }
@@ -82,30 +82,30 @@ impl SessionState {
             subscriptions: Subscriptions::new(options, mailbox),
             config,
             rules,
-            auth: Auth::Nobody,
+            auth: Auth::Anonymous,
             user_permit: None,
             auth_failures: 0,
-            intake: Intake::new(limits, options.names),
+            inbound: InboundFilter::new(limits, options.names),
             starting: Vec::new(),
             resumes: PendingResumes::default(),
-            announced: Announced::default(),
+            announcements: Announcements::default(),
         }
     }
 
-    /// The peer gave a sign of life.
+    /// Records that the client sent something.
     pub fn on_received(&mut self, now: Now) {
         self.heartbeat.on_received(now.instant);
     }
 
-    /// A frame that is no text, or not the whole of one. Whether it has to be answered.
+    /// Handles a control frame or a fragment; returns whether it may be answered.
     pub fn on_other_frame(&self, effects: &mut Vec<Effect>) -> bool {
-        self.intake.take_other(effects)
+        self.inbound.accept_other(effects)
     }
 
-    /// A pong, or what pretends to be one.
+    /// Handles a pong, which may be unsolicited.
     pub fn on_pong(&mut self, payload: &[u8], now: Now, effects: &mut Vec<Effect>) {
         let interval = Duration::from_secs(self.config.heartbeat_interval_s);
-        if self.intake.take_other(effects)
+        if self.inbound.accept_other(effects)
             && let Some(took) = self.heartbeat.on_pong(payload, now.instant, interval)
         {
             self.subscriptions.acknowledged();
@@ -114,7 +114,7 @@ impl SessionState {
     }
 
     pub fn on_text(&mut self, text: &str, now: Now, authenticator: &impl Authenticator, effects: &mut Vec<Effect>) {
-        let Some(frame) = self.intake.take_text(text, effects) else { return };
+        let Some(frame) = self.inbound.accept_text(text, effects) else { return };
         match frame {
             ClientFrame::Auth(AuthFrame { token }) => {
                 self.on_auth(authenticator.verify(&token), authenticator, now, effects);
@@ -126,7 +126,7 @@ impl SessionState {
         }
     }
 
-    /// A try to authenticate, by a frame or by the upgrade request, came to this.
+    /// Handles the outcome of an authentication, by an `auth` frame or by the upgrade request.
     pub fn on_auth(
         &mut self,
         outcome: Result<Identity, ApiError>,
@@ -136,7 +136,7 @@ impl SessionState {
     ) {
         let outcome = outcome.and_then(|identity| match self.identity() {
             Some(known) if known.user_id != identity.user_id => {
-                Err(ApiError::new(ErrorCode::InvalidToken, "this socket belongs to another user"))
+                Err(ApiError::new(ErrorCode::InvalidToken, "this connection belongs to another user"))
             }
             _ => Ok(identity),
         });
@@ -144,10 +144,10 @@ impl SessionState {
             Ok(identity) => {
                 if self.user_permit.is_none() {
                     match authenticator.admit(identity.user_id) {
-                        Ok(place) => self.user_permit = Some(place),
+                        Ok(permit) => self.user_permit = Some(permit),
                         Err(error) => {
                             send_error(&error, &ErrorSubject::default(), self.names(), effects);
-                            effects.push(Effect::NotIdentified(error.code));
+                            effects.push(Effect::AuthFailed(error.code));
                             return effects.push(Effect::Close(CloseReason::TooManyConnections));
                         }
                     }
@@ -163,18 +163,18 @@ impl SessionState {
                     expires_at: identity.expires_at,
                 });
                 effects.push(send(frame));
-                effects.push(Effect::Identified(Arc::clone(&identity)));
+                effects.push(Effect::Authenticated(Arc::clone(&identity)));
                 let life_ms = identity.expires_at.saturating_mul(1000).saturating_sub(now.unix.0);
                 let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
                 self.auth_failures = 0;
                 let notice_at = expires_at.checked_sub(identity.expiry_notice()).or(Some(now.instant));
-                self.auth = Auth::Somebody { identity, expires_at, notice_at };
+                self.auth = Auth::Authenticated { identity, expires_at, notice_at };
                 self.check_expiry(now, effects);
                 self.show_announced(now, effects);
             }
             Err(error) => {
                 let frame = ServerFrame::AuthError(AuthError { message: &error.message, code: error.code });
-                effects.extend([send(frame), Effect::Failed(error.code), Effect::NotIdentified(error.code)]);
+                effects.extend([send(frame), Effect::ErrorSent(error.code), Effect::AuthFailed(error.code)]);
                 self.auth_failures += 1;
                 if self.auth_failures >= MAX_AUTH_FAILURES {
                     effects.push(Effect::Close(CloseReason::TooManyAuthFailures));
@@ -183,9 +183,9 @@ impl SessionState {
         }
     }
 
-    /// The upgrade request took a place for the user already.
-    pub fn on_user_permit(&mut self, place: UserPermit) {
-        self.user_permit = Some(place);
+    /// Takes over the permit that the upgrade request acquired.
+    pub fn on_user_permit(&mut self, permit: UserPermit) {
+        self.user_permit = Some(permit);
     }
 
     fn on_message(&mut self, message: MessageFrame, now: Now, effects: &mut Vec<Effect>) {
@@ -194,15 +194,15 @@ impl SessionState {
             Ok(new) => {
                 let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
                 self.starting.push(Starting { turn_id, subject });
-                // First, so that a turn which another connection starts right after this one is announced here, too.
+                // Before the turn starts, so that a turn that another connection starts right after it is announced here.
                 effects.push(Effect::SubscribeToConversation(conversation_id));
                 self.show(Arc::clone(&new.turn), Cursor::default(), now, effects);
                 effects.push(Effect::Start(Box::new(new)));
             }
             Err(error) => {
                 match error.code {
-                    ErrorCode::Overloaded => effects.push(Effect::Hit(Limit::TurnsPerSession)),
-                    ErrorCode::MessageTooLong => effects.push(Effect::Hit(Limit::MessageSize)),
+                    ErrorCode::Overloaded => effects.push(Effect::LimitHit(Limit::TurnsPerSession)),
+                    ErrorCode::MessageTooLong => effects.push(Effect::LimitHit(Limit::MessageSize)),
                     _ => {}
                 }
                 send_error(&error, &subject, self.names(), effects);
@@ -233,7 +233,7 @@ impl SessionState {
         send_error(error, &ErrorSubject { turn_id: Some(turn_id), ..ErrorSubject::default() }, self.names(), effects);
     }
 
-    /// The workflow took a turn that this session started, or did not.
+    /// Handles the workflow's answer to a turn that this session started.
     pub fn on_started(
         &mut self,
         turn_id: TurnId,
@@ -241,10 +241,10 @@ impl SessionState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(place) = self.starting.iter().position(|starting| starting.turn_id == turn_id) else { return };
-        let Starting { subject, .. } = self.starting.swap_remove(place);
+        let Some(index) = self.starting.iter().position(|starting| starting.turn_id == turn_id) else { return };
+        let Starting { subject, .. } = self.starting.swap_remove(index);
         if self.starting.is_empty() {
-            // A session waits for long after it has asked.
+            // Frees the memory: connections are idle most of the time.
             self.starting = Vec::new();
         }
         match outcome {
@@ -261,10 +261,10 @@ impl SessionState {
         }
     }
 
-    /// News of a turn.
+    /// Handles an event of a turn.
     pub fn on_turn_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) {
         let any_ended = self.subscriptions.on_event(event, now, effects);
-        self.after(any_ended, now, effects);
+        self.after_delivery(any_ended, now, effects);
     }
 
     pub fn opened_at(&self) -> Instant {
@@ -275,32 +275,32 @@ impl SessionState {
         &mut self.subscriptions
     }
 
-    /// Goes on where there was no room.
+    /// Continues with the backlogs after new credit.
     pub fn send_more(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let any_ended = self.subscriptions.send_more(now, effects);
-        self.after(any_ended, now, effects);
+        self.after_delivery(any_ended, now, effects);
     }
 
-    /// The end of the last turn may be the end of a session whose token is over.
-    fn after(&mut self, AnyEnded(any_ended): AnyEnded, now: Now, effects: &mut Vec<Effect>) {
+    /// Closes a connection with an expired token once its last turn has ended.
+    fn after_delivery(&mut self, AnyEnded(any_ended): AnyEnded, now: Now, effects: &mut Vec<Effect>) {
         if any_ended {
             self.check_expiry(now, effects);
         }
     }
 
-    /// The server is going away, and this session has to.
+    /// Announces that the server is going away, and closes the connection.
     pub fn on_going_away(&mut self, reconnect_after_ms: u64, effects: &mut Vec<Effect>) {
         effects.push(send(ServerFrame::GoingAway(GoingAway { reconnect_after_ms })));
         effects.push(Effect::Close(CloseReason::GoingAway));
     }
 
-    /// The time that [`SessionState::next_alarm`] named has come.
+    /// Handles the deadlines that are due. Call it at [`SessionState::next_alarm`].
     pub fn on_alarm(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let interval = Duration::from_secs(self.config.heartbeat_interval_s);
         let timeout = Duration::from_secs(self.config.heartbeat_timeout_s);
-        match self.heartbeat.beat(now.instant, interval, timeout) {
-            Some(Beat::Gone) => return effects.push(Effect::Close(CloseReason::HeartbeatTimeout)),
-            Some(Beat::Ping(payload)) => {
+        match self.heartbeat.poll(now.instant, interval, timeout) {
+            Some(HeartbeatAction::TimeOut) => return effects.push(Effect::Close(CloseReason::HeartbeatTimeout)),
+            Some(HeartbeatAction::Ping(payload)) => {
                 effects.push(Effect::Ping(payload));
                 self.subscriptions.pinged();
                 if self.subscriptions.options().dialect == Dialect::V2 {
@@ -309,24 +309,24 @@ impl SessionState {
             }
             None => {}
         }
-        if matches!(self.auth, Auth::Nobody) && self.auth_deadline() <= now.instant {
+        if matches!(self.auth, Auth::Anonymous) && self.auth_deadline() <= now.instant {
             effects.push(Effect::Close(CloseReason::AuthDeadline));
         }
         let AnyEnded(_) = self.subscriptions.flush(now, effects);
         self.check_expiry(now, effects);
     }
 
-    /// When [`SessionState::on_alarm`] has to be called next.
+    /// When to call [`SessionState::on_alarm`] next.
     pub fn next_alarm(&self) -> Instant {
         let auth = match &self.auth {
-            Auth::Nobody => Some(self.auth_deadline()),
-            Auth::Somebody { notice_at: Some(notice_at), .. } => Some(*notice_at),
-            // With a turn still running, its end is the next occasion.
-            Auth::Somebody { .. } if !self.subscriptions.is_empty() => None,
-            Auth::Somebody { expires_at, .. } => Some(*expires_at + Duration::from_secs(AUTH_GRACE_S)),
+            Auth::Anonymous => Some(self.auth_deadline()),
+            Auth::Authenticated { notice_at: Some(notice_at), .. } => Some(*notice_at),
+            // While a turn runs, its end triggers the next check.
+            Auth::Authenticated { .. } if !self.subscriptions.is_empty() => None,
+            Auth::Authenticated { expires_at, .. } => Some(*expires_at + Duration::from_secs(AUTH_GRACE_S)),
         };
-        let beat = self.heartbeat.next_at();
-        let next = auth.map_or(beat, |at| at.min(beat));
+        let heartbeat = self.heartbeat.next_at();
+        let next = auth.map_or(heartbeat, |at| at.min(heartbeat));
         self.subscriptions.next_flush().map_or(next, |at| at.min(next))
     }
 
@@ -334,9 +334,9 @@ impl SessionState {
         self.heartbeat.opened_at() + Duration::from_secs(self.config.auth_deadline_s)
     }
 
-    /// Tells of a token's coming end, and closes what stays past it with nothing running.
+    /// Announces the expiry of the token, and closes a connection without running turns after the grace period.
     fn check_expiry(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Auth::Somebody { expires_at, notice_at, .. } = &mut self.auth else { return };
+        let Auth::Authenticated { expires_at, notice_at, .. } = &mut self.auth else { return };
         if notice_at.is_some_and(|notice_at| notice_at <= now.instant) {
             *notice_at = None;
             let notice = AuthExpiring::new(expires_at.saturating_duration_since(now.instant));
@@ -353,18 +353,18 @@ impl SessionState {
 
     fn identity(&self) -> Option<&Identity> {
         match &self.auth {
-            Auth::Nobody => None,
-            Auth::Somebody { identity, .. } => Some(identity),
+            Auth::Anonymous => None,
+            Auth::Authenticated { identity, .. } => Some(identity),
         }
     }
 
     fn authorised(&self, now: Now) -> Result<UserId, ApiError> {
         match &self.auth {
-            Auth::Nobody => Err(ApiError::new(ErrorCode::AuthRequired, "authenticate first")),
-            Auth::Somebody { expires_at, .. } if *expires_at <= now.instant => {
+            Auth::Anonymous => Err(ApiError::new(ErrorCode::AuthRequired, "authenticate first")),
+            Auth::Authenticated { expires_at, .. } if *expires_at <= now.instant => {
                 Err(ApiError::new(ErrorCode::AuthExpired, "the token has expired; send `auth` with a new one"))
             }
-            Auth::Somebody { identity, .. } => Ok(identity.user_id),
+            Auth::Authenticated { identity, .. } => Ok(identity.user_id),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The turns that a session follows, and how much of them may go out now.
+//! The subscriptions of a session, and the credit for their frames.
 
 use super::{effect::Effect, state::Now};
 use crate::{
@@ -12,15 +12,15 @@ use switchboard_protocol::{HeadOfTurn, Heartbeat, ServerFrame};
 pub struct Subscriptions {
     options: FrameOptions,
     mailbox: Mailbox,
-    /// Few: a list is looked through sooner than a table.
+    /// Few, so that a linear search is faster than a hash table.
     turns: Vec<Subscription>,
-    /// Bytes that may still go out before the connection asks for more.
+    /// The bytes that may be sent before the connection polls again.
     credit: usize,
-    /// When tokens that are being collected have to go out.
+    /// The earliest time at which collected tokens are due.
     next_flush: Option<Instant>,
 }
 
-/// Whether a turn came to its end for this session.
+/// Whether the end of a turn was sent.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnyEnded(pub bool);
@@ -48,20 +48,20 @@ impl Subscriptions {
         let subscription = Subscription::start(turn, self.mailbox.subscriber(), self.options, cursor, &mut outbox);
         if !subscription.has_ended() {
             effects.push(Effect::Subscribed(subscription.subscribed()));
-            // Most sessions follow one at a time; a list that grows by itself begins with room for four.
+            // Most sessions have one subscription at a time, but a `Vec` starts with a capacity of four.
             self.turns.reserve_exact(1);
             self.turns.push(subscription);
         }
     }
 
     pub fn unsubscribe(&mut self, turn_id: TurnId, effects: &mut Vec<Effect>) {
-        if let Some(place) = self.turns.iter().position(|subscription| subscription.is_of(turn_id)) {
-            let subscription = self.turns.swap_remove(place);
+        if let Some(index) = self.turns.iter().position(|subscription| subscription.is_of(turn_id)) {
+            let subscription = self.turns.swap_remove(index);
             effects.push(Effect::Unsubscribed(Arc::clone(subscription.turn())));
         }
     }
 
-    /// News of a turn. What comes late, of a turn that is not followed any more, says nothing.
+    /// Handles an event of a turn. A late one, of a turn without a subscription, has no effect.
     pub fn on_event(&mut self, event: TurnEvent, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
         let mut any_ended = false;
         let turn_id = event.turn.subject.turn_id;
@@ -75,35 +75,35 @@ impl Subscriptions {
         self.forget_ended(any_ended || others, effects)
     }
 
-    /// Behind everything that comes through the mailbox: what found no room there is read from the logs. No news need be
-    /// among what waits when a mailbox is full.
+    /// Lets lagging subscriptions catch up if the mailbox was full. Call it after every message of the mailbox, because a
+    /// full mailbox need not contain an event of the lagging turn.
     pub fn read_overflowed(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
         let any_ended = self.mailbox.take_overflowed() && self.write(now, effects, Subscription::is_lagging);
         self.forget_ended(any_ended, effects)
     }
 
-    /// The connection took what there was, and takes so many bytes more.
+    /// Sets the credit: the connection has sent everything and may be given `bytes` more.
     pub fn grant_credit(&mut self, bytes: usize) {
         self.credit = bytes;
     }
 
-    /// Whether something waits for the connection to ask for more.
+    /// Whether a backlog waits for credit.
     pub fn waits_for_credit(&self) -> bool {
         self.credit == 0 && self.turns.iter().any(Subscription::is_lagging)
     }
 
-    /// Goes on where there was no room.
+    /// Continues with the backlogs after new credit.
     pub fn send_more(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
         let any_ended = self.write(now, effects, Subscription::is_lagging);
         self.forget_ended(any_ended, effects)
     }
 
-    /// When [`Subscriptions::flush`] has to be called next.
+    /// When to call [`Subscriptions::flush`] next.
     pub fn next_flush(&self) -> Option<Instant> {
         self.next_flush
     }
 
-    /// Sends the tokens that were collected for long enough.
+    /// Sends collected tokens that are due.
     pub fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
         if self.next_flush.is_none_or(|at| now.instant < at) {
             return AnyEnded(false);
@@ -115,21 +115,21 @@ impl Subscriptions {
         self.forget_ended(any_ended, effects)
     }
 
-    /// The peer is asked for a sign of life, behind all that was written so far.
+    /// Records that a ping was sent after everything written so far.
     pub fn pinged(&self) {
         self.turns.iter().for_each(Subscription::pinged);
     }
 
-    /// The sign has come.
+    /// Records that the ping was answered.
     pub fn acknowledged(&self) {
         self.turns.iter().for_each(Subscription::acknowledged);
     }
 
-    /// Tells how far each running turn has come, so that who has less knows that something was lost.
+    /// Sends the last seq of each running turn, by which a client detects a lost frame.
     pub fn send_heads(&mut self, now: Now, effects: &mut Vec<Effect>) -> AnyEnded {
         let any_ended = self.write(now, effects, |_| true);
         let any_ended = self.forget_ended(any_ended, effects);
-        // Of a turn without a step nobody knows yet whether it begins.
+        // A turn without a step may still be refused.
         let turns = self.turns.iter().filter(|subscription| subscription.cursor().progress > 0);
         let turns: Vec<_> = turns
             .map(|subscription| HeadOfTurn {
@@ -161,7 +161,7 @@ impl Subscriptions {
             let ended = self.turns.extract_if(.., |subscription| subscription.has_ended());
             effects.extend(ended.map(|subscription| Effect::Unsubscribed(Arc::clone(subscription.turn()))));
             if self.turns.is_empty() {
-                // A session waits for long after an answer.
+                // Frees the memory: connections are idle most of the time.
                 self.turns = Vec::new();
             }
         }

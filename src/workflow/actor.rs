@@ -1,10 +1,11 @@
-//! The `Workflow` actor. There is one for each worker thread, and its turns run there; what they share is the [`Engine`].
+//! The `Workflow` actor: starts, finds and cancels turns. Each worker thread has one and runs its turns; all share the
+//! [`Engine`].
 
 use super::{
     Question,
     engine::{Engine, ResumedConversation},
     error::TurnError,
-    run::{BegunBefore, TurnRun},
+    run::{AlreadyStarted, TurnRun},
 };
 use crate::{
     domain::{ConnectionId, ConversationId, TurnId, UserId},
@@ -29,27 +30,27 @@ impl Actor for Workflow {
     type Context = Context<Self>;
 }
 
-/// Starts a turn. Its log is the caller's, who may follow it from before the first word.
+/// Starts a turn. The caller creates the log, so that it can subscribe before the first token.
 #[derive(actix::Message)]
 #[rtype(result = "Result<StartedTurn, TurnError>")]
 pub struct StartTurn {
     pub turn: Arc<TurnLog>,
     pub question: Question,
-    /// The session that starts it.
+    /// The connection that starts it.
     pub by: Option<ConnectionId>,
-    /// The client's: exempt addresses are not held to the limit on turns of one user.
+    /// The client's address; the limit on turns per user does not apply to exempt ones.
     pub address: IpAddr,
 }
 
-/// What became of a [`StartTurn`].
+/// The result of a [`StartTurn`] that was not refused.
 pub enum StartedTurn {
-    /// The question is on disk, and the turn runs.
+    /// The question is on disk and the turn runs.
     New,
-    /// This `client_message_id` started that turn before; the log that came with the request stays empty.
+    /// The same `client_message_id` started this turn before; the log in the request stays empty.
     Duplicate(Arc<TurnLog>),
 }
 
-/// Finds a turn's log, in memory or in the store.
+/// Finds the log of a turn, in memory or in the store.
 #[derive(actix::Message)]
 #[rtype(result = "Result<Arc<TurnLog>, TurnError>")]
 pub struct ResumeTurn {
@@ -57,19 +58,18 @@ pub struct ResumeTurn {
     pub turn_id: TurnId,
 }
 
-/// Finds what a connection that subscribes to a conversation has missed. Turns that begin later are announced to it by the
-/// registry, if it is subscribed there before it asks.
+/// Finds the turns that a connection has missed in a conversation. The registry announces later ones, provided that the
+/// connection subscribes there before it sends this.
 #[derive(actix::Message)]
 #[rtype(result = "Result<ResumedConversation, TurnError>")]
 pub struct ResumeConversation {
     pub user_id: UserId,
     pub conversation_id: ConversationId,
-    /// The turn to replay; the latest one without.
+    /// The turn to replay; the latest one if absent.
     pub turn_id: Option<TurnId>,
 }
 
-/// Asks a running turn to stop. It ends in `complete` with what there was; a turn that has ended stays as it is, and the
-/// answer is `false`.
+/// Asks a running turn to stop. It ends with `complete` and the answer so far. Returns `false` if the turn has ended already.
 #[derive(actix::Message)]
 #[rtype(result = "Result<bool, TurnError>")]
 pub struct CancelTurn {
@@ -87,14 +87,14 @@ impl Handler<StartTurn> for Workflow {
         Box::pin(logging::with_fields(fields.clone(), async move {
             match TurnRun::begin(Arc::clone(&engine), Arc::clone(&turn), question, address).await? {
                 Ok(run) => {
-                    log::info!("a turn began");
+                    log::info!("turn started");
                     engine.registry.do_send(TurnStarted { turn, by });
-                    // A task of the runtime, not of this actor: an actor's context polls all it has spawned at each
-                    // wake-up, so that a token would cost more the more turns run.
+                    // Spawned on the runtime rather than on this actor: an actor's context polls all of its futures at
+                    // each wake-up, so the cost of a token would grow with the number of turns.
                     actix::spawn(logging::with_fields(fields, run.finish()));
                     Ok(StartedTurn::New)
                 }
-                Err(BegunBefore { turn_id }) => {
+                Err(AlreadyStarted { turn_id }) => {
                     let subject = turn.subject;
                     let first = engine.find(subject.user_id, None, Some(turn_id)).await?;
                     Ok(StartedTurn::Duplicate(first))

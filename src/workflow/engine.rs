@@ -1,4 +1,4 @@
-//! The collaborators of a turn, shared by the workflows of all worker threads, and the search for a turn's log.
+//! The dependencies of a turn, shared by the workflows of all worker threads, and the lookup of a turn's log.
 
 use super::{
     Recorder, Turns,
@@ -22,10 +22,10 @@ use actix::Addr;
 use std::sync::Arc;
 use switchboard_protocol::{Step, TurnState};
 
-/// The collaborators of a turn.
+/// The dependencies of a turn.
 pub struct Engine {
     pub config: WorkflowConfig,
-    /// Passages that go to the model.
+    /// The number of passages that are sent to the model.
     pub max_passages: usize,
     pub specialists: Arc<Specialists>,
     pub router: Router,
@@ -42,7 +42,7 @@ pub struct Engine {
 /// The turns that a connection has missed in a conversation.
 #[derive(Default)]
 pub struct ResumedConversation {
-    /// The turn to replay; `None` when the conversation has none that can be.
+    /// The turn to replay; `None` when the conversation has no turn that can be replayed.
     pub turn: Option<Arc<TurnLog>>,
     /// Turns that began after it, oldest first.
     pub later: Vec<Arc<TurnLog>>,
@@ -57,7 +57,7 @@ impl ResumedConversation {
 }
 
 impl Engine {
-    /// Finds what a connection has missed in a conversation, from `turn_id` on or from the latest turn.
+    /// Finds the turns that a connection has missed in a conversation, from `turn_id` on or from the latest turn.
     pub(super) async fn resume(
         &self,
         user_id: UserId,
@@ -76,7 +76,7 @@ impl Engine {
             }
             Err(error) => return Err(error),
         };
-        // While a turn runs, none can begin after it; the latest one has none after it either.
+        // No turn follows a running one or the latest one.
         let later = match turn_id {
             Some(turn_id) if turn.has_ended() => {
                 self.store.turns_after(conversation_id, turn_id, MAX_REPLAYED_TURNS + 1).await?
@@ -91,7 +91,7 @@ impl Engine {
         for turn_id in later {
             match self.find(user_id, Some(conversation_id), Some(turn_id)).await {
                 Ok(turn) => resumed.later.push(turn),
-                // Its conversation was deleted meanwhile, or it cannot be replayed token by token.
+                // Its conversation was deleted in the meantime, or its token boundaries are unknown.
                 Err(TurnError::Unknown) => resumed.has_more = true,
                 Err(error) => return Err(error),
             }
@@ -99,7 +99,7 @@ impl Engine {
         Ok(resumed)
     }
 
-    /// A turn of this user.
+    /// Finds a turn of this user: by its id, or the running or latest one of a conversation.
     pub(super) async fn find(
         &self,
         user_id: UserId,
@@ -141,7 +141,7 @@ impl Engine {
     }
 }
 
-/// The log of a turn that ended before; `None` for one that cannot be replayed token by token.
+/// Rebuilds the log of an ended turn; `None` if its token boundaries are unknown.
 fn restore(stored: StoredTurn) -> Option<Arc<TurnLog>> {
     let subject =
         TurnSubject { turn_id: stored.turn_id, conversation_id: stored.conversation_id, user_id: stored.user_id };

@@ -9,7 +9,7 @@ pub enum TurnError {
     InProgress,
     #[error("the user has too many running turns")]
     TooManyOfUser { retry_after_ms: u64 },
-    /// No permit became free in time, or too many turns wait for one.
+    /// No permit became free in time, or the queue for permits is full.
     #[error("too many turns are running")]
     Busy { retry_after_ms: u64 },
     #[error("the server is draining")]

@@ -1,25 +1,25 @@
-//! The earlier messages of a conversation that the model gets to see, within a budget of tokens.
+//! Selection of the earlier messages that the model receives, within a token budget.
 //!
-//! 1. Messages without text (a failed, cancelled or empty answer) are left out; neighbours of the same role become one message, and
-//!    the first is the user's: strict servers reject anything else.
-//! 2. The newest messages win. One that is longer than a quarter of the budget counts as a quarter, so that a long message does not
-//!    make the model forget everything before it.
-//! 3. What is left of the budget goes to the messages that count as a quarter, the newest first. One that still does not fit is
-//!    shortened: its start and its end stay, with a mark between them that says so.
+//! 1. Messages without text (a failed, cancelled or empty answer) are left out, neighbours of the same role are merged, and the
+//!    first message is the user's, because strict servers reject anything else.
+//! 2. The newest messages take precedence. A message longer than a quarter of the budget first counts as a quarter, so that it
+//!    does not displace everything before it.
+//! 3. The rest of the budget goes to those long messages, newest first. One that still does not fit keeps its start and its
+//!    end, with a marker in between that says how much is missing.
 
 use crate::domain::{HistoryMessage, MessageRole};
 
 /// A token is about four bytes of English text; exact counts differ from model to model.
 const BYTES_PER_TOKEN: usize = 4;
-/// One message takes no more than this share of the budget while others need it.
+/// The inverse of the share of the budget that one message may take while others need it.
 const SHARES: usize = 4;
-/// The smallest share to which a message is shortened, in bytes. With a smaller one, a message fits as it is or not at all.
+/// The smallest share to which messages are shortened, in bytes. Below it, a message is included whole or not at all.
 const MIN_SHORTENED_BYTES: usize = 160;
 
-/// The messages that fit into `token_budget`, oldest first.
+/// Returns the messages that fit into `token_budget`, oldest first.
 pub fn within_budget(messages: Vec<(MessageRole, String)>, token_budget: usize) -> Vec<HistoryMessage> {
     let budget = token_budget.saturating_mul(BYTES_PER_TOKEN);
-    let mut messages = taking_turns(messages);
+    let mut messages = alternating(messages);
     let sizes = sizes_within(budget, messages.iter().map(|message| message.content.len()).rev());
     let mut kept = messages.split_off(messages.len() - sizes.len());
     for (message, size) in kept.iter_mut().rev().zip(sizes) {
@@ -32,8 +32,8 @@ pub fn within_budget(messages: Vec<(MessageRole, String)>, token_budget: usize) 
     kept
 }
 
-/// Leaves out blank messages and joins neighbours of the same role.
-fn taking_turns(messages: Vec<(MessageRole, String)>) -> Vec<HistoryMessage> {
+/// Leaves out blank messages and merges neighbours of the same role.
+fn alternating(messages: Vec<(MessageRole, String)>) -> Vec<HistoryMessage> {
     let mut turns: Vec<HistoryMessage> = Vec::with_capacity(messages.len());
     for (role, content) in messages {
         if content.trim().is_empty() {
@@ -50,7 +50,7 @@ fn taking_turns(messages: Vec<(MessageRole, String)>) -> Vec<HistoryMessage> {
     turns
 }
 
-/// Bytes of each message that fit, for as many as fit at all. `lengths` and the result: newest first.
+/// Returns how many bytes of each message fit, for as many messages as fit at all. `lengths` and the result are newest first.
 fn sizes_within(budget: usize, lengths: impl Iterator<Item = usize>) -> Vec<usize> {
     let share = budget / SHARES;
     let mut left = budget;
@@ -69,13 +69,13 @@ fn sizes_within(budget: usize, lengths: impl Iterator<Item = usize>) -> Vec<usiz
     grown.collect()
 }
 
-/// The start and the end of a text, with a mark between them, in no more than `max_bytes`.
+/// Shortens a text to its start and its end, with a marker in between, in at most `max_bytes`.
 fn shortened(text: &str, max_bytes: usize) -> String {
     let mark = |chars: usize| format!("\n[… {chars} characters left out …]\n");
-    // As long as the mark can be.
-    let room = max_bytes.saturating_sub(mark(text.len()).len());
-    let head = text.floor_char_boundary(room / 2);
-    let tail = text.ceil_char_boundary(text.len() - (room - room / 2));
+    // Reserves the longest possible marker.
+    let kept_bytes = max_bytes.saturating_sub(mark(text.len()).len());
+    let head = text.floor_char_boundary(kept_bytes / 2);
+    let tail = text.ceil_char_boundary(text.len() - (kept_bytes - kept_bytes / 2));
     let left_out = text[head..tail].chars().count();
     format!("{}{}{}", &text[..head], mark(left_out), &text[tail..])
 }
@@ -95,19 +95,19 @@ mod tests {
         [(User, "first question"), (Assistant, "first answer"), (User, "second question"), (Assistant, "yes")];
 
     #[test]
-    fn the_latest_messages_win() {
+    fn newest_messages_take_precedence() {
         assert_eq!(history(&CHAT, 1000).len(), 4);
         assert_eq!(history(&CHAT, 5), ["second question", "yes"]);
         assert!(history(&CHAT, 0).is_empty());
     }
 
     #[test]
-    fn an_answer_without_its_question_is_left_out() {
+    fn answer_without_its_question_is_left_out() {
         assert_eq!(history(&CHAT, 8), ["second question", "yes"]);
     }
 
     #[test]
-    fn an_answer_without_text_is_left_out_and_its_question_joins_the_next() {
+    fn question_of_an_empty_answer_is_merged_with_the_next() {
         let failed =
             [(Assistant, "Hi!"), (User, "One?"), (Assistant, ""), (User, "Two?"), (Assistant, " \n"), (User, "Three?")];
         assert_eq!(history(&failed, 1000), ["One?\n\nTwo?\n\nThree?"]);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn one_long_message_is_shortened_and_the_others_stay() {
+    fn long_message_is_shortened_and_the_others_are_kept() {
         let long = format!("START {} END", "x".repeat(100_000));
         for at in 0..4 {
             let mut chat = CHAT;
@@ -133,47 +133,47 @@ mod tests {
     }
 
     #[test]
-    fn several_long_messages_share() {
+    fn several_long_messages_share_the_budget() {
         let long = "y".repeat(50_000);
-        // 4,000 bytes: the newest takes 4, three more 1,000 each, which leaves 996 for the newest of the long ones. The first of the
-        // three is an answer without its question.
+        // Of 4,000 bytes the newest message takes 4 and three more take 1,000 each, which leaves 996 for the newest of the
+        // long ones. The oldest of the three is dropped as an answer without its question.
         let kept =
             history(&[(User, &long), (Assistant, &long), (User, &long), (Assistant, &long), (User, "And?")], 1000);
         assert_eq!(kept.iter().map(String::len).collect::<Vec<_>>(), [1_000, 1_996, 4]);
     }
 
     #[test]
-    fn a_mark_says_how_much_is_missing() {
+    fn marker_states_how_much_is_missing() {
         assert_eq!(shortened(&"ä".repeat(1_000), 50), "äää\n[… 994 characters left out …]\näää");
     }
 
     proptest! {
         #[test]
-        fn the_rules_hold(
+        fn selection_rules_hold_for_any_history(
             messages in prop::collection::vec((prop_oneof![Just(User), Just(Assistant)], "[a-zä👍 \n]{0,9}", 0..400_usize), 0..12),
             token_budget in 0..1_500_usize,
         ) {
             let messages: Vec<_> = messages.into_iter().map(|(role, word, times)| (role, word.repeat(times))).collect();
-            let all = taking_turns(messages.clone());
+            let all = alternating(messages.clone());
             let kept = within_budget(messages, token_budget);
             let bytes: usize = kept.iter().map(|message| message.content.len()).sum();
             prop_assert!(bytes <= token_budget * BYTES_PER_TOKEN, "{bytes} bytes");
             prop_assert!(kept.iter().all(|message| !message.content.trim().is_empty()), "a blank message");
             prop_assert!(kept.first().is_none_or(|first| first.role == User), "an answer first");
             prop_assert!(kept.windows(2).all(|pair| pair[0].role != pair[1].role), "the same role twice");
-            // The newest messages, each as it was or shortened.
+            // The result is the newest messages, each whole or shortened.
             for (kept, whole) in kept.iter().rev().zip(all.iter().rev()) {
                 prop_assert_eq!(kept.role, whole.role);
                 let is_short = kept.content.len() < whole.content.len() && kept.content.contains("characters left out");
                 prop_assert!(kept.content == whole.content || is_short);
             }
-            // Everything that fits is there, unchanged.
+            // A history that fits is unchanged.
             let whole: usize = all.iter().map(|message| message.content.len()).sum();
             if whole <= token_budget * BYTES_PER_TOKEN {
                 let start = all.iter().take_while(|message| message.role != User).count();
                 prop_assert_eq!(&kept[..], &all[start..]);
             }
-            // Four messages always have a place, unless the budget is tiny.
+            // Four messages always fit, unless the budget is tiny.
             if token_budget * BYTES_PER_TOKEN / SHARES >= MIN_SHORTENED_BYTES {
                 let newest = &all[all.len().saturating_sub(SHARES)..];
                 let start = newest.iter().take_while(|message| message.role != User).count();

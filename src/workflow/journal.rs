@@ -1,35 +1,35 @@
-//! Which checkpoints in the store running turns still need. Pure: it knows rows by number, and `T` is what a turn is to the
-//! caller.
+//! Bookkeeping of checkpoints: which rows in the store running turns still need. Pure: rows are numbers, and `T` is the
+//! caller's handle of a turn.
 //!
-//! A row of the store holds what many turns have said. It can go when all of them have ended, or have been kept again
-//! since. A turn that goes on for long would hold back all that came behind its first row: when the rows are much larger
-//! than what is still needed of them, the turns of the oldest row are kept again, whole, and it goes.
+//! A row holds new text of many turns. It is obsolete once each of them has ended or was written again, whole, to a later
+//! row. A long turn would retain every row since its first one: when the rows are much larger than the text still needed,
+//! the turns of the oldest row are rewritten so that it can be deleted.
 
 use crate::domain::TurnId;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-/// Below this nothing is kept again, in bytes.
+/// The total size of rows below which no turn is rewritten, in bytes.
 const MIN_BYTES: u64 = 64 * 1024 * 1024;
-/// And not before the rows are so many times as large as what is needed of them: each byte is then written a bounded
-/// number of times, however long turns are.
+/// The ratio of all rows to the needed text at which turns are rewritten. It bounds how often each byte is written,
+/// however long turns are.
 const MAX_WASTE: u64 = 3;
 
 pub struct Journal<T> {
-    /// The rows that are there, oldest first, and their bytes.
+    /// The rows in the store, oldest first, with their sizes in bytes.
     rows: VecDeque<(i64, u64)>,
     bytes: u64,
     turns: HashMap<TurnId, Needed<T>>,
-    /// Which turns need a row and those behind it.
+    /// Turns by the oldest row that they need.
     first_rows: BTreeMap<i64, HashSet<TurnId>>,
     needed_bytes: u64,
     min_bytes: u64,
 }
 
-/// What a row has of one turn.
+/// The share of one turn in a row.
 pub struct Part<T> {
     pub id: TurnId,
     pub turn: T,
-    /// It is all of the turn up to now, so that nothing older is needed.
+    /// Whether the part holds the turn from its start, so that older rows are not needed.
     pub is_whole: bool,
     pub bytes: u64,
 }
@@ -58,8 +58,8 @@ impl<T: Clone> Journal<T> {
         }
     }
 
-    /// A row was written with these parts.
-    pub fn written(&mut self, row: i64, parts: impl IntoIterator<Item = Part<T>>, row_bytes: u64) {
+    /// Records that a row with these parts was written.
+    pub fn on_written(&mut self, row: i64, parts: impl IntoIterator<Item = Part<T>>, row_bytes: u64) {
         self.rows.push_back((row, row_bytes));
         self.bytes += row_bytes;
         for Part { id, turn, is_whole, bytes } in parts {
@@ -75,7 +75,7 @@ impl<T: Clone> Journal<T> {
         }
     }
 
-    /// A turn needs its checkpoints no more.
+    /// Records that a turn no longer needs its checkpoints.
     pub fn forget(&mut self, id: TurnId) {
         let Some(Needed { first_row, bytes, .. }) = self.turns.remove(&id) else { return };
         self.needed_bytes -= bytes;
@@ -87,8 +87,8 @@ impl<T: Clone> Journal<T> {
         }
     }
 
-    /// Turns to keep again, whole. They need their old rows until that is written.
-    pub fn to_keep_again(&self) -> Vec<T> {
+    /// Returns turns to write again, whole. They need their old rows until that is done.
+    pub fn turns_to_rewrite(&self) -> Vec<T> {
         if self.bytes < self.min_bytes + MAX_WASTE * self.needed_bytes {
             return Vec::new();
         }
@@ -96,15 +96,15 @@ impl<T: Clone> Journal<T> {
         oldest.filter_map(|id| self.turns.get(id)).map(|needed| needed.turn.clone()).collect()
     }
 
-    /// The first row that is needed, when there are rows before it.
+    /// Returns the oldest row that is needed, if there are rows before it.
     pub fn obsolete_before(&self) -> Option<i64> {
         let first = self.first_rows.first_key_value().map(|(row, _)| *row);
         let needed = first.or_else(|| self.rows.back().map(|(row, _)| row + 1))?;
         self.rows.front().is_some_and(|(row, _)| *row < needed).then_some(needed)
     }
 
-    /// The rows before this one are gone.
-    pub fn removed_before(&mut self, needed: i64) {
+    /// Records that the rows before this one were deleted.
+    pub fn on_removed_before(&mut self, needed: i64) {
         while let Some((row, bytes)) = self.rows.front()
             && *row < needed
         {
@@ -128,11 +128,11 @@ mod tests {
 
     fn write(journal: &mut Journal<TurnId>, row: i64, turns: &[TurnId], is_whole: bool, bytes: u64) {
         let parts = turns.iter().map(|id| Part { id: *id, turn: *id, is_whole, bytes });
-        journal.written(row, parts, bytes * turns.len() as u64);
+        journal.on_written(row, parts, bytes * turns.len() as u64);
     }
 
     #[test]
-    fn a_row_goes_when_its_turns_have_ended() {
+    fn row_is_obsolete_once_its_turns_have_ended() {
         let mut journal = journal();
         let [first, second] = ids();
         write(&mut journal, 1, &[first], true, 10);
@@ -140,16 +140,16 @@ mod tests {
         assert_eq!(journal.obsolete_before(), None);
         journal.forget(first);
         assert_eq!(journal.obsolete_before(), Some(2));
-        journal.removed_before(2);
+        journal.on_removed_before(2);
         assert_eq!(journal.obsolete_before(), None);
         journal.forget(second);
         assert_eq!(journal.obsolete_before(), Some(3));
-        journal.removed_before(3);
+        journal.on_removed_before(3);
         assert_eq!((journal.obsolete_before(), journal.bytes, journal.needed_bytes), (None, 0, 0));
     }
 
     #[test]
-    fn a_long_turn_does_not_hold_back_what_others_said() {
+    fn long_turn_does_not_retain_rows_of_others() {
         let mut journal = journal();
         let [long] = ids();
         write(&mut journal, 1, &[long], true, 10);
@@ -159,28 +159,28 @@ mod tests {
             let [short] = ids();
             write(&mut journal, row, &[short], true, 100);
             journal.forget(short);
-            let again = journal.to_keep_again();
+            let again = journal.turns_to_rewrite();
             if !again.is_empty() {
                 break again;
             }
-            assert!(row < 100, "never kept again");
+            assert!(row < 100, "never rewritten");
         };
         assert_eq!(again, [long]);
         assert_eq!(journal.obsolete_before(), None, "it is not written yet");
         write(&mut journal, row + 1, &[long], true, 10);
         assert_eq!(journal.obsolete_before(), Some(row + 1));
-        journal.removed_before(row + 1);
+        journal.on_removed_before(row + 1);
         assert_eq!((journal.bytes, journal.obsolete_before()), (10, None));
-        assert!(journal.to_keep_again().is_empty());
+        assert!(journal.turns_to_rewrite().is_empty());
     }
 
     #[test]
-    fn what_is_needed_is_not_kept_again_and_again() {
+    fn needed_text_is_not_rewritten_repeatedly() {
         let mut journal = journal();
         let turns: [TurnId; 50] = ids();
         for row in 1..200 {
             write(&mut journal, row, &turns, row == 1, 100);
-            assert!(journal.to_keep_again().is_empty());
+            assert!(journal.turns_to_rewrite().is_empty());
         }
     }
 }

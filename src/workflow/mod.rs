@@ -1,10 +1,9 @@
-//! How a question becomes an answer: `classify → retrieve → generate → record`.
+//! The pipeline that answers a question: `classify → retrieve → generate → record`.
 //!
-//! The `Workflow` actor admits turns and owns them while they run; each turn is a task of its own, on the thread of the
-//! session that started it. It holds no sockets and no wire frames: what a turn says goes into its log.
+//! The `Workflow` actor admits turns and starts them; each turn is a task of its own, on the thread of the connection that
+//! started it. The module knows neither sockets nor wire frames: a turn's output goes into its log.
 
 mod actor;
-mod counting;
 mod engine;
 mod error;
 mod history;
@@ -16,8 +15,9 @@ pub mod router;
 mod run;
 mod similarity;
 pub mod specialists;
+mod turn_metrics;
 mod turns;
-mod watch;
+mod watchdog;
 mod words;
 
 pub use actor::{CancelTurn, ResumeConversation, ResumeTurn, StartTurn, StartedTurn, Workflow};

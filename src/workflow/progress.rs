@@ -1,12 +1,12 @@
-//! Steps of a turn, as the log announces them.
+//! Constructor of the progress entries in a turn's log.
 
 use crate::turn::Progress;
 use switchboard_protocol::Step;
 
-/// Text shown to users when a turn starts.
+/// The text that users see when a turn starts.
 pub(super) const STARTING: &str = "Starting…";
 
-/// A step without the findings of earlier ones.
+/// Creates an entry without the findings of earlier steps.
 pub(super) fn progress(step: Step, message: &str) -> Progress {
     let message = message.to_owned();
     Progress {

@@ -1,23 +1,23 @@
-//! A user's message, checked: what a [`Question`] holds needs no second look.
+//! A validated user message.
 
 use crate::{config::ScriptedConfig, domain::ConversationId, limits::MAX_CLIENT_ID_CHARS};
 
-/// The start of a turn.
+/// The question of a turn. Its fields were validated and need no further checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
-    /// Trimmed, not empty.
+    /// Trimmed and not empty.
     pub text: String,
-    /// The conversation to go on with; a new one without.
+    /// The conversation to continue; a new one if absent.
     pub conversation_id: Option<ConversationId>,
-    /// The same id again never starts a second turn.
+    /// The idempotency key: a repeated id does not start a second turn.
     pub client_message_id: Option<String>,
-    /// The client's own name for the person it asks for.
+    /// The client's own identifier of the person who asks.
     pub customer_id: Option<String>,
-    /// Of the `scripted` provider only.
+    /// Settings of the `scripted` provider for this turn.
     pub script: Option<ScriptedConfig>,
 }
 
-/// Whether a text may be a client's own id: what is longer is not sent back in errors either.
+/// Whether a text is a valid id chosen by a client. Invalid ones are not repeated in errors.
 pub fn is_client_id(id: &str) -> bool {
     !id.is_empty() && id.chars().count() <= MAX_CLIENT_ID_CHARS
 }

@@ -1,7 +1,7 @@
-//! Brings turns to the store: what they say while they run, and how they ended.
+//! Persistence of turns: checkpoints of running answers, and the final answers.
 //!
-//! Streaming never waits here. One task looks at all turns that have said something new and keeps it in few changes of the
-//! store, however many turns there are. An end that the store cannot take is kept in memory and tried again.
+//! Streaming never waits for the store. One task batches the new text of all turns into few writes. When the store cannot take
+//! the end of a turn, it is kept in memory and retried.
 
 use super::journal::{Journal, Part};
 use crate::{
@@ -30,41 +30,41 @@ pub struct Recorder {
     store: Arc<dyn ConversationStore>,
     clock: ServingClock,
     failures: FailureMapping,
-    /// Turns that have said something since they were looked at last.
-    news: Mutex<Vec<Arc<Recorded>>>,
-    /// Those among them that have said so much that they do not wait.
-    urgent: Mutex<Vec<Arc<Recorded>>>,
+    /// Turns with output since their last checkpoint.
+    changed: Mutex<Vec<Arc<RecordedTurn>>>,
+    /// Those of them with so much output that they are written without waiting for the interval.
+    urgent: Mutex<Vec<Arc<RecordedTurn>>>,
     wake: Notify,
-    /// Which checkpoints are needed, and by which turns.
-    journal: Mutex<Journal<Arc<Recorded>>>,
+    /// The checkpoints that running turns need.
+    journal: Mutex<Journal<Arc<RecordedTurn>>>,
     unstored: Mutex<Unstored>,
-    /// Held while what could not be stored is tried again, so that it is tried once.
-    trying: AsyncMutex<()>,
+    /// Serialises retries, so that each end is retried once at a time.
+    retrying: AsyncMutex<()>,
 }
 
 /// Ends that the store has not taken yet, oldest first.
 #[derive(Default)]
 struct Unstored {
-    ends: VecDeque<(EndedTurn, Arc<Recorded>)>,
+    ends: VecDeque<(EndedTurn, Arc<RecordedTurn>)>,
     bytes: usize,
 }
 
-/// A running turn, as the recorder sees it.
-struct Recorded {
+/// The recorder's state of a running turn.
+struct RecordedTurn {
     log: Arc<TurnLog>,
-    /// Its tokens that are on disk, or on their way there.
-    kept: AtomicU32,
-    has_news: AtomicBool,
+    /// The number of tokens that are in a checkpoint, written or in flight.
+    saved_tokens: AtomicU32,
+    is_changed: AtomicBool,
     metadata: OnceLock<AnswerMetadata>,
-    metadata_kept: AtomicBool,
-    /// Its end is in the store: its checkpoints are needed no more.
+    metadata_saved: AtomicBool,
+    /// Whether the end is in the store, so that the checkpoints are obsolete.
     is_stored: AtomicBool,
 }
 
-/// One turn's way to the store. Dropped before [`Recording::end`], it ends the stored turn as interrupted.
+/// Records one turn. If dropped before [`Recording::end`], it stores the turn as interrupted.
 pub struct Recording {
     recorder: Arc<Recorder>,
-    turn: Arc<Recorded>,
+    turn: Arc<RecordedTurn>,
     has_ended: AtomicBool,
 }
 
@@ -74,50 +74,50 @@ impl Recorder {
             store,
             clock,
             failures,
-            news: Mutex::default(),
+            changed: Mutex::default(),
             urgent: Mutex::default(),
             wake: Notify::new(),
             journal: Mutex::default(),
             unstored: Mutex::default(),
-            trying: AsyncMutex::default(),
+            retrying: AsyncMutex::default(),
         })
     }
 
-    /// The code and the message of a failure, as clients receive them, for the store.
+    /// Returns the code and message of a failure as clients receive them, for the store.
     pub(super) fn stored_error(&self, failure: &TurnFailure) -> (String, String) {
         let error = (self.failures)(failure);
         (error.code.to_string(), error.message.into_owned())
     }
 
-    /// Begins to record a turn whose question is stored.
+    /// Starts recording a turn whose question is stored.
     pub fn record(self: &Arc<Self>, log: Arc<TurnLog>) -> Recording {
-        let turn = Arc::new(Recorded {
+        let turn = Arc::new(RecordedTurn {
             log,
-            kept: AtomicU32::new(0),
-            has_news: AtomicBool::new(false),
+            saved_tokens: AtomicU32::new(0),
+            is_changed: AtomicBool::new(false),
             metadata: OnceLock::new(),
-            metadata_kept: AtomicBool::new(false),
+            metadata_saved: AtomicBool::new(false),
             is_stored: AtomicBool::new(false),
         });
         Recording { recorder: Arc::clone(self), turn, has_ended: AtomicBool::new(false) }
     }
 
-    /// Keeps checkpoints until the recorder is dropped by all others.
+    /// Writes checkpoints until every other owner has dropped the recorder.
     pub async fn run(self: Arc<Self>) {
         let recorder = Arc::downgrade(&self);
-        let mut looks = interval(Duration::from_millis(CHECKPOINT_INTERVAL_MS));
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checkpoints = interval(Duration::from_millis(CHECKPOINT_INTERVAL_MS));
+        checkpoints.set_missed_tick_behavior(MissedTickBehavior::Delay);
         drop(self);
         while let Some(recorder) = recorder.upgrade() {
             tokio::select! {
-                _ = looks.tick() => {
+                _ = checkpoints.tick() => {
                     lock(&recorder.urgent).clear();
-                    let turns = std::mem::take(&mut *lock(&recorder.news));
+                    let turns = std::mem::take(&mut *lock(&recorder.changed));
                     for turn in &turns {
-                        turn.has_news.store(false, Ordering::SeqCst);
+                        turn.is_changed.store(false, Ordering::SeqCst);
                     }
                     recorder.checkpoint(&turns).await;
-                    recorder.forget_checkpoints().await;
+                    recorder.compact_checkpoints().await;
                 }
                 () = recorder.wake.notified() => {
                     let turns = std::mem::take(&mut *lock(&recorder.urgent));
@@ -127,67 +127,68 @@ impl Recorder {
         }
     }
 
-    /// Tries again to store what could not be stored, and forgets old `client_message_id`s, until the recorder is dropped
-    /// by all others.
+    /// Retries ends that could not be stored, and deletes old `client_message_id`s, until every other owner has dropped the
+    /// recorder.
     pub async fn maintain(self: Arc<Self>) {
         let recorder = Arc::downgrade(&self);
-        let mut tries = interval(Duration::from_millis(UNSTORED_RETRY_INTERVAL_MS));
-        tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut retries = interval(Duration::from_millis(UNSTORED_RETRY_INTERVAL_MS));
+        retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut purges = interval(PURGE_INTERVAL);
         drop(self);
         while let Some(recorder) = recorder.upgrade() {
             tokio::select! {
-                _ = tries.tick() => recorder.store_again().await,
+                _ = retries.tick() => recorder.retry_unstored().await,
                 _ = purges.tick() => recorder.purge().await,
             }
         }
     }
 
-    /// Stores what could not be stored before, oldest first, as far as the store takes it.
-    pub async fn store_again(&self) {
+    /// Retries ends that could not be stored, oldest first, until the store is unavailable again.
+    pub async fn retry_unstored(&self) {
         if self.unstored() == 0 {
             return;
         }
-        let _trying = self.trying.lock().await;
+        let _retrying = self.retrying.lock().await;
         loop {
             let Some((end, turn)) = lock(&self.unstored).ends.front().cloned() else { return };
             let turn_id = end.turn_id;
             match self.store.end_turn(end).await {
-                Ok(()) => log::info!(turn_id:%; "an answer is stored that could not be stored before"),
+                Ok(()) => log::info!(turn_id:%; "answer stored after a retry"),
                 Err(StoreError::Unavailable(_)) => return,
-                Err(error) => log::error!(turn_id:%; "an answer will never be stored: {error}"),
+                Err(error) => log::error!(turn_id:%; "answer lost; the store rejected it: {error}"),
             }
-            self.needs_no_checkpoints(&turn);
-            lock(&self.unstored).take_first();
+            self.release_checkpoints(&turn);
+            lock(&self.unstored).pop_first();
         }
     }
 
-    /// Answers that wait for the store. Meanwhile no question is taken: the answer before it would be missing in what the
-    /// model sees.
+    /// The number of answers that wait for the store. While there are any, no question is accepted: its history would lack an
+    /// answer.
     pub fn unstored(&self) -> usize {
         lock(&self.unstored).ends.len()
     }
 
     async fn purge(&self) {
-        // Not by the wall clock, which may be ahead at the moment.
+        // The wall clock may temporarily be ahead.
         let before = UnixMillis(self.clock.confirmed_now().0 - CLIENT_MESSAGE_ID_LIFE_MS);
         match self.store.forget_client_messages(before).await {
             Ok(0) => {}
-            Ok(ids) => log::info!(ids; "old client_message_ids are forgotten"),
-            Err(error) => log::error!("old client_message_ids cannot be forgotten: {error}"),
+            Ok(ids) => log::info!(ids; "old client_message_ids deleted"),
+            Err(error) => log::error!("old client_message_ids could not be deleted: {error}"),
         }
     }
 
-    async fn checkpoint(&self, all: &[Arc<Recorded>]) {
+    /// Writes checkpoints of these turns in bounded batches.
+    async fn checkpoint(&self, all: &[Arc<RecordedTurn>]) {
         let mut rest = all;
         while !rest.is_empty() {
-            let (mut taken, mut checkpoints, mut bytes, mut looked_at) = (Vec::new(), Vec::new(), 0, 0);
+            let (mut taken, mut checkpoints, mut bytes, mut visited) = (Vec::new(), Vec::new(), 0, 0);
             for turn in rest {
                 if taken.len() >= CHECKPOINT_BATCH_TURNS || bytes >= CHECKPOINT_BATCH_BYTES {
                     break;
                 }
-                looked_at += 1;
-                if let Some(checkpoint) = turn.take() {
+                visited += 1;
+                if let Some(checkpoint) = turn.take_checkpoint() {
                     let size = checkpoint.text.len() + 4 * checkpoint.token_ends.len();
                     bytes += size;
                     let is_whole = checkpoint.first_seq == 0 && checkpoint.metadata.is_some();
@@ -208,76 +209,76 @@ impl Recorder {
                         is_whole,
                         bytes,
                     });
-                    journal.written(number, parts, bytes as u64);
+                    journal.on_written(number, parts, bytes as u64);
                 }
                 Err(error) => {
-                    log::error!(turns = taken.len(); "what running turns said could not be kept: {error}");
+                    log::error!(turns = taken.len(); "checkpoint failed: {error}");
                     for (turn, first_seq, ..) in taken {
-                        turn.kept.store(first_seq, Ordering::SeqCst);
-                        turn.metadata_kept.store(false, Ordering::SeqCst);
+                        turn.saved_tokens.store(first_seq, Ordering::SeqCst);
+                        turn.metadata_saved.store(false, Ordering::SeqCst);
                     }
-                    // The others would fail, too, and each batch would wait for it.
-                    rest.iter().for_each(|turn| self.look_at(turn));
+                    // The other batches would fail as well, each after a timeout; the next interval retries all.
+                    rest.iter().for_each(|turn| self.mark_changed(turn));
                     return;
                 }
             }
-            rest = &rest[looked_at..];
+            rest = &rest[visited..];
         }
     }
 
-    /// Lets go of the checkpoints that nobody needs.
-    async fn forget_checkpoints(&self) {
-        let again = lock(&self.journal).to_keep_again();
-        for turn in &again {
-            turn.kept.store(0, Ordering::SeqCst);
-            turn.metadata_kept.store(false, Ordering::SeqCst);
+    /// Rewrites turns that retain many obsolete rows, and deletes the rows that no turn needs.
+    async fn compact_checkpoints(&self) {
+        let rewritten = lock(&self.journal).turns_to_rewrite();
+        for turn in &rewritten {
+            turn.saved_tokens.store(0, Ordering::SeqCst);
+            turn.metadata_saved.store(false, Ordering::SeqCst);
         }
-        self.checkpoint(&again).await;
+        self.checkpoint(&rewritten).await;
         let obsolete = lock(&self.journal).obsolete_before();
         if let Some(before) = obsolete {
             match self.store.forget_checkpoints(before).await {
-                Ok(()) => lock(&self.journal).removed_before(before),
-                // They are asked for again.
-                Err(error) => log::error!("old checkpoints could not be forgotten: {error}"),
+                Ok(()) => lock(&self.journal).on_removed_before(before),
+                // The next interval tries again.
+                Err(error) => log::error!("old checkpoints could not be deleted: {error}"),
             }
         }
     }
 
-    /// The end of a turn is in the store, or never will be.
-    fn needs_no_checkpoints(&self, turn: &Recorded) {
-        // Before the journal is locked: a checkpoint that is on its way looks there, under that lock.
+    /// Releases the checkpoints of a turn whose end is in the store, or never will be.
+    fn release_checkpoints(&self, turn: &RecordedTurn) {
+        // Set before the journal is locked: a checkpoint in flight checks the flag under that lock.
         turn.is_stored.store(true, Ordering::SeqCst);
         lock(&self.journal).forget(turn.log.subject.turn_id);
     }
 
-    fn look_at(&self, turn: &Arc<Recorded>) {
-        if !turn.has_news.swap(true, Ordering::SeqCst) {
-            lock(&self.news).push(Arc::clone(turn));
+    fn mark_changed(&self, turn: &Arc<RecordedTurn>) {
+        if !turn.is_changed.swap(true, Ordering::SeqCst) {
+            lock(&self.changed).push(Arc::clone(turn));
         }
     }
 
-    /// Keeps an end in memory until the store takes it.
-    fn keep(&self, end: EndedTurn, turn: &Arc<Recorded>) {
+    /// Keeps an end in memory for a retry.
+    fn keep_unstored(&self, end: EndedTurn, turn: &Arc<RecordedTurn>) {
         let turn_id = end.turn_id;
-        if !lock(&self.unstored).keep(end, turn) {
-            log::error!(turn_id:%; "too much waits to be stored: an answer is given up");
+        if !lock(&self.unstored).push(end, turn) {
+            log::error!(turn_id:%, max_bytes = MAX_UNSTORED_BYTES; "answer lost; too many answers wait for the store");
         }
     }
 }
 
-impl Recorded {
-    /// What is new, unless there is nothing or the turn has ended: then the end brings all of it.
-    fn take(&self) -> Option<Checkpoint> {
+impl RecordedTurn {
+    /// Takes the output since the last checkpoint. `None` if there is none, or if the turn has ended: the end holds all of it.
+    fn take_checkpoint(&self) -> Option<Checkpoint> {
         if self.log.has_ended() {
             return None;
         }
-        let first_seq = self.kept.load(Ordering::SeqCst);
+        let first_seq = self.saved_tokens.load(Ordering::SeqCst);
         let (count, text, token_ends) = self.log.with_tokens(|tokens| {
             let count = tokens.count();
             (count, tokens.joined(first_seq..count).to_owned(), tokens.ends()[first_seq as usize..].to_vec())
         });
-        let metadata = self.metadata.get().filter(|_| !self.metadata_kept.swap(true, Ordering::SeqCst)).cloned();
-        self.kept.store(count, Ordering::SeqCst);
+        let metadata = self.metadata.get().filter(|_| !self.metadata_saved.swap(true, Ordering::SeqCst)).cloned();
+        self.saved_tokens.store(count, Ordering::SeqCst);
         (count > first_seq || metadata.is_some()).then(|| Checkpoint {
             turn_id: self.log.subject.turn_id,
             first_seq,
@@ -289,8 +290,8 @@ impl Recorded {
 }
 
 impl Unstored {
-    /// `false` when there is no room for it.
-    fn keep(&mut self, end: EndedTurn, turn: &Arc<Recorded>) -> bool {
+    /// Adds an end; returns `false` if that would exceed [`MAX_UNSTORED_BYTES`].
+    fn push(&mut self, end: EndedTurn, turn: &Arc<RecordedTurn>) -> bool {
         let bytes = size_of_end(&end);
         let fits = self.bytes + bytes <= MAX_UNSTORED_BYTES;
         if fits {
@@ -300,59 +301,58 @@ impl Unstored {
         fits
     }
 
-    fn take_first(&mut self) {
+    fn pop_first(&mut self) {
         if let Some((end, _)) = self.ends.pop_front() {
             self.bytes -= size_of_end(&end);
         }
     }
 }
 
-/// About what an end takes in memory, in bytes.
+/// The approximate size of an end in memory, in bytes.
 fn size_of_end(end: &EndedTurn) -> usize {
     end.answer.text.len() + 4 * end.answer.token_ends.len() + 1_024
 }
 
 impl Recording {
-    /// Appends a token to the log, and sees to it that it comes to disk. Returns its seq.
+    /// Appends a token to the log and schedules its checkpoint. Returns its seq.
     pub fn append(&self, token: &str) -> u32 {
         let seq = self.turn.log.append(token);
-        self.recorder.look_at(&self.turn);
-        let unkept = (seq + 1).saturating_sub(self.turn.kept.load(Ordering::SeqCst));
-        if unkept > 0 && unkept.is_multiple_of(CHECKPOINT_TOKENS) {
+        self.recorder.mark_changed(&self.turn);
+        let unsaved = (seq + 1).saturating_sub(self.turn.saved_tokens.load(Ordering::SeqCst));
+        if unsaved > 0 && unsaved.is_multiple_of(CHECKPOINT_TOKENS) {
             lock(&self.recorder.urgent).push(Arc::clone(&self.turn));
             self.recorder.wake.notify_one();
         }
         seq
     }
 
-    /// What is known of the answer before its first token, for the case that it never ends.
+    /// Saves the metadata known before the first token, in case the turn never ends. Called once.
     pub fn describe(&self, metadata: AnswerMetadata) {
-        // Only the first description counts; there is one.
         let _ = self.turn.metadata.set(metadata);
-        self.recorder.look_at(&self.turn);
+        self.recorder.mark_changed(&self.turn);
     }
 
-    /// Stores how the turn ended; `false` when the store could not take it now.
+    /// Stores the end of the turn; returns `false` if the store could not take it now.
     pub async fn end(&self, end: EndedTurn) -> bool {
-        // While others wait, it is known what would come of a try, and a client would wait for it.
+        // While others wait for a retry, an attempt would fail as well and only delay the client.
         if self.recorder.unstored() > 0 {
             self.has_ended.store(true, Ordering::SeqCst);
-            self.recorder.keep(end, &self.turn);
+            self.recorder.keep_unstored(end, &self.turn);
             return false;
         }
         let stored = self.recorder.store.end_turn(end.clone()).await;
         self.has_ended.store(true, Ordering::SeqCst);
         match stored {
             Ok(()) => {
-                self.recorder.needs_no_checkpoints(&self.turn);
+                self.recorder.release_checkpoints(&self.turn);
                 true
             }
             Err(error) => {
-                log::error!("an answer could not be stored: {error}");
+                log::error!("answer could not be stored: {error}");
                 if matches!(error, StoreError::Unavailable(_)) {
-                    self.recorder.keep(end, &self.turn);
+                    self.recorder.keep_unstored(end, &self.turn);
                 } else {
-                    self.recorder.needs_no_checkpoints(&self.turn);
+                    self.recorder.release_checkpoints(&self.turn);
                 }
                 false
             }
@@ -360,7 +360,7 @@ impl Recording {
     }
 }
 
-/// The task of the turn is gone, by a panic or with its thread. Its `Acceptance` ends the log.
+/// Stores the turn as interrupted if its task was dropped, by a panic or with its thread. The turn's `Acceptance` ends the log.
 impl Drop for Recording {
     fn drop(&mut self) {
         if self.has_ended.load(Ordering::SeqCst) {
@@ -381,11 +381,11 @@ impl Drop for Recording {
             error: Some(self.recorder.stored_error(&TurnFailure::TaskLost)),
             at: UnixMillis::now(),
         };
-        self.recorder.keep(end, &self.turn);
+        self.recorder.keep_unstored(end, &self.turn);
     }
 }
 
-/// What these locks hold is whole between any two statements that could panic.
+/// Ignores poisoning: the guarded data is consistent between any two statements that could panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,8 @@
-//! One turn, from its question to its end. Each step takes what the step before it found and adds its own:
-//! `Asked → Routed → Retrieved → Answering → Generated`, and then it is recorded.
+//! One turn, from its question to its end. Each step consumes the result of the step before,
+//! `Asked → Routed → Retrieved → Answering → Generated`, so that the steps cannot run in another order.
 
 use super::{
     Question,
-    counting::Counting,
     engine::Engine,
     error::TurnError,
     history,
@@ -11,8 +10,9 @@ use super::{
     recorder::Recording,
     router::Route,
     specialists::Specialist,
+    turn_metrics::TurnMetrics,
     turns::Acceptance,
-    watch::{Stop, StopReason, Watch},
+    watchdog::{StopReason, StopSignal, Watchdog},
 };
 use crate::{
     domain::{
@@ -37,12 +37,12 @@ use std::{
 use switchboard_protocol::Step;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A turn that the same `client_message_id` started before.
-pub(super) struct BegunBefore {
+/// The turn that the same `client_message_id` started before.
+pub(super) struct AlreadyStarted {
     pub turn_id: TurnId,
 }
 
-/// A turn that was accepted and has yet to run.
+/// An accepted turn, ready to run.
 pub struct TurnRun {
     engine: Arc<Engine>,
     log: Arc<TurnLog>,
@@ -51,23 +51,23 @@ pub struct TurnRun {
     began: Instant,
 }
 
-/// What a turn starts with.
+/// The input of a turn.
 struct Asked {
     question: Question,
     history: Vec<HistoryMessage>,
 }
 
-/// After `classify`: who answers.
+/// The result of `classify`.
 struct Routed {
     asked: Box<Asked>,
     specialist: Arc<Specialist>,
     confidence: f64,
-    /// No specialist fits well: the default one answers.
+    /// No specialist fits well, so the default one answers.
     fell_back: bool,
     took: Duration,
 }
 
-/// After `retrieve`: what the knowledge base has.
+/// The result of `retrieve`.
 struct Retrieved {
     routed: Routed,
     passages: Vec<Passage>,
@@ -75,44 +75,44 @@ struct Retrieved {
     took: Duration,
 }
 
-/// After `ask`: the model's answer as it comes, or why it does not.
+/// The result of `ask`: the model's answer as a stream, or the reason for its absence.
 struct Answering {
     metadata: Box<AnswerMetadata>,
     answer: Result<Result<AnswerStream, ProviderError>, Stopped>,
     began: Instant,
 }
 
-/// After `generate`: how the answer ended. Its text is in the log.
+/// The result of `generate`. The text of the answer is in the log.
 struct Generated {
     metadata: Box<AnswerMetadata>,
     ending: Result<FinishReason, TurnFailure>,
 }
 
-/// The turn has to stop; its [`Acceptance`] knows why.
+/// The turn was asked to stop; its [`Acceptance`] holds the reason.
 struct Stopped;
 
 impl TurnRun {
-    /// Admits a turn and puts its question on disk.
+    /// Admits a turn and stores its question.
     ///
     /// # Errors
-    /// Why the turn cannot begin; or, inside, that it began before.
+    /// The outer error refuses the turn; the inner one names the turn that the same message started before.
     pub async fn begin(
         engine: Arc<Engine>,
         log: Arc<TurnLog>,
         question: Question,
         address: IpAddr,
-    ) -> Result<Result<Self, BegunBefore>, TurnError> {
+    ) -> Result<Result<Self, AlreadyStarted>, TurnError> {
         let began = Instant::now();
         let admission = match engine.turns.admit(&log, address).await {
             Ok(admission) => admission,
             Err(refusal) => {
-                // What runs there may be this very message, sent again after a cut.
+                // The running turn may be that of the same message, sent again after a reconnect.
                 if let Some(id) = question.client_message_id
                     && let Some(turn_id) = engine.store.turn_of_message(log.subject.user_id, id).await?
                 {
-                    return Ok(Err(BegunBefore { turn_id }));
+                    return Ok(Err(AlreadyStarted { turn_id }));
                 }
-                // Who may not know the conversation learns nothing of what happens in it.
+                // A user without access to the conversation must not learn that a turn is running in it.
                 if let Some(conversation) = question.conversation_id {
                     engine.store.messages(log.subject.user_id, conversation, Page { before: None, limit: 0 }).await?;
                 }
@@ -141,24 +141,30 @@ impl TurnRun {
                 engine.metrics.step(TurnStep::Admit, began.elapsed());
                 Ok(Ok(Self { engine, log, acceptance, asked: Box::new(Asked { question, history }), began }))
             }
-            BegunTurn::Duplicate { turn_id } => Ok(Err(BegunBefore { turn_id })),
+            BegunTurn::Duplicate { turn_id } => Ok(Err(AlreadyStarted { turn_id })),
         }
     }
 
-    /// Runs the turn to its end. Never fails: every end is in the log.
+    /// Runs the turn to its end, which is always appended to the log.
     pub async fn finish(self) {
         let Self { engine, log, acceptance, asked, began } = self;
-        let mut counting = Counting::begin(&engine.metrics, engine.failures, began);
+        let mut turn_metrics = TurnMetrics::new(&engine.metrics, engine.failures, began);
         let recording = engine.recorder.record(Arc::clone(&log));
-        let watch = Rc::new(Watch::new(&engine.config, began));
-        // A task of its own: beside the answer it would be polled for each token.
-        let watching = watch_over(Rc::clone(&watch), Arc::clone(&log), acceptance.stop().clone());
+        let watchdog = Rc::new(Watchdog::new(&engine.config, began));
+        // In a task of its own, because joined with the answer it would be polled for each token.
+        let watching = stop_when_expired(Rc::clone(&watchdog), Arc::clone(&log), acceptance.stop_signal().clone());
         let watching = AbortOnDropHandle::new(actix::spawn(watching));
-        let steps =
-            Steps { engine: &engine, log: &log, recording: &recording, acceptance: &acceptance, watch: &watch, began };
+        let steps = Steps {
+            engine: &engine,
+            log: &log,
+            recording: &recording,
+            acceptance: &acceptance,
+            watchdog: &watchdog,
+            began,
+        };
         let generated = match steps.up_to_answer(asked).await {
             Ok(generated) => generated,
-            // Stopped before the first token: an answer without words.
+            // Stopped before the first token: the answer is empty.
             Err(Stopped) => {
                 let metadata =
                     AnswerMetadata { model: engine.provider.model().to_owned(), ..AnswerMetadata::default() };
@@ -170,7 +176,7 @@ impl TurnRun {
         let recording_began = Instant::now();
         let end = Box::pin(steps.record(generated)).await;
         engine.metrics.step(TurnStep::Record, recording_began.elapsed());
-        counting.ended(&specialist, &end);
+        turn_metrics.count_end(&specialist, &end);
         acceptance.end(end);
     }
 }
@@ -180,29 +186,29 @@ struct Steps<'a> {
     log: &'a Arc<TurnLog>,
     recording: &'a Recording,
     acceptance: &'a Acceptance,
-    watch: &'a Watch,
+    watchdog: &'a Watchdog,
     began: Instant,
 }
 
-/// Stops a turn when it takes too long or nobody is there.
-async fn watch_over(watch: Rc<Watch>, log: Arc<TurnLog>, stop: Stop) {
-    let reason = watch.over(&log).await;
-    log::warn!(turn_id:% = log.subject.turn_id, reason:? = reason; "a turn is stopped");
-    stop.because(reason);
+/// Stops a turn that exceeds a time limit or is abandoned.
+async fn stop_when_expired(watchdog: Rc<Watchdog>, log: Arc<TurnLog>, stop: StopSignal) {
+    let reason = watchdog.expired(&log).await;
+    log::warn!(turn_id:% = log.subject.turn_id, reason:? = reason; "turn stopped by its watchdog");
+    stop.request(reason);
 }
 
 impl Steps<'_> {
-    /// How a turn ends that had to stop.
+    /// Returns the ending of a stopped turn.
     fn stopped(&self) -> Result<FinishReason, TurnFailure> {
-        match self.acceptance.stop().reason() {
+        match self.acceptance.stop_signal().reason() {
             None | Some(StopReason::Cancelled | StopReason::Abandoned) => Ok(FinishReason::Cancelled),
             Some(StopReason::TimedOut) => Err(TurnFailure::TimedOut),
-            Some(StopReason::ServerStops) => Err(TurnFailure::ServerStopped),
+            Some(StopReason::ServerStopping) => Err(TurnFailure::ServerStopped),
         }
     }
 
     async fn up_to_answer(&self, asked: Box<Asked>) -> Result<Generated, Stopped> {
-        // In a box, so that the task has no room for what is over while the answer is written, which is nearly always.
+        // Boxed, so that the task does not reserve memory for the earlier steps while the answer is streamed.
         let answering = Box::pin(self.up_to_model(asked)).await?;
         Ok(self.generate(answering).await)
     }
@@ -243,7 +249,7 @@ impl Steps<'_> {
         let search = self.engine.knowledge.retrieve(&query, &routed.specialist.collections, self.engine.max_passages);
         let passages = self.unless_stopped(pin!(search)).await?.unwrap_or_else(|error| {
             // An answer without sources is better than none.
-            log::error!("the knowledge base cannot be searched: {error}");
+            log::error!("knowledge base search failed; answering without sources: {error}");
             Vec::new()
         });
         let sources = passages.iter().map(Source::from).collect();
@@ -310,7 +316,7 @@ impl Steps<'_> {
             match part? {
                 AnswerPart::Token(token) => self.append(&token, metadata),
                 AnswerPart::Working => {
-                    self.watch.news(Instant::now());
+                    self.watchdog.on_progress(Instant::now());
                 }
                 AnswerPart::Finished { reason, usage } => {
                     metadata.usage = usage;
@@ -328,7 +334,7 @@ impl Steps<'_> {
     fn append(&self, token: &str, metadata: &mut AnswerMetadata) {
         let seq = self.recording.append(token);
         let now = Instant::now();
-        let before = self.watch.news(now);
+        let before = self.watchdog.on_progress(now);
         if seq == 0 {
             let waited = now.saturating_duration_since(self.began);
             metadata.latency_ms.first_token = millis(waited);
@@ -338,7 +344,7 @@ impl Steps<'_> {
         }
     }
 
-    /// Keeps the answer, and says how the turn ends: who sees the end finds the answer in the history.
+    /// Stores the answer and returns the turn's end. The answer is in the history before clients receive the end.
     async fn record(&self, generated: Generated) -> TurnEnd {
         let Generated { mut metadata, ending } = generated;
         metadata.latency_ms.total = millis(self.began.elapsed());
@@ -350,7 +356,7 @@ impl Steps<'_> {
         log::info!(
             specialist = metadata.specialist, finish_reason = finish_reason.as_str(), tokens = token_ends.len(),
             total_ms = metadata.latency_ms.total;
-            "a turn ended"
+            "turn ended"
         );
         let stored = self.recording.end(EndedTurn {
             turn_id: subject.turn_id,
@@ -368,23 +374,23 @@ impl Steps<'_> {
         }
     }
 
-    /// Takes a reference: a future that is handed over has room in the task twice.
+    /// Runs `work` unless the turn has to stop. Takes a reference, because a future passed by value is stored twice.
     fn unless_stopped<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> impl Future<Output = Result<T, Stopped>> {
-        self.acceptance.stop().unless_stopped(work).map(|done| done.ok_or(Stopped))
+        self.acceptance.stop_signal().unless_stopped(work).map(|done| done.ok_or(Stopped))
     }
 
     fn provider_failure(&self, error: &ProviderError) -> TurnFailure {
         self.engine.metrics.provider_errors.increment(ModelTask::Generate, error.kind);
-        // The provider has logged permanent failures for the operator; a line for each turn would bury the log.
+        // The provider logs permanent failures itself; a warning per turn would flood the log.
         let level = if error.kind.is_permanent() { log::Level::Debug } else { log::Level::Warn };
-        log::log!(level, kind:? = error.kind; "the model did not answer: {}", error.detail);
+        log::log!(level, kind:? = error.kind; "model request failed: {}", error.detail);
         let has_begun = self.log.position().1 > 0;
         TurnFailure::Provider { kind: error.kind, has_begun, retry_after_ms: error.retry_after_ms }
     }
 }
 
 impl Routed {
-    /// A step that knows who answers.
+    /// Creates a progress entry with the specialist.
     fn progress(&self, step: Step, message: &str) -> Progress {
         Progress {
             specialist: Some(self.specialist.name.clone()),

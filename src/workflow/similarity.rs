@@ -1,21 +1,22 @@
-//! How similar a text is to each of a few topics: TF-IDF over words and their parts. Pure, and a matter of microseconds.
+//! Similarity of a text to each of a few topics: cosine similarity of TF-IDF vectors over words and character n-grams. Pure,
+//! and takes microseconds.
 //!
-//! A topic is a description and examples. Parts of words (runs of three to five characters) make "changing" similar to
-//! "change" in any language, and forgive a typing error. A topic's similarity is that of the closest example and that of
-//! everything said about the topic, in equal parts; each is a cosine, 0 to 1.
+//! A topic is a description with examples. N-grams of three to five characters make "changing" similar to "change" in any
+//! language, and tolerate typing errors. The similarity to a topic is the mean of that to its closest example and that to
+//! all of its text, each from 0 to 1.
 
 use super::words::words;
 use std::collections::{HashMap, HashSet};
 
-/// Lengths of the parts of a word, in characters.
+/// The lengths of n-grams, in characters.
 const PART_CHARS: std::ops::RangeInclusive<usize> = 3..=5;
-/// What all parts of a word weigh together; the word itself weighs 1.
+/// The combined weight of the n-grams of a word; the word itself has 1.
 const PARTS_WEIGHT: f64 = 0.6;
-/// What a word or part that no topic has weighs, against a rare one that some topic has.
+/// The weight of a feature that no topic has, relative to the rarest one that a topic has.
 const UNKNOWN_WEIGHT: f64 = 0.5;
-/// The most words of a question that are looked at.
+/// The number of words of a question that are considered.
 const MAX_WORDS: usize = 400;
-/// Words that say nothing about a topic.
+/// Words that do not characterise a topic.
 const STOP_WORDS: &[&str] = &[
     "a", "an", "and", "any", "are", "as", "at", "be", "but", "by", "can", "could", "did", "do", "does", "for", "from",
     "had", "has", "have", "he", "hello", "hi", "how", "i", "i'm", "if", "in", "is", "it", "its", "me", "my", "of",
@@ -24,22 +25,22 @@ const STOP_WORDS: &[&str] = &[
     "which", "who", "why", "will", "with", "would", "you", "your",
 ];
 
-/// Features, each with its weight, of length 1; none at all for a text without words.
+/// Weights of features, normalised to length 1; empty for a text without words.
 type Vector = HashMap<u32, f64>;
 
-/// Topics to compare texts with.
+/// An index of topics.
 #[derive(Debug)]
 pub(super) struct Topics {
     features: HashMap<String, Feature>,
     topics: Vec<Topic>,
-    /// Weight of a feature that one text has.
+    /// The IDF of a feature that occurs in one text.
     rarest: f64,
 }
 
 #[derive(Debug)]
 struct Feature {
     id: u32,
-    /// How rare it is among all descriptions and examples.
+    /// The inverse document frequency among all descriptions and examples.
     idf: f64,
 }
 
@@ -50,7 +51,7 @@ struct Topic {
 }
 
 impl Topics {
-    /// Topics of a description and examples each.
+    /// Builds the index from the description and the examples of each topic.
     pub fn new<'a>(topics: impl IntoIterator<Item = (&'a str, &'a [String])>) -> Self {
         let topics: Vec<(&str, &[String])> = topics.into_iter().collect();
         let mut seen_in: HashMap<String, usize> = HashMap::new();
@@ -73,7 +74,7 @@ impl Topics {
             for (id, weight) in examples.iter().flatten() {
                 *whole.entry(*id).or_default() += weight;
             }
-            // What is said often about a topic says more, but not in proportion.
+            // Dampens frequent features: their weight grows slower than their count.
             whole.values_mut().for_each(|weight| *weight = weight.sqrt());
             let length = length(&whole);
             whole.values_mut().for_each(|weight| *weight /= length.max(f64::MIN_POSITIVE));
@@ -82,7 +83,7 @@ impl Topics {
         index
     }
 
-    /// The similarity of `text` to each topic, 0 to 1, in the order of the topics.
+    /// Returns the similarity of `text` to each topic, 0 to 1, in the order of the topics.
     pub fn similarities(&self, text: &str) -> Vec<f64> {
         let vector = self.vector(text);
         let of = |topic: &Topic| {
@@ -107,25 +108,25 @@ impl Topics {
     }
 }
 
-/// The best of `similarities`, and how sure that is: its share of all similarity, times how far it is from none at all.
-/// `None` when nothing is similar.
+/// Returns the index of the highest similarity and its confidence: its share of all similarity, multiplied by the
+/// [`evidence`]. `None` if nothing is similar.
 pub(super) fn best(similarities: &[f64]) -> Option<(usize, f64)> {
     let (index, best) = similarities.iter().copied().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
     if best <= 0.0 {
         return None;
     }
-    // Squared, a topic that is twice as similar as another is clearly the one that is meant.
+    // Squaring makes a topic that is twice as similar as the next one a clear winner.
     let all: f64 = similarities.iter().map(|similarity| similarity.powi(2)).sum();
     Some((index, best.powi(2) / all * evidence(best)))
 }
 
-/// 0 for no similarity, 1/2 at `HALF`, towards 1 above.
+/// Maps a similarity to 0 to 1: 0 for none, 1/2 at `HALF`, approaching 1 above.
 fn evidence(similarity: f64) -> f64 {
     const HALF: f64 = 0.12;
     similarity.powi(2) / (similarity.powi(2) + HALF.powi(2))
 }
 
-/// The words of a text and their parts, with what each weighs.
+/// Returns the words of a text and their n-grams, with their weights.
 fn features(text: &str) -> Vec<(String, f64)> {
     let mut features = Vec::new();
     for word in words(text).into_iter().filter(|word| !STOP_WORDS.contains(&word.as_str())).take(MAX_WORDS) {
@@ -134,7 +135,7 @@ fn features(text: &str) -> Vec<(String, f64)> {
             PART_CHARS.flat_map(|length| marked.windows(length).map(|part| part.iter().collect())).collect();
         let weight = PARTS_WEIGHT / (parts.len().max(1) as f64).sqrt();
         features.extend(parts.into_iter().map(|part| (part, weight)));
-        // A word is marked on both sides, so that it is not the same feature as a part.
+        // The trailing space keeps a word distinct from an n-gram of the same characters.
         features.push((format!("^{word}$ "), 1.0));
     }
     features
@@ -144,7 +145,7 @@ fn length(vector: &Vector) -> f64 {
     vector.values().map(|weight| weight.powi(2)).sum::<f64>().sqrt()
 }
 
-/// Of two vectors of length 1 or less.
+/// The cosine of two vectors of length 1 or less.
 fn cosine(a: &Vector, b: &Vector) -> f64 {
     let (few, many) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     few.iter().filter_map(|(id, weight)| many.get(id).map(|other| weight * other)).sum()
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_example_is_most_similar_to_its_own_topic() {
+    fn example_is_most_similar_to_its_own_topic() {
         let similarities = topics().similarities("What do cats eat?");
         assert!(similarities[0] > 0.7 && similarities[1] < 0.05, "{similarities:?}");
         let (index, confidence) = best(&similarities).unwrap();
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_and_typing_errors_are_still_similar() {
+    fn inflections_and_typing_errors_are_still_similar() {
         for text in ["sharpening", "SHARPEN!", "sharpn my saws"] {
             let similarities = topics().similarities(text);
             assert!(similarities[1] > 0.1 && similarities[1] > 3.0 * similarities[0], "{text}: {similarities:?}");
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_topic_knows_makes_a_text_less_similar() {
+    fn unknown_words_lower_the_similarity() {
         let similarity = |text| topics().similarities(text)[0];
         assert!(similarity("cats") > similarity("cats quarrel loudly behind wooden garages"));
         assert_eq!(topics().similarities("zzz"), [0.0, 0.0]);
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn confidence_falls_with_a_rival_and_with_little_evidence() {
+    fn confidence_falls_with_a_close_second_and_with_little_evidence() {
         let confidence = |similarities: &[f64]| best(similarities).unwrap().1;
         assert!(confidence(&[0.5, 0.1]) > confidence(&[0.5, 0.4]));
         assert!(confidence(&[0.5, 0.0]) > confidence(&[0.05, 0.0]));

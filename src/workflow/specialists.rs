@@ -1,6 +1,6 @@
-//! The specialists, and the words that put a safety warning first: read from TOML, checked, then fixed.
+//! The specialists and the safety warning, loaded from a TOML file at the start and immutable afterwards.
 //!
-//! `config/agents.toml` is built in; another domain needs only another file (`workflow.agents_file`).
+//! `config/agents.toml` is built in; `workflow.agents_file` replaces it for another domain.
 
 mod file;
 
@@ -15,29 +15,29 @@ use std::{
 };
 
 const BUILT_IN: &str = include_str!("../../config/agents.toml");
-/// The largest file, in bytes.
+/// The maximum size of the file, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
-/// A specialist.
+/// An LLM persona with its instructions and its share of the knowledge base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Specialist {
-    /// Lower-case letters, digits, `-` and `_`; on the wire as `metadata.agent`.
+    /// Lower-case letters, digits, `-` and `_`. Sent to clients.
     pub name: String,
-    /// Its field in a few words, for people: "care and service".
+    /// The subject area in a few words, shown to users: "care and service".
     pub topic: String,
-    /// What it knows. The router and the model choose by this.
+    /// The description by which the router and the model choose.
     pub description: String,
     /// Instructions for the model.
     pub system_prompt: String,
-    /// Questions it is right for. The router compares with them.
+    /// Typical questions, for the router's comparison.
     pub examples: Vec<String>,
-    /// Collections of the knowledge base that it looks things up in; empty: all.
+    /// The collections of the knowledge base to search; all if empty.
     pub collections: Vec<String>,
-    /// Answers when the router is not sure. Exactly one has it.
+    /// Whether it answers when the router is not confident. True for exactly one specialist.
     pub default: bool,
 }
 
-/// The specialists and the safety words.
+/// All specialists and the safety warning.
 #[derive(Clone, Debug)]
 pub struct Specialists {
     specialists: Vec<Arc<Specialist>>,
@@ -45,54 +45,55 @@ pub struct Specialists {
     safety: Option<Safety>,
 }
 
-/// Why a file of specialists is refused.
+/// The reason why a file of specialists is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecialistsError {
     #[error("cannot read {}: {cause}", .path.display())]
     Unreadable { path: PathBuf, cause: io::Error },
-    /// One fault or more.
-    #[error("{}", .faults.iter().map(|fault| format!("{place}, {fault}")).collect::<Vec<_>>().join("; "))]
-    Invalid { place: String, faults: Vec<Fault> },
+    /// Holds at least one fault.
+    #[error("{}", .faults.iter().map(|fault| format!("{file}, {fault}")).collect::<Vec<_>>().join("; "))]
+    Invalid { file: String, faults: Vec<Fault> },
 }
 
-/// Words that put a warning first.
+/// The phrases that trigger a warning before the answer.
 #[derive(Clone, Debug)]
 struct Safety {
     warning: String,
-    /// By first word, all words of the phrase.
+    /// The words of each phrase, by the first word.
     phrases: HashMap<String, Vec<Vec<String>>>,
 }
 
 impl Specialists {
-    /// The specialists in `file`, or the built-in ones.
+    /// Loads the specialists in `file`, or the built-in ones.
     ///
     /// # Errors
-    /// When the file cannot be read, or is not what it should be; says where.
+    /// If the file cannot be read, or is invalid, with the position of each fault.
     pub fn load(file: Option<&Path>) -> Result<Self, SpecialistsError> {
         let Some(path) = file else { return Self::parse(BUILT_IN, "config/agents.toml") };
         let unreadable = |cause| SpecialistsError::Unreadable { path: path.to_owned(), cause };
         let about = std::fs::metadata(path).map_err(unreadable)?;
-        // To read a pipe would wait for ever.
+        // Reading a pipe could block for ever.
         if !about.is_file() {
             return Err(unreadable(io::Error::other("it is not a file")));
         }
         let bytes = about.len();
         if bytes > MAX_FILE_BYTES {
-            return Err(unreadable(io::Error::other(format!("it has {bytes} bytes; {MAX_FILE_BYTES} are allowed"))));
+            return Err(unreadable(io::Error::other(format!(
+                "it has {bytes} bytes; at most {MAX_FILE_BYTES} are allowed"
+            ))));
         }
         Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?, &path.display().to_string())
     }
 
-    /// The specialists in `text`, which stands at `place`.
-    fn parse(text: &str, place: &str) -> Result<Self, SpecialistsError> {
-        let parsed =
-            file::parse(text).map_err(|faults| SpecialistsError::Invalid { place: place.to_owned(), faults })?;
+    /// Parses the content of the file named `name`.
+    fn parse(text: &str, name: &str) -> Result<Self, SpecialistsError> {
+        let parsed = file::parse(text).map_err(|faults| SpecialistsError::Invalid { file: name.to_owned(), faults })?;
         let specialists: Vec<_> = parsed.specialists.into_iter().map(Arc::new).collect();
         let default = specialists
             .iter()
             .find(|specialist| specialist.default)
             .cloned()
-            .expect("one is the default: it was checked");
+            .expect("`file::parse` checks that one is the default");
         Ok(Self { specialists, default, safety: parsed.safety })
     }
 
@@ -105,17 +106,18 @@ impl Specialists {
         self.specialists.iter().find(|specialist| specialist.name == name)
     }
 
-    /// Who answers when the router is not sure.
+    /// The specialist that answers when the router is not confident.
     pub fn default_specialist(&self) -> &Arc<Specialist> {
         &self.default
     }
 
-    /// What can be asked about.
+    /// The topics of all specialists.
     pub fn topics(&self) -> Vec<String> {
         self.specialists.iter().map(|specialist| specialist.topic.clone()).collect()
     }
 
-    /// What to say before the answer when `question` is about safety. Whole words count: "fired" is not "fire".
+    /// Returns the warning to put before the answer if `question` contains a safety phrase. Whole words are compared: "fired"
+    /// is not "fire".
     pub fn safety_warning(&self, question: &str) -> Option<&str> {
         let safety = self.safety.as_ref()?;
         let words = words(question);
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_ones_are_complete() {
+    fn built_in_specialists_are_complete() {
         let specialists = built_in();
         let names: Vec<_> = specialists.all().iter().map(|specialist| specialist.name.as_str()).collect();
         assert_eq!(names, ["specs", "maintenance", "troubleshoot"]);
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn safety_words_count_as_whole_words_in_all_their_forms() {
+    fn safety_phrases_match_whole_words_in_any_form() {
         let specialists = built_in();
         for question in [
             "My brakes squeal",
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_safety_words_warns_of_nothing() {
+    fn file_without_safety_phrases_gives_no_warning() {
         let specialist = "[[agent]]\nname = \"a\"\ntopic = \"t\"\ndescription = \"d\"\nsystem_prompt = \"s\"\n";
         let text = format!("{specialist}examples = [\"e\"]\ndefault = true\n");
         assert_eq!(Specialists::parse(&text, "my.toml").unwrap().safety_warning("fire"), None);
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_named() {
+    fn error_names_an_unreadable_file() {
         for (path, reason) in
             [("/nowhere/agents.toml", "No such file"), ("/dev", "not a file"), ("/dev/zero", "not a file")]
         {

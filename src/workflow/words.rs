@@ -1,9 +1,9 @@
-//! The words of a text, in a form that can be compared. Not a tokenizer of models.
+//! Normalised words of a text, for comparisons. Unrelated to the tokens of models.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The words of `text`: compatibility forms and case folded away, a possessive `'s` cut off.
+/// Returns the words of `text`: NFKC-normalised, in lower case, without a possessive `'s`.
 pub(super) fn words(text: &str) -> Vec<String> {
     let text: String = text.nfkc().collect::<String>().to_lowercase().replace('’', "'");
     text.unicode_words().map(|word| word.strip_suffix("'s").unwrap_or(word).to_owned()).collect()
@@ -14,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_compare_whatever_way_they_are_written() {
+    fn words_are_equal_in_any_spelling() {
         assert_eq!(words("The BRAKES' brake's, brake’s air-bag!"), ["the", "brakes", "brake", "brake", "air", "bag"]);
         assert_eq!(words("Fru\u{308}hstu\u{308}ck ＦＩＲＥ"), ["frühstück", "fire"]);
         assert_eq!(words("won't ... 👍"), ["won't"]);

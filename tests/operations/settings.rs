@@ -135,7 +135,7 @@ async fn the_logs_level_changes_while_the_program_runs() {
         let answer: Value = request.json(&json!({"log_level": level})).send().await.unwrap().json().await.unwrap();
         assert_eq!(answer["log_level"], level, "{answer}");
     };
-    let opened = |log: &str| log.matches("a session opened").count();
+    let opened = |log: &str| log.matches("connection opened").count();
     program.socket().connect().await.close().await;
     assert_eq!(opened(&program.log()), 0);
     set("warn,switchboard::session=info").await;

@@ -72,14 +72,14 @@ async fn a_log_for_machines_holds_ids_and_no_secrets() {
         let found = lines.iter().find(|line| line["message"] == message && line["level"] == "info");
         found.unwrap_or_else(|| panic!("{message:?} is not in\n{log}"))
     };
-    for message in ["a turn began", "a turn ended"] {
+    for message in ["turn started", "turn ended"] {
         let line = find(message);
         assert_eq!((&line["turn_id"], &line["conversation_id"]), (&json!(turn_id), &json!(conversation_id)), "{line}");
     }
-    let opened = find("a session opened");
+    let opened = find("connection opened");
     let id = &opened["connection_id"];
     assert!(id.is_string(), "{opened}");
-    for message in ["a session authenticated", "a session closed"] {
+    for message in ["connection authenticated", "connection closed"] {
         assert_eq!(&find(message)["connection_id"], id);
     }
 }

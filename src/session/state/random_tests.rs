@@ -1,4 +1,4 @@
-//! Whatever comes in whatever order: frames, answers, news of turns, the clock.
+//! Property tests: random sequences of frames, workflow answers, turn events and clock steps.
 
 use super::*;
 use crate::{
@@ -15,10 +15,10 @@ use std::{
 use switchboard_protocol::Step;
 use tokio::sync::mpsc;
 
-/// The life of a token, in seconds.
+/// The lifetime of a token, in seconds.
 const TOKEN_LIFE_S: i64 = 300;
 
-/// Something that happens to a session. Numbers choose among what there is.
+/// An input to the session. Numbers select among the existing turns.
 #[derive(Clone, Debug)]
 enum Event {
     Auth {
@@ -59,14 +59,14 @@ enum Event {
     },
     /// Another tab starts a turn.
     OtherTab,
-    Mail {
-        most: usize,
+    Deliver {
+        max: usize,
     },
     Wait {
         seconds: u64,
     },
-    /// The connection asks for more.
-    Ask {
+    /// The connection polls for more.
+    GrantCredit {
         bytes: usize,
     },
 }
@@ -95,13 +95,13 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (any::<usize>(), 1_usize..12).prop_map(|(turn, tokens)| Event::Append { turn, tokens }),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(turn, failed)| Event::End { turn, failed }),
         1 => Just(Event::OtherTab),
-        8 => (0_usize..20).prop_map(|most| Event::Mail { most }),
+        8 => (0_usize..20).prop_map(|max| Event::Deliver { max }),
         1 => prop::sample::select(vec![1_u64, 10, 19, 61, 240]).prop_map(|seconds| Event::Wait { seconds }),
-        4 => prop::sample::select(vec![1, 300, 1_000]).prop_map(|bytes| Event::Ask { bytes }),
+        4 => prop::sample::select(vec![1, 300, 1_000]).prop_map(|bytes| Event::GrantCredit { bytes }),
     ]
 }
 
-/// Tells users by the token.
+/// Maps tokens to users.
 struct FakeAuthenticator {
     identities: HashMap<&'static str, Identity>,
 }
@@ -113,26 +113,26 @@ impl Authenticator for FakeAuthenticator {
 
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         let known = self.identities.get(token).cloned();
-        known.ok_or_else(|| ApiError::new(ErrorCode::InvalidToken, "not one of ours"))
+        known.ok_or_else(|| ApiError::new(ErrorCode::InvalidToken, "unknown token"))
     }
 }
 
-/// What a client makes of the frames of one turn.
+/// A client's view of one turn.
 #[derive(Default)]
 struct Reading {
-    /// The place of the next token; any after a replay has begun from the start.
+    /// The seq of the next token.
     next_seq: i64,
     ends: usize,
-    /// How often the session may have begun to send it: each time has one end.
-    beginnings: usize,
+    /// How often the session may have started to send the turn; each time has one end.
+    starts: usize,
 }
 
-struct World {
+struct Simulation {
     state: SessionState,
     now: Now,
     authenticator: FakeAuthenticator,
     mailbox: mpsc::Receiver<TurnEvent>,
-    /// Every turn there is: with those that nobody has accepted yet.
+    /// All turns, including those that are not accepted yet.
     turns: Vec<Arc<TurnLog>>,
     starting: VecDeque<Arc<TurnLog>>,
     resuming: VecDeque<(ResumeTicket, ResumeFrame)>,
@@ -142,7 +142,7 @@ struct World {
     is_closed: bool,
 }
 
-impl World {
+impl Simulation {
     fn new(credit: usize, dialect: Dialect, coalesce_ms: u64) -> Self {
         let now = Now::read();
         let (sender, mailbox) = mpsc::channel(credit);
@@ -193,7 +193,7 @@ impl World {
         self.state.on_text(text, self.now, &self.authenticator, effects);
     }
 
-    fn happen(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         let mut effects = Vec::new();
         match event {
             Event::Auth { stranger, valid } => {
@@ -234,7 +234,7 @@ impl World {
                 let outcome = match (outcome, first) {
                     (Outcome::Refused, _) => Err(ApiError::overloaded("busy", 1)),
                     (Outcome::Duplicate, Some(first)) => {
-                        self.begins(&first);
+                        self.expect_start(&first);
                         Ok(StartedTurn::Duplicate(first))
                     }
                     _ => {
@@ -254,13 +254,13 @@ impl World {
                 });
                 let outcome = match turn.filter(|_| found).cloned() {
                     Some(turn) => {
-                        self.begins(&turn);
+                        self.expect_start(&turn);
                         let later = self.turns.iter().filter(|other| {
                             other.subject.turn_id > turn.subject.turn_id
                                 && other.subject.conversation_id == turn.subject.conversation_id
                         });
                         let later: Vec<_> = later.cloned().collect();
-                        later.iter().for_each(|turn| self.begins(turn));
+                        later.iter().for_each(|turn| self.expect_start(turn));
                         Ok(ResumedConversation { turn: Some(turn), later, has_more: false })
                     }
                     None => Err(ApiError::new(ErrorCode::ResumeUnavailable, "unknown")),
@@ -297,17 +297,17 @@ impl World {
                 let subject = TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id };
                 let turn = TurnLog::new(subject);
                 self.turns.push(Arc::clone(&turn));
-                self.begins(&turn);
+                self.expect_start(&turn);
                 self.state.on_subscribe(turn, self.now, &mut effects);
             }
-            Event::Mail { most } => {
-                for _ in 0..most {
+            Event::Deliver { max } => {
+                for _ in 0..max {
                     let Ok(event) = self.mailbox.try_recv() else { break };
                     self.state.on_turn_event(event, self.now, &mut effects);
                 }
             }
             Event::Wait { seconds } => self.wait(seconds, &mut effects),
-            Event::Ask { bytes } => {
+            Event::GrantCredit { bytes } => {
                 self.state.subscriptions.grant_credit(bytes);
                 self.state.send_more(self.now, &mut effects);
             }
@@ -315,9 +315,9 @@ impl World {
         self.check(effects);
     }
 
-    /// A turn may begin to be sent: from now on one more end may come.
-    fn begins(&mut self, turn: &Arc<TurnLog>) {
-        self.readings.entry(turn.subject.turn_id.to_string()).or_default().beginnings += 1;
+    /// Allows one more end of this turn: the session may start to send it.
+    fn expect_start(&mut self, turn: &Arc<TurnLog>) {
+        self.readings.entry(turn.subject.turn_id.to_string()).or_default().starts += 1;
     }
 
     fn wait(&mut self, seconds: u64, effects: &mut Vec<Effect>) {
@@ -327,7 +327,7 @@ impl World {
             self.advance(self.state.next_alarm());
             self.state.on_alarm(self.now, effects);
             alarms += 1;
-            assert!(alarms < 100, "an alarm that rings without end");
+            assert!(alarms < 100, "an alarm that goes off endlessly");
         }
         self.advance(until);
     }
@@ -338,18 +338,18 @@ impl World {
         self.now.unix.0 += i64::try_from(passed.as_millis()).unwrap();
     }
 
-    /// Holds what a session wants to do against the rules.
+    /// Checks the effects against the invariants.
     fn check(&mut self, effects: Vec<Effect>) {
         let entries: usize = self.turns.iter().map(|turn| turn.position().1 as usize + 64).sum();
         assert!(effects.len() <= 64 + 2 * entries, "{} effects of one event", effects.len());
         for effect in effects {
-            assert!(!self.is_closed, "something behind the close");
+            assert!(!self.is_closed, "an effect after the close");
             match effect {
                 Effect::Send(outgoing) => self.read(&serde_json::from_str(&outgoing.frame).unwrap()),
-                Effect::Identified(_) => self.is_signed_in = true,
+                Effect::Authenticated(_) => self.is_signed_in = true,
                 Effect::Start(new) => {
                     assert!(self.is_signed_in);
-                    self.begins(&new.turn);
+                    self.expect_start(&new.turn);
                     self.starting.push_back(new.turn);
                 }
                 Effect::Resume { ticket, resume, .. } => {
@@ -359,7 +359,7 @@ impl World {
                 Effect::Cancel { .. } | Effect::Subscribed(_) | Effect::SubscribeToConversation(_) => {
                     assert!(self.is_signed_in)
                 }
-                // The actor ends with it; what the state wants behind it is not done.
+                // The actor stops here and drops later effects.
                 Effect::Close(_) => {
                     self.is_closed = true;
                     return;
@@ -367,9 +367,9 @@ impl World {
                 Effect::Ping(_)
                 | Effect::RoundTrip(_)
                 | Effect::Unsubscribed(_)
-                | Effect::Hit(_)
-                | Effect::Failed(_)
-                | Effect::NotIdentified(_) => {}
+                | Effect::LimitHit(_)
+                | Effect::ErrorSent(_)
+                | Effect::AuthFailed(_) => {}
             }
         }
     }
@@ -379,11 +379,11 @@ impl World {
         let is_of_turn = ["progress", "token", "complete", "resumed"].contains(&kind);
         assert!(self.is_signed_in || !is_of_turn || kind == "auth_success", "before authentication: {frame}");
         let Some(turn_id) = frame["turn_id"].as_str() else { return };
-        // Answers to a cancel or a resume that failed; what ends a turn says so with its code.
+        // Answers to a failed cancel or resume; only the failure code of the tests ends a turn.
         if kind == "error" && frame["code"] != "UPSTREAM_TIMEOUT" {
             return;
         }
-        let reading = self.readings.get_mut(turn_id).expect("a turn that this session asked for");
+        let reading = self.readings.get_mut(turn_id).expect("a turn of this session");
         match kind {
             "resumed" => reading.next_seq = frame["from_seq"].as_i64().unwrap(),
             "token" => {
@@ -393,14 +393,14 @@ impl World {
             }
             "complete" | "error" => {
                 reading.ends += 1;
-                assert!(reading.ends <= reading.beginnings, "one end too many: {frame}");
+                assert!(reading.ends <= reading.starts, "one end too many: {frame}");
                 assert!(kind == "error" || frame["seq"].as_i64().unwrap() == reading.next_seq - 1, "{frame}");
             }
             _ => {}
         }
     }
 
-    /// All turns end and all mail is read: every accepted turn has told its end, and nothing is followed any more.
+    /// Ends all turns and delivers all events, then checks that every accepted turn has an end and no subscription is left.
     fn finish(mut self) {
         if self.is_closed {
             return;
@@ -409,18 +409,14 @@ impl World {
             end(&turn, false);
         }
         while !self.starting.is_empty() && !self.is_closed {
-            self.happen(Event::Started { oldest: true, outcome: Outcome::Refused });
+            self.handle(Event::Started { oldest: true, outcome: Outcome::Refused });
         }
-        self.happen(Event::Mail { most: usize::MAX });
+        self.handle(Event::Deliver { max: usize::MAX });
         while self.state.subscriptions.waits_for_credit() && !self.is_closed {
-            self.happen(Event::Ask { bytes: 1 });
+            self.handle(Event::GrantCredit { bytes: 1 });
         }
         if !self.is_closed {
-            assert!(
-                self.state.subscriptions.is_empty(),
-                "{} turns are followed for ever",
-                self.state.subscriptions.len()
-            );
+            assert!(self.state.subscriptions.is_empty(), "{} subscriptions never end", self.state.subscriptions.len());
             for turn_id in &self.accepted {
                 assert!(self.readings[&turn_id.to_string()].ends > 0, "{turn_id} has no end");
             }
@@ -443,23 +439,23 @@ fn end(turn: &Arc<TurnLog>, failed: bool) {
 
 proptest! {
     #[test]
-    fn the_rules_hold_in_any_order(
+    fn invariants_hold_in_any_order(
         events in prop::collection::vec(event(), 1..120),
         credit in 1_usize..17,
         v2 in any::<bool>(),
         signed_in in prop::bool::weighted(0.8),
         coalesce_ms in prop::sample::select(vec![0_u64, 0, 50, 5_000]),
     ) {
-        let mut world = World::new(credit, if v2 { Dialect::V2 } else { Dialect::V1 }, coalesce_ms);
+        let mut simulation = Simulation::new(credit, if v2 { Dialect::V2 } else { Dialect::V1 }, coalesce_ms);
         if signed_in {
-            world.happen(Event::Auth { stranger: false, valid: true });
+            simulation.handle(Event::Auth { stranger: false, valid: true });
         }
         for event in events {
-            if world.is_closed {
+            if simulation.is_closed {
                 break;
             }
-            world.happen(event);
+            simulation.handle(event);
         }
-        world.finish();
+        simulation.finish();
     }
 }

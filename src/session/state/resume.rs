@@ -1,18 +1,18 @@
-//! Subscriptions: `resume`, and the turns that other connections start in a conversation.
+//! Handling of `resume` frames and of turns that other connections start in a conversation.
 //!
-//! A connection is subscribed before it is looked what it has missed, so that a turn is either found or announced. One that is
-//! both is shown once: see [`Announced`](super::super::announced::Announced).
+//! A connection subscribes to the conversation before missed turns are looked up, so that a turn is found or announced. One
+//! that is both is shown once: see [`Announcements`](super::super::announcements::Announcements).
 
 use super::*;
 use switchboard_protocol::TurnState;
 
-/// Parameters for resuming a turn.
+/// The parameters of a resumed turn.
 #[derive(Default)]
 pub(super) struct Resumption {
     pub cursor: Cursor,
-    /// The `client_message_id` of the message that was sent again.
+    /// The `client_message_id` of a message that was sent again.
     pub client_message_id: Option<String>,
-    /// The client has to read the history: more turns follow than are replayed.
+    /// Whether the client has to reload the history, because more turns follow than are replayed.
     pub reload_history: bool,
 }
 
@@ -25,7 +25,7 @@ impl SessionState {
         });
         match checked {
             Ok(user_id) => {
-                // First, so that a turn which begins while the latest one is looked for is announced here, too.
+                // Before the lookup, so that a turn that starts during it is announced to this connection.
                 effects.push(Effect::SubscribeToConversation(resume.conversation_id));
                 let ticket = self.resumes.push(resume.clone());
                 effects.push(Effect::Resume { ticket, user_id, resume });
@@ -34,7 +34,7 @@ impl SessionState {
         }
     }
 
-    /// Handles the outcome of looking for what the client has missed.
+    /// Handles the outcome of a lookup of missed turns.
     pub fn on_resumed(
         &mut self,
         ticket: ResumeTicket,
@@ -70,7 +70,7 @@ impl SessionState {
             }
             Ok(ResumedConversation { turn: Some(turn), later, has_more }) => {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
-                // All steps come before the first token: a client that has a token has seen the steps.
+                // All steps precede the first token, so a client that has a token has received them.
                 let progress = if next_seq == 0 { 0 } else { usize::MAX };
                 let cursor = Cursor { progress, next_seq, ended: false };
                 let resumption = Resumption { cursor, client_message_id: None, reload_history: has_more };
@@ -107,18 +107,18 @@ impl SessionState {
         self.show(turn, cursor, now, effects);
     }
 
-    /// Another connection of this user started a turn in a conversation that this one is subscribed to.
+    /// Handles the announcement of a turn that another connection of this user started.
     pub fn on_subscribe(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
-        self.announced.announce(turn);
+        self.announcements.announce(turn);
         self.show_announced(now, effects);
         let any_ended = self.subscriptions.read_overflowed(now, effects);
-        self.after(any_ended, now, effects);
+        self.after_delivery(any_ended, now, effects);
     }
 
-    /// Shows the announced turns that may be shown now. With an expired token none may: they wait for the next one.
+    /// Shows the announced turns that are ready. They wait while the token is expired.
     pub(super) fn show_announced(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Ok(user_id) = self.authorised(now) else { return };
-        for turn in self.announced.take_ready(|conversation| self.resumes.contains(conversation)) {
+        for turn in self.announcements.take_ready(|conversation| self.resumes.contains(conversation)) {
             if turn.subject.user_id == user_id {
                 self.show_once(turn, now, effects);
             }
@@ -126,13 +126,13 @@ impl SessionState {
     }
 
     fn show_once(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
-        if !self.announced.was_shown(turn.subject.turn_id) {
+        if !self.announcements.was_shown(turn.subject.turn_id) {
             self.show(turn, Cursor::default(), now, effects);
         }
     }
 
     pub(super) fn show(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
-        self.announced.shows(turn.subject.turn_id);
+        self.announcements.mark_shown(turn.subject.turn_id);
         self.subscriptions.subscribe(turn, cursor, now, effects);
     }
 }

@@ -1,4 +1,4 @@
-//! The decisions of a session, with a clock that the tests turn.
+//! Tests of the session state machine, with a manual clock.
 
 use super::*;
 use crate::{
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use tokio::sync::mpsc;
 
-/// The unix time at which the tests begin, in seconds.
+/// The Unix time at which the tests start, in seconds.
 const START_S: i64 = 1_800_000_000;
 
-/// Tokens of the tests are the seconds of their life, with the user they stand for.
+/// Accepts tokens of one user. The text of a token is its lifetime in seconds.
 struct TestAuthenticator<'a>(&'a User, Now);
 
 impl Authenticator for TestAuthenticator<'_> {
@@ -43,7 +43,7 @@ fn identity(user: &User, expires_at: i64) -> Identity {
 
 struct Session {
     state: SessionState,
-    mail: mpsc::Receiver<TurnEvent>,
+    events: mpsc::Receiver<TurnEvent>,
     sink: mpsc::Sender<TurnEvent>,
     now: Now,
     user: User,
@@ -55,7 +55,7 @@ impl Session {
         Self::with(|_| {})
     }
 
-    /// A session whose mailbox takes four events.
+    /// Creates a session whose mailbox holds four events.
     fn with(change: impl FnOnce(&mut SessionConfig)) -> Self {
         let mut config = SessionConfig {
             auth_deadline_s: 30,
@@ -65,7 +65,7 @@ impl Session {
             ..SessionConfig::default()
         };
         change(&mut config);
-        let (sink, mail) = mpsc::channel(4);
+        let (sink, events) = mpsc::channel(4);
         let now = Now { instant: Instant::now(), unix: UnixMillis(START_S * 1000) };
         let rules = QuestionRules { max_message_chars: 100, script: None };
         let state = SessionState::new(
@@ -76,13 +76,13 @@ impl Session {
             Mailbox::new(sink.clone()),
             now,
         );
-        Self { state, mail, sink, now, user: user("ada@example.org", Role::User), effects: Vec::new() }
+        Self { state, events, sink, now, user: user("ada@example.org", Role::User), effects: Vec::new() }
     }
 
-    /// One that has signed in, for so many seconds.
+    /// Creates a session that is authenticated for `life_s` seconds.
     fn signed_in(life_s: i64) -> Self {
         let mut session = Self::new();
-        session.say(&json!({"type": "auth", "token": life_s.to_string()}));
+        session.receive(&json!({"type": "auth", "token": life_s.to_string()}));
         session.effects.clear();
         session
     }
@@ -96,20 +96,20 @@ impl Session {
         self.now.unix.0 += i64::try_from(ms).unwrap();
     }
 
-    /// The peer gives a sign of life, and the alarm rings if its time has come.
-    fn ring(&mut self) {
+    /// Receives something from the client, then runs the alarm handler.
+    fn on_alarm(&mut self) {
         self.state.on_received(self.now);
         self.state.on_alarm(self.now, &mut self.effects);
     }
 
-    fn say(&mut self, frame: &Value) {
+    fn receive(&mut self, frame: &Value) {
         let authenticator = TestAuthenticator(&self.user, self.now);
         self.state.on_text(&frame.to_string(), self.now, &authenticator, &mut self.effects);
     }
 
-    /// Starts a turn that the workflow accepts.
+    /// Starts a turn, which the workflow accepts.
     fn start(&mut self, text: &str) -> Arc<TurnLog> {
-        self.say(&json!({"type": "message", "message": text, "client_message_id": text}));
+        self.receive(&json!({"type": "message", "message": text, "client_message_id": text}));
         let turn = self.started();
         self.state.on_started(turn.subject.turn_id, Ok(StartedTurn::New), self.now, &mut self.effects);
         turn
@@ -123,13 +123,13 @@ impl Session {
         started.expect("a turn starts")
     }
 
-    fn read_mail(&mut self) {
-        while let Ok(event) = self.mail.try_recv() {
+    fn read_events(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
             self.state.on_turn_event(event, self.now, &mut self.effects);
         }
     }
 
-    /// The frames sent since the last look; other effects stay out of it.
+    /// Takes the frames among the effects so far, and drops other effects.
     fn frames(&mut self) -> Vec<Value> {
         let sent = self.effects.drain(..).filter_map(|effect| match effect {
             Effect::Send(outgoing) => Some(serde_json::from_str(&outgoing.frame).unwrap()),
@@ -145,7 +145,7 @@ impl Session {
         })
     }
 
-    /// Seconds until the alarm has to ring.
+    /// Seconds until the next alarm.
     fn alarm_s(&self) -> u64 {
         self.state.next_alarm().duration_since(self.now.instant).as_secs()
     }
@@ -166,14 +166,14 @@ fn text_of(frames: &[Value], turn: &TurnLog) -> String {
 }
 
 #[test]
-fn a_sign_in_says_who_and_until_when() {
+fn auth_success_states_the_user_and_the_expiry() {
     let mut session = Session::new();
-    session.say(&json!({"type": "auth", "token": "900"}));
+    session.receive(&json!({"type": "auth", "token": "900"}));
     assert!(
         session
             .effects
             .iter()
-            .any(|effect| matches!(effect, Effect::Identified(who) if who.user_id == session.user.id))
+            .any(|effect| matches!(effect, Effect::Authenticated(who) if who.user_id == session.user.id))
     );
     let frames = session.frames();
     assert_eq!(frames.len(), 1);
@@ -181,45 +181,45 @@ fn a_sign_in_says_who_and_until_when() {
 }
 
 #[test]
-fn the_fifth_failure_closes() {
+fn fifth_failed_authentication_closes_the_connection() {
     let mut session = Session::new();
     for _ in 0..4 {
-        session.say(&json!({"type": "auth", "token": "wrong"}));
+        session.receive(&json!({"type": "auth", "token": "wrong"}));
         assert_eq!(session.closed(), None);
     }
-    session.say(&json!({"type": "auth", "token": "wrong"}));
+    session.receive(&json!({"type": "auth", "token": "wrong"}));
     assert_eq!(session.closed(), Some(CloseReason::TooManyAuthFailures));
     assert!(session.frames().iter().all(|frame| frame["code"] == "INVALID_TOKEN"));
 }
 
 #[test]
-fn another_user_cannot_take_a_session_over() {
+fn another_user_cannot_take_over_a_connection() {
     let mut session = Session::signed_in(900);
     let owner = std::mem::replace(&mut session.user, user("eve@example.org", Role::User));
-    session.say(&json!({"type": "auth", "token": "900"}));
+    session.receive(&json!({"type": "auth", "token": "900"}));
     assert_eq!(session.frames()[0]["code"], "INVALID_TOKEN");
     assert_eq!(session.state.authorised(session.now), Ok(owner.id));
 }
 
 #[test]
-fn the_deadline_is_for_those_who_did_not_sign_in() {
+fn auth_deadline_applies_only_before_authentication() {
     let mut session = Session::new();
     assert_eq!(session.alarm_s(), 20);
     session.wait(20);
-    session.ring();
+    session.on_alarm();
     assert_eq!(session.alarm_s(), 10);
     session.wait(10);
-    session.ring();
+    session.on_alarm();
     assert_eq!(session.closed(), Some(CloseReason::AuthDeadline));
 
     let mut session = Session::signed_in(900);
     session.wait(30);
-    session.ring();
+    session.on_alarm();
     assert_eq!(session.closed(), None);
 }
 
 #[test]
-fn silence_is_asked_and_then_closed() {
+fn silent_client_is_pinged_and_then_closed() {
     let mut session = Session::signed_in(900);
     for _ in 0..2 {
         session.wait(20);
@@ -233,83 +233,83 @@ fn silence_is_asked_and_then_closed() {
 }
 
 #[test]
-fn an_alarm_that_rings_early_does_nothing() {
+fn early_alarm_has_no_effect() {
     let mut session = Session::signed_in(900);
     session.wait(19);
-    session.ring();
+    session.on_alarm();
     assert!(session.effects.is_empty());
 }
 
-/// Whatever its life, a token is renewed when a quarter of it is left at most, so that a client has a new one for most of the time.
+/// A client renews its token on this notice. At most the last quarter of a lifetime may be lost by that.
 #[test]
-fn a_short_lived_token_is_announced_in_the_last_quarter_of_its_life() {
+fn expiry_of_a_short_lived_token_is_announced_in_its_last_quarter() {
     for (life_s, notice_s) in [(1, 1), (4, 1), (8, 2), (60, 15), (239, 60), (240, 60), (241, 60), (86_400, 60)] {
         let mut session = Session::signed_in(life_s);
         let before = u64::try_from(life_s * 1_000).unwrap() - (250 * u64::try_from(life_s).unwrap()).min(60_000);
         session.wait_ms(before - 1);
-        session.ring();
+        session.on_alarm();
         assert!(session.frames().is_empty(), "{life_s} s: too early");
         session.wait_ms(1);
-        session.ring();
+        session.on_alarm();
         assert_eq!(session.frames(), [json!({"type": "auth_expiring", "expires_in": notice_s})], "{life_s} s");
     }
 }
 
 #[test]
-fn expiry_is_announced_once_then_refuses_then_closes() {
+fn expired_token_refuses_messages_and_closes_after_the_last_turn() {
     let mut session = Session::signed_in(400);
     session.wait(340);
-    session.ring();
+    session.on_alarm();
     let expiring = json!({"type": "auth_expiring", "expires_in": 60});
     assert_eq!(session.frames(), std::slice::from_ref(&expiring));
     session.wait(59);
-    session.ring();
-    assert!(session.frames().is_empty(), "told once");
+    session.on_alarm();
+    assert!(session.frames().is_empty(), "announced once");
     session.start("just in time");
     let turn = session.started();
     session.frames();
 
     session.wait(1);
-    session.ring();
-    session.say(&json!({"type": "message", "message": "too late"}));
+    session.on_alarm();
+    session.receive(&json!({"type": "message", "message": "too late"}));
     assert_eq!(session.frames()[0]["code"], "AUTH_EXPIRED");
-    // The turn goes on, past the grace, and its end is the end.
+    // The turn goes on past the grace period, and its end closes the connection.
     session.wait(31);
-    session.ring();
+    session.on_alarm();
     assert_eq!(session.closed(), None);
     turn.append("still here");
     complete(&turn);
-    session.read_mail();
+    session.read_events();
     assert_eq!(session.closed(), Some(CloseReason::AuthExpired));
     assert_eq!(session.frames().last().unwrap()["response"], "still here");
 }
 
 #[test]
-fn with_nothing_running_the_grace_is_the_end() {
+fn idle_connection_closes_after_the_grace_period() {
     let mut session = Session::signed_in(100);
     session.wait(129);
-    session.ring();
+    session.on_alarm();
     assert_eq!((session.closed(), session.alarm_s()), (None, 1));
     session.wait(1);
-    session.ring();
+    session.on_alarm();
     assert_eq!(session.closed(), Some(CloseReason::AuthExpired));
 }
 
 #[test]
-fn a_new_token_within_the_grace_makes_everything_as_it_was() {
+fn new_token_within_the_grace_period_keeps_the_connection() {
     let mut session = Session::signed_in(100);
     session.wait(110);
-    session.ring();
-    session.say(&json!({"type": "auth", "token": "900"}));
+    session.on_alarm();
+    session.receive(&json!({"type": "auth", "token": "900"}));
     session.frames();
     session.wait(30);
-    session.ring();
+    session.on_alarm();
     assert_eq!(session.closed(), None);
     session.start("go on");
 }
 
 #[test]
-fn turns_of_others_are_shown_only_with_a_valid_token_of_their_user() {
+fn announced_turns_are_shown_only_with_a_valid_token_of_their_user() {
     let mut session = Session::signed_in(100);
     let subject =
         TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id: session.user.id };
@@ -319,14 +319,14 @@ fn turns_of_others_are_shown_only_with_a_valid_token_of_their_user() {
     let missed = TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..subject });
     session.state.on_subscribe(Arc::clone(&missed), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
-    // It is shown, once, when the client has renewed its token.
+    // It is shown once the client has renewed its token, and only once.
     missed.append("while away");
     complete(&missed);
     for shown in ["while away", ""] {
-        session.say(&json!({"type": "auth", "token": "900"}));
+        session.receive(&json!({"type": "auth", "token": "900"}));
         assert_eq!(text_of(&session.frames(), &missed), shown);
     }
-    // Nor does anybody follow a stranger's.
+    // A turn of another user is never shown.
     let mut session = Session::signed_in(100);
     session.state.on_subscribe(TurnLog::new(subject), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
@@ -335,13 +335,13 @@ fn turns_of_others_are_shown_only_with_a_valid_token_of_their_user() {
 mod resume;
 
 #[test]
-fn a_turn_that_was_refused_leaves_one_error_and_its_place() {
+fn refused_turn_sends_one_error_and_releases_its_subscription() {
     let mut session = Session::with(|config| config.max_running_turns = 1);
-    session.say(&json!({"type": "auth", "token": "900"}));
-    session.say(&json!({"type": "message", "message": "Hi", "client_message_id": "m1"}));
+    session.receive(&json!({"type": "auth", "token": "900"}));
+    session.receive(&json!({"type": "message", "message": "Hi", "client_message_id": "m1"}));
     let turn_id = session.started().subject.turn_id;
     session.frames();
-    session.say(&json!({"type": "message", "message": "Hi", "client_message_id": "m2"}));
+    session.receive(&json!({"type": "message", "message": "Hi", "client_message_id": "m2"}));
     let refusal = session.frames().remove(0);
     assert_eq!((&refusal["code"], &refusal["client_message_id"]), (&json!("OVERLOADED"), &json!("m2")));
 
@@ -351,27 +351,27 @@ fn a_turn_that_was_refused_leaves_one_error_and_its_place() {
     let frames = session.frames();
     assert_eq!(frames.len(), 1);
     assert_eq!((&frames[0]["code"], &frames[0]["client_message_id"]), (&json!("TURN_IN_PROGRESS"), &json!("m1")));
-    assert_eq!(frames[0].get("turn_id"), None, "the turn never was");
-    // A second answer about it says nothing.
+    assert_eq!(frames[0].get("turn_id"), None, "a refused turn has no id");
+    // A second answer has no effect.
     session.state.on_started(turn_id, Err(error), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
-    session.start("there is room again");
+    session.start("another one");
 }
 
 #[test]
-fn a_message_sent_again_goes_on_with_its_first_turn() {
+fn repeated_message_resumes_its_first_turn() {
     let mut session = Session::signed_in(900);
     let first = session.start("m1");
     first.append("one ");
-    session.read_mail();
+    session.read_events();
     session.frames();
-    session.say(&json!({"type": "message", "message": "m1", "client_message_id": "m1"}));
+    session.receive(&json!({"type": "message", "message": "m1", "client_message_id": "m1"}));
     let second = session.started().subject.turn_id;
     let outcome = Ok(StartedTurn::Duplicate(Arc::clone(&first)));
     session.state.on_started(second, outcome, session.now, &mut session.effects);
     first.append("two");
     complete(&first);
-    session.read_mail();
+    session.read_events();
     let frames = session.frames();
     assert_eq!(frames[0]["type"], "resumed");
     assert_eq!(text_of(&frames[1..], &first), "one two");
@@ -380,7 +380,7 @@ fn a_message_sent_again_goes_on_with_its_first_turn() {
 }
 
 #[test]
-fn turns_that_share_an_overflowing_mailbox_all_arrive_whole() {
+fn turns_sharing_an_overflowing_mailbox_arrive_completely() {
     let mut session = Session::signed_in(900);
     let turns = ["a", "b", "c"].map(|text| session.start(text));
     session.frames();
@@ -389,9 +389,9 @@ fn turns_that_share_an_overflowing_mailbox_all_arrive_whole() {
             turn.append(&format!("{n} "));
         }
     }
-    // The last turn's end finds no room either; only the mail of the others tells of it.
+    // The end of the last turn does not fit either; only events of the others are queued.
     turns.iter().for_each(complete);
-    session.read_mail();
+    session.read_events();
     let frames = session.frames();
     let wanted: String = (0..50).map(|n| format!("{n} ")).collect();
     for turn in &turns {
@@ -402,7 +402,7 @@ fn turns_that_share_an_overflowing_mailbox_all_arrive_whole() {
 }
 
 #[test]
-fn a_mailbox_that_others_filled_is_no_loss() {
+fn mailbox_filled_by_another_turn_loses_nothing() {
     let mut session = Session::signed_in(900);
     let (loud, quiet) = (session.start("loud"), session.start("quiet"));
     session.frames();
@@ -411,26 +411,26 @@ fn a_mailbox_that_others_filled_is_no_loss() {
     }
     quiet.append("once");
     complete(&quiet);
-    // What waits there is of another turn alone.
-    let waiting = session.mail.len();
+    // All queued events belong to the other turn.
+    let waiting = session.events.len();
     assert_eq!(waiting, 4);
-    session.read_mail();
+    session.read_events();
     let frames = session.frames();
     assert_eq!((text_of(&frames, &quiet), text_of(&frames, &loud)), ("once".to_owned(), "0123".to_owned()));
     assert!(frames.iter().any(|frame| frame["type"] == "complete"));
 }
 
 #[test]
-fn a_mailbox_that_commands_filled_is_no_loss() {
+fn mailbox_filled_by_commands_loses_nothing() {
     let mut session = Session::signed_in(900);
     let turn = session.start("m1");
     session.frames();
-    // What stands for commands: it takes the room, and is no news of a turn when it is handled.
+    // These events stand in for commands: they fill the mailbox and are not handled as events of a turn.
     let junk = TurnEvent { turn: Arc::clone(&turn), kind: crate::turn::TurnEventKind::Ended };
     while session.sink.try_deliver(junk.clone()).is_ok() {}
     turn.append("once");
     complete(&turn);
-    while session.mail.try_recv().is_ok() {}
+    while session.events.try_recv().is_ok() {}
     let elsewhere = TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..turn.subject });
     complete(&elsewhere);
     session.state.on_subscribe(elsewhere, session.now, &mut session.effects);
@@ -441,23 +441,23 @@ fn a_mailbox_that_commands_filled_is_no_loss() {
 }
 
 #[test]
-fn a_conversation_is_followed_before_its_latest_turn_is_looked_for() {
+fn conversation_is_subscribed_before_its_latest_turn_is_looked_up() {
     let mut session = Session::signed_in(900);
-    session.say(&json!({"type": "resume", "session_id": ConversationId::new()}));
-    // The other way round, a turn that another tab starts in between would not be told to this one.
+    session.receive(&json!({"type": "resume", "session_id": ConversationId::new()}));
+    // In the other order, a turn that another tab starts in between would be neither found nor announced.
     assert!(matches!(session.effects[..], [Effect::SubscribeToConversation(_), Effect::Resume { .. }]));
 }
 
 #[test]
-fn late_news_of_a_turn_that_is_not_followed_says_nothing() {
+fn late_event_of_an_unsubscribed_turn_has_no_effect() {
     let mut session = Session::signed_in(900);
     let turn = session.start("m1");
     turn.append("x");
     complete(&turn);
-    session.read_mail();
+    session.read_events();
     session.frames();
     let late = TurnEvent { turn, kind: crate::turn::TurnEventKind::Ended };
     assert!(session.sink.try_deliver(late).is_ok());
-    session.read_mail();
+    session.read_events();
     assert!(session.effects.is_empty());
 }

@@ -1,4 +1,4 @@
-//! The TOML file of specialists: its shape, and every fault with the place where it is.
+//! Parser of the TOML file of specialists. It reports every fault with its position.
 
 use super::{Safety, Specialist};
 use crate::workflow::words::words;
@@ -10,19 +10,19 @@ use std::{
 };
 use toml::Spanned;
 
-/// The longest name, in bytes.
+/// The maximum length of a name, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
 /// One fault in a file of specialists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Counted from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// In characters, counted from 1.
+    /// The column in characters, from 1.
     pub column: usize,
-    /// The key, such as `agent[0].name`; empty when the file as a whole is meant.
+    /// The key, such as `agent[0].name`; empty for the file as a whole.
     pub key: String,
-    /// Description of the fault, as a clause that follows the key.
+    /// The description of the fault, as a clause that follows the key.
     pub problem: String,
 }
 
@@ -64,14 +64,16 @@ struct SafetyTable {
     warning: Spanned<String>,
 }
 
-/// Content of a file.
+/// The content of a file.
 pub(super) struct Parsed {
     pub specialists: Vec<Specialist>,
     pub safety: Option<Safety>,
 }
 
+/// Parses and validates a file.
+///
 /// # Errors
-/// Every fault, or the first one when the text is not TOML or not of the right shape.
+/// Every fault, or only the first one if the text is not TOML or has the wrong structure.
 pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Fault>> {
     let file = read(text).map_err(|fault| vec![fault])?;
     let mut faults = Faults { text, found: Vec::new() };
@@ -92,12 +94,12 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Fault>> {
 
 fn read(text: &str) -> Result<File, Fault> {
     let fault = |error: &toml::de::Error, key: String| {
-        let (line, column) = place(text, error.span().map_or(0, |span| span.start));
+        let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
         Fault { line, column, key, problem: error.message().trim_end().replace('\n', "; ") }
     };
     let deserializer = toml::Deserializer::parse(text).map_err(|error| fault(&error, String::new()))?;
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        // What `Spanned` adds on the way is no key of the file.
+        // `Spanned` adds path segments that are not keys of the file.
         let key = error.path().to_string();
         let key: Vec<_> = key.split('.').filter(|part| !part.is_empty() && !part.contains("$__")).collect();
         let key = key.join(".");
@@ -119,7 +121,7 @@ impl From<SpecialistTable> for Specialist {
     }
 }
 
-/// Collects what is wrong.
+/// The faults found so far.
 struct Faults<'a> {
     text: &'a str,
     found: Vec<Fault>,
@@ -127,7 +129,7 @@ struct Faults<'a> {
 
 impl Faults<'_> {
     fn add(&mut self, at: Range<usize>, key: String, problem: impl Into<String>) {
-        let (line, column) = place(self.text, at.start);
+        let (line, column) = line_and_column(self.text, at.start);
         self.found.push(Fault { line, column, key, problem: problem.into() });
     }
 
@@ -137,7 +139,11 @@ impl Faults<'_> {
         for (index, specialist) in specialists.iter().enumerate() {
             let name = &specialist.get_ref().name;
             if !names.insert(name.get_ref().as_str()) {
-                self.add(name.span(), format!("agent[{index}].name"), format!("is {:?} a second time", name.get_ref()));
+                self.add(
+                    name.span(),
+                    format!("agent[{index}].name"),
+                    format!("is {:?} a second time; names must be unique", name.get_ref()),
+                );
             }
             match (&specialist.get_ref().default, default) {
                 (Some(is_default), Some(first)) if *is_default.get_ref() => {
@@ -173,7 +179,7 @@ impl Faults<'_> {
         }
         let examples = specialist.examples.get_ref();
         if examples.is_empty() || examples.iter().any(|example| is_blank(example)) {
-            self.add(specialist.examples.span(), key("examples"), "needs one question or more, none of them empty");
+            self.add(specialist.examples.span(), key("examples"), "must have one question or more, none of them empty");
         }
         if let Some(collections) = &specialist.collections
             && collections.get_ref().iter().any(|name| is_blank(name))
@@ -208,8 +214,8 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// Line and column of a byte, counted from 1.
-fn place(text: &str, byte: usize) -> (usize, usize) {
+/// Returns the line and column of a byte offset, from 1.
+fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(byte)];
     let line = before.rsplit('\n').next().unwrap_or(before);
     (before.matches('\n').count() + 1, line.chars().count() + 1)
@@ -230,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_has_its_place_and_its_key() {
+    fn fault_has_its_position_and_its_key() {
         let one = specialist("a", "default = true");
         for (text, place, wanted) in [
             ("agent = []".to_owned(), "line 1, column 1: `agent` ", "exactly one agent"),
@@ -280,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+    fn all_faults_are_reported_in_file_order() {
         let text = specialist("A b", "").replace("\"d\"", "\"\"") + "[safety]\nwords = []\nwarning = \"\"\n";
         let found = faults(&text);
         let places: Vec<_> = found.iter().map(|fault| fault.split(':').next().unwrap()).collect();

@@ -1,10 +1,10 @@
-//! Subscriptions, in every order in which answers and announcements may come.
+//! Tests of `resume` and announcements, in every order in which they may arrive.
 
 use super::*;
 use crate::turn::Progress;
 use switchboard_protocol::Step;
 
-/// A turn of another connection, with its first step.
+/// Creates a turn of another connection, with its first step.
 fn other_turn(session: &Session, conversation_id: ConversationId, question: &str) -> Arc<TurnLog> {
     let turn = TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id: session.user.id });
     turn.announce(Progress {
@@ -22,12 +22,12 @@ fn other_turn(session: &Session, conversation_id: ConversationId, question: &str
 fn resume_of(session: &mut Session, fields: &Value) -> ResumeTicket {
     let mut frame = json!({"type": "resume"});
     frame.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    session.say(&frame);
+    session.receive(&frame);
     let asked = session.effects.drain(..).find_map(|effect| match effect {
         Effect::Resume { ticket, .. } => Some(ticket),
         _ => None,
     });
-    asked.expect("it is looked for")
+    asked.expect("a lookup starts")
 }
 
 fn answer(session: &mut Session, resume: ResumeTicket, found: ResumedConversation) {
@@ -35,7 +35,7 @@ fn answer(session: &mut Session, resume: ResumeTicket, found: ResumedConversatio
 }
 
 #[test]
-fn an_idle_conversation_says_so_and_shows_what_starts_later() {
+fn idle_conversation_is_reported_and_later_turns_are_shown() {
     let mut session = Session::signed_in(900);
     let conversation = ConversationId::new();
     let resume = resume_of(&mut session, &json!({"conversation_id": conversation}));
@@ -48,9 +48,9 @@ fn an_idle_conversation_says_so_and_shows_what_starts_later() {
     assert_eq!(frames[0]["client_message_id"], "theirs");
 }
 
-/// A turn that begins around a `resume` may be announced before, between or after, running or ended, and be found or not.
+/// A turn that starts around a `resume` may be announced at any point, running or ended, and be found or not.
 #[test]
-fn a_turn_that_begins_around_a_resume_is_shown_once() {
+fn turn_started_around_a_resume_is_shown_once() {
     for announced_at in 0..4 {
         for ends_at in 0..5 {
             for is_found in [true, false] {
@@ -63,11 +63,11 @@ fn a_turn_that_begins_around_a_resume_is_shown_once() {
                 new.append("second");
                 let mut frames = Vec::new();
                 let mut resume = None;
-                for moment in 0..5 {
-                    if ends_at == moment {
+                for step in 0..5 {
+                    if ends_at == step {
                         complete(&new);
                     }
-                    match moment {
+                    match step {
                         1 => {
                             let fields =
                                 json!({"session_id": conversation, "turn_id": known.subject.turn_id, "last_seq": 0});
@@ -80,11 +80,11 @@ fn a_turn_that_begins_around_a_resume_is_shown_once() {
                         }
                         _ => {}
                     }
-                    // Announced before it is subscribed to, it is announced to others only, and found.
-                    if announced_at == moment && (moment > 0 || !is_found) {
+                    // An announcement before the subscription does not reach this connection; the turn is found instead.
+                    if announced_at == step && (step > 0 || !is_found) {
                         session.state.on_subscribe(Arc::clone(&new), session.now, &mut session.effects);
                     }
-                    session.read_mail();
+                    session.read_events();
                     frames.extend(session.frames());
                 }
                 let case = format!("announced at {announced_at}, ends at {ends_at}, found: {is_found}");
@@ -101,7 +101,7 @@ fn a_turn_that_begins_around_a_resume_is_shown_once() {
 }
 
 #[test]
-fn an_announcement_waits_for_the_answer_to_resume() {
+fn announcement_waits_for_the_answer_to_resume() {
     let mut session = Session::signed_in(900);
     let conversation = ConversationId::new();
     let known = other_turn(&session, conversation, "One");
@@ -119,7 +119,7 @@ fn an_announcement_waits_for_the_answer_to_resume() {
 }
 
 #[test]
-fn resumes_of_one_turn_are_answered_in_the_order_of_their_frames() {
+fn resumes_are_answered_in_the_order_of_their_frames() {
     let mut session = Session::signed_in(900);
     let conversation = ConversationId::new();
     let turn = other_turn(&session, conversation, "One");
@@ -138,7 +138,7 @@ fn resumes_of_one_turn_are_answered_in_the_order_of_their_frames() {
 }
 
 #[test]
-fn an_announcement_is_not_lost_when_the_resume_is_refused() {
+fn announcement_survives_a_refused_resume() {
     let mut session = Session::signed_in(900);
     let conversation = ConversationId::new();
     let resume = resume_of(&mut session, &json!({"session_id": conversation, "turn_id": TurnId::new()}));
@@ -150,9 +150,9 @@ fn an_announcement_is_not_lost_when_the_resume_is_refused() {
 }
 
 #[test]
-fn a_connection_is_subscribed_before_its_turn_can_end() {
+fn connection_subscribes_before_its_turn_starts() {
     let mut session = Session::signed_in(900);
-    session.say(&json!({"type": "message", "message": "Hi"}));
+    session.receive(&json!({"type": "message", "message": "Hi"}));
     let order: Vec<_> = session
         .effects
         .iter()

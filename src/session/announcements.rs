@@ -1,9 +1,9 @@
-//! Turns that other connections start in the conversations this one is subscribed to: which of them it may be shown, and when.
-//! Pure.
+//! Announced turns, started by other connections in conversations to which this one is subscribed. Decides which of them to
+//! show, and when. Pure.
 //!
-//! The registry announces a turn once, but late when it is busy: `resume` may have found and shown that turn by then. And an
-//! announcement may come too early: while the answer to a `resume` is on its way, which may hold the same turn, or after the
-//! connection's token has expired.
+//! The registry announces each turn once, but not at a fixed time. A late announcement may concern a turn that `resume` has
+//! shown already. An early one has to wait: for a pending `resume`, whose answer may contain the same turn, or for a new token
+//! when the current one has expired.
 
 use crate::{
     domain::{ConversationId, TurnId},
@@ -14,16 +14,16 @@ use std::{collections::VecDeque, sync::Arc};
 
 /// The announcements of one connection.
 #[derive(Default)]
-pub struct Announced {
-    /// Announced, and not yet shown.
+pub struct Announcements {
+    /// Announced and not yet shown.
     waiting: Vec<Arc<TurnLog>>,
-    /// The turns that were shown last.
+    /// The most recently shown turns.
     shown: VecDeque<TurnId>,
 }
 
-impl Announced {
-    /// The connection is shown this turn, for whatever reason.
-    pub fn shows(&mut self, turn: TurnId) {
+impl Announcements {
+    /// Records that this connection shows a turn, announced or not.
+    pub fn mark_shown(&mut self, turn: TurnId) {
         if self.was_shown(turn) {
             return;
         }
@@ -37,7 +37,7 @@ impl Announced {
         self.shown.contains(&turn)
     }
 
-    /// Another connection started a turn. It waits until [`Announced::take_ready`] returns it.
+    /// Adds a turn that another connection started. It waits until [`Announcements::take_ready`] returns it.
     pub fn announce(&mut self, turn: Arc<TurnLog>) {
         if self.waiting.len() == MAX_WAITING_TURNS_PER_CONNECTION {
             self.waiting.remove(0);
@@ -45,8 +45,8 @@ impl Announced {
         self.waiting.push(turn);
     }
 
-    /// Returns the announced turns that may be shown now, in the order in which they began; none that was shown before. Those of
-    /// a conversation with a pending `resume` wait for its answer.
+    /// Returns the announced turns that can be shown now, oldest first, without those that were shown before. Turns of a
+    /// conversation with a pending `resume` keep waiting.
     pub fn take_ready(&mut self, is_resuming: impl Fn(ConversationId) -> bool) -> Vec<Arc<TurnLog>> {
         if self.waiting.is_empty() {
             return Vec::new();
@@ -74,8 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_waits_while_its_conversation_is_being_resumed() {
-        let (mut announced, here, elsewhere) = (Announced::default(), ConversationId::new(), ConversationId::new());
+    fn announcement_waits_for_a_pending_resume() {
+        let (mut announced, here, elsewhere) = (Announcements::default(), ConversationId::new(), ConversationId::new());
         let (turn, other) = (turn_in(here), turn_in(elsewhere));
         announced.announce(Arc::clone(&turn));
         announced.announce(Arc::clone(&other));
@@ -87,12 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_a_resume_has_shown_is_not_announced() {
-        let (mut announced, conversation) = (Announced::default(), ConversationId::new());
+    fn announced_turn_is_not_shown_twice() {
+        let (mut announced, conversation) = (Announcements::default(), ConversationId::new());
         let (early, late, next) = (turn_in(conversation), turn_in(conversation), turn_in(conversation));
         announced.announce(Arc::clone(&early));
-        announced.shows(early.subject.turn_id);
-        announced.shows(late.subject.turn_id);
+        announced.mark_shown(early.subject.turn_id);
+        announced.mark_shown(late.subject.turn_id);
         assert!(announced.take_ready(|_| false).is_empty());
         announced.announce(late);
         announced.announce(Arc::clone(&next));
@@ -100,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
-        let (mut announced, conversation) = (Announced::default(), ConversationId::new());
+    fn waiting_and_remembered_turns_are_bounded() {
+        let (mut announced, conversation) = (Announcements::default(), ConversationId::new());
         let turns: Vec<_> = (0..MAX_WAITING_TURNS_PER_CONNECTION + 1).map(|_| turn_in(conversation)).collect();
         for turn in &turns {
             announced.announce(Arc::clone(turn));
-            announced.shows(turn.subject.turn_id);
-            announced.shows(turn.subject.turn_id);
+            announced.mark_shown(turn.subject.turn_id);
+            announced.mark_shown(turn.subject.turn_id);
         }
         assert_eq!((announced.waiting.len(), announced.shown.len()), (turns.len() - 1, MAX_REMEMBERED_TURNS));
         assert!(

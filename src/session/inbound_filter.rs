@@ -1,4 +1,4 @@
-//! What is let through of all that a peer sends: within its budget of frames, not nested too deep, and a frame at all.
+//! Inbound filter: rate limit, JSON depth limit, parsing.
 
 use super::effect::{Effect, send_error, subject_of_frame};
 use crate::{
@@ -8,20 +8,19 @@ use crate::{
 };
 use switchboard_protocol::{ApiError, ClientFrame, CloseReason, ErrorSubject, FieldNames, check_json_depth};
 
-pub struct Intake {
+pub struct InboundFilter {
     budget: FrameBudget,
     max_json_depth: usize,
     names: FieldNames,
 }
 
-impl Intake {
+impl InboundFilter {
     pub fn new(limits: &LimitsConfig, names: FieldNames) -> Self {
         Self { budget: FrameBudget::new(limits), max_json_depth: limits.json_depth, names }
     }
 
-    /// The frame that a text is. What is refused is answered here, and the answer says which message it was if that can be
-    /// read.
-    pub fn take_text(&self, text: &str, effects: &mut Vec<Effect>) -> Option<ClientFrame> {
+    /// Parses a text as a frame. If it is refused, an error frame is sent that names the message, provided that it can be read.
+    pub fn accept_text(&self, text: &str, effects: &mut Vec<Effect>) -> Option<ClientFrame> {
         let verdict = self.charge(effects);
         if verdict == FrameVerdict::Close {
             return None;
@@ -36,15 +35,15 @@ impl Intake {
             }
         };
         if let FrameVerdict::Refused(wait) = verdict {
-            let error = ApiError::rate_limited("You are sending too much. Please wait a moment.", wait);
+            let error = ApiError::rate_limited("You are sending frames too fast. Please wait a moment.", wait);
             send_error(&error, &subject_of_frame(&frame), self.names, effects);
             return None;
         }
         Some(frame)
     }
 
-    /// A frame that is no text, or not the whole of one. Whether it has to be answered.
-    pub fn take_other(&self, effects: &mut Vec<Effect>) -> bool {
+    /// Applies the rate limit to a control frame or a fragment; returns whether the frame may be answered.
+    pub fn accept_other(&self, effects: &mut Vec<Effect>) -> bool {
         self.charge(effects) == FrameVerdict::Allowed
     }
 
@@ -52,9 +51,9 @@ impl Intake {
         let verdict = self.budget.charge();
         match verdict {
             FrameVerdict::Allowed => {}
-            FrameVerdict::Refused(_) => effects.push(Effect::Hit(Limit::Frames)),
+            FrameVerdict::Refused(_) => effects.push(Effect::LimitHit(Limit::Frames)),
             FrameVerdict::Close => {
-                effects.extend([Effect::Hit(Limit::Violations), Effect::Close(CloseReason::TooManyViolations)]);
+                effects.extend([Effect::LimitHit(Limit::Violations), Effect::Close(CloseReason::TooManyViolations)]);
             }
         }
         verdict
@@ -62,7 +61,7 @@ impl Intake {
 
     fn parse(&self, text: &str, effects: &mut Vec<Effect>) -> Result<ClientFrame, ApiError> {
         check_json_depth(text.as_bytes(), self.max_json_depth)
-            .inspect_err(|_| effects.push(Effect::Hit(Limit::JsonDepth)))?;
+            .inspect_err(|_| effects.push(Effect::LimitHit(Limit::JsonDepth)))?;
         ClientFrame::parse(text)
     }
 }
