@@ -23,7 +23,7 @@ pub struct Setting {
     pub about: &'static [&'static str],
     /// An example in TOML of a setting that has no default.
     pub example: Option<&'static str>,
-    /// What a change affects, for a setting that operators can change while the server runs.
+    /// Effect of a change, for a setting that operators can change while the server runs.
     pub live: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! `/api/v1/drain`: an operator empties the server, for good or for a while.
+//! `/api/v1/drain`: starts, observes and undoes a drain.
 
 use super::error::HttpError;
 use super::{ErrorBody, Operator, OptionalJson};
@@ -22,25 +22,25 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct DrainRequest {
-    /// What follows when the server is empty. `stop` when absent.
+    /// Action that follows the drain. Defaults to `stop`.
     then: Option<Then>,
 }
 
-/// What there is to empty.
+/// Connections and turns that are left.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct DrainResponse {
-    /// WebSockets that are open; while the server is emptied, they are told to go.
+    /// Open WebSockets. A drain closes them.
     connections: usize,
-    /// An older name of `connections`, until 1.0.
+    /// Alias of `connections`, until 1.0.
     sessions: usize,
-    /// Turns that run; while the server is emptied, they may end first, for `server.drain_timeout_s`.
+    /// Running turns. A drain lets them finish for up to `server.drain_timeout_s`.
     running_turns: usize,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct DrainStatus {
     phase: DrainPhase,
-    /// What follows when the server is empty; absent when it takes new work.
+    /// Action that follows the drain. Absent if the server is not draining.
     #[serde(skip_serializing_if = "Option::is_none")]
     then: Option<Then>,
     #[serde(flatten)]
@@ -52,7 +52,7 @@ async fn left(registry: &Addr<ConnectionManager>, turns: &Turns) -> Result<Drain
     Ok(DrainResponse { connections, sessions: connections, running_turns: turns.stats().running_turns })
 }
 
-/// Whether the server is being emptied, and how far that is.
+/// Returns the state of the drain.
 #[utoipa::path(
     get, path = "/api/v1/drain", tag = "operators", operation_id = "drain_status",
     responses(
@@ -71,8 +71,10 @@ async fn status(
     Ok(HttpResponse::Ok().json(DrainStatus { phase: control.phase(), then: control.then(), left }))
 }
 
-/// Empties the server: no new connections and turns, running turns may end, sessions are told to go away. Then the process
-/// ends, or stays empty until this is undone.
+/// Starts a drain.
+///
+/// The server refuses new connections and turns, lets running turns finish, and closes its connections. Then the process stops, or
+/// stays drained until the drain is undone.
 #[utoipa::path(
     post, path = "/api/v1/drain", tag = "operators", operation_id = "drain", request_body = DrainRequest,
     responses(
@@ -94,20 +96,23 @@ async fn drain(
     let user_id = operator.user_id;
     let audited = AuditedAction { action: "drain", target: None, detail: json!({"then": then}) };
     let work = async move {
-        let there_was = left(&registry, &turns).await?;
-        log::warn!(user_id:%; "an operator empties the server");
+        let before = left(&registry, &turns).await?;
+        log::warn!(user_id:%; "an operator started a drain");
         control.start(then);
-        Ok(there_was)
+        Ok(before)
     };
     Ok(HttpResponse::Accepted().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }
 
-/// Takes new work again. Sessions that were told to go have gone; the others and their turns stay.
+/// Undoes a drain.
+///
+/// The server accepts new work again. Connections that the drain has closed stay closed.
 #[utoipa::path(
     delete, path = "/api/v1/drain", tag = "operators", operation_id = "undrain",
     responses(
-        (status = 200, body = DrainResponse), (status = "4XX", body = ErrorBody),
-        (status = 503, description = "It is too late: the process ends.", body = ErrorBody),
+        (status = 200, description = "The drain is undone; these are still open.", body = DrainResponse),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the process is already stopping, or the store is unavailable", body = ErrorBody),
     ),
     security(("bearer" = [])),
 )]
@@ -123,7 +128,7 @@ async fn undo(
     let work = async move {
         control.undo()?;
         registry.do_send(EndDrain);
-        log::warn!(user_id:%; "an operator lets the server take new work again");
+        log::warn!(user_id:%; "an operator undid the drain");
         left(&registry, &turns).await
     };
     Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))

@@ -1,5 +1,5 @@
-//! [`ApiError`] as an HTTP answer: `{"error","code","retryable","correlation_id",…}`, and the framework's own refusals
-//! (a path, a query, a method, a missing route) brought into the same form.
+//! Error responses: the JSON body for an [`ApiError`] (`{"error","code","retryable","correlation_id",…}`) and, in the same form,
+//! errors that the framework answers itself (path, query, method, unknown route).
 
 use crate::api_error::InternalError;
 use crate::{
@@ -22,18 +22,19 @@ use serde::Serialize;
 use switchboard_protocol::{ApiError, ErrorCode};
 use uuid::Uuid;
 
-/// The body of every answer that is an error.
+/// The body of every error response.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ErrorBody {
-    /// What went wrong, for people.
+    /// Message for people. Its wording may change.
     pub error: String,
+    /// Stable code for programs.
     pub code: ErrorCode,
-    /// Whether the same request may succeed later.
+    /// Whether repeating the request may succeed.
     pub retryable: bool,
-    /// How long to wait before, in milliseconds.
+    /// Delay before repeating the request, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// Finds the request in the server's log.
+    /// Identifies the request in the server's log.
     pub correlation_id: Uuid,
 }
 
@@ -81,11 +82,11 @@ impl ResponseError for HttpError {
     }
 }
 
-/// Mounts what turns refused paths and queries, and requests that no route takes, into [`ErrorBody`]. For the whole app,
-/// together with [`error_bodies`].
+/// Configures [`ErrorBody`] responses for invalid paths and queries and for unknown routes. For the whole application, together with
+/// [`error_bodies`].
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.app_data(
-        // An id that cannot be one names nothing.
+        // A malformed id names nothing, so it is answered like an unknown one.
         PathConfig::default().error_handler(|_, _| HttpError(no_such_route()).into()),
     )
     .app_data(QueryConfig::default().error_handler(|error, _| HttpError(invalid_query(&error)).into()))
@@ -105,8 +106,8 @@ fn invalid_query(error: &QueryPayloadError) -> ApiError {
     }
 }
 
-/// Middleware that gives an [`ErrorBody`] to the errors the framework answers by itself, such as 405, 413 or a failed
-/// upgrade. Their status and headers stay; answers that are JSON or a page already stay as they are.
+/// Middleware that adds an [`ErrorBody`] to errors that the framework answers itself, such as 405, 413 or a failed upgrade. It keeps
+/// their status and headers, and leaves JSON, pages and event streams unchanged.
 pub fn error_bodies<B: MessageBody + 'static>() -> ErrorHandlers<B> {
     ErrorHandlers::new().default_handler(|response: ServiceResponse<B>| {
         if let Some(limiter) = response.request().app_data::<web::Data<Limiter>>()
@@ -118,7 +119,7 @@ pub fn error_bodies<B: MessageBody + 'static>() -> ErrorHandlers<B> {
         if let Some(HttpError(ApiError { code, .. })) = own {
             count(&response, *code);
         }
-        if has_body_of_its_own(&response) {
+        if has_own_body(&response) {
             return Ok(ErrorHandlerResponse::Response(response.map_into_left_body()));
         }
         let error = error_of_status(response.status());
@@ -137,7 +138,7 @@ fn count<B>(response: &ServiceResponse<B>, code: ErrorCode) {
     }
 }
 
-fn has_body_of_its_own<B>(response: &ServiceResponse<B>) -> bool {
+fn has_own_body<B>(response: &ServiceResponse<B>) -> bool {
     response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|content_type| {
         content_type.starts_with("application/json")
             || content_type.starts_with("text/html")
@@ -151,12 +152,10 @@ fn error_of_status(status: StatusCode) -> ApiError {
         StatusCode::FORBIDDEN => ApiError::new(ErrorCode::Forbidden, "This is not allowed."),
         StatusCode::NOT_FOUND => no_such_route(),
         StatusCode::METHOD_NOT_ALLOWED => {
-            ApiError::new(ErrorCode::MethodNotAllowed, "This address does not take this method.")
+            ApiError::new(ErrorCode::MethodNotAllowed, "This address does not support this method.")
         }
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::MessageTooLong, "The request is too large."),
-        status if status.is_client_error() => {
-            ApiError::new(ErrorCode::InvalidField, "The request could not be understood.")
-        }
+        status if status.is_client_error() => ApiError::new(ErrorCode::InvalidField, "The request is malformed."),
         status => ApiError::internal(&format_args!("the framework answered {status}")),
     }
 }
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn the_frameworks_errors_have_our_body() {
+    async fn errors_of_the_framework_have_an_error_body() {
         for (method, uri, status, code) in [
             (Method::GET, "/nowhere", 404, "NOT_FOUND"),
             (Method::GET, "/things/not-an-id", 404, "NOT_FOUND"),
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn headers_and_bodies_that_say_more_stay() {
+    async fn headers_and_retry_delays_are_kept_and_internals_are_not_shown() {
         let (_, allow, _) = ask(Method::DELETE, "/things").await;
         assert!(allow.is_some_and(|methods| methods == "GET"));
         let (_, _, body) = ask(Method::GET, "/ours").await;

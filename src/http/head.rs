@@ -1,4 +1,4 @@
-//! HEAD on every route that takes GET: monitors and container health checks ask that way.
+//! Support for HEAD on every GET route; monitors and container health checks use it.
 
 use actix_web::{
     Error,
@@ -17,16 +17,16 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Middleware that answers HEAD as GET, without the body.
+/// Middleware that answers HEAD like GET, without the body.
 pub async fn answer_head<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B, LeftOut>>, Error> {
+) -> Result<ServiceResponse<EitherBody<B, OmittedBody>>, Error> {
     let is_head = request.method() == Method::HEAD;
     if is_head {
         let head = request.head_mut();
         head.method = Method::GET;
-        // A WebSocket begins with GET (RFC 6455, 4.1): HEAD must open none.
+        // A WebSocket handshake is a GET (RFC 6455, 4.1); HEAD must not open one.
         head.headers_mut().remove(UPGRADE);
     }
     let mut response = next.call(request).await?;
@@ -36,16 +36,15 @@ pub async fn answer_head<B: MessageBody>(
     Ok(if is_head { without_body(response) } else { response.map_into_left_body() })
 }
 
-/// The body of an answer to HEAD. Its length is in the headers.
+/// Empty body of a response to HEAD. `Content-Length` keeps the length of the omitted body.
 ///
-/// actix-http leaves bodies out by itself, but looks at the method of the request it has read last, which is a later one
-/// when a client sends several without waiting for the answers.
-pub struct LeftOut;
+/// actix-http omits bodies itself, but checks the method of the request it read last, which differs when requests are pipelined.
+pub struct OmittedBody;
 
-impl MessageBody for LeftOut {
+impl MessageBody for OmittedBody {
     type Error = Infallible;
 
-    /// A body of a known size would have to be sent.
+    /// A sized body would have to be written.
     fn size(&self) -> BodySize {
         BodySize::Stream
     }
@@ -55,7 +54,7 @@ impl MessageBody for LeftOut {
     }
 }
 
-fn without_body<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B, LeftOut>> {
+fn without_body<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B, OmittedBody>> {
     response.map_body(|head, body| {
         match body.size() {
             BodySize::Sized(bytes) => {
@@ -64,11 +63,11 @@ fn without_body<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse
             BodySize::None | BodySize::Stream => {}
         }
         head.no_chunking(true);
-        EitherBody::right(LeftOut)
+        EitherBody::right(OmittedBody)
     })
 }
 
-/// Names HEAD in `Allow` wherever GET is.
+/// Adds HEAD to an `Allow` header that contains GET.
 fn allow_head(headers: &mut HeaderMap) {
     let Some(allowed) = headers.get(ALLOW).and_then(|value| value.to_str().ok()) else { return };
     let has = |wanted: &str| allowed.split(',').any(|method| method.trim() == wanted);

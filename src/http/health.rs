@@ -1,4 +1,4 @@
-//! `/health` and `/health/ready`, for those who restart and route.
+//! `/health` and `/health/ready`: liveness for supervisors, readiness for load balancers.
 
 use crate::{store::ConversationStore, workflow::Turns};
 use actix_web::{HttpResponse, web};
@@ -11,36 +11,42 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Health {
-    /// `ok`, or `unavailable`.
+    /// `ok` or `unavailable`.
     status: &'static str,
+    /// Version of the server.
     version: &'static str,
-    /// What is missing, when something is.
+    /// Reason for `unavailable`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The process is alive.
-#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = Health)))]
+/// Reports that the process is running.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "The process is running.", body = Health)))]
 async fn health() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "ok", version: VERSION, reason: None })
 }
 
-/// The server can take new work: it does not stop, and its store can write.
+/// Reports whether the server accepts new work.
+///
+/// It does unless it is draining or its store cannot write.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health",
-    responses((status = 200, body = Health), (status = 503, description = "not now", body = Health)),
+    responses(
+        (status = 200, description = "The server accepts new work.", body = Health),
+        (status = 503, description = "It does not; see `reason`.", body = Health),
+    ),
 )]
 async fn ready(store: web::Data<dyn ConversationStore>, turns: web::Data<Turns>) -> HttpResponse {
     if turns.check_open().is_err() {
-        let reason = Some("the server is going away");
+        let reason = Some("the server is draining");
         return HttpResponse::ServiceUnavailable().json(Health { status: "unavailable", version: VERSION, reason });
     }
     match store.check().await {
         Ok(()) => HttpResponse::Ok().json(Health { status: "ok", version: VERSION, reason: None }),
         Err(error) => {
-            log::error!("not ready: {error}");
+            log::error!("readiness check failed: {error}");
             let reason = Some("the store cannot write");
             HttpResponse::ServiceUnavailable().json(Health { status: "unavailable", version: VERSION, reason })
         }

@@ -1,4 +1,4 @@
-//! Refuses requests that are addressed to a host name which is not the server's, on every route but `/health*`.
+//! Check of `Host` against the server's own names, on all routes except `/health*`. Protects against DNS rebinding.
 
 use super::error::HttpError;
 use crate::{
@@ -22,24 +22,24 @@ use std::{
 };
 use switchboard_protocol::{ApiError, ErrorCode};
 
-/// The check, one for the whole server.
+/// The check, shared by the whole server.
 pub struct HostCheck {
     allowed: AllowedHosts,
     logged_at: Mutex<Option<Instant>>,
 }
 
 impl HostCheck {
-    /// Warns when every name is allowed only because none is configured.
+    /// Logs a warning if every name is allowed because none is configured.
     ///
     /// # Errors
-    /// When a listener does not know its address.
+    /// When the address of a listener cannot be read.
     pub fn new(config: &ServerConfig, listeners: &[TcpListener]) -> io::Result<Self> {
         let bound = listeners.iter().map(|listener| Ok(listener.local_addr()?.ip())).collect::<io::Result<Vec<_>>>()?;
         let allowed = AllowedHosts::new(&config.allowed_hosts, &config.host, &bound);
         if config.allowed_hosts.is_empty() && allowed.is_any() {
             log::warn!(
-                "the server answers to every host name: set server.allowed_hosts to its own names, such as \
-                 [\"chat.example.org\"], so that no web page can reach it under a name of its own (DNS rebinding)"
+                "the server accepts every host name, which allows DNS rebinding: set server.allowed_hosts to its own names, such \
+                 as [\"chat.example.org\"]"
             );
         }
         Ok(Self { allowed, logged_at: Mutex::default() })
@@ -51,17 +51,17 @@ impl HostCheck {
         self.allowed.check(hosts, target).map_err(|refused| {
             self.log(&refused);
             let message = match refused {
-                RefusedHost::NotOne => "A request must name the host that it is for once, in `Host`; see `server.allowed_hosts`.".to_owned(),
-                RefusedHost::Malformed => "`Host` must be a name or an address, with an optional port; see `server.allowed_hosts`.".to_owned(),
+                RefusedHost::NotOne => "A request must have exactly one `Host` header; see `server.allowed_hosts`.".to_owned(),
+                RefusedHost::Malformed => "`Host` must be a host name or IP address with an optional port; see `server.allowed_hosts`.".to_owned(),
                 RefusedHost::NotAllowed(host) => format!(
-                    "This server does not answer to the host `{host}`. If it should, its operator must add the name to `server.allowed_hosts`."
+                    "This server does not accept requests for the host `{host}`. Its operator can add the name to `server.allowed_hosts`."
                 ),
             };
             ApiError::new(ErrorCode::HostNotAllowed, message)
         })
     }
 
-    /// Tells the operator, now and then: whoever sends such requests must not fill the log.
+    /// Logs a refusal, rate-limited so that a client cannot flood the log.
     fn log(&self, refused: &RefusedHost) {
         let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
         if logged_at.is_some_and(|at| at.elapsed() < REFUSED_HOST_LOG_INTERVAL) {
@@ -71,8 +71,8 @@ impl HostCheck {
         match refused {
             RefusedHost::NotAllowed(host) => log::warn!(
                 host;
-                "refused a request for another host; if it is one of this server's names, for example that of a proxy in \
-                 front, add it to server.allowed_hosts"
+                "refused a request for an unknown host; if it is a name of this server or of a proxy in front of it, add it to \
+                 server.allowed_hosts"
             ),
             RefusedHost::NotOne | RefusedHost::Malformed => {
                 log::warn!("refused a request whose Host header is missing, repeated or malformed");
@@ -81,8 +81,8 @@ impl HostCheck {
     }
 }
 
-/// Middleware. `/health` and `/health/ready` are exempt: probes of containers and load balancers address them by IP, and they
-/// tell nothing but whether the server is well.
+/// Middleware that refuses requests for unknown hosts. `/health` and `/health/ready` are exempt: containers and load balancers probe
+/// them by IP address, and they expose only the server's health.
 pub async fn check_host<B: MessageBody + 'static>(
     check: web::Data<HostCheck>,
     request: ServiceRequest,

@@ -1,4 +1,4 @@
-//! The signed-in caller of a handler, from `Authorization: Bearer`.
+//! Extractors of the authenticated caller from `Authorization: Bearer`.
 
 use super::error::HttpError;
 use super::{client_address, request_rate::is_counted};
@@ -12,7 +12,8 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZAT
 use std::future::{Ready, ready};
 use switchboard_protocol::{ApiError, ErrorCode};
 
-/// `AUTH_REQUIRED` without the header; otherwise what [`Tokens::verify_access`] says. Needs `web::Data<Tokens>`.
+/// Fails with `AUTH_REQUIRED` without the header, and with the error of [`Tokens::verify_access`] for a bad token. Requires
+/// `web::Data<Tokens>`.
 impl FromRequest for Identity {
     type Error = HttpError;
     type Future = Ready<Result<Self, HttpError>>;
@@ -33,25 +34,28 @@ fn identify(request: &HttpRequest) -> Result<Identity, ApiError> {
     Ok(identity)
 }
 
-/// Whether the caller brings the token of an operator.
+/// Whether the request carries an operator's token.
 pub(super) fn is_operator(request: &HttpRequest) -> bool {
     verify(request).is_ok_and(|identity| require_operator(&identity).is_ok())
 }
 
 fn verify(request: &HttpRequest) -> Result<Identity, ApiError> {
     let Some(header) = request.headers().get(AUTHORIZATION) else {
-        return Err(ApiError::new(ErrorCode::AuthRequired, "Please sign in: `Authorization: Bearer` is missing."));
+        return Err(ApiError::new(
+            ErrorCode::AuthRequired,
+            "Please sign in: the header `Authorization: Bearer` is missing.",
+        ));
     };
     let tokens =
         request.app_data::<web::Data<Tokens>>().ok_or_else(|| ApiError::internal(&"no `Tokens` in the app's data"))?;
-    // A header that is not text holds no token; the empty one is refused like any other.
+    // A header that is not text is refused like an empty token.
     Ok(tokens.verify_access(header.to_str().unwrap_or_default())?)
 }
 
-/// An operator who is signed in; who is none is refused before anything else of the request is read.
+/// A signed-in operator. Other callers are refused before the body is read.
 pub struct Operator(pub Identity);
 
-/// As [`Identity`], and `FORBIDDEN` for everybody who is no operator.
+/// Fails like [`Identity`], and with `FORBIDDEN` for other roles.
 impl FromRequest for Operator {
     type Error = HttpError;
     type Future = Ready<Result<Self, HttpError>>;
@@ -62,10 +66,10 @@ impl FromRequest for Operator {
     }
 }
 
-/// For handlers that only operators may call.
+/// Checks that the caller is an operator.
 ///
 /// # Errors
-/// `FORBIDDEN` for everybody else.
+/// `FORBIDDEN` for other roles.
 pub fn require_operator(identity: &Identity) -> Result<(), ApiError> {
     match identity.role {
         Role::Operator => Ok(()),
@@ -88,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_token_says_who_is_calling() {
+    fn a_bearer_token_identifies_the_caller() {
         let ada = user("ada@example.org", Role::Agent);
         let token = access_token(&ada);
         let identity = identified(Some(&format!("Bearer {token}"))).unwrap();
@@ -96,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_good_token_nobody_is_calling() {
+    fn a_missing_or_bad_token_is_refused() {
         assert_eq!(identified(None), Err(ErrorCode::AuthRequired));
         for header in ["", "Bearer", "Bearer ", "Bearer x.y.z", "Basic YTpi"] {
             assert_eq!(identified(Some(header)), Err(ErrorCode::InvalidToken), "{header:?}");
@@ -104,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn only_operators_pass() {
+    fn only_operators_are_accepted() {
         for role in Role::ALL {
             let token = access_token(&user("ada@example.org", role));
             let allowed = require_operator(&identified(Some(&token)).unwrap());

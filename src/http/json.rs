@@ -1,6 +1,6 @@
-//! The body of a request as JSON, for every handler.
+//! Extractors of request bodies, with limits of size, depth and time.
 //!
-//! Unlike `web::Json`, what is wrong is answered in our own error body, with the name of the field or the place.
+//! Unlike `web::Json`, errors name the invalid field or the position of the syntax error.
 
 use super::error::HttpError;
 use crate::{
@@ -21,27 +21,27 @@ use switchboard_protocol::{
     ApiError, ErrorCode, check_json_depth, fields_of, mend_surrogates, not_json, remove_null, wrong_field,
 };
 
-/// The body of a request, which must be one JSON object of at most [`JsonLimit`] bytes.
+/// A required body: one JSON object within [`JsonLimit`].
 pub struct Json<T>(pub T);
 
-/// The body of a request that may be left out, or be `null`: then it is the default.
+/// An optional body. Defaults to `T::default()` if it is empty or `null`.
 pub struct OptionalJson<T>(pub T);
 
-/// The body of a request as it is, within [`JsonLimit::max_bytes`].
+/// The raw body of a request, within [`JsonLimit::max_bytes`].
 pub struct Body(pub BytesMut);
 
-/// The body of a request that holds a user's message, within [`JsonLimit::max_message_bytes`].
+/// The raw body of a request with a user's message, within [`JsonLimit::max_message_bytes`].
 pub struct LongBody(pub BytesMut);
 
-/// What a JSON body may be. As `app_data` of the app, a resource or a scope it holds there; without, the default does.
+/// Limits of a JSON body. Set as `app_data` of the application, a scope or a resource; otherwise the default applies.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonLimit {
     pub max_bytes: usize,
-    /// The same where the body holds a user's message.
+    /// Limit for bodies with a user's message.
     pub max_message_bytes: usize,
-    /// How deep it may be nested.
+    /// Maximum nesting depth.
     pub max_depth: usize,
-    /// How long it may take to come.
+    /// Time allowed to receive the body.
     pub timeout: Duration,
 }
 
@@ -89,7 +89,7 @@ fn read_within(
         let hit = |limit| limiter.iter().for_each(|limiter| limiter.hit(limit));
         let Ok(body) = pause::timeout(limit.timeout, read(payload, max_bytes)).await else {
             hit(Limit::RequestBodyTime);
-            return Err(ApiError::new(ErrorCode::RequestTimeout, "The body did not come in time."));
+            return Err(ApiError::new(ErrorCode::RequestTimeout, "The request body took too long to arrive."));
         };
         let body = body?;
         check_json_depth(&body, limit.max_depth).inspect_err(|_| hit(Limit::JsonDepth))?;
@@ -130,10 +130,10 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalJson<T> {
     }
 }
 
-/// Takes `application/json`, or anything that ends in `+json`; a request that names no type is taken at its word.
+/// Accepts `application/json`, types with the suffix `+json`, and requests without a type.
 ///
 /// # Errors
-/// `INVALID_JSON` for every other type.
+/// `INVALID_JSON` for any other type.
 pub fn check_content_type(request: &HttpRequest) -> Result<(), ApiError> {
     let is_json = match request.mime_type() {
         Ok(Some(mime)) => mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json"),
@@ -159,13 +159,13 @@ async fn read(mut payload: Payload, limit: usize) -> Result<BytesMut, ApiError> 
     Ok(body)
 }
 
-/// Reads one JSON object. A field that may be absent may be `null`, and half a surrogate pair becomes U+FFFD.
+/// Parses one JSON object. Optional fields may be `null`, and an unpaired surrogate becomes U+FFFD.
 ///
 /// # Errors
-/// `INVALID_JSON` with the place when it is not JSON or not an object, `INVALID_FIELD` with the field's name when a field
-/// is missing or not of its type.
+/// `INVALID_JSON` with the position if the body is not a JSON object; `INVALID_FIELD` with the field's name if a field is missing
+/// or has the wrong type.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    // serde takes an array for a struct, field by field; this protocol does not.
+    // serde would accept an array of the field values for a struct.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte != b'{') {
         return Err(ApiError::new(ErrorCode::InvalidJson, "The body must be one JSON object."));
     }
@@ -179,7 +179,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// The same without the fields that are `null`, when one of them is what is wrong.
+/// Parses again without `null` fields, if one of them caused the error.
 fn without_nulls<T: DeserializeOwned>(
     body: &[u8],
     error: &serde_path_to_error::Error<serde_json::Error>,
@@ -195,7 +195,7 @@ fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_path_to_error::Error<
     if error.inner().is_data() {
         return wrong(error);
     }
-    // For a name out of a few, serde_json calls a number bad syntax. As a value it is read by its type.
+    // serde_json reports a number in place of an enum's name as a syntax error. Parsing a `Value` first finds the wrong type.
     match serde_json::from_slice::<Value>(body).map(serde_path_to_error::deserialize::<_, T>) {
         Ok(Err(error)) => wrong(&error),
         _ => not_json("The body", error.inner()),
@@ -236,14 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_read() {
+    fn an_object_is_parsed() {
         let outer: Outer = parse(br#" {"name":"x","inner":{"count":3,"colour":"red"},"unknown":[]} "#).unwrap();
         let inner = outer.inner.unwrap();
         assert_eq!((outer.name.as_str(), inner.count, inner.colour), ("x", 3, Some(Colour::Red)));
     }
 
     #[test]
-    fn null_and_half_a_character_are_taken() {
+    fn null_and_unpaired_surrogates_are_accepted() {
         #[derive(Debug, PartialEq, Deserialize)]
         struct Lenient {
             name: String,
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_json_object_is_invalid_json() {
+    fn anything_but_one_json_object_is_invalid_json() {
         for body in [
             "",
             "{",
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn only_json_types_are_read() {
+    async fn only_json_content_types_are_accepted() {
         for content_type in [None, Some("application/json; charset=utf-8"), Some("application/problem+json")] {
             assert_eq!(post(content_type, "{\"name\":\"x\"}".to_owned()).await.0, StatusCode::OK, "{content_type:?}");
         }

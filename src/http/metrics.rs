@@ -1,4 +1,4 @@
-//! `GET /metrics`: the page that Prometheus reads, for those who may.
+//! `GET /metrics`: the Prometheus endpoint and its access rules.
 
 use super::error::HttpError;
 use super::{ErrorBody, client_address, require_operator};
@@ -28,10 +28,10 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/metrics").route(web::get().to(metrics)));
 }
 
-/// Who may scrape.
+/// Access rules of the metrics endpoint.
 pub struct ScrapeRules {
     allowed_addresses: Vec<IpNet>,
-    /// Compared by its hash, so that how long it takes says nothing.
+    /// Compared by hash, so that timing reveals nothing about the token.
     token_hash: Option<[u8; 32]>,
 }
 
@@ -44,19 +44,19 @@ impl ScrapeRules {
     }
 
     /// # Errors
-    /// `FORBIDDEN`.
+    /// `FORBIDDEN` if no rule allows the request.
     fn check(&self, request: &HttpRequest, identity: Option<&Identity>) -> Result<(), ApiError> {
-        let may = self.is_allowed_address(request)
+        let is_allowed = self.is_allowed_address(request)
             || self.has_token(request)
             || identity.is_some_and(|identity| require_operator(identity).is_ok());
-        if may {
+        if is_allowed {
             return Ok(());
         }
-        let reason = "Metrics are for `metrics.allowed_addresses`, for who brings `metrics.token`, and for operators.";
+        let reason = "Metrics require an address in `metrics.allowed_addresses`, the token `metrics.token`, or an operator's token.";
         Err(ApiError::new(ErrorCode::Forbidden, reason))
     }
 
-    /// Whoever comes through a proxy that is not trusted comes from nowhere: the proxy's own address is mostly allowed.
+    /// A request forwarded by a proxy that is not trusted matches no address: the proxy's own address is often allowed.
     fn is_allowed_address(&self, request: &HttpRequest) -> bool {
         let client = client_address(request).to_canonical();
         let is_forwarded = ["x-forwarded-for", "x-real-ip", FORWARDED.as_str()]
@@ -77,21 +77,21 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// What the server counts and measures, for Prometheus.
+/// Returns the server's metrics for Prometheus.
 ///
-/// As OpenMetrics, or in the older text format for who accepts only `text/plain`. Without a token for the addresses in
-/// `metrics.allowed_addresses`; else with `metrics.token` or the access token of an operator.
+/// The format is OpenMetrics, or the older text format for clients that accept only `text/plain`. Addresses in
+/// `metrics.allowed_addresses` need no token; others need `metrics.token` or an operator's access token.
 #[utoipa::path(
     get, path = "/metrics", tag = "health",
     responses(
-        (status = 200, description = "the metrics", content(
+        (status = 200, description = "The metrics.", content(
             (String = "application/openmetrics-text"), (String = "text/plain"),
         )),
         (status = 403, description = "`FORBIDDEN`", body = ErrorBody),
     ),
     security((), ("bearer" = [])),
 )]
-#[expect(clippy::too_many_arguments, reason = "all that is known comes from those who know it")]
+#[expect(clippy::too_many_arguments, reason = "one parameter per source of metrics")]
 async fn metrics(
     request: HttpRequest,
     identity: Result<Identity, HttpError>,
@@ -107,7 +107,7 @@ async fn metrics(
     let live = live(&stats, &turns, &limiter, &recorder);
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (format, metrics) = (Format::accepted(accept), metrics.into_inner());
-    // Reading /proc and writing a page takes longer than a token may wait.
+    // Reading /proc and encoding the page would delay tokens on this thread.
     let page = web::block(move || metrics.expose(live, Process::statistics_of_this().ok(), format));
     let page = page.await.map_err(|error| ApiError::internal(&error))?.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().content_type(format.content_type()).insert_header((CACHE_CONTROL, "no-store")).body(page))
@@ -152,7 +152,12 @@ mod tests {
 
     const TOKEN: &str = "a-token-of-the-tests";
 
-    fn may(peer: &str, headers: &[(&'static str, &str)], trusted_proxies: &[&str], rules: &MetricsConfig) -> bool {
+    fn is_allowed(
+        peer: &str,
+        headers: &[(&'static str, &str)],
+        trusted_proxies: &[&str],
+        rules: &MetricsConfig,
+    ) -> bool {
         let trusted_proxies = trusted_proxies.iter().map(|text| (*text).to_owned()).collect();
         let addresses = client_addresses(&ServerConfig { trusted_proxies, ..ServerConfig::default() });
         let mut request = TestRequest::default()
@@ -165,42 +170,42 @@ mod tests {
     }
 
     #[test]
-    fn by_default_only_this_host_may() {
+    fn by_default_only_loopback_is_allowed() {
         let rules = MetricsConfig::default();
         for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-            assert!(may(peer, &[], &[], &rules), "{peer}");
+            assert!(is_allowed(peer, &[], &[], &rules), "{peer}");
         }
         for peer in ["10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"] {
-            assert!(!may(peer, &[], &[], &rules), "{peer}");
+            assert!(!is_allowed(peer, &[], &[], &rules), "{peer}");
         }
     }
 
     #[test]
-    fn a_proxy_on_this_host_opens_nothing_to_the_world() {
+    fn requests_through_a_proxy_on_this_host_are_refused() {
         let rules = MetricsConfig::default();
         for header in ["x-forwarded-for", "x-real-ip", "forwarded"] {
-            assert!(!may("127.0.0.1", &[(header, "203.0.113.9")], &[], &rules), "{header}");
-            assert!(!may("127.0.0.1", &[(header, "127.0.0.1")], &[], &rules), "{header}");
+            assert!(!is_allowed("127.0.0.1", &[(header, "203.0.113.9")], &[], &rules), "{header}");
+            assert!(!is_allowed("127.0.0.1", &[(header, "127.0.0.1")], &[], &rules), "{header}");
         }
-        let through = |client| may("10.0.0.2", &[("x-forwarded-for", client)], &["10.0.0.2"], &rules);
+        let through = |client| is_allowed("10.0.0.2", &[("x-forwarded-for", client)], &["10.0.0.2"], &rules);
         assert!(through("127.0.0.1") && !through("203.0.113.9") && !through("unknown"));
     }
 
     #[test]
-    fn the_token_opens_from_anywhere() {
+    fn the_token_is_accepted_from_any_address() {
         let rules = MetricsConfig { allowed_addresses: Vec::new(), token: Some(TOKEN.into()) };
-        let with = |header: &str| may("203.0.113.9", &[("authorization", header)], &[], &rules);
+        let with = |header: &str| is_allowed("203.0.113.9", &[("authorization", header)], &[], &rules);
         assert!(with(&format!("Bearer {TOKEN}")));
         for wrong in ["", "Bearer", "Bearer ", TOKEN, "Bearer a-token-of-the-test", "Basic a-token-of-the-tests"] {
             assert!(!with(wrong), "{wrong:?}");
         }
-        assert!(!may("127.0.0.1", &[], &[], &rules), "no address is allowed");
+        assert!(!is_allowed("127.0.0.1", &[], &[], &rules), "no address is allowed");
         let without = MetricsConfig { token: None, ..rules };
-        assert!(!may("203.0.113.9", &[("authorization", "Bearer ")], &[], &without));
+        assert!(!is_allowed("203.0.113.9", &[("authorization", "Bearer ")], &[], &without));
     }
 
     #[test]
-    fn of_those_who_are_signed_in_only_operators_may() {
+    fn only_operators_among_signed_in_users_are_allowed() {
         let rules = ScrapeRules::new(&MetricsConfig { allowed_addresses: Vec::new(), token: None });
         let request = TestRequest::default().to_http_request();
         for role in Role::ALL {

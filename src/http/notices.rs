@@ -1,4 +1,4 @@
-//! `POST /api/v1/notices`: an operator tells everybody something.
+//! `POST /api/v1/notices`: an operator's message to connected users.
 
 use super::error::HttpError;
 use super::{ErrorBody, Json, Operator, operator_text::check_text};
@@ -20,20 +20,20 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct NoticeRequest {
-    /// For people: 1 to 1,000 characters.
+    /// Text of the notice: 1 to 1,000 characters.
     #[schema(example = "The service will be away for ten minutes at 18:00.")]
     message: String,
     #[serde(default)]
     level: NoticeLevel,
-    /// Only to the connections of this user. Absent: to all.
+    /// Sends the notice only to this user's connections. Absent: to all connections.
     user_id: Option<UserId>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct NoticeResponse {
-    /// Connections that get it.
+    /// Number of connections that the notice is sent to.
     connections: usize,
-    /// An older name of `connections`, until 1.0.
+    /// Alias of `connections`, until 1.0.
     sessions: usize,
 }
 
@@ -55,7 +55,7 @@ async fn send(
 ) -> Result<HttpResponse, HttpError> {
     let NoticeRequest { message, level, user_id } = request;
     check_text("message", &message)?;
-    // Once for all of them.
+    // Encoded once for all connections.
     let frame = ServerFrame::Notice(Notice { message: &message, level }).encode();
     let audited = AuditedAction {
         action: "notice",

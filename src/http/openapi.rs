@@ -1,4 +1,4 @@
-//! The OpenAPI document at `/api/openapi.json`, and a page to try it at `/api/docs/`.
+//! The OpenAPI document at `/api/openapi.json`, and Swagger UI at `/api/docs/`.
 
 use super::error::HttpError;
 use super::{
@@ -15,7 +15,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-/// Swagger UI sets styles on its elements.
+/// Content security policy of Swagger UI, which sets inline styles.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -31,7 +31,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Switchboard", description = "The REST twins of the WebSocket protocol."),
+    info(title = "Switchboard", description = "REST API of Switchboard, a chat server. The WebSocket protocol at `/ws/chat` is documented separately."),
     modifiers(&Bearer),
     paths(
         auth::register, auth::login, auth::refresh, auth::logout, auth::ws_ticket, auth::me,
@@ -58,19 +58,19 @@ impl Modify for Bearer {
     }
 }
 
-/// Every route of the API, with its schemas, as JSON.
+/// Returns the OpenAPI document as JSON.
 pub(super) fn document_of_the_api() -> Result<String, String> {
     Document::openapi().to_json().map_err(|error| error.to_string())
 }
 
 async fn document(request: HttpRequest) -> Result<HttpResponse, HttpError> {
-    // It never changes while the program runs.
+    // Built once; the document is constant.
     static JSON: LazyLock<Result<String, String>> = LazyLock::new(document_of_the_api);
     let json = JSON.as_ref().map_err(|error| ApiError::internal(error))?;
     Ok(static_file(&request, "application/json", json.clone().into_bytes()))
 }
 
-/// A file of Swagger UI.
+/// Serves a file of Swagger UI.
 async fn docs_file(request: HttpRequest, file: web::Path<String>) -> Result<HttpResponse, HttpError> {
     let found = swagger_ui::file(&file).map_err(|error| ApiError::internal(&error))?;
     let file = found.ok_or_else(no_such_route)?;

@@ -1,4 +1,4 @@
-//! What operators write for others to read: a notice, or why somebody has to go.
+//! Checks of texts that operators write for users: notices and close reasons.
 
 use crate::{
     domain::is_misleading,
@@ -7,13 +7,15 @@ use crate::{
 use std::sync::Arc;
 use switchboard_protocol::{ApiError, CloseReason};
 
+/// Checks a text.
+///
 /// # Errors
-/// `INVALID_FIELD` for one that is empty, too long, or holds control characters other than line breaks and tabs, or
-/// characters that are invisible or change the direction of text.
+/// `INVALID_FIELD` if it is empty or too long, or contains control characters other than line breaks and tabs, invisible characters,
+/// or characters that change the direction of text.
 pub fn check_text(field: &str, text: &str) -> Result<(), ApiError> {
     if let Some(c) = text.chars().find(|c| is_misleading(*c)) {
         let reason =
-            format_args!("must not hold U+{:04X}, which is invisible or changes the direction of text", c as u32);
+            format_args!("must not contain U+{:04X}, which is invisible or changes the direction of text", c as u32);
         return Err(ApiError::invalid_field(field, reason));
     }
     let is_printable = text.replace("\r\n", "\n").chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'));
@@ -24,21 +26,23 @@ pub fn check_text(field: &str, text: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Checks a close reason, if there is one.
+///
 /// # Errors
-/// As [`check_text`], when there is one.
+/// Those of [`check_text`].
 pub fn check_reason(reason: Option<&str>) -> Result<(), ApiError> {
     reason.map_or(Ok(()), |reason| check_text("reason", reason))
 }
 
-/// The text of a close frame: as much of the reason as has room there.
+/// Returns the text of a close frame: the reason, truncated to what the frame can carry.
 pub fn close_text(reason: Option<&str>) -> Arc<str> {
-    const MORE: &str = "…";
+    const ELLIPSIS: &str = "…";
     let text = reason.map_or(CloseReason::Kicked.text(), str::trim);
     if text.len() <= MAX_CLOSE_TEXT_BYTES {
         return text.into();
     }
-    let end = text.floor_char_boundary(MAX_CLOSE_TEXT_BYTES - MORE.len());
-    format!("{}{MORE}", text[..end].trim_end()).into()
+    let end = text.floor_char_boundary(MAX_CLOSE_TEXT_BYTES - ELLIPSIS.len());
+    format!("{}{ELLIPSIS}", text[..end].trim_end()).into()
 }
 
 #[cfg(test)]
@@ -46,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_close_frame_has_room_for_123_bytes() {
+    fn close_texts_are_truncated_to_123_bytes() {
         assert_eq!(&*close_text(None), "closed by an operator");
         assert_eq!(&*close_text(Some(" spam ")), "spam");
         let exact = "x".repeat(123);

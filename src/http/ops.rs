@@ -1,10 +1,10 @@
-//! `GET /ws/ops`: the upgrade to an operator's socket.
+//! `GET /ws/ops`: the upgrade to an operator's WebSocket.
 
 use super::error::HttpError;
 use super::{
     Query, client_address,
     cors::check_origin,
-    ws::{Proof, authenticate},
+    ws::{Credentials, authenticate},
 };
 use crate::{
     auth::{Tickets, Tokens},
@@ -15,18 +15,18 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, http::header::SEC_WEBSOCKET_PROTOCOL, web};
 use switchboard_protocol::{ApiError, ErrorCode};
 
-/// The subprotocol that may be offered, so that `bearer.<jwt>` can travel beside it.
+/// Optional subprotocol; a client that sends its token as `bearer.<jwt>` needs one that the server can select.
 const SUBPROTOCOL: &str = "ops.v1";
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/ws/ops").route(web::get().to(ops)));
 }
 
-/// Also when the server drains: operators watch it, and may call it off until it ends.
+/// Upgrades the connection, also while the server is draining, so that operators can observe and undo the drain.
 async fn ops(
     request: HttpRequest,
     payload: web::Payload,
-    Query(proof): Query<Proof>,
+    Query(credentials): Query<Credentials>,
     context: web::Data<OpsContext>,
     tokens: web::Data<Tokens>,
     tickets: web::Data<Tickets>,
@@ -43,11 +43,11 @@ async fn ops(
         .collect();
     let echo = offered.contains(&SUBPROTOCOL).then_some(SUBPROTOCOL);
     if !offered.is_empty() && echo.is_none() {
-        return Err(ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `ops.v1`, or none.").into());
+        return Err(ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `ops.v1` or none.").into());
     }
     let token = offered.iter().find_map(|offer| offer.strip_prefix("bearer."));
-    let place = context.feed.sockets().open()?;
-    let auth = authenticate(&request, proof, token, &tokens, &tickets);
-    let opening = OpsOpening { auth, place, address_permit, echo };
+    let registration = context.feed.sockets().open()?;
+    let auth = authenticate(&request, credentials, token, &tokens, &tickets);
+    let opening = OpsOpening { auth, registration, address_permit, echo };
     Ok(ops::upgrade(&request, payload, context.as_ref().clone(), opening)?)
 }

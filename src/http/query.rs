@@ -1,6 +1,4 @@
-//! The query of a request, for every handler.
-//!
-//! Unlike `web::Query`, what is wrong is answered with the name of the field.
+//! Extractor of query parameters. Unlike those of `web::Query`, its errors name the invalid parameter.
 
 use super::error::HttpError;
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
@@ -11,7 +9,7 @@ use std::{
 };
 use switchboard_protocol::{ApiError, wrong_field};
 
-/// The fields of the query.
+/// The parsed query parameters.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest for Query<T> {
@@ -23,11 +21,11 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
-/// Reads a query. An empty value and `null`, which scripts write for what they do not have, count as absent where they are no
-/// value of the field.
+/// Parses a query. Empty values and `null`, which scripts send for a missing value, count as absent unless they are valid for the
+/// parameter.
 ///
 /// # Errors
-/// `INVALID_FIELD` with the field's name.
+/// `INVALID_FIELD` with the parameter's name.
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     let mut absent: Vec<String> = Vec::new();
     loop {
@@ -62,12 +60,12 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read() {
+    fn parameters_are_parsed() {
         assert_eq!(parse::<Page>("limit=5&other=%20").unwrap(), Page { before: None, limit: 5 });
     }
 
     #[test]
-    fn what_a_script_writes_for_nothing_is_absent() {
+    fn empty_values_and_null_count_as_absent() {
         #[derive(Debug, PartialEq, Deserialize)]
         struct Search {
             q: Option<String>,
@@ -77,12 +75,12 @@ mod tests {
         }
         let read = |query: &str| parse::<Search>(query).unwrap();
         assert_eq!(read("before=null&limit="), Search { q: None, before: None, limit: 0 });
-        // A text may be anything.
+        // `null` is a valid string.
         assert_eq!(read("q=null&limit=5&before="), Search { q: Some("null".to_owned()), before: None, limit: 5 });
     }
 
     #[test]
-    fn a_wrong_field_is_named() {
+    fn an_invalid_parameter_is_named() {
         for (query, message) in [
             ("limit=many", "`limit` must be a whole number"),
             ("limit=99999999999999999999", "`limit` is too large"),

@@ -1,4 +1,4 @@
-//! Limits requests per second by address; [`super::identity`] limits them by user.
+//! Rate limit of requests per address; [`super::identity`] enforces the one per user.
 
 use super::client_address;
 use super::error::HttpError;
@@ -11,18 +11,18 @@ use actix_web::{
     web,
 };
 
-/// Routes and folders that are not counted: health checks, metrics, pages and their files. WebSockets have limits of their own.
-/// Compared with the path as it came: written otherwise (`/%68ealth`), a route is counted.
+/// Routes and folders exempt from the limits: health checks, metrics, pages and their files, and WebSockets, which have limits of
+/// their own. Compared with the raw path, so an escaped form (`/%68ealth`) is not exempt.
 const UNCOUNTED_ROUTES: [&str; 7] = ["/", "/health", "/health/ready", "/metrics", "/ops", "/ops/", "/api/openapi.json"];
 const UNCOUNTED_FOLDERS: [&str; 3] = ["/ws/", "/api/docs", "/static/"];
 
-/// Whether requests to this path count against the limits of requests.
+/// Whether requests to this path count against the request limits.
 pub(super) fn is_counted(path: &str) -> bool {
     !UNCOUNTED_ROUTES.contains(&path) && !UNCOUNTED_FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
-/// Middleware that refuses requests over `limits.requests_per_s_per_address`. Inside of CORS, so that pages of other origins can
-/// read the refusal, and preflights do not count.
+/// Middleware that refuses requests over `limits.requests_per_s_per_address`. Runs inside the CORS middleware, so that cross-origin
+/// pages can read the error and preflights do not count.
 pub async fn limit_requests<B: MessageBody + 'static>(
     limiter: web::Data<Limiter>,
     request: ServiceRequest,

@@ -1,7 +1,6 @@
-//! Requests served on connections over the limit: health checks, and whatever operators need.
+//! Reserve connections: health checks and operators' requests get through when clients hold all other connections.
 //!
-//! When clients hold all connections that they may have, a few more are accepted (see [`super::Capacity`]). Each serves
-//! one request, so that those who look after the server still get through.
+//! The server accepts a few connections above the limit for clients (see [`super::Capacity`]). Each serves one request.
 
 use super::error::HttpError;
 use super::{accepted::Reserve, identity::is_operator};
@@ -19,14 +18,13 @@ use actix_web::{
 };
 use switchboard_protocol::ApiError;
 
-/// Routes for everybody; others are for those who bring an operator's token. Operators sign in by the routes of accounts and on
-/// their page.
+/// Routes served without a token; others require an operator's token. They include what operators need to sign in.
 const OPEN_ROUTES: [&str; 7] =
     ["/health", "/health/ready", "/metrics", "/ops", "/ws/ops", "/api/v1/auth/login", "/api/v1/auth/refresh"];
 /// The scripts and styles of the operators' page.
 const OPEN_FOLDER: &str = "/static/";
 
-/// Middleware that refuses other requests on a connection over the limit, and ends it after its one request.
+/// Middleware that refuses other requests on a reserve connection, and closes it after one request.
 pub async fn keep_reserve<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -43,7 +41,8 @@ pub async fn keep_reserve<B: MessageBody + 'static>(
         if let Some(limiter) = request.app_data::<web::Data<Limiter>>() {
             limiter.hit(Limit::Connections);
         }
-        let refusal = ApiError::overloaded("The server has no free connection. Please try again.", OVERLOADED_RETRY_MS);
+        let refusal =
+            ApiError::overloaded("The server is at its connection limit. Please try again.", OVERLOADED_RETRY_MS);
         request.error_response(HttpError::from(refusal)).map_into_right_body()
     };
     if !response.status().is_informational() {

@@ -1,8 +1,7 @@
-//! The server below the application: where it listens, its worker threads, and what each of them does with a connection.
+//! The HTTP server below the application: listeners, worker threads, admission of connections.
 //!
-//! It stands in for `HttpServer` of actix-web, which has no place for what serves a connection after its upgrade, and gives
-//! each connection a future that waits for a graceful stop, which is not used here: to poll it takes a lock of the whole
-//! server, for each token.
+//! Replaces actix-web's `HttpServer`, which cannot customise how upgraded connections are served, and which adds a future for
+//! graceful stops to each connection. Polling that future takes a server-wide lock for every token.
 
 use super::{
     accepted::{self, Accepted, OpenConnections},
@@ -33,20 +32,20 @@ use std::{
     time::Duration,
 };
 
-/// The answer to a connection that its address may not have. Written without reading the request, so a client may miss it.
+/// Response to a connection over the limit of its address. Written without reading the request, so the client may not receive it.
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\nretry-after: 1\r\n\
     content-length: 0\r\n\r\n";
 
-/// How connections are taken.
+/// Limits of the server and its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
     /// Worker threads.
     pub workers: usize,
     /// Connections of all workers together.
     pub capacity: Capacity,
-    /// The most time for the head of a connection's first request.
+    /// Time allowed to receive the head of a connection's first request.
     pub request_head_timeout: Duration,
-    /// How long a peer may take nothing.
+    /// Time after which a connection that acknowledges no data is closed.
     pub stall_timeout: Duration,
 }
 
@@ -57,7 +56,7 @@ pub struct ServerContext {
     pub addresses: Arc<ClientAddresses>,
 }
 
-/// Accepts connections, within the limits.
+/// Admission of new connections.
 #[derive(Clone)]
 struct Admission {
     connections: Arc<OpenConnections>,
@@ -68,34 +67,34 @@ struct Admission {
 }
 
 impl Admission {
-    /// Refuses a connection when its address has too many. A proxy in front stands for many clients, and may have any number.
+    /// Refuses a connection if its address has too many. Trusted proxies are exempt, because they forward many clients.
     fn accept(&self, stream: TcpStream) -> Result<(Accepted, Protocol, Option<SocketAddr>), DispatchError> {
         let peer = stream.peer_addr().ok();
-        let mut place = None;
+        let mut permit = None;
         if let Some(address) = peer.map(|peer| peer.ip()).filter(|address| !self.addresses.is_trusted(*address)) {
-            place = self.limiter.accept(address);
-            if place.is_none() {
+            permit = self.limiter.accept(address);
+            if permit.is_none() {
                 let _ = SockRef::from(&stream).send(TOO_MANY_CONNECTIONS);
                 return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
             }
         }
         accepted::set_options(&stream, self.stall_timeout);
-        let accepted = Accepted::new(stream, Arc::clone(&self.connections), Arc::clone(&self.in_flight), place);
+        let accepted = Accepted::new(stream, Arc::clone(&self.connections), Arc::clone(&self.in_flight), permit);
         Ok((accepted, Protocol::Http1, peer))
     }
 }
 
-/// Tells the application which requests come on a reserve connection.
+/// Marks requests on a reserve connection for the application.
 fn mark_reserve(connection: &Accepted, extensions: &mut Extensions) {
     if let Some(reserve) = connection.reserve() {
         extensions.insert(reserve);
     }
 }
 
-/// Listens at every address that the name stands for, as far as it can.
+/// Listens at every address that the name resolves to, as far as possible.
 ///
 /// # Errors
-/// When it can listen at none.
+/// When it cannot listen at any.
 pub fn listen(address: impl ToSocketAddrs) -> io::Result<Vec<TcpListener>> {
     let (mut listeners, mut failed) = (Vec::new(), None);
     for address in address.to_socket_addrs()? {
@@ -106,7 +105,7 @@ pub fn listen(address: impl ToSocketAddrs) -> io::Result<Vec<TcpListener>> {
     }
     match failed {
         Some(error) if listeners.is_empty() => Err(error),
-        _ if listeners.is_empty() => Err(io::Error::other("the name stands for no address")),
+        _ if listeners.is_empty() => Err(io::Error::other("the name resolves to no address")),
         _ => Ok(listeners),
     }
 }
@@ -119,7 +118,7 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A server that runs once it is awaited. `application` is called on each worker thread.
+/// Creates a server, which runs when awaited. `application` is called on each worker thread.
 ///
 /// # Errors
 /// When a listener cannot be used.
@@ -149,7 +148,7 @@ where
     for listener in listeners {
         let (application, admission) = (application.clone(), admission.clone());
         server = server.listen("http", listener, move || {
-            // One application serves requests and upgrades.
+            // Requests and upgrades share one application.
             let built = Rc::<OnceCell<Rc<S::Service>>>::default();
             let (factory, built_for_requests) = (application().into_factory(), Rc::clone(&built));
             let requests = fn_factory(move || {
@@ -160,7 +159,8 @@ where
                 }
             });
             let upgrades = fn_service(move |(request, connection)| {
-                let app = built.get().map(Rc::clone).expect("requests come to a worker that has begun");
+                let app =
+                    built.get().map(Rc::clone).expect("a worker builds its application before it serves requests");
                 upgraded::serve(app, request, connection)
             });
             let http = HttpService::build()
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_listens_where_it_can() {
+    fn listening_fails_only_if_every_address_fails() {
         let taken = listen("127.0.0.1:0").unwrap();
         let address = taken[0].local_addr().unwrap();
         assert_eq!(listen(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);

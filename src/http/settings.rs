@@ -1,4 +1,4 @@
-//! `/api/v1/settings`: what an operator can change while the server runs.
+//! `/api/v1/settings`: settings that operators can change at run time.
 
 use super::error::HttpError;
 use super::{ErrorBody, Json, Operator};
@@ -11,7 +11,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/settings").route(web::get().to(get)).route(web::patch().to(change)));
 }
 
-/// The settings that can be changed while the server runs, as they are now.
+/// Returns the settings that can be changed at run time.
 #[utoipa::path(
     get, path = "/api/v1/settings", tag = "operators", operation_id = "get_settings",
     responses(
@@ -24,7 +24,9 @@ async fn get(_: Operator, settings: web::Data<Settings>) -> HttpResponse {
     HttpResponse::Ok().json(settings.in_force())
 }
 
-/// Changes settings until the next start: all that the body names, or, when one of them is refused, none.
+/// Changes settings until the next restart.
+///
+/// If one of the values is invalid, none is changed.
 #[utoipa::path(
     patch, path = "/api/v1/settings", tag = "operators", operation_id = "change_settings", request_body = SettingsChange,
     responses(

@@ -1,6 +1,6 @@
-//! The files of Swagger UI, which shows the OpenAPI document as a page.
+//! The files of Swagger UI, which renders the OpenAPI document.
 //!
-//! They are compiled into the program as the archive of a Swagger UI release and unpacked at the first request.
+//! The archive of a Swagger UI release is compiled into the program and unpacked on the first request.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 use zip::ZipArchive;
 
-/// Replaces the file of this name in the archive, which loads an example.
+/// Replaces `swagger-initializer.js` of the archive, which loads an example.
 const INITIALIZER: &str = r##"window.onload = () => {
   window.ui = SwaggerUIBundle({
     url: "/api/openapi.json",
@@ -22,7 +22,7 @@ const INITIALIZER: &str = r##"window.onload = () => {
 };
 "##;
 
-/// What `index.html` refers to, with the content types.
+/// `index.html` and the files it loads, with their content types.
 const FILES: [(&str, &str); 7] = [
     ("index.html", "text/html"),
     ("index.css", "text/css"),
@@ -33,7 +33,7 @@ const FILES: [(&str, &str); 7] = [
     ("favicon-32x32.png", "image/png"),
 ];
 
-/// A file as it is served.
+/// A file and its content type.
 #[derive(Debug)]
 pub struct File {
     pub content_type: &'static str,
@@ -52,7 +52,7 @@ pub fn file(path: &str) -> Result<Option<&'static File>, &'static str> {
 
 fn unpack() -> Result<HashMap<&'static str, File>, String> {
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED)).map_err(|error| error.to_string())?;
-    // The top folder has the name of the release.
+    // The top folder is named after the release.
     let paths: Vec<String> = archive.file_names().filter_map(|path| Some(path.ok()?.into_owned())).collect();
     let mut files = HashMap::new();
     for (name, content_type) in FILES {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_the_page_refers_to_is_unpacked() {
+    fn every_file_that_the_page_loads_is_unpacked() {
         let page = str::from_utf8(&file("").unwrap().unwrap().bytes).unwrap();
         let is_name = |text: &&str| [".css", ".js", ".png"].iter().any(|ending| text.ends_with(ending));
         let names: Vec<&str> = page.split('"').filter(is_name).map(|name| name.trim_start_matches("./")).collect();
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_initializer_uses_what_the_scripts_define() {
+    fn the_initializer_uses_globals_that_the_scripts_define() {
         let defined = |name: &str, global: &str| {
             let script = String::from_utf8_lossy(&file(name).unwrap().unwrap().bytes).into_owned();
             assert!(script.contains(global) && INITIALIZER.contains(global), "{name} defines no {global}");

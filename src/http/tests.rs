@@ -1,4 +1,4 @@
-//! The routes as a whole: what is registered is what the OpenAPI document says, and the other way round.
+//! Comparison of the registered routes with the OpenAPI document.
 
 use super::{openapi::document_of_the_api, routes};
 use actix_web::{
@@ -10,8 +10,8 @@ use actix_web::{
 use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
-/// Pages, WebSockets, and the document itself, which OpenAPI does not describe.
-const OUTSIDE_OF_THE_API: [&str; 11] = [
+/// Pages, WebSockets and the document itself, which the OpenAPI document does not contain.
+const UNDOCUMENTED: [&str; 11] = [
     "/",
     "/ws/chat",
     "/ws/ops",
@@ -25,9 +25,9 @@ const OUTSIDE_OF_THE_API: [&str; 11] = [
     "/static/{file:.*}",
 ];
 
-/// The patterns in the text of a map of resources, as `Debug` writes it.
+/// Extracts the patterns from the `Debug` output of a resource map.
 fn patterns(resource_map: &str) -> BTreeSet<String> {
-    // The root is the only prefix: a scope would hide the paths in it.
+    // The root must be the only prefix: a scope would hide its paths.
     assert_eq!(resource_map.matches("is_prefix: true").count(), 1, "register resources with their whole path");
     let all = resource_map.split("patterns: ").skip(1).map(|rest| {
         let single = rest.strip_prefix("Single(\"").expect("a resource has one pattern");
@@ -36,8 +36,7 @@ fn patterns(resource_map: &str) -> BTreeSet<String> {
     all.filter(|pattern| !pattern.is_empty()).collect()
 }
 
-/// Every path and method that the application has, asked from the application itself: a method that nobody has is answered
-/// with those there are.
+/// Returns every path and method of the application. An unknown method is answered with an `Allow` header that lists the known ones.
 async fn registered() -> BTreeSet<(String, String)> {
     let map = Rc::new(RefCell::new(String::new()));
     let seen = Rc::clone(&map);
@@ -76,13 +75,13 @@ fn documented() -> BTreeSet<(String, String)> {
 #[actix_web::test]
 async fn the_openapi_document_has_every_route_and_no_other() {
     let mut registered = registered().await;
-    for path in OUTSIDE_OF_THE_API {
-        assert!(registered.contains(&(path.to_owned(), "GET".to_owned())), "{path} is not there any more");
+    for path in UNDOCUMENTED {
+        assert!(registered.contains(&(path.to_owned(), "GET".to_owned())), "{path} is no longer registered");
         registered.retain(|(registered, _)| registered != path);
     }
     let documented = documented();
     assert!(documented.len() >= 30 && documented.contains(&("/api/v1/users/{id}/lock".to_owned(), "POST".to_owned())));
     let missing: Vec<_> = registered.difference(&documented).collect();
     let invented: Vec<_> = documented.difference(&registered).collect();
-    assert!(missing.is_empty() && invented.is_empty(), "missing: {missing:?}; not there: {invented:?}");
+    assert!(missing.is_empty() && invented.is_empty(), "undocumented: {missing:?}; not registered: {invented:?}");
 }

@@ -1,4 +1,4 @@
-//! `POST /api/v1/turns/{turn_id}/cancel`: an operator stops a turn, whoever's it is.
+//! `POST /api/v1/turns/{turn_id}/cancel`: cancellation of any user's turn by an operator.
 
 use super::error::HttpError;
 use super::{ErrorBody, Operator, chat::CancelResponse};
@@ -15,7 +15,9 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/turns/{turn_id}/cancel").route(web::post().to(cancel)));
 }
 
-/// Stops anybody's turn. It ends like one that its user cancelled.
+/// Cancels any user's turn.
+///
+/// The turn ends as if its user had cancelled it.
 #[utoipa::path(
     post, path = "/api/v1/turns/{turn_id}/cancel", tag = "operators", operation_id = "cancel_turn",
     params(("turn_id" = TurnId, Path)),
@@ -45,7 +47,7 @@ async fn cancel(
     let audited = AuditedAction { action: "cancel_turn", target: Some(turn_id.to_string()), detail };
     let work = async move {
         if turn.is_none() {
-            return Err(ApiError::new(ErrorCode::NotFound, "There is no such turn, or it ended a while ago."));
+            return Err(ApiError::new(ErrorCode::NotFound, "There is no such turn, or it ended some time ago."));
         }
         Ok(CancelResponse { turn_id, cancelled: turns.cancel(turn_id) })
     };

@@ -1,8 +1,8 @@
-//! A request whose body did not come whole ends its connection with the answer.
+//! Closes a connection after the response if the request's body was not read to its end.
 //!
-//! Of a body in chunks that was dropped, the dispatcher of actix-http waits for the rest, for as long as the peer likes: no
-//! timer runs then. While somebody still holds the body when the answer ends, it closes, as it does for a body whose length
-//! was announced.
+//! If a chunked body is dropped unread, actix-http's dispatcher waits for its rest without a timeout, so a client could hold the
+//! connection open. If the body is still alive when the response ends, the dispatcher closes the connection, as it does for an
+//! unread body with `Content-Length`.
 
 use actix_web::{
     Error, HttpMessage,
@@ -21,25 +21,25 @@ use std::{
     task::{Context, Poll},
 };
 
-/// An answer that holds the body of its request.
-struct Holding {
-    answer: BoxBody,
+/// A response body that keeps the body of its request alive.
+struct HoldsRequestBody {
+    response: BoxBody,
     _body: Rc<RefCell<Payload>>,
 }
 
-impl MessageBody for Holding {
+impl MessageBody for HoldsRequestBody {
     type Error = Box<dyn StdError>;
 
     fn size(&self) -> BodySize {
-        self.answer.size()
+        self.response.size()
     }
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.answer).poll_next(cx)
+        Pin::new(&mut self.response).poll_next(cx)
     }
 }
 
-/// Middleware that holds bodies in chunks; outside of all that answers.
+/// Middleware that keeps chunked bodies alive until the response ends. Must be outside of all middleware that responds itself.
 pub async fn hold_bodies<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -52,5 +52,5 @@ pub async fn hold_bodies<B: MessageBody + 'static>(
     let reading = poll_fn(move |cx| Pin::new(&mut *read.borrow_mut()).poll_next(cx));
     request.set_payload(Payload::Stream { payload: Box::pin(reading) });
     let response = next.call(request).await?.map_into_boxed_body();
-    Ok(response.map_body(|_, answer| Holding { answer, _body: body }.boxed()))
+    Ok(response.map_body(|_, response| HoldsRequestBody { response, _body: body }.boxed()))
 }

@@ -1,8 +1,7 @@
-//! A connection whose request asks for an upgrade, from there to its end.
+//! Serving of connections whose request asks for an upgrade.
 //!
-//! The dispatcher of actix-http would go on with two buffers of 8 KiB for each connection, of which an idle one needs
-//! nothing. Here nothing is kept of what was read or sent: what arrives goes through a buffer of the thread, and what
-//! is sent goes to the kernel as it was made.
+//! actix-http's dispatcher would keep two buffers of 8 KiB per connection, even an idle one. Here a connection owns no buffers: reads
+//! go through a buffer of the thread, and writes pass frames to the kernel as they are.
 
 use super::accepted::Accepted;
 use crate::limits::{DISCONNECT_TIMEOUT, SOCKET_READ_BYTES};
@@ -33,11 +32,11 @@ use std::{
 use tokio_util::codec::Encoder;
 
 thread_local! {
-    /// Into which all upgraded connections of the thread read.
-    static ARRIVING: RefCell<[u8; SOCKET_READ_BYTES]> = const { RefCell::new([0; SOCKET_READ_BYTES]) };
+    /// Read buffer shared by all upgraded connections of the thread.
+    static READ_BUFFER: RefCell<[u8; SOCKET_READ_BYTES]> = const { RefCell::new([0; SOCKET_READ_BYTES]) };
 }
 
-/// Lets the application answer, and serves what comes of it. A network that fails is an end like another.
+/// Passes the request to the application and serves the upgraded connection to its end. Network errors end it without an error.
 pub fn serve<S, B>(
     app: Rc<S>,
     request: Request,
@@ -47,7 +46,7 @@ where
     S: Service<Request, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    // What comes before and behind is in boxes of its own, so that an upgraded connection has no room for it.
+    // Handshake and close are boxed, so that the future of an open connection does not reserve memory for them.
     let answering = Box::pin(answer(app, request, connection));
     Box::pin(async move {
         if let Ok(Some(mut upgraded)) = answering.await
@@ -59,14 +58,15 @@ where
     })
 }
 
-/// A connection that says what its body says.
+/// An upgraded connection, which sends the data of its response body.
 struct Upgraded {
     socket: Rc<Accepted>,
     body: BoxBody,
 }
 
 impl Upgraded {
-    /// The body is asked for more only when all is with the kernel: a peer that does not read stops it.
+    /// Sends the whole body. Polls it only after the previous data was handed to the kernel, which is the backpressure for a client
+    /// that does not read.
     async fn send_all(&mut self) -> Result<(), Box<dyn StdError>> {
         while let Some(bytes) = self.next().await {
             send(&self.socket, bytes?).await?;
@@ -78,16 +78,16 @@ impl Upgraded {
         poll_fn(|cx| Pin::new(&mut self.body).poll_next(cx)).await
     }
 
-    /// Nothing more will be sent. What the peer still says is not heard, but for a while it is read: to close a connection
-    /// of which something is unread resets it, and the peer may lose what it has yet to read, the reason for the end.
+    /// Lingering close: shuts down the write side, then reads and discards for a moment. Closing with unread data sends RST, and the
+    /// client may lose our close frame.
     async fn close(self) {
         let Self { socket, body } = self;
         drop(body);
-        // Who is not there any more does not hear it.
+        // Fails if the client is already gone.
         if SockRef::from(&**socket).shutdown(Shutdown::Write).is_ok() {
             let rest = async {
                 while poll_fn(|cx| poll_read(&socket, cx)).await.is_ok_and(|read| !read.is_empty()) {
-                    // Who says much, and without a pause, does not hold up others.
+                    // A client that sends without pause must not starve other tasks.
                     tokio::task::yield_now().await;
                 }
             };
@@ -96,7 +96,7 @@ impl Upgraded {
     }
 }
 
-/// Answers the request. The connection goes on when it was upgraded, and ends with the answer when it was not.
+/// Sends the response to the request. Returns the connection if it was upgraded, and closes it otherwise.
 async fn answer<S, B>(
     app: Rc<S>,
     request: Request,
@@ -109,8 +109,8 @@ where
     let mut parts = connection.into_parts();
     let socket = Rc::new(parts.io);
     let first = Bytes::copy_from_slice(&parts.read_buf);
-    let arriving: BoxedPayloadStream = Box::pin(Arriving { first, socket: Rc::clone(&socket), rests: false });
-    let (request, _) = request.replace_payload(Payload::Stream { payload: arriving });
+    let inbound: BoxedPayloadStream = Box::pin(Inbound { first, socket: Rc::clone(&socket), yields_next: false });
+    let (request, _) = request.replace_payload(Payload::Stream { payload: inbound });
     let response = match app.call(request).await {
         Ok(response) => Response::from(response).map_into_boxed_body(),
         Err(error) => Response::from(error),
@@ -118,10 +118,10 @@ where
     let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let (mut head, body) = response.into_parts();
     if !is_upgraded {
-        // A proxy would keep the connection for the next request.
+        // A proxy would otherwise reuse the connection.
         head.head_mut().set_connection_type(ConnectionType::Close);
     }
-    // Behind the answers to earlier requests, if any wait there.
+    // After the responses to earlier requests that are still in the buffer.
     let mut unsent = parts.write_buf;
     parts.codec.encode(Message::Item((head, body.size())), &mut unsent)?;
     let mut connection = Upgraded { socket, body };
@@ -130,19 +130,19 @@ where
         return Ok(Some(connection));
     }
     loop {
-        // The head goes together with what comes first: there are clients that read an answer at one go.
+        // The head is sent together with the first data, for clients that read a response at once.
         let bytes = connection.next().await.transpose()?;
-        let is_over = bytes.is_none();
+        let is_end = bytes.is_none();
         parts.codec.encode(Message::Chunk(bytes), &mut unsent)?;
         send(&connection.socket, unsent.split().freeze()).await?;
-        if is_over {
+        if is_end {
             connection.close().await;
             return Ok(None);
         }
     }
 }
 
-/// Ready when the kernel has all of it.
+/// Completes when all bytes were handed to the kernel.
 async fn send(socket: &Accepted, mut bytes: Bytes) -> io::Result<()> {
     poll_fn(|cx| {
         while !bytes.is_empty() {
@@ -158,21 +158,20 @@ async fn send(socket: &Accepted, mut bytes: Bytes) -> io::Result<()> {
     .await
 }
 
-/// What arrives on a connection.
-struct Arriving {
-    /// What arrived together with the request.
+/// Inbound data of a connection.
+struct Inbound {
+    /// Data received together with the request.
     first: Bytes,
     socket: Rc<Accepted>,
-    /// Something was handed over: before the next, others have their turn. Whoever sends without a pause would otherwise be
-    /// read without a pause.
-    rests: bool,
+    /// Yields once after each chunk, so that a busy client cannot starve other tasks.
+    yields_next: bool,
 }
 
-impl Stream for Arriving {
+impl Stream for Inbound {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if std::mem::take(&mut self.rests) {
+        if std::mem::take(&mut self.yields_next) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -180,7 +179,7 @@ impl Stream for Arriving {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));
         }
         let read = ready!(poll_read(&self.socket, cx));
-        self.rests = true;
+        self.yields_next = true;
         Poll::Ready(match read {
             Ok(bytes) if bytes.is_empty() => None,
             read => Some(read.map_err(PayloadError::from)),
@@ -188,10 +187,10 @@ impl Stream for Arriving {
     }
 }
 
-/// Ready with what there is to read; with nothing when the peer says nothing more.
+/// Reads the available data; an empty buffer is the end of the stream.
 fn poll_read(socket: &Accepted, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
     loop {
-        let read = ARRIVING.with_borrow_mut(|buffer| {
+        let read = READ_BUFFER.with_borrow_mut(|buffer| {
             let read = socket.try_read(buffer)?;
             Ok::<_, io::Error>(Bytes::copy_from_slice(&buffer[..read]))
         });

@@ -1,4 +1,4 @@
-//! `GET /api/v1/users`: every account, as operators see it.
+//! `GET /api/v1/users`: the list of accounts, for operators.
 
 use super::error::HttpError;
 use super::{ErrorBody, Operator, PageQuery, Query};
@@ -20,32 +20,32 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/users").route(web::get().to(list)));
 }
 
-/// Which accounts.
+/// Filters and cursor of the account list.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct UsersQuery {
-    /// Only accounts with this text in their id, e-mail or name, whatever the case; at most 200 characters.
+    /// Only accounts whose id, e-mail address or name contains this text, ignoring case; at most 200 characters.
     q: Option<String>,
     /// Only accounts with this role.
     role: Option<Role>,
-    /// Only accounts that are locked, or only those that are not.
+    /// Only locked (`true`) or unlocked (`false`) accounts.
     locked: Option<bool>,
-    /// Only accounts after this one in the list: the `next` of the page before.
+    /// Cursor: the `next` of the previous page.
     before: Option<UserId>,
-    /// 1 to 200; 50 when absent.
+    /// Maximum number of accounts: 1 to 200, default 50.
     limit: Option<i64>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct UsersPage {
-    /// Those who registered last come first.
+    /// Most recently registered first.
     users: Vec<ListedUserView>,
-    /// Pass it as `before` for the next page; absent on the last one.
+    /// Cursor of the next page, to pass as `before`. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<UserId>,
 }
 
-/// An account, and what its user is doing.
+/// An account and its user's activity.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ListedUserView {
     id: UserId,
@@ -54,22 +54,23 @@ pub struct ListedUserView {
     #[schema(value_type = String)]
     name: DisplayName,
     role: Role,
-    /// Whether nobody may sign in to it.
+    /// Whether the account is locked against sign-in.
     locked: bool,
     created_at_ms: UnixMillis,
-    /// When the user last signed in or renewed a sign-in. Absent when no sign-in is left: never signed in, signed out, or all
-    /// have ended.
+    /// Time of the user's last sign-in or token refresh. Absent if no sign-in is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen_at_ms: Option<UnixMillis>,
-    /// Sign-ins that can still be renewed.
+    /// Number of active sign-ins, whose refresh tokens are still valid.
     sign_ins: u32,
-    /// Live connections; operators' sockets are not among them.
+    /// Number of live connections, except operators' connections to `/ws/ops`.
     connections: usize,
-    /// Turns that run or wait for a place.
+    /// Number of turns that are running or waiting for a permit.
     running_turns: usize,
 }
 
-/// The accounts that match, and what each user is doing.
+/// Lists accounts.
+///
+/// Returns the accounts that match the query, with the activity of each user.
 #[utoipa::path(
     get, path = "/api/v1/users", tag = "operators", operation_id = "list_users", params(UsersQuery),
     responses(

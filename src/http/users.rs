@@ -1,4 +1,4 @@
-//! `/api/v1/users/{id}`: an operator sends somebody away, for now or until further notice.
+//! `/api/v1/users/{id}`: disconnecting, locking and unlocking users.
 
 use super::error::HttpError;
 use super::{
@@ -27,10 +27,9 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct KickUserRequest {
-    /// What the user is told; the close frame has room for 123 bytes of it.
+    /// Reason sent to the user; the close frame carries at most 123 bytes of it.
     reason: Option<String>,
-    /// Whether the user is also signed out everywhere: no token that was issued until now is good any more. `true` when
-    /// absent.
+    /// Whether to sign the user out everywhere by revoking all tokens issued so far. Defaults to `true`.
     revoke_tokens: bool,
 }
 
@@ -42,13 +41,15 @@ impl Default for KickUserRequest {
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct KickUserResponse {
-    /// Connections that were closed, operators' sockets among them.
+    /// Number of closed connections, including those to `/ws/ops`.
     kicked: usize,
     /// Whether the user's tokens were revoked.
     revoked: bool,
 }
 
-/// Closes all connections of a user with 4403, operators' sockets too, and signs the user out everywhere.
+/// Disconnects a user.
+///
+/// Closes all connections of the user with 4403, including those to `/ws/ops`, and by default signs the user out everywhere.
 #[utoipa::path(
     post, path = "/api/v1/users/{id}/kick", tag = "operators", operation_id = "kick_user",
     params(("id" = UserId, Path)), request_body = KickUserRequest,
@@ -74,45 +75,47 @@ async fn kick(
     let audited = AuditedAction { action: "kick_user", target: Some(id.to_string()), detail };
     let work = async move {
         if revoked {
-            // First, so that nobody comes back with one of them.
+            // First, so that the user cannot reconnect with one of them.
             accounts.revoke_tokens(id).await?;
         }
-        let kicked = send_away(id, reason.as_deref(), &registry, &ops).await?;
+        let kicked = disconnect(id, reason.as_deref(), &registry, &ops).await?;
         Ok(KickUserResponse { kicked, revoked })
     };
     Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }
 
-/// Closes what is open of a user; returns how many.
-async fn send_away(
+/// Closes all connections of a user and returns their number.
+async fn disconnect(
     id: UserId,
     reason: Option<&str>,
     registry: &Addr<ConnectionManager>,
     ops: &OpsContext,
 ) -> Result<usize, ApiError> {
     let text = close_text(reason);
-    let of_operator = ops.feed.sockets().kick(id, &text);
+    let ops_connections = ops.feed.sockets().kick(id, &text);
     let kicked = registry.send(Kick { target: KickTarget::User(id), text }).await;
-    Ok(of_operator + kicked.map_err(|error| ApiError::internal(&error))?)
+    Ok(ops_connections + kicked.map_err(|error| ApiError::internal(&error))?)
 }
 
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct LockUserRequest {
-    /// What the user's connections are told; the close frame has room for 123 bytes of it.
+    /// Reason sent to the user's connections; the close frame carries at most 123 bytes of it.
     reason: Option<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct LockUserResponse {
-    /// Whether the account is locked now.
+    /// Whether the account is locked.
     locked: bool,
-    /// Connections that were closed, operators' sockets among them.
+    /// Number of closed connections, including those to `/ws/ops`.
     kicked: usize,
 }
 
-/// Locks an account: its user is signed out everywhere, all connections are closed with 4403, and nobody can sign in to it.
-/// Operators cannot lock their own account.
+/// Locks an account.
+///
+/// Signs its user out everywhere, closes all connections with 4403 and refuses further sign-ins. Operators cannot lock their own
+/// account.
 #[utoipa::path(
     post, path = "/api/v1/users/{id}/lock", tag = "operators", operation_id = "lock_user",
     params(("id" = UserId, Path)), request_body = LockUserRequest,
@@ -142,14 +145,16 @@ async fn lock(
     let audited =
         AuditedAction { action: "lock_user", target: Some(id.to_string()), detail: json!({"reason": reason}) };
     let work = async move {
-        // First, so that nobody comes back.
+        // First, so that the user cannot reconnect.
         accounts.lock(id).await?;
-        Ok(LockUserResponse { locked: true, kicked: send_away(id, reason.as_deref(), &registry, &ops).await? })
+        Ok(LockUserResponse { locked: true, kicked: disconnect(id, reason.as_deref(), &registry, &ops).await? })
     };
     Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }
 
-/// Unlocks an account: its user can sign in again. Tokens of before stay revoked.
+/// Unlocks an account.
+///
+/// The user can sign in again. Earlier tokens stay revoked.
 #[utoipa::path(
     delete, path = "/api/v1/users/{id}/lock", tag = "operators", operation_id = "unlock_user",
     params(("id" = UserId, Path)),

@@ -1,4 +1,4 @@
-//! `GET /ws/chat`: the upgrade to a session.
+//! `GET /ws/chat`: the upgrade to a chat WebSocket, and authentication in the upgrade request.
 
 use super::error::HttpError;
 use super::{Query, client_address, cors::check_origin};
@@ -21,14 +21,15 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/ws/chat").route(web::get().to(chat)));
 }
 
+/// Credentials in the query of an upgrade request.
 #[derive(Deserialize)]
-pub(super) struct Proof {
+pub(super) struct Credentials {
     token: Option<String>,
     ticket: Option<String>,
 }
 
-impl Proof {
-    /// Takes empty values and `null`, which scripts write for what they do not have, as absent: neither can be a proof.
+impl Credentials {
+    /// Removes empty values and `null`, which scripts send for a missing value.
     fn without_placeholders(self) -> Self {
         let present = |value: &String| !matches!(value.as_str(), "" | "null");
         Self { token: self.token.filter(present), ticket: self.ticket.filter(present) }
@@ -38,7 +39,7 @@ impl Proof {
 async fn chat(
     request: HttpRequest,
     payload: web::Payload,
-    Query(proof): Query<Proof>,
+    Query(credentials): Query<Credentials>,
     context: web::Data<SessionContext>,
     tickets: web::Data<Tickets>,
     turns: web::Data<Turns>,
@@ -50,9 +51,9 @@ async fn chat(
     let address_permit = context.limiter.connect(address).map_err(ApiError::from)?;
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
     let offer = Offer::parse(offered).ok_or_else(|| {
-        ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `chat.v1` or `chat.v2`, or none.")
+        ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `chat.v1`, `chat.v2` or none.")
     })?;
-    let auth = authenticate(&request, proof, offer.token.as_deref(), &context.tokens, &tickets);
+    let auth = authenticate(&request, credentials, offer.token.as_deref(), &context.tokens, &tickets);
     let user_permit = match &auth {
         Some(Ok(identity)) => Some(context.limiter.sign_in_socket(identity.user_id, address).map_err(ApiError::from)?),
         _ => None,
@@ -69,22 +70,23 @@ async fn chat(
     Ok(session::upgrade(&request, payload, context, opening)?)
 }
 
-/// The first proof that the request holds. A proof that fails leaves the socket open for another try.
+/// Verifies the first credential of the request, if there is any. The upgrade continues if it fails: the client may still
+/// authenticate with a frame.
 pub(super) fn authenticate(
     request: &HttpRequest,
-    proof: Proof,
+    credentials: Credentials,
     subprotocol_token: Option<&str>,
     tokens: &Tokens,
     tickets: &Tickets,
 ) -> Option<Result<Identity, ApiError>> {
-    let proof = proof.without_placeholders();
-    if let Some(ticket) = proof.ticket {
-        // What was proved for the ticket may have been revoked since.
+    let credentials = credentials.without_placeholders();
+    if let Some(ticket) = credentials.ticket {
+        // The token that the ticket was issued for may have been revoked in the meantime.
         let redeemed = tickets.redeem(&ticket);
         let checked = redeemed.and_then(|identity| tokens.check_revoked(&identity).map(|()| identity));
         return Some(checked.map_err(ApiError::from));
     }
     let header = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    let token = proof.token.as_deref().or(header).or(subprotocol_token)?;
+    let token = credentials.token.as_deref().or(header).or(subprotocol_token)?;
     Some(tokens.verify_access(token).map_err(ApiError::from))
 }

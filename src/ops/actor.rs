@@ -47,7 +47,7 @@ pub struct OpsContext {
 pub struct OpsOpening {
     /// Outcome of the authentication in the request, if there was any.
     pub auth: Option<Result<Identity, ApiError>>,
-    pub place: OpsRegistration,
+    pub registration: OpsRegistration,
     pub address_permit: AddressPermit,
     /// Subprotocol to echo.
     pub echo: Option<&'static str>,
@@ -64,7 +64,7 @@ pub struct OpsSession {
     /// Time of the reading that was sent last as `stats`.
     stats_at: UnixMillis,
     is_open: bool,
-    place: OpsRegistration,
+    registration: OpsRegistration,
     /// Held as long as the connection.
     _address_permit: AddressPermit,
 }
@@ -79,7 +79,7 @@ pub fn upgrade(
     request: &HttpRequest,
     payload: Payload,
     context: OpsContext,
-    OpsOpening { auth, place, address_permit, echo }: OpsOpening,
+    OpsOpening { auth, registration, address_permit, echo }: OpsOpening,
 ) -> Result<HttpResponse, ApiError> {
     let deadline = Duration::from_secs(context.session.auth_deadline_s);
     let session = OpsSession {
@@ -91,7 +91,7 @@ pub fn upgrade(
         news: None,
         stats_at: UnixMillis::default(),
         is_open: true,
-        place,
+        registration,
         _address_permit: address_permit,
     };
     let echo: Vec<&str> = echo.into_iter().collect();
@@ -102,7 +102,7 @@ impl Actor for OpsSession {
     type Context = Context;
 
     fn started(&mut self, ctx: &mut Context) {
-        if !self.place.reach(ctx.address().recipient()) {
+        if !self.registration.reach(ctx.address().recipient()) {
             return self.close(CloseReason::GoingAway, ctx);
         }
         if let Some(outcome) = self.auth.take() {
@@ -117,7 +117,7 @@ impl Actor for OpsSession {
 /// Authentication for one connection.
 struct ConnectionAuthenticator<'a> {
     tokens: &'a Tokens,
-    place: &'a OpsRegistration,
+    registration: &'a OpsRegistration,
 }
 
 impl OpsAuthenticator for ConnectionAuthenticator<'_> {
@@ -126,7 +126,7 @@ impl OpsAuthenticator for ConnectionAuthenticator<'_> {
     }
 
     fn admit(&self, user_id: UserId) -> bool {
-        self.place.sign_in(user_id)
+        self.registration.sign_in(user_id)
     }
 
     fn is_revoked(&self, identity: &Identity) -> bool {
@@ -150,7 +150,7 @@ impl OpsSession {
         decision: impl FnOnce(&mut OpsState, &ConnectionAuthenticator<'_>, &mut Vec<OpsEffect>),
     ) {
         let mut effects = Vec::new();
-        let authenticator = ConnectionAuthenticator { tokens: &self.context.tokens, place: &self.place };
+        let authenticator = ConnectionAuthenticator { tokens: &self.context.tokens, registration: &self.registration };
         decision(&mut self.state, &authenticator, &mut effects);
         for effect in effects {
             if !self.is_open {

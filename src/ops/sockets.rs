@@ -157,23 +157,23 @@ mod tests {
     /// A connection that records its commands.
     fn socket(sockets: &Arc<OpsSockets>) -> (OpsRegistration, UnboundedReceiver<OpsCommand>) {
         let (sender, told) = unbounded_channel();
-        let place = sockets.open().unwrap();
-        assert!(place.reach(Told(sender).start().recipient()));
-        (place, told)
+        let registration = sockets.open().unwrap();
+        assert!(registration.reach(Told(sender).start().recipient()));
+        (registration, told)
     }
 
     #[test]
     fn authenticated_connections_are_limited() {
         let sockets = Arc::new(OpsSockets::default());
-        let mut places: Vec<_> = (0..=MAX_OPS_CONNECTIONS).map(|_| sockets.open().unwrap()).collect();
-        let signed_in: Vec<_> = places.iter().map(|place| place.sign_in(UserId::new())).collect();
+        let mut registrations: Vec<_> = (0..=MAX_OPS_CONNECTIONS).map(|_| sockets.open().unwrap()).collect();
+        let signed_in: Vec<_> = registrations.iter().map(|registration| registration.sign_in(UserId::new())).collect();
         assert_eq!(signed_in.iter().filter(|signed_in| **signed_in).count(), MAX_OPS_CONNECTIONS);
         assert_eq!((sockets.count(), sockets.signed_in()), (MAX_OPS_CONNECTIONS + 1, MAX_OPS_CONNECTIONS));
         // Authenticating again is free, and closing a connection frees its permit.
-        assert!(places[0].sign_in(UserId::new()) && !places[MAX_OPS_CONNECTIONS].sign_in(UserId::new()));
-        places.remove(0);
-        assert!(places[MAX_OPS_CONNECTIONS - 1].sign_in(UserId::new()));
-        drop(places);
+        assert!(registrations[0].sign_in(UserId::new()) && !registrations[MAX_OPS_CONNECTIONS].sign_in(UserId::new()));
+        registrations.remove(0);
+        assert!(registrations[MAX_OPS_CONNECTIONS - 1].sign_in(UserId::new()));
+        drop(registrations);
         assert_eq!((sockets.count(), sockets.signed_in()), (0, 0));
     }
 

@@ -80,7 +80,7 @@ pub struct OpsState {
 }
 
 enum Auth {
-    Nobody,
+    Unauthenticated,
     /// `notice_at`: time at which to announce the expiry of the token, unless it was announced.
     Operator {
         identity: Identity,
@@ -105,7 +105,7 @@ impl Moment {
 impl OpsState {
     pub fn new(limits: &LimitsConfig, auth_deadline: Duration, now: Moment) -> Self {
         Self {
-            auth: Auth::Nobody,
+            auth: Auth::Unauthenticated,
             auth_failures: 0,
             auth_deadline: now.instant + auth_deadline,
             budget: FrameBudget::new(limits),
@@ -135,7 +135,7 @@ impl OpsState {
             (OpsClientFrame::Auth(AuthFrame { token }), _) => {
                 self.on_auth(authenticator.verify(&token), now, authenticator, effects)
             }
-            (_, Auth::Nobody) => {
+            (_, Auth::Unauthenticated) => {
                 send_error(&ApiError::new(ErrorCode::AuthRequired, "authenticate first"), effects);
             }
             (OpsClientFrame::View(view), Auth::Operator { .. }) => {
@@ -216,7 +216,7 @@ impl OpsState {
             send_error(&ApiError::new(ErrorCode::TooManyConnections, reason), effects);
             return effects.push(OpsEffect::Close(CloseReason::TooManyConnections));
         }
-        let is_first = matches!(self.auth, Auth::Nobody);
+        let is_first = matches!(self.auth, Auth::Unauthenticated);
         let frame = OpsServerFrame::AuthSuccess(AuthSuccess {
             message: "Authenticated",
             user: UserView { id: identity.user_id, email: identity.email.as_str(), name: identity.name.as_str() },
@@ -244,7 +244,7 @@ impl OpsState {
         let due = std::mem::replace(&mut self.ticked_at, now.instant) + TICK;
         let is_paused = pause::lateness(due, now.instant).is_some();
         match &mut self.auth {
-            Auth::Nobody => {
+            Auth::Unauthenticated => {
                 // After a pause of the process, frames that arrived meanwhile are handled first.
                 if self.auth_deadline <= now.instant && !is_paused {
                     effects.push(OpsEffect::Close(CloseReason::AuthDeadline));

@@ -18,7 +18,7 @@ pub struct Stall {
     asks: u64,
     /// Time of the last change of `asks`.
     still_since: Instant,
-    /// Start of the current backlog that nobody reads.
+    /// Start of the current backlog that the client does not read.
     lagging_since: Option<Instant>,
 }
 

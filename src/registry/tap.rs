@@ -1,6 +1,6 @@
 //! A tap on a connection's frames for operators: type, size and time of each frame, never its content.
 //!
-//! Nothing is recorded while nobody watches.
+//! Nothing is recorded without a watcher.
 
 use crate::{domain::UnixMillis, limits::MAX_WATCHED_FRAMES};
 use serde::{Deserialize, Serialize};

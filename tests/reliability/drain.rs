@@ -103,7 +103,7 @@ async fn a_server_that_stops_refuses_new_work_and_lets_turns_end() {
     let (status, answer) = app.post("/api/v1/drain", Some(&operator), &Value::Null).await;
     assert_eq!((status, answer), (202, json!({"connections": 2, "sessions": 2, "running_turns": 1})));
     let (status, ready) = app.get("/health/ready", None).await;
-    assert_eq!((status, &ready["reason"]), (503, &json!("the server is going away")));
+    assert_eq!((status, &ready["reason"]), (503, &json!("the server is draining")));
     let (status, refusal) = app.socket().try_connect().await.err().expect("no new sockets");
     assert_eq!((status, &refusal["code"], &refusal["retry_after_ms"]), (503, &json!("OVERLOADED"), &json!(5_000)));
     let (status, refusal) = app.post("/api/v1/chat", Some(&user), &json!({"message": "Hi"})).await;

@@ -255,7 +255,7 @@ mod tests {
         let mut draining = stats.clone();
         draining["draining"] = true.into();
         assert_eq!(shown(None, &draining).unwrap(), [format!("{line}  draining")]);
-        assert!(shown(Some("x"), &stats).unwrap().is_empty(), "who follows a connection sees only that");
+        assert!(shown(Some("x"), &stats).unwrap().is_empty(), "a subscriber of one connection receives other frames");
     }
 
     #[test]

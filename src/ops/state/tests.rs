@@ -1,13 +1,13 @@
-//! An operator's socket without a socket.
+//! The state of an operator's connection, tested without a socket.
 
 use super::*;
 use crate::domain::{DisplayName, Email};
 use serde_json::{Value, json};
 use std::cell::Cell;
 
-/// Lets in whoever has a token that says so.
+/// Accepts operators by the text of their token.
 struct ConnectionAuthenticator {
-    has_room: Cell<bool>,
+    is_admitted: Cell<bool>,
     revoked: Cell<bool>,
     now: Moment,
     user_id: UserId,
@@ -33,7 +33,7 @@ impl OpsAuthenticator for ConnectionAuthenticator {
     }
 
     fn admit(&self, _: UserId) -> bool {
-        self.has_room.get()
+        self.is_admitted.get()
     }
 
     fn is_revoked(&self, _: &Identity) -> bool {
@@ -47,7 +47,7 @@ struct Socket {
     now: Moment,
 }
 
-/// What a socket has to do: the types of its frames, and what else there is.
+/// Summarises effects: the types of frames, and the other effects by name.
 fn told(effects: &[OpsEffect]) -> Vec<String> {
     let told = effects.iter().map(|effect| match effect {
         OpsEffect::Send(frame) => {
@@ -75,7 +75,7 @@ impl Socket {
         let limits = LimitsConfig { frames_per_s: 20, frame_burst: 20, ..LimitsConfig::default() };
         let state = OpsState::new(&limits, Duration::from_secs(30), now);
         let authenticator = ConnectionAuthenticator {
-            has_room: Cell::new(true),
+            is_admitted: Cell::new(true),
             revoked: Cell::new(false),
             now,
             user_id: UserId::new(),
@@ -153,7 +153,7 @@ fn a_token_that_ends_or_is_revoked_ends_the_socket() {
 #[test]
 fn who_has_no_place_has_to_go() {
     let mut socket = Socket::new();
-    socket.authenticator.has_room.set(false);
+    socket.authenticator.is_admitted.set(false);
     let wanted = ["error TOO_MANY_CONNECTIONS", "Close 1013"];
     assert_eq!(socket.send(json!({"type": "auth", "token": "operator 900"})), wanted);
 }
