@@ -58,7 +58,7 @@ impl Tickets {
         getrandom::fill(&mut secret).map_err(AuthError::internal)?;
         let mut waiting = self.lock();
         waiting.remove_expired(now);
-        waiting.make_room_for(identity.user_id);
+        waiting.evict_for(identity.user_id);
         if waiting.by_secret.len() >= self.max_tickets {
             return Err(AuthError::TooManyTickets { retry_after_ms: RETRY_AFTER_MS });
         }
@@ -139,7 +139,7 @@ impl Waiting {
         }
     }
 
-    fn make_room_for(&mut self, user_id: UserId) {
+    fn evict_for(&mut self, user_id: UserId) {
         let oldest = self.by_user.get(&user_id).filter(|numbers| numbers.len() >= MAX_PER_USER);
         if let Some(secret) = oldest.and_then(VecDeque::front).and_then(|number| self.by_number.get(number)).copied() {
             self.take(&secret);

@@ -72,11 +72,11 @@ impl<K: Clone + Eq + Hash, C: Clock + Clone> KeyedLimiter<K, C> {
     pub(super) fn check(&self, key: &K) -> Result<(), Duration> {
         let limiter = self.limiter();
         let Some(limiter) = &*limiter else { return Ok(()) };
-        let key = if self.has_room(limiter) { Key::One(key.clone()) } else { Key::Surplus };
+        let key = if self.fits(limiter) { Key::One(key.clone()) } else { Key::Surplus };
         limiter.check_key(&key).map_err(|refusal| refusal.wait_time_from(self.clock.now()))
     }
 
-    fn has_room(&self, limiter: &Limiter<K, C>) -> bool {
+    fn fits(&self, limiter: &Limiter<K, C>) -> bool {
         if limiter.len() < self.max_keys {
             return true;
         }

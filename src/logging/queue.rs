@@ -77,7 +77,7 @@ impl LogQueue {
         true
     }
 
-    /// Writes lines to `out` forever. Calls `report` about lost lines once the queue has room for a line about them.
+    /// Writes lines to `out` forever. Calls `report` about lost lines once the queue can take a line about them.
     pub fn write_to(&self, mut out: impl Write, report: impl Fn(Loss)) -> ! {
         let mut failed: Option<(u64, io::Error)> = None;
         let mut is_mid_line = false;

@@ -337,7 +337,7 @@ impl Ours {
         let lost = one(live.log_lines_lost);
         families.counter("log_lines_lost", "Log lines that were dropped or could not be written.", lost)?;
         let limits = live.limits.iter().map(|limit| (vec![("limit", limit.limit)], limit.hits));
-        families.counter("limit_hits", "Times that a limit said no.", limits)
+        families.counter("limit_hits", "Frames, requests and connections that a limit refused.", limits)
     }
 }
 
@@ -424,7 +424,7 @@ mod tests {
         for line in [
             "# TYPE switchboard_build_info gauge",
             "# TYPE switchboard_limit_hits_total counter",
-            "# HELP switchboard_limit_hits_total Times that a limit said no.",
+            "# HELP switchboard_limit_hits_total Frames, requests and connections that a limit refused.",
             "switchboard_limit_hits_total{limit=\"frames\"} 7",
             "# TYPE switchboard_first_token_seconds histogram",
         ] {

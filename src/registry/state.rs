@@ -43,7 +43,7 @@ pub struct RegistryStats {
     pub connections: usize,
     /// An older name of `connections`, until 1.0.
     pub sessions: usize,
-    /// Of these, how many have authenticated.
+    /// Authenticated connections.
     pub authenticated: usize,
     /// Users with an open connection.
     pub users: usize,

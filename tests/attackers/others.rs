@@ -124,7 +124,7 @@ async fn no_frame_reveals_data_of_another_user() {
             json!({"type": "resume", "session_id": NOWHERE, "turn_id": turn_id}),
             json!({"type": "cancel", "turn_id": turn_id}),
             json!({"type": "message", "message": "Go on", "session_id": conversation_id}),
-            // An id of a message is its sender's: somebody else's finds no turn by it.
+            // An id of a message is its sender's: another user finds no turn by it.
             json!({"type": "message", "message": "Go on", "session_id": conversation_id, "client_message_id": "m1"}),
             json!({"type": "message", "message": "Go on", "session_id": conversation_id, "client_message_id": "m2"}),
         ] {

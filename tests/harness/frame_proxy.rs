@@ -62,7 +62,7 @@ impl FrameProxy {
         Self { url: own_url, opened, server, task }
     }
 
-    /// From now on it stands in front of another server, or of none: an address may soon be somebody else's.
+    /// From now on it stands in front of another server, or of none: the address may soon belong to another server.
     pub fn lead_to(&self, url: Option<&str>) {
         *self.server.lock().unwrap() = url.map(address);
     }

@@ -286,14 +286,14 @@ impl TestSocket {
         self.rest_of_turn(Vec::new()).await
     }
 
-    /// Says goodbye with a code, and returns the code of the answer.
+    /// Closes with a code and returns the code of the reply.
     pub async fn close_with(mut self, code: u16) -> u16 {
         let reason = CloseFrame { code: code.into(), reason: "".into() };
         self.stream.send(Message::Close(Some(reason))).await.unwrap();
         self.expect_close().await
     }
 
-    /// Says goodbye, and waits for the answer.
+    /// Closes and waits for the reply.
     pub async fn close(mut self) {
         self.stream.close(None).await.unwrap();
         while let Some(Ok(_)) = self.stream.next().await {}

@@ -188,7 +188,7 @@ async fn every_panel_and_every_alert_reads_a_running_server() {
     let panels = panels();
     assert!(panels.len() > 25, "{panels:?}");
     // Nothing of these happened; a quantile or a ratio of nothing is no number, but it is there.
-    let quiet = ["Limits that said no"];
+    let quiet = ["Refusals by limit"];
     for (title, expressions) in &panels {
         for expression in expressions {
             let series = prometheus.series(expression).await;
@@ -197,7 +197,7 @@ async fn every_panel_and_every_alert_reads_a_running_server() {
     }
     let of = |title: &str| panels.iter().find(|(have, _)| have == title).unwrap().1[0].clone();
     for (title, least) in
-        [("Tokens a second", 0.0), ("First token, p99", 0.0), ("Turns that fail", 0.4), ("Memory", 1e6)]
+        [("Tokens per second", 0.0), ("First token, p99", 0.0), ("Failed turns", 0.4), ("Memory", 1e6)]
     {
         let series = prometheus.series(&of(title)).await;
         assert!(series.len() == 1 && series[0].1 > least, "{title}: {series:?}");

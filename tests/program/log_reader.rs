@@ -1,4 +1,4 @@
-//! A log whose reader stands still, has gone, or has no room.
+//! A log whose reader has stopped reading or has gone, or whose disk is full.
 
 use super::{NO_SEED, Program, SCRIPTED, command};
 use crate::harness::eventually;
@@ -73,7 +73,7 @@ async fn a_reader_that_has_gone_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_disk_without_room_for_the_log_stops_nothing() {
+async fn a_full_disk_for_the_log_stops_nothing() {
     let folder = TempDir::new().unwrap();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut program = Program::serve_logging_to(folder.path(), full, &[SCRIPTED, NO_SEED, TRACE]).await;

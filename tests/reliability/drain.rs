@@ -55,9 +55,9 @@ async fn five_hundred_running_turns_end_or_are_interrupted_once() {
     for reader in readers {
         let (mut frames, code) = reader.await.unwrap();
         assert_eq!(code, 1001);
-        let goodbye = frames.pop().unwrap();
-        assert_eq!(goodbye["type"], "going_away", "{goodbye}");
-        assert!((500..5_000).contains(&goodbye["reconnect_after_ms"].as_u64().unwrap()), "{goodbye}");
+        let last_frame = frames.pop().unwrap();
+        assert_eq!(last_frame["type"], "going_away", "{last_frame}");
+        assert!((500..5_000).contains(&last_frame["reconnect_after_ms"].as_u64().unwrap()), "{last_frame}");
         let ends: Vec<_> = frames.iter().filter(|frame| is_terminal(frame)).cloned().collect();
         assert_eq!(ends.len(), TURNS, "each turn ends once");
         for end in ends {

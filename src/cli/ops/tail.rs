@@ -185,8 +185,8 @@ fn stats_cells(cells: &[String]) -> String {
 
 fn stats_line(stats: &Value) -> String {
     let whole = |name: &str| harmless(&text(&stats[name]));
-    let number = |name: &str, places: usize| {
-        stats[name].as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.places$}"))
+    let number = |name: &str, decimals: usize| {
+        stats[name].as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.decimals$}"))
     };
     let mebibytes =
         stats["memory_bytes"].as_f64().map_or_else(|| "-".to_owned(), |n| format!("{:.1}", n / 1_048_576.0));

@@ -123,7 +123,7 @@ struct Reading {
     /// The seq of the next token.
     next_seq: i64,
     ends: usize,
-    /// How often the session may have started to send the turn; each time has one end.
+    /// Number of times that the session may have started to send the turn, each with one end.
     starts: usize,
 }
 

@@ -289,9 +289,9 @@ mod tests {
     fn all_faults_are_reported_in_file_order() {
         let text = specialist("A b", "").replace("\"d\"", "\"\"") + "[safety]\nwords = []\nwarning = \"\"\n";
         let found = faults(&text);
-        let places: Vec<_> = found.iter().map(|fault| fault.split(':').next().unwrap()).collect();
+        let positions: Vec<_> = found.iter().map(|fault| fault.split(':').next().unwrap()).collect();
         let wanted =
             ["line 1, column 1", "line 2, column 8", "line 4, column 15", "line 9, column 9", "line 10, column 11"];
-        assert_eq!(places, wanted, "{found:?}");
+        assert_eq!(positions, wanted, "{found:?}");
     }
 }
