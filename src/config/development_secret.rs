@@ -98,7 +98,7 @@ mod tests {
     use tempfile::TempDir;
 
     #[test]
-    fn it_is_created_once_and_kept() {
+    fn the_secret_is_created_once_and_kept() {
         let folder = TempDir::new().unwrap();
         let data_dir = folder.path().join("not/there/yet");
         let first = development_secret(&data_dir).unwrap();

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_counted_and_reported_when_lines_flow_again() {
+    fn lines_over_the_limit_are_dropped_counted_and_reported_later() {
         let (pipe, allow, arrived) = pipe();
         let (queue, losses) = started(pipe);
         queue.push(b"first\n");

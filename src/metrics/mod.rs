@@ -273,7 +273,7 @@ mod tests {
         metrics.token_interval.record(Duration::from_millis(20));
         metrics.turn_ended("specs", FinishReason::Stop, Duration::from_secs(1));
         metrics.turn_ended("", FinishReason::Cancelled, Duration::from_secs(1));
-        metrics.turn_ended("whatever somebody says", FinishReason::Cancelled, Duration::from_secs(1));
+        metrics.turn_ended("an unknown specialist", FinishReason::Cancelled, Duration::from_secs(1));
         metrics.errors.increment(Surface::Http, ErrorCode::NotFound);
         metrics.errors.increment(Surface::Turn, ErrorCode::UpstreamTimeout);
         let snapshot = metrics.snapshot();

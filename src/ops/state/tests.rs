@@ -96,7 +96,7 @@ impl Socket {
         told(&effects)
     }
 
-    /// A tick, so long after the last one.
+    /// Advances the clock by `wait` and ticks.
     fn tick_after(&mut self, wait: Duration) -> Vec<String> {
         self.now.instant += wait;
         self.now.unix.0 += i64::try_from(wait.as_millis()).unwrap();
@@ -105,7 +105,7 @@ impl Socket {
         told(&effects)
     }
 
-    fn rows_come(&mut self, id: u32) -> Vec<String> {
+    fn rows_arrive(&mut self, id: u32) -> Vec<String> {
         let mut effects = Vec::new();
         self.state.on_rows(id, &ConnectionsPage { connections: Vec::new(), total: 0, offset: 0 }, &mut effects);
         told(&effects)
@@ -113,7 +113,7 @@ impl Socket {
 }
 
 #[test]
-fn only_operators_get_anything() {
+fn only_operators_are_authenticated() {
     let mut socket = Socket::new();
     for frame in [json!({"type": "view", "limit": 10}), json!({"type": "watch", "connection_id": null})] {
         assert_eq!(socket.send(frame), ["error AUTH_REQUIRED"]);
@@ -125,7 +125,7 @@ fn only_operators_get_anything() {
 }
 
 #[test]
-fn failed_tries_end_the_socket() {
+fn repeated_authentication_failures_close_the_connection() {
     let mut socket = Socket::new();
     for _ in 1..MAX_AUTH_FAILURES {
         assert_eq!(socket.send(json!({"type": "auth", "token": "x"})), ["auth_error INVALID_TOKEN"]);
@@ -135,7 +135,7 @@ fn failed_tries_end_the_socket() {
 }
 
 #[test]
-fn a_token_that_ends_or_is_revoked_ends_the_socket() {
+fn an_expired_or_revoked_token_closes_the_connection() {
     let mut socket = Socket::signed_in(900);
     assert_eq!(socket.tick_after(Duration::from_secs(839)), ["SendStats", "SendAudit"]);
     assert_eq!(socket.tick_after(Duration::from_secs(2)), ["auth_expiring", "SendStats", "SendAudit"]);
@@ -151,7 +151,7 @@ fn a_token_that_ends_or_is_revoked_ends_the_socket() {
 }
 
 #[test]
-fn who_has_no_place_has_to_go() {
+fn a_connection_over_the_limit_is_closed() {
     let mut socket = Socket::new();
     socket.authenticator.is_admitted.set(false);
     let wanted = ["error TOO_MANY_CONNECTIONS", "Close 1013"];
@@ -159,7 +159,7 @@ fn who_has_no_place_has_to_go() {
 }
 
 #[test]
-fn a_server_that_ends_says_so() {
+fn a_stopping_server_sends_going_away_and_closes() {
     for socket in [Socket::new(), Socket::signed_in(900)] {
         let mut effects = Vec::new();
         socket.state.on_going_away(700, &mut effects);
@@ -168,31 +168,31 @@ fn a_server_that_ends_says_so() {
 }
 
 #[test]
-fn one_question_for_rows_is_open_at_a_time() {
+fn one_request_for_rows_is_pending_at_a_time() {
     let mut socket = Socket::signed_in(900);
     let view = |id| json!({"type": "view", "id": id, "limit": 10});
     assert_eq!(socket.send(view(1)), ["rows 1"]);
     assert!(socket.send(view(2)).is_empty());
     assert!(socket.send(view(3)).is_empty());
     assert!(socket.tick_after(TICK).is_empty());
-    assert_eq!(socket.rows_come(1), ["connections"]);
+    assert_eq!(socket.rows_arrive(1), ["connections"]);
     assert_eq!(socket.tick_after(TICK), ["rows 3"]);
-    assert_eq!(socket.rows_come(3), ["connections"]);
+    assert_eq!(socket.rows_arrive(3), ["connections"]);
     assert!(socket.tick_after(TICK).is_empty());
     assert_eq!(socket.tick_after(TICK), ["SendStats", "SendAudit", "rows 3"]);
 }
 
 #[test]
-fn what_a_slow_reader_missed_is_not_made_up_for() {
+fn missed_ticks_are_not_made_up_for() {
     let mut socket = Socket::signed_in(900);
     assert_eq!(socket.send(json!({"type": "view", "id": 1, "limit": 10})), ["rows 1"]);
-    socket.rows_come(1);
+    socket.rows_arrive(1);
     assert_eq!(socket.tick_after(Duration::from_secs(60)), ["SendStats", "SendAudit", "rows 1"]);
     assert!(socket.tick_after(TICK).is_empty());
 }
 
 #[test]
-fn a_watched_connection_is_looked_at_each_second_and_its_frames_more_often() {
+fn a_watched_connection_is_read_every_second_and_its_frames_every_tick() {
     let mut socket = Socket::signed_in(900);
     let (watched, other) = (ConnectionId::new(), ConnectionId::new());
     let wanted = ["Unwatch", "AskForConnection"];
@@ -201,7 +201,7 @@ fn a_watched_connection_is_looked_at_each_second_and_its_frames_more_often() {
     assert_eq!(socket.tick_after(SECOND), ["SendStats", "SendAudit", "AskForConnection", "SendFrames"]);
     let mut effects = Vec::new();
     socket.state.on_connection(other, None, &mut effects);
-    assert!(effects.is_empty(), "an answer about another one");
+    assert!(effects.is_empty(), "a reply about another connection is ignored");
     socket.state.on_connection(watched, None, &mut effects);
     assert_eq!(told(&effects), ["connection"]);
     assert_eq!(socket.send(json!({"type": "watch", "connection_id": null})), ["Unwatch"]);
@@ -209,7 +209,7 @@ fn a_watched_connection_is_looked_at_each_second_and_its_frames_more_often() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn invalid_frames_are_refused_with_their_code() {
     let mut socket = Socket::signed_in(900);
     for limit in [json!(0), json!(201), json!("x"), json!(-1)] {
         assert_eq!(socket.send(json!({"type": "view", "limit": limit})), ["error INVALID_FIELD"], "{limit}");
