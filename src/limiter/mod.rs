@@ -97,7 +97,7 @@ limits! {
     RequestsPerAddress = requests_per_address, "Requests over `limits.requests_per_s_per_address`.";
     RequestsPerUser = requests_per_user, "Requests over `limits.requests_per_s_per_user`.";
     PasswordHashes = password_hashes, "Passwords refused because `auth.hash_queue` was full.";
-    TurnsPerSession = turns_per_session, "Questions over `session.max_running_turns`.";
+    TurnsPerConnection = turns_per_session, "Questions over `session.max_running_turns`.";
     TurnsPerUser = turns_per_user, "Questions over `workflow.max_running_turns_per_user`.";
     Turns = turns, "Questions that got no permit within `workflow.admission_wait_ms`.";
     WaitingTurns = waiting_turns, "Questions beyond `workflow.max_waiting_turns`.";

@@ -161,7 +161,7 @@ impl OpsState {
             FrameVerdict::Allowed => {}
             FrameVerdict::Close => return Ok(None),
             FrameVerdict::Refused(wait) => {
-                return Err(ApiError::rate_limited("You are sending too much. Please wait a moment.", wait));
+                return Err(ApiError::rate_limited("You are sending frames too fast. Please wait a moment.", wait));
             }
         }
         check_json_depth(text.as_bytes(), self.max_json_depth)
@@ -192,7 +192,7 @@ impl OpsState {
         let outcome = outcome.and_then(|identity| match (&self.auth, identity.role) {
             (_, Role::User | Role::Agent) => Err(ApiError::new(ErrorCode::Forbidden, "Only operators may do this.")),
             (Auth::Operator { identity: known, .. }, _) if known.user_id != identity.user_id => {
-                Err(ApiError::new(ErrorCode::InvalidToken, "this socket belongs to another user"))
+                Err(ApiError::new(ErrorCode::InvalidToken, "this connection belongs to another user"))
             }
             _ if authenticator.is_revoked(&identity) => {
                 Err(ApiError::new(ErrorCode::InvalidToken, "the token was revoked"))

@@ -201,7 +201,7 @@ impl SessionState {
             }
             Err(error) => {
                 match error.code {
-                    ErrorCode::Overloaded => effects.push(Effect::LimitHit(Limit::TurnsPerSession)),
+                    ErrorCode::Overloaded => effects.push(Effect::LimitHit(Limit::TurnsPerConnection)),
                     ErrorCode::MessageTooLong => effects.push(Effect::LimitHit(Limit::MessageSize)),
                     _ => {}
                 }
