@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 # a program in the quick lane, so that a test that is missing here fails there.
 external=(
   attackers::page::
-  benches::reports_ratios_and_aims_come_out_right
+  benches::reports_ratios
   browser::
   clients::
   clock::
