@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{future::Future, time::Duration};
 use switchboard_protocol::{
-    ApiError, ErrorCode, check_json_depth, fields_of, mend_surrogates, not_json, remove_null, wrong_field,
+    ApiError, ErrorCode, check_json_depth, invalid_field, invalid_json, parse_fields, remove_null,
+    replace_lone_surrogates,
 };
 
 /// A required body: one JSON object within [`JsonLimit`].
@@ -169,13 +170,13 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte != b'{') {
         return Err(ApiError::new(ErrorCode::InvalidJson, "The body must be one JSON object."));
     }
-    let body = &*mend_surrogates(body);
+    let body = &*replace_lone_surrogates(body);
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = match serde_path_to_error::deserialize(&mut json) {
         Ok(value) => value,
         Err(error) => return without_nulls(body, &error).unwrap_or_else(|| Err(refusal::<T>(body, &error))),
     };
-    json.end().map_err(|error| not_json("The body", &error))?;
+    json.end().map_err(|error| invalid_json("The body", &error))?;
     Ok(value)
 }
 
@@ -185,12 +186,12 @@ fn without_nulls<T: DeserializeOwned>(
     error: &serde_path_to_error::Error<serde_json::Error>,
 ) -> Option<Result<T, ApiError>> {
     let mut value: Value = serde_json::from_slice(body).ok().filter(|_| error.inner().is_data())?;
-    remove_null(&mut value, error.path()).then(|| fields_of(value))
+    remove_null(&mut value, error.path()).then(|| parse_fields(value))
 }
 
 fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     let wrong = |error: &serde_path_to_error::Error<serde_json::Error>| {
-        wrong_field(&error.path().to_string(), &error.inner().to_string())
+        invalid_field(&error.path().to_string(), &error.inner().to_string())
     };
     if error.inner().is_data() {
         return wrong(error);
@@ -198,7 +199,7 @@ fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_path_to_error::Error<
     // serde_json reports a number in place of an enum's name as a syntax error. Parsing a `Value` first finds the wrong type.
     match serde_json::from_slice::<Value>(body).map(serde_path_to_error::deserialize::<_, T>) {
         Ok(Err(error)) => wrong(&error),
-        _ => not_json("The body", error.inner()),
+        _ => invalid_json("The body", error.inner()),
     }
 }
 
@@ -255,7 +256,7 @@ mod tests {
         assert_eq!(read(r#"{"count":null,"name":"x\ud83d"}"#).unwrap(), wanted);
         assert_eq!(read(r#"{"name":null}"#).unwrap_err().message, "`name` is missing");
         assert_eq!(read(r#"{"name":"x","count":null} {}"#).unwrap_err().code, ErrorCode::InvalidField);
-        assert_eq!(read(r#"{"name":"x","name":null}"#).unwrap_err().message, "`name` is there twice");
+        assert_eq!(read(r#"{"name":"x","name":null}"#).unwrap_err().message, "`name` is duplicated");
         assert_eq!(
             read(r#"{"name":"x","count":"1"}"#).unwrap_err().message,
             "`count` must be a whole number from 0 to 255"

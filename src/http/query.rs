@@ -7,7 +7,7 @@ use std::{
     borrow::Cow,
     future::{Ready, ready},
 };
-use switchboard_protocol::{ApiError, wrong_field};
+use switchboard_protocol::{ApiError, invalid_field};
 
 /// The parsed query parameters.
 pub struct Query<T>(pub T);
@@ -41,7 +41,7 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
         let is_placeholder =
             |(key, value): (Cow<'_, str>, Cow<'_, str>)| *key == name && matches!(&*value, "" | "null");
         if absent.contains(&name) || !form_urlencoded::parse(query.as_bytes()).any(is_placeholder) {
-            return Err(wrong_field(&name, &error.inner().to_string()));
+            return Err(invalid_field(&name, &error.inner().to_string()));
         }
         absent.push(name);
     }
@@ -88,7 +88,7 @@ mod tests {
             ("limit=null", "`limit` is missing"),
             ("limit=5&before=x", "`before` must be a UUID"),
             ("", "`limit` is missing"),
-            ("limit=1&limit=2", "`limit` is there twice"),
+            ("limit=1&limit=2", "`limit` is duplicated"),
         ] {
             let error = parse::<Page>(query).unwrap_err();
             assert_eq!((error.code, &*error.message), (ErrorCode::InvalidField, message), "{query}");

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use switchboard_protocol::{
-    ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, ErrorFrame, GoingAway, fields_of, parse_type,
+    ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, ErrorFrame, GoingAway, parse_fields, parse_type,
     unknown_type,
 };
 
@@ -50,14 +50,14 @@ impl OpsClientFrame {
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         let (frame_type, value) = parse_type(text)?;
         match frame_type.as_str() {
-            "auth" => fields_of(value).map(Self::Auth),
+            "auth" => parse_fields(value).map(Self::Auth),
             "view" => {
-                let ViewId { id } = fields_of(value.clone())?;
-                let query: ConnectionQuery = fields_of(value)?;
+                let ViewId { id } = parse_fields(value.clone())?;
+                let query: ConnectionQuery = parse_fields(value)?;
                 query.check()?;
                 Ok(Self::View(ViewFrame { id, query }))
             }
-            "watch" => fields_of(value).map(Self::Watch),
+            "watch" => parse_fields(value).map(Self::Watch),
             other => Err(unknown_type(other)),
         }
     }

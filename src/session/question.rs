@@ -6,7 +6,7 @@ use crate::{
     workflow::{Question, is_client_id},
 };
 use serde::Deserialize;
-use switchboard_protocol::{ApiError, ErrorCode, MessageFrame, wrong_field};
+use switchboard_protocol::{ApiError, ErrorCode, MessageFrame, invalid_field};
 
 /// The limits of a question, shared by WebSocket and REST.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ fn scripted(script: ScriptedConfig, changes: &serde_json::Value) -> Result<Scrip
             "." => "metadata.script".to_owned(),
             path => format!("metadata.script.{path}"),
         };
-        wrong_field(&field, &error.inner().to_string())
+        invalid_field(&field, &error.inner().to_string())
     })?;
     let script = ScriptedConfig {
         tokens: changes.tokens.unwrap_or(script.tokens),

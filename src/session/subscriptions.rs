@@ -7,7 +7,7 @@ use crate::{
     turn::{Cursor, FrameOptions, Mailbox, Outbox, Outgoing, Subscription, TurnEvent, TurnLog},
 };
 use std::{sync::Arc, time::Instant};
-use switchboard_protocol::{HeadOfTurn, Heartbeat, ServerFrame};
+use switchboard_protocol::{Heartbeat, ServerFrame, TurnHead};
 
 pub struct Subscriptions {
     options: FrameOptions,
@@ -132,7 +132,7 @@ impl Subscriptions {
         // A turn without a step may still be refused.
         let turns = self.turns.iter().filter(|subscription| subscription.cursor().progress > 0);
         let turns: Vec<_> = turns
-            .map(|subscription| HeadOfTurn {
+            .map(|subscription| TurnHead {
                 turn_id: subscription.turn().subject.turn_id,
                 conversation_id: subscription.turn().subject.conversation_id,
                 seq: i64::from(subscription.cursor().next_seq) - 1,

@@ -20,8 +20,10 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
+    /// All reasons.
     pub const ALL: [Self; 4] = [Self::Stop, Self::Length, Self::Cancelled, Self::Error];
 
+    /// Returns the reason as sent on the wire and stored.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",
@@ -40,7 +42,7 @@ impl FromStr for FinishReason {
     }
 }
 
-/// Passage that an answer cites.
+/// Passage of a document that an answer cites.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]

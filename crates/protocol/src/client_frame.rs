@@ -1,22 +1,28 @@
-//! What clients say: one JSON object a text frame, told apart by `type`.
+//! Frames that clients send: one JSON object per text frame, identified by `type`.
 
-use super::{ApiError, ConversationId, ErrorCode, TurnId, fields_of, mend_surrogates, not_json};
+use super::{ApiError, ConversationId, ErrorCode, TurnId, invalid_json, parse_fields, replace_lone_surrogates};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-/// A frame of a client. Unknown fields are ignored, an unknown `type` is an error.
+/// Frame from a client. Unknown fields are ignored; an unknown `type` is an error.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientFrame {
+    /// Authenticates the connection.
     Auth(AuthFrame),
+    /// Starts a turn.
     Message(MessageFrame),
+    /// Subscribes to a conversation.
     Resume(ResumeFrame),
+    /// Stops a turn.
     Cancel(CancelFrame),
+    /// Requests a `pong`.
     Ping(PingFrame),
 }
 
-/// Proves who is talking, or renews the proof.
+/// Authenticates the connection, or renews its token.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct AuthFrame {
+    /// Access token (JWT).
     pub token: String,
 }
 
@@ -31,28 +37,28 @@ impl std::fmt::Debug for AuthFrame {
 #[serde(try_from = "MessageFields")]
 pub struct MessageFrame {
     pub message: String,
-    /// The conversation to continue; absent for a new one.
+    /// Conversation to continue; absent for a new one.
     pub conversation_id: Option<ConversationId>,
-    /// The client's own name for the person it asks for.
+    /// Client's own id of the person that it asks for.
     pub customer_id: Option<String>,
-    /// The same id again never starts a second turn.
+    /// Idempotency key: a repeated message with the same id starts no second turn.
     pub client_message_id: Option<String>,
     pub attachments: Vec<IgnoredValue>,
     pub metadata: Option<Map<String, Value>>,
 }
 
-/// Subscribes to a conversation: replays what was missed of a turn, then goes on live.
+/// Subscribes to a conversation: replays the missed part of a turn, then delivers live frames.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "ResumeFields")]
 pub struct ResumeFrame {
     pub conversation_id: ConversationId,
-    /// The conversation's latest turn without.
+    /// Turn to replay; if absent, the conversation's latest turn.
     pub turn_id: Option<TurnId>,
-    /// The last token that arrived; -1 for none.
+    /// `seq` of the last token that the client received; -1 for none.
     pub last_seq: i64,
 }
 
-/// The fields of a [`MessageFrame`] on the wire, where its conversation has two names.
+/// Wire form of a [`MessageFrame`], in which the conversation has two names.
 #[derive(Deserialize)]
 struct MessageFields {
     message: String,
@@ -64,7 +70,7 @@ struct MessageFields {
     metadata: Option<Map<String, Value>>,
 }
 
-/// The fields of a [`ResumeFrame`] on the wire.
+/// Wire form of a [`ResumeFrame`], in which the conversation has two names.
 #[derive(Deserialize)]
 struct ResumeFields {
     session_id: Option<ConversationId>,
@@ -79,7 +85,7 @@ impl TryFrom<MessageFields> for MessageFrame {
     fn try_from(fields: MessageFields) -> Result<Self, Self::Error> {
         Ok(Self {
             message: fields.message,
-            conversation_id: one_conversation(fields.session_id, fields.conversation_id)?,
+            conversation_id: merge_conversation_ids(fields.session_id, fields.conversation_id)?,
             customer_id: fields.customer_id,
             client_message_id: fields.client_message_id,
             attachments: fields.attachments.unwrap_or_default(),
@@ -92,7 +98,7 @@ impl TryFrom<ResumeFields> for ResumeFrame {
     type Error = &'static str;
 
     fn try_from(fields: ResumeFields) -> Result<Self, Self::Error> {
-        let conversation_id = one_conversation(fields.session_id, fields.conversation_id)?;
+        let conversation_id = merge_conversation_ids(fields.session_id, fields.conversation_id)?;
         Ok(Self {
             conversation_id: conversation_id.ok_or("`conversation_id` (`session_id` in `chat.v1`) is missing")?,
             turn_id: fields.turn_id,
@@ -101,15 +107,13 @@ impl TryFrom<ResumeFields> for ResumeFrame {
     }
 }
 
-/// The conversation that a frame names under either name, or under both.
-fn one_conversation(
+/// Returns the conversation that a frame names as `session_id`, `conversation_id` or both.
+fn merge_conversation_ids(
     session_id: Option<ConversationId>,
     conversation_id: Option<ConversationId>,
 ) -> Result<Option<ConversationId>, &'static str> {
     match (session_id, conversation_id) {
-        (Some(one), Some(other)) if one != other => {
-            Err("`conversation_id` must be the same as `session_id`, or be left out")
-        }
+        (Some(one), Some(other)) if one != other => Err("`conversation_id` must equal `session_id` or be omitted"),
         (one, other) => Ok(one.or(other)),
     }
 }
@@ -120,14 +124,15 @@ pub struct CancelFrame {
     pub turn_id: TurnId,
 }
 
-/// Asks for a `pong`: for clients that cannot send WebSocket pings.
+/// Requests a `pong`; for clients that cannot send WebSocket pings.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct PingFrame {
+    /// Any value; returned in the `pong`.
     #[serde(default)]
     pub id: Option<Value>,
 }
 
-/// Something whose content does not matter, only that it is there.
+/// JSON value whose content is ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IgnoredValue;
 
@@ -138,30 +143,30 @@ impl<'de> Deserialize<'de> for IgnoredValue {
 }
 
 impl ClientFrame {
-    /// Reads a text frame.
+    /// Parses a text frame.
     ///
     /// # Errors
     /// `INVALID_JSON` with line and column, `INVALID_FIELD` with the field's path, or `UNKNOWN_TYPE`.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         let (frame_type, value) = parse_type(text)?;
         match frame_type.as_str() {
-            "auth" => fields_of(value).map(Self::Auth),
-            "message" => fields_of(value).map(Self::Message),
-            "resume" => fields_of(value).map(Self::Resume),
-            "cancel" => fields_of(value).map(Self::Cancel),
-            "ping" => fields_of(value).map(Self::Ping),
+            "auth" => parse_fields(value).map(Self::Auth),
+            "message" => parse_fields(value).map(Self::Message),
+            "resume" => parse_fields(value).map(Self::Resume),
+            "cancel" => parse_fields(value).map(Self::Cancel),
+            "ping" => parse_fields(value).map(Self::Ping),
             other => Err(unknown_type(other)),
         }
     }
 }
 
-/// The type of a frame, and all of it.
+/// Parses a text frame as JSON; returns its type and the whole object.
 ///
 /// # Errors
 /// `INVALID_JSON` with line and column, or `INVALID_FIELD`.
 pub fn parse_type(text: &str) -> Result<(String, Value), ApiError> {
-    let value: Value =
-        serde_json::from_slice(&mend_surrogates(text.as_bytes())).map_err(|error| not_json("The frame", &error))?;
+    let value: Value = serde_json::from_slice(&replace_lone_surrogates(text.as_bytes()))
+        .map_err(|error| invalid_json("The frame", &error))?;
     let Value::Object(fields) = &value else {
         return Err(ApiError::new(ErrorCode::InvalidJson, "The frame must be one JSON object."));
     };
@@ -173,7 +178,7 @@ pub fn parse_type(text: &str) -> Result<(String, Value), ApiError> {
     Ok((frame_type, value))
 }
 
-/// A frame whose type is none of those that are known here.
+/// Creates an `UNKNOWN_TYPE` error.
 pub fn unknown_type(name: &str) -> ApiError {
     let mut shown: String = name.chars().take(40).collect();
     if shown.len() < name.len() {
@@ -194,22 +199,22 @@ mod tests {
     }
 
     #[test]
-    fn a_message_needs_only_its_text() {
+    fn only_message_is_required() {
         let frame = ClientFrame::parse(r#"{"type":"message","message":"Hi","color":"red"}"#).unwrap();
         let wanted = MessageFrame { message: "Hi".to_owned(), ..MessageFrame::default() };
         assert_eq!(frame, ClientFrame::Message(wanted));
     }
 
     #[test]
-    fn resume_starts_before_the_first_token() {
+    fn resume_starts_at_the_first_token_by_default() {
         let text = r#"{"type":"resume","session_id":"01890a5d-ac96-774b-bcce-b302099a8057"}"#;
         let ClientFrame::Resume(resume) = ClientFrame::parse(text).unwrap() else { panic!("not a resume") };
         assert_eq!((resume.turn_id, resume.last_seq), (None, -1));
     }
 
     #[test]
-    fn errors_name_the_place() {
-        let early = "The frame is not valid JSON: it ends too early, at line 1, column 1.";
+    fn errors_name_the_position_or_field() {
+        let early = "The frame is not valid JSON: unexpected end at line 1, column 1.";
         assert_eq!(error_of("{"), (ErrorCode::InvalidJson, early.to_owned()));
         assert_eq!(error_of("[]").0, ErrorCode::InvalidJson);
         assert_eq!(error_of("{}"), (ErrorCode::InvalidField, "`type` is missing".to_owned()));
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_was_cut_inside_a_character_is_taken() {
+    fn accepts_lone_surrogates() {
         let frame =
             ClientFrame::parse(r#"{"type":"message","message":"Look \ud83d","metadata":{"\ude00":"\ud83d\ude00"}}"#);
         let ClientFrame::Message(message) = frame.unwrap() else { panic!("not a message") };
@@ -236,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_as_good_as_absent_for_every_field_that_may_be() {
+    fn null_means_absent_for_every_optional_field() {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         for (frame, optional) in [
             (
@@ -260,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_may_be_named_either_way() {
+    fn accepts_both_names_of_a_conversation() {
         let id: ConversationId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
         let other = ConversationId::new();
         for names in [
@@ -287,12 +292,12 @@ mod tests {
             let frame = json!({"type": kind, "message": "Hi", "session_id": id, "conversation_id": other});
             let (code, message) = error_of(&frame.to_string());
             assert_eq!(code, ErrorCode::InvalidField);
-            assert!(message.starts_with("`conversation_id` must be the same as `session_id`"), "{message}");
+            assert!(message.starts_with("`conversation_id` must equal `session_id`"), "{message}");
         }
     }
 
     #[test]
-    fn errors_are_short_whatever_the_frame_holds() {
+    fn errors_are_short_for_long_frames() {
         let long = "ä".repeat(5_000);
         for text in [
             format!(r#"{{"type":"message","message":"x","attachments":"{long}"}}"#),
@@ -305,17 +310,17 @@ mod tests {
     }
 
     #[test]
-    fn tokens_stay_out_of_debug_output() {
+    fn debug_output_hides_the_token() {
         let frame = ClientFrame::parse(r#"{"type":"auth","token":"s3cret"}"#).unwrap();
         assert!(!format!("{frame:?}").contains("s3cret"));
     }
 
     #[test]
-    fn deep_nesting_is_an_error_and_no_stack_overflow() {
+    fn deep_nesting_is_an_error_instead_of_a_stack_overflow() {
         assert_eq!(error_of(&"[".repeat(100_000)).0, ErrorCode::InvalidJson);
     }
 
-    /// A value of JSON, up to a few levels deep.
+    /// Generates JSON values, up to three levels deep.
     fn json() -> impl Strategy<Value = Value> {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         let leaf = prop_oneof![
@@ -361,12 +366,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".*") {
+        fn never_panics(text in ".*") {
             let _ = ClientFrame::parse(&text);
         }
 
         #[test]
-        fn a_frame_is_read_or_refused_in_few_words(frame in frame()) {
+        fn parses_a_frame_or_returns_a_short_error(frame in frame()) {
             match ClientFrame::parse(&frame.to_string()) {
                 Ok(ClientFrame::Message(message)) => prop_assert_eq!(&frame["message"], &Value::from(message.message)),
                 Ok(ClientFrame::Resume(resume)) => {
@@ -380,9 +385,8 @@ mod tests {
             }
         }
 
-        /// What a network leaves of a frame.
         #[test]
-        fn a_frame_that_is_cut_is_no_json(frame in frame(), share in 0.0..1.0) {
+        fn a_truncated_frame_is_invalid_json(frame in frame(), share in 0.0..1.0) {
             let text = frame.to_string();
             let at = text.floor_char_boundary((text.len() as f64 * share) as usize);
             prop_assert_eq!(ClientFrame::parse(&text[..at]).unwrap_err().code, ErrorCode::InvalidJson);

@@ -1,36 +1,49 @@
-//! Why the server ends a socket. An error answers a frame; a close reason ends the socket, and its code tells the client
-//! whether to come back (after centrifuge's `disconnect.go`).
+//! Close reasons of a WebSocket. An error answers a frame; a close reason ends the connection, and its code tells the client
+//! whether to reconnect (modelled on centrifuge's `disconnect.go`).
 
 use serde::Serialize;
 
-/// 4000–4399, 1001 and 1011–1013: reconnect with back-off and jitter. 4400–4499: not until something changes.
+/// Reason for closing a WebSocket. Clients reconnect with back-off and jitter after the codes 4000–4399, 1001 and 1011–1013; after
+/// 4400–4499 only once the cause is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CloseReason {
-    /// The other side said goodbye, or simply left.
+    /// The client closed the connection or disconnected.
     Normal,
+    /// The server is stopping.
     GoingAway,
+    /// The client violated RFC 6455.
     ProtocolError,
+    /// The client sent a binary frame.
     UnsupportedData,
+    /// The client sent a text frame that is not UTF-8.
     InvalidUtf8,
+    /// A message exceeds the size limit.
     MessageTooBig,
+    /// The server failed.
     Internal,
+    /// The client did not authenticate in time.
     AuthDeadline,
+    /// Authentication failed too often on this connection.
     TooManyAuthFailures,
+    /// The token expired and was not renewed.
     AuthExpired,
+    /// The client sent nothing, not even a pong, within the timeout.
     HeartbeatTimeout,
-    /// The peer took nothing of what waited for it.
+    /// The client did not read queued data in time.
     SlowReader,
+    /// The client exceeded the rate limit for frames too often.
     TooManyViolations,
+    /// The user has too many connections.
     TooManyConnections,
-    /// An operator wants it so.
+    /// An operator closed the connection or locked the account.
     Kicked,
 }
 
 impl CloseReason {
-    /// Every reason, in the order above.
+    /// All reasons, in order of declaration.
     pub const ALL: &[Self] = &[
         Self::Normal,
         Self::GoingAway,
@@ -49,7 +62,7 @@ impl CloseReason {
         Self::Kicked,
     ];
 
-    /// The name in the metrics.
+    /// Returns the reason's name in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Normal => "normal",
@@ -70,7 +83,7 @@ impl CloseReason {
         }
     }
 
-    /// The code of the close frame (RFC 6455, 7.4).
+    /// Returns the code of the close frame (RFC 6455, section 7.4).
     pub const fn code(self) -> u16 {
         match self {
             Self::Normal => 1000,
@@ -89,22 +102,22 @@ impl CloseReason {
         }
     }
 
-    /// The text of the close frame, for people.
+    /// Returns the reason text of the close frame, for people.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Normal => "goodbye",
+            Self::Normal => "normal closure",
             Self::GoingAway => "the server is going away; reconnect, then resume",
-            Self::ProtocolError => "the WebSocket protocol was broken",
-            Self::UnsupportedData => "binary frames are not understood",
-            Self::InvalidUtf8 => "a text frame was not UTF-8",
+            Self::ProtocolError => "violation of the WebSocket protocol",
+            Self::UnsupportedData => "binary frames are not supported",
+            Self::InvalidUtf8 => "a text frame is not UTF-8",
             Self::MessageTooBig => "the message is too big",
-            Self::Internal => "something went wrong on our side",
+            Self::Internal => "internal server error",
             Self::AuthDeadline => "not authenticated in time",
-            Self::TooManyAuthFailures => "too many failed attempts to authenticate",
+            Self::TooManyAuthFailures => "too many failed authentication attempts",
             Self::AuthExpired => "the token has expired",
-            Self::HeartbeatTimeout => "no sign of life in time",
-            Self::SlowReader => "what waits for you was not taken in time; reconnect, then resume",
-            Self::TooManyViolations => "too many frames over the limit",
+            Self::HeartbeatTimeout => "heartbeat timeout; reconnect, then resume",
+            Self::SlowReader => "queued data was not read in time; reconnect, then resume",
+            Self::TooManyViolations => "too many violations of the rate limit",
             Self::TooManyConnections => "too many connections; try again later",
             Self::Kicked => "closed by an operator",
         }

@@ -1,24 +1,26 @@
-//! The subprotocols, and how one is chosen.
+//! WebSocket subprotocols and their negotiation.
 
 use serde::{Deserialize, Serialize};
 
-/// How a session's frames look.
+/// Dialect of the frames on a connection, chosen by its subprotocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub enum Dialect {
-    /// Every `token` frame carries `partial_response`: the answer so far.
+    /// `token` frames carry `partial_response`, the answer so far.
     #[default]
     #[serde(rename = "chat.v1")]
     V1,
-    /// Without `partial_response`; adjacent tokens may share a frame.
+    /// `token` frames carry only new text; adjacent tokens may share a frame.
     #[serde(rename = "chat.v2")]
     V2,
 }
 
 impl Dialect {
+    /// All dialects.
     pub const ALL: &[Self] = &[Self::V1, Self::V2];
 
+    /// Returns the dialect's name in `Sec-WebSocket-Protocol`.
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::V1 => "chat.v1",
@@ -27,29 +29,30 @@ impl Dialect {
     }
 }
 
-/// What the `Sec-WebSocket-Protocol` header of an upgrade asks for.
+/// Parsed `Sec-WebSocket-Protocol` headers of an upgrade request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
+    /// Dialect of the connection; `chat.v1` if the request offers none.
     pub dialect: Dialect,
-    /// The subprotocol to echo; none when none was offered.
+    /// Subprotocol to return in the response; `None` if the request offers none.
     pub echo: Option<&'static str>,
-    /// The token of a `bearer.<jwt>` entry: the way for browsers to keep it out of the URL.
+    /// Token from a `bearer.<jwt>` entry. Browsers cannot set headers on a WebSocket, and a token in the URL ends up in logs.
     pub token: Option<String>,
 }
 
 impl Offer {
-    /// Reads the header's values, in the order of the client's preference.
+    /// Parses the header's values and selects the first supported dialect, in the client's order of preference.
     ///
-    /// `None` when subprotocols were offered, and none of them is ours.
+    /// Returns `None` if the request offers subprotocols or a token, but no supported dialect.
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let mut offer = Self::default();
-        let mut named_any = false;
+        let mut has_subprotocols = false;
         for entry in values.into_iter().flat_map(|value| value.split(',')).map(str::trim).filter(|s| !s.is_empty()) {
             if let Some(token) = entry.strip_prefix("bearer.") {
                 offer.token.get_or_insert_with(|| token.to_owned());
                 continue;
             }
-            named_any = true;
+            has_subprotocols = true;
             if offer.echo.is_none()
                 && let Some(dialect) = [Dialect::V1, Dialect::V2].into_iter().find(|d| d.subprotocol() == entry)
             {
@@ -57,9 +60,10 @@ impl Offer {
                 offer.echo = Some(dialect.subprotocol());
             }
         }
-        // A browser fails a socket whose offer was not answered, so a lone token is not an offer we could take.
-        let answerable = offer.echo.is_some() || (!named_any && offer.token.is_none());
-        answerable.then_some(offer)
+        // A browser closes a WebSocket if the response selects none of the offered subprotocols. A token on its own cannot be
+        // selected, because that would return it in the response.
+        let is_acceptable = offer.echo.is_some() || (!has_subprotocols && offer.token.is_none());
+        is_acceptable.then_some(offer)
     }
 }
 
@@ -68,24 +72,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_offered_is_classic() {
+    fn chat_v1_is_the_default() {
         assert_eq!(Offer::parse([]), Some(Offer::default()));
     }
 
     #[test]
-    fn the_first_known_offer_wins() {
+    fn selects_the_first_supported_dialect() {
         let offer = Offer::parse(["soap, chat.v2", "chat.v1"]).unwrap();
         assert_eq!((offer.dialect, offer.echo), (Dialect::V2, Some("chat.v2")));
     }
 
     #[test]
-    fn a_token_travels_beside_a_dialect() {
+    fn reads_a_token_beside_a_dialect() {
         let offer = Offer::parse(["chat.v1, bearer.a.b-c_d.e"]).unwrap();
         assert_eq!((offer.echo, offer.token.as_deref()), (Some("chat.v1"), Some("a.b-c_d.e")));
     }
 
     #[test]
-    fn what_cannot_be_answered_is_refused() {
+    fn rejects_offers_without_a_supported_dialect() {
         assert_eq!(Offer::parse(["soap"]), None);
         assert_eq!(Offer::parse(["bearer.a.b.c"]), None);
     }

@@ -1,9 +1,9 @@
-//! The fields that surfaces call differently.
+//! Fields whose names differ between surfaces.
 
 use super::Dialect;
 use crate::ConversationId;
 
-/// The names that a surface has for a conversation's id, a specialist and the steps of a turn.
+/// Set of names that a surface uses for a conversation's id, a specialist and the steps of a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldNames {
     /// `session_id`, `agent`, `agent_routing`, `rag_retrieval`: `chat.v1`.
@@ -11,11 +11,11 @@ pub enum FieldNames {
     V1,
     /// `conversation_id`, `specialist`, `routing`, `retrieval`: `chat.v2`.
     V2,
-    /// Those of `chat.v2`, with `session_id` and `agent` beside them: `/api/v1/chat` and `/api/v1/conversations*`.
+    /// Names of `chat.v2`, and also `session_id` and `agent`: `/api/v1/chat` and `/api/v1/conversations*`.
     Both,
 }
 
-/// A value under its older and its newer name; one of them is absent where a surface has only the other.
+/// Value of a field with an old and a new name; `None` for a name that the surface does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named<T> {
     pub v1: Option<T>,
@@ -23,12 +23,12 @@ pub struct Named<T> {
 }
 
 impl FieldNames {
-    /// A conversation's id as `session_id` (`v1`) and `conversation_id` (`v2`).
+    /// Returns the values of `session_id` (`v1`) and `conversation_id` (`v2`).
     pub const fn conversation(self, id: ConversationId) -> Named<ConversationId> {
         self.named(id)
     }
 
-    /// A specialist's name as `agent` (`v1`) and `specialist` (`v2`).
+    /// Returns the values of `agent` (`v1`) and `specialist` (`v2`).
     pub const fn specialist(self, name: &str) -> Named<&str> {
         self.named(name)
     }

@@ -1,14 +1,14 @@
-//! Finds the subject of a frame that cannot be parsed as a whole, so that the error names the message.
+//! Extraction of ids from a frame that cannot be parsed, so that the error names the message it is about.
 
 use super::ErrorSubject;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 
-/// The longest name of a field that matters here, in bytes of JSON.
+/// Longest field name that is compared, in bytes of JSON including quotes and escapes.
 const MAX_NAME_BYTES: usize = 64;
 
 impl ErrorSubject {
-    /// The ids in the outermost object of a text, as far as they can be read. The rest of it need not be JSON.
+    /// Extracts the readable ids from the outermost object of a text; the rest of the text need not be valid JSON.
     pub fn of_text(text: &str) -> Self {
         let mut subject = Self::default();
         for (name, value) in text_fields(text) {
@@ -29,19 +29,19 @@ fn read<T: DeserializeOwned>(json: &str) -> Option<T> {
     serde_json::from_str(json).ok()
 }
 
-/// The members of the outermost object whose values are strings: their names, and the values as JSON.
+/// Returns the string members of the outermost object: their names, and their values as JSON.
 fn text_fields(text: &str) -> impl Iterator<Item = (String, &str)> {
     let strings = outer_strings(text);
-    let follows = |end: usize, next: &Range<usize>| text[end..next.start].trim() == ":";
+    let is_member = |end: usize, next: &Range<usize>| text[end..next.start].trim() == ":";
     let pairs: Vec<_> = strings
         .windows(2)
-        .filter(|pair| follows(pair[0].end, &pair[1]) && pair[0].len() <= MAX_NAME_BYTES)
+        .filter(|pair| is_member(pair[0].end, &pair[1]) && pair[0].len() <= MAX_NAME_BYTES)
         .filter_map(|pair| Some((read(&text[pair[0].clone()])?, &text[pair[1].clone()])))
         .collect();
     pairs.into_iter()
 }
 
-/// Where the strings of the outermost object are, with their quotes.
+/// Returns the ranges of the strings in the outermost object, including their quotes.
 fn outer_strings(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let (mut depth, mut start, mut is_escaped) = (0_usize, None, false);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_read_also_from_what_is_no_frame() {
+    fn reads_ids_from_malformed_frames() {
         for text in [
             r#"{"type":"message","message":5,"client_message_id":"m1"}"#,
             r#"{"client_message_id" : "m1", "message": "cut off"#,
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_out() {
+    fn omits_unreadable_ids() {
         for text in [
             "",
             "\"client_message_id\":\"m1\"",

@@ -1,6 +1,8 @@
-//! The wire contract as types: frames, errors, close codes, dialects. `docs/WEBSOCKET.md` is its published form.
+//! Wire protocol of Switchboard as types: frames, errors, close reasons and dialects. `docs/WEBSOCKET.md` is its published form.
 //!
-//! Nothing here knows who sends or receives.
+//! Server and clients share this crate. It contains no I/O, and depends on no other crate of the workspace.
+//!
+//! The feature `utoipa` derives OpenAPI schemas for the types, `schemars` derives JSON Schemas.
 
 mod answer;
 mod api_error;
@@ -28,10 +30,10 @@ pub use error_code::ErrorCode;
 pub use field_names::{FieldNames, Named};
 pub use ids::{AuditId, ConnectionId, ConversationId, DocumentId, MessageId, TurnId, UserId};
 pub use json_depth::check_json_depth;
-pub use lenient_json::{fields_of, mend_surrogates, remove_null};
-pub use malformed::{not_json, wrong_field};
+pub use lenient_json::{parse_fields, remove_null, replace_lone_surrogates};
+pub use malformed::{invalid_field, invalid_json};
 pub use metadata_view::MetadataView;
 pub use server_frame::{
-    AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, GoingAway, HeadOfTurn, Heartbeat,
-    Notice, NoticeLevel, Pong, ProgressFrame, Resumed, ServerFrame, Step, TokenFrame, TurnState, UserView,
+    AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, GoingAway, Heartbeat, Notice,
+    NoticeLevel, Pong, ProgressFrame, Resumed, ServerFrame, Step, TokenFrame, TurnHead, TurnState, UserView,
 };

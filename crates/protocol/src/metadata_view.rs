@@ -1,34 +1,37 @@
-//! The metadata of an answer under the names of a surface.
+//! Metadata of an answer, with the field names of a surface.
 
 use super::FieldNames;
 use crate::{AnswerMetadata, Latency, Source, Usage};
 use serde::Serialize;
 
-/// The `metadata` of a `complete` frame, and of an answer in the history.
+/// `metadata` of a `complete` frame and of an answer in the history.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct MetadataView<'a> {
-    /// The specialist that answered; absent in `chat.v2`.
+    /// Specialist that answered; absent in `chat.v2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<&'a str>,
-    /// The specialist that answered; absent in `chat.v1`.
+    /// Specialist that answered; absent in `chat.v1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub specialist: Option<&'a str>,
     /// Confidence of the router in this specialist, from 0 to 1.
     pub confidence: f64,
-    /// Whether the default specialist answered because the router was not sure enough of any other.
+    /// Whether the default specialist answered because the router's confidence in the others was too low.
     pub fallback: bool,
+    /// Passages that the answer cites.
     pub sources: &'a [Source],
+    /// Name of the model that generated the answer.
     pub model: &'a str,
     pub usage: Usage,
     pub latency_ms: Latency,
-    /// `false` while the answer is missing from the history because the store could not take it; absent otherwise.
+    /// `false` while the answer is missing from the history because the store has failed; otherwise absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,
 }
 
 impl<'a> MetadataView<'a> {
+    /// Creates a view of stored metadata.
     pub fn new(metadata: &'a AnswerMetadata, names: FieldNames) -> Self {
         let specialist = names.specialist(&metadata.specialist);
         Self {
