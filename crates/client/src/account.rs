@@ -1,4 +1,4 @@
-//! Who signs in: an account at the server, and tokens that are still good. Many connections may share one.
+//! Accounts: registration, sign-in and the renewal of access tokens. Many connections may share one account.
 
 use super::{
     ClientError, Connector, ServerError,
@@ -21,12 +21,12 @@ use tokio::{
 /// quarter of its life is left. The server announces the end at the same moment.
 const MAX_RENEWAL_LEAD: Duration = Duration::from_secs(60);
 const MAX_RENEWAL_SLACK: Duration = Duration::from_secs(5);
-/// The first wait before a failed renewal is tried again, and the longest.
+/// Initial and maximum delay before a failed renewal is retried.
 const RENEWAL_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Until an answer of REST.
+/// Time limit for a REST request.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An account that is signed in.
+/// A signed-in account.
 pub struct Account {
     http: reqwest::Client,
     base: String,
@@ -36,7 +36,7 @@ pub struct Account {
 #[derive(Clone)]
 struct Tokens {
     access: String,
-    /// Without it and the end, the access token is used until the server refuses it.
+    /// `None` if there is no refresh token: the access token is used until the server refuses it.
     renewal: Option<Renewal>,
 }
 
@@ -45,7 +45,7 @@ struct Renewal {
     refresh: String,
     life: Duration,
     ends_at: Instant,
-    /// Not tried again before; `None` when the server has refused for good.
+    /// Earliest time of the next attempt; `None` after a permanent refusal.
     next_try: Option<Instant>,
     failures: u32,
 }
@@ -56,8 +56,8 @@ impl Renewal {
         Self { refresh, life, ends_at: now + life, next_try: Some(now), failures: 0 }
     }
 
-    /// When the token should be renewed: a little before the server announces its end, since the answer with the token took a
-    /// while to arrive. `None` when it never will be.
+    /// When the token should be renewed; `None` after a permanent refusal. That is a little before the server announces the
+    /// expiry, because the server counts from when it issued the token.
     fn due_at(&self) -> Option<Instant> {
         let lead = MAX_RENEWAL_LEAD.min(self.life / 4) + MAX_RENEWAL_SLACK.min(self.life / 20);
         self.next_try.map(|at| at.max(self.ends_at - lead))
@@ -67,7 +67,7 @@ impl Renewal {
         self.due_at().is_some_and(|at| at <= now)
     }
 
-    /// A try failed: when to try again.
+    /// Schedules the next attempt after a failed one.
     fn failed(&mut self, error: &ClientError, now: Instant) {
         self.failures += 1;
         let doubled = RENEWAL_BACKOFF.0.saturating_mul(2_u32.saturating_pow(self.failures - 1)).min(RENEWAL_BACKOFF.1);
@@ -77,7 +77,7 @@ impl Renewal {
 }
 
 impl Account {
-    /// Makes a new account.
+    /// Registers a new account.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses, for example with `EMAIL_TAKEN` or `OVERLOADED`.
@@ -93,23 +93,23 @@ impl Account {
         Self::with_tokens_of(connector, "login", json!({"email": email, "password": password})).await
     }
 
-    /// An account of which there is only an access token; it ends when the token does.
+    /// Wraps an access token without a refresh token; the account is usable until the token expires.
     pub fn from_token(connector: &Connector, access_token: String) -> Self {
         let tokens = Tokens { access: access_token, renewal: None };
         Self { http: http_client(), base: connector.http_url(), tokens: Mutex::new(tokens) }
     }
 
-    /// An account whose tokens came from elsewhere; the access token is good for `life` from now on.
+    /// Wraps tokens obtained elsewhere; the access token is valid for `life` from now on.
     pub fn from_tokens(connector: &Connector, access_token: String, refresh_token: String, life: Duration) -> Self {
         let tokens = Tokens { access: access_token, renewal: Some(Renewal::new(refresh_token, life)) };
         Self { http: reqwest::Client::new(), base: connector.http_url(), tokens: Mutex::new(tokens) }
     }
 
-    /// An access token that is good for a while. Of all callers that ask at once, one renews it. A renewal that fails is an
-    /// error only when the token has ended; until then the token that is there is used.
+    /// Returns a valid access token, renewing it when due. Concurrent callers share one renewal. A failed renewal is an error
+    /// only if the token has expired; until then the current token is returned.
     ///
     /// # Errors
-    /// When the token has ended, and its renewal fails.
+    /// When the token has expired and its renewal fails.
     pub async fn access_token(&self) -> Result<String, ClientError> {
         let mut tokens = self.tokens.lock().await;
         let now = Instant::now();
@@ -130,16 +130,15 @@ impl Account {
         Ok(tokens.access.clone())
     }
 
-    /// The access token that is there, however long it is good for.
+    /// Returns the current access token, even if it has expired.
     pub(super) async fn current_token(&self) -> String {
         self.tokens.lock().await.access.clone()
     }
 
-    /// Waits until the access token is another one than `old`: as long as it takes, over failures of the network and of the
-    /// server.
+    /// Waits until the access token differs from `old`. Retries without a time limit while the network or the server fails.
     ///
     /// # Errors
-    /// When the server refuses for good, or nothing can be renewed.
+    /// When the server refuses permanently, or there is no refresh token.
     pub(super) async fn renewed_token(&self, old: &str) -> Result<String, ClientError> {
         loop {
             let renewed = self.access_token().await;
@@ -158,11 +157,11 @@ impl Account {
         }
     }
 
-    /// Asks the REST API in the name of this account. `path` is what follows `/api/v1/`, its query included; an answer
-    /// without a body is `null`.
+    /// Sends a REST request as this account. `path` is relative to `/api/v1/` and may have a query; an empty response body is
+    /// returned as `null`.
     ///
     /// # Errors
-    /// When the server cannot be reached or refuses, or the access token has to be renewed and that fails.
+    /// When the server cannot be reached or refuses the request, or an expired access token cannot be renewed.
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
         let token = self.access_token().await?;
         let mut request = self.http.request(method, format!("{}/api/v1/{path}", self.base)).bearer_auth(token);
@@ -173,7 +172,7 @@ impl Account {
         if text.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&text).map_err(not_ours)
+        serde_json::from_str(&text).map_err(unexpected_response)
     }
 
     async fn with_tokens_of(connector: &Connector, route: &str, body: Value) -> Result<Self, ClientError> {
@@ -184,14 +183,14 @@ impl Account {
     }
 }
 
-/// A client that sends its requests, and with them passwords and tokens, to the server that was named and nowhere else:
-/// not to the target of a redirect, and not to a proxy of the environment, which the WebSocket would not use either.
+/// Builds an HTTP client that ignores redirects and the environment's proxies: passwords and tokens go only to the server that
+/// the caller named, and the WebSocket would not use the proxy either.
 fn http_client() -> reqwest::Client {
     let builder = reqwest::Client::builder().redirect(redirect::Policy::none()).no_proxy();
-    builder.build().expect("the settings are sound")
+    builder.build().expect("the settings are valid")
 }
 
-/// The body of an answer that is no error.
+/// Sends a request and returns the body of a successful response.
 async fn exchange(request: reqwest::RequestBuilder, what: &'static str) -> Result<String, ClientError> {
     let exchange = async {
         let response = request.send().await?;
@@ -210,20 +209,20 @@ async fn exchange(request: reqwest::RequestBuilder, what: &'static str) -> Resul
     Err(ClientError::Refused { status: status.as_u16(), error })
 }
 
-fn not_ours(error: serde_json::Error) -> ClientError {
-    ClientError::Protocol(format!("the answer is not one of a Switchboard server: {error}"))
+fn unexpected_response(error: serde_json::Error) -> ClientError {
+    ClientError::Protocol(format!("unexpected response, not from a Switchboard server: {error}"))
 }
 
-/// Why a request got no answer: the innermost cause, which names what the system said.
+/// Converts a transport error by its innermost cause, which has the message of the operating system.
 fn unreachable(error: reqwest::Error) -> ClientError {
-    let place = error.url().map(|url| format!("{}: ", url.origin().ascii_serialization())).unwrap_or_default();
+    let origin = error.url().map(|url| format!("{}: ", url.origin().ascii_serialization())).unwrap_or_default();
     let mut cause: &dyn std::error::Error = &error;
     let mut kind = None;
     while let Some(source) = cause.source() {
         cause = source;
         kind = cause.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
     }
-    ClientError::Connect(io::Error::new(kind.unwrap_or(io::ErrorKind::Other), format!("{place}{cause}")))
+    ClientError::Connect(io::Error::new(kind.unwrap_or(io::ErrorKind::Other), format!("{origin}{cause}")))
 }
 
 async fn post(http: &reqwest::Client, base: &str, route: &str, body: &Value) -> Result<Tokens, ClientError> {
@@ -234,7 +233,7 @@ async fn post(http: &reqwest::Client, base: &str, route: &str, body: &Value) -> 
         expires_in: u64,
     }
     let text = exchange(http.post(format!("{base}/api/v1/auth/{route}")).json(body), "signing in").await?;
-    let answer: Answer = serde_json::from_str(&text).map_err(not_ours)?;
+    let answer: Answer = serde_json::from_str(&text).map_err(unexpected_response)?;
     let renewal = Renewal::new(answer.refresh_token, Duration::from_secs(answer.expires_in));
     Ok(Tokens { access: answer.access_token, renewal: Some(renewal) })
 }

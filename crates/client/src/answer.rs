@@ -1,4 +1,4 @@
-//! The answer to one question, as it arrives: over cuts, each token once, and verified at the end.
+//! The streamed answer to one question. Resumes after a lost connection, yields each token once and verifies the whole text.
 
 use super::{Client, ClientError, Frame, Question, ServerError, Text, Transcript, connection::auth_error};
 use serde_json::json;
@@ -6,67 +6,67 @@ use std::{ops::Range, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// A turn that is being read.
+/// A turn whose events are being received.
 pub struct Answer<'c> {
     client: &'c mut Client,
     question: Question,
     transcript: Transcript,
     turn_id: Option<String>,
     conversation_id: Option<String>,
-    /// Of the latest event.
+    /// Frame of the latest event.
     frame: Utf8Bytes,
     has_ended: bool,
     was_cancelled: bool,
-    /// A `resume` is on its way: until its `resumed`, what comes of this turn will come again.
+    /// A `resume` was sent. Frames of this turn are ignored until `resumed`, because the server sends them again.
     is_resuming: bool,
-    /// The end of the token was met once: met again without news in between, it is an error.
+    /// The access token was found expired. A second time without an event in between is an error.
     was_expired: bool,
     deadline: Option<Instant>,
 }
 
-/// News of an answer.
+/// An event of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A step began.
     Progress { step: &'a str },
-    /// New text, and the places of the tokens that it joins.
+    /// New text, and the range of its tokens' sequence numbers.
     Token { text: &'a str, seqs: Range<u32> },
-    /// The connection was cut, and is back. A server that was killed may have lost the tokens from `from_seq` on: then they
-    /// are gone from [`Answer::transcript`], too.
+    /// The connection was lost, and the turn has been resumed. A server that was killed may have lost the tokens from
+    /// `from_seq` on; they are then removed from [`Answer::transcript`] as well.
     Resumed { from_seq: u32 },
-    /// The end: all tokens, joined, are what the server wrote.
+    /// The end of the answer; the joined tokens have been verified.
     Complete { response: &'a str, finish_reason: String },
 }
 
-/// An event without what it borrows.
-enum News {
+/// An [`Event`] without borrowed data.
+enum OwnedEvent {
     Progress,
     Token { from: usize, seqs: Range<u32> },
     Resumed { from_seq: u32 },
     Complete { finish_reason: String },
 }
 
-/// What a frame asks of us.
-enum Digested {
-    News(News),
-    /// Nothing of this turn.
-    Other,
+/// Next action after a frame.
+enum FrameAction {
+    Yield(OwnedEvent),
+    /// The frame has no event of this turn.
+    HandleByClient,
     /// Tokens are missing.
-    Gap,
+    Resume,
     /// The server cannot resume the turn now.
-    ResumeIn(Duration),
-    /// The question was sent after the token had expired.
-    Expired,
+    ResumeAfter(Duration),
+    /// The access token had expired when the server received the frame.
+    Authenticate,
 }
 
-/// Error codes that refuse a `resume` for now, and for good.
+/// Error codes that refuse a `resume` temporarily and permanently.
 const RESUME_LATER: [&str; 2] = ["RATE_LIMITED", "OVERLOADED"];
 const RESUME_NEVER: [&str; 6] =
     ["RESUME_UNAVAILABLE", "FORBIDDEN", "NOT_FOUND", "INVALID_FIELD", "PROCESSING_ERROR", "AUTH_REQUIRED"];
 /// Error codes that answer a `cancel` while the turn has not ended.
 const NO_END: [&str; 7] =
     ["RATE_LIMITED", "AUTH_EXPIRED", "AUTH_REQUIRED", "RESUME_UNAVAILABLE", "FORBIDDEN", "NOT_FOUND", "INVALID_FIELD"];
-/// The wait before another `resume` when the server names none.
+/// Delay before the next `resume` if the server specifies none.
 const RESUME_WAIT: Duration = Duration::from_secs(1);
 
 impl<'c> Answer<'c> {
@@ -94,43 +94,43 @@ impl<'c> Answer<'c> {
         Ok(answer)
     }
 
-    /// The next event; none behind the end. Reconnects and resumes as often as it must.
+    /// Returns the next event, or `None` after the end. Reconnects and resumes when the connection is lost.
     ///
     /// # Errors
-    /// When the turn was refused or failed, the connection is gone for good, or the answer is not what was written.
+    /// When the turn was refused or failed, reconnecting failed, or the answer differs from the server's.
     pub async fn next(&mut self) -> Result<Option<Event<'_>>, ClientError> {
         if self.has_ended {
             return Ok(None);
         }
-        let news = match self.deadline {
+        let event = match self.deadline {
             None => self.read().await,
             Some(deadline) => match timeout_at(deadline, self.read()).await {
                 Ok(read) => read,
                 Err(_) => Err(self.give_up().await),
             },
         };
-        let news = news.inspect_err(|_| self.has_ended = true)?;
+        let event = event.inspect_err(|_| self.has_ended = true)?;
         self.was_expired = false;
-        Ok(Some(match news {
-            News::Progress => {
-                let frame = Frame::parse(&self.frame).map_err(against)?;
-                // Steps have no escapes: the name stands in the frame as it is.
+        Ok(Some(match event {
+            OwnedEvent::Progress => {
+                let frame = Frame::parse(&self.frame).map_err(protocol_error)?;
+                // Names of steps need no JSON escapes, so the name can be borrowed from the frame.
                 let step = frame.step.as_deref().and_then(|step| self.frame.find(step).map(|at| at..at + step.len()));
                 Event::Progress { step: step.map_or("", |range| &self.frame[range]) }
             }
-            News::Token { from, seqs } => Event::Token { text: &self.transcript.text()[from..], seqs },
-            News::Resumed { from_seq } => Event::Resumed { from_seq },
-            News::Complete { finish_reason } => {
+            OwnedEvent::Token { from, seqs } => Event::Token { text: &self.transcript.text()[from..], seqs },
+            OwnedEvent::Resumed { from_seq } => Event::Resumed { from_seq },
+            OwnedEvent::Complete { finish_reason } => {
                 self.has_ended = true;
                 Event::Complete { response: self.transcript.text(), finish_reason }
             }
         }))
     }
 
-    /// Reads to the end.
+    /// Reads the answer to its end and returns its transcript.
     ///
     /// # Errors
-    /// As [`Answer::next`].
+    /// See [`Answer::next`].
     pub async fn finish(mut self) -> Result<Transcript, ClientError> {
         while self.next().await?.is_some() {}
         Ok(self.transcript)
@@ -139,7 +139,7 @@ impl<'c> Answer<'c> {
     /// Asks the server to stop; the answer still ends in [`Event::Complete`], with `cancelled`.
     ///
     /// # Errors
-    /// When the turn has not begun, or the connection is gone for good.
+    /// When the turn has not begun, or reconnecting failed.
     pub async fn cancel(&mut self) -> Result<(), ClientError> {
         let Some(turn_id) = &self.turn_id else {
             return Err(ClientError::Protocol("the turn has not begun".to_owned()));
@@ -147,21 +147,21 @@ impl<'c> Answer<'c> {
         let frame = json!({"type": "cancel", "turn_id": turn_id}).to_string();
         self.was_cancelled = true;
         if !self.client.is_connected() {
-            self.come_back().await?;
+            self.reconnect_and_resume().await?;
         }
         self.client.send(frame).await
     }
 
-    /// Nobody waits for the answer any more: the server need not go on with it. A turn that has not begun cannot be named.
+    /// Cancels a turn that reached its time limit, if its id is known, and returns the error for the caller.
     async fn give_up(&mut self) -> ClientError {
         if self.turn_id.is_some() && self.client.is_connected() {
-            // Whether it arrives makes no difference to the caller.
+            // The caller gets the timeout error whether or not this arrives.
             let _ = self.cancel().await;
         }
         ClientError::Timeout("the whole answer")
     }
 
-    /// Cuts the connection, as a network does; [`Answer::next`] comes back.
+    /// Drops the connection without a close frame, as a network failure does; [`Answer::next`] reconnects.
     pub fn cut(&mut self) {
         self.client.cut();
     }
@@ -170,24 +170,24 @@ impl<'c> Answer<'c> {
         &self.transcript
     }
 
-    /// The frame of the latest event, as it came: JSON.
+    /// Returns the JSON of the latest event's frame.
     pub fn frame(&self) -> &str {
         &self.frame
     }
 
-    /// Of the conversation, once it is known.
+    /// Returns the id of the conversation once the server has sent it.
     pub fn conversation_id(&self) -> Option<&str> {
         self.conversation_id.as_deref()
     }
 
-    async fn read(&mut self) -> Result<News, ClientError> {
+    async fn read(&mut self) -> Result<OwnedEvent, ClientError> {
         loop {
             if !self.client.is_connected() {
-                self.come_back().await?;
+                self.reconnect_and_resume().await?;
             }
             match self.client.receive().await {
                 Ok(frame) => self.frame = frame,
-                // The token ended: with another one it goes on, if there is one.
+                // The token expired: reconnect with a renewed one.
                 Err(ClientError::Closed { code: 4401, .. }) if !self.was_expired => {
                     self.was_expired = true;
                     continue;
@@ -198,19 +198,19 @@ impl<'c> Answer<'c> {
                 }
                 Err(error) => return Err(error),
             }
-            match self.digest()? {
-                Digested::News(news) => return Ok(news),
-                Digested::Gap => self.resume().await?,
-                Digested::ResumeIn(wait) => {
+            match self.evaluate()? {
+                FrameAction::Yield(event) => return Ok(event),
+                FrameAction::Resume => self.resume().await?,
+                FrameAction::ResumeAfter(wait) => {
                     sleep(wait).await;
                     self.resume().await?;
                 }
-                Digested::Expired => {
+                FrameAction::Authenticate => {
                     self.was_expired = true;
                     self.client.authenticate().await?;
-                    self.say_again().await?;
+                    self.resume_or_resend().await?;
                 }
-                Digested::Other => {
+                FrameAction::HandleByClient => {
                     let frame = self.frame.clone();
                     match self.client.on_frame(&frame).await {
                         Err(error) if error.may_reconnect() => self.client.note_loss(),
@@ -221,86 +221,86 @@ impl<'c> Answer<'c> {
         }
     }
 
-    fn digest(&mut self) -> Result<Digested, ClientError> {
-        let frame = Frame::parse(&self.frame).map_err(against)?;
+    fn evaluate(&mut self) -> Result<FrameAction, ClientError> {
+        let frame = Frame::parse(&self.frame).map_err(protocol_error)?;
         let is_ours = match (&self.turn_id, &frame.turn_id) {
             (Some(ours), Some(theirs)) => **ours == **theirs,
             _ => false,
         };
         let names_message = frame.client_message_id.as_deref() == Some(self.question.client_message_id.as_str());
         match &*frame.kind {
-            "token" | "complete" if is_ours && self.is_resuming => Ok(Digested::Other),
+            "token" | "complete" if is_ours && self.is_resuming => Ok(FrameAction::HandleByClient),
             "token" if is_ours => match self.transcript.push(&frame) {
-                Ok(Some(added)) => Ok(Digested::News(News::Token { from: added.from, seqs: added.seqs })),
-                Ok(None) => Ok(Digested::Other),
-                Err(_) => Ok(Digested::Gap),
+                Ok(Some(added)) => Ok(FrameAction::Yield(OwnedEvent::Token { from: added.from, seqs: added.seqs })),
+                Ok(None) => Ok(FrameAction::HandleByClient),
+                Err(_) => Ok(FrameAction::Resume),
             },
             "progress" if is_ours || (self.turn_id.is_none() && names_message) => {
-                adopt(&mut self.turn_id, frame.turn_id);
-                adopt(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
-                Ok(Digested::News(News::Progress))
+                set_if_unknown(&mut self.turn_id, frame.turn_id);
+                set_if_unknown(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
+                Ok(FrameAction::Yield(OwnedEvent::Progress))
             }
-            // Without a turn, this answers our message that was sent again.
+            // If the turn is not known yet, this replies to the repeated message.
             "resumed" if is_ours || (self.turn_id.is_none() && names_message) => {
-                adopt(&mut self.turn_id, frame.turn_id);
-                adopt(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
+                set_if_unknown(&mut self.turn_id, frame.turn_id);
+                set_if_unknown(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
                 self.is_resuming = false;
                 let from_seq = frame.from_seq.and_then(|seq| u32::try_from(seq).ok()).unwrap_or(0);
                 if self.transcript.drop_from(from_seq) {
-                    return Ok(Digested::Gap);
+                    return Ok(FrameAction::Resume);
                 }
-                Ok(Digested::News(News::Resumed { from_seq }))
+                Ok(FrameAction::Yield(OwnedEvent::Resumed { from_seq }))
             }
             "heartbeat" if !self.is_resuming => {
                 let head = frame.turns.iter().find(|head| self.turn_id.as_deref() == Some(&*head.turn_id));
                 let is_ahead = head.is_some_and(|head| head.seq >= i64::from(self.transcript.next_seq()));
-                Ok(if is_ahead { Digested::Gap } else { Digested::Other })
+                Ok(if is_ahead { FrameAction::Resume } else { FrameAction::HandleByClient })
             }
             "complete" if is_ours => {
                 self.transcript.verify(&frame)?;
                 let finish_reason = frame.finish_reason.as_deref().unwrap_or_default().to_owned();
-                Ok(Digested::News(News::Complete { finish_reason }))
+                Ok(FrameAction::Yield(OwnedEvent::Complete { finish_reason }))
             }
             "error" if self.is_resuming && is_ours => match frame.code.as_deref().unwrap_or_default() {
-                code if RESUME_LATER.contains(&code) => Ok(Digested::ResumeIn(retry_after(&frame))),
+                code if RESUME_LATER.contains(&code) => Ok(FrameAction::ResumeAfter(retry_after(&frame))),
                 code if RESUME_NEVER.contains(&code) => Err(ClientError::Server(error_of(&frame))),
-                "AUTH_EXPIRED" => Ok(Digested::Expired),
-                // The turn's own end: it comes again after `resumed`.
-                _ => Ok(Digested::Other),
+                "AUTH_EXPIRED" => Ok(FrameAction::Authenticate),
+                // The turn itself failed; the server repeats this error after `resumed`.
+                _ => Ok(FrameAction::HandleByClient),
             },
             "error" if names_message && frame.code.as_deref() == Some("AUTH_EXPIRED") && !self.was_expired => {
-                Ok(Digested::Expired)
+                Ok(FrameAction::Authenticate)
             }
-            // A cancel that was refused, or came too late, is no end of the turn.
+            // A refused or late cancel does not end the turn.
             "error" if is_ours && self.was_cancelled && NO_END.contains(&frame.code.as_deref().unwrap_or_default()) => {
-                Ok(Digested::Other)
+                Ok(FrameAction::HandleByClient)
             }
-            // One that names nothing answers a frame that could not be read: the only one that has no answer yet is ours.
-            "error" if self.turn_id.is_none() && names_nothing(&frame) => Err(ClientError::Server(error_of(&frame))),
+            // An error without ids replies to a frame that the server could not parse. Only our question is unanswered.
+            "error" if self.turn_id.is_none() && has_no_ids(&frame) => Err(ClientError::Server(error_of(&frame))),
             "error" if is_ours || names_message => Err(ClientError::Server(error_of(&frame))),
             "auth_error" => Err(auth_error(&frame)),
-            _ => Ok(Digested::Other),
+            _ => Ok(FrameAction::HandleByClient),
         }
     }
 
-    /// Connects again, and asks for what is missing; without a turn, for the turn.
-    async fn come_back(&mut self) -> Result<(), ClientError> {
+    /// Reconnects, then resumes the turn or sends the question again.
+    async fn reconnect_and_resume(&mut self) -> Result<(), ClientError> {
         self.client.reconnect().await?;
-        self.say_again().await
+        self.resume_or_resend().await
     }
 
-    /// Asks for what is missing; without a turn, for the turn.
-    async fn say_again(&mut self) -> Result<(), ClientError> {
-        if self.turn_id.is_some() { self.resume().await } else { self.tell(self.question.frame()).await }
+    /// Resumes the turn; sends the question again if the turn is not known yet.
+    async fn resume_or_resend(&mut self) -> Result<(), ClientError> {
+        if self.turn_id.is_some() { self.resume().await } else { self.send(self.question.frame()).await }
     }
 
     async fn resume(&mut self) -> Result<(), ClientError> {
         self.is_resuming = true;
-        self.tell(self.resume_frame()).await
+        self.send(self.resume_frame()).await
     }
 
-    /// Sends; a connection that breaks at this is replaced by the next read.
-    async fn tell(&mut self, frame: String) -> Result<(), ClientError> {
+    /// Sends a frame. If the connection is lost meanwhile, the next read reconnects.
+    async fn send(&mut self, frame: String) -> Result<(), ClientError> {
         match self.client.send(frame).await {
             Err(error) if error.may_reconnect() => {
                 self.client.note_loss();
@@ -317,7 +317,7 @@ impl<'c> Answer<'c> {
     }
 }
 
-fn names_nothing(frame: &Frame<'_>) -> bool {
+fn has_no_ids(frame: &Frame<'_>) -> bool {
     frame.turn_id.is_none()
         && frame.conversation_id.is_none()
         && frame.session_id.is_none()
@@ -328,13 +328,13 @@ fn retry_after(frame: &Frame<'_>) -> Duration {
     frame.retry_after_ms.map_or(RESUME_WAIT, Duration::from_millis)
 }
 
-fn adopt(known: &mut Option<String>, told: Option<Text<'_>>) {
+fn set_if_unknown(known: &mut Option<String>, received: Option<Text<'_>>) {
     if known.is_none() {
-        *known = told.as_deref().map(str::to_owned);
+        *known = received.as_deref().map(str::to_owned);
     }
 }
 
-fn against(error: serde_json::Error) -> ClientError {
+fn protocol_error(error: serde_json::Error) -> ClientError {
     ClientError::Protocol(error.to_string())
 }
 

@@ -1,4 +1,4 @@
-//! A client that stays signed in over many connections, one at a time, and asks one question at a time.
+//! The chat client: one connection and one question at a time. Reconnects, and renews its authentication.
 
 use super::{
     Account, Answer, ClientError, Connection, Connector, Frame, Opened,
@@ -14,21 +14,21 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// The first wait before connecting again, and the longest.
+/// Initial and maximum delay before a reconnection attempt.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// What to ask.
+/// A message to the assistant, with its options.
 #[derive(Clone, Debug)]
 pub struct Question {
     pub text: String,
-    /// The conversation to go on with; a new one without.
+    /// The conversation to continue; `None` starts a new one.
     pub conversation_id: Option<String>,
-    /// Names the message, so that it can be sent again after a cut.
+    /// Idempotency key: the message can be sent again after a lost connection without starting a second turn.
     pub client_message_id: String,
     /// Stored with the turn.
     pub metadata: Map<String, Value>,
-    /// Time limit for the whole answer; then it is stopped, and [`Answer::next`] fails with [`ClientError::Timeout`]. Without, the
-    /// question waits as long as the client may reconnect.
+    /// Time limit for the whole answer. When it is exceeded, the turn is cancelled and [`Answer::next`] fails with
+    /// [`ClientError::Timeout`]. `None` waits as long as reconnecting succeeds.
     pub timeout: Option<Duration>,
 }
 
@@ -41,24 +41,25 @@ pub enum Status {
     Open,
     /// The last attempt failed, or the connection was lost: the next attempt comes after `delay`.
     Reconnecting { attempt: u32, delay: Duration },
-    /// No connection, and no further attempt: the error of the call says why.
+    /// Reconnecting was given up; the pending call returns the error.
     Closed,
 }
 
+/// A signed-in client of one server.
 pub struct Client {
     connector: Connector,
     account: Arc<Account>,
-    /// None after a cut.
+    /// `None` after the connection was lost.
     connection: Option<Connection>,
-    /// Failed tries to connect since the last that succeeded.
+    /// Failed attempts since the last successful one.
     failures: u32,
-    /// When the server asked to come back.
+    /// Time of the next attempt, if the server specified one.
     reconnect_at: Option<Instant>,
-    /// Of connections that are gone.
+    /// Bytes received on previous connections.
     received_bytes: u64,
     on_notice: Option<OnNotice>,
     on_status: Option<OnStatus>,
-    /// On its way while the connection is read: a slow or failing renewal holds nothing up.
+    /// Renewal of the access token, polled while the connection is read so that a slow one delays nothing.
     renewal: Option<Renewal>,
 }
 
@@ -66,7 +67,7 @@ type OnNotice = Box<dyn FnMut(Notice<'_>) + Send>;
 type OnStatus = Box<dyn FnMut(&Status) + Send>;
 type Renewal = Pin<Box<dyn Future<Output = Result<String, ClientError>> + Send>>;
 
-/// What an operator tells people.
+/// A message from an operator to connected users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice<'a> {
     /// Plain text, which may have line breaks.
@@ -102,15 +103,15 @@ impl Client {
     /// Connects and signs in.
     ///
     /// # Errors
-    /// When there is no connection, or it is refused.
+    /// When the server cannot be reached or refuses the connection.
     pub async fn connect(connector: Connector, account: Arc<Account>) -> Result<Self, ClientError> {
         Ok(Self::connect_timed(connector, account).await?.0)
     }
 
-    /// The same, and when the upgrade was answered, and when the session was authenticated.
+    /// Like [`Client::connect`]; also returns when the upgrade completed and when the connection was authenticated.
     ///
     /// # Errors
-    /// When there is no connection, or it is refused.
+    /// When the server cannot be reached or refuses the connection.
     pub async fn connect_timed(
         connector: Connector,
         account: Arc<Account>,
@@ -130,36 +131,37 @@ impl Client {
         Ok((client, connected_at, authenticated_at))
     }
 
-    /// What becomes of notices. They come at any time: while an answer is read, and in [`Client::idle`] and [`Client::stay`].
-    pub fn on_notice(&mut self, show: impl FnMut(Notice<'_>) + Send + 'static) {
-        self.on_notice = Some(Box::new(show));
+    /// Registers a callback for notices. They arrive at any time: while an answer is read, and in [`Client::idle`] and
+    /// [`Client::stay`].
+    pub fn on_notice(&mut self, callback: impl FnMut(Notice<'_>) + Send + 'static) {
+        self.on_notice = Some(Box::new(callback));
     }
 
     /// Registers a callback for changes of the connection's status.
-    pub fn on_status(&mut self, tell: impl FnMut(&Status) + Send + 'static) {
-        self.on_status = Some(Box::new(tell));
+    pub fn on_status(&mut self, callback: impl FnMut(&Status) + Send + 'static) {
+        self.on_status = Some(Box::new(callback));
     }
 
-    fn tell_status(&mut self, status: Status) {
-        if let Some(tell) = &mut self.on_status {
-            tell(&status);
+    fn report_status(&mut self, status: Status) {
+        if let Some(callback) = &mut self.on_status {
+            callback(&status);
         }
     }
 
-    /// Asks, and reads the answer with [`Answer::next`].
+    /// Sends a question. Read the answer with [`Answer::next`].
     ///
     /// # Errors
-    /// When the connection has ended for good.
+    /// When the question could not be sent and reconnecting would not help.
     pub async fn ask(&mut self, question: Question) -> Result<Answer<'_>, ClientError> {
         Answer::start(self, question).await
     }
 
-    /// Stays connected until `until`, with nothing asked: answers pings, keeps the proof fresh. Returns early when the
-    /// connection ends; the next question makes a new one. Needed wherever a client pauses: who answers no ping is
-    /// taken for dead.
+    /// Keeps the connection alive until `until` without asking: answers pings and renews the authentication. Returns early if
+    /// the connection ends; the next question opens a new one. Call it whenever the program pauses: the server closes
+    /// connections that do not answer pings.
     ///
     /// # Errors
-    /// Why the connection ended.
+    /// When the connection ended before `until`.
     pub async fn idle(&mut self, until: Instant) -> Result<(), ClientError> {
         tokio::select! {
             error = self.stay() => Err(error),
@@ -167,7 +169,7 @@ impl Client {
         }
     }
 
-    /// [`Client::idle`] without an end; may be dropped at any time.
+    /// Like [`Client::idle`] without a time limit. Cancel-safe.
     pub async fn stay(&mut self) -> ClientError {
         loop {
             if self.connection.is_none() {
@@ -184,22 +186,22 @@ impl Client {
         }
     }
 
-    /// The bytes of all text frames so far.
+    /// Returns the total size of all received text frames, in bytes.
     pub fn received_bytes(&self) -> u64 {
         self.received_bytes + self.connection.as_ref().map_or(0, Connection::received_bytes)
     }
 
-    /// Cuts the connection without a goodbye, as a network does.
+    /// Drops the connection without a close frame, as a network failure does.
     pub fn cut(&mut self) {
         if let Some(connection) = self.connection.take() {
             self.received_bytes += connection.received_bytes();
         }
     }
 
-    /// Says goodbye, and waits for the answer.
+    /// Performs the closing handshake.
     ///
     /// # Errors
-    /// When there was none.
+    /// When the server does not complete it in time.
     pub async fn close(mut self) -> Result<(), ClientError> {
         match self.connection.take() {
             Some(connection) => connection.close().await,
@@ -207,7 +209,7 @@ impl Client {
         }
     }
 
-    /// The next frame; a connection that ended is let go of.
+    /// Returns the next frame. Drops a connection that has ended.
     pub(super) async fn receive(&mut self) -> Result<Utf8Bytes, ClientError> {
         let received = self.next_frame().await;
         if received.is_err() {
@@ -216,7 +218,7 @@ impl Client {
         received
     }
 
-    /// Reads the connection, and renews its proof meanwhile. May be dropped at any time.
+    /// Reads the connection and renews its authentication meanwhile. Cancel-safe.
     async fn next_frame(&mut self) -> Result<Utf8Bytes, ClientError> {
         loop {
             let Some(connection) = &mut self.connection else {
@@ -233,7 +235,7 @@ impl Client {
                 } => renewed,
             };
             self.renewal = None;
-            // When the server refuses, what runs goes on until the token ends.
+            // After a failed renewal, the connection works until the token expires.
             if let Ok(token) = renewed {
                 connection.send(auth_frame(&token)).await?;
             }
@@ -251,12 +253,12 @@ impl Client {
         sent
     }
 
-    /// Whether there is a connection; after a cut, the next question makes a new one.
+    /// Whether there is a connection. If not, the next question opens one.
     pub fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
 
-    /// Connects again, after the wait that the server asked for, or else one that grows with every failure.
+    /// Reconnects after the delay that the server specified, or with exponential backoff.
     pub(super) async fn reconnect(&mut self) -> Result<(), ClientError> {
         loop {
             let delay = match self.reconnect_at.take() {
@@ -265,16 +267,16 @@ impl Client {
                 None => Duration::ZERO,
             };
             if !delay.is_zero() {
-                self.tell_status(Status::Reconnecting { attempt: self.failures, delay });
+                self.report_status(Status::Reconnecting { attempt: self.failures, delay });
                 sleep(delay).await;
             }
-            self.tell_status(Status::Connecting { attempt: self.failures });
+            self.report_status(Status::Connecting { attempt: self.failures });
             match self.connector.open(&self.account).await {
                 Ok(opened) => {
                     self.connection = Some(opened.connection);
                     self.failures = 0;
                     self.renewal = None;
-                    self.tell_status(Status::Open);
+                    self.report_status(Status::Open);
                     return Ok(());
                 }
                 Err(error) if error.may_reconnect() && self.failures < self.connector.max_reconnects => {
@@ -282,25 +284,25 @@ impl Client {
                     self.reconnect_at = error.retry_after().map(|wait| Instant::now() + wait);
                 }
                 Err(error) => {
-                    self.tell_status(Status::Closed);
+                    self.report_status(Status::Closed);
                     return Err(error);
                 }
             }
         }
     }
 
-    /// Proves again who is talking, with a token that is good for a while.
+    /// Authenticates the connection again with a valid token.
     pub(super) async fn authenticate(&mut self) -> Result<(), ClientError> {
         let token = self.account.access_token().await?;
         self.send(auth_frame(&token)).await
     }
 
-    /// The connection was lost, not cut by us: the next one waits a little.
+    /// Counts a lost connection as a failure, so that the next attempt is delayed.
     pub(super) fn note_loss(&mut self) {
         self.failures += 1;
     }
 
-    /// Handles what is about no turn.
+    /// Handles a frame that belongs to no turn.
     pub(super) async fn on_frame(&mut self, text: &str) -> Result<(), ClientError> {
         let frame = Frame::parse(text).map_err(|error| ClientError::Protocol(error.to_string()))?;
         match &*frame.kind {
@@ -318,8 +320,8 @@ impl Client {
                 Ok(())
             }
             "notice" => {
-                if let Some(show) = &mut self.on_notice {
-                    show(Notice {
+                if let Some(callback) = &mut self.on_notice {
+                    callback(Notice {
                         message: frame.message.as_deref().unwrap_or_default(),
                         level: frame.level.as_deref().unwrap_or_default(),
                     });
@@ -331,10 +333,10 @@ impl Client {
     }
 }
 
-/// The wait before try `failures`, with `chance` from 0 to 1: half of it to all of it.
-fn backoff(failures: u32, chance: f64) -> Duration {
+/// Returns the delay after `failures` failed attempts. `jitter`, from 0 to 1, selects between half of the delay and all of it.
+fn backoff(failures: u32, jitter: f64) -> Duration {
     let doubled = BACKOFF.0.saturating_mul(2_u32.saturating_pow(failures - 1));
-    doubled.min(BACKOFF.1).mul_f64(0.5 + chance / 2.0)
+    doubled.min(BACKOFF.1).mul_f64(0.5 + jitter / 2.0)
 }
 
 #[cfg(test)]
@@ -342,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_bound() {
+    fn backoff_doubles_up_to_a_maximum() {
         assert_eq!(backoff(1, 1.0), Duration::from_millis(500));
         assert_eq!(backoff(1, 0.0), Duration::from_millis(250));
         assert_eq!(backoff(3, 1.0), Duration::from_secs(2));
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_says_what_it_has() {
+    fn frame_omits_unset_fields() {
         let mut question = Question::new("Hello");
         let frame: Value = serde_json::from_str(&question.frame()).unwrap();
         assert_eq!((frame.get("conversation_id"), frame.get("metadata")), (None, None));

@@ -1,4 +1,4 @@
-//! One WebSocket to the server: opening it, signing in, text frames in and out. It knows no turns.
+//! One WebSocket connection: opening, authentication, text frames, keep-alive. Turns are handled in `answer`.
 
 use super::{Account, ClientError, Frame, ServerError};
 use futures_util::{SinkExt, StreamExt};
@@ -28,70 +28,72 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long it may take until a session is authenticated, if nobody says otherwise.
+/// Default time limit for connecting and authenticating.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the answer to a goodbye may take.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection that is silent for so long is asked for a sign of life, and how long that may take.
+/// Time limit for the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Default time without data before a ping is sent, and default time limit for a reply.
 const PING_AFTER: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
-/// Tries to connect again before giving up, if nobody says otherwise: a minute and a half in all.
+/// Default number of reconnection attempts: about a minute and a half with backoff.
 const MAX_RECONNECTS: u32 = 8;
-/// Of each connection, in bytes: small, so that a process can hold many.
+/// Read buffer of each connection, in bytes: small, so that a process can hold many.
 const BUFFER: usize = 4 * 1024;
 const AGENT: &str = concat!("switchboard-client/", env!("CARGO_PKG_VERSION"));
 
-/// Where the server is, and how to connect to it.
+/// Address of a server and connection settings.
 #[derive(Clone, Debug)]
 pub struct Connector {
     secure: bool,
     host: String,
     port: u16,
     pub dialect: Dialect,
-    /// The address to connect from; the system chooses without.
+    /// Local address to connect from; `None` lets the system choose.
     pub source: Option<IpAddr>,
-    /// Size of the socket's receive buffer, in bytes; the system chooses without.
+    /// Size of the socket's receive buffer, in bytes; `None` lets the system choose.
     pub receive_buffer: Option<u32>,
-    /// Until the session is authenticated.
+    /// Time limit for connecting and authenticating.
     pub timeout: Duration,
-    /// A connection that is silent for so long, or up to twice so long, is asked for a sign of life.
+    /// A ping is sent after one to two times this long without data.
     pub ping_after: Duration,
-    /// How long that may take, before the connection is taken for dead.
+    /// The connection is considered lost if nothing arrives within this time after a ping.
     pub pong_within: Duration,
-    /// Tries to connect again after a cut, before giving up.
+    /// Maximum number of reconnection attempts after a lost connection.
     pub max_reconnects: u32,
 }
 
-/// A session that is signed in, and when that was.
+/// An authenticated connection, with the times of its opening.
 pub struct Opened {
     pub connection: Connection,
-    /// When the upgrade was answered.
+    /// When the WebSocket upgrade completed.
     pub connected_at: Instant,
     /// When `auth_success` arrived.
     pub authenticated_at: Instant,
 }
 
+/// An open WebSocket.
 pub struct Connection {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     received_bytes: u64,
-    silence: Silence,
+    keep_alive: KeepAlive,
 }
 
-/// A dead network closes nothing: this notices it. Whatever comes is a sign of life; a flag is all that it costs.
-struct Silence {
+/// Detects a dead network, which closes nothing. Any received data counts as a reply. Receiving only sets a flag, so that the
+/// timer need not be reset for each frame.
+struct KeepAlive {
     ping_after: Duration,
     pong_within: Duration,
-    /// When to look next.
+    /// Time of the next check.
     alarm: Pin<Box<Sleep>>,
-    has_heard: bool,
+    has_received: bool,
     awaits_pong: bool,
 }
 
 impl Connector {
-    /// A server at `ws://host:port` (or `wss`, `http`, `https`), spoken to in `chat.v2`.
+    /// Creates a connector for a server at `ws://host:port` (or `wss`, `http`, `https`), with the dialect `chat.v2`.
     ///
     /// # Errors
-    /// When that is no such URL.
+    /// When the URL has another scheme, no host, or a path or query.
     pub fn new(url: &str) -> Result<Self, ClientError> {
         let refuse = |reason: &str| ClientError::Address { url: url.to_owned(), reason: reason.to_owned() };
         let uri: Uri = url.parse().map_err(|error: tungstenite::http::uri::InvalidUri| refuse(&error.to_string()))?;
@@ -100,9 +102,9 @@ impl Connector {
             Some("wss" | "https") => true,
             _ => return Err(refuse("it must begin with ws://, wss://, http:// or https://")),
         };
-        let host = uri.host().ok_or_else(|| refuse("it names no host"))?.to_owned();
+        let host = uri.host().ok_or_else(|| refuse("it has no host"))?.to_owned();
         if !matches!(uri.path(), "" | "/" | "/ws/chat") || uri.query().is_some() {
-            return Err(refuse("it must end after the host and the port, such as http://127.0.0.1:8000"));
+            return Err(refuse("it must have no path or query, such as http://127.0.0.1:8000"));
         }
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         Ok(Self {
@@ -123,15 +125,15 @@ impl Connector {
         self.port
     }
 
-    /// Where REST requests go.
+    /// Returns the base URL of REST requests.
     pub fn http_url(&self) -> String {
         format!("http{}://{}:{}", if self.secure { "s" } else { "" }, self.host, self.port)
     }
 
-    /// The server's addresses.
+    /// Resolves the server's addresses.
     ///
     /// # Errors
-    /// When its name is not known.
+    /// When the host name cannot be resolved.
     pub async fn addresses(&self) -> Result<Vec<SocketAddr>, ClientError> {
         let host = self.host.trim_matches(['[', ']']);
         let unknown = |error: io::Error| ClientError::Connect(io::Error::new(error.kind(), format!("{host}: {error}")));
@@ -142,10 +144,10 @@ impl Connector {
         Ok(found)
     }
 
-    /// Opens a session and signs in.
+    /// Opens a connection and authenticates.
     ///
     /// # Errors
-    /// When there is no connection, the upgrade or the account's proof is refused, or it takes too long.
+    /// When the server cannot be reached, refuses the upgrade or the token, or takes too long.
     pub async fn open(&self, account: &Account) -> Result<Opened, ClientError> {
         let opening = async {
             let token = account.access_token().await?;
@@ -154,10 +156,10 @@ impl Connector {
             connection.read_auth().await?;
             Ok(Opened { connection, connected_at, authenticated_at: Instant::now() })
         };
-        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("opening a session"))?
+        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("opening a connection"))?
     }
 
-    /// Opens an operator's socket and signs in with a frame; a token in a header is seen by every proxy on the way.
+    /// Opens an operator's socket. Authenticates with a frame, because proxies can see a token in a header.
     pub(super) async fn open_ops(&self, token: &str) -> Result<Connection, ClientError> {
         let opening = async {
             let mut connection = self.upgrade("/ws/ops", "ops.v1", None).await?;
@@ -165,7 +167,7 @@ impl Connector {
             connection.read_auth().await?;
             Ok(connection)
         };
-        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("opening the feed"))?
+        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("opening the operations socket"))?
     }
 
     async fn upgrade(
@@ -178,13 +180,13 @@ impl Connector {
         let request = self.request(path, subprotocol, token)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER)
-            // Frames of a client are few and small: each is sent at once.
+            // The client's frames are few and small: send each at once.
             .write_buffer_size(0)
             .max_message_size(None)
             .max_frame_size(None);
         let (socket, _) = client_async_tls_with_config(request, stream, Some(config), None).await.map_err(refused)?;
-        let silence = Silence::new(self.ping_after, self.pong_within);
-        Ok(Connection { socket, received_bytes: 0, silence })
+        let keep_alive = KeepAlive::new(self.ping_after, self.pong_within);
+        Ok(Connection { socket, received_bytes: 0, keep_alive })
     }
 
     async fn stream(&self) -> Result<TcpStream, ClientError> {
@@ -216,8 +218,10 @@ impl Connector {
         let mut request = url.into_client_request().map_err(refused)?;
         let headers = request.headers_mut();
         if let Some(token) = token {
-            let bearer = HeaderValue::try_from(format!("Bearer {token}"))
-                .map_err(|_| ClientError::Auth { code: "INVALID_TOKEN".to_owned(), message: "no token".to_owned() })?;
+            let bearer = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| ClientError::Auth {
+                code: "INVALID_TOKEN".to_owned(),
+                message: "the token has characters that a header cannot have".to_owned(),
+            })?;
             headers.insert(AUTHORIZATION, bearer);
         }
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
@@ -227,31 +231,30 @@ impl Connector {
 }
 
 impl Connection {
-    /// The bytes of all text frames so far.
+    /// Returns the total size of all received text frames, in bytes.
     pub fn received_bytes(&self) -> u64 {
         self.received_bytes
     }
 
-    /// The next text frame. Pings are answered on the way, and a silent server is asked whether it is there. May be dropped
-    /// and called again.
+    /// Returns the next text frame. Answers pings meanwhile, and pings a silent server. Cancel-safe.
     ///
     /// # Errors
-    /// When the connection has ended, or is dead.
+    /// When the connection was closed or lost.
     pub async fn next(&mut self) -> Result<Utf8Bytes, ClientError> {
         loop {
             let message = tokio::select! {
                 biased;
                 message = self.socket.next() => message,
-                () = &mut self.silence.alarm => {
-                    if self.silence.ring()? {
+                () = &mut self.keep_alive.alarm => {
+                    if self.keep_alive.check()? {
                         let ping = self.socket.send(Message::Ping(Bytes::new()));
-                        // It may wait for a peer that takes nothing; the next alarm tells.
-                        let _ = timeout(self.silence.pong_within, ping).await;
+                        // Blocks if the server reads nothing; the next check detects that.
+                        let _ = timeout(self.keep_alive.pong_within, ping).await;
                     }
                     continue;
                 }
             };
-            self.silence.has_heard = true;
+            self.keep_alive.has_received = true;
             match message {
                 Some(Ok(Message::Text(text))) => {
                     self.received_bytes += text.len() as u64;
@@ -265,19 +268,21 @@ impl Connection {
         }
     }
 
+    /// Sends a text frame.
+    ///
     /// # Errors
-    /// When the connection has ended.
+    /// When the connection was closed or lost.
     pub async fn send(&mut self, frame: String) -> Result<(), ClientError> {
         self.socket.send(Message::text(frame)).await.map_err(|error| lost(&error))
     }
 
-    /// Says goodbye with 1000, and waits for the answer.
+    /// Performs the closing handshake with code 1000.
     ///
     /// # Errors
-    /// When there was none, or one with another code.
+    /// When the server does not reply in time, or replies with another code.
     pub async fn close(mut self) -> Result<(), ClientError> {
         let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
-        let goodbye = async {
+        let handshake = async {
             self.socket.close(Some(frame)).await.map_err(|error| lost(&error))?;
             loop {
                 match self.next().await {
@@ -287,7 +292,7 @@ impl Connection {
                 }
             }
         };
-        timeout(GOODBYE_TIMEOUT, goodbye).await.unwrap_or(Err(ClientError::Timeout("the goodbye")))
+        timeout(CLOSE_TIMEOUT, handshake).await.unwrap_or(Err(ClientError::Timeout("the closing handshake")))
     }
 
     async fn read_auth(&mut self) -> Result<(), ClientError> {
@@ -298,29 +303,29 @@ impl Connection {
                 "auth_success" => return Ok(()),
                 "auth_error" => return Err(auth_error(&frame)),
                 "error" => return Err(ClientError::Server(server_error(&text))),
-                // A notice comes at any time.
+                // Notices arrive at any time.
                 _ => {}
             }
         }
     }
 }
 
-impl Silence {
+impl KeepAlive {
     fn new(ping_after: Duration, pong_within: Duration) -> Self {
         let alarm = Box::pin(sleep(ping_after));
-        Self { ping_after, pong_within, alarm, has_heard: false, awaits_pong: false }
+        Self { ping_after, pong_within, alarm, has_received: false, awaits_pong: false }
     }
 
-    /// The alarm rang. Returns whether to ask for a sign of life.
+    /// Handles the alarm. Returns whether to send a ping.
     ///
     /// # Errors
-    /// When it asked before, and nothing came.
-    fn ring(&mut self) -> Result<bool, ClientError> {
-        let was_heard = std::mem::take(&mut self.has_heard);
-        if !was_heard && self.awaits_pong {
-            return Err(ClientError::Timeout("a sign of life"));
+    /// When nothing arrived since the previous ping.
+    fn check(&mut self) -> Result<bool, ClientError> {
+        let has_received = std::mem::take(&mut self.has_received);
+        if !has_received && self.awaits_pong {
+            return Err(ClientError::Timeout("the reply to a ping"));
         }
-        self.awaits_pong = !was_heard;
+        self.awaits_pong = !has_received;
         let next = if self.awaits_pong { self.pong_within } else { self.ping_after };
         self.alarm.as_mut().reset(Instant::now() + next);
         Ok(self.awaits_pong)
@@ -358,7 +363,7 @@ fn lost(error: &tungstenite::Error) -> ClientError {
     }
 }
 
-/// Why an upgrade did not come about.
+/// Converts the error of a failed upgrade.
 fn refused(error: tungstenite::Error) -> ClientError {
     match error {
         tungstenite::Error::Http(response) if response.status().is_redirection() => {
@@ -370,7 +375,7 @@ fn refused(error: tungstenite::Error) -> ClientError {
             ClientError::Refused { status: response.status().as_u16(), error }
         }
         tungstenite::Error::Io(error) => ClientError::Connect(error),
-        // The other side went away before it answered.
+        // The server closed the connection before it replied.
         tungstenite::Error::ConnectionClosed
         | tungstenite::Error::Protocol(tungstenite::error::ProtocolError::HandshakeIncomplete) => {
             ClientError::Connect(io::ErrorKind::UnexpectedEof.into())
@@ -379,13 +384,13 @@ fn refused(error: tungstenite::Error) -> ClientError {
     }
 }
 
-/// A redirect, with the address in its `Location`.
+/// Returns the error for a redirect with this `Location` header.
 pub(super) fn redirected(location: Option<&[u8]>) -> ClientError {
     let to = location.map(String::from_utf8_lossy).unwrap_or_default();
     ClientError::Redirected { to: if to.is_empty() { "nowhere".to_owned() } else { to.into_owned() } }
 }
 
-/// The error in a REST answer, or in an `error` frame.
+/// Parses the error of a REST response or an `error` frame.
 pub(super) fn server_error(body: &str) -> ServerError {
     let frame = Frame::parse(body).unwrap_or_default();
     let text = |text: Option<super::Text<'_>>, other: &str| text.as_deref().unwrap_or(other).to_owned();
@@ -401,7 +406,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_a_scheme_a_host_and_nothing_behind() {
+    fn address_has_a_scheme_and_a_host_but_no_path() {
         let connector = Connector::new("ws://127.0.0.1:8000").unwrap();
         assert_eq!((connector.http_url().as_str(), connector.port()), ("http://127.0.0.1:8000", 8000));
         assert_eq!(Connector::new("wss://chat.example.org/").unwrap().http_url(), "https://chat.example.org:443");
@@ -412,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_keeps_its_code() {
+    fn server_error_keeps_its_code() {
         let error = server_error(r#"{"error":"full","code":"OVERLOADED","retryable":true,"retry_after_ms":5}"#);
         assert_eq!((error.code.as_str(), error.retry_after_ms), ("OVERLOADED", Some(5)));
         assert_eq!(server_error("<html>").code, "HTTP");

@@ -1,4 +1,4 @@
-//! What can go wrong between a client and the server.
+//! Errors of the client.
 
 use super::Violation;
 use std::{io, time::Duration};
@@ -6,44 +6,45 @@ use std::{io, time::Duration};
 /// An `error` frame, or the body of a refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError {
-    /// Of the protocol's table of errors.
+    /// A code of the protocol's table of errors.
     pub code: String,
-    /// For people.
+    /// Text for users.
     pub message: String,
-    /// How long to wait before the next try, in milliseconds, when the same may succeed then.
+    /// Delay before a retry, in milliseconds, if a retry may succeed.
     pub retry_after_ms: Option<u64>,
 }
 
+/// An error of a request, a connection or a turn.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("{url:?} is not the address of a server: {reason}")]
+    #[error("{url:?} is not a valid server address: {reason}")]
     Address { url: String, reason: String },
     #[error("cannot reach the server: {0}")]
     Connect(#[source] io::Error),
-    /// The server refers to another address. It is not followed: a password or a token is for the server that was named.
+    /// The server redirects to another address. Not followed, so that passwords and tokens go only to the named server.
     #[error("the server redirects to {to}; redirects are not followed: use that address if you trust it")]
     Redirected { to: String },
     #[error("HTTP {status}: {} ({})", error.message, error.code)]
     Refused { status: u16, error: ServerError },
-    /// The proof was refused, or is used up.
+    /// The token was refused or has expired.
     #[error("not signed in: {message} ({code})")]
     Auth { code: String, message: String },
-    /// The turn was refused, or it failed.
+    /// The turn was refused or failed.
     #[error("{} ({})", .0.message, .0.code)]
     Server(ServerError),
-    /// 1006 when the network was cut without a goodbye.
+    /// The connection ended; 1006 if without a close frame.
     #[error("the connection was closed with {code} {reason}")]
     Closed { code: u16, reason: String },
-    #[error("the server was silent for too long: {0}")]
+    #[error("timed out: {0}")]
     Timeout(&'static str),
-    #[error("against the protocol: {0}")]
+    #[error("protocol error: {0}")]
     Protocol(String),
-    #[error("the answer is not what the server wrote: {0}")]
+    #[error("the answer differs from what the server wrote: {0}")]
     Unverified(#[from] Violation),
 }
 
 impl ClientError {
-    /// How long the server asked to wait, when it refused the connection for now.
+    /// Delay that the server specified when it refused a connection.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { error, .. } => error.retry_after_ms.map(Duration::from_millis),
@@ -51,7 +52,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the same request may succeed later: the network or the server is in trouble, or there were too many requests.
+    /// Whether the same request may succeed later: after a network failure, a server error or too many requests.
     pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Timeout(_) => true,
@@ -60,7 +61,7 @@ impl ClientError {
         }
     }
 
-    /// One word for statistics: the server's code where there is one.
+    /// Returns a label for statistics: the server's code where there is one.
     pub fn label(&self) -> String {
         match self {
             Self::Address { .. } => "ADDRESS".to_owned(),
@@ -75,7 +76,8 @@ impl ClientError {
         }
     }
 
-    /// Whether a new connection may get on where this one ended. 4408 comes to a device that slept, and is awake now.
+    /// Whether a new connection may continue where this one ended. 4408 (no pong) is included: a device that was asleep gets it
+    /// after waking up.
     pub fn may_reconnect(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Timeout(_) => true,
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn close_codes_say_whether_to_come_back() {
+    fn close_codes_determine_whether_to_reconnect() {
         let may = |code| ClientError::Closed { code, reason: String::new() }.may_reconnect();
         assert!([1001, 1006, 1011, 1013, 4000, 4399, 4408].into_iter().all(may));
         assert!(![1000, 1002, 1003, 1007, 1009, 4400, 4401, 4403, 4429].into_iter().any(may));

@@ -1,4 +1,4 @@
-//! An operator's socket: what the server tells of itself each second, and one connection that is watched.
+//! The operator's socket: statistics of the server every second, and the events of one watched connection.
 
 use super::{
     Account, ClientError, Connection, Connector,
@@ -9,45 +9,46 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The server says something each second. One that says nothing for so long is lost.
+/// Time without a frame after which the connection is considered lost. The server sends one every second.
 const MAX_SILENCE: Duration = Duration::from_secs(15);
 
+/// An operator's authenticated socket.
 pub struct Feed {
     connection: Connection,
     account: Account,
-    /// The one that was sent last.
+    /// Token that was sent last.
     token: String,
-    /// Its end was announced, and there is no other one yet.
+    /// Its expiry was announced, and it has not been replaced yet.
     is_expiring: bool,
 }
 
 impl Feed {
-    /// Connects and signs in.
+    /// Connects and authenticates.
     ///
     /// # Errors
-    /// When there is no connection, the account is refused (it must be an operator's), or too many operators are there.
+    /// When the server cannot be reached, the account is no operator's, or too many operators are connected.
     pub async fn open(connector: &Connector, account: Account) -> Result<Self, ClientError> {
         let token = account.access_token().await?;
         let connection = connector.open_ops(&token).await?;
         Ok(Self { connection, account, token, is_expiring: false })
     }
 
-    /// Follows one connection, instead of another one.
+    /// Watches a connection; replaces the previously watched one.
     ///
     /// # Errors
-    /// When the socket has ended.
+    /// When the socket was closed or lost.
     pub async fn watch(&mut self, connection_id: &str) -> Result<(), ClientError> {
         self.connection.send(json!({"type": "watch", "connection_id": connection_id}).to_string()).await
     }
 
-    /// The next frame that is not about signing in: the account is renewed on the way, as far as it can be.
+    /// Returns the next frame that is not about authentication. Renews the access token meanwhile.
     ///
     /// # Errors
-    /// When the socket has ended or is silent, and when the server refuses something.
+    /// When the socket was closed, lost or silent, or the server sent an error.
     pub async fn next(&mut self) -> Result<Value, ClientError> {
         loop {
             let text = timeout(MAX_SILENCE, self.connection.next()).await;
-            let text = text.map_err(|_| ClientError::Timeout("the feed"))??;
+            let text = text.map_err(|_| ClientError::Timeout("the next frame"))??;
             let frame: Value = serde_json::from_str(&text).map_err(|error| ClientError::Protocol(error.to_string()))?;
             match frame["type"].as_str().unwrap_or_default() {
                 "auth_success" => {}
@@ -68,21 +69,21 @@ impl Feed {
         }
     }
 
-    /// Says goodbye, and waits for the answer.
+    /// Performs the closing handshake.
     ///
     /// # Errors
-    /// When there was none.
+    /// When the server does not complete it in time.
     pub async fn close(self) -> Result<(), ClientError> {
         self.connection.close().await
     }
 
-    /// Sends a new token once there is one. A renewal that fails for now is tried again with the next frame.
+    /// Sends a new token once there is one. A failed renewal is retried with the next frame.
     async fn renew(&mut self) -> Result<(), ClientError> {
         if !self.is_expiring {
             return Ok(());
         }
         let token = self.account.access_token().await?;
-        // The same token again would end no later, and be warned of again at once.
+        // Sending the same token again would only trigger the same warning.
         if token == self.token {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! What the server says, read without copying: a client of many connections reads one of these for each token.
+//! Frames from the server, parsed without copying: a process with many connections parses one per token.
 
 use serde::Deserialize;
 use std::{borrow::Cow, ops::Deref};
@@ -15,7 +15,7 @@ impl Deref for Text<'_> {
     }
 }
 
-/// Any frame of the server; a field is there when frames of this type have it.
+/// Any frame from the server. A field is `None` if frames of this type do not have it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Frame<'a> {
@@ -54,12 +54,12 @@ pub struct Frame<'a> {
     #[serde(borrow)]
     pub level: Option<Text<'a>>,
     pub reconnect_after_ms: Option<u64>,
-    /// Of a `heartbeat`.
+    /// Running turns, in a `heartbeat`.
     #[serde(borrow)]
     pub turns: Vec<Head<'a>>,
 }
 
-/// How far a running turn has come.
+/// Latest sequence number of a running turn.
 #[derive(Debug, Deserialize)]
 pub struct Head<'a> {
     #[serde(borrow)]
@@ -68,6 +68,8 @@ pub struct Head<'a> {
 }
 
 impl<'a> Frame<'a> {
+    /// Parses a text frame.
+    ///
     /// # Errors
     /// When it is not one JSON object with fields of the right types.
     pub fn parse(text: &'a str) -> serde_json::Result<Self> {
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_an_error() {
+    fn invalid_frames_are_errors() {
         assert!(Frame::parse("[]").is_err() || Frame::parse("[]").unwrap().kind.is_empty());
         assert!(Frame::parse("{").is_err());
         assert!(Frame::parse(r#"{"type":"token","seq":"4"}"#).is_err());

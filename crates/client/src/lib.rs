@@ -1,5 +1,9 @@
-//! The reference client of the protocol, for other Rust programs. It keeps the rules of `docs/WEBSOCKET.md`, "How to write
-//! a client that reconnects": what it hands out has arrived exactly once, also over cuts.
+//! The Rust client of Switchboard: signs in, asks questions and streams the answers. It reconnects and resumes by itself, so
+//! that every token is delivered exactly once, and verifies each complete answer by its SHA-256. The rules it follows are in
+//! `docs/WEBSOCKET.md`, "How to write a client that reconnects".
+//!
+//! Start with an [`Account`] and a [`Client`]; [`Client::ask`] returns an [`Answer`], a stream of [`Event`]s. A complete program
+//! is in `examples/ask.rs`.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), switchboard_client::ClientError> {
@@ -12,8 +16,7 @@
 //! let mut answer = client.ask(Question::new("What is the engine power?")).await?;
 //! while let Some(event) = answer.next().await? {
 //!     if let Event::Token { text, .. } = event {
-//!         // Show it.
-//!         let _ = text;
+//!         print!("{text}");
 //!     }
 //! }
 //! client.close().await?;

@@ -1,23 +1,23 @@
-//! The tokens of one turn, put together and held against what the server says it wrote. Pure.
+//! The joined tokens of one turn, and their verification against the `complete` frame. Pure.
 
 use super::Frame;
 use sha2::{Digest, Sha256};
 use std::{fmt::Write, ops::Range};
 
-/// How an answer breaks the rules of a turn.
+/// A mismatch between the received tokens and the server's answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    #[error("token {expected} is missing before {got}")]
+    #[error("expected token {expected}, received {got}")]
     Gap { expected: u32, got: u32 },
-    #[error("{received} tokens came, {said} were written")]
-    Count { said: i64, received: u32 },
-    #[error("the tokens joined are not the response")]
+    #[error("received {received} of {expected} tokens")]
+    Count { expected: i64, received: u32 },
+    #[error("the joined tokens differ from the response")]
     Text,
-    #[error("the hash does not match")]
+    #[error("the SHA-256 does not match")]
     Hash,
 }
 
-/// What came of a turn so far.
+/// The tokens of a turn received so far.
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
     text: String,
@@ -25,18 +25,18 @@ pub struct Transcript {
     pieces: Vec<Piece>,
 }
 
-/// Where the text of one frame begins.
+/// Start of one frame's text.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     first_seq: u32,
     at: usize,
 }
 
-/// What a token frame added.
+/// Tokens and text that a frame added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Added {
     pub seqs: Range<u32>,
-    /// Where the new text begins.
+    /// Byte offset of the new text.
     pub from: usize,
 }
 
@@ -45,15 +45,15 @@ impl Transcript {
         &self.text
     }
 
-    /// The seq of the next token; also how many there are.
+    /// Returns the sequence number of the next token, which is also the number of tokens received.
     pub fn next_seq(&self) -> u32 {
         self.next_seq
     }
 
-    /// Takes a `token` frame; `None` when all of it was here before.
+    /// Appends a `token` frame. Returns `None` for a repetition.
     ///
     /// # Errors
-    /// A gap: a `resume` from here repairs it.
+    /// When tokens are missing before it; a `resume` from [`Self::next_seq`] repairs that.
     pub(super) fn push(&mut self, frame: &Frame<'_>) -> Result<Option<Added>, Violation> {
         let seq = |seq: Option<i64>| seq.and_then(|seq| u32::try_from(seq).ok()).unwrap_or(u32::MAX - 1);
         let last = seq(frame.seq);
@@ -71,8 +71,8 @@ impl Transcript {
         Ok(Some(Added { seqs: first..self.next_seq, from }))
     }
 
-    /// Drops the tokens from `seq` on, which the server has lost, and those before it that came in one frame with them:
-    /// they cannot be told apart. Returns whether there were any; a `resume` from here brings them again.
+    /// Removes the tokens from `seq` on, which the server has lost. Frames are removed whole, because the tokens of one frame
+    /// cannot be separated. Returns whether tokens before `seq` are missing now; a `resume` restores them.
     pub(super) fn drop_from(&mut self, seq: u32) -> bool {
         while let Some(piece) = self.pieces.pop_if(|_| self.next_seq > seq) {
             self.text.truncate(piece.at);
@@ -81,14 +81,14 @@ impl Transcript {
         self.next_seq < seq
     }
 
-    /// Holds it against a `complete` frame: the number of tokens, the text byte for byte, and its hash.
+    /// Compares with a `complete` frame: the number of tokens, the text byte for byte, and its SHA-256.
     ///
     /// # Errors
-    /// The first that does not match.
+    /// The first mismatch.
     pub fn verify(&self, complete: &Frame<'_>) -> Result<(), Violation> {
-        let said = complete.seq.map_or(-1, |seq| seq + 1);
-        if said != i64::from(self.next_seq) {
-            return Err(Violation::Count { said, received: self.next_seq });
+        let expected = complete.seq.map_or(-1, |seq| seq + 1);
+        if expected != i64::from(self.next_seq) {
+            return Err(Violation::Count { expected, received: self.next_seq });
         }
         if complete.response.as_deref() != Some(self.text.as_str()) {
             return Err(Violation::Text);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_lost_is_dropped_with_what_was_joined_to_it() {
+    fn lost_tokens_are_removed_by_whole_frames() {
         let mut transcript = Transcript::default();
         push(&mut transcript, "a", None, 0).unwrap();
         push(&mut transcript, "bcd", Some(1), 3).unwrap();
@@ -146,18 +146,18 @@ mod tests {
         assert_eq!((transcript.text(), transcript.next_seq()), ("abcde", 5));
         assert!(!transcript.drop_from(4));
         assert_eq!((transcript.text(), transcript.next_seq()), ("abcd", 4));
-        assert!(transcript.drop_from(2), "`b` went with `cd`, and is missing now");
+        assert!(transcript.drop_from(2), "`b` was in one frame with `cd`, and is missing now");
         assert_eq!((transcript.text(), transcript.next_seq()), ("a", 1));
         assert!(!transcript.drop_from(0));
         assert_eq!((transcript.text(), transcript.next_seq()), ("", 0));
     }
 
     #[test]
-    fn whatever_is_wrong_is_found() {
+    fn every_mismatch_is_reported() {
         let mut transcript = Transcript::default();
         push(&mut transcript, "abc", None, 0).unwrap();
         assert_eq!(push(&mut transcript, "e", None, 2), Err(Violation::Gap { expected: 1, got: 2 }));
-        assert_eq!(verify(&transcript, "abc", 1, HASH_OF_ABC), Err(Violation::Count { said: 2, received: 1 }));
+        assert_eq!(verify(&transcript, "abc", 1, HASH_OF_ABC), Err(Violation::Count { expected: 2, received: 1 }));
         assert_eq!(verify(&transcript, "abd", 0, HASH_OF_ABC), Err(Violation::Text));
         assert_eq!(verify(&transcript, "abc", 0, "00"), Err(Violation::Hash));
     }

@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else.
+//! The report as a self-contained HTML page.
 
 use super::{
     Report, Sample,
@@ -25,6 +25,8 @@ struct Figure {
     names: Vec<String>,
 }
 
+/// Writes the report as an HTML page.
+///
 /// # Errors
 /// When it cannot be written.
 pub fn write_html(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
@@ -53,7 +55,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         let per_token = server.cost.steady_us_per_token.unwrap_or(server.cost.us_per_token);
         facts.push(("server CPU per token", format!("{per_token:.2} µs")));
         facts.push(("server memory per idle connection", format!("{:.1} kB", server.idle_kb_per_connection)));
-        facts.push(("server memory at most", bytes(float(server.cost.max_resident))));
+        facts.push(("peak server memory", bytes(float(server.cost.max_resident))));
     }
     facts
 }
@@ -72,16 +74,16 @@ fn figures(report: &Report) -> Vec<Figure> {
             "Per second",
             "",
             vec![
-                speed("tokens", samples, |sample| Some(float(sample.tokens))),
-                speed("turns", samples, |sample| Some(float(sample.turns))),
+                rate("tokens", samples, |sample| Some(float(sample.tokens))),
+                rate("turns", samples, |sample| Some(float(sample.turns))),
             ],
         ),
         figure(
             "CPU, of one core",
             "%",
             vec![
-                speed("server", samples, |sample| sample.server_cpu_s.map(|cpu| cpu * 100.0)),
-                speed("generator", samples, |sample| Some(sample.client_cpu_s * 100.0)),
+                rate("server", samples, |sample| sample.server_cpu_s.map(|cpu| cpu * 100.0)),
+                rate("generator", samples, |sample| Some(sample.client_cpu_s * 100.0)),
             ],
         ),
         figure(
@@ -93,7 +95,7 @@ fn figures(report: &Report) -> Vec<Figure> {
             ],
         ),
     ];
-    figures.extend(percentiles("Until it is there", report, &["authenticated", "first token"]));
+    figures.extend(percentiles("Connecting and first token", report, &["authenticated", "first token"]));
     figures.extend(percentiles("Between tokens", report, &["between tokens", "behind schedule"]));
     figures
 }
@@ -103,8 +105,8 @@ fn level(name: &str, samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>)
     Line { name: name.to_owned(), points }
 }
 
-/// How fast a count grows.
-fn speed(name: &str, samples: &[Sample], count: impl Fn(&Sample) -> Option<f64>) -> Line {
+/// Rate at which a count grows.
+fn rate(name: &str, samples: &[Sample], count: impl Fn(&Sample) -> Option<f64>) -> Line {
     let points = samples.windows(2).filter_map(|pair| {
         let seconds = (pair[1].at_s - pair[0].at_s).max(0.05);
         Some((pair[1].at_s, (count(&pair[1])? - count(&pair[0])?) / seconds))
@@ -112,7 +114,7 @@ fn speed(name: &str, samples: &[Sample], count: impl Fn(&Sample) -> Option<f64>)
     Line { name: name.to_owned(), points: points.collect() }
 }
 
-/// Curves over the percentiles, spread out towards the rare ones: each nine takes the same room.
+/// Percentile curves on a logarithmic axis: each nine takes the same width.
 fn percentiles(title: &'static str, report: &Report, names: &[&str]) -> Option<Figure> {
     let nines = |percent: f64| -(1.0 - percent.min(99.99) / 100.0).log10();
     let lines: Vec<Line> = report

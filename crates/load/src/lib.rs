@@ -1,7 +1,7 @@
-//! The load generator: many clients in one process, what they saw, and what it cost the server.
+//! The load generator: runs many clients in one process and reports latencies, errors and the server's CPU and memory use.
 //!
-//! Nothing here knows the server's inside: it speaks the protocol through [`switchboard_client`], and reads the server's CPU and
-//! memory from /proc when it runs on the same host.
+//! Independent of the server's code: it uses the protocol through [`switchboard_client`], and reads CPU time and memory from
+//! /proc if the server runs on the same host.
 
 mod html;
 mod plan;

@@ -1,4 +1,4 @@
-//! What to do to the server, and the bounds of it. Pure.
+//! The parameters of a load and their limits. Pure.
 
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,53 +9,55 @@ const MAX_DURATION_S: u64 = 3_600;
 /// Connections per second.
 const MIN_RATE: f64 = 0.001;
 const MAX_RATE: f64 = 1_000_000.0;
-/// The longest wait between two tokens, and between two questions: an hour.
+/// Maximum pause between two tokens and between two questions: an hour.
 const MAX_PAUSE_MS: u64 = 3_600_000;
 const MAX_USERS: u32 = 1_000;
-/// The most turns that one connection may ask for.
+/// Maximum number of turns per connection.
 const MAX_TURNS: u32 = 1_000_000;
-/// Files that the program holds beside its sockets.
+/// Open files besides the sockets.
 const OTHER_FILES: u64 = 64;
 
+/// Parameters of a load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// Of the server, such as `ws://127.0.0.1:8000`.
+    /// Server address, such as `ws://127.0.0.1:8000`.
     pub url: String,
     pub dialect: Dialect,
     pub connections: u32,
     /// Connections opened, and first questions asked, per second.
     pub rate: f64,
-    /// Of each connection; none: as many as the duration allows.
+    /// Turns per connection; `None` allows as many as fit into the duration.
     pub turns: Option<u32>,
-    /// Of an answer.
+    /// Tokens per answer.
     pub tokens: u32,
-    /// Between two tokens, in milliseconds.
+    /// Interval between two tokens, in milliseconds.
     pub interval_ms: u64,
     pub token_bytes: u32,
-    /// The script fails after so many tokens.
+    /// Number of tokens after which each answer fails.
     pub fail_after: Option<u32>,
-    /// No turn begins later than this after the first, in seconds.
+    /// Time after the first turn until which turns are started, in seconds.
     pub duration_s: Option<u64>,
-    /// From the end of an answer to the next question, in milliseconds.
+    /// Pause between an answer and the next question, in milliseconds.
     pub think_ms: u64,
-    /// Connections that read in fits and starts.
+    /// Number of connections that read in bursts.
     pub slow_readers: u32,
-    /// Cuts per turn, on average.
+    /// Average number of connection losses per turn.
     pub reconnects: f64,
-    /// Of what is random.
+    /// Seed of the random choices.
     pub seed: u64,
     /// Accounts to register; connections share them.
     pub users: u32,
-    /// Share of the connections, and of the turns, that may fail without the load failing, in percent.
+    /// Percentage of connections, and of turns, that may fail before the load counts as failed.
     pub max_failures: f64,
     pub allow_remote: bool,
 }
 
+/// An invalid plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PlanError {
     #[error("--{0} must be {1}")]
     OutOfRange(&'static str, String),
-    #[error("{0} is not this machine: give --allow-remote to put load on others, if they agreed to it")]
+    #[error("{0} is not this machine; use --allow-remote to load another one whose owner has agreed")]
     Remote(IpAddr),
     #[error(
         "{connections} connections need {needed} open files, and {limit} are allowed: raise it with `ulimit -n {needed}`, \
@@ -65,59 +67,63 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// Checks that every value is within its limits.
+    ///
     /// # Errors
-    /// Names the first value that is out of range.
+    /// The first value that is out of range.
     pub fn check(&self) -> Result<(), PlanError> {
-        let out_of = |name, range: String| Err(PlanError::OutOfRange(name, range));
+        let out_of_range = |name, range: String| Err(PlanError::OutOfRange(name, range));
         if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
-            return out_of("connections", format!("from 1 to {MAX_CONNECTIONS}"));
+            return out_of_range("connections", format!("from 1 to {MAX_CONNECTIONS}"));
         }
         if !(MIN_RATE..=MAX_RATE).contains(&self.rate) {
-            return out_of("rate", format!("from {MIN_RATE} to {MAX_RATE} per second"));
+            return out_of_range("rate", format!("from {MIN_RATE} to {MAX_RATE} per second"));
         }
         for (name, ms) in [("interval-ms", self.interval_ms), ("think-ms", self.think_ms)] {
             if ms > MAX_PAUSE_MS {
-                return out_of(name, format!("from 0 to {MAX_PAUSE_MS} milliseconds"));
+                return out_of_range(name, format!("from 0 to {MAX_PAUSE_MS} milliseconds"));
             }
         }
         if !self.reconnects.is_finite() || !(0.0..=100.0).contains(&self.reconnects) {
-            return out_of("reconnects", "from 0 to 100".to_owned());
+            return out_of_range("reconnects", "from 0 to 100".to_owned());
         }
         if self.duration_s.is_some_and(|duration| !(1..=MAX_DURATION_S).contains(&duration)) {
-            return out_of("duration", format!("from 1 to {MAX_DURATION_S} seconds"));
+            return out_of_range("duration", format!("from 1 to {MAX_DURATION_S} seconds"));
         }
         if self.turns.is_some_and(|turns| turns > MAX_TURNS) {
-            return out_of("turns", format!("from 0 to {MAX_TURNS}"));
+            return out_of_range("turns", format!("from 0 to {MAX_TURNS}"));
         }
         if !(1..=MAX_USERS).contains(&self.users) {
-            return out_of("users", format!("from 1 to {MAX_USERS}"));
+            return out_of_range("users", format!("from 1 to {MAX_USERS}"));
         }
         if self.slow_readers > self.connections {
-            return out_of("slow-readers", format!("from 0 to --connections, which is {}", self.connections));
+            return out_of_range("slow-readers", format!("from 0 to --connections, which is {}", self.connections));
         }
         if !(0.0..=100.0).contains(&self.max_failures) {
-            return out_of("max-failures", "from 0 to 100 percent".to_owned());
+            return out_of_range("max-failures", "from 0 to 100 percent".to_owned());
         }
         Ok(())
     }
 
-    /// Longer than this no turn is begun, in seconds.
+    /// Time during which turns are started, in seconds.
     pub fn longest_s(&self) -> u64 {
         match (self.turns, self.duration_s) {
             (_, Some(duration)) => duration,
-            // Nothing to ask, and no time given: long enough to look.
+            // Idle connections without a duration: long enough to measure.
             (Some(0), None) => 10,
             (_, None) => MAX_DURATION_S,
         }
     }
 
-    /// Turns of a connection, as far as the time allows.
+    /// Maximum number of turns per connection, if the time allows.
     pub fn max_turns(&self) -> u32 {
         self.turns.unwrap_or(if self.duration_s.is_some() { u32::MAX } else { 1 })
     }
 
+    /// Checks that the server is on this machine, unless others are allowed.
+    ///
     /// # Errors
-    /// When any address is of another machine, and that was not allowed.
+    /// The first address of another machine.
     pub fn check_addresses(&self, addresses: &[SocketAddr]) -> Result<(), PlanError> {
         match addresses.iter().find(|address| !address.ip().is_loopback()) {
             Some(other) if !self.allow_remote => Err(PlanError::Remote(other.ip())),
@@ -125,8 +131,10 @@ impl Plan {
         }
     }
 
+    /// Checks the limit of open files.
+    ///
     /// # Errors
-    /// When `limit` open files are not enough.
+    /// When `limit` is too low.
     pub fn check_files(&self, limit: u64) -> Result<(), PlanError> {
         let needed = u64::from(self.connections) + OTHER_FILES;
         if needed > limit {
@@ -135,14 +143,14 @@ impl Plan {
         Ok(())
     }
 
-    /// How many open files are needed.
+    /// Number of open files that the load needs.
     pub fn files(&self) -> u64 {
         u64::from(self.connections) + OTHER_FILES
     }
 
-    /// Where connection `index` comes from, when one address has not enough ports for all; `ports` is how many one has.
+    /// Source address of connection `index` if one address, with `ports` ports, has too few for all connections.
     pub fn source_of(&self, index: u32, ports: u32, server: &SocketAddr) -> Option<IpAddr> {
-        // Some are taken by others, or have just been used.
+        // Some ports are in use or in TIME_WAIT.
         let usable = ports / 10 * 9;
         let needs_many = usable > 0 && self.connections > usable;
         let is_loopback = matches!(server.ip(), IpAddr::V4(ip) if ip.is_loopback());
@@ -181,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_bounded() {
+    fn every_value_has_limits() {
         assert_eq!(plan(1).check(), Ok(()));
         assert!(plan(0).check().is_err() && plan(MAX_CONNECTIONS + 1).check().is_err());
         for rate in [0.0, -1.0, 1e-300, f64::NAN, f64::INFINITY] {
@@ -201,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_left_alone() {
+    fn other_machines_need_permission() {
         let (here, there) = ("127.0.0.9:80".parse().unwrap(), "192.0.2.1:80".parse().unwrap());
         assert_eq!(plan(1).check_addresses(&[here]), Ok(()));
         assert!(plan(1).check_addresses(&[here, there]).is_err());
@@ -209,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_files_is_named() {
+    fn too_few_open_files_are_reported() {
         assert_eq!(plan(936).check_files(1_000), Ok(()));
         assert!(plan(937).check_files(1_000).unwrap_err().to_string().contains("ulimit -n 1001"));
     }

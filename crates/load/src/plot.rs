@@ -1,10 +1,10 @@
-//! Lines in a frame, as SVG. Pure.
+//! Line charts as SVG. Pure.
 
 use std::fmt::Write;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 240.0;
-/// Room for the numbers: left, right, top, bottom.
+/// Margins for the axis labels: left, right, top, bottom.
 const MARGIN: (f64, f64, f64, f64) = (64.0, 16.0, 12.0, 30.0);
 
 /// A line and its name. The class of line n is `line-n`.
@@ -13,7 +13,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// A plot with `lines` over a common x; `ticks` are places on it and their names.
+/// Draws `lines` over a common x axis with labelled `ticks`.
 pub fn svg(title: &str, unit: &str, lines: &[Line], ticks: &[(f64, String)]) -> String {
     let points = || lines.iter().flat_map(|line| &line.points).filter(|(x, y)| x.is_finite() && y.is_finite());
     let left = ticks.first().map_or(0.0, |tick| tick.0);
@@ -55,7 +55,7 @@ pub fn svg(title: &str, unit: &str, lines: &[Line], ticks: &[(f64, String)]) -> 
     svg
 }
 
-/// Whole seconds from 0 to `end`, not more than eleven.
+/// Ticks at whole seconds from 0 to `end`, about ten.
 pub fn seconds(end: f64) -> Vec<(f64, String)> {
     let step = nice(end / 10.0).max(1.0).ceil();
     let mut ticks = vec![];
@@ -67,7 +67,7 @@ pub fn seconds(end: f64) -> Vec<(f64, String)> {
     ticks
 }
 
-/// The next of 1, 2, 2.5, 5, 10, … that is not less.
+/// Rounds up to the next of 1, 2, 2.5, 5, 10, …
 fn nice(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_stays_in_its_frame() {
+    fn lines_stay_within_the_chart() {
         let line = Line { name: "a<b".to_owned(), points: vec![(0.0, 0.0), (10.0, 80.0), (5.0, f64::NAN)] };
         let svg = svg("speed", "ms", &[line], &seconds(10.0));
         assert!(svg.contains(r#"points="64.0,210.0 624.0,"#), "{svg}");

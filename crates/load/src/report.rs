@@ -1,4 +1,4 @@
-//! What a load showed: numbers only. How they are drawn is for `text` and `html`.
+//! The numbers of a finished load. They are rendered by `text` and `html`.
 
 use super::{
     Plan, Sample,
@@ -9,11 +9,12 @@ use super::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// At these percentiles the curves are drawn.
+/// Percentiles of the curves.
 const CURVE: [f64; 14] = [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.99, 100.0];
-/// A stretch of time shorter than this says little about CPU, in seconds.
+/// Minimum length of a window for a useful CPU measurement, in seconds.
 const MIN_WINDOW_S: f64 = 2.0;
 
+/// Results of a load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub plan: Plan,
@@ -29,11 +30,11 @@ pub struct Report {
     /// For each kind of error, the text of the first one.
     pub error_texts: BTreeMap<String, String>,
     pub close_codes: BTreeMap<u16, u64>,
-    /// None when it runs elsewhere.
+    /// `None` if its process cannot be read from this host.
     pub server: Option<ServerCost>,
     pub generator: Cost,
     pub samples: Vec<Sample>,
-    /// Whether it was stopped before its end.
+    /// Whether the load was stopped early.
     pub is_interrupted: bool,
     /// Every reason for which the load failed; empty when it succeeded.
     pub problems: Vec<String>,
@@ -41,7 +42,7 @@ pub struct Report {
     pub advice: Vec<&'static str>,
 }
 
-/// Times of one kind, in milliseconds.
+/// Distribution of one kind of latency, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Latency {
     pub name: &'static str,
@@ -60,9 +61,9 @@ pub struct Latency {
 pub struct Connections {
     pub tried: u64,
     pub opened: u64,
-    /// Connections that ended while nothing was asked.
+    /// Connections that ended while idle.
     pub lost: u64,
-    /// Cuts that were resumed.
+    /// Turns resumed after a lost connection.
     pub resumes: u64,
 }
 
@@ -71,13 +72,13 @@ pub struct Turns {
     pub started: u64,
     pub complete: u64,
     pub failed: u64,
-    /// Those of them that `--fail-after` told to fail.
+    /// Failed turns that `--fail-after` asked for.
     pub failed_as_planned: u64,
     /// Complete answers with another number of tokens than `--tokens`.
     pub off_script: u64,
-    /// Still running when the load gave up.
+    /// Turns still running when the load ended.
     pub unfinished: u64,
-    /// While questions were asked.
+    /// Rate while questions were asked.
     pub per_second: f64,
 }
 
@@ -86,27 +87,27 @@ pub struct Tokens {
     pub received: u64,
     pub frames: u64,
     pub per_second: f64,
-    /// Of all text frames.
+    /// Total size of all text frames.
     pub bytes: u64,
     pub bytes_per_second: f64,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Transcripts {
-    /// Complete, without gaps, equal to the response, and with its SHA-256.
+    /// Complete answers without gaps that equal the response and its SHA-256.
     pub verified: u64,
     pub wrong: u64,
 }
 
-/// CPU time of a process.
+/// CPU time and memory of a process.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Cost {
-    /// While questions were asked and answered, in seconds.
+    /// CPU time while questions were asked and answered, in seconds.
     pub cpu_s: f64,
     pub us_per_token: f64,
-    /// While every connection streamed; absent when that was too short to say.
+    /// CPU time per token while every connection streamed; `None` if that period was too short.
     pub steady_us_per_token: Option<f64>,
-    /// The most resident memory, in bytes.
+    /// Peak resident memory, in bytes.
     pub max_resident: u64,
 }
 
@@ -120,7 +121,7 @@ pub struct ServerCost {
     pub is_gone: bool,
     /// Memory that each idle connection adds, in kB of 1,000 bytes; 0 when the process did not grow.
     pub idle_kb_per_connection: f64,
-    /// What each adds at the most while questions are asked.
+    /// Peak memory that each connection adds while questions are asked, in the same unit.
     pub busy_kb_per_connection: f64,
 }
 
@@ -147,7 +148,7 @@ impl Report {
             let opened = float(tally.opened.max(1));
             let busy = samples.iter().filter(|sample| sample.at_s >= moments.asking_from_s);
             let busy = busy.filter_map(|sample| sample.server_resident).max().unwrap_or_default();
-            // A server that held a load before may give memory back meanwhile.
+            // A server that handled a load before may free memory meanwhile.
             let added = |resident: u64| float(resident.saturating_sub(memory.before)) / 1_000.0 / opened;
             ServerCost {
                 pid,
@@ -201,7 +202,7 @@ impl Report {
         report
     }
 
-    /// Whether everything that was begun came to a good end, but for as much as the plan allows to fail.
+    /// Whether the load ran to its end with no more failures than the plan allows.
     pub fn is_success(&self) -> bool {
         self.problems.is_empty() && !self.is_interrupted
     }
@@ -235,10 +236,10 @@ impl Latency {
     }
 }
 
-/// What a process used, of its CPU time and resident memory in each sample.
+/// Computes the cost of a process from its CPU time and resident memory in each sample.
 fn cost(samples: &[Sample], moments: &Moments, usage: impl Fn(&Sample) -> (Option<f64>, Option<u64>)) -> Cost {
     let window = |from: f64, until: f64| {
-        // Of a process that ended, what was seen last.
+        // The samples of a process that ended stop early.
         let mut seen = samples.iter().filter(|sample| usage(sample).0.is_some());
         let first = seen.clone().rev().find(|sample| sample.at_s <= from).or(seen.clone().next())?;
         let last = seen.clone().find(|sample| sample.at_s >= until).or(seen.next_back())?;
@@ -249,7 +250,7 @@ fn cost(samples: &[Sample], moments: &Moments, usage: impl Fn(&Sample) -> (Optio
         if tokens == 0 { 0.0 } else { cpu_s * 1e6 / float(tokens) }
     };
     let Some((first, last, cpu_s)) = window(moments.asking_from_s, f64::INFINITY) else { return Cost::default() };
-    // Inside the stretch in which every connection streams, a sample later and a sample earlier.
+    // Only samples strictly within the period in which every connection streams.
     let steady = moments.first_turn_ended_s.and_then(|end| {
         let inside = |sample: &&Sample| sample.at_s > moments.all_asked_s && sample.at_s < end;
         let (first, last) = (samples.iter().find(inside)?, samples.iter().rev().find(inside)?);
@@ -274,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_per_token_is_of_the_stretch_in_which_all_stream() {
+    fn steady_cpu_per_token_covers_the_period_in_which_all_stream() {
         let sample = |at_s: u32, tokens: u64, cpu: f64| Sample {
             at_s: f64::from(at_s),
             tokens,

@@ -1,4 +1,4 @@
-//! One load from beginning to end: accounts, connections, questions, goodbyes; and a sample of everything each second.
+//! The phases of a load: registers accounts, opens connections, asks questions, closes connections. Takes a sample every second.
 
 use super::{
     Plan, PlanError, Report,
@@ -20,15 +20,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// Between the last connection and the first question: for memory to settle.
+/// Pause between the last connection and the first question, for memory to settle.
 const SETTLE: Duration = Duration::from_millis(1_500);
-/// How long connections may open past their schedule, and answers go on past the last question.
+/// Additional time for connections to open after their schedule, and for answers to end after the last question.
 const GRACE: Duration = Duration::from_secs(120);
-/// Tries to connect again after a cut: a server that is gone must not hold up the report.
+/// Reconnection attempts after a lost connection: few, so that a stopped server does not delay the report.
 const MAX_RECONNECTS: u32 = 4;
-/// How long goodbyes may take.
-const CLOSING: Duration = Duration::from_secs(10);
+/// Time limit for closing all connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A failure that leaves nothing to report.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(transparent)]
@@ -37,12 +38,12 @@ pub enum LoadError {
     Client(#[from] ClientError),
     #[error("no connection opened: {0}")]
     NothingOpened(String),
-    /// Before there was anything to report.
+    /// Stopped before any connection opened.
     #[error("interrupted before the first connection")]
     Interrupted,
 }
 
-/// The state of things at one moment.
+/// Counters and resource usage at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Sample {
     /// Seconds since the first connection was due.
@@ -69,14 +70,15 @@ pub struct Moments {
     pub last_turn_ended_s: Option<f64>,
 }
 
-/// What is known of the server's memory at the moments that matter, in bytes.
+/// Resident memory of the server before and after the connections opened, in bytes.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Memory {
     pub before: u64,
-    /// With all connections open and nothing asked.
+    /// With all connections open and idle.
     pub idle: u64,
 }
 
+/// Takes the samples of a running load.
 struct Watch {
     started: Instant,
     server: Option<Process>,
@@ -87,11 +89,11 @@ struct Watch {
     stop: CancellationToken,
 }
 
-/// Puts the load on the server, and tells each second how it stands. When `stop` is cancelled, the load ends early, and the
-/// report covers what happened until then.
+/// Runs a load and calls `on_sample` every second. When `stop` is cancelled, the load ends early, and the report covers what
+/// happened until then.
 ///
 /// # Errors
-/// When the plan is refused, no account can be had, or no connection opens.
+/// When the plan is invalid, no account can be registered, or no connection opens.
 pub async fn run(
     plan: Plan,
     token: Option<String>,
@@ -112,7 +114,7 @@ pub async fn run(
         accounts = accounts(&plan, &connector, token) => accounts?,
         () = stop.cancelled() => return Err(LoadError::Interrupted),
     };
-    // Passwords are hashed in memory that the server may give back only later.
+    // Hashing passwords takes memory that the server may free only later.
     let before = before_accounts.into_iter().chain(resident()).min().unwrap_or_default();
 
     let plan = Arc::new(plan);
@@ -145,8 +147,8 @@ pub async fn run(
         if watch.stop.is_cancelled() {
             return Err(LoadError::Interrupted);
         }
-        let why = watch.tally().error_texts.values().cloned().collect::<Vec<_>>().join("; ");
-        return Err(LoadError::NothingOpened(why));
+        let errors = watch.tally().error_texts.values().cloned().collect::<Vec<_>>().join("; ");
+        return Err(LoadError::NothingOpened(errors));
     }
     tokio::select! {
         () = sleep(SETTLE) => {}
@@ -169,7 +171,7 @@ pub async fn run(
     to_phase.send_replace(Phase::Closing);
     let is_interrupted = watch.stop.is_cancelled();
     watch.stop = CancellationToken::new();
-    watch.until(Instant::now() + CLOSING, &mut on_sample, |tally| tally.open == 0).await;
+    watch.until(Instant::now() + CLOSE_TIMEOUT, &mut on_sample, |tally| tally.open == 0).await;
     for worker in workers {
         worker.abort();
     }
@@ -193,7 +195,7 @@ pub async fn run(
     Ok(Report::new(observed))
 }
 
-/// Accounts to sign in with: one that the token stands for, or new ones.
+/// Returns the accounts of the connections: the token's, or newly registered ones.
 async fn accounts(plan: &Plan, connector: &Connector, token: Option<String>) -> Result<Vec<Arc<Account>>, ClientError> {
     if let Some(token) = token {
         return Ok(vec![Arc::new(Account::from_token(connector, token))]);

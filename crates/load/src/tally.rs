@@ -1,4 +1,4 @@
-//! What the clients saw, counted.
+//! Counters and latency histograms of all clients.
 
 use hdrhistogram::Histogram;
 use std::{
@@ -7,45 +7,45 @@ use std::{
 };
 use switchboard_client::ClientError;
 
-/// The longest time that is told apart, in microseconds: an hour.
+/// Upper bound of the histograms, in microseconds: an hour.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// Times of one kind, in microseconds.
+/// Histogram of one kind of latency, in microseconds.
 pub struct Times(Histogram<u64>);
 
-/// Everything that is counted while it happens.
+/// Counters that are updated while the load runs.
 #[derive(Default)]
 pub struct Tally {
-    /// From when a connection was due to its upgrade.
+    /// Time from when a connection was due to its upgrade.
     pub connect: Times,
-    /// From when a connection was due to `auth_success`.
+    /// Time from when a connection was due to `auth_success`.
     pub authenticated: Times,
-    /// From when a question was due to its first token.
+    /// Time from when a question was due to its first token.
     pub first_token: Times,
-    /// From one token to the next; zero for those that share a frame.
+    /// Time from one token to the next; zero for those that share a frame.
     pub between_tokens: Times,
-    /// From when a token was due, counted from the first of its turn, to its arrival.
+    /// Time from when a token was due, counted from the first of its turn, to its arrival.
     pub behind_schedule: Times,
-    /// From when a question was due to the end of the answer.
+    /// Time from when a question was due to the end of the answer.
     pub turn: Times,
-    /// From a cut to `resumed`.
+    /// Time from a lost connection to `resumed`.
     pub resume: Times,
     pub tries: u64,
     pub opened: u64,
-    /// Connections that are open.
+    /// Open connections.
     pub open: u64,
-    /// Connections that ended without a goodbye of ours, while nothing was asked.
+    /// Connections that were not closed by the client but ended while idle.
     pub lost: u64,
     pub turns_started: u64,
     pub turns_complete: u64,
     pub turns_failed: u64,
-    /// Those of them that were told to fail.
+    /// Failed turns whose script asked for the failure.
     pub failed_as_planned: u64,
     /// Complete answers with another number of tokens than the script asked for.
     pub off_script: u64,
     pub tokens: u64,
     pub token_frames: u64,
-    /// Of all text frames.
+    /// Total size of all text frames.
     pub bytes: u64,
     pub resumes: u64,
     pub verified: u64,
@@ -54,7 +54,7 @@ pub struct Tally {
     /// For each kind of error, the text of the first one.
     pub error_texts: BTreeMap<String, String>,
     pub close_codes: BTreeMap<u16, u64>,
-    /// Connections that have nothing more to ask.
+    /// Connections that have asked all their questions.
     pub done: u64,
     pub first_turn_ended_at: Option<Instant>,
     pub last_turn_ended_at: Option<Instant>,
@@ -62,7 +62,7 @@ pub struct Tally {
 
 impl Default for Times {
     fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are sound"))
+        Self(Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid"))
     }
 }
 
@@ -72,7 +72,7 @@ impl Times {
         self.0.saturating_record(micros);
     }
 
-    /// `count` times the same.
+    /// Adds the same time `count` times.
     pub fn add_many(&mut self, time: Duration, count: u64) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST_US);
         self.0.saturating_record_n(micros, count);
@@ -82,7 +82,7 @@ impl Times {
         self.0.len()
     }
 
-    /// In milliseconds; `percent` from 0 to 100.
+    /// Returns a percentile in milliseconds; `percent` is from 0 to 100.
     pub fn percentile_ms(&self, percent: f64) -> f64 {
         if self.0.is_empty() { 0.0 } else { ms(self.0.value_at_quantile(percent / 100.0)) }
     }
@@ -118,13 +118,13 @@ impl Tally {
     }
 }
 
-/// A text of the server on one line, without what a terminal would obey.
+/// Replaces characters of a server's text that would break a line or control the terminal.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if breaks_a_line(c) { ' ' } else { c }).collect()
 }
 
-/// Whether a terminal could take it for something else than a character of the line: control characters, Unicode's line
-/// separators, and those that change the direction of writing.
+/// Whether a character breaks the line or controls the terminal: control characters, Unicode's line separators, and those that
+/// change the writing direction.
 fn breaks_a_line(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_of_what_was_added() {
+    fn percentiles_match_the_added_times() {
         let mut times = Times::default();
         for ms in 1..=100 {
             times.add(Duration::from_millis(ms));

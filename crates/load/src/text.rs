@@ -1,9 +1,9 @@
-//! The report for a terminal, and the line of progress.
+//! The report and progress lines as text for a terminal.
 
 use super::{Report, Sample, report::float};
 use std::io;
 
-/// One line: how the load stands.
+/// Writes one line of progress.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -26,6 +26,8 @@ pub fn write_progress(sample: &Sample, before: Option<&Sample>, out: &mut dyn io
     writeln!(out)
 }
 
+/// Writes the report as text.
+///
 /// # Errors
 /// When it cannot be written.
 pub fn write_text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
@@ -81,7 +83,7 @@ pub fn write_text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
         grouped(report.transcripts.wrong)
     )?;
     writeln!(out, "resumes      {}", grouped(report.connections.resumes))?;
-    writeln!(out, "lost         {} connections while nothing was asked", grouped(report.connections.lost))?;
+    writeln!(out, "lost         {} connections while idle", grouped(report.connections.lost))?;
     write_errors(report, out)?;
     writeln!(out, "close codes  {}", list(report.close_codes.iter()))?;
     match &report.server {
@@ -97,7 +99,7 @@ pub fn write_text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
                 bytes(float(server.cost.max_resident))
             )?;
         }
-        None => writeln!(out, "server       not seen from here: no process of this host, or of another user")?,
+        None => writeln!(out, "server       not measured: it runs on another host or as another user")?,
     }
     writeln!(
         out,
@@ -108,7 +110,7 @@ pub fn write_text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     write_verdict(report, out)
 }
 
-/// Errors by their code, with the text of the first of each.
+/// Writes the number of errors per code, with the text of the first one.
 fn write_errors(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     if report.errors.is_empty() {
         return writeln!(out, "errors       none");
@@ -144,7 +146,7 @@ fn list(counts: impl Iterator<Item = (impl ToString, impl ToString)>) -> String 
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
-/// With commas between thousands.
+/// Formats a number with commas between thousands.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();

@@ -1,11 +1,11 @@
-//! The verdict on a load: every reason for which it failed. Pure.
+//! The verdict on a load: the reasons why it failed, and advice. Pure.
 
 use super::{Report, text::grouped};
 
-/// Codes of refusals that most often come from a limit of one address or one user.
+/// Error codes that usually come from a limit per address or per user.
 const CODES_OF_LIMITS: [&str; 3] = ["OVERLOADED", "RATE_LIMITED", "TOO_MANY_CONNECTIONS"];
 
-/// Every reason for which a load failed, as clauses for people; empty when it succeeded.
+/// Returns every reason why a load failed, as text; empty after a success.
 pub(super) fn problems(report: &Report) -> Vec<String> {
     let (plan, turns) = (&report.plan, &report.turns);
     let mut problems = Vec::new();
@@ -16,13 +16,13 @@ pub(super) fn problems(report: &Report) -> Vec<String> {
             problems.push(format!("{count} of {of} {what} (--max-failures allows {allowed} %)"));
         }
     };
-    // An interruption leaves some connections unopened and some turns unfinished; that is no fault of the server.
+    // An interruption leaves connections unopened and turns unfinished; these are no failures.
     let wanted = if report.is_interrupted { report.connections.tried } else { u64::from(plan.connections) };
     too_many(wanted.saturating_sub(report.connections.opened), wanted, "connections did not open");
     too_many(report.connections.lost, report.connections.opened, "connections were lost");
     too_many(turns.failed.saturating_sub(turns.failed_as_planned), turns.started, "turns failed");
     if report.transcripts.wrong > 0 {
-        problems.push(format!("{} answers are not what the server wrote", grouped(report.transcripts.wrong)));
+        problems.push(format!("{} answers differ from what the server wrote", grouped(report.transcripts.wrong)));
     }
     if turns.unfinished > 0 && !report.is_interrupted {
         problems.push(format!("{} turns never ended", grouped(turns.unfinished)));
@@ -33,19 +33,19 @@ pub(super) fn problems(report: &Report) -> Vec<String> {
     problems
 }
 
-/// Advice about the errors of a load, where there is any.
+/// Returns advice about the errors of a load, if there is any.
 pub(super) fn advice(report: &Report) -> Vec<&'static str> {
     let mut advice = Vec::new();
     if CODES_OF_LIMITS.iter().any(|code| report.errors.contains_key(*code)) {
         advice.push(
-            "the server limits what one address and one user may do: start it with this machine's address in \
-             limits.exempt_addresses, or ask for less; what it can run in all is workflow.max_running_turns",
+            "the server has limits per address and per user: start it with this machine's address in \
+             limits.exempt_addresses, or reduce the load; its total limit is workflow.max_running_turns",
         );
     }
     if report.turns.off_script > 0 {
         advice.push(
-            "the answers do not follow --tokens: only a server with provider.kind = \"scripted\" knows the pace of its \
-             answers",
+            "the answers do not follow --tokens: only a server with provider.kind = \"scripted\" follows the script of a \
+             question",
         );
     }
     advice
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_threshold_is_a_share() {
+    fn threshold_is_a_percentage() {
         assert!(!is_more_than(0, 0, 0.0) && !is_more_than(0, 10, 0.0));
         assert!(is_more_than(1, 1_000, 0.0) && is_more_than(1, 0, 0.0));
         assert!(!is_more_than(5, 100, 5.0) && is_more_than(6, 100, 5.0) && !is_more_than(100, 100, 100.0));

@@ -1,4 +1,4 @@
-//! One connection of a load: when it opens, asks, is cut, and what it sees.
+//! One connection of a load: opens, asks its questions, loses its connection on purpose, and records what happened.
 
 use super::{Plan, tally::Tally};
 use serde_json::json;
@@ -12,26 +12,27 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// How long a slow reader reads, and how long it then does not.
+/// Durations for which a slow reader reads and then pauses.
 const SLOW: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(1_000));
-/// Of a slow reader's socket, in bytes.
+/// Receive buffer of a slow reader's socket, in bytes.
 const SLOW_BUFFER: u32 = 4 * 1024;
-/// Error codes of a turn whose script lets it fail: before its first token, and after.
+/// Error codes of a scripted failure before and after the first token.
 const CODES_OF_SCRIPTED_FAILURES: [&str; 2] = ["UPSTREAM_UNAVAILABLE", "TURN_INTERRUPTED"];
-/// The longest that a refused question waits before the next.
+/// Maximum delay after a refused question.
 const MAX_RETRY: Duration = Duration::from_secs(10);
 
-/// Where the whole load stands.
+/// Current phase of the load.
 #[derive(Clone, Copy, Debug)]
 pub enum Phase {
-    /// Connections open and stay.
+    /// Connections are opened and kept idle.
     Opening,
-    /// Questions are asked: the first at `from`, none from `until` on.
+    /// Questions are asked from `from` until `until`.
     Asking { from: Instant, until: Instant },
-    /// Everybody says goodbye.
+    /// All connections are closed.
     Closing,
 }
 
+/// The client of one connection.
 pub struct Worker {
     pub index: u32,
     pub plan: Arc<Plan>,
@@ -43,17 +44,17 @@ pub struct Worker {
     pub is_open: bool,
 }
 
-/// The clock of one answer.
+/// Timing of one answer.
 struct Pace {
     due: Instant,
     first: Option<Instant>,
     last: Instant,
-    /// What arrives was written before a cut: it says nothing of the server's pace.
+    /// The next tokens are repeated after a lost connection; their times are not counted.
     is_replay: bool,
 }
 
 impl Worker {
-    /// Runs until the phase says to close.
+    /// Runs until the closing phase.
     pub async fn run(mut self, opens_at: Instant) {
         sleep_until(opens_at).await;
         if self.is_slow() {
@@ -90,13 +91,13 @@ impl Worker {
         self.tally().done += 1;
         self.wait_for_end(&mut client).await;
         let (bytes, is_connected) = (client.received_bytes(), client.is_connected());
-        let goodbye = client.close().await;
+        let closed = client.close().await;
         self.set_open(false);
         let mut tally = self.tally();
         tally.bytes += bytes;
-        match goodbye {
+        match closed {
             Ok(()) if is_connected => tally.closed(1000),
-            // It was lost before, and counted then.
+            // It was lost before, and has been counted.
             Ok(()) => {}
             Err(ClientError::Closed { code, .. }) => tally.closed(code),
             Err(error) => tally.error(&error),
@@ -176,7 +177,7 @@ impl Worker {
         }
     }
 
-    /// One turn, to its end.
+    /// Asks one question and reads the answer to its end.
     async fn ask(&self, client: &mut Client, due: Instant, random: &mut fastrand::Rng) -> Result<(), ClientError> {
         let mut cuts = self.cuts(random);
         self.tally().turns_started += 1;
@@ -253,7 +254,7 @@ impl Worker {
         question
     }
 
-    /// The tokens after which to cut, the last one first.
+    /// Returns the tokens after which to drop the connection, in descending order.
     fn cuts(&self, random: &mut fastrand::Rng) -> Vec<u32> {
         let (whole, part) = (self.plan.reconnects.trunc(), self.plan.reconnects.fract());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 0 to 100")]
@@ -282,7 +283,7 @@ impl Worker {
     }
 }
 
-/// Whether a turn failed because `--fail-after` told it to.
+/// Whether `--fail-after` caused the failure of a turn.
 fn is_planned(plan: &Plan, error: &ClientError) -> bool {
     let is_scripted = |code: &str| CODES_OF_SCRIPTED_FAILURES.contains(&code);
     plan.fail_after.is_some() && matches!(error, ClientError::Server(error) if is_scripted(&error.code))
