@@ -7,8 +7,9 @@
 #   all    every test once
 #   long   every test, with many rounds of chaos, kills and random cases, and the fuzz targets
 #
-# `unit` and `doc` are the tests beside the code; every other group is a module of tests/. The output of each group is left in
-# target/test-logs. Snapshots are compared, not written, unless INSTA_UPDATE says otherwise.
+# `unit` and `doc` are the tests beside the code, `schema` those of the JSON Schema of the frames; every other group is a module
+# of tests/. The output of each group is left in target/test-logs. Snapshots are compared, not written, unless INSTA_UPDATE says
+# otherwise.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -127,6 +128,10 @@ done
 is_wanted unit && run_group unit $cargo test --locked --workspace --lib --bins
 if [ "$lane" != quick ] && is_wanted doc; then
   run_group doc $cargo test --locked --workspace --doc
+fi
+# In a command of its own: with the feature, `cargo test --workspace` would build the server a second time.
+if [ "$lane" != quick ] && is_wanted schema; then
+  run_group schema $cargo test --locked -p switchboard-protocol --features schemars --test schema
 fi
 for group in "${groups[@]}"; do
   is_wanted "$group" || continue

@@ -233,6 +233,7 @@ pub struct Resumed<'a> {
     pub from_seq: Option<u32>,
     pub state: TurnState,
     /// Whether there are later turns that are not replayed and must be loaded from the history.
+    #[cfg_attr(feature = "schemars", schemars(default))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub reload_history: bool,
     /// Id of the repeated message; absent in the response to a `resume`.
