@@ -292,7 +292,7 @@ fn refused_account_command_exits_with_1() {
         text(&output.stderr)
     };
     let again = refused(&["user", "add", "--email", "ADA@example.org", "--password-stdin"], "violet mammoth ladder");
-    assert!(again.contains("exists already"), "{again}");
+    assert!(again.contains("already exists"), "{again}");
     let weak = refused(&["user", "set-password", "ada@example.org", "--password-stdin"], "password");
     assert!(weak.starts_with("error: ") && !weak.contains("password\n"), "{weak}");
     let nobody = refused(&["user", "set-role", "nobody@example.org", "operator"], "");
@@ -443,7 +443,7 @@ fn neither_passwords_nor_addresses_get_into_the_log() {
     add.args(["user", "add", "--email", "ada@example.org", "--name", "Lovelace", "--password-stdin"]);
     add.env("RUST_LOG", "trace").write_stdin("violet mammoth ladder\n");
     let log = text(&add.assert().success().get_output().stderr);
-    assert!(log.contains("an account was made"), "{log}");
+    assert!(log.contains("account created"), "{log}");
     let secret = std::fs::read_to_string(folder.path().join("data/jwt_secret")).unwrap();
     for private in ["violet mammoth ladder", "ada@example.org", "Lovelace", "$argon2id$", secret.as_str()] {
         assert!(!log.contains(private), "{private} is in the log:\n{log}");
@@ -460,7 +460,7 @@ fn the_log_is_json_when_that_is_configured() {
     let output = add.assert().success().get_output().clone();
     let lines: Vec<serde_json::Value> =
         text(&output.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let made = lines.iter().find(|line| line["message"] == "an account was made").expect("no such line");
+    let made = lines.iter().find(|line| line["message"] == "account created").expect("no such line");
     assert_eq!(made["user_id"], fields(&text(&output.stdout))[0].as_str());
     assert_eq!((made["level"].as_str(), made["role"].as_str()), (Some("info"), Some("user")));
 }
