@@ -117,6 +117,24 @@ async fn javascript_client_survives_a_cut() {
     assert_eq!(direct, cut);
 }
 
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn rust_example_survives_a_cut() {
+    let app = app().await;
+    // `cargo test --workspace` builds the examples of all crates.
+    let example = Path::new(env!("CARGO_BIN_EXE_switchboard")).with_file_name("examples").join("ask");
+    assert!(
+        example.exists(),
+        "{} is missing: run `cargo build -p switchboard-client --example ask`",
+        example.display()
+    );
+    let direct = run(Command::new(&example).arg(&app.url)).await;
+    let cut = run(node([repository("tests/clients/through_a_cut.mjs")]).arg(&app.url).arg(&example).arg("{url}")).await;
+    for printed in [&direct, &cut] {
+        assert!(printed.contains(ENGINE_POWER) && printed.contains("SHA-256 verified"), "{printed}");
+    }
+    assert_eq!(direct, cut);
+}
+
 /// Browsers have neither `crypto.randomUUID` nor `crypto.subtle` for pages that came over plain http.
 #[actix_web::rt::test(system = "crate::harness::System")]
 async fn browser_programs_work_on_plain_http() {
