@@ -104,7 +104,7 @@ async fn sizes_and_depths_over_the_limit_are_counted() {
     socket.expect("pong").await;
     socket.send_text(nested(6)).await;
     let refusal = socket.expect_error("INVALID_JSON").await;
-    assert!(refusal["error"].as_str().unwrap().contains("deeper than 5"), "{refusal}");
+    assert!(refusal["error"].as_str().unwrap().contains("more than 5 levels"), "{refusal}");
     socket.send(json!({"type": "message", "message": "x".repeat(501)})).await;
     socket.expect_error("MESSAGE_TOO_LONG").await;
     socket.send_text("x".repeat(1_001)).await;
