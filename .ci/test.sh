@@ -136,7 +136,10 @@ fi
 for group in "${groups[@]}"; do
   is_wanted "$group" || continue
   read -ra tests <<<"${of_group[$group]}"
-  run_group "$group" $cargo test --locked --test tests -- --exact "${tests[@]}"
+  threads=$RUST_TEST_THREADS
+  # The pages are measured: browsers that run at the same time would measure each other.
+  [ "$group" = browser ] && threads=1
+  run_group "$group" env RUST_TEST_THREADS="$threads" $cargo test --locked --test tests -- --exact "${tests[@]}"
   if [ "$ran" -ne "${#tests[@]}" ]; then
     echo "error: $group has ${#tests[@]} tests, and $ran ran" >&2
     failed+=("$group")
