@@ -8,7 +8,7 @@
 #   long   every test, with many rounds of chaos, kills and random cases, and the fuzz targets
 #
 # `unit` and `doc` are the tests beside the code, `schema` those of the JSON Schema of the frames; every other group is a module
-# of tests/. The output of each group is left in target/test-logs. Snapshots are compared, not written, unless INSTA_UPDATE says
+# of tests/, except that `quick` runs all of them as `integration`. The output of each group is left in target/test-logs. Snapshots are compared, not written, unless INSTA_UPDATE says
 # otherwise.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -57,8 +57,10 @@ shift
 wanted=("$@")
 
 export INSTA_UPDATE=${INSTA_UPDATE:-no}
-# Most tests wait for a server more than they compute.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+# Most tests wait for a server more than they compute. None in the quick lane measures.
+threads_per_core=2
+[ "$lane" = quick ] && threads_per_core=4
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * threads_per_core))}
 cargo=${CARGO:-cargo}
 logs=target/test-logs
 mkdir -p "$logs"
@@ -121,6 +123,8 @@ for name in "${names[@]}"; do
     continue
   fi
   group=${name%%::*}
+  # One after the other, the groups would leave the processor idle half of the time.
+  [ "$lane" = quick ] && [ "${#wanted[@]}" -eq 0 ] && group=integration
   [ -n "${of_group[$group]:-}" ] || groups+=("$group")
   of_group[$group]+=" $name"
 done
