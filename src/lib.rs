@@ -30,6 +30,7 @@
 //! | [`preflight`] | checks of what settings name, at start and for `config check` |
 //! | [`steering`] | operators' actions: audit, settings that change at run time, the state of a drain |
 //! | `api_error` | errors of all layers as the wire knows them |
+//! | [`encode`] | the entries of a turn as the frames of each surface |
 //! | [`session`] | the session actor of a chat connection, and its pure state |
 //! | [`ops`] | the live feed for operators |
 //! | [`http`] | routes, pages, the server below actix-web |
@@ -43,6 +44,7 @@ pub mod build_info;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod encode;
 pub mod http;
 pub mod knowledge;
 pub mod limiter;

@@ -10,10 +10,11 @@ use crate::{
     api_error::from_failure,
     auth::{Identity, Tokens},
     domain::{ConversationId, TurnId},
+    encode::{Json, Sse, error_event, parse_event_id},
     limiter::{AddressPermit, Limiter, UserPermit},
     metrics::Metrics,
     session::QuestionRules,
-    turn::{Cursor, Outgoing, TurnEnd, TurnFailure, TurnLog, TurnReader, TurnSubject},
+    turn::{Cursor, TurnEnd, TurnFailure, TurnLog, TurnReader, TurnSubject},
     workflow::{CancelTurn, ResumeTurn, StartTurn, StartedTurn, TurnError, Workflow},
 };
 use actix::{Addr, MailboxError};
@@ -25,7 +26,7 @@ use actix_web::{
 use futures_util::{Stream, stream};
 use serde::Serialize;
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
-use switchboard_protocol::{ApiError, CompleteFrame, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, ServerFrame};
+use switchboard_protocol::{ApiError, CompleteFrame, MessageFrame, ServerFrame};
 
 /// Interval of comments on a silent event stream. Proxies drop a response after about a minute without data.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -68,12 +69,15 @@ async fn chat(
     let permits = limiter.open_stream(identity.user_id, address)?;
     let (turn, cursor) = match header(&request, "last-event-id") {
         Some(id) => {
-            let (turn_id, cursor) = parse_event_id(id)?;
+            let invalid = || ApiError::invalid_field("Last-Event-ID", "must be the id of an event sent by this server");
+            let (turn_id, next_seq, last_index) = parse_event_id(id).ok_or_else(invalid)?;
             let user_id = identity.user_id;
             let resume = ResumeTurn { user_id, turn_id };
             let found = flatten_reply(workflow.send(resume).await);
             metrics.resumed(found.as_ref().map(|turn| turn.state()).map_err(|error| error.code));
-            (found?, cursor)
+            let turn = found?;
+            let cursor = turn.position_after(next_seq, last_index);
+            (turn, cursor)
         }
         None => {
             super::json::check_content_type(&request)?;
@@ -82,17 +86,14 @@ async fn chat(
             (turn, Cursor::default())
         }
     };
-    // The client cannot have received tokens beyond the end of the log.
-    let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
-    let next_seq = cursor.next_seq;
-    let reader = TurnReader::new(turn, cursor, metrics.into_inner(), from_failure);
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
+    let metrics = metrics.into_inner();
     if wants_events {
         let caller = Caller { identity, tokens, _permits: permits, _open: in_flight.into_inner().open_stream() };
-        Ok(event_response(reader, next_seq, caller))
+        Ok(event_response(TurnReader::new(turn, cursor, &Sse, metrics), caller))
     } else {
         // The permits are held until the answer is complete.
-        complete_response(reader).await
+        complete_response(TurnReader::new(turn, cursor, &Json, metrics)).await
     }
 }
 
@@ -136,13 +137,10 @@ async fn start(
 
 /// Responds with the whole answer once the turn has ended.
 async fn complete_response(mut reader: TurnReader) -> Result<HttpResponse, HttpError> {
-    let mut last = None;
-    while let Some(outgoing) = reader.next().await {
-        last = Some(outgoing.frame);
-    }
-    match (reader.turn().outcome().as_deref(), last) {
-        (Some(TurnEnd::Complete { .. }), Some(frame)) => {
-            Ok(HttpResponse::Ok().content_type("application/json").body(frame.into_bytes()))
+    let body = reader.next().await;
+    match (reader.turn().outcome().as_deref(), body) {
+        (Some(TurnEnd::Complete { .. }), Some(body)) => {
+            Ok(HttpResponse::Ok().content_type("application/json").body(body.frame.into_bytes()))
         }
         (Some(TurnEnd::Failed(failure)), _) => Err(from_failure(failure).into()),
         _ => Err(from_failure(&TurnFailure::TaskLost).into()),
@@ -158,58 +156,30 @@ struct Caller {
     _open: OpenStream,
 }
 
-fn event_response(reader: TurnReader, next_seq: u32, caller: Caller) -> HttpResponse {
+fn event_response(reader: TurnReader, caller: Caller) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-store"))
         // Turns off response buffering in nginx, which would hold tokens back.
         .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(event_stream(reader, next_seq, caller))
+        .streaming(event_stream(reader, caller))
 }
 
-/// Streams the frames of a turn as events. If the caller's tokens are revoked, the stream ends with an error event; the turn
-/// continues.
-fn event_stream(reader: TurnReader, next_seq: u32, caller: Caller) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let last_seq = i64::from(next_seq) - 1;
-    stream::unfold(Some((reader, last_seq, caller)), |open| async move {
-        let (mut reader, mut last_seq, caller) = open?;
-        let turn_id = reader.turn().subject.turn_id;
+/// Streams the events of a turn. If the caller's tokens are revoked, the stream ends with an error event; the turn continues.
+fn event_stream(reader: TurnReader, caller: Caller) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold(Some((reader, caller)), |open| async move {
+        let (mut reader, caller) = open?;
         let next = tokio::time::timeout(KEEP_ALIVE, reader.next()).await;
         if let Err(revoked) = caller.tokens.check_revoked(&caller.identity) {
-            // Without the turn's ids: the turn itself has not failed.
-            let frame =
-                ServerFrame::Error(ErrorFrame::new(&revoked.into(), &ErrorSubject::default(), FieldNames::Both))
-                    .encode();
-            return Some((Ok(Bytes::from(encode_event(turn_id, last_seq, &frame))), None));
+            return Some((Ok(error_event(&revoked.into()).into_bytes()), None));
         }
         let event = match next {
-            Ok(Some(Outgoing { frame, seq, .. })) => {
-                last_seq = seq.map_or(last_seq, i64::from);
-                encode_event(turn_id, last_seq, &frame)
-            }
+            Ok(Some(outgoing)) => outgoing.frame.into_bytes(),
             Ok(None) => return None,
-            Err(_) => ": still here\n\n".to_owned(),
+            Err(_) => Bytes::from_static(b": still here\n\n"),
         };
-        Some((Ok(Bytes::from(event)), Some((reader, last_seq, caller))))
+        Some((Ok(event), Some((reader, caller))))
     })
-}
-
-/// Encodes a frame, which is one line of JSON, as an event.
-///
-/// The event's id is `<turn_id>:<seq>` with the seq of the last token so far, or -1 before the first, so that the stream can
-/// resume after any event.
-fn encode_event(turn_id: TurnId, last_seq: i64, frame: &str) -> String {
-    format!("id: {turn_id}:{last_seq}\ndata: {frame}\n\n")
-}
-
-fn parse_event_id(id: &str) -> Result<(TurnId, Cursor), ApiError> {
-    let parsed = id.split_once(':').and_then(|(turn_id, seq)| {
-        let next_seq = u32::try_from(seq.parse::<i64>().ok()?.checked_add(1)?).ok()?;
-        // All steps precede the first token: a client that has a token has seen all steps.
-        let progress = if next_seq == 0 { 0 } else { usize::MAX };
-        Some((turn_id.parse().ok()?, Cursor { progress, next_seq, ended: false }))
-    });
-    parsed.ok_or_else(|| ApiError::invalid_field("Last-Event-ID", "must be the id of an event sent by this server"))
 }
 
 fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {

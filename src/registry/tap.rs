@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The frame types of the protocol. Any other `type` is shown as [`UNKNOWN`], because clients may write anything there.
-const TYPES: [&str; 18] = [
+const TYPES: [&str; 20] = [
     "auth",
     "message",
     "resume",
@@ -25,6 +25,8 @@ const TYPES: [&str; 18] = [
     "auth_expiring",
     "progress",
     "token",
+    "reasoning",
+    "part",
     "complete",
     "resumed",
     "error",

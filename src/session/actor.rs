@@ -367,7 +367,7 @@ impl Handler<SessionCommand> for ChatSession {
             SessionCommand::Close(reason) => self.close(reason, ctx),
             SessionCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),
             SessionCommand::Notice(frame) => {
-                let outgoing = Outgoing { frame, tokens: 0, seq: None };
+                let outgoing = Outgoing { frame, tokens: 0 };
                 self.decide(ctx, |_, _, _, effects| effects.push(Effect::Send(outgoing)));
             }
             SessionCommand::GoAway { reconnect_after_ms } => {

@@ -107,5 +107,5 @@ pub(super) fn send_error(error: &ApiError, about: &ErrorSubject, names: FieldNam
 }
 
 pub(super) fn send(frame: ServerFrame<'_>) -> Effect {
-    Effect::Send(Outgoing::from(frame))
+    Effect::Send(Outgoing { frame: frame.encode(), tokens: 0 })
 }

@@ -12,13 +12,13 @@ use super::{
     subscriptions::{AnyEnded, Subscriptions},
 };
 use crate::{
-    api_error::from_failure,
     auth::Identity,
     config::{LimitsConfig, SessionConfig},
     domain::{ConversationId, TurnId, UserId},
+    encode::encoder_of,
     limiter::{Limit, UserPermit},
     limits::{AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
-    turn::{Cursor, FrameOptions, Mailbox, TurnEvent, TurnLog, TurnSubject},
+    turn::{Mailbox, SubscriptionOptions, TurnEvent, TurnLog, TurnSubject},
     workflow::{ResumedConversation, StartedTurn},
 };
 use std::{
@@ -27,12 +27,13 @@ use std::{
 };
 use switchboard_protocol::{
     ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
-    ErrorCode, ErrorSubject, FieldNames, GoingAway, MessageFrame, ResumeFrame, Resumed, ServerFrame, UserView,
+    ErrorCode, ErrorSubject, FieldNames, GoingAway, MessageFrame, ResumeFrame, ServerFrame, UserView,
 };
 
 pub struct SessionState {
     config: Arc<SessionConfig>,
     rules: QuestionRules,
+    dialect: Dialect,
     auth: Auth,
     /// Acquired by the upgrade request or at the first authentication.
     user_permit: Option<UserPermit>,
@@ -71,21 +72,18 @@ impl SessionState {
         mailbox: Mailbox,
         now: Now,
     ) -> Self {
-        let options = FrameOptions {
-            dialect,
-            names: dialect.into(),
-            coalesce: Duration::from_millis(config.coalesce_ms),
-            failures: from_failure,
-        };
+        let coalesce = Duration::from_millis(config.coalesce_ms);
+        let options = SubscriptionOptions { encoder: encoder_of(dialect), coalesce };
         Self {
             heartbeat: Heartbeat::new(now.instant, Duration::from_secs(config.heartbeat_interval_s)),
             subscriptions: Subscriptions::new(options, mailbox),
             config,
             rules,
+            dialect,
             auth: Auth::Anonymous,
             user_permit: None,
             auth_failures: 0,
-            inbound: InboundFilter::new(limits, options.names),
+            inbound: InboundFilter::new(limits, dialect.into()),
             starting: Vec::new(),
             resumes: PendingResumes::default(),
             announcements: Announcements::default(),
@@ -196,7 +194,7 @@ impl SessionState {
                 self.starting.push(Starting { turn_id, subject });
                 // Before the turn starts, so that a turn that another connection starts right after it is announced here.
                 effects.push(Effect::SubscribeToConversation(conversation_id));
-                self.show(Arc::clone(&new.turn), Cursor::default(), now, effects);
+                self.show(Arc::clone(&new.turn), now, effects);
                 effects.push(Effect::Start(Box::new(new)));
             }
             Err(error) => {
@@ -303,7 +301,7 @@ impl SessionState {
             Some(HeartbeatAction::Ping(payload)) => {
                 effects.push(Effect::Ping(payload));
                 self.subscriptions.pinged();
-                if self.subscriptions.options().dialect == Dialect::V2 {
+                if self.dialect == Dialect::V2 {
                     let AnyEnded(_) = self.subscriptions.send_heads(now, effects);
                 }
             }
@@ -348,7 +346,7 @@ impl SessionState {
     }
 
     fn names(&self) -> FieldNames {
-        self.subscriptions.options().names
+        self.dialect.into()
     }
 
     fn identity(&self) -> Option<&Identity> {

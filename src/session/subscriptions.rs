@@ -1,17 +1,22 @@
 //! The subscriptions of a session, and the credit for their frames.
 
-use super::{effect::Effect, state::Now};
+use super::{
+    effect::{Effect, send},
+    state::Now,
+};
 use crate::{
     domain::TurnId,
     limits::CONNECTION_CREDIT_BYTES,
-    turn::{Cursor, FrameOptions, Mailbox, Outbox, Outgoing, Subscription, TurnEvent, TurnLog},
+    turn::{Mailbox, Outbox, ReplayStart, Subscription, SubscriptionOptions, TurnEvent, TurnLog},
 };
 use std::{sync::Arc, time::Instant};
 use switchboard_protocol::{Heartbeat, ServerFrame, TurnHead};
 
 pub struct Subscriptions {
-    options: FrameOptions,
+    options: SubscriptionOptions,
     mailbox: Mailbox,
+    /// The number of subscriptions so far, which is the number of the last one.
+    count: u32,
     /// Few, so that a linear search is faster than a hash table.
     turns: Vec<Subscription>,
     /// The bytes that may be sent before the connection polls again.
@@ -26,12 +31,8 @@ pub struct Subscriptions {
 pub struct AnyEnded(pub bool);
 
 impl Subscriptions {
-    pub fn new(options: FrameOptions, mailbox: Mailbox) -> Self {
-        Self { options, mailbox, turns: Vec::new(), credit: CONNECTION_CREDIT_BYTES, next_flush: None }
-    }
-
-    pub fn options(&self) -> FrameOptions {
-        self.options
+    pub fn new(options: SubscriptionOptions, mailbox: Mailbox) -> Self {
+        Self { options, mailbox, count: 0, turns: Vec::new(), credit: CONNECTION_CREDIT_BYTES, next_flush: None }
     }
 
     pub fn len(&self) -> usize {
@@ -42,10 +43,30 @@ impl Subscriptions {
         self.turns.is_empty()
     }
 
-    pub fn subscribe(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
+    /// Shows a turn from its start.
+    pub fn subscribe(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
+        self.add(now, effects, |options, mailbox, number, outbox| {
+            Subscription::start(turn, mailbox.subscriber(), options, number, outbox)
+        });
+    }
+
+    /// Announces a replay of a turn, and shows the turn from there on.
+    pub fn resume(&mut self, turn: Arc<TurnLog>, start: ReplayStart<'_>, now: Now, effects: &mut Vec<Effect>) {
+        self.add(now, effects, |options, mailbox, number, outbox| {
+            Subscription::resume(turn, mailbox.subscriber(), options, number, start, outbox)
+        });
+    }
+
+    fn add(
+        &mut self,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        subscribe: impl FnOnce(SubscriptionOptions, &Mailbox, u32, &mut Outbox<'_>) -> Subscription,
+    ) {
+        self.count += 1;
         let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
         let mut outbox = Outbox { now: now.instant, credit: &mut self.credit, put };
-        let subscription = Subscription::start(turn, self.mailbox.subscriber(), self.options, cursor, &mut outbox);
+        let subscription = subscribe(self.options, &self.mailbox, self.count, &mut outbox);
         if !subscription.has_ended() {
             effects.push(Effect::Subscribed(subscription.subscribed()));
             // Most sessions have one subscription at a time, but a `Vec` starts with a capacity of four.
@@ -67,7 +88,7 @@ impl Subscriptions {
         let turn_id = event.turn.subject.turn_id;
         if let Some(subscription) = self.turns.iter_mut().find(|subscription| subscription.is_of(turn_id)) {
             let put = &mut |outgoing| effects.push(Effect::Send(outgoing));
-            subscription.on_event(event, &mut Outbox { now: now.instant, credit: &mut self.credit, put });
+            subscription.on_event(&event, &mut Outbox { now: now.instant, credit: &mut self.credit, put });
             any_ended = subscription.has_ended();
             self.next_flush = earliest(self.next_flush, subscription.flush_at());
         }
@@ -130,16 +151,17 @@ impl Subscriptions {
         let any_ended = self.write(now, effects, |_| true);
         let any_ended = self.forget_ended(any_ended, effects);
         // A turn without a step may still be refused.
-        let turns = self.turns.iter().filter(|subscription| subscription.cursor().progress > 0);
+        let turns = self.turns.iter().filter(|subscription| subscription.cursor().items > 0);
         let turns: Vec<_> = turns
             .map(|subscription| TurnHead {
                 turn_id: subscription.turn().subject.turn_id,
+                turn: subscription.number(),
                 conversation_id: subscription.turn().subject.conversation_id,
                 seq: i64::from(subscription.cursor().next_seq) - 1,
             })
             .collect();
         if !turns.is_empty() {
-            effects.push(Effect::Send(Outgoing::from(ServerFrame::Heartbeat(Heartbeat { turns }))));
+            effects.push(send(ServerFrame::Heartbeat(Heartbeat { turns })));
         }
         any_ended
     }

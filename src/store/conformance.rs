@@ -15,6 +15,9 @@ use uuid::Uuid;
 /// Grace period of a server that has just started.
 const NOW: Grace = Grace { wall: UnixMillis(0), running_ms: 0, began_at_ms: 0 };
 
+/// Items of every turn.
+const ITEMS: &str = "[[0,4]]";
+
 /// Store with a user, and the id of a conversation that does not exist yet.
 pub struct Fixture<S> {
     store: S,
@@ -74,6 +77,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
                 token_ends: vec![u32::try_from(text.len()).unwrap()],
                 finish_reason: FinishReason::Stop,
                 metadata: AnswerMetadata::default(),
+                items: Some(ITEMS.to_owned()),
             },
             error: None,
             at: UnixMillis::now(),
@@ -105,6 +109,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         let answer = turn.answer.unwrap();
         assert_eq!((answer.text.as_str(), answer.token_ends), ("Grüß dich", vec![3, 6, 8, 11]));
         assert_eq!((answer.finish_reason, answer.metadata), (FinishReason::Error, metadata));
+        assert_eq!(answer.items.as_deref(), Some(ITEMS));
         let answers = self.answers().await;
         assert_eq!((answers.len(), answers[0].content.as_str()), (1, "Grüß dich"));
     }
@@ -113,8 +118,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         let turn_id = self.begin().await;
         assert_eq!(self.interrupt().await, 1);
         let turn = self.store.turn(turn_id).await.unwrap().unwrap();
-        assert!(matches!(turn.state, StoredTurnState::Failed { .. }));
-        assert_eq!(turn.answer.unwrap().text, "");
+        assert!(matches!(turn.state, StoredTurnState::Failed { .. }) && turn.answer.unwrap().text.is_empty());
     }
 
     pub async fn the_answer_replaces_its_checkpoints(self) {
@@ -125,6 +129,8 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         self.store.checkpoint(vec![part(turn_id, 1, "cause", &[7], None)]).await.unwrap();
         assert_eq!(self.interrupt().await, 0);
         assert_eq!(self.answers().await[0].content, "Because");
+        let stored = self.store.turn(turn_id).await.unwrap().unwrap().answer.unwrap();
+        assert_eq!((stored.text.as_str(), stored.items.as_deref()), ("Because", Some(ITEMS)));
     }
 
     pub async fn a_repeated_checkpoint_may_have_more_tokens(self) {
@@ -372,14 +378,9 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
     }
 }
 
-fn part(
-    turn_id: TurnId,
-    first_seq: u32,
-    text: &str,
-    token_ends: &[u32],
-    metadata: Option<AnswerMetadata>,
-) -> Checkpoint {
-    Checkpoint { turn_id, first_seq, text: text.to_owned(), token_ends: token_ends.to_vec(), metadata }
+fn part(turn_id: TurnId, first_seq: u32, text: &str, ends: &[u32], metadata: Option<AnswerMetadata>) -> Checkpoint {
+    let items = metadata.is_some().then(|| ITEMS.to_owned());
+    Checkpoint { turn_id, first_seq, text: text.to_owned(), token_ends: ends.to_vec(), items, metadata }
 }
 
 /// Generates the tests for a backend. `$open` returns an empty store and a guard that keeps it alive.

@@ -43,6 +43,8 @@ pub struct Answer {
     pub token_ends: Vec<u32>,
     pub finish_reason: FinishReason,
     pub metadata: AnswerMetadata,
+    /// Entries of the turn other than text, as JSON of the turn's log; absent for turns of earlier versions.
+    pub items: Option<String>,
 }
 
 /// Tokens of a running turn since its last checkpoint.
@@ -57,6 +59,9 @@ pub struct Checkpoint {
     /// Metadata of the answer; included in one checkpoint of the turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<AnswerMetadata>,
+    /// Entries of the turn other than text so far; included whenever there are new ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<String>,
 }
 
 /// Ended turn with its answer.

@@ -1,8 +1,12 @@
 //! Failures that end a turn.
 
 use crate::domain::ProviderErrorKind;
+use switchboard_protocol::ApiError;
 
-/// The reason why a turn ended without a complete answer. [`FailureMapping`](super::FailureMapping) turns it into the code
+/// Maps a failure of a turn to the error that clients receive.
+pub type FailureMapping = fn(&TurnFailure) -> ApiError;
+
+/// The reason why a turn ended without a complete answer. [`FailureMapping`] turns it into the code
 /// and message that clients receive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TurnFailure {

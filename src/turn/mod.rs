@@ -5,15 +5,22 @@
 //! tokens joined. Resume, several tabs and slow readers all use this one mechanism.
 
 mod cursor;
+mod encoder;
+mod entry;
 mod failure;
 mod log;
 mod reader;
+mod stored_items;
 mod subscriber;
 mod subscription;
+mod tokens;
 
 pub use cursor::Cursor;
-pub use failure::TurnFailure;
-pub use log::{Backlog, Progress, Tokens, TurnEnd, TurnLog, TurnSubject};
+pub use encoder::{Encoder, ReplayStart, SubscribedAs};
+pub use entry::{Entries, Entry, Item, Part, Progress, TurnEnd};
+pub use failure::{FailureMapping, TurnFailure};
+pub use log::{TurnLog, TurnSubject};
 pub use reader::TurnReader;
-pub use subscriber::{Mailbox, Subscriber, TurnEvent, TurnEventKind, TurnSink};
-pub use subscription::{FailureMapping, FrameOptions, Outbox, Outgoing, SubscribedTurn, Subscription};
+pub use subscriber::{Mailbox, Subscriber, TurnEvent, TurnSink};
+pub use subscription::{Outbox, Outgoing, SubscribedTurn, Subscription, SubscriptionOptions};
+pub use tokens::Tokens;

@@ -1,6 +1,8 @@
 //! Reader of one turn for HTTP responses, which have no actor.
 
-use super::{Cursor, FailureMapping, FrameOptions, Mailbox, Outbox, Outgoing, Subscription, TurnEvent, TurnLog};
+use super::{
+    Cursor, Encoder, Mailbox, Outbox, Outgoing, ReplayStart, Subscription, SubscriptionOptions, TurnEvent, TurnLog,
+};
 use crate::{
     limits::{CONNECTION_CREDIT_BYTES, TURN_QUEUE_EVENTS},
     metrics::Metrics,
@@ -10,7 +12,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use switchboard_protocol::{Dialect, FieldNames};
 use tokio::sync::mpsc;
 
 /// Subscribes to a turn and yields its frames. Dropping it ends the subscription; the turn goes on.
@@ -22,14 +23,14 @@ pub struct TurnReader {
 
 impl TurnReader {
     /// Starts reading at `cursor`.
-    pub fn new(turn: Arc<TurnLog>, cursor: Cursor, metrics: Arc<Metrics>, failures: FailureMapping) -> Self {
+    pub fn new(turn: Arc<TurnLog>, cursor: Cursor, encoder: &'static dyn Encoder, metrics: Arc<Metrics>) -> Self {
         let (sender, events) = mpsc::channel(TURN_QUEUE_EVENTS);
         let mut ready = VecDeque::new();
         let subscriber = Mailbox::new(sender).with_metrics(metrics).subscriber();
-        let options =
-            FrameOptions { dialect: Dialect::V2, names: FieldNames::Both, coalesce: Duration::ZERO, failures };
+        let options = SubscriptionOptions { encoder, coalesce: Duration::ZERO };
+        let start = ReplayStart { cursor, state: turn.state(), reload_history: false, client_message_id: None };
         let subscription =
-            with_credit(&mut ready, |outbox| Subscription::start(turn, subscriber, options, cursor, outbox));
+            with_credit(&mut ready, |outbox| Subscription::resume(turn, subscriber, options, 1, start, outbox));
         Self { events, subscription, ready }
     }
 
@@ -45,7 +46,7 @@ impl TurnReader {
                 with_credit(ready, |outbox| subscription.catch_up(outbox));
             } else {
                 let event = events.recv().await?;
-                with_credit(ready, |outbox| subscription.on_event(event, outbox));
+                with_credit(ready, |outbox| subscription.on_event(&event, outbox));
             }
         }
         self.ready.pop_front()

@@ -1,6 +1,6 @@
 //! Subscribers of a turn, as its log sees them: a mailbox for events, and how far the reader has come.
 
-use super::{Progress, TurnLog};
+use super::TurnLog;
 use crate::metrics::Metrics;
 use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 use std::sync::{
@@ -9,25 +9,14 @@ use std::sync::{
 };
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-/// An event of a turn, delivered to a mailbox. It carries the log, so that a lagging receiver can read the backlog.
+/// The news of one more entry, delivered to a mailbox. The entry itself is in the log.
 #[derive(Clone, actix::Message)]
 #[rtype(result = "()")]
 pub struct TurnEvent {
     pub turn: Arc<TurnLog>,
-    pub kind: TurnEventKind,
-}
-
-#[derive(Clone)]
-pub enum TurnEventKind {
-    Progress {
-        index: usize,
-        progress: Arc<Progress>,
-    },
-    /// A new token; its text is in the log.
-    Token {
-        seq: u32,
-    },
-    Ended,
+    pub index: u32,
+    /// Whether the entry is a token, which may be collected with others.
+    pub is_text: bool,
 }
 
 /// The receiving end of events: an actor's address or a channel.
@@ -110,8 +99,7 @@ struct SubscriberState {
 impl Subscriber {
     /// Delivers an event to a live subscriber. A lagging one reads it from the log later.
     pub(super) fn deliver(&self, event: TurnEvent) {
-        let is_coalesced =
-            matches!(event.kind, TurnEventKind::Token { .. }) && self.state.coalescing.load(Ordering::SeqCst);
+        let is_coalesced = event.is_text && self.state.coalescing.load(Ordering::SeqCst);
         if is_coalesced || self.is_lagging() {
             return;
         }

@@ -145,12 +145,12 @@ impl Engine {
 fn restore(stored: StoredTurn) -> Option<Arc<TurnLog>> {
     let subject =
         TurnSubject { turn_id: stored.turn_id, conversation_id: stored.conversation_id, user_id: stored.user_id };
-    let (tokens, answer) = match stored.answer {
+    let (tokens, items, answer) = match stored.answer {
         Some(mut answer) => {
             let tokens = Tokens::restore(std::mem::take(&mut answer.text), std::mem::take(&mut answer.token_ends))?;
-            (tokens, Some(answer))
+            (tokens, answer.items.take(), Some(answer))
         }
-        None => (Tokens::default(), None),
+        None => (Tokens::default(), None, None),
     };
     let end = match (stored.state, answer) {
         (StoredTurnState::Complete, Some(answer)) => TurnEnd::Complete {
@@ -167,5 +167,5 @@ fn restore(stored: StoredTurn) -> Option<Arc<TurnLog>> {
         question: stored.question,
         ..progress(Step::Starting, STARTING)
     };
-    Some(TurnLog::restore(subject, starting, tokens, end))
+    Some(TurnLog::restore(subject, starting, tokens, items.as_deref(), end))
 }

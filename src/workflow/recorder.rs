@@ -17,7 +17,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,6 +25,9 @@ use tokio::{
     sync::{Mutex as AsyncMutex, Notify},
     time::{MissedTickBehavior, interval},
 };
+
+/// The value of `saved_items` before the first checkpoint.
+const UNSAVED: usize = usize::MAX;
 
 pub struct Recorder {
     store: Arc<dyn ConversationStore>,
@@ -57,6 +60,8 @@ struct RecordedTurn {
     is_changed: AtomicBool,
     metadata: OnceLock<AnswerMetadata>,
     metadata_saved: AtomicBool,
+    /// The number of items that are in a checkpoint; [`UNSAVED`] before the first.
+    saved_items: AtomicUsize,
     /// Whether the end is in the store, so that the checkpoints are obsolete.
     is_stored: AtomicBool,
 }
@@ -97,6 +102,7 @@ impl Recorder {
             is_changed: AtomicBool::new(false),
             metadata: OnceLock::new(),
             metadata_saved: AtomicBool::new(false),
+            saved_items: AtomicUsize::new(UNSAVED),
             is_stored: AtomicBool::new(false),
         });
         Recording { recorder: Arc::clone(self), turn, has_ended: AtomicBool::new(false) }
@@ -189,7 +195,8 @@ impl Recorder {
                 }
                 visited += 1;
                 if let Some(checkpoint) = turn.take_checkpoint() {
-                    let size = checkpoint.text.len() + 4 * checkpoint.token_ends.len();
+                    let items = checkpoint.items.as_ref().map_or(0, String::len);
+                    let size = checkpoint.text.len() + 4 * checkpoint.token_ends.len() + items;
                     bytes += size;
                     let is_whole = checkpoint.first_seq == 0 && checkpoint.metadata.is_some();
                     taken.push((turn, checkpoint.first_seq, is_whole, size as u64));
@@ -216,6 +223,7 @@ impl Recorder {
                     for (turn, first_seq, ..) in taken {
                         turn.saved_tokens.store(first_seq, Ordering::SeqCst);
                         turn.metadata_saved.store(false, Ordering::SeqCst);
+                        turn.saved_items.store(UNSAVED, Ordering::SeqCst);
                     }
                     // The other batches would fail as well, each after a timeout; the next interval retries all.
                     rest.iter().for_each(|turn| self.mark_changed(turn));
@@ -232,6 +240,7 @@ impl Recorder {
         for turn in &rewritten {
             turn.saved_tokens.store(0, Ordering::SeqCst);
             turn.metadata_saved.store(false, Ordering::SeqCst);
+            turn.saved_items.store(UNSAVED, Ordering::SeqCst);
         }
         self.checkpoint(&rewritten).await;
         let obsolete = lock(&self.journal).obsolete_before();
@@ -278,13 +287,17 @@ impl RecordedTurn {
             (count, tokens.joined(first_seq..count).to_owned(), tokens.ends()[first_seq as usize..].to_vec())
         });
         let metadata = self.metadata.get().filter(|_| !self.metadata_saved.swap(true, Ordering::SeqCst)).cloned();
+        let known = Some(self.saved_items.load(Ordering::SeqCst)).filter(|known| *known != UNSAVED);
+        let (items_count, items) = self.log.items_to_store(known);
         self.saved_tokens.store(count, Ordering::SeqCst);
-        (count > first_seq || metadata.is_some()).then(|| Checkpoint {
+        self.saved_items.store(items_count, Ordering::SeqCst);
+        (count > first_seq || metadata.is_some() || items.is_some()).then(|| Checkpoint {
             turn_id: self.log.subject.turn_id,
             first_seq,
             text,
             token_ends,
             metadata,
+            items,
         })
     }
 }
@@ -310,7 +323,8 @@ impl Unstored {
 
 /// The approximate size of an end in memory, in bytes.
 fn size_of_end(end: &EndedTurn) -> usize {
-    end.answer.text.len() + 4 * end.answer.token_ends.len() + 1_024
+    let items = end.answer.items.as_ref().map_or(0, String::len);
+    end.answer.text.len() + 4 * end.answer.token_ends.len() + items + 1_024
 }
 
 impl Recording {
@@ -377,6 +391,7 @@ impl Drop for Recording {
                 token_ends,
                 finish_reason: FinishReason::Error,
                 metadata: self.turn.metadata.get().cloned().unwrap_or_default(),
+                items: log.items_to_store(None).1,
             },
             error: Some(self.recorder.stored_error(&TurnFailure::TaskLost)),
             at: UnixMillis::now(),

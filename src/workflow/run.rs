@@ -351,6 +351,7 @@ impl Steps<'_> {
         let subject = self.log.subject;
         let (text, token_ends, sha256) =
             self.log.with_tokens(|tokens| (tokens.text().to_owned(), tokens.ends().to_vec(), tokens.sha256()));
+        let (_, items) = self.log.items_to_store(None);
         let message_id = MessageId::new();
         let finish_reason = ending.as_ref().map_or(FinishReason::Error, |reason| *reason);
         log::info!(
@@ -361,7 +362,14 @@ impl Steps<'_> {
         let stored = self.recording.end(EndedTurn {
             turn_id: subject.turn_id,
             conversation_id: subject.conversation_id,
-            answer: Answer { message_id, text, token_ends, finish_reason, metadata: AnswerMetadata::clone(&metadata) },
+            answer: Answer {
+                message_id,
+                text,
+                token_ends,
+                finish_reason,
+                metadata: AnswerMetadata::clone(&metadata),
+                items,
+            },
             error: ending.as_ref().err().map(|failure| self.engine.recorder.stored_error(failure)),
             at: UnixMillis::now(),
         });

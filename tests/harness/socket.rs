@@ -314,6 +314,9 @@ pub fn conversation_of(frame: &Value) -> &Value {
 pub fn in_v2_names(frame: &Value) -> Value {
     let mut frame = frame.clone();
     let fields = frame.as_object_mut().expect("a frame is an object");
+    // Only in `chat.v2`, and `turn` differs between connections.
+    fields.remove("turn");
+    fields.remove("index");
     if let Some(id) = fields.remove("session_id") {
         fields.insert("conversation_id".to_owned(), id);
     }

@@ -16,10 +16,16 @@ async fn the_frames_come_as_events_with_ids() {
     let app = TestApp::scripted(20, 1).await;
     let user = app.user().await;
     let events = app.events(&user, &question(), None).await.unwrap().rest().await;
-    let mut last_seq = -1;
+    let (mut last_seq, mut next_index) = (-1, 0);
     for event in &events {
-        last_seq = event.frame["seq"].as_i64().unwrap_or(last_seq);
-        assert_eq!(event.id, format!("{}:{last_seq}", event.frame["turn_id"].as_str().unwrap()));
+        let seq = event.frame["seq"].as_i64();
+        next_index += event.frame["first_seq"].as_i64().map_or(1, |first| seq.unwrap() - first + 1);
+        last_seq = seq.unwrap_or(last_seq);
+        let index = next_index - 1;
+        assert_eq!(event.id, format!("{}:{last_seq}:{index}", event.frame["turn_id"].as_str().unwrap()));
+        assert_eq!(event.frame.get("index").is_none(), event.frame["type"] == "token", "{}", event.frame);
+        assert!(event.frame.get("index").is_none_or(|value| *value == index), "{}", event.frame);
+        assert!(event.frame.get("turn").is_none(), "{}", event.frame);
         assert!(event.frame.get("partial_response").is_none(), "{}", event.frame);
         assert!(event.frame["session_id"].is_string(), "{}", event.frame);
         assert_eq!(event.frame["session_id"], event.frame["conversation_id"], "{}", event.frame);
@@ -60,7 +66,7 @@ async fn a_stream_cut_before_the_first_token_goes_on_too() {
     let user = app.user().await;
     let mut stream = app.events(&user, &question(), None).await.unwrap();
     let first = stream.next().await.unwrap();
-    assert!(first.frame["type"] == "progress" && first.id.ends_with(":-1"), "{first:?}");
+    assert!(first.frame["type"] == "progress" && first.id.ends_with(":-1:0"), "{first:?}");
     drop(stream);
     let turn = transcript(app.events(&user, &question(), Some(&first.id)).await.unwrap().rest().await);
     assert_eq!(turn.turn_id, first.frame["turn_id"]);

@@ -21,7 +21,7 @@ async fn heartbeats_tell_how_far_the_running_turns_have_come() {
                 "token" => last_seq = frame["seq"].as_i64().unwrap(),
                 "heartbeat" => {
                     heartbeats += 1;
-                    let head = json!({"turn_id": first["turn_id"], "conversation_id": conversation_of(&first), "seq": last_seq});
+                    let head = json!({"turn_id": first["turn_id"], "turn": 1, "conversation_id": conversation_of(&first), "seq": last_seq});
                     assert_eq!(frame["turns"], json!([head]), "nothing is ahead of what was sent");
                 }
                 _ if is_terminal(&frame) => break,

@@ -37,7 +37,7 @@ const PARTS: &[(&str, &str)] = &[
     ("provider", "config domain knowledge pause terms"),
     ("limiter", "config domain limits"),
     ("auth", "config domain limits metrics store"),
-    // The log is pure; a subscription to it writes frames of the contract.
+    // The log is pure; the frames of a subscription to it come from an encoder.
     ("turn", "domain limits metrics protocol"),
     // Open connections, and the turns that are announced to them.
     ("registry", "auth domain limits pause protocol store turn"),
@@ -47,13 +47,15 @@ const PARTS: &[(&str, &str)] = &[
     ("steering", "auth config domain limiter limits logging store workflow"),
     // The errors of all layers below, as clients receive them.
     ("api_error", "auth domain limiter limits protocol registry steering store turn workflow"),
-    ("session", "api_error auth config domain limiter limits metrics pause protocol registry turn workflow"),
+    // The frames of a turn, for every surface.
+    ("encode", "api_error protocol turn"),
+    ("session", "api_error auth config domain encode limiter limits metrics pause protocol registry turn workflow"),
     // Operators' connections use the WebSocket of `session`, and nothing else of it.
     ("ops", "auth config domain limiter limits metrics pause process protocol registry session steering workflow"),
     (
         "http",
-        "api_error auth config domain knowledge limiter limits logging metrics ops pause process protocol registry \
-         session steering store turn workflow",
+        "api_error auth config domain encode knowledge limiter limits logging metrics ops pause process protocol \
+         registry session steering store turn workflow",
     ),
     // Clients of a running server: of its code they know the contract.
     ("client", "protocol"),
@@ -79,11 +81,18 @@ const HOMES: &[(&str, &[&str])] = &[
     ("diesel", &["src/store/sqlite"]),
     ("diesel_migrations", &["src/store/sqlite"]),
     ("store::SqliteStore", &["src/app.rs", "src/cli"]),
-    // The layers below the edge have errors of their own; `api_error` maps them. A subscription writes error frames.
+    // The layers below the edge have errors of their own; `api_error` maps them. `FailureMapping` is the type of a map.
     (
         "protocol::ApiError",
-        &["src/api_error", "src/session", "src/ops", "src/http", "src/cli/mod.rs", "src/turn/subscription.rs"],
+        &["src/api_error", "src/encode", "src/session", "src/ops", "src/http", "src/cli/mod.rs", "src/turn/failure.rs"],
     ),
+    // The frames of a turn are built by encoders, so that a replay equals the live stream. A route names them in OpenAPI.
+    ("protocol::CompleteFrame", &["src/encode", "src/http"]),
+    ("protocol::PartFrame", &["src/encode", "src/http/openapi.rs"]),
+    ("protocol::ProgressFrame", &["src/encode"]),
+    ("protocol::ReasoningFrame", &["src/encode"]),
+    ("protocol::Resumed", &["src/encode"]),
+    ("protocol::TokenFrame", &["src/encode"]),
     ("protocol::ErrorCode", &["src/api_error", "src/session", "src/ops", "src/http", "src/metrics"]),
     ("argon2", &["src/auth"]),
     ("jsonwebtoken", &["src/auth"]),

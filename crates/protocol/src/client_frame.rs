@@ -56,6 +56,8 @@ pub struct ResumeFrame {
     pub turn_id: Option<TurnId>,
     /// `seq` of the last token that the client received; -1 for none.
     pub last_seq: i64,
+    /// `index` of the last frame other than `token` that the client received.
+    pub last_index: Option<i64>,
 }
 
 /// Wire form of a [`MessageFrame`], in which the conversation has two names.
@@ -77,6 +79,7 @@ struct ResumeFields {
     conversation_id: Option<ConversationId>,
     turn_id: Option<TurnId>,
     last_seq: Option<i64>,
+    last_index: Option<i64>,
 }
 
 impl TryFrom<MessageFields> for MessageFrame {
@@ -103,6 +106,7 @@ impl TryFrom<ResumeFields> for ResumeFrame {
             conversation_id: conversation_id.ok_or("`conversation_id` (`session_id` in `chat.v1`) is missing")?,
             turn_id: fields.turn_id,
             last_seq: fields.last_seq.unwrap_or(-1),
+            last_index: fields.last_index,
         })
     }
 }

@@ -18,6 +18,7 @@ mod lenient_json;
 mod malformed;
 mod metadata_view;
 mod server_frame;
+mod turn_frame;
 
 pub use answer::{AnswerMetadata, FinishReason, Latency, Source, Usage};
 pub use api_error::ApiError;
@@ -34,6 +35,9 @@ pub use lenient_json::{parse_fields, remove_null, replace_lone_surrogates};
 pub use malformed::{invalid_field, invalid_json};
 pub use metadata_view::MetadataView;
 pub use server_frame::{
-    AuthError, AuthExpiring, AuthSuccess, CompleteFrame, ErrorFrame, ErrorSubject, GoingAway, Heartbeat, Notice,
-    NoticeLevel, Pong, ProgressFrame, Resumed, ServerFrame, Step, TokenFrame, TurnHead, TurnState, UserView,
+    AuthError, AuthExpiring, AuthSuccess, ErrorFrame, ErrorSubject, GoingAway, Notice, NoticeLevel, Pong, ServerFrame,
+    UserView,
+};
+pub use turn_frame::{
+    CompleteFrame, Heartbeat, PartFrame, ProgressFrame, ReasoningFrame, Resumed, Step, TokenFrame, TurnHead, TurnState,
 };

@@ -4,7 +4,10 @@
 //! that is both is shown once: see [`Announcements`](super::super::announcements::Announcements).
 
 use super::*;
-use switchboard_protocol::TurnState;
+use crate::{
+    encode::idle,
+    turn::{Cursor, Outgoing, ReplayStart},
+};
 
 /// The parameters of a resumed turn.
 #[derive(Default)]
@@ -19,10 +22,7 @@ pub(super) struct Resumption {
 impl SessionState {
     pub(super) fn on_resume(&mut self, resume: ResumeFrame, now: Now, effects: &mut Vec<Effect>) {
         let subject = subject_of(&resume);
-        let checked = self.authorised(now).and_then(|user_id| match resume.last_seq {
-            -1..=0xFFFF_FFFE => Ok(user_id),
-            _ => Err(ApiError::invalid_field("last_seq", "must be -1 or the seq of a token")),
-        });
+        let checked = self.authorised(now).and_then(|user_id| check_position(&resume).map(|()| user_id));
         match checked {
             Ok(user_id) => {
                 // Before the lookup, so that a turn that starts during it is announced to this connection.
@@ -57,22 +57,13 @@ impl SessionState {
     ) {
         match outcome {
             Ok(ResumedConversation { turn: None, .. }) => {
-                let conversation = self.names().conversation(resume.conversation_id);
-                effects.push(send(ServerFrame::Resumed(Resumed {
-                    session_id: conversation.v1,
-                    conversation_id: conversation.v2,
-                    turn_id: None,
-                    from_seq: None,
-                    state: TurnState::Idle,
-                    reload_history: false,
-                    client_message_id: None,
-                })));
+                let frame = idle(resume.conversation_id, self.dialect);
+                effects.push(Effect::Send(Outgoing { frame, tokens: 0 }));
             }
             Ok(ResumedConversation { turn: Some(turn), later, has_more }) => {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
-                // All steps precede the first token, so a client that has a token has received them.
-                let progress = if next_seq == 0 { 0 } else { usize::MAX };
-                let cursor = Cursor { progress, next_seq, ended: false };
+                let last_index = resume.last_index.and_then(|index| u32::try_from(index).ok());
+                let cursor = turn.position_after(next_seq, last_index);
                 let resumption = Resumption { cursor, client_message_id: None, reload_history: has_more };
                 self.resume_from(turn, resumption, now, effects);
                 for turn in later {
@@ -91,20 +82,13 @@ impl SessionState {
         effects: &mut Vec<Effect>,
     ) {
         let Resumption { cursor, client_message_id, reload_history } = resumption;
-        let cursor = Cursor { next_seq: cursor.next_seq.min(turn.position().1), ..cursor };
-        let conversation = self.names().conversation(turn.subject.conversation_id);
-        effects.push(send(ServerFrame::Resumed(Resumed {
-            session_id: conversation.v1,
-            conversation_id: conversation.v2,
-            turn_id: Some(turn.subject.turn_id),
-            from_seq: Some(cursor.next_seq),
-            state: turn.state(),
-            reload_history,
-            client_message_id: client_message_id.as_deref(),
-        })));
-        effects.push(Effect::SubscribeToConversation(turn.subject.conversation_id));
-        self.subscriptions.unsubscribe(turn.subject.turn_id, effects);
-        self.show(turn, cursor, now, effects);
+        let TurnSubject { turn_id, conversation_id, .. } = turn.subject;
+        effects.push(Effect::SubscribeToConversation(conversation_id));
+        self.subscriptions.unsubscribe(turn_id, effects);
+        self.announcements.mark_shown(turn_id);
+        let (state, client_message_id) = (turn.state(), client_message_id.as_deref());
+        let start = ReplayStart { cursor, state, reload_history, client_message_id };
+        self.subscriptions.resume(turn, start, now, effects);
     }
 
     /// Handles the announcement of a turn that another connection of this user started.
@@ -127,12 +111,24 @@ impl SessionState {
 
     fn show_once(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
         if !self.announcements.was_shown(turn.subject.turn_id) {
-            self.show(turn, Cursor::default(), now, effects);
+            self.show(turn, now, effects);
         }
     }
 
-    pub(super) fn show(&mut self, turn: Arc<TurnLog>, cursor: Cursor, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn show(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
         self.announcements.mark_shown(turn.subject.turn_id);
-        self.subscriptions.subscribe(turn, cursor, now, effects);
+        self.subscriptions.subscribe(turn, now, effects);
+    }
+}
+
+/// Checks the numbers of a `resume`, each of which may be -1 for none.
+fn check_position(resume: &ResumeFrame) -> Result<(), ApiError> {
+    let numbers = [
+        ("last_seq", resume.last_seq, "must be -1 or the seq of a token"),
+        ("last_index", resume.last_index.unwrap_or(-1), "must be -1 or the index of a frame"),
+    ];
+    match numbers.into_iter().find(|(_, number, _)| !(-1..=0xFFFF_FFFE).contains(number)) {
+        Some((field, _, allowed)) => Err(ApiError::invalid_field(field, allowed)),
+        None => Ok(()),
     }
 }

@@ -426,7 +426,7 @@ fn mailbox_filled_by_commands_loses_nothing() {
     let turn = session.start("m1");
     session.frames();
     // These events stand in for commands: they fill the mailbox and are not handled as events of a turn.
-    let junk = TurnEvent { turn: Arc::clone(&turn), kind: crate::turn::TurnEventKind::Ended };
+    let junk = TurnEvent { turn: Arc::clone(&turn), index: 9, is_text: false };
     while session.sink.try_deliver(junk.clone()).is_ok() {}
     turn.append("once");
     complete(&turn);
@@ -456,7 +456,7 @@ fn late_event_of_an_unsubscribed_turn_has_no_effect() {
     complete(&turn);
     session.read_events();
     session.frames();
-    let late = TurnEvent { turn, kind: crate::turn::TurnEventKind::Ended };
+    let late = TurnEvent { turn, index: 9, is_text: false };
     assert!(session.sink.try_deliver(late).is_ok());
     session.read_events();
     assert!(session.effects.is_empty());

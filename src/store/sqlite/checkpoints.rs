@@ -35,6 +35,7 @@ struct RecoveredAnswer {
     text: String,
     token_ends: Vec<u32>,
     metadata: Option<AnswerMetadata>,
+    items: Option<String>,
 }
 
 impl RecoveredAnswer {
@@ -43,6 +44,7 @@ impl RecoveredAnswer {
     fn apply(&mut self, part: Checkpoint) {
         let first = usize::try_from(part.first_seq).unwrap_or(usize::MAX);
         self.metadata = part.metadata.or_else(|| self.metadata.take());
+        self.items = part.items.or_else(|| self.items.take());
         let start = match first.checked_sub(1) {
             None => Some(0),
             Some(before) => self.token_ends.get(before).copied(),
@@ -82,7 +84,7 @@ pub(super) fn interrupt_running(
     }
     for (turn_id, conversation_id) in &running {
         let turn_id = parse(turn_id)?;
-        let RecoveredAnswer { text, token_ends, metadata } = recovered.remove(&turn_id).unwrap_or_default();
+        let RecoveredAnswer { text, token_ends, metadata, items } = recovered.remove(&turn_id).unwrap_or_default();
         end_turn(
             connection,
             EndedTurn {
@@ -94,6 +96,7 @@ pub(super) fn interrupt_running(
                     token_ends,
                     finish_reason: FinishReason::Error,
                     metadata: metadata.unwrap_or_default(),
+                    items,
                 },
                 error: Some((code.to_owned(), message.to_owned())),
                 at: UnixMillis::now(),

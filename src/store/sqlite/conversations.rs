@@ -177,6 +177,7 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
             error_code: None,
             error_message: None,
             token_ends: None,
+            items: None,
             started_at_ms: turn.at.0,
             ended_at_ms: None,
         })

@@ -23,6 +23,7 @@ pub(super) fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Re
             turns::error_code.eq(error_code),
             turns::error_message.eq(error_message),
             turns::token_ends.eq(bytes_of(&turn.answer.token_ends)),
+            turns::items.eq(turn.answer.items),
             turns::ended_at_ms.eq(turn.at.0),
         ))
         .execute(connection)?;

@@ -23,6 +23,7 @@ diesel::table! {
         error_code -> Nullable<Text>,
         error_message -> Nullable<Text>,
         token_ends -> Nullable<Binary>,
+        items -> Nullable<Text>,
         started_at_ms -> BigInt,
         ended_at_ms -> Nullable<BigInt>,
     }

@@ -73,7 +73,7 @@ fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<Store
         .select(MessageRow::as_select())
         .first(connection)
         .optional()?
-        .map(|message| answer(message, row.token_ends.as_deref().unwrap_or_default()))
+        .map(|message| answer(message, row))
         .transpose()?;
     let question = messages::table
         .filter(messages::turn_id.eq(&row.id).and(messages::role.eq(MessageRole::User.as_str())))
@@ -100,12 +100,13 @@ fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<Store
     })
 }
 
-fn answer(message: MessageRow, token_ends: &[u8]) -> Result<Answer, StoreError> {
+fn answer(message: MessageRow, turn: &TurnRow) -> Result<Answer, StoreError> {
     Ok(Answer {
         message_id: parse(&message.id)?,
-        token_ends: ends_of(token_ends)?,
+        token_ends: ends_of(turn.token_ends.as_deref().unwrap_or_default())?,
         finish_reason: parse(message.finish_reason.as_deref().unwrap_or_default())?,
         metadata: metadata(message.metadata.as_deref())?.unwrap_or_default(),
         text: message.content,
+        items: turn.items.clone(),
     })
 }

@@ -23,6 +23,7 @@ pub(super) struct TurnRow {
     pub(super) error_code: Option<String>,
     pub(super) error_message: Option<String>,
     pub(super) token_ends: Option<Vec<u8>>,
+    pub(super) items: Option<String>,
     pub(super) started_at_ms: i64,
     pub(super) ended_at_ms: Option<i64>,
 }

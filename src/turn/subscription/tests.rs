@@ -3,17 +3,18 @@
 use super::*;
 use crate::{
     domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, TurnId, UserId},
-    turn::Mailbox,
+    encode::encoder_of,
+    turn::{Mailbox, Progress, TurnEnd, TurnFailure, TurnSubject, entry::MAX_JOINED_BYTES},
 };
 use proptest::prelude::*;
 use serde_json::Value;
-use switchboard_protocol::{ErrorCode, Step};
+use switchboard_protocol::{Dialect, Step};
 use tokio::sync::mpsc;
 
 const UNLIMITED: usize = usize::MAX;
 
-fn failures(failure: &TurnFailure) -> ApiError {
-    ApiError::new(ErrorCode::UpstreamTimeout, failure.to_string())
+fn options(dialect: Dialect, coalesce_ms: u64) -> SubscriptionOptions {
+    SubscriptionOptions { encoder: encoder_of(dialect), coalesce: Duration::from_millis(coalesce_ms) }
 }
 
 /// A reader with a mailbox of `capacity` events, and all the frames it was sent.
@@ -27,22 +28,22 @@ struct Reader {
 
 impl Reader {
     fn new(turn: &Arc<TurnLog>, dialect: Dialect, capacity: usize, cursor: Cursor) -> Self {
-        Self::with(
-            turn,
-            FrameOptions { dialect, names: dialect.into(), coalesce: Duration::ZERO, failures },
-            capacity,
-            cursor,
-            UNLIMITED,
-        )
+        Self::with(turn, options(dialect, 0), capacity, cursor, UNLIMITED)
     }
 
-    fn with(turn: &Arc<TurnLog>, options: FrameOptions, capacity: usize, cursor: Cursor, mut credit: usize) -> Self {
+    fn with(
+        turn: &Arc<TurnLog>,
+        options: SubscriptionOptions,
+        capacity: usize,
+        cursor: Cursor,
+        mut credit: usize,
+    ) -> Self {
         let (sender, mailbox) = mpsc::channel(capacity);
         let (mut frames, started_at) = (Vec::new(), Instant::now());
         let subscriber = Mailbox::new(sender).subscriber();
         let put = &mut |outgoing| frames.push(parsed(&outgoing));
         let mut outbox = Outbox { now: started_at, credit: &mut credit, put };
-        let subscription = Subscription::start(Arc::clone(turn), subscriber, options, cursor, &mut outbox);
+        let subscription = Subscription::begin(Arc::clone(turn), subscriber, options, 1, cursor, &mut outbox);
         Self { subscription, mailbox, frames, elapsed_ms: 0, started_at }
     }
 
@@ -59,7 +60,7 @@ impl Reader {
     fn read_events_with_credit(&mut self, max: usize, credit: usize) {
         for _ in 0..max {
             let Ok(event) = self.mailbox.try_recv() else { return };
-            self.write(credit, |subscription, outbox| subscription.on_event(event, outbox));
+            self.write(credit, |subscription, outbox| subscription.on_event(&event, outbox));
         }
     }
 
@@ -90,7 +91,7 @@ fn complete(turn: &Arc<TurnLog>) {
         message_id: MessageId::new(),
         finish_reason: FinishReason::Stop,
         metadata: Box::new(AnswerMetadata::default()),
-        sha256: turn.with_tokens(super::super::Tokens::sha256),
+        sha256: turn.with_tokens(crate::turn::Tokens::sha256),
     });
 }
 
@@ -172,7 +173,7 @@ fn backlog_is_written_as_credit_allows() {
     for _ in 0..100 {
         turn.append(&"x".repeat(1000));
     }
-    let options = FrameOptions { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::ZERO, failures };
+    let options = options(Dialect::V2, 0);
     let mut reader = Reader::with(&turn, options, 16, Cursor::default(), 1);
     assert_eq!((reader.frames.len(), reader.subscription.is_lagging()), (1, true));
     let subscribed = reader.subscription.subscribed();
@@ -195,8 +196,7 @@ fn backlog_is_written_as_credit_allows() {
 #[test]
 fn first_token_is_sent_immediately_and_later_ones_share_a_frame() {
     let turn = turn();
-    let options =
-        FrameOptions { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::from_millis(50), failures };
+    let options = options(Dialect::V2, 50);
     let mut reader = Reader::with(&turn, options, 16, Cursor::default(), UNLIMITED);
     for token in ["a", "b", "c"] {
         turn.append(token);
@@ -218,8 +218,7 @@ fn first_token_is_sent_immediately_and_later_ones_share_a_frame() {
 #[test]
 fn token_after_a_pause_is_sent_immediately() {
     let turn = turn();
-    let options =
-        FrameOptions { dialect: Dialect::V2, names: FieldNames::V2, coalesce: Duration::from_millis(50), failures };
+    let options = options(Dialect::V2, 50);
     let mut reader = Reader::with(&turn, options, 16, Cursor::default(), UNLIMITED);
     for token in ["a", "b"] {
         turn.append(token);
@@ -262,7 +261,7 @@ proptest! {
         coalesce_ms in prop::sample::select(vec![0u64, 5, 20]),
     ) {
         let dialect = if v2 { Dialect::V2 } else { Dialect::V1 };
-        let options = FrameOptions { dialect, names: dialect.into(), coalesce: Duration::from_millis(coalesce_ms), failures };
+        let options = options(dialect, coalesce_ms);
         let turn = turn();
         turn.announce(starting());
         let mut reader = Reader::with(&turn, options, capacity, Cursor::default(), credit);

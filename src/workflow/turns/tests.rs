@@ -102,7 +102,7 @@ fn conversation_is_free_once_the_end_is_published() {
     let log = log(ConversationId::new());
     let acceptance = admit(&turns, &log).unwrap().accept();
     let reader = Arc::new(NextTurn(Arc::clone(&turns), Mutex::default()));
-    log.subscribe(&crate::turn::Cursor::default(), &Mailbox::new(Arc::clone(&reader)).subscriber(), |_| true);
+    log.subscribe(&Mailbox::new(Arc::clone(&reader)).subscriber(), |_| true);
     acceptance.end(interrupted());
     let attempt = reader.1.lock().unwrap().take().unwrap();
     assert_eq!(attempt.join().unwrap(), None);
