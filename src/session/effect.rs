@@ -5,14 +5,12 @@ use crate::{
     auth::Identity,
     domain::{ConversationId, TurnId, UserId},
     limiter::Limit,
-    limits::MAX_PING_ID_BYTES,
     turn::{Outgoing, SubscribedTurn, TurnLog},
-    workflow::{Question, is_client_id},
+    workflow::Question,
 };
 use std::{cell::Cell, sync::Arc, time::Duration};
 use switchboard_protocol::{
-    ApiError, ClientFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, FieldNames, MessageFrame, PingFrame, Pong,
-    ResumeFrame, ServerFrame,
+    ApiError, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, FieldNames, ResumeFrame, ServerFrame,
 };
 
 /// An action for the session actor.
@@ -69,37 +67,6 @@ pub(super) fn give_back(list: Vec<Effect>) {
 pub struct NewTurn {
     pub turn: Arc<TurnLog>,
     pub question: Question,
-}
-
-pub(super) fn on_ping(ping: PingFrame, names: FieldNames, effects: &mut Vec<Effect>) {
-    let too_long = ping.id.as_ref().is_some_and(|id| id.to_string().len() > MAX_PING_ID_BYTES);
-    if too_long {
-        let error = ApiError::invalid_field("id", format_args!("must be at most {MAX_PING_ID_BYTES} bytes of JSON"));
-        send_error(&error, &ErrorSubject::default(), names, effects);
-    } else {
-        effects.push(send(ServerFrame::Pong(Pong { id: ping.id })));
-    }
-}
-
-pub(super) fn subject_of_frame(frame: &ClientFrame) -> ErrorSubject {
-    match frame {
-        ClientFrame::Message(message) => subject_of_message(message),
-        ClientFrame::Resume(resume) => subject_of(resume),
-        ClientFrame::Cancel(cancel) => ErrorSubject { turn_id: Some(cancel.turn_id), ..ErrorSubject::default() },
-        ClientFrame::Auth(_) | ClientFrame::Ping(_) => ErrorSubject::default(),
-    }
-}
-
-pub(super) fn subject_of_message(message: &MessageFrame) -> ErrorSubject {
-    ErrorSubject {
-        turn_id: None,
-        conversation_id: message.conversation_id,
-        client_message_id: message.client_message_id.clone().filter(|id| is_client_id(id)),
-    }
-}
-
-pub(super) fn subject_of(resume: &ResumeFrame) -> ErrorSubject {
-    ErrorSubject { turn_id: resume.turn_id, conversation_id: Some(resume.conversation_id), client_message_id: None }
 }
 
 pub(super) fn send_error(error: &ApiError, about: &ErrorSubject, names: FieldNames, effects: &mut Vec<Effect>) {

@@ -1,6 +1,6 @@
 //! Inbound filter: rate limit, JSON depth limit, parsing.
 
-use super::effect::{Effect, send_error, subject_of_frame};
+use super::effect::{Effect, send_error};
 use crate::{
     config::LimitsConfig,
     limiter::{FrameBudget, FrameVerdict, Limit},
@@ -20,7 +20,13 @@ impl InboundFilter {
     }
 
     /// Parses a text as a frame. If it is refused, an error frame is sent that names the message, provided that it can be read.
-    pub fn accept_text(&self, text: &str, effects: &mut Vec<Effect>) -> Option<ClientFrame> {
+    /// `subject_of` names it for a frame that is refused after parsing.
+    pub fn accept_text(
+        &self,
+        text: &str,
+        subject_of: impl FnOnce(&ClientFrame) -> ErrorSubject,
+        effects: &mut Vec<Effect>,
+    ) -> Option<ClientFrame> {
         let verdict = self.charge(effects);
         if verdict == FrameVerdict::Close {
             return None;
@@ -36,7 +42,7 @@ impl InboundFilter {
         };
         if let FrameVerdict::Refused(wait) = verdict {
             let error = ApiError::rate_limited("You are sending frames too fast. Please wait a moment.", wait);
-            send_error(&error, &subject_of_frame(&frame), self.names, effects);
+            send_error(&error, &subject_of(&frame), self.names, effects);
             return None;
         }
         Some(frame)

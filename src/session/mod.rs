@@ -1,12 +1,13 @@
 //! Sessions: the server side of one WebSocket, with its authentication, its subscriptions and its close.
 //!
-//! `state` makes the decisions and is pure; `actor` performs their effects on the WebSocket of `socket`. Only those two files
+//! `state` makes the decisions and is pure, with a file per command of clients in `commands`; `actor` performs their effects on the WebSocket of `socket`. Only those two files
 //! use actix-web-actors, because the crate is deprecated upstream.
 
 mod actor;
 mod alarm;
 mod announcements;
 mod authenticator;
+mod commands;
 mod context;
 mod effect;
 mod fragments;

@@ -3,57 +3,55 @@
 pub use super::now::Now;
 use super::{
     announcements::Announcements,
-    authenticator::Authenticator,
-    effect::{Effect, NewTurn, on_ping, send, send_error, subject_of, subject_of_message},
+    effect::{Effect, send},
     heartbeat::{Heartbeat, HeartbeatAction},
     inbound_filter::InboundFilter,
-    pending_resumes::{PendingResumes, ResumeTicket},
+    pending_resumes::PendingResumes,
     question::QuestionRules,
     subscriptions::{AnyEnded, Subscriptions},
 };
 use crate::{
     auth::Identity,
     config::{LimitsConfig, SessionConfig},
-    domain::{ConversationId, TurnId, UserId},
+    domain::{TurnId, UserId},
     encode::encoder_of,
-    limiter::{Limit, UserPermit},
-    limits::{AUTH_GRACE_S, MAX_AUTH_FAILURES, OVERLOADED_RETRY_MS},
-    turn::{Mailbox, SubscriptionOptions, TurnEvent, TurnLog, TurnSubject},
-    workflow::{ResumedConversation, StartedTurn},
+    limiter::UserPermit,
+    limits::AUTH_GRACE_S,
+    turn::{Mailbox, SubscriptionOptions, TurnEvent},
+    workflow::ResumedConversation,
 };
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use switchboard_protocol::{
-    ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CancelFrame, ClientFrame, CloseReason, Dialect,
-    ErrorCode, ErrorSubject, FieldNames, GoingAway, MessageFrame, ResumeFrame, ServerFrame, UserView,
+    ApiError, AuthExpiring, CloseReason, Dialect, ErrorCode, ErrorSubject, FieldNames, GoingAway, ServerFrame,
 };
 
 pub struct SessionState {
-    config: Arc<SessionConfig>,
-    rules: QuestionRules,
-    dialect: Dialect,
-    auth: Auth,
+    pub(super) config: Arc<SessionConfig>,
+    pub(super) rules: QuestionRules,
+    pub(super) dialect: Dialect,
+    pub(super) auth: Auth,
     /// Acquired by the upgrade request or at the first authentication.
-    user_permit: Option<UserPermit>,
-    auth_failures: u32,
-    inbound: InboundFilter,
-    heartbeat: Heartbeat,
-    subscriptions: Subscriptions,
+    pub(super) user_permit: Option<UserPermit>,
+    pub(super) auth_failures: u32,
+    pub(super) inbound: InboundFilter,
+    pub(super) heartbeat: Heartbeat,
+    pub(super) subscriptions: Subscriptions,
     /// Turns that the workflow has yet to accept.
-    starting: Vec<Starting>,
-    resumes: PendingResumes<Result<ResumedConversation, ApiError>>,
-    announcements: Announcements,
+    pub(super) starting: Vec<Starting>,
+    pub(super) resumes: PendingResumes<Result<ResumedConversation, ApiError>>,
+    pub(super) announcements: Announcements,
 }
 
-struct Starting {
-    turn_id: TurnId,
+pub(super) struct Starting {
+    pub turn_id: TurnId,
     /// The subject of an error about it.
-    subject: ErrorSubject,
+    pub subject: ErrorSubject,
 }
 
-enum Auth {
+pub(super) enum Auth {
     Anonymous,
     Authenticated {
         identity: Arc<Identity>,
@@ -111,152 +109,9 @@ impl SessionState {
         }
     }
 
-    pub fn on_text(&mut self, text: &str, now: Now, authenticator: &impl Authenticator, effects: &mut Vec<Effect>) {
-        let Some(frame) = self.inbound.accept_text(text, effects) else { return };
-        match frame {
-            ClientFrame::Auth(AuthFrame { token }) => {
-                self.on_auth(authenticator.verify(&token), authenticator, now, effects);
-            }
-            ClientFrame::Message(message) => self.on_message(message, now, effects),
-            ClientFrame::Resume(resume) => self.on_resume(resume, now, effects),
-            ClientFrame::Cancel(cancel) => self.on_cancel(&cancel, now, effects),
-            ClientFrame::Ping(ping) => on_ping(ping, self.names(), effects),
-        }
-    }
-
-    /// Handles the outcome of an authentication, by an `auth` frame or by the upgrade request.
-    pub fn on_auth(
-        &mut self,
-        outcome: Result<Identity, ApiError>,
-        authenticator: &impl Authenticator,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let outcome = outcome.and_then(|identity| match self.identity() {
-            Some(known) if known.user_id != identity.user_id => {
-                Err(ApiError::new(ErrorCode::InvalidToken, "this connection belongs to another user"))
-            }
-            _ => Ok(identity),
-        });
-        match outcome {
-            Ok(identity) => {
-                if self.user_permit.is_none() {
-                    match authenticator.admit(identity.user_id) {
-                        Ok(permit) => self.user_permit = Some(permit),
-                        Err(error) => {
-                            send_error(&error, &ErrorSubject::default(), self.names(), effects);
-                            effects.push(Effect::AuthFailed(error.code));
-                            return effects.push(Effect::Close(CloseReason::TooManyConnections));
-                        }
-                    }
-                }
-                let identity = Arc::new(identity);
-                let frame = ServerFrame::AuthSuccess(AuthSuccess {
-                    message: "Authenticated",
-                    user: UserView {
-                        id: identity.user_id,
-                        email: identity.email.as_str(),
-                        name: identity.name.as_str(),
-                    },
-                    expires_at: identity.expires_at,
-                });
-                effects.push(send(frame));
-                effects.push(Effect::Authenticated(Arc::clone(&identity)));
-                let life_ms = identity.expires_at.saturating_mul(1000).saturating_sub(now.unix.0);
-                let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
-                self.auth_failures = 0;
-                let notice_at = expires_at.checked_sub(identity.expiry_notice()).or(Some(now.instant));
-                self.auth = Auth::Authenticated { identity, expires_at, notice_at };
-                self.check_expiry(now, effects);
-                self.show_announced(now, effects);
-            }
-            Err(error) => {
-                let frame = ServerFrame::AuthError(AuthError { message: &error.message, code: error.code });
-                effects.extend([send(frame), Effect::ErrorSent(error.code), Effect::AuthFailed(error.code)]);
-                self.auth_failures += 1;
-                if self.auth_failures >= MAX_AUTH_FAILURES {
-                    effects.push(Effect::Close(CloseReason::TooManyAuthFailures));
-                }
-            }
-        }
-    }
-
     /// Takes over the permit that the upgrade request acquired.
     pub fn on_user_permit(&mut self, permit: UserPermit) {
         self.user_permit = Some(permit);
-    }
-
-    fn on_message(&mut self, message: MessageFrame, now: Now, effects: &mut Vec<Effect>) {
-        let subject = subject_of_message(&message);
-        match self.check_message(message, now) {
-            Ok(new) => {
-                let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
-                self.starting.push(Starting { turn_id, subject });
-                // Before the turn starts, so that a turn that another connection starts right after it is announced here.
-                effects.push(Effect::SubscribeToConversation(conversation_id));
-                self.show(Arc::clone(&new.turn), now, effects);
-                effects.push(Effect::Start(Box::new(new)));
-            }
-            Err(error) => {
-                match error.code {
-                    ErrorCode::Overloaded => effects.push(Effect::LimitHit(Limit::TurnsPerConnection)),
-                    ErrorCode::MessageTooLong => effects.push(Effect::LimitHit(Limit::MessageSize)),
-                    _ => {}
-                }
-                send_error(&error, &subject, self.names(), effects);
-            }
-        }
-    }
-
-    fn check_message(&self, message: MessageFrame, now: Now) -> Result<NewTurn, ApiError> {
-        let user_id = self.authorised(now)?;
-        let question = self.rules.parse(message)?;
-        if self.subscriptions.len() >= self.config.max_running_turns {
-            let reason = "Too many answers are being written on this connection.";
-            return Err(ApiError::overloaded(reason, OVERLOADED_RETRY_MS));
-        }
-        let conversation_id = question.conversation_id.unwrap_or_else(ConversationId::new);
-        let turn = TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id });
-        Ok(NewTurn { turn, question })
-    }
-
-    fn on_cancel(&mut self, cancel: &CancelFrame, now: Now, effects: &mut Vec<Effect>) {
-        match self.authorised(now) {
-            Ok(user_id) => effects.push(Effect::Cancel { user_id, turn_id: cancel.turn_id }),
-            Err(error) => self.on_cancel_failed(cancel.turn_id, &error, effects),
-        }
-    }
-
-    pub fn on_cancel_failed(&mut self, turn_id: TurnId, error: &ApiError, effects: &mut Vec<Effect>) {
-        send_error(error, &ErrorSubject { turn_id: Some(turn_id), ..ErrorSubject::default() }, self.names(), effects);
-    }
-
-    /// Handles the workflow's answer to a turn that this session started.
-    pub fn on_started(
-        &mut self,
-        turn_id: TurnId,
-        outcome: Result<StartedTurn, ApiError>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(index) = self.starting.iter().position(|starting| starting.turn_id == turn_id) else { return };
-        let Starting { subject, .. } = self.starting.swap_remove(index);
-        if self.starting.is_empty() {
-            // Frees the memory: connections are idle most of the time.
-            self.starting = Vec::new();
-        }
-        match outcome {
-            Ok(StartedTurn::New) => {}
-            Ok(StartedTurn::Duplicate(first)) => {
-                self.subscriptions.unsubscribe(turn_id, effects);
-                let resumption = Resumption { client_message_id: subject.client_message_id, ..Resumption::default() };
-                self.resume_from(first, resumption, now, effects);
-            }
-            Err(error) => {
-                self.subscriptions.unsubscribe(turn_id, effects);
-                send_error(&error, &subject, self.names(), effects);
-            }
-        }
     }
 
     /// Handles an event of a turn.
@@ -280,7 +135,7 @@ impl SessionState {
     }
 
     /// Closes a connection with an expired token once its last turn has ended.
-    fn after_delivery(&mut self, AnyEnded(any_ended): AnyEnded, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn after_delivery(&mut self, AnyEnded(any_ended): AnyEnded, now: Now, effects: &mut Vec<Effect>) {
         if any_ended {
             self.check_expiry(now, effects);
         }
@@ -333,7 +188,7 @@ impl SessionState {
     }
 
     /// Announces the expiry of the token, and closes a connection without running turns after the grace period.
-    fn check_expiry(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn check_expiry(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Auth::Authenticated { expires_at, notice_at, .. } = &mut self.auth else { return };
         if notice_at.is_some_and(|notice_at| notice_at <= now.instant) {
             *notice_at = None;
@@ -345,18 +200,18 @@ impl SessionState {
         }
     }
 
-    fn names(&self) -> FieldNames {
+    pub(super) fn names(&self) -> FieldNames {
         self.dialect.into()
     }
 
-    fn identity(&self) -> Option<&Identity> {
+    pub(super) fn identity(&self) -> Option<&Identity> {
         match &self.auth {
             Auth::Anonymous => None,
             Auth::Authenticated { identity, .. } => Some(identity),
         }
     }
 
-    fn authorised(&self, now: Now) -> Result<UserId, ApiError> {
+    pub(super) fn authorised(&self, now: Now) -> Result<UserId, ApiError> {
         match &self.auth {
             Auth::Anonymous => Err(ApiError::new(ErrorCode::AuthRequired, "authenticate first")),
             Auth::Authenticated { expires_at, .. } if *expires_at <= now.instant => {
@@ -366,10 +221,6 @@ impl SessionState {
         }
     }
 }
-
-mod resume;
-
-use resume::Resumption;
 
 #[cfg(test)]
 mod random_tests;

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::{
-    domain::{AnswerMetadata, DisplayName, Email, FinishReason, MessageId, Role},
+    domain::{AnswerMetadata, ConversationId, DisplayName, Email, FinishReason, MessageId, Role},
     limiter::Limiter,
-    turn::{Progress, TurnEnd},
+    session::{authenticator::Authenticator, pending_resumes::ResumeTicket},
+    turn::{Progress, TurnEnd, TurnLog, TurnSubject},
+    workflow::StartedTurn,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use std::{
     collections::{HashMap, VecDeque},
     net::Ipv4Addr,
 };
-use switchboard_protocol::Step;
+use switchboard_protocol::{ResumeFrame, Step};
 use tokio::sync::mpsc;
 
 /// The lifetime of a token, in seconds.

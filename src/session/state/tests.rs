@@ -3,9 +3,11 @@
 use super::*;
 use crate::{
     auth::test_support::user,
-    domain::{AnswerMetadata, FinishReason, MessageId, Role, UnixMillis, User},
+    domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Role, UnixMillis, User},
     limiter::Limiter,
-    turn::{TurnEnd, TurnSink},
+    session::{authenticator::Authenticator, pending_resumes::ResumeTicket},
+    turn::{TurnEnd, TurnLog, TurnSink, TurnSubject},
+    workflow::StartedTurn,
 };
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;

@@ -1,13 +1,23 @@
-//! Handling of `resume` frames and of turns that other connections start in a conversation.
+//! `resume`: subscribes to a conversation. Also handles the turns that other connections start in it.
 //!
 //! A connection subscribes to the conversation before missed turns are looked up, so that a turn is found or announced. One
 //! that is both is shown once: see [`Announcements`](super::super::announcements::Announcements).
 
-use super::*;
+use super::Command;
 use crate::{
     encode::idle,
-    turn::{Cursor, Outgoing, ReplayStart},
+    session::{
+        authenticator::Authenticator,
+        effect::{Effect, send_error},
+        now::Now,
+        pending_resumes::ResumeTicket,
+        state::SessionState,
+    },
+    turn::{Cursor, Outgoing, ReplayStart, TurnLog, TurnSubject},
+    workflow::ResumedConversation,
 };
+use std::sync::Arc;
+use switchboard_protocol::{ApiError, ErrorSubject, ResumeFrame};
 
 /// The parameters of a resumed turn.
 #[derive(Default)]
@@ -19,21 +29,26 @@ pub(super) struct Resumption {
     pub reload_history: bool,
 }
 
-impl SessionState {
-    pub(super) fn on_resume(&mut self, resume: ResumeFrame, now: Now, effects: &mut Vec<Effect>) {
-        let subject = subject_of(&resume);
-        let checked = self.authorised(now).and_then(|user_id| check_position(&resume).map(|()| user_id));
+impl Command for ResumeFrame {
+    fn subject(&self) -> ErrorSubject {
+        ErrorSubject { turn_id: self.turn_id, conversation_id: Some(self.conversation_id), client_message_id: None }
+    }
+
+    fn execute(self, state: &mut SessionState, now: Now, _: &impl Authenticator, effects: &mut Vec<Effect>) {
+        let checked = state.authorised(now).and_then(|user_id| check_position(&self).map(|()| user_id));
         match checked {
             Ok(user_id) => {
                 // Before the lookup, so that a turn that starts during it is announced to this connection.
-                effects.push(Effect::SubscribeToConversation(resume.conversation_id));
-                let ticket = self.resumes.push(resume.clone());
-                effects.push(Effect::Resume { ticket, user_id, resume });
+                effects.push(Effect::SubscribeToConversation(self.conversation_id));
+                let ticket = state.resumes.push(self.clone());
+                effects.push(Effect::Resume { ticket, user_id, resume: self });
             }
-            Err(error) => send_error(&error, &subject, self.names(), effects),
+            Err(error) => send_error(&error, &self.subject(), state.names(), effects),
         }
     }
+}
 
+impl SessionState {
     /// Handles the outcome of a lookup of missed turns.
     pub fn on_resumed(
         &mut self,
@@ -70,7 +85,7 @@ impl SessionState {
                     self.show_once(turn, now, effects);
                 }
             }
-            Err(error) => send_error(&error, &subject_of(resume), self.names(), effects),
+            Err(error) => send_error(&error, &resume.subject(), self.names(), effects),
         }
     }
 
@@ -100,7 +115,7 @@ impl SessionState {
     }
 
     /// Shows the announced turns that are ready. They wait while the token is expired.
-    pub(super) fn show_announced(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(in crate::session) fn show_announced(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Ok(user_id) = self.authorised(now) else { return };
         for turn in self.announcements.take_ready(|conversation| self.resumes.contains(conversation)) {
             if turn.subject.user_id == user_id {
