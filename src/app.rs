@@ -10,7 +10,7 @@ use crate::{
     api_error::from_failure,
     auth::{Accounts, Passwords, Tickets, Tokens},
     config::{Config, ProviderKind},
-    http::{self, Capacity, JsonLimit, ServerContext, ServerLimits},
+    http::{self, JsonLimit},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
     limits::MAX_JSON_BODY_BYTES,
@@ -25,6 +25,7 @@ use crate::{
         AuditStore, ClockStore, ConversationStore, DocumentStore, ServingClock, UserList, UserStore,
         sqlite::{ServingRight, SqliteStore},
     },
+    transport::{self, Capacity, InFlight, ServerContext, ServerLimits},
     turn::TurnFailure,
     workflow::{Engine, Recorder, Turns, Workflow, router::Router},
 };
@@ -48,7 +49,7 @@ pub struct Application {
     address: SocketAddr,
     registry: Addr<ConnectionManager>,
     turns: Arc<Turns>,
-    requests: Arc<http::InFlight>,
+    requests: Arc<InFlight>,
     drain: Arc<DrainControl>,
     accounts: Data<Accounts>,
     drain_timeout: Duration,
@@ -159,13 +160,13 @@ impl Application {
         let scrape_rules = Data::new(http::ScrapeRules::new(&config.metrics));
         let limiter_to_sweep = Arc::clone(&limiter);
 
-        let listeners = http::listen((host.as_str(), port)).map_err(cannot_listen)?;
+        let listeners = transport::listen((host.as_str(), port)).map_err(cannot_listen)?;
         let address = listeners.first().ok_or("no address to listen on")?.local_addr()?;
         let host_check = Data::new(http::HostCheck::new(&config.server, &listeners)?);
         let (data_of_registry, data_of_turns) = (Data::new(registry.clone()), Data::from(Arc::clone(&turns)));
         let (knowledge, conversations) = (Data::from(knowledge), Data::from(conversations));
         let user_list = Data::from(user_list);
-        let requests = Arc::<http::InFlight>::default();
+        let requests = Arc::<InFlight>::default();
         let (data_of_drain, in_flight) = (Data::from(Arc::clone(&drain)), Data::from(Arc::clone(&requests)));
         let accounts_to_ask = accounts.clone();
         let shared = ServerContext { in_flight: Arc::clone(&requests), limiter: Arc::clone(&limiter), addresses };
@@ -191,7 +192,7 @@ impl Application {
                 session: Arc::clone(&session_config),
             };
             App::new()
-                .wrap(from_fn(http::count_requests))
+                .wrap(from_fn(transport::count_requests))
                 .wrap(from_fn(http::limit_requests))
                 .wrap(http::cors(origins.clone()))
                 .wrap(from_fn(http::refuse_preflights))
@@ -233,7 +234,7 @@ impl Application {
             request_head_timeout: Duration::from_millis(config.server.request_head_timeout_ms),
             stall_timeout,
         };
-        let server = http::server(listeners, limits, shared, factory)?;
+        let server = transport::server(listeners, limits, shared, factory)?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
         Ok(Self {
             server,

@@ -29,11 +29,12 @@
 //! | [`workflow`] | a turn from admission to its recorded answer: routing, retrieval, generation, checkpoints, cancel |
 //! | [`preflight`] | checks of what settings name, at start and for `config check` |
 //! | [`steering`] | operators' actions: audit, settings that change at run time, the state of a drain |
+//! | [`transport`] | connections below their actors: listener, upgraded connections, WebSocket messages |
 //! | `api_error` | errors of all layers as the wire knows them |
 //! | [`encode`] | the entries of a turn as the frames of each surface |
 //! | [`session`] | the session actor of a chat connection, and its pure state |
 //! | [`ops`] | the live feed for operators |
-//! | [`http`] | routes, pages, the server below actix-web |
+//! | [`http`] | routes, middleware, pages |
 //! | [`app`] | the composition root: starts actors, chooses backends, stops |
 //! | [`cli`] | the commands of the program |
 
@@ -62,5 +63,6 @@ pub mod session;
 pub mod steering;
 pub mod store;
 pub mod terms;
+pub mod transport;
 pub mod turn;
 pub mod workflow;

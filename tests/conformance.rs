@@ -1,4 +1,4 @@
-//! The session's WebSocket against the Autobahn cases (RFC 6455), as an echo. Those of compression are left out: the server
+//! The WebSocket of connections against the Autobahn cases (RFC 6455), as an echo. Those of compression are left out: the server
 //! does not offer it.
 
 use crate::harness::installed;
@@ -11,7 +11,7 @@ use actix_web_actors::ws;
 use bytestring::ByteString;
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
-use switchboard::session::{
+use switchboard::transport::{
     Fragments,
     socket::{self, Received, SocketContext, SocketHandler},
 };

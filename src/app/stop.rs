@@ -1,11 +1,11 @@
 //! Shutdown: draining a server and stopping it, or stopping it at once.
 
 use crate::{
-    http::InFlight,
     limits::{DRAIN_CLOSE_TIMEOUT, DRAIN_FLUSH, DRAIN_TICK},
     ops::OpsSockets,
     registry::{ConnectionManager, ContinueDrain, EndDrain},
     steering::{DrainControl, DrainPhase},
+    transport::InFlight,
     workflow::Turns,
 };
 use actix::Addr;

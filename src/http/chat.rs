@@ -1,10 +1,7 @@
 //! `POST /api/v1/chat`: a turn over plain HTTP, answered as one JSON body or as server-sent events.
 
 use super::error::HttpError;
-use super::{
-    ErrorBody, LongBody, client_address,
-    in_flight::{InFlight, OpenStream},
-};
+use super::{ErrorBody, LongBody, client_address};
 use crate::api_error::InternalError;
 use crate::{
     api_error::from_failure,
@@ -14,6 +11,7 @@ use crate::{
     limiter::{AddressPermit, Limiter, UserPermit},
     metrics::Metrics,
     session::QuestionRules,
+    transport::{InFlight, OpenStream},
     turn::{Cursor, TurnEnd, TurnFailure, TurnLog, TurnReader, TurnSubject},
     workflow::{CancelTurn, ResumeTurn, StartTurn, StartedTurn, TurnError, Workflow},
 };

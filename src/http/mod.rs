@@ -1,9 +1,7 @@
-//! HTTP: the server and its connections, middleware, extractors, pages, and one file of routes per noun of the API.
+//! HTTP: middleware, extractors, pages, and one file of routes per noun of the API.
 
-mod accepted;
 mod audit;
 mod auth;
-mod capacity;
 mod chat;
 mod client_address;
 mod connections;
@@ -17,7 +15,6 @@ mod headers;
 mod health;
 mod host;
 mod identity;
-mod in_flight;
 mod json;
 mod metrics;
 mod notices;
@@ -29,7 +26,6 @@ mod pages;
 mod query;
 mod request_rate;
 mod reserve;
-mod server;
 mod settings;
 mod static_file;
 mod swagger_ui;
@@ -37,12 +33,10 @@ mod swagger_ui;
 mod tests;
 mod turns;
 mod unread_body;
-mod upgraded;
 mod user_list;
 mod users;
 mod ws;
 
-pub use capacity::Capacity;
 pub use client_address::client_address;
 pub use cors::{cors, refuse_preflights};
 pub use error::{ErrorBody, error_bodies};
@@ -50,14 +44,12 @@ pub use head::answer_head;
 pub use headers::default_headers;
 pub use host::{HostCheck, check_host};
 pub use identity::{Operator, require_operator};
-pub use in_flight::{InFlight, count_requests};
 pub use json::{Json, JsonLimit, LongBody, OptionalJson};
 pub use metrics::ScrapeRules;
 pub use page::PageQuery;
 pub use query::Query;
 pub use request_rate::limit_requests;
 pub use reserve::keep_reserve;
-pub use server::{ServerContext, ServerLimits, listen, server};
 pub use unread_body::hold_bodies;
 
 use actix_web::web;

@@ -10,7 +10,7 @@ use crate::{
     auth::{Tickets, Tokens},
     limiter::Limit,
     ops::{self, OpsContext, OpsOpening},
-    session,
+    transport,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::SEC_WEBSOCKET_PROTOCOL, web};
 use switchboard_protocol::{ApiError, ErrorCode};
@@ -32,7 +32,7 @@ async fn ops(
     tickets: web::Data<Tickets>,
 ) -> Result<HttpResponse, HttpError> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
-    session::check_handshake(&request)?;
+    transport::check_handshake(&request)?;
     let address_permit = context.limiter.connect(client_address(&request)).map_err(ApiError::from)?;
     let offered: Vec<&str> = request
         .headers()

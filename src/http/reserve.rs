@@ -1,12 +1,13 @@
 //! Reserve connections: health checks and operators' requests get through when clients hold all other connections.
 //!
-//! The server accepts a few connections above the limit for clients (see [`super::Capacity`]). Each serves one request.
+//! The server accepts a few connections above the limit for clients (see [`Capacity`](crate::transport::Capacity)). Each serves one request.
 
 use super::error::HttpError;
-use super::{accepted::Reserve, identity::is_operator};
+use super::identity::is_operator;
 use crate::{
     limiter::{Limit, Limiter},
     limits::OVERLOADED_RETRY_MS,
+    transport::Reserve,
 };
 use actix_web::{
     Error,

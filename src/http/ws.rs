@@ -7,6 +7,7 @@ use crate::{
     limiter::Limit,
     limits::MAX_USER_AGENT_CHARS,
     session::{self, Opening, SessionContext},
+    transport,
     workflow::Turns,
 };
 use actix_web::{
@@ -45,7 +46,7 @@ async fn chat(
     turns: web::Data<Turns>,
 ) -> Result<HttpResponse, HttpError> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
-    session::check_handshake(&request)?;
+    transport::check_handshake(&request)?;
     turns.check_open().map_err(ApiError::from)?;
     let address = client_address(&request);
     let address_permit = context.limiter.connect(address).map_err(ApiError::from)?;

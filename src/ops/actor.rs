@@ -16,11 +16,11 @@ use crate::{
     limiter::{AddressPermit, Limiter},
     limits::MAX_OPS_FRAME_BYTES,
     registry::{ConnectionManager, FindConnection, ListConnections, TapWatch},
-    session::{
+    steering::Audit,
+    transport::{
         Fragments,
         socket::{self, CloseCode, Received, SocketContext, SocketHandler},
     },
-    steering::Audit,
 };
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_web::{

@@ -8,10 +8,7 @@ use super::{
     authenticator::ConnectionAuthenticator,
     context::SessionContext,
     effect::{self, Effect, NewTurn},
-    fragments::Fragments,
     pending_resumes::ResumeTicket,
-    response_body::{Flow, ResponseBody, SendMore},
-    socket::{self, Received, SocketContext, SocketHandler},
     state::{Now, SessionState},
 };
 use crate::api_error::InternalError;
@@ -22,6 +19,10 @@ use crate::{
     limits::CONNECTION_CREDIT_BYTES,
     metrics::{AuthWay, ClientClose, Surface},
     registry::{ConnectionStats, Direction, Registration, SessionCommand},
+    transport::{
+        Flow, Fragments, ResponseBody, SendMore,
+        socket::{self, Received, SocketContext, SocketHandler},
+    },
     turn::{Mailbox, Outgoing, TurnEvent},
     workflow::{CancelTurn, ResumeConversation, ResumedConversation, StartTurn, TurnError},
 };

@@ -1,7 +1,7 @@
 //! Sessions: the server side of one WebSocket, with its authentication, its subscriptions and its close.
 //!
-//! `state` makes the decisions and is pure, with a file per command of clients in `commands`; `actor` performs their effects on the WebSocket of `socket`. Only those two files
-//! use actix-web-actors, because the crate is deprecated upstream.
+//! `state` makes the decisions and is pure, with a file per command of clients in `commands`; `actor` performs their effects on the WebSocket of `transport::socket`. Only those two
+//! files use actix-web-actors, because the crate is deprecated upstream.
 
 mod actor;
 mod alarm;
@@ -10,21 +10,14 @@ mod authenticator;
 mod commands;
 mod context;
 mod effect;
-mod fragments;
-mod frame_guard;
-mod handshake;
 mod heartbeat;
 mod inbound_filter;
 mod now;
 mod pending_resumes;
 mod question;
-mod response_body;
-pub mod socket;
 mod state;
 mod subscriptions;
 
 pub use actor::{ChatSession, Opening, upgrade};
 pub use context::SessionContext;
-pub use fragments::{Fragments, WholeMessage};
-pub use handshake::check as check_handshake;
 pub use question::QuestionRules;

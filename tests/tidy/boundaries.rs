@@ -49,13 +49,17 @@ const PARTS: &[(&str, &str)] = &[
     ("api_error", "auth domain limiter limits protocol registry steering store turn workflow"),
     // The frames of a turn, for every surface.
     ("encode", "api_error protocol turn"),
-    ("session", "api_error auth config domain encode limiter limits metrics pause protocol registry turn workflow"),
-    // Operators' connections use the WebSocket of `session`, and nothing else of it.
-    ("ops", "auth config domain limiter limits metrics pause process protocol registry session steering workflow"),
+    // Connections below their actors: the response body of one records in its statistics when it is polled.
+    ("transport", "config limiter limits protocol registry"),
+    (
+        "session",
+        "api_error auth config domain encode limiter limits metrics pause protocol registry transport turn workflow",
+    ),
+    ("ops", "auth config domain limiter limits metrics pause process protocol registry steering transport workflow"),
     (
         "http",
         "api_error auth config domain encode knowledge limiter limits logging metrics ops pause process protocol \
-         registry session steering store turn workflow",
+         registry session steering store transport turn workflow",
     ),
     // Clients of a running server: of its code they know the contract.
     ("client", "protocol"),
@@ -64,7 +68,7 @@ const PARTS: &[(&str, &str)] = &[
     (
         "app",
         "api_error auth config http knowledge limiter limits metrics ops preflight process provider registry session \
-         steering store turn workflow",
+         steering store transport turn workflow",
     ),
     (
         "cli",
@@ -76,7 +80,7 @@ const PARTS: &[(&str, &str)] = &[
 /// Names that only these files may use: external crates by their paths, items of the program as `part::Item`.
 const HOMES: &[(&str, &[&str])] = &[
     // Deprecated upstream; two files hold it.
-    ("actix_web_actors", &["src/session/actor.rs", "src/session/socket.rs"]),
+    ("actix_web_actors", &["src/session/actor.rs", "src/transport/socket.rs"]),
     // Another database can stand beside SQLite.
     ("diesel", &["src/store/sqlite"]),
     ("diesel_migrations", &["src/store/sqlite"]),
@@ -84,7 +88,16 @@ const HOMES: &[(&str, &[&str])] = &[
     // The layers below the edge have errors of their own; `api_error` maps them. `FailureMapping` is the type of a map.
     (
         "protocol::ApiError",
-        &["src/api_error", "src/encode", "src/session", "src/ops", "src/http", "src/cli/mod.rs", "src/turn/failure.rs"],
+        &[
+            "src/api_error",
+            "src/encode",
+            "src/session",
+            "src/transport",
+            "src/ops",
+            "src/http",
+            "src/cli/mod.rs",
+            "src/turn/failure.rs",
+        ],
     ),
     // The frames of a turn are built by encoders, so that a replay equals the live stream. A route names them in OpenAPI.
     ("protocol::CompleteFrame", &["src/encode", "src/http"]),
@@ -93,7 +106,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("protocol::ReasoningFrame", &["src/encode"]),
     ("protocol::Resumed", &["src/encode"]),
     ("protocol::TokenFrame", &["src/encode"]),
-    ("protocol::ErrorCode", &["src/api_error", "src/session", "src/ops", "src/http", "src/metrics"]),
+    ("protocol::ErrorCode", &["src/api_error", "src/session", "src/transport", "src/ops", "src/http", "src/metrics"]),
     ("argon2", &["src/auth"]),
     ("jsonwebtoken", &["src/auth"]),
     ("governor", &["src/limiter"]),
@@ -103,7 +116,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["src/provider", "src/cli/ops.rs", "src/config/check.rs", "crates/client"]),
     // Connections are served below actix-web: its own server takes a lock of the whole process for each of them.
     ("actix_web::HttpServer", &[]),
-    ("actix_http::HttpService", &["src/http/server.rs"]),
+    ("actix_http", &["src/transport"]),
+    ("actix_codec", &["src/transport"]),
+    ("actix_service", &["src/transport"]),
+    ("socket2", &["src/transport"]),
 ];
 
 /// Circles between sibling modules that remain, each with its reason.

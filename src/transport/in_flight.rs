@@ -43,14 +43,14 @@ impl InFlight {
     }
 
     /// Counts a stream until the guard is dropped.
-    pub(super) fn open_stream(self: &Arc<Self>) -> OpenStream {
+    pub fn open_stream(self: &Arc<Self>) -> OpenStream {
         self.streams.fetch_add(1, SeqCst);
         OpenStream(Arc::clone(self))
     }
 }
 
 /// Guard of an open response stream.
-pub(super) struct OpenStream(Arc<InFlight>);
+pub struct OpenStream(Arc<InFlight>);
 
 impl Drop for OpenStream {
     fn drop(&mut self) {

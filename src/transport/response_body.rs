@@ -18,7 +18,7 @@ use std::{
 /// Tells a session that the connection has sent everything and polls for more.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub(super) struct SendMore;
+pub struct SendMore;
 
 /// The state shared by a session and its response body.
 #[derive(Default)]
