@@ -1,9 +1,9 @@
 //! Switchboard: an actor-based connection server for real-time AI chat.
 //!
-//! `main.rs` only calls [`cli`], `switchboard serve` builds an [`app::Application`], and that composes everything below. A
-//! WebSocket is an actix actor ([`session::ChatSession`]) that talks to the registry of connections
-//! ([`registry::ConnectionManager`]) and to the workflow of its thread ([`workflow::Workflow`]), which streams answers back
-//! through turn logs. `docs/ARCHITECTURE.md` follows a turn through all of it.
+//! `main.rs` only calls [`cli`]. `switchboard serve` builds an [`app::Application`], which composes the modules below. Each
+//! WebSocket is served by an actix actor ([`session::ChatSession`]). It registers with the registry of connections
+//! ([`registry::ConnectionManager`]) and sends questions to the workflow actor of its thread ([`workflow::Workflow`]), which
+//! writes each answer to a turn log that the session reads. `docs/ARCHITECTURE.md` follows a turn through all of it.
 //!
 //! # Layout
 //!
@@ -14,23 +14,23 @@
 //! | [`limits`] | bounds that are not settings, with units, and their relations |
 //! | [`domain`] | plain values: users, conversations, messages, answers, audit entries, time |
 //! | `private`, [`process`], [`build_info`], `pause` | private files, resource usage, the commit of the build, pauses of the process |
-//! | [`terms`] | words and terms of texts in any language, for search and for judging passages |
+//! | [`terms`] | words and search terms of texts in any language, for the index and for scoring passages |
 //! | `switchboard_protocol` | the published contract: frames, error codes, close reasons, dialects (a crate of its own) |
 //! | [`config`] | settings, each declared once; loading, checking, explaining them |
 //! | [`logging`] | log lines as text or JSON, written without ever blocking the server |
 //! | [`metrics`] | counters and histograms, and their Prometheus exposition |
-//! | [`store`] | users, conversations, turns, documents and the audit log: traits, and SQLite behind them |
-//! | [`knowledge`] | documents into passages, and search over them |
-//! | [`provider`] | models behind one trait: OpenAI-compatible servers, the built-in answerer, scripts for tests |
+//! | [`store`] | users, conversations, turns, documents and the audit log: traits, and their SQLite implementation |
+//! | [`knowledge`] | documents into chunks, and search for passages |
+//! | [`provider`] | one trait for models: OpenAI-compatible servers, the built-in answerer, scripts for tests |
 //! | [`limiter`] | rate limits, connection limits, allowed origins and hosts |
 //! | [`auth`] | accounts, passwords, tokens, tickets, revocations |
 //! | [`turn`] | the log of a turn, and subscriptions to it |
 //! | [`registry`] | open connections, the conversations they are subscribed to, operators' queries, drain |
 //! | [`workflow`] | a turn from admission to its recorded answer: routing, retrieval, generation, checkpoints, cancel |
-//! | [`preflight`] | checks of what settings name, at start and for `config check` |
+//! | [`preflight`] | checks of the files, addresses and secrets that settings refer to, at start and for `config check` |
 //! | [`steering`] | operators' actions: audit, settings that change at run time, the state of a drain |
 //! | [`transport`] | connections below their actors: listener, upgraded connections, WebSocket messages |
-//! | `api_error` | errors of all layers as the wire knows them |
+//! | `api_error` | mapping of each layer's errors to the codes and texts of the wire |
 //! | [`encode`] | the entries of a turn as the frames of each surface |
 //! | [`session`] | the session actor of a chat connection, and its pure state |
 //! | [`ops`] | the live feed for operators |
