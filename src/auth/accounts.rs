@@ -49,7 +49,7 @@ impl Accounts {
         name: Option<DisplayName>,
     ) -> Result<SignIn, AuthError> {
         let user = self.add_user(email, password, name, Role::User).await?;
-        self.start_session(user, 0).await
+        self.start_sign_in(user, 0).await
     }
 
     /// Creates an account. Without a name it gets the local part of its address as its name.
@@ -88,7 +88,7 @@ impl Accounts {
     /// Signs in. Takes the same time for an unknown account as for a wrong password, so that accounts cannot be enumerated.
     ///
     /// # Errors
-    /// `WrongCredentials`, `AccountLocked`, `HashQueueFull`.
+    /// `WrongCredentials`, `AccountLocked`, `HashQueueFull`, and `RevokedToken` when the user is signed out everywhere meanwhile.
     pub async fn login(&self, email: Email, password: SecretString) -> Result<SignIn, AuthError> {
         let known = match self.store.credentials(email).await {
             Ok(credentials) => Some(credentials),
@@ -102,10 +102,10 @@ impl Accounts {
             // Only after the password was verified, so that nobody else learns of the lock.
             (Some(Credentials { user, .. }), _) if user.is_locked => Err(AuthError::AccountLocked),
             // The generation was read together with the hash, so a revocation during verification also revokes these tokens.
-            (Some(Credentials { user, generation, .. }), Verdict::Right) => self.start_session(user, generation).await,
+            (Some(Credentials { user, generation, .. }), Verdict::Right) => self.start_sign_in(user, generation).await,
             (Some(Credentials { user, password_hash, generation }), Verdict::RightInOldForm(canonical)) => {
                 self.replace_hash(user.id, password_hash, canonical).await;
-                self.start_session(user, generation).await
+                self.start_sign_in(user, generation).await
             }
         }
     }
@@ -120,10 +120,10 @@ impl Accounts {
 
     /// Exchanges a refresh token for new tokens. For a few seconds the same refresh token returns the same tokens, because two
     /// tabs may present it at once and a response may get lost. After that a second use means that the token was stolen: its
-    /// family ends, and the access tokens of that sign-in are revoked through the store, as by another process.
+    /// family ends. The store records the revocation of its access tokens, and [`Self::learn_revocations`] reads it from there.
     ///
     /// # Errors
-    /// `ExpiredToken`, `RevokedToken`, `InvalidToken`.
+    /// `ExpiredToken`, `InvalidToken`.
     pub async fn refresh(&self, refresh_token: &str) -> Result<SignIn, AuthError> {
         let RefreshGrant { user_id, family_id, jti } = self.tokens.verify_refresh(refresh_token)?;
         let next = RefreshFamily { id: family_id, user_id, issue: self.tokens.new_issue() };
@@ -145,7 +145,7 @@ impl Accounts {
     /// connections, or `None` if it is already known.
     ///
     /// # Errors
-    /// `ExpiredToken`, `RevokedToken`, `InvalidToken`.
+    /// `ExpiredToken`, `InvalidToken`.
     pub async fn logout(&self, refresh_token: &str) -> Result<Option<Revocation>, AuthError> {
         let grant = self.tokens.verify_refresh(refresh_token)?;
         let revocation = self.store.end_family(grant.family_id).await?;
@@ -262,7 +262,7 @@ impl Accounts {
         Ok(())
     }
 
-    async fn start_session(&self, user: User, generation: i64) -> Result<SignIn, AuthError> {
+    async fn start_sign_in(&self, user: User, generation: i64) -> Result<SignIn, AuthError> {
         let family = RefreshFamily { id: Uuid::new_v4(), user_id: user.id, issue: self.tokens.new_issue() };
         if !self.store.start_family(family, generation).await? {
             return Err(AuthError::RevokedToken);

@@ -18,12 +18,12 @@ pub enum AuthError {
     InvalidField(#[from] InvalidUserField),
     #[error(transparent)]
     WeakPassword(#[from] WeakPassword),
-    /// Anything but a sound token of this server and of the expected kind. Does not say what is wrong with it.
+    /// Malformed, forged, of another server or of the other kind. Does not say which, so that a forger learns nothing.
     #[error("the token is not valid")]
     InvalidToken,
     #[error("the token has expired")]
     ExpiredToken,
-    /// Issued while the clock of the server was ahead. A client that renews it receives a good one.
+    /// Issued while the clock of the server was ahead. A client that renews it receives a valid one.
     #[error("the token was issued in the future")]
     PrematureToken,
     /// Revoked before it expired. A client that tries to renew it learns whether it needs the password.

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 /// Approximate duration of a job on a busy core, to compute `retry_after_ms`.
 const JOB_MS: u64 = 50;
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=5_000;
-/// Time that an idle thread keeps the memory of a job. With few sign-ins it is free most of the time.
+/// Time for which an idle thread keeps the memory that its jobs reuse. With few sign-ins the memory is free most of the time.
 const KEEP: Duration = Duration::from_millis(250);
 
 /// Added to the nice value of the threads, so that threads that stream or answer run first on a shared core: otherwise they
@@ -67,7 +67,7 @@ impl<S: Default + 'static> HashPool<S> {
         let (reply, answer) = oneshot::channel();
         let job: Job<S> = Box::new(move |kept| {
             if !reply.is_closed() {
-                // Fails if the caller has gone meanwhile.
+                // Fails if the caller has dropped the future meanwhile.
                 let _ = reply.send(work(kept));
             }
         });

@@ -25,7 +25,7 @@ use crate::{
 use std::time::Duration;
 use uuid::Uuid;
 
-/// An authenticated user, and the time until which the proof is valid.
+/// An authenticated user, as an access token or a ticket states it, and the time until which that is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub user_id: UserId,

@@ -47,13 +47,15 @@ pub enum Verdict {
 }
 
 impl Passwords {
+    /// Starts the threads that hash.
+    ///
     /// # Errors
     /// When the operating system refuses to start a thread.
     pub fn start(config: &AuthConfig) -> io::Result<Self> {
         Self::start_measured(config, Arc::default())
     }
 
-    /// As [`Passwords::start`], and records the duration of each hash.
+    /// As [`Passwords::start`], and records the duration of each hash in `metrics`.
     ///
     /// # Errors
     /// As [`Passwords::start`].

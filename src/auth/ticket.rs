@@ -66,7 +66,7 @@ impl Tickets {
         Ok(to_hex(&secret))
     }
 
-    /// Redeems a ticket, which ends it, and returns its identity.
+    /// Redeems a ticket, which is then invalid, and returns its identity.
     ///
     /// # Errors
     /// `InvalidTicket` and `ExpiredTicket`.

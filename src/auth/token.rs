@@ -1,7 +1,7 @@
 //! Access and refresh tokens: JWTs that this server signs with HS256 for itself.
 //!
-//! Verification does not read the database: an access token carries everything that a session needs to know of its user, so a
-//! connection costs one HMAC, and [`Revocations`] are in memory. [`super::Accounts`] decides whether a refresh token is current.
+//! Verification does not read the database: an access token carries everything that a connection needs to know of its user,
+//! and [`Revocations`] are in memory, so it costs one HMAC. [`super::Accounts`] decides whether a refresh token is current.
 
 use super::{AuthError, Identity, Revocations};
 use crate::{
@@ -125,15 +125,15 @@ impl Tokens {
         &self.revocations
     }
 
-    /// A new issue of tokens, as of now.
+    /// Starts a new issue of tokens: a random id, and the current time by both clocks.
     pub fn new_issue(&self) -> TokenIssue {
         let issued_at = self.clock.wall();
         let expires_at = UnixMillis(issued_at.seconds().saturating_add(self.refresh_ttl_s).saturating_mul(1_000));
         TokenIssue { jti: Uuid::new_v4(), issued_at, running_ms: self.clock.running_ms(), expires_at }
     }
 
-    /// Creates the access token of an issue. `family_id` is the sign-in that it belongs to, `generation` the number of revocations
-    /// of the user's tokens.
+    /// Creates the access token of an issue of tokens. `family_id` is the sign-in that it belongs to, `generation` the number of
+    /// revocations of the user's tokens.
     ///
     /// # Errors
     /// `Internal` when the cryptographic library refuses to sign.
@@ -165,7 +165,7 @@ impl Tokens {
         Ok(IssuedToken { token: self.sign(&claims)?, expires_at: exp })
     }
 
-    /// Creates the refresh token of an issue.
+    /// Creates the refresh token of an issue of tokens.
     ///
     /// # Errors
     /// `Internal` when the cryptographic library refuses to sign.
@@ -197,7 +197,7 @@ impl Tokens {
     /// Verifies an access token, with or without a leading `Bearer`.
     ///
     /// # Errors
-    /// `ExpiredToken`, `RevokedToken`, `PrematureToken`, or `InvalidToken` for anything but a sound access token of this server.
+    /// `ExpiredToken`, `RevokedToken`, `PrematureToken`, or `InvalidToken` for anything but an access token of this server.
     pub fn verify_access(&self, token: &str) -> Result<Identity, AuthError> {
         self.verify_access_at(token, self.clock.wall())
     }
@@ -236,7 +236,7 @@ impl Tokens {
         Ok(identity)
     }
 
-    /// Checks that the token of an identity was not revoked since its verification.
+    /// Checks that the token of an identity has not been revoked since it was verified.
     ///
     /// # Errors
     /// `RevokedToken`.
@@ -249,7 +249,7 @@ impl Tokens {
     /// to renew them.
     ///
     /// # Errors
-    /// `ExpiredToken`, or `InvalidToken` for anything but a sound refresh token of this server.
+    /// `ExpiredToken`, or `InvalidToken` for anything but a refresh token of this server.
     pub fn verify_refresh(&self, token: &str) -> Result<RefreshGrant, AuthError> {
         self.verify_refresh_at(token, self.clock.wall())
     }

@@ -4,8 +4,8 @@
 //! `n` of `N` chunks contain it. A term that no chunk contains has the highest weight: that part of the question has no
 //! answer. An n-gram that no chunk contains has half that weight, since it may span two words.
 //!
-//! - *coverage* is the share of the question's weight that the passage contains;
-//! - *rank* is its BM25 relative to the best hit.
+//! - *coverage* is the weight of the terms that the passage contains, divided by that of all terms of the question;
+//! - *rank* is the passage's BM25 score, divided by that of the best hit.
 //!
 //! `score = coverage × (0.6 + 0.4 × rank)`. Coverage keeps the score low if no passage answers the question, which BM25 alone
 //! cannot tell; rank orders passages that contain the same words.

@@ -1,4 +1,5 @@
-//! Permits for a limited number of connections of each address or user. A key without connections takes no memory.
+//! Permits for a limited number of connections of each key, which is an address or a user. A key without connections takes no
+//! memory.
 
 use crate::domain::UserId;
 use std::{

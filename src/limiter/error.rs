@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A request, a sign-in or a connection over a limit. Rates say when the next one is allowed.
+/// A request, a sign-in or a connection over a limit. For a rate, with the time until the next one is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
     #[error("too many requests from this address")]

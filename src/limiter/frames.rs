@@ -20,7 +20,7 @@ pub struct FrameBudget<C: Clock = MonotonicClock> {
     clock: C,
 }
 
-/// The decision about a frame.
+/// Whether a frame may be processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameVerdict {
     Allowed,

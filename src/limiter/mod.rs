@@ -193,7 +193,7 @@ impl Limiter {
     /// Counts a request from this address.
     ///
     /// # Errors
-    /// The limit, and when the next one is allowed.
+    /// The limit, and the time until the next request is allowed.
     pub fn request_from(&self, address: IpAddr) -> Result<(), LimitError> {
         if self.is_exempt(address) {
             return Ok(());
@@ -205,7 +205,7 @@ impl Limiter {
     /// Counts a request of this user.
     ///
     /// # Errors
-    /// The limit, and when the next one is allowed.
+    /// The limit, and the time until the next request is allowed.
     pub fn request_of(&self, user: UserId, address: IpAddr) -> Result<(), LimitError> {
         if self.is_exempt(address) {
             return Ok(());
@@ -244,7 +244,7 @@ impl Limiter {
     /// Counts a sign-in.
     ///
     /// # Errors
-    /// The limit, and when the next one is allowed.
+    /// The limit, and the time until the next sign-in is allowed.
     pub fn login(&self, address: IpAddr, email: &Email) -> Result<(), LimitError> {
         if !self.is_exempt(address) {
             let checked = self.logins_per_address.check(&network_of(address));
@@ -257,7 +257,7 @@ impl Limiter {
     /// Counts a registration.
     ///
     /// # Errors
-    /// The limit, and when the next one is allowed.
+    /// The limit, and the time until the next registration is allowed.
     pub fn register(&self, address: IpAddr) -> Result<(), LimitError> {
         if self.is_exempt(address) {
             return Ok(());
@@ -296,11 +296,11 @@ fn in_burst(per_s: u32) -> u32 {
     per_s.saturating_mul(u32::try_from(REQUEST_BURST.as_secs()).unwrap_or(u32::MAX))
 }
 
-/// The limit of TCP connections of one address; 0: no limit.
-fn tcp_connections(sockets: usize) -> usize {
-    match sockets {
+/// The limit of TCP connections of one address, given `limits.connections_per_address`; 0: no limit.
+fn tcp_connections(connections: usize) -> usize {
+    match connections {
         0 => 0,
-        sockets => sockets.saturating_mul(TCP_CONNECTIONS_PER_CONNECTION).max(MIN_TCP_CONNECTIONS_PER_ADDRESS),
+        connections => connections.saturating_mul(TCP_CONNECTIONS_PER_CONNECTION).max(MIN_TCP_CONNECTIONS_PER_ADDRESS),
     }
 }
 
@@ -412,7 +412,7 @@ mod tests {
         let address = ip("192.0.2.1");
         let mut held: Vec<_> = (0..100).map(|_| limiter.accept(address).unwrap()).collect();
         assert!(limiter.accept(address).is_none() && limiter.accept(ip("192.0.2.2")).is_some());
-        assert!(limiter.connect(address).is_ok(), "sockets are counted apart");
+        assert!(limiter.connect(address).is_ok(), "WebSockets have a limit of their own");
         held.pop();
         let _permit = limiter.accept(address).unwrap();
         assert_eq!(limiter.hits().tcp_connections_per_address, 1);

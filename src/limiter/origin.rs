@@ -46,8 +46,8 @@ impl Origins {
         true
     }
 
-    /// Checks the headers of a request. A page of this server is always allowed; behind a proxy, that is a page with the host that
-    /// the proxy forwards.
+    /// Whether a page of `origin` may use the server. `host` is the request's `Host`, which a proxy has to pass
+    /// on; a page of that host is always allowed.
     pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
         let origin = origin.to_ascii_lowercase();
         self.allowed.iter().any(|allowed| *allowed == "*" || *allowed == origin)

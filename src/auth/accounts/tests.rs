@@ -228,7 +228,7 @@ async fn signing_out_ends_the_family_and_is_idempotent() {
     let second = accounts.refresh(&first.refresh.token).await.unwrap();
     // A used token also signs out.
     assert!(accounts.logout(&first.refresh.token).await.unwrap().is_some());
-    assert_eq!(accounts.logout(&second.refresh.token).await, Ok(None), "no news for those who are connected");
+    assert_eq!(accounts.logout(&second.refresh.token).await, Ok(None), "the revocation is known already");
     assert_eq!(code(accounts.refresh(&second.refresh.token).await), ErrorCode::InvalidToken);
     assert_eq!(code(accounts.logout(&first.access.token).await), ErrorCode::InvalidToken);
 }
