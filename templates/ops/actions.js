@@ -65,7 +65,7 @@ export function lockUser(user) {
 export function cancelTurn(id) {
   confirmThen({
     title: "Cancel this turn?",
-    text: "The answer ends where it is, for everybody who reads it.",
+    text: "The answer ends here, for all subscribers. What was written of it is stored.",
     action: "Cancel the turn",
     danger: true,
     run: async () => {

@@ -9,7 +9,7 @@ import { stats } from "./overview.js";
 function undrain() {
   confirmThen({
     title: "Accept new work again?",
-    text: "New connections and turns are accepted. A server that was told to stop stops all the same.",
+    text: "New connections and turns are accepted again. A drain that a signal began cannot be undone.",
     action: "Undrain",
     run: async () => {
       await api("DELETE", "/api/v1/drain");

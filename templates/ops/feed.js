@@ -2,7 +2,7 @@
 
 import { Connection, webSocketUrl } from "../../clients/javascript/connection.mjs";
 
-/** The server sends a frame each second: one that is silent for so long is not there. */
+/** The server sends a frame each second, so after this long without one the connection counts as lost. */
 const SILENCE_MS = 8000;
 
 /** Handlers by type of frame, and of events of the connection; set by page.js. */
@@ -20,7 +20,7 @@ export function connect(signIn) {
   connection = new Connection(signIn, handshake, {
     pingAfterMs: 0,
     pongWithinMs: SILENCE_MS,
-    // Others end with the reason, such as an operator who sent this one away.
+    // Not after the end of the sign-in or a kick: the page shows the reason.
     mayReconnect: (code) => code !== 4401 && code !== 4403,
     onReady: (frame, isNew) => on.ready(frame, isNew),
     onStatus: (status) => on.status(status),

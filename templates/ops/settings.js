@@ -22,7 +22,7 @@ export async function settings() {
   );
   confirmThen({
     title: "Settings in force",
-    text: "Changes last until the server stops; to keep them, put them into its configuration. 0 means no limit, except for turns.",
+    text: "Changes last until the server stops; to keep them, put them into its configuration. 0 means no limit; max running turns and frame burst must be at least 1.",
     parts: [
       el(
         "label",

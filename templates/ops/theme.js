@@ -1,5 +1,5 @@
-// The colours of the operators' page. A classic script that runs before anything is drawn. The choice is kept; without one the
-// system's is taken, also when it changes.
+// The colours of the operators' page. A classic script that runs before anything is drawn. The choice is stored; without one the
+// page follows the system's, also when that changes.
 {
   const KEY = "switchboard.ops.theme",
     darkSystem = matchMedia("(prefers-color-scheme: dark)");
