@@ -44,7 +44,8 @@ impl FromStr for MessageRole {
 pub struct Message {
     pub id: MessageId,
     pub conversation_id: ConversationId,
-    pub turn_id: TurnId,
+    /// Absent for a message that started no turn.
+    pub turn_id: Option<TurnId>,
     pub role: MessageRole,
     pub content: String,
     /// `seq` of an answer's last token, or -1 for an answer without tokens; only for answers.

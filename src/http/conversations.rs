@@ -55,7 +55,9 @@ pub struct MessagesPage<'a> {
 #[derive(Serialize, ToSchema)]
 pub struct MessageView<'a> {
     message_id: MessageId,
-    turn_id: TurnId,
+    /// Absent for a message that started no turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn_id: Option<TurnId>,
     role: MessageRole,
     content: &'a str,
     created_at_ms: UnixMillis,

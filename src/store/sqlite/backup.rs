@@ -15,9 +15,10 @@ use crate::{
 use diesel::{RunQueryDsl, sql_types::Text};
 use std::{
     fs::{self, File},
-    io,
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
+use tempfile::NamedTempFile;
 
 /// Completed backup.
 #[derive(Debug)]
@@ -41,35 +42,109 @@ pub fn backup(config: &DatabaseConfig, target: &Path) -> Result<Backup, StoreErr
     if fs::symlink_metadata(&target).is_ok() {
         return Err(exists(&target));
     }
+    let copy = checked_copy(&source, &target, config.busy_timeout_ms)?;
+    let bytes = copy.as_file().metadata().map_err(cannot_write)?.len();
+    persist(copy, &target).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(&target),
+        _ => cannot_write(error),
+    })?;
+    Ok(Backup { source, target, bytes })
+}
+
+/// Copies the database before the migration to `version`; returns the path of the copy, `<file>.before-<version>`.
+///
+/// A failed migration leaves the copy, and nothing overwrites it: a copy of the same content is used again, so that a server
+/// that is restarted again and again does not fill the disk; for different content a number is appended to the name.
+///
+/// # Errors
+/// When the copy cannot be written or fails the integrity check.
+pub(super) fn back_up_before(source: &Path, version: &str, busy_timeout_ms: u32) -> Result<PathBuf, StoreError> {
+    let source = fs::canonicalize(source).map_err(|error| Unusable(format!("{}: {error}", source.display())))?;
+    let mut name = source.clone().into_os_string();
+    name.push(format!(".before-{version}"));
+    let cannot_write = |error: io::Error| {
+        let name = Path::new(&name).display();
+        Unusable(format!("the backup {name}, which is made before a migration, cannot be written: {error}"))
+    };
+    let mut copy = checked_copy(&source, Path::new(&name), busy_timeout_ms)?;
+    for number in 1.. {
+        let mut target = name.clone();
+        if number > 1 {
+            target.push(format!("-{number}"));
+        }
+        let target = PathBuf::from(target);
+        copy = match copy.persist_noclobber(&target) {
+            Ok(_) => {
+                sync_folder(&target).map_err(cannot_write)?;
+                return Ok(target);
+            }
+            Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => failed.file,
+            Err(failed) => return Err(cannot_write(failed.error)),
+        };
+        if has_same_content(copy.path(), &target).map_err(cannot_write)? {
+            return Ok(target);
+        }
+    }
+    unreachable!("some name is free")
+}
+
+/// Copies the database to a temporary file beside `target`, checks the copy and syncs it to disk.
+fn checked_copy(source: &Path, target: &Path, busy_timeout_ms: u32) -> Result<NamedTempFile, StoreError> {
+    let cannot_write =
+        |error: io::Error| Unusable(format!("the backup {} cannot be written: {error}", target.display()));
     let folder = target.parent().unwrap_or(Path::new("/"));
     // Readable by its owner only, like the database.
     let copy = tempfile::Builder::new().prefix(".switchboard-backup-").tempfile_in(folder).map_err(cannot_write)?;
     let copy_path = text_of(copy.path())?;
 
-    let mut connection = plain_connection(&text_of(&source)?, config.busy_timeout_ms)?;
+    let mut connection = plain_connection(&text_of(source)?, busy_timeout_ms)?;
     let name_source = |error: StoreError| match error {
         StoreError::Unavailable(cause) => StoreError::Unavailable(format!("{}: {cause}", source.display())),
         other => other,
     };
-    check_schema(&mut connection, &source).map_err(name_source)?;
+    check_schema(&mut connection, source).map_err(name_source)?;
     let copied = diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(&copy_path).execute(&mut connection);
     copied.map_err(|error| Unusable(format!("cannot copy {} to {}: {error}", source.display(), target.display())))?;
     drop(connection);
 
-    let mut connection = plain_connection(&copy_path, config.busy_timeout_ms)?;
+    let mut connection = plain_connection(&copy_path, busy_timeout_ms)?;
     check_integrity(&mut connection).map_err(|error| {
         Unusable(format!("the copy of {} is damaged and has been deleted: {error}", source.display()))
     })?;
     drop(connection);
     copy.as_file().sync_all().map_err(cannot_write)?;
-    let bytes = copy.as_file().metadata().map_err(cannot_write)?.len();
-    copy.persist_noclobber(&target).map_err(|failed| match failed.error.kind() {
-        io::ErrorKind::AlreadyExists => exists(&target),
-        _ => cannot_write(failed.error),
-    })?;
-    // Makes the directory entry durable.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot_write)?;
-    Ok(Backup { source, target, bytes })
+    Ok(copy)
+}
+
+/// Gives a copy its name, durably.
+fn persist(copy: NamedTempFile, target: &Path) -> io::Result<()> {
+    copy.persist_noclobber(target).map_err(|failed| failed.error)?;
+    sync_folder(target)
+}
+
+/// Makes the directory entry of a file durable.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    File::open(file.parent().unwrap_or(Path::new("/"))).and_then(|folder| folder.sync_all())
+}
+
+fn has_same_content(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (File::open(one)?, File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(one), BufReader::new(other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if left[..length] != right[..length] {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+        one.consume(length);
+        other.consume(length);
+    }
 }
 
 fn exists(target: &Path) -> StoreError {

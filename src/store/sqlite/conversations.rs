@@ -115,7 +115,10 @@ impl ConversationStore for SqliteStore {
             };
             let Listed { items: rows, has_more } = listed(rows, page.limit, bytes, Ok)?;
             let counts = stored_turns::token_counts(connection, &rows)?;
-            let items = rows.iter().rev().map(|row| message(row, counts.get(&row.turn_id).copied()));
+            let items = rows
+                .iter()
+                .rev()
+                .map(|row| message(row, row.turn_id.as_ref().and_then(|turn| counts.get(turn)).copied()));
             Ok(Listed { items: items.collect::<Result<_, _>>()?, has_more })
         })
         .await
@@ -186,7 +189,7 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
         .values(MessageRow {
             id: turn.message_id.to_string(),
             conversation_id,
-            turn_id: turn.turn_id.to_string(),
+            turn_id: Some(turn.turn_id.to_string()),
             role: MessageRole::User.as_str().to_owned(),
             content: turn.text,
             finish_reason: None,
@@ -217,7 +220,7 @@ fn message(row: &MessageRow, tokens: Option<i64>) -> Result<Message, StoreError>
     Ok(Message {
         id: parse(&row.id)?,
         conversation_id: parse(&row.conversation_id)?,
-        turn_id: parse(&row.turn_id)?,
+        turn_id: row.turn_id.as_deref().map(parse).transpose()?,
         role: parse(&row.role)?,
         content: row.content.clone(),
         last_seq: is_answer.then(|| tokens.unwrap_or(0) - 1),

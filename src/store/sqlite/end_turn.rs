@@ -35,7 +35,7 @@ pub(super) fn end_turn(connection: &mut SqliteConnection, turn: EndedTurn) -> Re
         .values(MessageRow {
             id: turn.answer.message_id.to_string(),
             conversation_id: conversation_id.clone(),
-            turn_id: turn_id.clone(),
+            turn_id: Some(turn_id),
             role: MessageRole::Assistant.as_str().to_owned(),
             content: turn.answer.text,
             finish_reason: Some(turn.answer.finish_reason.as_str().to_owned()),

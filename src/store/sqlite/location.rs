@@ -25,6 +25,8 @@ use std::{
 
 /// Magic number of SQLite files.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// Table in which diesel lists the migrations that ran.
+const MIGRATIONS_TABLE: &str = "__diesel_schema_migrations";
 /// Advice at the end of errors.
 const RESTORE: &str = "restore a backup (docs/OPERATIONS.md says how) or correct `database.url`";
 
@@ -121,7 +123,7 @@ pub(super) fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Re
     if tables.is_empty() {
         return Ok(());
     }
-    if !tables.iter().any(|table| table == "__diesel_schema_migrations") {
+    if !tables.iter().any(|table| table == MIGRATIONS_TABLE) {
         let path = path.display();
         return Err(Unusable(format!("{path} is the database of another program; correct `database.url`")));
     }
@@ -143,6 +145,11 @@ pub(super) fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Re
 struct TextRow {
     #[diesel(sql_type = Text)]
     text: String,
+}
+
+/// Whether a database has no tables, or only the list of its migrations, without entries.
+pub(super) fn is_empty(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    Ok(tables(connection)?.iter().all(|table| table == MIGRATIONS_TABLE))
 }
 
 fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {

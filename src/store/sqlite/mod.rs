@@ -13,6 +13,7 @@ mod documents;
 mod end_turn;
 mod file;
 mod location;
+mod migrate;
 mod page;
 mod refresh;
 mod revocations;
@@ -35,9 +36,10 @@ use crate::{
 };
 pub use backup::{Backup, backup};
 use diesel::{Connection, ExpressionMethods, RunQueryDsl, SqliteConnection, connection::SimpleConnection, r2d2::Pool};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use file::{FileConnection, Readers};
-use location::{Absent, check_schema, diagnose, locate};
+use location::{Absent, locate};
+pub use migrate::migrate;
 use schema::store_checks;
 pub use serving::ServingRight;
 use std::{
@@ -181,32 +183,6 @@ impl SqliteStore {
             self.metrics.store_errors.increment(operation);
         }
     }
-}
-
-/// Migrates the database to the current schema and returns the names of the migrations that ran.
-///
-/// # Errors
-/// When the URL is not `sqlite://path`, the file cannot be opened, or a migration fails.
-pub fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, StoreError> {
-    let path = locate(config, Absent::Create)?;
-    run_migrations(&path, config.busy_timeout_ms).map_err(|error| diagnose(&path, error))
-}
-
-fn run_migrations(path: &Path, busy_timeout_ms: u32) -> Result<Vec<String>, StoreError> {
-    let text = text_of(path)?;
-    // Checked before anything is written, including the journal mode.
-    let mut connection = plain_connection(&text, busy_timeout_ms)?;
-    check_schema(&mut connection, path)?;
-    drop(connection);
-    let mut connection = connect(&text, busy_timeout_ms)?;
-    let ran = connection
-        .run_pending_migrations(MIGRATIONS)
-        .map_err(|error| StoreError::Unavailable(format!("migration failed: {error}")))?;
-    let ran: Vec<_> = ran.iter().map(ToString::to_string).collect();
-    if !ran.is_empty() {
-        connection.immediate_transaction(users::normalize_emails)?;
-    }
-    Ok(ran)
 }
 
 /// Converts a path to UTF-8, as SQLite requires.

@@ -9,6 +9,32 @@ diesel::table! {
         title -> Text,
         created_at_ms -> BigInt,
         updated_at_ms -> BigInt,
+        handler -> Text,
+        epoch -> BigInt,
+        head_position -> BigInt,
+    }
+}
+
+diesel::table! {
+    members (conversation_id, user_id) {
+        conversation_id -> Text,
+        user_id -> Text,
+        role -> Text,
+        since_position -> BigInt,
+    }
+}
+
+diesel::table! {
+    conversation_events (conversation_id, position) {
+        conversation_id -> Text,
+        position -> BigInt,
+        kind -> Text,
+        at_ms -> BigInt,
+        actor_kind -> Text,
+        actor_user_id -> Nullable<Text>,
+        message_id -> Nullable<Text>,
+        turn_id -> Nullable<Text>,
+        payload -> Text,
     }
 }
 
@@ -26,6 +52,8 @@ diesel::table! {
         items -> Nullable<Text>,
         started_at_ms -> BigInt,
         ended_at_ms -> Nullable<BigInt>,
+        epoch -> BigInt,
+        owner_node -> Nullable<Text>,
     }
 }
 
@@ -48,16 +76,17 @@ diesel::table! {
         rowid -> BigInt,
         id -> Text,
         conversation_id -> Text,
-        turn_id -> Text,
+        turn_id -> Nullable<Text>,
         role -> Text,
         content -> Text,
         finish_reason -> Nullable<Text>,
         metadata -> Nullable<Text>,
         created_at_ms -> BigInt,
+        reasoning -> Nullable<Text>,
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(conversations, turns, messages);
+diesel::allow_tables_to_appear_in_same_query!(conversations, members, conversation_events, turns, messages);
 
 diesel::table! {
     users (id) {

@@ -61,7 +61,7 @@ pub(super) fn token_counts(
     let answers = rows.iter().filter(|row| row.role == MessageRole::Assistant.as_str());
     let ends_bytes = sql::<BigInt>("coalesce(length(token_ends), 0)");
     let bytes: Vec<(String, i64)> = turns::table
-        .filter(turns::id.eq_any(answers.map(|row| row.turn_id.as_str())))
+        .filter(turns::id.eq_any(answers.filter_map(|row| row.turn_id.as_deref())))
         .select((turns::id, ends_bytes))
         .load(connection)?;
     Ok(bytes.into_iter().map(|(id, bytes)| (id, bytes / BYTES_PER_END)).collect())

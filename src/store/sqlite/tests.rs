@@ -9,6 +9,7 @@ use crate::{
     },
     terms::search_terms,
 };
+use diesel_migrations::MigrationHarness;
 use futures_util::FutureExt;
 use std::{os::unix::fs::PermissionsExt, pin::pin};
 use tempfile::TempDir;

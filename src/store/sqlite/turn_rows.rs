@@ -33,7 +33,7 @@ pub(super) struct TurnRow {
 pub(super) struct MessageRow {
     pub(super) id: String,
     pub(super) conversation_id: String,
-    pub(super) turn_id: String,
+    pub(super) turn_id: Option<String>,
     pub(super) role: String,
     pub(super) content: String,
     pub(super) finish_reason: Option<String>,
