@@ -11,6 +11,10 @@ impl From<StoreError> for ApiError {
             StoreError::Forbidden(what) => {
                 Self::new(ErrorCode::Forbidden, format!("You don't have access to this {what}."))
             }
+            StoreError::Fenced => Self::new(
+                ErrorCode::TurnInterrupted,
+                "The conversation was handed over; the assistant no longer answers it.",
+            ),
             // Usually transient (a full disk, a locked file): a retry may succeed.
             StoreError::Unavailable(_) => Self {
                 code: ErrorCode::Overloaded,
@@ -34,6 +38,12 @@ mod tests {
         for (error, code, message, retry_after_ms) in [
             (StoreError::NotFound("turn"), ErrorCode::NotFound, "There is no such turn.", None),
             (StoreError::Forbidden("turn"), ErrorCode::Forbidden, "You don't have access to this turn.", None),
+            (
+                StoreError::Fenced,
+                ErrorCode::TurnInterrupted,
+                "The conversation was handed over; the assistant no longer answers it.",
+                None,
+            ),
             (StoreError::Unavailable("disk full".to_owned()), ErrorCode::Overloaded, busy, Some(STORE_RETRY_MS)),
             (StoreError::Conflict("e-mail"), ErrorCode::ProcessingError, internal, None),
             (StoreError::Corrupt("row".to_owned()), ErrorCode::ProcessingError, internal, None),

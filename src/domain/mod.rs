@@ -2,20 +2,24 @@
 //!
 //! Types with constraints, such as [`Email`], validate on construction, so that an existing value is valid.
 
+mod access;
 mod audit;
 mod conversation;
 mod document;
 mod email;
+mod event;
 mod invalid_user_field;
 mod provider_error;
 mod text;
 mod time;
 mod user;
 
+pub use access::{ConversationAccess, MemberRole};
 pub use audit::{AuditEntry, AuditedOperator};
 pub use conversation::{Conversation, HistoryMessage, Message, MessageRole};
 pub use document::{Chunk, Document, Passage};
 pub use email::Email;
+pub use event::{ActorKind, ConversationHandler, Event, EventActor, Fact, LOCAL_NODE, TurnOutcome};
 pub use invalid_user_field::InvalidUserField;
 pub use provider_error::ProviderErrorKind;
 pub use switchboard_protocol::{

@@ -1,10 +1,12 @@
 //! Conformance tests for backends, written against the traits. A backend only provides an empty store.
 
+mod events;
 mod lists;
 
 use super::{
-    Answer, AuditStore, BegunTurn, Checkpoint, ClockStore, ConversationStore, EndedTurn, Grace, NewTurn, Page,
-    PasswordHash, RefreshFamily, Revoked, Rotation, ServedTime, StoreError, StoredTurnState, TokenIssue, UserStore,
+    Answer, AuditStore, BegunTurn, Checkpoint, ClockStore, ConversationStore, EndedTurn, EventStore, Grace, NewTurn,
+    Page, PasswordHash, RefreshFamily, Revoked, Rotation, ServedTime, StoreError, StoredTurnState, TokenIssue,
+    UserStore,
 };
 use crate::domain::{
     AnswerMetadata, AuditEntry, AuditId, AuditedOperator, ConversationId, DisplayName, Email, FinishReason, Message,
@@ -25,7 +27,7 @@ pub struct Fixture<S> {
     conversation: ConversationId,
 }
 
-impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
+impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fixture<S> {
     pub async fn new(store: S) -> Self {
         let account = Self::account("ada@example.org");
         let user = account.id;
@@ -55,6 +57,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
             client_message_id: None,
             customer_id: None,
             at: UnixMillis::now(),
+            owner_node: "local".to_owned(),
             history_messages: 10,
         }
     }
@@ -63,13 +66,15 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
     async fn begin(&self) -> TurnId {
         let question = self.question("Why?", true);
         let turn_id = question.turn_id;
-        assert_eq!(self.store.begin_turn(question).await.unwrap(), BegunTurn::Started { history: Vec::new() });
+        let BegunTurn::Started(started) = self.store.begin_turn(question).await.unwrap() else { panic!("a duplicate") };
+        assert_eq!((started.history, started.epoch), (Vec::new(), 0));
         turn_id
     }
 
     fn end(&self, turn_id: TurnId, text: &str) -> EndedTurn {
         EndedTurn {
             turn_id,
+            epoch: 0,
             conversation_id: self.conversation,
             answer: Answer {
                 message_id: MessageId::new(),
@@ -201,7 +206,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         assert_eq!(self.store.forget_client_messages(UnixMillis(2_000)).await.unwrap(), 1);
         assert_eq!(self.store.forget_client_messages(UnixMillis(2_000)).await.unwrap(), 0);
         assert!(matches!(self.store.begin_turn(at(2_000, false)).await.unwrap(), BegunTurn::Duplicate { .. }));
-        assert!(matches!(self.store.begin_turn(at(1_000, false)).await.unwrap(), BegunTurn::Started { .. }));
+        assert!(matches!(self.store.begin_turn(at(1_000, false)).await.unwrap(), BegunTurn::Started(_)));
     }
 
     fn family(&self) -> RefreshFamily {
@@ -380,7 +385,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
 
 fn part(turn_id: TurnId, first_seq: u32, text: &str, ends: &[u32], metadata: Option<AnswerMetadata>) -> Checkpoint {
     let items = metadata.is_some().then(|| ITEMS.to_owned());
-    Checkpoint { turn_id, first_seq, text: text.to_owned(), token_ends: ends.to_vec(), items, metadata }
+    Checkpoint { turn_id, epoch: 0, first_seq, text: text.to_owned(), token_ends: ends.to_vec(), items, metadata }
 }
 
 /// Generates the tests for a backend. `$open` returns an empty store and a guard that keeps it alive.
@@ -414,6 +419,9 @@ macro_rules! conformance {
             users_are_listed_in_the_order_of_their_registration audit_entries_are_listed_in_the_order_of_insertion
             pages_of_messages_are_limited_in_bytes_and_complete
             the_check_of_a_writable_store_succeeds
+            events_record_turns_in_order an_interrupted_turn_has_an_end_event
+            positions_of_concurrent_writers_are_gapless events_are_paged_in_both_directions
+            only_members_have_access a_writer_of_an_earlier_epoch_is_fenced a_fenced_turn_is_recovered_without_an_answer
         }
     };
 }

@@ -2,8 +2,8 @@
 
 use super::StoreError;
 use crate::domain::{
-    AnswerMetadata, Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis,
-    UserId,
+    AnswerMetadata, Conversation, ConversationId, Event, FinishReason, Message, MessageId, MessageRole, TurnId,
+    UnixMillis, UserId,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -21,6 +21,8 @@ pub struct NewTurn {
     pub client_message_id: Option<String>,
     pub customer_id: Option<String>,
     pub at: UnixMillis,
+    /// Node that runs the turn.
+    pub owner_node: String,
     /// Maximum number of earlier messages to return.
     pub history_messages: i64,
 }
@@ -28,10 +30,22 @@ pub struct NewTurn {
 /// Outcome of starting a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BegunTurn {
-    /// The turn is stored; with the conversation's earlier messages, oldest first.
-    Started { history: Vec<(MessageRole, String)> },
+    Started(AcceptedTurn),
     /// An earlier turn has the same `client_message_id`.
-    Duplicate { turn_id: TurnId },
+    Duplicate {
+        turn_id: TurnId,
+    },
+}
+
+/// Turn that is stored and may run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcceptedTurn {
+    /// The conversation's earlier messages, oldest first.
+    pub history: Vec<(MessageRole, String)>,
+    /// Epoch of the conversation, under which the turn writes.
+    pub epoch: i64,
+    /// Events that were appended.
+    pub events: Vec<Event>,
 }
 
 /// Complete or partial answer.
@@ -51,6 +65,9 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub turn_id: TurnId,
+    /// Epoch under which the turn writes.
+    #[serde(default)]
+    pub epoch: i64,
     /// `seq` of the first token.
     pub first_seq: u32,
     pub text: String,
@@ -68,6 +85,8 @@ pub struct Checkpoint {
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndedTurn {
     pub turn_id: TurnId,
+    /// Epoch under which the turn writes.
+    pub epoch: i64,
     pub conversation_id: ConversationId,
     pub answer: Answer,
     /// Code and message of the terminal `error` frame, if the turn failed.
@@ -174,7 +193,8 @@ pub trait ConversationStore: Send + Sync {
     /// Stores a user's message and a running turn; durable on return.
     ///
     /// # Errors
-    /// `NotFound` if the conversation does not exist, `Forbidden` if it belongs to another user.
+    /// `NotFound` if the conversation does not exist, `Forbidden` if the user may not write to it, `Fenced` if its handler is
+    /// not the assistant.
     async fn begin_turn(&self, turn: NewTurn) -> Result<BegunTurn, StoreError>;
 
     /// Stores checkpoints of running turns and returns a number for them, which is larger than those before. Checkpoints of turns
@@ -185,14 +205,15 @@ pub trait ConversationStore: Send + Sync {
     async fn forget_checkpoints(&self, before: i64) -> Result<(), StoreError>;
 
     /// Stores the end of a turn and its answer, which replaces its checkpoints. Idempotent, so that it can be retried when the
-    /// outcome is unknown: a turn that has ended does not change.
+    /// outcome is unknown: a turn that has ended does not change. Returns the events that record the end.
     ///
     /// # Errors
-    /// `NotFound` if the turn has been deleted with its conversation.
-    async fn end_turn(&self, turn: EndedTurn) -> Result<(), StoreError>;
+    /// `NotFound` if the turn has been deleted with its conversation, `Fenced` if the epoch of the conversation has changed;
+    /// nothing is stored then.
+    async fn end_turn(&self, turn: EndedTurn) -> Result<Vec<Event>, StoreError>;
 
-    /// Ends all turns in the state `running` with this code and message, using their checkpoints as answers. Returns their
-    /// number. Called at startup, when no turn can be running.
+    /// Ends all turns in the state `running` with this code and message, using their checkpoints as answers. A turn whose epoch
+    /// has passed ends without an answer. Returns their number. Called at startup, when no turn can be running.
     async fn interrupt_running_turns(&self, code: &str, message: &str) -> Result<usize, StoreError>;
 
     async fn turn(&self, id: TurnId) -> Result<Option<StoredTurn>, StoreError>;
@@ -215,7 +236,7 @@ pub trait ConversationStore: Send + Sync {
     /// that no conversation is repeated or skipped.
     ///
     /// # Errors
-    /// `NotFound` or `Forbidden` if the cursor names a conversation that does not exist or belongs to another user.
+    /// `NotFound` or `Forbidden` if the cursor names a conversation that does not exist or is not accessible to the user.
     async fn conversations(
         &self,
         user: UserId,
@@ -225,7 +246,7 @@ pub trait ConversationStore: Send + Sync {
     /// Lists the messages of a conversation. Pages go back in time; the messages of a page are oldest first.
     ///
     /// # Errors
-    /// `NotFound` if the conversation does not exist, `Forbidden` if it belongs to another user.
+    /// `NotFound` if the conversation does not exist, `Forbidden` if the user has no access to it.
     async fn messages(
         &self,
         user: UserId,
@@ -240,6 +261,6 @@ pub trait ConversationStore: Send + Sync {
     async fn check(&self) -> Result<(), StoreError>;
 
     /// # Errors
-    /// `NotFound` if the conversation does not exist, `Forbidden` if it belongs to another user.
+    /// `NotFound` if the conversation does not exist, `Forbidden` if the user has no access to it.
     async fn delete_conversation(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError>;
 }

@@ -5,9 +5,12 @@
 pub enum StoreError {
     #[error("no such {0}")]
     NotFound(&'static str),
-    /// The object exists but belongs to another user.
-    #[error("this {0} belongs to another user")]
+    /// The object exists, but the user has no access to it.
+    #[error("no access to this {0}")]
     Forbidden(&'static str),
+    /// The conversation has another handler, or its epoch changed since the writer was admitted.
+    #[error("the conversation has another handler")]
+    Fenced,
     /// A value that must be unique already exists.
     #[error("{0} already exists")]
     Conflict(&'static str),

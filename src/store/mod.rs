@@ -8,6 +8,7 @@ mod conformance;
 mod conversations;
 mod documents;
 mod error;
+mod events;
 mod serving_clock;
 pub mod sqlite;
 mod user_list;
@@ -15,11 +16,12 @@ mod users;
 
 pub use audit::AuditStore;
 pub use conversations::{
-    Answer, BegunTurn, Checkpoint, ConversationCursor, ConversationPosition, ConversationStore, EndedTurn, Listed,
-    ListedConversations, NewTurn, Page, StoredTurn, StoredTurnState,
+    AcceptedTurn, Answer, BegunTurn, Checkpoint, ConversationCursor, ConversationPosition, ConversationStore,
+    EndedTurn, Listed, ListedConversations, NewTurn, Page, StoredTurn, StoredTurnState,
 };
 pub use documents::{DocumentStore, SearchHit, SearchHits};
 pub use error::StoreError;
+pub use events::{EventStore, Fence};
 #[cfg(test)]
 pub(crate) use serving_clock::test_support::TurnedClock;
 pub use serving_clock::{ClockStore, ServedTime, ServingClock};

@@ -58,6 +58,8 @@ struct RecordedTurn {
     /// The number of tokens that are in a checkpoint, written or in flight.
     saved_tokens: AtomicU32,
     is_changed: AtomicBool,
+    /// Epoch of the conversation, under which the turn writes.
+    epoch: i64,
     metadata: OnceLock<AnswerMetadata>,
     metadata_saved: AtomicBool,
     /// The number of items that are in a checkpoint; [`UNSAVED`] before the first.
@@ -95,9 +97,10 @@ impl Recorder {
     }
 
     /// Starts recording a turn whose question is stored.
-    pub fn record(self: &Arc<Self>, log: Arc<TurnLog>) -> Recording {
+    pub fn record(self: &Arc<Self>, log: Arc<TurnLog>, epoch: i64) -> Recording {
         let turn = Arc::new(RecordedTurn {
             log,
+            epoch,
             saved_tokens: AtomicU32::new(0),
             is_changed: AtomicBool::new(false),
             metadata: OnceLock::new(),
@@ -159,7 +162,7 @@ impl Recorder {
             let Some((end, turn)) = lock(&self.unstored).ends.front().cloned() else { return };
             let turn_id = end.turn_id;
             match self.store.end_turn(end).await {
-                Ok(()) => log::info!(turn_id:%; "answer stored after a retry"),
+                Ok(_) => log::info!(turn_id:%; "answer stored after a retry"),
                 Err(StoreError::Unavailable(_)) => return,
                 Err(error) => log::error!(turn_id:%; "answer lost; the store rejected it: {error}"),
             }
@@ -293,6 +296,7 @@ impl RecordedTurn {
         self.saved_items.store(items_count, Ordering::SeqCst);
         (count > first_seq || metadata.is_some() || items.is_some()).then(|| Checkpoint {
             turn_id: self.log.subject.turn_id,
+            epoch: self.epoch,
             first_seq,
             text,
             token_ends,
@@ -340,6 +344,11 @@ impl Recording {
         seq
     }
 
+    /// Epoch under which the turn writes.
+    pub fn epoch(&self) -> i64 {
+        self.turn.epoch
+    }
+
     /// Saves the metadata known before the first token, in case the turn never ends. Called once.
     pub fn describe(&self, metadata: AnswerMetadata) {
         let _ = self.turn.metadata.set(metadata);
@@ -357,7 +366,7 @@ impl Recording {
         let stored = self.recorder.store.end_turn(end.clone()).await;
         self.has_ended.store(true, Ordering::SeqCst);
         match stored {
-            Ok(()) => {
+            Ok(_) => {
                 self.recorder.release_checkpoints(&self.turn);
                 true
             }
@@ -384,6 +393,7 @@ impl Drop for Recording {
         let (text, token_ends) = log.with_tokens(|tokens| (tokens.text().to_owned(), tokens.ends().to_vec()));
         let end = EndedTurn {
             turn_id: log.subject.turn_id,
+            epoch: self.turn.epoch,
             conversation_id: log.subject.conversation_id,
             answer: Answer {
                 message_id: MessageId::new(),

@@ -16,13 +16,14 @@ use super::{
 };
 use crate::{
     domain::{
-        AnswerMetadata, FinishReason, HistoryMessage, Latency, MessageId, Passage, Source, TurnId, UnixMillis, Usage,
+        AnswerMetadata, FinishReason, HistoryMessage, LOCAL_NODE, Latency, MessageId, Passage, Source, TurnId,
+        UnixMillis, Usage,
     },
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
     metrics::{ModelTask, TurnStep},
     provider::{AnswerPart, AnswerStream, GenerateRequest, ProviderError, ProviderErrorKind},
-    store::{Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
+    store::{AcceptedTurn, Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
     turn::{Progress, TurnEnd, TurnFailure, TurnLog},
 };
 use futures_util::{FutureExt, StreamExt};
@@ -47,6 +48,8 @@ pub struct TurnRun {
     engine: Arc<Engine>,
     log: Arc<TurnLog>,
     acceptance: Acceptance,
+    /// Epoch of the conversation, under which the turn writes.
+    epoch: i64,
     asked: Box<Asked>,
     began: Instant,
 }
@@ -132,14 +135,15 @@ impl TurnRun {
             client_message_id: question.client_message_id.clone(),
             customer_id: question.customer_id.clone(),
             at: UnixMillis::now(),
+            owner_node: LOCAL_NODE.to_owned(),
             history_messages: MAX_HISTORY_MESSAGES,
         });
         match begun.await? {
-            BegunTurn::Started { history } => {
+            BegunTurn::Started(AcceptedTurn { history, epoch, .. }) => {
                 let history = history::within_budget(history, engine.config.context_token_budget);
                 let acceptance = admission.accept();
                 engine.metrics.step(TurnStep::Admit, began.elapsed());
-                Ok(Ok(Self { engine, log, acceptance, asked: Box::new(Asked { question, history }), began }))
+                Ok(Ok(Self { engine, log, acceptance, epoch, asked: Box::new(Asked { question, history }), began }))
             }
             BegunTurn::Duplicate { turn_id } => Ok(Err(AlreadyStarted { turn_id })),
         }
@@ -147,9 +151,9 @@ impl TurnRun {
 
     /// Runs the turn to its end, which is always appended to the log.
     pub async fn finish(self) {
-        let Self { engine, log, acceptance, asked, began } = self;
+        let Self { engine, log, acceptance, epoch, asked, began } = self;
         let mut turn_metrics = TurnMetrics::new(&engine.metrics, engine.failures, began);
-        let recording = engine.recorder.record(Arc::clone(&log));
+        let recording = engine.recorder.record(Arc::clone(&log), epoch);
         let watchdog = Rc::new(Watchdog::new(&engine.config, began));
         // In a task of its own, because joined with the answer it would be polled for each token.
         let watching = stop_when_expired(Rc::clone(&watchdog), Arc::clone(&log), acceptance.stop_signal().clone());
@@ -361,6 +365,7 @@ impl Steps<'_> {
         );
         let stored = self.recording.end(EndedTurn {
             turn_id: subject.turn_id,
+            epoch: self.recording.epoch(),
             conversation_id: subject.conversation_id,
             answer: Answer {
                 message_id,

@@ -5,13 +5,13 @@ use crate::{
     domain::{AuditEntry, AuditId, ConversationId, MessageId, TurnId, UnixMillis, User, UserId},
     limits::MAX_PAGE_BYTES,
     store::{
-        AuditStore, BegunTurn, ClockStore, ConversationStore, EndedTurn, NewTurn, Page, PasswordHash, StoreError,
-        UserStore,
+        AuditStore, BegunTurn, ClockStore, ConversationStore, EndedTurn, EventStore, NewTurn, Page, PasswordHash,
+        StoreError, UserStore,
     },
 };
 use uuid::Uuid;
 
-impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
+impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fixture<S> {
     /// Adds a turn to a conversation, with ids and times of `ms`, in milliseconds.
     async fn converse_at(&self, conversation: ConversationId, is_new: bool, ms: u64) -> TurnId {
         let at = UnixMillis(i64::try_from(ms).unwrap());
@@ -54,8 +54,8 @@ impl<S: AuditStore + ClockStore + ConversationStore + UserStore> Fixture<S> {
         let expected = times.map(|ms| [format!("asked at {ms}"), format!("answered at {ms}")]).concat();
         assert_eq!(contents, expected);
         let next = NewTurn { history_messages: 3, ..self.question("And now?", false) };
-        let BegunTurn::Started { history } = self.store.begin_turn(next).await.unwrap() else { panic!("a duplicate") };
-        assert_eq!(history.into_iter().map(|(_, content)| content).collect::<Vec<_>>(), expected[5..]);
+        let BegunTurn::Started(started) = self.store.begin_turn(next).await.unwrap() else { panic!("a duplicate") };
+        assert_eq!(started.history.into_iter().map(|(_, content)| content).collect::<Vec<_>>(), expected[5..]);
         // An interrupted turn keeps its position, although its answer is stored later.
         self.interrupt().await;
         let last = self.store.messages(self.user, conversation, Page { before: None, limit: 2 }).await.unwrap();

@@ -5,9 +5,10 @@
 //! only during recovery.
 
 use super::{
-    end_turn::end_turn,
+    end_turn::{end_fenced, end_turn},
+    events::LoggedKinds,
     parse,
-    schema::{checkpoints, turns},
+    schema::{checkpoints, conversations, turns},
     turn_rows::RUNNING,
 };
 use crate::{
@@ -32,6 +33,8 @@ pub(super) fn forget(connection: &mut SqliteConnection, before: i64) -> Result<(
 /// Answer of one turn, recovered from the journal.
 #[derive(Default)]
 struct RecoveredAnswer {
+    /// Epoch under which the turn writes.
+    epoch: i64,
     text: String,
     token_ends: Vec<u32>,
     metadata: Option<AnswerMetadata>,
@@ -64,12 +67,16 @@ pub(super) fn interrupt_running(
     connection: &mut SqliteConnection,
     code: &str,
     message: &str,
+    logged: &LoggedKinds,
 ) -> Result<usize, StoreError> {
-    let running: Vec<(String, String)> =
-        turns::table.filter(turns::state.eq(RUNNING)).select((turns::id, turns::conversation_id)).load(connection)?;
+    let running: Vec<(String, String, i64, i64)> = turns::table
+        .inner_join(conversations::table)
+        .filter(turns::state.eq(RUNNING))
+        .select((turns::id, turns::conversation_id, turns::epoch, conversations::epoch))
+        .load(connection)?;
     let mut recovered: HashMap<TurnId, RecoveredAnswer> = HashMap::with_capacity(running.len());
-    for (turn_id, _) in &running {
-        recovered.insert(parse(turn_id)?, RecoveredAnswer::default());
+    for (turn_id, _, epoch, _) in &running {
+        recovered.insert(parse(turn_id)?, RecoveredAnswer { epoch: *epoch, ..RecoveredAnswer::default() });
     }
     let rows: Vec<i64> = checkpoints::table.order(checkpoints::id).select(checkpoints::id).load(connection)?;
     for id in rows {
@@ -77,31 +84,35 @@ pub(super) fn interrupt_running(
         let parts: Vec<Checkpoint> =
             serde_json::from_str(&json).map_err(|error| StoreError::Corrupt(format!("checkpoint {id}: {error}")))?;
         for part in parts {
-            if let Some(answer) = recovered.get_mut(&part.turn_id) {
+            // A part of another epoch is from a writer that was replaced.
+            if let Some(answer) = recovered.get_mut(&part.turn_id).filter(|answer| answer.epoch == part.epoch) {
                 answer.apply(part);
             }
         }
     }
-    for (turn_id, conversation_id) in &running {
+    for (turn_id, conversation_id, epoch, current_epoch) in &running {
         let turn_id = parse(turn_id)?;
-        let RecoveredAnswer { text, token_ends, metadata, items } = recovered.remove(&turn_id).unwrap_or_default();
-        end_turn(
-            connection,
-            EndedTurn {
-                turn_id,
-                conversation_id: parse(conversation_id)?,
-                answer: Answer {
-                    message_id: MessageId::new(),
-                    text,
-                    token_ends,
-                    finish_reason: FinishReason::Error,
-                    metadata: metadata.unwrap_or_default(),
-                    items,
-                },
-                error: Some((code.to_owned(), message.to_owned())),
-                at: UnixMillis::now(),
+        let RecoveredAnswer { text, token_ends, metadata, items, .. } = recovered.remove(&turn_id).unwrap_or_default();
+        let end = EndedTurn {
+            turn_id,
+            epoch: *epoch,
+            conversation_id: parse(conversation_id)?,
+            answer: Answer {
+                message_id: MessageId::new(),
+                text,
+                token_ends,
+                finish_reason: FinishReason::Error,
+                metadata: metadata.unwrap_or_default(),
+                items,
             },
-        )?;
+            error: Some((code.to_owned(), message.to_owned())),
+            at: UnixMillis::now(),
+        };
+        if epoch == current_epoch {
+            end_turn(connection, end, logged)?;
+        } else {
+            end_fenced(connection, end)?;
+        }
     }
     diesel::delete(checkpoints::table).execute(connection)?;
     Ok(running.len())

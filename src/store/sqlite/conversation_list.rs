@@ -1,7 +1,7 @@
 //! Paged list of a user's conversations.
 
 use super::{
-    conversation_rows::owned_conversation,
+    events::require,
     page::{json_bytes, listed},
     parse,
     schema::messages,
@@ -45,7 +45,7 @@ pub(super) fn list(
         Some(cursor) => match cursor.position() {
             Ok(ConversationPosition { snapshot, latest_message }) => (snapshot, latest_message),
             Err(conversation) => {
-                owned_conversation(connection, user, conversation)?;
+                require(connection, user, conversation, |access| access.readable_from().is_some())?;
                 let latest = messages::table
                     .filter(messages::conversation_id.eq(conversation.to_string()))
                     .select(diesel::dsl::max(messages::rowid))
@@ -57,7 +57,7 @@ pub(super) fn list(
     let rows: Vec<ListedConversation> = diesel::sql_query(
         "WITH listed AS MATERIALIZED (SELECT c.id, c.user_id, c.title, c.created_at_ms, c.updated_at_ms, \
             (SELECT max(m.rowid) FROM messages m WHERE m.conversation_id = c.id AND m.rowid <= ?) AS latest_message \
-            FROM conversations c WHERE c.user_id = ?) \
+            FROM members b JOIN conversations c ON c.id = b.conversation_id WHERE b.user_id = ?) \
          SELECT * FROM listed WHERE latest_message < ? ORDER BY latest_message DESC LIMIT ?",
     )
     .bind::<BigInt, _>(snapshot)

@@ -2,25 +2,30 @@
 
 use super::{
     SqliteStore, checkpoints, conversation_list,
-    conversation_rows::{ConversationRow, owned_conversation, touch},
+    conversation_rows::{ConversationRow, MemberRow},
     end_turn::end_turn,
+    events::{self, NewEvent, Standing, require},
     page::{json_bytes, listed, rowid_of},
     parse,
-    schema::{conversations, messages, turns},
+    schema::{conversations, members, messages, turns},
     stored_turns,
     turn_rows::{MessageRow, RUNNING, TurnRow, metadata},
 };
 use crate::{
-    domain::{ConversationId, Message, MessageId, MessageRole, TurnId, UnixMillis, UserId},
+    domain::{
+        ConversationAccess, ConversationHandler, ConversationId, Event, EventActor, Fact, MemberRole, Message,
+        MessageId, MessageRole, TurnId, UnixMillis, UserId,
+    },
     store::{
-        BegunTurn, Checkpoint, ConversationCursor, ConversationStore, EndedTurn, Listed, ListedConversations, NewTurn,
-        Page, StoreError, StoredTurn,
+        AcceptedTurn, BegunTurn, Checkpoint, ConversationCursor, ConversationStore, EndedTurn, Listed,
+        ListedConversations, NewTurn, Page, StoreError, StoredTurn,
     },
 };
 use diesel::{
     Connection, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper, SqliteConnection,
     connection::DefaultLoadingMode,
 };
+use std::sync::Arc;
 
 /// Maximum length of a title, in characters.
 const TITLE_CHARS: usize = 80;
@@ -31,8 +36,9 @@ impl ConversationStore for SqliteStore {
         self.write(move |connection| begin_turn(connection, turn)).await
     }
 
-    async fn end_turn(&self, turn: EndedTurn) -> Result<(), StoreError> {
-        self.write(move |connection| end_turn(connection, turn)).await
+    async fn end_turn(&self, turn: EndedTurn) -> Result<Vec<Event>, StoreError> {
+        let logged = Arc::clone(&self.logged_kinds);
+        self.write(move |connection| end_turn(connection, turn, &logged)).await
     }
 
     async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<i64, StoreError> {
@@ -45,7 +51,8 @@ impl ConversationStore for SqliteStore {
 
     async fn interrupt_running_turns(&self, code: &str, message: &str) -> Result<usize, StoreError> {
         let (code, message) = (code.to_owned(), message.to_owned());
-        self.write(move |connection| checkpoints::interrupt_running(connection, &code, &message)).await
+        let logged = Arc::clone(&self.logged_kinds);
+        self.write(move |connection| checkpoints::interrupt_running(connection, &code, &message, &logged)).await
     }
 
     async fn forget_client_messages(&self, before: UnixMillis) -> Result<usize, StoreError> {
@@ -99,7 +106,8 @@ impl ConversationStore for SqliteStore {
         page: Page<MessageId>,
     ) -> Result<Listed<Message>, StoreError> {
         self.read(move |connection| {
-            owned_conversation(connection, user, conversation)?;
+            // The messages before a member joined are not theirs to read.
+            require(connection, user, conversation, |access| access.can_read(1))?;
             let mut query = messages::table
                 .filter(messages::conversation_id.eq(conversation.to_string()))
                 .order(messages::rowid.desc())
@@ -130,7 +138,7 @@ impl ConversationStore for SqliteStore {
 
     async fn delete_conversation(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError> {
         self.write(move |connection| {
-            owned_conversation(connection, user, conversation)?;
+            require(connection, user, conversation, ConversationAccess::can_administer)?;
             diesel::delete(conversations::table.find(conversation.to_string())).execute(connection)?;
             Ok(())
         })
@@ -144,38 +152,69 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
     {
         return Ok(BegunTurn::Duplicate { turn_id });
     }
-    let conversation_id = turn.conversation_id.to_string();
-    let mut history = Vec::new();
-    if turn.is_new_conversation {
-        diesel::insert_into(conversations::table)
-            .values(ConversationRow {
-                id: conversation_id.clone(),
-                user_id: turn.user_id.to_string(),
-                customer_id: turn.customer_id,
-                title: title(&turn.text),
-                created_at_ms: turn.at.0,
-                updated_at_ms: turn.at.0,
-            })
-            .execute(connection)?;
+    let (history, epoch) = if turn.is_new_conversation {
+        create_conversation(connection, &turn)?;
+        (Vec::new(), 0)
     } else {
-        owned_conversation(connection, turn.user_id, turn.conversation_id)?;
-        let rows: Vec<(String, String)> = messages::table
-            .filter(messages::conversation_id.eq(&conversation_id))
-            .order(messages::rowid.desc())
-            .limit(turn.history_messages)
-            .select((messages::role, messages::content))
-            .load(connection)?;
-        for (role, content) in rows.into_iter().rev() {
-            history.push((parse(&role)?, content));
+        let user = turn.user_id;
+        let Standing { fence, .. } = require(connection, user, turn.conversation_id, ConversationAccess::can_write)?;
+        if fence.handler != ConversationHandler::Assistant {
+            return Err(StoreError::Fenced);
         }
-        touch(connection, &conversation_id, turn.at)?;
-    }
+        (history(connection, &turn)?, fence.epoch)
+    };
+    store_question(connection, &turn, epoch)?;
+    let NewTurn { turn_id, user_id, conversation_id, message_id, text, client_message_id, at, .. } = turn;
+    let message = Fact::Message { message_id, text, turn_id: Some(turn_id), client_message_id };
+    let new = vec![
+        NewEvent { actor: EventActor::user(user_id), fact: message },
+        NewEvent { actor: EventActor::ASSISTANT, fact: Fact::TurnStarted { turn_id, message_id } },
+    ];
+    let events = events::append(connection, conversation_id, at, new)?;
+    Ok(BegunTurn::Started(AcceptedTurn { history, epoch, events }))
+}
+
+/// Stores a new conversation, which the user owns.
+fn create_conversation(connection: &mut SqliteConnection, turn: &NewTurn) -> Result<(), StoreError> {
+    diesel::insert_into(conversations::table)
+        .values(ConversationRow {
+            id: turn.conversation_id.to_string(),
+            user_id: turn.user_id.to_string(),
+            customer_id: turn.customer_id.clone(),
+            title: title(&turn.text),
+            created_at_ms: turn.at.0,
+            updated_at_ms: turn.at.0,
+        })
+        .execute(connection)?;
+    diesel::insert_into(members::table)
+        .values(MemberRow {
+            conversation_id: turn.conversation_id.to_string(),
+            user_id: turn.user_id.to_string(),
+            role: MemberRole::Owner.as_str(),
+            since_position: 1,
+        })
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Returns the earlier messages of the conversation, oldest first.
+fn history(connection: &mut SqliteConnection, turn: &NewTurn) -> Result<Vec<(MessageRole, String)>, StoreError> {
+    let rows: Vec<(String, String)> = messages::table
+        .filter(messages::conversation_id.eq(turn.conversation_id.to_string()))
+        .order(messages::rowid.desc())
+        .limit(turn.history_messages)
+        .select((messages::role, messages::content))
+        .load(connection)?;
+    rows.into_iter().rev().map(|(role, content)| Ok((parse(&role)?, content))).collect()
+}
+
+fn store_question(connection: &mut SqliteConnection, turn: &NewTurn, epoch: i64) -> Result<(), StoreError> {
     diesel::insert_into(turns::table)
         .values(TurnRow {
             id: turn.turn_id.to_string(),
-            conversation_id: conversation_id.clone(),
+            conversation_id: turn.conversation_id.to_string(),
             user_id: turn.user_id.to_string(),
-            client_message_id: turn.client_message_id,
+            client_message_id: turn.client_message_id.clone(),
             state: RUNNING.to_owned(),
             error_code: None,
             error_message: None,
@@ -183,21 +222,23 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
             items: None,
             started_at_ms: turn.at.0,
             ended_at_ms: None,
+            epoch,
+            owner_node: Some(turn.owner_node.clone()),
         })
         .execute(connection)?;
     diesel::insert_into(messages::table)
         .values(MessageRow {
             id: turn.message_id.to_string(),
-            conversation_id,
+            conversation_id: turn.conversation_id.to_string(),
             turn_id: Some(turn.turn_id.to_string()),
             role: MessageRole::User.as_str().to_owned(),
-            content: turn.text,
+            content: turn.text.clone(),
             finish_reason: None,
             metadata: None,
             created_at_ms: turn.at.0,
         })
         .execute(connection)?;
-    Ok(BegunTurn::Started { history })
+    Ok(())
 }
 
 fn turn_of_message(

@@ -11,6 +11,7 @@ mod conversation_rows;
 mod conversations;
 mod documents;
 mod end_turn;
+mod events;
 mod file;
 mod location;
 mod migrate;
@@ -72,6 +73,7 @@ pub struct SqliteStore {
     max_wait: Duration,
     last_check: Arc<Mutex<Option<Check>>>,
     metrics: Arc<Metrics>,
+    logged_kinds: Arc<events::LoggedKinds>,
 }
 
 /// Outcome of a check whether the store is writable.
@@ -117,7 +119,15 @@ impl SqliteStore {
             .build(readers)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let reader_permits = Arc::new(Semaphore::new(config.readers as usize));
-        Ok(Self { writer, readers, reader_permits, max_wait, last_check: Arc::default(), metrics })
+        Ok(Self {
+            writer,
+            readers,
+            reader_permits,
+            max_wait,
+            last_check: Arc::default(),
+            metrics,
+            logged_kinds: Arc::default(),
+        })
     }
 
     /// Checks that the store is writable. The outcome is cached briefly, since each check syncs the disk and can be triggered by

@@ -86,6 +86,7 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(turns -> conversations (conversation_id));
 diesel::allow_tables_to_appear_in_same_query!(conversations, members, conversation_events, turns, messages);
 
 diesel::table! {

@@ -26,6 +26,8 @@ pub(super) struct TurnRow {
     pub(super) items: Option<String>,
     pub(super) started_at_ms: i64,
     pub(super) ended_at_ms: Option<i64>,
+    pub(super) epoch: i64,
+    pub(super) owner_node: Option<String>,
 }
 
 #[derive(Queryable, Selectable, Insertable)]

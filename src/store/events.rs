@@ -1,0 +1,59 @@
+//! Storage of events and access to conversations.
+
+use super::{Listed, StoreError};
+use crate::domain::{ConversationAccess, ConversationHandler, ConversationId, Event, UserId};
+
+/// The party that may write to a conversation, and its fencing token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    pub handler: ConversationHandler,
+    /// Incremented whenever the handler changes. A writer that was admitted under an earlier epoch is refused.
+    pub epoch: i64,
+}
+
+/// Reads the events of conversations, which other operations append, and decides on access.
+///
+/// The `position` of an event is assigned in the transaction that stores what the event is about, so positions are gapless and
+/// in the order of the commits.
+#[async_trait::async_trait]
+pub trait EventStore: Send + Sync {
+    /// Returns what a user may do in a conversation.
+    ///
+    /// # Errors
+    /// `NotFound` if the conversation does not exist.
+    async fn access(&self, user: UserId, conversation: ConversationId) -> Result<ConversationAccess, StoreError>;
+
+    /// Returns the position of the latest event; 0 if there is none.
+    ///
+    /// # Errors
+    /// `NotFound` if the conversation does not exist.
+    async fn head(&self, conversation: ConversationId) -> Result<i64, StoreError>;
+
+    /// Lists events after a position, oldest first.
+    async fn events_after(
+        &self,
+        conversation: ConversationId,
+        position: i64,
+        limit: i64,
+    ) -> Result<Listed<Event>, StoreError>;
+
+    /// Lists the latest events before a position, oldest first.
+    async fn events_before(
+        &self,
+        conversation: ConversationId,
+        position: i64,
+        limit: i64,
+    ) -> Result<Listed<Event>, StoreError>;
+
+    /// Makes another party the handler of a conversation and increments the epoch, provided that it is still `epoch`. Returns
+    /// the new epoch.
+    ///
+    /// # Errors
+    /// `NotFound` if the conversation does not exist, `Fenced` if its epoch is another one.
+    async fn change_handler(
+        &self,
+        conversation: ConversationId,
+        epoch: i64,
+        handler: ConversationHandler,
+    ) -> Result<i64, StoreError>;
+}
