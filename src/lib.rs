@@ -34,7 +34,7 @@
 //! | [`encode`] | the entries of a turn as the frames of each surface |
 //! | [`session`] | the session actor of a chat connection, and its pure state |
 //! | [`ops`] | the live feed for operators |
-//! | [`http`] | routes, middleware, pages |
+//! | [`http`] | REST routes, operators' routes, pages, and the extractors and middleware before them |
 //! | [`app`] | the composition root: starts actors, chooses backends, stops |
 //! | [`cli`] | the commands of the program |
 

@@ -1,6 +1,6 @@
 //! Comparison of the registered routes with the OpenAPI document.
 
-use super::{openapi::document_of_the_api, routes};
+use super::{pages::document_of_the_api, routes};
 use actix_web::{
     App,
     dev::Service,

@@ -101,7 +101,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ),
     // The frames of a turn are built by encoders, so that a replay equals the live stream. A route names them in OpenAPI.
     ("protocol::CompleteFrame", &["src/encode", "src/http"]),
-    ("protocol::PartFrame", &["src/encode", "src/http/openapi.rs"]),
+    ("protocol::PartFrame", &["src/encode", "src/http/pages/openapi.rs"]),
     ("protocol::ProgressFrame", &["src/encode"]),
     ("protocol::ReasoningFrame", &["src/encode"]),
     ("protocol::Resumed", &["src/encode"]),

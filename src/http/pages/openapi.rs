@@ -1,12 +1,17 @@
 //! The OpenAPI document at `/api/openapi.json`, and Swagger UI at `/api/docs/`.
 
-use super::error::HttpError;
-use super::{
-    ErrorBody, audit, auth, chat, connections, conversations, documents, drain, error::no_such_route, health, metrics,
-    notices, pages::redirect, settings, static_file::static_file, swagger_ui, turns, user_list, users,
-};
-use crate::api_error::InternalError;
 use crate::registry::{ConnectionState, Order, SortKey};
+use crate::{
+    api_error::InternalError,
+    http::{
+        error::{ErrorBody, HttpError, no_such_route},
+        operator::{audit, connections, drain, notices, settings, turns, user_list, users},
+        pages::files::redirect,
+        pages::static_file::static_file,
+        pages::swagger_ui,
+        routes::{auth, chat, conversations, documents, health, metrics},
+    },
+};
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
 use std::sync::LazyLock;
 use switchboard_protocol::{ApiError, Dialect, ServerFrame};
@@ -59,7 +64,7 @@ impl Modify for Bearer {
 }
 
 /// Returns the OpenAPI document as JSON.
-pub(super) fn document_of_the_api() -> Result<String, String> {
+pub fn document_of_the_api() -> Result<String, String> {
     Document::openapi().to_json().map_err(|error| error.to_string())
 }
 

@@ -1,11 +1,13 @@
 //! `GET /api/v1/users`: the list of accounts, for operators.
 
-use super::error::HttpError;
-use super::{ErrorBody, Operator, PageQuery, Query};
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     auth::Tokens,
     domain::{DisplayName, Email, Role, UnixMillis, UserId},
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{Operator, PageQuery, Query},
+    },
     limits::MAX_QUERY_CHARS,
     registry::{ConnectionManager, CountConnections},
     store::{Listed, ListedUser, UserList, UserQuery},

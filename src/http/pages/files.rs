@@ -3,9 +3,9 @@
 //! All files are in the program. Below `/static/` they lie as in the repository, so that the imports between them are the same for
 //! browsers, editors and linters: `templates/` is `/static/pages/`, `clients/javascript/` is `/static/clients/javascript/`.
 
-use super::{
+use crate::http::{
     error::{HttpError, no_such_route},
-    static_file::static_file,
+    pages::static_file::static_file,
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -30,13 +30,13 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 macro_rules! page_files {
     ($($name:literal),* $(,)?) => {
-        [$((concat!("pages/", $name), include_str!(concat!("../../templates/", $name)))),*]
+        [$((concat!("pages/", $name), include_str!(concat!("../../../templates/", $name)))),*]
     };
 }
 
 macro_rules! client_files {
     ($($name:literal),* $(,)?) => {
-        [$((concat!("clients/javascript/", $name), include_str!(concat!("../../clients/javascript/", $name)))),*]
+        [$((concat!("clients/javascript/", $name), include_str!(concat!("../../../clients/javascript/", $name)))),*]
     };
 }
 
@@ -84,16 +84,16 @@ const CLIENT_FILES: &[(&str, &str)] =
     &client_files!["account.mjs", "connection.mjs", "fallbacks.mjs", "switchboard-client.mjs", "turn.mjs",];
 
 /// Redirects to another page of this server.
-pub(super) async fn redirect(to: &'static str) -> HttpResponse {
+pub async fn redirect(to: &'static str) -> HttpResponse {
     HttpResponse::TemporaryRedirect().insert_header((LOCATION, to)).finish()
 }
 
 async fn chat_page(request: HttpRequest) -> HttpResponse {
-    page(&request, include_str!("../../templates/chat/page.html"))
+    page(&request, include_str!("../../../templates/chat/page.html"))
 }
 
 async fn ops_page(request: HttpRequest) -> HttpResponse {
-    page(&request, include_str!("../../templates/ops/page.html"))
+    page(&request, include_str!("../../../templates/ops/page.html"))
 }
 
 fn page(request: &HttpRequest, html: &'static str) -> HttpResponse {
@@ -144,7 +144,9 @@ mod tests {
             }
         }
         assert!(imports > 50, "{imports}");
-        for html in [include_str!("../../templates/chat/page.html"), include_str!("../../templates/ops/page.html")] {
+        for html in
+            [include_str!("../../../templates/chat/page.html"), include_str!("../../../templates/ops/page.html")]
+        {
             assert_eq!(html.matches("<script").count(), html.matches(" src=\"/static/").count(), "a script is inline");
             assert!(!html.contains("<style") && !html.contains(" style="), "a style is inline");
             for path in html.split("\"/static/").skip(1).filter_map(|rest| rest.split('"').next()) {

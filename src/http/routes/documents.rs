@@ -4,12 +4,14 @@ mod disposition;
 mod form;
 mod upload;
 
-use super::error::HttpError;
-use super::{ErrorBody, Json, JsonLimit, Operator, PageQuery, Query, json as json_body};
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     auth::Identity,
     domain::{Document, DocumentId, Passage},
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{Json, JsonLimit, Operator, PageQuery, Query, json as json_body},
+    },
     knowledge::{DocumentFile, ExtractError, IngestError, KnowledgeBase, NewDocument},
     limiter::{Limit, Limiter},
     limits::MAX_PAGE_BYTES,

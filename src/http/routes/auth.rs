@@ -1,10 +1,12 @@
 //! `/api/v1/auth/*`: registration, sign-in, token refresh, sign-out, the caller's account, and WebSocket tickets.
 
-use super::error::HttpError;
-use super::{ErrorBody, Json, client_address};
 use crate::{
     auth::{Accounts, AuthError, Identity, SignIn, Tickets},
     domain::{DisplayName, Email, Role, User, UserId},
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{Json, client_address},
+    },
     limiter::{Limit, Limiter},
     metrics::{AuthWay, Metrics},
     registry::{ConnectionManager, TokensRevoked},

@@ -1,8 +1,8 @@
 //! Check of `Host` against the server's own names, on all routes except `/health*`. Protects against DNS rebinding.
 
-use super::error::HttpError;
 use crate::{
     config::ServerConfig,
+    http::error::HttpError,
     limiter::{AllowedHosts, Limit, Limiter, RefusedHost},
     limits::REFUSED_HOST_LOG_INTERVAL,
 };

@@ -1,9 +1,11 @@
 //! `GET /api/v1/audit`: the audit log of operators' actions.
 
-use super::error::HttpError;
-use super::{ErrorBody, Operator, PageQuery, Query};
 use crate::{
     domain::{AuditEntry, AuditId},
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{Operator, PageQuery, Query},
+    },
     steering::Audit,
     store::Listed,
 };

@@ -2,9 +2,8 @@
 //!
 //! The server accepts a few connections above the limit for clients (see [`Capacity`](crate::transport::Capacity)). Each serves one request.
 
-use super::error::HttpError;
-use super::identity::is_operator;
 use crate::{
+    http::{error::HttpError, extract::is_operator},
     limiter::{Limit, Limiter},
     limits::OVERLOADED_RETRY_MS,
     transport::Reserve,

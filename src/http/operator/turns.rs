@@ -1,9 +1,12 @@
 //! `POST /api/v1/turns/{turn_id}/cancel`: cancellation of any user's turn by an operator.
 
-use super::error::HttpError;
-use super::{ErrorBody, Operator, chat::CancelResponse};
 use crate::{
     domain::TurnId,
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::Operator,
+        routes::chat::CancelResponse,
+    },
     steering::{Audit, AuditedAction},
     workflow::Turns,
 };

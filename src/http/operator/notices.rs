@@ -1,10 +1,13 @@
 //! `POST /api/v1/notices`: an operator's message to connected users.
 
-use super::error::HttpError;
-use super::{ErrorBody, Json, Operator, operator_text::check_text};
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     domain::UserId,
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{Json, Operator},
+        operator::text::check_text,
+    },
     registry::{ConnectionManager, SendNotice},
     steering::{Audit, AuditedAction},
 };

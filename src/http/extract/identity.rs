@@ -1,11 +1,10 @@
 //! Extractors of the authenticated caller from `Authorization: Bearer`.
 
-use super::error::HttpError;
-use super::{client_address, request_rate::is_counted};
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     auth::{Identity, Tokens},
     domain::Role,
+    http::{error::HttpError, exempt::is_counted, extract::client_address},
     limiter::Limiter,
 };
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web};
@@ -35,7 +34,7 @@ fn identify(request: &HttpRequest) -> Result<Identity, ApiError> {
 }
 
 /// Whether the request carries an operator's token.
-pub(super) fn is_operator(request: &HttpRequest) -> bool {
+pub fn is_operator(request: &HttpRequest) -> bool {
     verify(request).is_ok_and(|identity| require_operator(&identity).is_ok())
 }
 

@@ -1,6 +1,6 @@
 //! Extractor of query parameters. Unlike those of `web::Query`, its errors name the invalid parameter.
 
-use super::error::HttpError;
+use crate::http::error::HttpError;
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use serde::de::DeserializeOwned;
 use std::{

@@ -1,9 +1,12 @@
 //! `GET /ws/chat`: the upgrade to a chat WebSocket, and authentication in the upgrade request.
 
-use super::error::HttpError;
-use super::{Query, client_address, cors::check_origin};
 use crate::{
     auth::{Identity, Tickets, Tokens},
+    http::{
+        error::HttpError,
+        extract::{Query, client_address},
+        middleware::cors::check_origin,
+    },
     limiter::Limit,
     limits::MAX_USER_AGENT_CHARS,
     session::{self, Opening, SessionContext},
@@ -24,7 +27,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 
 /// Credentials in the query of an upgrade request.
 #[derive(Deserialize)]
-pub(super) struct Credentials {
+pub struct Credentials {
     token: Option<String>,
     ticket: Option<String>,
 }
@@ -73,7 +76,7 @@ async fn chat(
 
 /// Verifies the first credential of the request, if there is any. The upgrade continues if it fails: the client may still
 /// authenticate with a frame.
-pub(super) fn authenticate(
+pub fn authenticate(
     request: &HttpRequest,
     credentials: Credentials,
     subprotocol_token: Option<&str>,

@@ -1,9 +1,11 @@
 //! `/api/v1/drain`: starts, observes and undoes a drain.
 
-use super::error::HttpError;
-use super::{ErrorBody, Operator, OptionalJson};
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{Operator, OptionalJson},
+    },
     registry::{ConnectionManager, EndDrain, GetStats},
     steering::{Audit, AuditedAction, DrainControl, DrainPhase, Then},
     workflow::Turns,

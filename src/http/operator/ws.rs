@@ -1,13 +1,13 @@
 //! `GET /ws/ops`: the upgrade to an operator's WebSocket.
 
-use super::error::HttpError;
-use super::{
-    Query, client_address,
-    cors::check_origin,
-    ws::{Credentials, authenticate},
-};
 use crate::{
     auth::{Tickets, Tokens},
+    http::{
+        error::HttpError,
+        extract::{Query, client_address},
+        middleware::cors::check_origin,
+        routes::ws::{Credentials, authenticate},
+    },
     limiter::Limit,
     ops::{self, OpsContext, OpsOpening},
     transport,

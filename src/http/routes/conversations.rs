@@ -1,10 +1,12 @@
 //! `/api/v1/conversations`: the caller's conversations and their messages.
 
-use super::error::HttpError;
-use super::{ErrorBody, PageQuery, Query};
 use crate::{
     auth::Identity,
     domain::{Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis},
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{PageQuery, Query},
+    },
     registry::{ConnectionManager, ConversationDeleted},
     store::{ConversationCursor, ConversationStore, Listed, ListedConversations},
     workflow::Turns,

@@ -1,13 +1,13 @@
 //! `/api/v1/connections`: live connections, for operators.
 
-use super::error::HttpError;
-use super::{
-    ErrorBody, Operator, OptionalJson, Query,
-    operator_text::{check_reason, close_text},
-};
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     domain::ConnectionId,
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{Operator, OptionalJson, Query},
+        operator::text::{check_reason, close_text},
+    },
     limiter::{LimitHits, Limiter},
     ops::OpsContext,
     registry::{

@@ -1,13 +1,15 @@
 //! `POST /api/v1/chat`: a turn over plain HTTP, answered as one JSON body or as server-sent events.
 
-use super::error::HttpError;
-use super::{ErrorBody, LongBody, client_address};
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     api_error::from_failure,
     auth::{Identity, Tokens},
     domain::{ConversationId, TurnId},
     encode::{Json, Sse, error_event, parse_event_id},
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{LongBody, client_address, json},
+    },
     limiter::{AddressPermit, Limiter, UserPermit},
     metrics::Metrics,
     session::QuestionRules,
@@ -78,8 +80,8 @@ async fn chat(
             (turn, cursor)
         }
         None => {
-            super::json::check_content_type(&request)?;
-            let message: MessageFrame = super::json::parse(&body)?;
+            json::check_content_type(&request)?;
+            let message: MessageFrame = json::parse(&body)?;
             let turn = start(&workflow, &rules, &identity, address, message).await?;
             (turn, Cursor::default())
         }

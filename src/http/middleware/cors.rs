@@ -4,8 +4,7 @@
 //! check protects their users, not the server; errors name the setting for the developer who reads them. Browsers do not apply
 //! CORS to WebSockets, so the server checks their origin itself.
 
-use super::error::HttpError;
-use crate::limiter::Origins;
+use crate::{http::error::HttpError, limiter::Origins};
 use actix_cors::Cors;
 use actix_web::{
     Error, HttpRequest, HttpResponse,

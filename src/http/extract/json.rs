@@ -2,8 +2,8 @@
 //!
 //! Unlike `web::Json`, errors name the invalid field or the position of the syntax error.
 
-use super::error::HttpError;
 use crate::{
+    http::error::HttpError,
     limiter::{Limit, Limiter},
     limits::MAX_JSON_BODY_BYTES,
     pause,

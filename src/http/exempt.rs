@@ -1,15 +1,4 @@
-//! Rate limit of requests per address; [`super::identity`] enforces the one per user.
-
-use super::client_address;
-use super::error::HttpError;
-use crate::limiter::Limiter;
-use actix_web::{
-    Error,
-    body::{EitherBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
-    middleware::Next,
-    web,
-};
+//! Routes that the request limits, per address and per user, do not count.
 
 /// Routes and folders exempt from the limits: health checks, metrics, pages and their files, and WebSockets, which have limits of
 /// their own. Compared with the raw path, so an escaped form (`/%68ealth`) is not exempt.
@@ -17,23 +6,8 @@ const UNCOUNTED_ROUTES: [&str; 7] = ["/", "/health", "/health/ready", "/metrics"
 const UNCOUNTED_FOLDERS: [&str; 3] = ["/ws/", "/api/docs", "/static/"];
 
 /// Whether requests to this path count against the request limits.
-pub(super) fn is_counted(path: &str) -> bool {
+pub fn is_counted(path: &str) -> bool {
     !UNCOUNTED_ROUTES.contains(&path) && !UNCOUNTED_FOLDERS.iter().any(|folder| path.starts_with(folder))
-}
-
-/// Middleware that refuses requests over `limits.requests_per_s_per_address`. Runs inside the CORS middleware, so that cross-origin
-/// pages can read the error and preflights do not count.
-pub async fn limit_requests<B: MessageBody + 'static>(
-    limiter: web::Data<Limiter>,
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    if is_counted(request.path())
-        && let Err(refusal) = limiter.request_from(client_address(request.request()))
-    {
-        return Ok(request.error_response(HttpError::from(refusal)).map_into_right_body());
-    }
-    Ok(next.call(request).await?.map_into_left_body())
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! `/api/v1/settings`: settings that operators can change at run time.
 
-use super::error::HttpError;
-use super::{ErrorBody, Json, Operator};
+use crate::http::{
+    error::{ErrorBody, HttpError},
+    extract::{Json, Operator},
+};
 use crate::steering::{Audit, AuditedAction, Settings, SettingsChange, SettingsInForce};
 use actix_web::{HttpResponse, web};
 use serde_json::json;

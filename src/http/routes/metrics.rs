@@ -1,11 +1,13 @@
 //! `GET /metrics`: the Prometheus endpoint and its access rules.
 
-use super::error::HttpError;
-use super::{ErrorBody, client_address, require_operator};
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     auth::Identity,
     config::{MetricsConfig, parse_network},
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{client_address, require_operator},
+    },
     limiter::Limiter,
     logging,
     metrics::{ConnectionCount, Format, LimitCount, Live, Metrics},

@@ -1,14 +1,14 @@
 //! `/api/v1/users/{id}`: disconnecting, locking and unlocking users.
 
-use super::error::HttpError;
-use super::{
-    ErrorBody, Operator, OptionalJson,
-    operator_text::{check_reason, close_text},
-};
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     auth::Accounts,
     domain::UserId,
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{Operator, OptionalJson},
+        operator::text::{check_reason, close_text},
+    },
     ops::OpsContext,
     registry::{ConnectionManager, Kick, KickTarget},
     steering::{Audit, AuditedAction},

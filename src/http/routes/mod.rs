@@ -1,0 +1,23 @@
+//! The public API: one file per noun, each with its routes, bodies and OpenAPI descriptions.
+
+pub mod auth;
+pub mod chat;
+pub mod conversations;
+pub mod documents;
+pub mod health;
+pub mod metrics;
+pub mod ws;
+
+pub use metrics::ScrapeRules;
+
+use actix_web::web;
+
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.configure(ws::routes)
+        .configure(chat::routes)
+        .configure(conversations::routes)
+        .configure(auth::routes)
+        .configure(documents::routes)
+        .configure(health::routes)
+        .configure(metrics::routes);
+}
