@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test-quick test test-long tools fmt clippy lint audit check bench bench-quick bench-smoke bench-build
+.PHONY: help run run-llm test-quick test test-long tools fmt clippy lint audit check bench bench-quick bench-relay bench-smoke bench-build
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,11 +51,14 @@ check: ## What CI runs: formatting, lints, every test
 	$(MAKE) tools lint clippy
 	$(MAKE) test
 
-bench: ## Measure Switchboard beside bare servers of the same job, and write docs/BENCHMARKS.md: half an hour on a quiet machine
+bench: ## Measure Switchboard beside bare servers of the same job, and write docs/BENCHMARKS.md: three quarters of an hour on a quiet machine
 	python3 benches/run.py full
 
 bench-quick: ## The same with 1,000 connections and the servers in Rust, printed only: some minutes
 	python3 benches/run.py quick
+
+bench-relay: ## Measure the relay of a model's answers only, and update both pages: a quarter of an hour; `AGAINST=BINARY` compares
+	python3 benches/run.py relay --write $(if $(AGAINST),--against $(AGAINST))
 
 bench-smoke: ## Whether every server still does the job: 20 connections for some seconds each
 	python3 benches/run.py smoke

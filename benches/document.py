@@ -1,5 +1,6 @@
 """docs/BENCHMARKS.md and the targets in docs/PERFORMANCE.md, from the results of a run. Pure: results in, text out."""
 
+import relay_page
 from results import growth, median, medians, number, paired_ratio, spread, table, target
 
 FLOOR, OURS = "floor", "switchboard"
@@ -11,14 +12,15 @@ BUSY = "**The machine was busy with other work: ratios of CPU are rough, and tim
 
 HEAD = """# Benchmarks
 
-Switchboard doing its whole job, beside minimal servers that only stream. The **floor** is a bare tokio socket loop. `make bench` measures
-and writes this page; do not edit it. [How it was measured](#how-it-was-measured) defines each number,
-[PERFORMANCE.md](PERFORMANCE.md#targets) compares them with the targets, and [LOAD_TESTING.md](LOAD_TESTING.md) describes the generator.
+Switchboard doing its whole job, beside minimal servers. First what people run: answers relayed from a model server. Then scripted
+answers, which need no upstream; their **floor** is a bare tokio socket loop. `make bench` measures and writes this page; do not
+edit it. [How it was measured](#how-it-was-measured) defines each number, [PERFORMANCE.md](PERFORMANCE.md#targets) compares them
+with the targets, and [LOAD_TESTING.md](LOAD_TESTING.md) describes the generator.
 """
 
-METHOD = """## How it was measured
+METHOD = f"""## How it was measured
 
-- Server and load generator (`switchboard load`) run on one machine and talk over loopback. Every server is measured by the same
+{relay_page.METHOD}- Server and load generator (`switchboard load`) run on one machine and talk over loopback. Every server is measured by the same
   generator, and the servers alternate: floor, axum, …, Switchboard, floor, … Each server is restarted for each load. A
   number is the median of the rounds. **Ratios** are the medians of the ratios within a round, because whatever slows the machine down
   slows down neighbouring measurements alike.
@@ -52,7 +54,7 @@ TARGETS_END = "<!-- end of targets -->"
 
 
 def render(results):
-    parts = [HEAD, summary(results)]
+    parts = [HEAD, summary(results), relay_page.render(results["relay"])]
     parts += [
         streaming(results["streaming"][size], int(size), results["tokens"][size]) for size in results["streaming"]
     ]
@@ -82,7 +84,7 @@ def faults(found):
 
 def summary(results):
     """The results of Switchboard in one table, with a warning when the machine was busy."""
-    rows = [[line["what"], number(line["value"]) + line["unit"], line["note"]] for line in targets(results)]
+    rows = [[line["what"], measured(line), line["note"]] for line in targets(results)]
     text = "## Results\n\n" + table(["Switchboard", "measured", "note"], rows)
     if float(results["machine"][LOAD_BEFORE]) > QUIET:
         text += f"\n\n{BUSY}"
@@ -91,7 +93,7 @@ def summary(results):
 
 def targets(results):
     """Each target, what was measured, and whether the target is met."""
-    found, ratios = [], {}
+    found, ratios = relay_page.targets(results["relay"]), {}
     for size in (SMALL, LARGE):
         runs = results["streaming"].get(size)
         if not runs:
@@ -146,12 +148,28 @@ def divided(one, other):
     return one / other if one is not None and other else None
 
 
+def measured(line):
+    return number(line["value"]) + (line["unit"] if line["value"] is not None else "")
+
+
+def with_relay(page, results):
+    """A page with the lines of the relay job replaced: those of the tables of targets, and its section."""
+    lines = [line for table_of in (summary(results), targets_table(results)) for line in table_of.splitlines()]
+    for line in relay_page.targets(results["relay"]):
+        start = f"| {line['what']} |"
+        columns = {text.count(" | "): text for text in lines if text.startswith(start)}
+        page = "\n".join(columns[old.count(" | ")] if old.startswith(start) else old for old in page.split("\n"))
+    if relay_page.HEADING in page:
+        before, rest = page.split(relay_page.HEADING)
+        after = rest.split("\n## ", 1)[1]
+        facts = "; ".join(f"{name}: {value}" for name, value in results["machine"].items())
+        page = f"{before}{relay_page.render(results['relay'])}\n\nMeasured apart from the rest: {facts}.\n\n## {after}"
+    return page
+
+
 def targets_table(results):
     is_met = {True: "met", False: "**missed**", None: "not measured"}
-    rows = [
-        [line["what"], number(line["value"]) + line["unit"], line["target"], is_met[line["is_met"]]]
-        for line in targets(results)
-    ]
+    rows = [[line["what"], measured(line), line["target"], is_met[line["is_met"]]] for line in targets(results)]
     return table(["what", "measured", "target", ""], rows)
 
 

@@ -66,6 +66,43 @@ def faults(report):
     return found
 
 
+def relay(report, tokens_per_answer):
+    """Of one relay job: CPU per token of the whole job and of streaming alone, and what a question costs beside its tokens."""
+    moments, named = report["moments"], report["named"]
+    tokens = report["complete"] * tokens_per_answer
+    whole_s = named["end"]["cpu_s"] - named["before_asking"]["cpu_s"]
+    begin, end = moments["last_asked_s"] or 0, moments["first_ended_s"] or 0
+    inside = [sample for sample in report["samples"] if begin + 0.3 < sample["at_s"] < end - 0.1]
+    streaming_us = streaming_kb = question_ms = None
+    if len(inside) > 1 and inside[-1]["tokens"] > inside[0]["tokens"]:
+        streamed = inside[-1]["tokens"] - inside[0]["tokens"]
+        streaming_us = (inside[-1]["cpu_s"] - inside[0]["cpu_s"]) / streamed * 1e6
+        half_way = min(inside, key=lambda sample: abs(sample["at_s"] - (begin + end) / 2))
+        streaming_kb = (half_way["resident"] - named["start"]["resident"]) / 1000 / report["connections"]
+        if report["complete"]:
+            question_ms = (whole_s - streaming_us * tokens / 1e6) / report["complete"] * 1000
+    return {
+        "whole_us": ratio(whole_s * 1e6, tokens),
+        "streaming_us": streaming_us,
+        "question_ms": question_ms,
+        "streaming_kb": streaming_kb,
+        "first_token_p50_ms": report["first_token_ms"]["p50"],
+        "first_token_p99_ms": report["first_token_ms"]["p99"],
+        "late_p99_ms": report["late_ms"]["p99"],
+    }
+
+
+def relay_faults(report):
+    """What went wrong in a relay job. Only an answer whose text is the upstream's is complete."""
+    connections, found = report["connections"], []
+    for what, count in (("connections opened", report["connected"]), ("answers complete", report["complete"])):
+        if count != connections:
+            found.append(f"{count} of {connections} {what}")
+    if report["wrong"]:
+        found.append(f"{report['wrong']} answers differ from the upstream's")
+    return found + [f"{count} × {label}" for label, count in report["errors"].items()]
+
+
 def medians(runs):
     """The median of each number over runs of the same; of none, when it is missing in all."""
     return {key: median([run[key] for run in runs]) for key in runs[0]}

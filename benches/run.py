@@ -6,6 +6,8 @@ in time, and ends what it started.
 
     run.py full     everything; writes docs/BENCHMARKS.md and the targets in docs/PERFORMANCE.md
     run.py quick    1,000 connections and the servers in Rust; prints
+    run.py relay    the relay job only; prints, and with --write updates both pages; `--against BINARY` measures another binary
+                    of Switchboard in the same rounds
     run.py smoke    every server and every measurement for a few seconds; fails when something went wrong
 
 What was measured is in target/peers/results.json, too.
@@ -25,26 +27,34 @@ from pathlib import Path
 
 import document
 import measure
+import relay
 from measure import Size, say
-from servers import BUILT, FLOOR, OTHER_PEERS, PEERS, ROOT, RUST_PEERS, build, install
+from servers import BARE_RELAY, BEFORE, BUILT, FLOOR, OTHER_PEERS, PEERS, RELAY_PEERS, ROOT, RUST_PEERS, build, install
 
 OURS = "switchboard"
 RUST = (*RUST_PEERS, OURS)
 ALL = (*RUST_PEERS, *OTHER_PEERS, OURS)
+# The peers of the relay job repeat less often than the pairs of Switchboard and the bare relay.
+RELAY_JOBS = {100: relay.Job(100, 100, 40), 1000: relay.Job(1000, 100, 333)}
+RELAY_PEER_ROUNDS = 2
 SIZES = {1000: Size(1000, 1000, 200), 15000: Size(15000, 2500, 250)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["full", "quick", "smoke"])
+    parser.add_argument("mode", choices=["full", "quick", "relay", "smoke"])
     parser.add_argument(
         "--servers", help="of the streaming tables only these, with commas between; the floor is always there"
     )
     parser.add_argument("--connections", type=int, choices=list(SIZES), help="streaming with this many only")
     parser.add_argument(
-        "--only", help="of the measurements only these: streaming,first_token,turns,sign_ins,jitter,classic"
+        "--only", help="of the measurements only these: relay,streaming,first_token,turns,sign_ins,jitter,classic"
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=10, help="rounds of the relay job with 1,000 clients")
+    parser.add_argument("--clients", type=int, choices=list(RELAY_JOBS), help="the relay job with this many only")
+    parser.add_argument("--against", type=Path, help="another binary of Switchboard for the relay job")
+    parser.add_argument("--write", action="store_true", help="relay: update docs/BENCHMARKS.md and docs/PERFORMANCE.md")
     arguments = parser.parse_args()
 
     # Whoever ends this ends the servers, too.
@@ -61,7 +71,9 @@ def main():
 
     wanted = arguments.only.split(",") if arguments.only else None
     servers = arguments.servers.split(",") if arguments.servers else [name for name in ALL if name not in missing]
-    results = {"quick": quick, "full": full, "smoke": smoke}[arguments.mode](arguments, wanted, servers)
+    arguments.relays = relays(arguments, missing)
+    modes = {"quick": quick, "full": full, "relay": relay_only, "smoke": smoke}
+    results = modes[arguments.mode](arguments, wanted, servers)
     results["machine"] = machine(load_before)
     results["faults"] = measure.faults
     # Keys are text, as they will be when it is read again.
@@ -73,8 +85,12 @@ def main():
         say("every server does its job" if not measure.faults else "something went wrong")
         sys.exit(1 if measure.faults else 0)
     print(page)
+    if arguments.mode == "relay" and arguments.write:
+        for name in ("BENCHMARKS.md", "PERFORMANCE.md"):
+            path = ROOT / "docs" / name
+            path.write_text(document.with_relay(path.read_text(), results))
     if arguments.mode == "full":
-        if arguments.only or arguments.servers or arguments.connections:
+        if arguments.only or arguments.servers or arguments.connections or arguments.clients:
             say("only a part was measured: docs/BENCHMARKS.md is left unchanged")
         else:
             (ROOT / "docs" / "BENCHMARKS.md").write_text(page)
@@ -90,6 +106,8 @@ def full(arguments, wanted, servers):
     def is_wanted(what):
         return not wanted or what in wanted
 
+    if is_wanted("relay"):
+        results["relay"] = relay_job(arguments)
     if is_wanted("streaming"):
         for size in sizes:
             # One process with one thread cannot send 150,000 tokens a second.
@@ -109,14 +127,43 @@ def full(arguments, wanted, servers):
     return results
 
 
+def relay_job(arguments):
+    jobs = [arguments.clients] if arguments.clients else list(RELAY_JOBS)
+    found = {"clients": {}}
+    for clients in jobs:
+        rounds = arguments.pairs if clients >= 1000 else RELAY_PEER_ROUNDS
+        job = RELAY_JOBS[clients]
+        found["clients"][clients] = relay.measure(arguments.relays, job, rounds, RELAY_PEER_ROUNDS, arguments.against)
+    found["wire"] = relay.wire(arguments.relays, arguments.against)
+    return found
+
+
+def relays(arguments, missing):
+    """The servers of the relay job."""
+    wanted = arguments.servers.split(",") if arguments.servers else None
+    peers = [
+        name for name in RELAY_PEERS if name.split()[0] not in missing and (wanted is None or name.split()[0] in wanted)
+    ]
+    return [BARE_RELAY, OURS, *([BEFORE] if arguments.against else []), *peers]
+
+
+def relay_only(arguments, _wanted, servers):
+    return full(arguments, ["relay"], servers)
+
+
 def quick(arguments, wanted, servers):
-    arguments.connections = 1000
-    wanted = wanted or ["streaming", "first_token", "turns"]
+    arguments.connections = arguments.clients = 1000
+    arguments.pairs = min(arguments.pairs, 3)
+    arguments.relays = relays(arguments, dict.fromkeys(OTHER_PEERS))
+    wanted = wanted or ["relay", "streaming", "first_token", "turns"]
     return full(arguments, wanted, [name for name in RUST if name in servers])
 
 
-def smoke(_arguments, _wanted, servers):
+def smoke(arguments, _wanted, servers):
     tiny, results = Size(20, 100, 40), nothing()
+    job = relay.Job(20, 50, 200, interval_ms=20, settle_ms=200)
+    results["relay"] = {"clients": {20: relay.measure(arguments.relays, job, 1, 1, arguments.against)}}
+    results["relay"]["wire"] = relay.wire(arguments.relays, arguments.against)
     results["streaming"][20] = measure.streaming(named(ALL, servers), tiny, 1)
     results["tokens"][20] = tiny.tokens
     results["first_token"] = measure.first_token((FLOOR, OURS), 20, 1)
@@ -127,7 +174,16 @@ def smoke(_arguments, _wanted, servers):
 
 
 def nothing():
-    return {"streaming": {}, "tokens": {}, "first_token": {}, "turns": {}, "sign_ins": [], "jitter": [], "classic": {}}
+    return {
+        "relay": {},
+        "streaming": {},
+        "tokens": {},
+        "first_token": {},
+        "turns": {},
+        "sign_ins": [],
+        "jitter": [],
+        "classic": {},
+    }
 
 
 def named(known, wanted):
@@ -144,7 +200,7 @@ def machine(load_before):
         for name in ("tokio", "actix-web", "axum", "tungstenite", "fastwebsockets", "hyper")
     ]
     pinned = dict(line.split("==") for line in (PEERS / "requirements.txt").read_text().split())
-    others = [f"{name} {pinned[name]}" for name in ("fastapi", "uvicorn", "uvloop", "websockets")]
+    others = [f"{name} {pinned[name]}" for name in ("fastapi", "httpx", "uvicorn", "uvloop", "websockets")]
     ws = json.loads((PEERS / "package-lock.json").read_text())["packages"]["node_modules/ws"]["version"]
     return {
         "Date": datetime.date.today().isoformat(),

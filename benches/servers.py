@@ -26,6 +26,11 @@ SWITCHBOARD = ROOT / "target" / "release" / "switchboard"
 FLOOR = "floor"
 RUST_PEERS = (FLOOR, "actix", "axum", "fastwebsockets")
 OTHER_PEERS = ("fastapi", "node")
+# The relay job: the floor, and peers.
+BARE_RELAY = "bare relay"
+RELAY_PEERS = ("node relay", "fastapi relay")
+# Another binary of Switchboard, in the same rounds.
+BEFORE = "switchboard before"
 START_TIMEOUT_S = 30
 # From <linux/prctl.h>.
 PR_SET_PDEATHSIG = 1
@@ -68,7 +73,8 @@ def install_node():
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=node, check=True)
         shutil.copy(lock, node / "installed.json")
     # Node looks for packages beside the file.
-    shutil.copy(PEERS / "node_server.mjs", node)
+    for name in ("node_server.mjs", "node_relay.mjs"):
+        shutil.copy(PEERS / name, node)
 
 
 def is_same(one, other):
@@ -89,8 +95,11 @@ def free_port():
 class Server:
     """A running server: `with Server("axum") as server: …`."""
 
-    def __init__(self, name):
+    def __init__(self, name, arguments=(), settings=None, binary=SWITCHBOARD):
         self.name = name
+        # More of the command line, of the environment, and the binary of Switchboard.
+        self.arguments, self.settings, self.binary = arguments, settings or {}, binary
+        self.is_switchboard = name in ("switchboard", BEFORE)
         self.port = free_port()
         self.url = f"ws://127.0.0.1:{self.port}"
         self.process = None
@@ -100,23 +109,17 @@ class Server:
     def command(self, folder):
         address = f"127.0.0.1:{self.port}"
         match self.name:
-            case "switchboard":
-                return [SWITCHBOARD, "serve"], switchboard_settings(self.port, folder)
-            case "fastapi":
-                uvicorn = [BUILT / "venv" / "bin" / "python", "-m", "uvicorn", "fastapi_server:app"]
-                options = [
-                    "--app-dir",
-                    PEERS,
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    str(self.port),
-                    "--log-level",
-                    "warning",
-                ]
-                return uvicorn + options, {}
-            case "node":
-                return ["node", BUILT / "node" / "node_server.mjs", str(self.port)], {}
+            case "switchboard" | "switchboard before":
+                return [self.binary, "serve"], switchboard_settings(self.port, folder)
+            case "fastapi" | "fastapi relay":
+                module = "fastapi_relay" if self.name == "fastapi relay" else "fastapi_server"
+                uvicorn = [BUILT / "venv" / "bin" / "python", "-m", "uvicorn", f"{module}:app", "--app-dir", PEERS]
+                return [*uvicorn, "--host", "127.0.0.1", "--port", self.port, "--log-level", "warning"], {}
+            case "node" | "node relay":
+                script = "node_relay.mjs" if self.name == "node relay" else "node_server.mjs"
+                return ["node", BUILT / "node" / script, self.port], {}
+            case "bare relay":
+                return [BUILT / "release" / "relay_bare", address], {}
             case name:
                 return [BUILT / "release" / name, address], {}
 
@@ -127,7 +130,8 @@ class Server:
         self.log_path = Path(self.folder.name) / "log"
         try:
             command, settings = self.command(self.folder.name)
-            if self.name == "switchboard":
+            command, settings = [*command, *self.arguments], {**settings, **self.settings}
+            if self.is_switchboard:
                 # By a process of its own: the memory of a password hash would be counted as there before the load.
                 self.start(command, settings)
                 self.token = self.register()

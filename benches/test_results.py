@@ -4,6 +4,7 @@ import unittest
 
 import document
 import measure
+import relay_page
 import results
 import run
 
@@ -63,6 +64,38 @@ def streaming_runs(**changes):
     return [{**run, **changes}]
 
 
+def relay_report(**changes):
+    """A report of the relay client: 2 clients with 10 tokens each, both streaming from second 2 to second 5."""
+
+    def sample(at_s, tokens, cpu_s, resident):
+        return {"at_s": at_s, "tokens": tokens, "cpu_s": cpu_s, "resident": resident}
+
+    return {
+        "connections": 2,
+        "connected": 2,
+        "complete": 2,
+        "wrong": 0,
+        "errors": {},
+        "moments": {"last_asked_s": 2.0, "first_ended_s": 5.0},
+        "first_token_ms": {"p50": 3.0, "p99": 4.0},
+        "late_ms": {"p50": 0.0, "p99": 1.5},
+        "named": {"start": sample(0, 0, 0.0, 1_000_000), "before_asking": sample(1.0, 0, 0.25, 1_000_000)}
+        | {"end": sample(9.0, 20, 0.35, 9_000_000)},
+        "samples": [
+            sample(1.9, 0, 0.26, 5_000_000),
+            sample(2.5, 4, 0.30, 1_030_000),
+            sample(3.5, 9, 0.31, 1_040_000),
+            sample(4.5, 14, 0.32, 1_060_000),
+            sample(5.5, 20, 0.34, 9_000_000),
+        ],
+        **changes,
+    }
+
+
+def relay_runs(**changes):
+    return [{**results.relay(relay_report(), 10), **changes}]
+
+
 def headings(page):
     return [line for line in page.splitlines() if line.startswith("## ")]
 
@@ -106,6 +139,43 @@ class Reports(unittest.TestCase):
         )
 
 
+class Relay(unittest.TestCase):
+    def test_a_question_costs_what_its_tokens_do_not(self):
+        kept = results.relay(relay_report(), 10)
+        self.assertAlmostEqual(kept["whole_us"], 5000)
+        # 0.02 s for the 10 tokens between the first and the last sample in which both stream.
+        self.assertAlmostEqual(kept["streaming_us"], 2000)
+        self.assertAlmostEqual(kept["question_ms"], (100 - 40) / 2)
+        self.assertAlmostEqual(kept["streaming_kb"], 20)
+
+    def test_only_complete_answers_count(self):
+        wrong = relay_report(complete=1, wrong=1)
+        self.assertAlmostEqual(results.relay(wrong, 10)["whole_us"], 10_000)
+        self.assertEqual(
+            results.relay_faults(wrong), ["1 of 2 answers complete", "1 answers differ from the upstream's"]
+        )
+        self.assertEqual(results.relay_faults(relay_report()), [])
+        self.assertEqual(results.relay_faults(relay_report(errors={"TIMEOUT": 3})), ["3 × TIMEOUT"])
+
+    def test_without_a_time_in_which_all_stream_only_the_whole_job_is_known(self):
+        kept = results.relay(relay_report(moments={"last_asked_s": 4.0, "first_ended_s": 3.0}), 10)
+        self.assertAlmostEqual(kept["whole_us"], 5000)
+        self.assertIsNone(kept["streaming_us"] or kept["question_ms"] or kept["streaming_kb"])
+
+    def test_two_binaries_are_compared_by_pairs(self):
+        new = relay_runs(whole_us=10.0) + relay_runs(whole_us=30.0) + relay_runs(whole_us=20.0)
+        old = relay_runs(whole_us=20.0) + relay_runs(whole_us=40.0) + relay_runs(whole_us=40.0)
+        text = relay_page.against({"switchboard": new, "switchboard before": old})
+        self.assertIn("| whole job | 0.50 | 0.50 to 0.75 |", text)
+
+    def test_a_server_that_falls_behind_is_marked(self):
+        slow = {"bare relay": relay_runs(), "fastapi relay": relay_runs(late_p99_ms=4000.0)}
+        text = relay_page.of_clients(slow, 1000, {})
+        lines = {line.split(" | ")[0]: line for line in text.splitlines()}
+        self.assertIn("does not keep up", lines["| fastapi relay"])
+        self.assertNotIn("does not keep up", lines["| bare relay"])
+
+
 class Arithmetic(unittest.TestCase):
     def test_medians_leave_out_what_is_missing(self):
         self.assertEqual(
@@ -146,7 +216,9 @@ class Document(unittest.TestCase):
         def answer(kb, cpu_ms):
             return [{"kb": kb, "cpu_ms": cpu_ms, "tokens_per_frame": 1.0}]
 
+        relays = {"bare relay": relay_runs(whole_us=20.0), "switchboard": relay_runs(whole_us=30.0, question_ms=0.7)}
         return run.nothing() | {
+            "relay": {"clients": {"1000": relays}, "wire": {"switchboard": 72.0}},
             "streaming": {"1000": of_size, "15000": of_size},
             "tokens": {"1000": 200, "15000": 250},
             "first_token": {"floor": [{"p50_ms": 0.5, "p99_ms": 1.0}], "switchboard": [{"p50_ms": 1.0, "p99_ms": 2.5}]},
@@ -173,6 +245,8 @@ class Document(unittest.TestCase):
         for ours_us, is_met in ((11.0, True), (13.0, False)):
             found = {line["what"]: line for line in document.targets(self.everything(ours_us))}
             self.assertIs(found["CPU per token, as a ratio to the floor, at 15,000"]["is_met"], ours_us <= 12.5)
+            self.assertIs(found["relay: CPU to start and end a question"]["is_met"], False)
+            self.assertIs(found["relay: bytes per token on the WebSocket"]["is_met"], True)
             self.assertIs(found["CPU per token, as a ratio to axum, at 1,000"]["is_met"], is_met)
             self.assertAlmostEqual(found["added first-token latency, p99, at 1,000"]["value"], 1.5)
             self.assertIs(found["sign-ins, as a share of a bare argon2 loop"]["is_met"], True)
@@ -196,6 +270,21 @@ class Document(unittest.TestCase):
         self.assertIn("| CPU per token, as a ratio to the floor, at 15,000 | 1.30 × | ≤ 1.25 × | **missed** |", once)
         self.assertTrue(once.startswith("Before.") and once.endswith("After.") and "old" not in once, once)
         self.assertEqual(document.with_targets(once, self.everything(13.0)), once)
+
+    def test_the_relay_job_alone_replaces_its_lines_only(self):
+        before = document.render(self.everything(13.0))
+        part = run.nothing() | {"machine": {"Date": "today", document.LOAD_BEFORE: "0.10"}}
+        part["relay"] = {"clients": {"1000": {"bare relay": relay_runs(whole_us=10.0)}}, "wire": {}}
+        part["relay"]["clients"]["1000"]["switchboard"] = relay_runs(whole_us=14.0)
+        after = document.with_relay(before, part)
+        self.assertEqual(headings(after), headings(before))
+        what = "relay at 1,000, whole job: CPU per token, as a ratio to the bare relay"
+        self.assertIn(f"| {what} | 1.40 × | median of 1 pairs |", after)
+        self.assertIn("Date: today", after)
+        changed = set(after.splitlines()) - set(before.splitlines())
+        self.assertFalse([line for line in changed if "stored" in line], changed)
+        targets = f"{document.TARGETS_BEGIN}\n{document.targets_table(self.everything(13.0))}\n{document.TARGETS_END}"
+        self.assertIn(f"| {what} | 1.40 × | ≤ 1.6 × | met |", document.with_relay(targets, part))
 
     def test_the_published_pages_are_laid_out_as_they_would_be_written(self):
         page = (run.ROOT / "docs" / "BENCHMARKS.md").read_text()

@@ -3,6 +3,11 @@
 //! What is shared here is what is not measured: reading the question, and the text of the frames. A peer keeps no log, no
 //! store and no registry, checks no token, and routes and looks up nothing. How frames come and go is each peer's own.
 
+pub mod answer;
+pub mod handshake;
+pub mod socket;
+pub mod upstream;
+
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::{fmt::Write, future::Future, net::SocketAddr, pin::Pin, time::Duration};
