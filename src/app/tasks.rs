@@ -8,13 +8,12 @@ use crate::{
     store::{ClockStore, ServingClock},
 };
 use actix::Addr;
-use actix_web::web::Data;
 use std::sync::Arc;
 
 /// Polls the store for tokens that other processes have revoked, such as `switchboard user set-password`, and ends the
 /// sessions that use them.
 pub(super) async fn learn_revocations(
-    accounts: Data<Accounts>,
+    accounts: Arc<Accounts>,
     registry: Addr<ConnectionManager>,
     drain: Arc<DrainControl>,
 ) {
@@ -37,7 +36,7 @@ pub(super) async fn learn_revocations(
 pub(super) async fn keep_time(
     clock: ServingClock,
     store: Arc<dyn ClockStore>,
-    accounts: Data<Accounts>,
+    accounts: Arc<Accounts>,
     drain: Arc<DrainControl>,
 ) {
     let mut ticks = tokio::time::interval(CLOCK_INTERVAL);

@@ -3,6 +3,7 @@
 
 use crate::api_error::InternalError;
 use crate::{
+    http::state::State,
     limiter::{Limit, Limiter},
     metrics::{Metrics, Surface},
 };
@@ -110,10 +111,8 @@ fn invalid_query(error: &QueryPayloadError) -> ApiError {
 /// their status and headers, and leaves JSON, pages and event streams unchanged.
 pub fn error_bodies<B: MessageBody + 'static>() -> ErrorHandlers<B> {
     ErrorHandlers::new().default_handler(|response: ServiceResponse<B>| {
-        if let Some(limiter) = response.request().app_data::<web::Data<Limiter>>()
-            && response.status() == StatusCode::PAYLOAD_TOO_LARGE
-        {
-            limiter.hit(Limit::MessageSize);
+        if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            State::<Limiter>::of(response.request()).hit(Limit::MessageSize);
         }
         let own = response.response().error().and_then(|error| error.as_error::<HttpError>());
         if let Some(HttpError(ApiError { code, .. })) = own {
@@ -133,9 +132,7 @@ pub fn error_bodies<B: MessageBody + 'static>() -> ErrorHandlers<B> {
 }
 
 fn count<B>(response: &ServiceResponse<B>, code: ErrorCode) {
-    if let Some(metrics) = response.request().app_data::<web::Data<Metrics>>() {
-        metrics.errors.increment(Surface::Http, code);
-    }
+    State::<Metrics>::of(response.request()).errors.increment(Surface::Http, code);
 }
 
 fn has_own_body<B>(response: &ServiceResponse<B>) -> bool {
@@ -163,6 +160,7 @@ fn error_of_status(status: StatusCode) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::state::test_support::state;
     use actix_web::{
         App,
         http::{Method, header::ALLOW},
@@ -176,10 +174,12 @@ mod tests {
     }
 
     async fn ask(method: Method, uri: &str) -> (StatusCode, Option<HeaderValue>, Value) {
+        let (state, _folder) = state(|_, _| ());
         let app =
             init_service(
                 App::new()
                     .wrap(error_bodies())
+                    .app_data(state)
                     .configure(configure)
                     .service(
                         web::resource("/things/{id}")

@@ -1,12 +1,5 @@
 //! Counts of requests and responses in flight, which a stopping server waits for.
 
-use actix_web::{
-    Error,
-    body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
-    middleware::Next,
-    web::Data,
-};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::SeqCst},
@@ -42,6 +35,12 @@ impl InFlight {
         }
     }
 
+    /// Counts a request until the guard is dropped.
+    pub fn begin_request(self: Arc<Self>) -> RunningRequest {
+        self.requests.fetch_add(1, SeqCst);
+        RunningRequest(self)
+    }
+
     /// Counts a stream until the guard is dropped.
     pub fn open_stream(self: &Arc<Self>) -> OpenStream {
         self.streams.fetch_add(1, SeqCst);
@@ -59,21 +58,10 @@ impl Drop for OpenStream {
 }
 
 /// Guard of a running handler.
-struct RunningRequest(Data<InFlight>);
+pub struct RunningRequest(Arc<InFlight>);
 
 impl Drop for RunningRequest {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, SeqCst);
     }
-}
-
-/// Middleware that counts running handlers.
-pub async fn count_requests<B: MessageBody>(
-    in_flight: Data<InFlight>,
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
-    in_flight.requests.fetch_add(1, SeqCst);
-    let _running = RunningRequest(in_flight);
-    next.call(request).await
 }

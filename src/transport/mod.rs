@@ -20,6 +20,6 @@ pub use accepted::Reserve;
 pub use capacity::Capacity;
 pub use fragments::{Fragments, WholeMessage};
 pub use handshake::check as check_handshake;
-pub use in_flight::{InFlight, OpenStream, count_requests};
+pub use in_flight::{InFlight, OpenStream};
 pub use listener::{ServerContext, ServerLimits, listen, server};
 pub use response_body::{Flow, ResponseBody, SendMore};

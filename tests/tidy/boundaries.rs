@@ -84,7 +84,7 @@ const HOMES: &[(&str, &[&str])] = &[
     // Another database can stand beside SQLite.
     ("diesel", &["src/store/sqlite"]),
     ("diesel_migrations", &["src/store/sqlite"]),
-    ("store::SqliteStore", &["src/app.rs", "src/cli"]),
+    ("store::SqliteStore", &["src/app", "src/cli"]),
     // The layers below the edge have errors of their own; `api_error` maps them. `FailureMapping` is the type of a map.
     (
         "protocol::ApiError",

@@ -1,15 +1,13 @@
 //! The address of the client that sent a request.
 
-use crate::limiter::ClientAddresses;
-use actix_web::{HttpRequest, web};
+use crate::{http::state::State, limiter::ClientAddresses};
+use actix_web::HttpRequest;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Returns the client's address: that of the TCP peer or, behind trusted proxies, the one that they report. Requires
-/// `web::Data<ClientAddresses>`.
+/// Returns the client's address: that of the TCP peer or, behind trusted proxies, the one that they report.
 pub fn client_address(request: &HttpRequest) -> IpAddr {
     // Only requests made by tests have no peer.
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let Some(addresses) = request.app_data::<web::Data<ClientAddresses>>() else { return peer };
     let forwarded: Vec<&[u8]> = request.headers().get_all("x-forwarded-for").map(|value| value.as_bytes()).collect();
-    addresses.client(peer, forwarded.into_iter())
+    State::<ClientAddresses>::of(request).client(peer, forwarded.into_iter())
 }

@@ -1,18 +1,16 @@
 //! Extractors of the authenticated caller from `Authorization: Bearer`.
 
 use crate::{
-    api_error::InternalError,
     auth::{Identity, Tokens},
     domain::Role,
-    http::{error::HttpError, exempt::is_counted, extract::client_address},
+    http::{error::HttpError, exempt::is_counted, extract::client_address, state::State},
     limiter::Limiter,
 };
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION};
 use std::future::{Ready, ready};
 use switchboard_protocol::{ApiError, ErrorCode};
 
-/// Fails with `AUTH_REQUIRED` without the header, and with the error of [`Tokens::verify_access`] for a bad token. Requires
-/// `web::Data<Tokens>`.
+/// Fails with `AUTH_REQUIRED` without the header, and with the error of [`Tokens::verify_access`] for a bad token.
 impl FromRequest for Identity {
     type Error = HttpError;
     type Future = Ready<Result<Self, HttpError>>;
@@ -25,10 +23,8 @@ impl FromRequest for Identity {
 /// Identifies the caller and counts the request against the user's limit.
 fn identify(request: &HttpRequest) -> Result<Identity, ApiError> {
     let identity = verify(request)?;
-    if is_counted(request.path())
-        && let Some(limiter) = request.app_data::<web::Data<Limiter>>()
-    {
-        limiter.request_of(identity.user_id, client_address(request))?;
+    if is_counted(request.path()) {
+        State::<Limiter>::of(request).request_of(identity.user_id, client_address(request))?;
     }
     Ok(identity)
 }
@@ -45,10 +41,8 @@ fn verify(request: &HttpRequest) -> Result<Identity, ApiError> {
             "Please sign in: the header `Authorization: Bearer` is missing.",
         ));
     };
-    let tokens =
-        request.app_data::<web::Data<Tokens>>().ok_or_else(|| ApiError::internal(&"no `Tokens` in the app's data"))?;
     // A header that is not text is refused like an empty token.
-    Ok(tokens.verify_access(header.to_str().unwrap_or_default())?)
+    Ok(State::<Tokens>::of(request).verify_access(header.to_str().unwrap_or_default())?)
 }
 
 /// A signed-in operator. Other callers are refused before the body is read.
@@ -79,35 +73,39 @@ pub fn require_operator(identity: &Identity) -> Result<(), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::test_support::{access_token, tokens, user};
+    use crate::{
+        auth::test_support::{access_token, user},
+        http::state::test_support::state,
+    };
     use actix_web::test::TestRequest;
 
     fn identified(header: Option<&str>) -> Result<Identity, ErrorCode> {
-        let mut request = TestRequest::default().app_data(web::Data::new(tokens()));
+        let (state, _folder) = state(|_, _| ());
+        let mut request = TestRequest::default().app_data(state);
         if let Some(value) = header {
             request = request.insert_header((AUTHORIZATION, value));
         }
         identify(&request.to_http_request()).map_err(|error| error.code)
     }
 
-    #[test]
-    fn a_bearer_token_identifies_the_caller() {
+    #[actix_web::test]
+    async fn a_bearer_token_identifies_the_caller() {
         let ada = user("ada@example.org", Role::Agent);
         let token = access_token(&ada);
         let identity = identified(Some(&format!("Bearer {token}"))).unwrap();
         assert_eq!((identity.user_id, identity.role), (ada.id, Role::Agent));
     }
 
-    #[test]
-    fn a_missing_or_bad_token_is_refused() {
+    #[actix_web::test]
+    async fn a_missing_or_bad_token_is_refused() {
         assert_eq!(identified(None), Err(ErrorCode::AuthRequired));
         for header in ["", "Bearer", "Bearer ", "Bearer x.y.z", "Basic YTpi"] {
             assert_eq!(identified(Some(header)), Err(ErrorCode::InvalidToken), "{header:?}");
         }
     }
 
-    #[test]
-    fn only_operators_are_accepted() {
+    #[actix_web::test]
+    async fn only_operators_are_accepted() {
         for role in Role::ALL {
             let token = access_token(&user("ada@example.org", role));
             let allowed = require_operator(&identified(Some(&token)).unwrap());

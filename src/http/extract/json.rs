@@ -3,20 +3,19 @@
 //! Unlike `web::Json`, errors name the invalid field or the position of the syntax error.
 
 use crate::{
-    http::error::HttpError,
+    http::{error::HttpError, rules::JsonLimit, state::State},
     limiter::{Limit, Limiter},
-    limits::MAX_JSON_BODY_BYTES,
     pause,
 };
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
-    web::{self, BufMut, BytesMut},
+    web::{BufMut, BytesMut},
 };
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc};
 use switchboard_protocol::{
     ApiError, ErrorCode, check_json_depth, invalid_field, invalid_json, parse_fields, remove_null,
     replace_lone_surrogates,
@@ -33,29 +32,6 @@ pub struct Body(pub BytesMut);
 
 /// The raw body of a request with a user's message, within [`JsonLimit::max_message_bytes`].
 pub struct LongBody(pub BytesMut);
-
-/// Limits of a JSON body. Set as `app_data` of the application, a scope or a resource; otherwise the default applies.
-#[derive(Clone, Copy, Debug)]
-pub struct JsonLimit {
-    pub max_bytes: usize,
-    /// Limit for bodies with a user's message.
-    pub max_message_bytes: usize,
-    /// Maximum nesting depth.
-    pub max_depth: usize,
-    /// Time allowed to receive the body.
-    pub timeout: Duration,
-}
-
-impl Default for JsonLimit {
-    fn default() -> Self {
-        Self {
-            max_bytes: MAX_JSON_BODY_BYTES,
-            max_message_bytes: MAX_JSON_BODY_BYTES,
-            max_depth: 32,
-            timeout: Duration::from_secs(10),
-        }
-    }
-}
 
 impl FromRequest for Body {
     type Error = HttpError;
@@ -82,18 +58,17 @@ fn read_within(
     payload: &mut Payload,
     max_bytes: fn(&JsonLimit) -> usize,
 ) -> impl Future<Output = Result<BytesMut, ApiError>> + use<> {
-    let limit = request.app_data::<JsonLimit>().copied().unwrap_or_default();
+    let limit = **State::<JsonLimit>::of(request);
     let max_bytes = max_bytes(&limit);
-    let limiter = request.app_data::<web::Data<Limiter>>().cloned();
+    let limiter = Arc::clone(State::<Limiter>::of(request));
     let payload = payload.take();
     async move {
-        let hit = |limit| limiter.iter().for_each(|limiter| limiter.hit(limit));
         let Ok(body) = pause::timeout(limit.timeout, read(payload, max_bytes)).await else {
-            hit(Limit::RequestBodyTime);
+            limiter.hit(Limit::RequestBodyTime);
             return Err(ApiError::new(ErrorCode::RequestTimeout, "The request body took too long to arrive."));
         };
         let body = body?;
-        check_json_depth(&body, limit.max_depth).inspect_err(|_| hit(Limit::JsonDepth))?;
+        check_json_depth(&body, limit.max_depth).inspect_err(|_| limiter.hit(Limit::JsonDepth))?;
         Ok(body)
     }
 }
@@ -206,6 +181,7 @@ fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_path_to_error::Error<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::state::test_support::state;
     use actix_web::{
         App, HttpResponse,
         http::{StatusCode, header::CONTENT_TYPE},
@@ -297,13 +273,12 @@ mod tests {
     }
 
     async fn post(content_type: Option<&str>, body: String) -> (StatusCode, serde_json::Value) {
-        let app =
-            init_service(App::new().service(
-                web::resource("/").app_data(JsonLimit { max_bytes: 32, ..JsonLimit::default() }).route(
-                    web::post().to(|Json(outer): Json<Outer>| async move { HttpResponse::Ok().json(outer.name) }),
-                ),
-            ))
-            .await;
+        let (state, _folder) = state(|app, _| {
+            let limit = *app.json_limit;
+            app.json_limit = Arc::new(JsonLimit { max_bytes: 32, ..limit });
+        });
+        let name = |Json(outer): Json<Outer>| async move { HttpResponse::Ok().json(outer.name) };
+        let app = init_service(App::new().app_data(state).route("/", web::post().to(name))).await;
         let mut request = TestRequest::post().set_payload(body);
         if let Some(value) = content_type {
             request = request.insert_header((CONTENT_TYPE, value));

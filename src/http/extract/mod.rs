@@ -8,6 +8,6 @@ mod query;
 
 pub use client_address::client_address;
 pub use identity::{Operator, is_operator, require_operator};
-pub use json::{Json, JsonLimit, LongBody, OptionalJson};
+pub use json::{Json, LongBody, OptionalJson};
 pub use page::PageQuery;
 pub use query::Query;

@@ -4,7 +4,10 @@
 //! check protects their users, not the server; errors name the setting for the developer who reads them. Browsers do not apply
 //! CORS to WebSockets, so the server checks their origin itself.
 
-use crate::{http::error::HttpError, limiter::Origins};
+use crate::{
+    http::{error::HttpError, state::State},
+    limiter::Origins,
+};
 use actix_cors::Cors;
 use actix_web::{
     Error, HttpRequest, HttpResponse,
@@ -18,8 +21,8 @@ use actix_web::{
         },
     },
     middleware::Next,
-    web,
 };
+use std::sync::Arc;
 use switchboard_protocol::{ApiError, ErrorCode};
 
 /// Lifetime of a preflight response in the browser's cache, in seconds.
@@ -32,7 +35,7 @@ const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::P
 
 /// Middleware for the whole application that adds CORS headers. All request headers are allowed; credentials are not, because the
 /// API uses no cookies.
-pub fn cors(origins: Origins) -> Cors {
+pub fn cors(origins: Arc<Origins>) -> Cors {
     Cors::default()
         .allowed_origin_fn(move |origin, request| {
             origin.to_str().is_ok_and(|origin| origins.allows(origin, text(request.headers(), &HOST)))
@@ -78,10 +81,8 @@ pub async fn refuse_preflights<B: MessageBody + 'static>(
 /// # Errors
 /// `FORBIDDEN` with the origin and the setting that allows it.
 pub fn check_origin(request: &HttpRequest) -> Result<(), ApiError> {
-    let (Some(origins), Some(origin)) = (request.app_data::<web::Data<Origins>>(), request.headers().get(ORIGIN))
-    else {
-        return Ok(());
-    };
+    let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
+    let origins = State::<Origins>::of(request);
     // An origin that is not text matches none that is allowed.
     let origin = origin.to_str().unwrap_or("?");
     if origins.allows(origin, text(request.headers(), &HOST)) {

@@ -1,7 +1,7 @@
 //! Rate limit of requests per address; the extractor of the caller enforces the one per user.
 
 use crate::{
-    http::{error::HttpError, exempt::is_counted, extract::client_address},
+    http::{error::HttpError, exempt::is_counted, extract::client_address, state::State},
     limiter::Limiter,
 };
 use actix_web::{
@@ -9,13 +9,12 @@ use actix_web::{
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
-    web,
 };
 
 /// Middleware that refuses requests over `limits.requests_per_s_per_address`. Runs inside the CORS middleware, so that cross-origin
 /// pages can read the error and preflights do not count.
 pub async fn limit_requests<B: MessageBody + 'static>(
-    limiter: web::Data<Limiter>,
+    limiter: State<Limiter>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {

@@ -3,7 +3,7 @@
 //! The server accepts a few connections above the limit for clients (see [`Capacity`](crate::transport::Capacity)). Each serves one request.
 
 use crate::{
-    http::{error::HttpError, extract::is_operator},
+    http::{error::HttpError, extract::is_operator, state::State},
     limiter::{Limit, Limiter},
     limits::OVERLOADED_RETRY_MS,
     transport::Reserve,
@@ -14,7 +14,6 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::ConnectionType,
     middleware::Next,
-    web,
 };
 use switchboard_protocol::ApiError;
 
@@ -38,9 +37,7 @@ pub async fn keep_reserve<B: MessageBody + 'static>(
     let mut response = if is_served {
         next.call(request).await?.map_into_left_body()
     } else {
-        if let Some(limiter) = request.app_data::<web::Data<Limiter>>() {
-            limiter.hit(Limit::Connections);
-        }
+        State::<Limiter>::of(request.request()).hit(Limit::Connections);
         let refusal =
             ApiError::overloaded("The server is at its connection limit. Please try again.", OVERLOADED_RETRY_MS);
         request.error_response(HttpError::from(refusal)).map_into_right_body()

@@ -5,6 +5,7 @@ use crate::{
     http::{
         error::{ErrorBody, HttpError},
         extract::{Operator, PageQuery, Query},
+        state::State,
     },
     steering::Audit,
     store::Listed,
@@ -39,7 +40,7 @@ pub struct AuditPage {
 async fn list(
     _: Operator,
     Query(query): Query<PageQuery<AuditId>>,
-    audit: web::Data<Audit>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     let Listed { items: entries, has_more } = audit.entries(query.page()?).await?;
     let next = entries.last().filter(|_| has_more).map(|entry| entry.id);

@@ -7,6 +7,7 @@ use crate::{
         error::{ErrorBody, HttpError},
         extract::{Operator, OptionalJson, Query},
         operator::text::{check_reason, close_text},
+        state::State,
     },
     limiter::{LimitHits, Limiter},
     ops::OpsContext,
@@ -54,10 +55,10 @@ pub struct ConnectionStats {
 )]
 async fn stats(
     _: Operator,
-    registry: web::Data<Addr<ConnectionManager>>,
-    turns: web::Data<Turns>,
-    limiter: web::Data<Limiter>,
-    ops: web::Data<OpsContext>,
+    registry: State<Addr<ConnectionManager>>,
+    turns: State<Turns>,
+    limiter: State<Limiter>,
+    ops: State<OpsContext>,
 ) -> Result<HttpResponse, HttpError> {
     let connections = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
     let (turns, operators, limits) = (turns.stats(), ops.feed.sockets().signed_in(), limiter.hits());
@@ -78,7 +79,7 @@ async fn stats(
 async fn list(
     _: Operator,
     Query(query): Query<ConnectionQuery>,
-    registry: web::Data<Addr<ConnectionManager>>,
+    registry: State<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, HttpError> {
     query.check()?;
     let page = registry.send(ListConnections(query)).await.map_err(|error| ApiError::internal(&error))?;
@@ -98,7 +99,7 @@ async fn list(
 async fn get(
     _: Operator,
     id: web::Path<ConnectionId>,
-    registry: web::Data<Addr<ConnectionManager>>,
+    registry: State<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, HttpError> {
     let found = registry.send(FindConnection(*id)).await.map_err(|error| ApiError::internal(&error))?;
     let found = found.ok_or_else(no_such_connection)?;
@@ -139,8 +140,8 @@ async fn kick(
     Operator(operator): Operator,
     id: web::Path<ConnectionId>,
     OptionalJson(KickRequest { reason }): OptionalJson<KickRequest>,
-    registry: web::Data<Addr<ConnectionManager>>,
-    audit: web::Data<Audit>,
+    registry: State<Addr<ConnectionManager>>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     check_reason(reason.as_deref())?;
     let id = *id;

@@ -5,6 +5,7 @@ use crate::{
     http::{
         error::{ErrorBody, HttpError},
         extract::{Operator, OptionalJson},
+        state::State,
     },
     registry::{ConnectionManager, EndDrain, GetStats},
     steering::{Audit, AuditedAction, DrainControl, DrainPhase, Then},
@@ -65,9 +66,9 @@ async fn left(registry: &Addr<ConnectionManager>, turns: &Turns) -> Result<Drain
 )]
 async fn status(
     _: Operator,
-    control: web::Data<DrainControl>,
-    registry: web::Data<Addr<ConnectionManager>>,
-    turns: web::Data<Turns>,
+    control: State<DrainControl>,
+    registry: State<Addr<ConnectionManager>>,
+    turns: State<Turns>,
 ) -> Result<HttpResponse, HttpError> {
     let left = left(&registry, &turns).await?;
     Ok(HttpResponse::Ok().json(DrainStatus { phase: control.phase(), then: control.then(), left }))
@@ -89,10 +90,10 @@ async fn status(
 async fn drain(
     Operator(operator): Operator,
     OptionalJson(DrainRequest { then }): OptionalJson<DrainRequest>,
-    control: web::Data<DrainControl>,
-    registry: web::Data<Addr<ConnectionManager>>,
-    turns: web::Data<Turns>,
-    audit: web::Data<Audit>,
+    control: State<DrainControl>,
+    registry: State<Addr<ConnectionManager>>,
+    turns: State<Turns>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     let then = then.unwrap_or_default();
     let user_id = operator.user_id;
@@ -120,10 +121,10 @@ async fn drain(
 )]
 async fn undo(
     Operator(operator): Operator,
-    control: web::Data<DrainControl>,
-    registry: web::Data<Addr<ConnectionManager>>,
-    turns: web::Data<Turns>,
-    audit: web::Data<Audit>,
+    control: State<DrainControl>,
+    registry: State<Addr<ConnectionManager>>,
+    turns: State<Turns>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     let user_id = operator.user_id;
     let audited = AuditedAction { action: "undrain", target: None, detail: json!({}) };

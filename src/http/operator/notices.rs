@@ -7,6 +7,7 @@ use crate::{
         error::{ErrorBody, HttpError},
         extract::{Json, Operator},
         operator::text::check_text,
+        state::State,
     },
     registry::{ConnectionManager, SendNotice},
     steering::{Audit, AuditedAction},
@@ -53,8 +54,8 @@ pub struct NoticeResponse {
 async fn send(
     Operator(operator): Operator,
     Json(request): Json<NoticeRequest>,
-    registry: web::Data<Addr<ConnectionManager>>,
-    audit: web::Data<Audit>,
+    registry: State<Addr<ConnectionManager>>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     let NoticeRequest { message, level, user_id } = request;
     check_text("message", &message)?;

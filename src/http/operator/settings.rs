@@ -3,6 +3,7 @@
 use crate::http::{
     error::{ErrorBody, HttpError},
     extract::{Json, Operator},
+    state::State,
 };
 use crate::steering::{Audit, AuditedAction, Settings, SettingsChange, SettingsInForce};
 use actix_web::{HttpResponse, web};
@@ -22,7 +23,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     ),
     security(("bearer" = [])),
 )]
-async fn get(_: Operator, settings: web::Data<Settings>) -> HttpResponse {
+async fn get(_: Operator, settings: State<Settings>) -> HttpResponse {
     HttpResponse::Ok().json(settings.in_force())
 }
 
@@ -41,8 +42,8 @@ async fn get(_: Operator, settings: web::Data<Settings>) -> HttpResponse {
 async fn change(
     Operator(operator): Operator,
     Json(change): Json<SettingsChange>,
-    settings: web::Data<Settings>,
-    audit: web::Data<Audit>,
+    settings: State<Settings>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     settings.check(&change)?;
     let audited = AuditedAction { action: "change_settings", target: None, detail: json!(change) };

@@ -6,6 +6,7 @@ use crate::{
         error::{ErrorBody, HttpError},
         extract::Operator,
         routes::chat::CancelResponse,
+        state::State,
     },
     steering::{Audit, AuditedAction},
     workflow::Turns,
@@ -34,8 +35,8 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 async fn cancel(
     Operator(operator): Operator,
     turn_id: web::Path<TurnId>,
-    turns: web::Data<Turns>,
-    audit: web::Data<Audit>,
+    turns: State<Turns>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     let turn_id = *turn_id;
     let turn = turns.find(turn_id).await;

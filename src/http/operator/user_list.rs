@@ -7,6 +7,7 @@ use crate::{
     http::{
         error::{ErrorBody, HttpError},
         extract::{Operator, PageQuery, Query},
+        state::State,
     },
     limits::MAX_QUERY_CHARS,
     registry::{ConnectionManager, CountConnections},
@@ -85,10 +86,10 @@ pub struct ListedUserView {
 async fn list(
     _: Operator,
     Query(UsersQuery { q, role, locked, before, limit }): Query<UsersQuery>,
-    users: web::Data<dyn UserList>,
-    tokens: web::Data<Tokens>,
-    registry: web::Data<Addr<ConnectionManager>>,
-    turns: web::Data<Turns>,
+    users: State<dyn UserList>,
+    tokens: State<Tokens>,
+    registry: State<Addr<ConnectionManager>>,
+    turns: State<Turns>,
 ) -> Result<HttpResponse, HttpError> {
     if q.as_ref().is_some_and(|text| text.chars().count() > MAX_QUERY_CHARS) {
         return Err(ApiError::invalid_field("q", format_args!("must be at most {MAX_QUERY_CHARS} characters")).into());

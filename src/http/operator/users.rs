@@ -8,6 +8,7 @@ use crate::{
         error::{ErrorBody, HttpError},
         extract::{Operator, OptionalJson},
         operator::text::{check_reason, close_text},
+        state::State,
     },
     ops::OpsContext,
     registry::{ConnectionManager, Kick, KickTarget},
@@ -64,10 +65,10 @@ async fn kick(
     Operator(operator): Operator,
     id: web::Path<UserId>,
     OptionalJson(request): OptionalJson<KickUserRequest>,
-    accounts: web::Data<Accounts>,
-    registry: web::Data<Addr<ConnectionManager>>,
-    ops: web::Data<OpsContext>,
-    audit: web::Data<Audit>,
+    accounts: State<Accounts>,
+    registry: State<Addr<ConnectionManager>>,
+    ops: State<OpsContext>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     check_reason(request.reason.as_deref())?;
     let (id, KickUserRequest { reason, revoke_tokens: revoked }) = (*id, request);
@@ -130,10 +131,10 @@ async fn lock(
     Operator(operator): Operator,
     id: web::Path<UserId>,
     OptionalJson(LockUserRequest { reason }): OptionalJson<LockUserRequest>,
-    accounts: web::Data<Accounts>,
-    registry: web::Data<Addr<ConnectionManager>>,
-    ops: web::Data<OpsContext>,
-    audit: web::Data<Audit>,
+    accounts: State<Accounts>,
+    registry: State<Addr<ConnectionManager>>,
+    ops: State<OpsContext>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     check_reason(reason.as_deref())?;
     let id = *id;
@@ -168,8 +169,8 @@ async fn lock(
 async fn unlock(
     Operator(operator): Operator,
     id: web::Path<UserId>,
-    accounts: web::Data<Accounts>,
-    audit: web::Data<Audit>,
+    accounts: State<Accounts>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     let id = *id;
     let audited = AuditedAction { action: "unlock_user", target: Some(id.to_string()), detail: json!({}) };

@@ -7,6 +7,7 @@ use crate::{
         extract::{Query, client_address},
         middleware::cors::check_origin,
         routes::ws::{Credentials, authenticate},
+        state::State,
     },
     limiter::Limit,
     ops::{self, OpsContext, OpsOpening},
@@ -27,9 +28,9 @@ async fn ops(
     request: HttpRequest,
     payload: web::Payload,
     Query(credentials): Query<Credentials>,
-    context: web::Data<OpsContext>,
-    tokens: web::Data<Tokens>,
-    tickets: web::Data<Tickets>,
+    context: State<OpsContext>,
+    tokens: State<Tokens>,
+    tickets: State<Tickets>,
 ) -> Result<HttpResponse, HttpError> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     transport::check_handshake(&request)?;
@@ -49,5 +50,5 @@ async fn ops(
     let registration = context.feed.sockets().open()?;
     let auth = authenticate(&request, credentials, token, &tokens, &tickets);
     let opening = OpsOpening { auth, registration, address_permit, echo };
-    Ok(ops::upgrade(&request, payload, context.as_ref().clone(), opening)?)
+    Ok(ops::upgrade(&request, payload, OpsContext::clone(&context), opening)?)
 }

@@ -6,6 +6,7 @@ use crate::{
     http::{
         error::{ErrorBody, HttpError},
         extract::{Json, client_address},
+        state::State,
     },
     limiter::{Limit, Limiter},
     metrics::{AuthWay, Metrics},
@@ -24,7 +25,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use switchboard_protocol::ApiError;
 
-/// Registers the routes. They require `web::Data` of [`Accounts`], [`Tickets`], [`crate::auth::Tokens`] and the registry's address.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/auth/register").route(web::post().to(register)))
         .service(web::resource("/api/v1/auth/login").route(web::post().to(login)))
@@ -131,9 +131,9 @@ fn uncached(status: StatusCode, body: impl Serialize) -> HttpResponse {
 )]
 pub async fn register(
     request: HttpRequest,
-    accounts: web::Data<Accounts>,
-    limiter: web::Data<Limiter>,
-    metrics: web::Data<Metrics>,
+    accounts: State<Accounts>,
+    limiter: State<Limiter>,
+    metrics: State<Metrics>,
     Json(body): Json<RegisterRequest>,
 ) -> Result<HttpResponse, HttpError> {
     let sign_in = async {
@@ -164,9 +164,9 @@ pub async fn register(
 )]
 pub async fn login(
     request: HttpRequest,
-    accounts: web::Data<Accounts>,
-    limiter: web::Data<Limiter>,
-    metrics: web::Data<Metrics>,
+    accounts: State<Accounts>,
+    limiter: State<Limiter>,
+    metrics: State<Metrics>,
     Json(body): Json<LoginRequest>,
 ) -> Result<HttpResponse, HttpError> {
     let sign_in = async {
@@ -206,8 +206,8 @@ fn record_full_queue(error: &AuthError, limiter: &Limiter) {
     ),
 )]
 pub async fn refresh(
-    accounts: web::Data<Accounts>,
-    metrics: web::Data<Metrics>,
+    accounts: State<Accounts>,
+    metrics: State<Metrics>,
     Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, HttpError> {
     let sign_in = accounts.refresh(body.refresh_token.expose_secret()).await;
@@ -230,8 +230,8 @@ pub async fn refresh(
     ),
 )]
 pub async fn logout(
-    accounts: web::Data<Accounts>,
-    registry: web::Data<Addr<ConnectionManager>>,
+    accounts: State<Accounts>,
+    registry: State<Addr<ConnectionManager>>,
     Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, HttpError> {
     // Only for a new revocation: the registry then checks every connection, and sign-outs have no rate limit.
@@ -253,7 +253,7 @@ pub async fn logout(
     ),
     security(("bearer" = [])),
 )]
-pub async fn ws_ticket(tickets: web::Data<Tickets>, identity: Identity) -> Result<HttpResponse, HttpError> {
+pub async fn ws_ticket(tickets: State<Tickets>, identity: Identity) -> Result<HttpResponse, HttpError> {
     let answer = TicketResponse { ticket: tickets.issue(identity)?, expires_in: tickets.ttl_s() };
     Ok(uncached(StatusCode::OK, answer))
 }
@@ -269,7 +269,7 @@ pub async fn ws_ticket(tickets: web::Data<Tickets>, identity: Identity) -> Resul
     ),
     security(("bearer" = [])),
 )]
-pub async fn me(accounts: web::Data<Accounts>, identity: Identity) -> Result<HttpResponse, HttpError> {
+pub async fn me(accounts: State<Accounts>, identity: Identity) -> Result<HttpResponse, HttpError> {
     let user = accounts.me(&identity).await?;
     Ok(uncached(StatusCode::OK, AccountView::from(user)))
 }

@@ -9,6 +9,7 @@ use crate::{
     http::{
         error::{ErrorBody, HttpError},
         extract::{LongBody, client_address, json},
+        state::State,
     },
     limiter::{AddressPermit, Limiter, UserPermit},
     metrics::Metrics,
@@ -56,12 +57,12 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 async fn chat(
     request: HttpRequest,
     identity: Identity,
-    workflow: web::Data<Addr<Workflow>>,
-    rules: web::Data<QuestionRules>,
-    metrics: web::Data<Metrics>,
-    tokens: web::Data<Tokens>,
-    limiter: web::Data<Limiter>,
-    in_flight: web::Data<InFlight>,
+    workflow: State<Addr<Workflow>>,
+    rules: State<QuestionRules>,
+    metrics: State<Metrics>,
+    tokens: State<Tokens>,
+    limiter: State<Limiter>,
+    in_flight: State<InFlight>,
     LongBody(body): LongBody,
 ) -> Result<HttpResponse, HttpError> {
     let address = client_address(&request);
@@ -89,7 +90,12 @@ async fn chat(
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
     let metrics = metrics.into_inner();
     if wants_events {
-        let caller = Caller { identity, tokens, _permits: permits, _open: in_flight.into_inner().open_stream() };
+        let caller = Caller {
+            identity,
+            tokens: tokens.into_inner(),
+            _permits: permits,
+            _open: in_flight.into_inner().open_stream(),
+        };
         Ok(event_response(TurnReader::new(turn, cursor, &Sse, metrics), caller))
     } else {
         // The permits are held until the answer is complete.
@@ -150,7 +156,7 @@ async fn complete_response(mut reader: TurnReader) -> Result<HttpResponse, HttpE
 /// The reader of an event stream, with the permits held for it.
 struct Caller {
     identity: Identity,
-    tokens: web::Data<Tokens>,
+    tokens: Arc<Tokens>,
     /// Held until the stream ends.
     _permits: (AddressPermit, UserPermit),
     _open: OpenStream,
@@ -210,7 +216,7 @@ pub struct CancelResponse {
 async fn cancel(
     identity: Identity,
     turn_id: web::Path<TurnId>,
-    workflow: web::Data<Addr<Workflow>>,
+    workflow: State<Addr<Workflow>>,
 ) -> Result<HttpResponse, HttpError> {
     let turn_id = turn_id.into_inner();
     let cancelled = flatten_reply(workflow.send(CancelTurn { user_id: identity.user_id, turn_id }).await)?;

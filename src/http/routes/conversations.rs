@@ -6,6 +6,7 @@ use crate::{
     http::{
         error::{ErrorBody, HttpError},
         extract::{PageQuery, Query},
+        state::State,
     },
     registry::{ConnectionManager, ConversationDeleted},
     store::{ConversationCursor, ConversationStore, Listed, ListedConversations},
@@ -113,7 +114,7 @@ impl<'a> From<&'a Message> for MessageView<'a> {
 async fn list(
     identity: Identity,
     Query(query): Query<PageQuery<ConversationCursor>>,
-    store: web::Data<dyn ConversationStore>,
+    store: State<dyn ConversationStore>,
 ) -> Result<HttpResponse, HttpError> {
     let ListedConversations { conversations, next } = store.conversations(identity.user_id, query.page()?).await?;
     let conversations = conversations.into_iter().map(ConversationView::from).collect();
@@ -134,7 +135,7 @@ async fn messages(
     identity: Identity,
     conversation: web::Path<ConversationId>,
     Query(query): Query<PageQuery<MessageId>>,
-    store: web::Data<dyn ConversationStore>,
+    store: State<dyn ConversationStore>,
 ) -> Result<HttpResponse, HttpError> {
     let Listed { items, has_more } = store.messages(identity.user_id, *conversation, query.page()?).await?;
     let messages: Vec<_> = items.iter().map(MessageView::from).collect();
@@ -156,9 +157,9 @@ async fn messages(
 async fn delete(
     identity: Identity,
     conversation: web::Path<ConversationId>,
-    store: web::Data<dyn ConversationStore>,
-    turns: web::Data<Turns>,
-    registry: web::Data<Addr<ConnectionManager>>,
+    store: State<dyn ConversationStore>,
+    turns: State<Turns>,
+    registry: State<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, HttpError> {
     if turns.running_in(identity.user_id, *conversation).await.is_some() {
         let reason = "An answer is being written in this conversation; cancel it first.";

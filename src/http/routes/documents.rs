@@ -10,7 +10,9 @@ use crate::{
     domain::{Document, DocumentId, Passage},
     http::{
         error::{ErrorBody, HttpError},
-        extract::{Json, JsonLimit, Operator, PageQuery, Query, json as json_body},
+        extract::{Json, Operator, PageQuery, Query, json as json_body},
+        rules::JsonLimit,
+        state::State,
     },
     knowledge::{DocumentFile, ExtractError, IngestError, KnowledgeBase, NewDocument},
     limiter::{Limit, Limiter},
@@ -115,11 +117,11 @@ async fn create(
     Operator(operator): Operator,
     request: HttpRequest,
     body: web::Payload,
-    knowledge: web::Data<KnowledgeBase>,
-    audit: web::Data<Audit>,
+    knowledge: State<KnowledgeBase>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     let limit_bytes = knowledge.max_document_bytes();
-    let stall_timeout = request.app_data::<JsonLimit>().copied().unwrap_or_default().timeout;
+    let stall_timeout = State::<JsonLimit>::of(&request).timeout;
     let body = upload::timed(body, stall_timeout);
     let reading = async {
         if request.content_type() == "multipart/form-data" {
@@ -132,7 +134,7 @@ async fn create(
         tokio::time::timeout(knowledge.upload_timeout(), reading).await.unwrap_or_else(|_| Err(upload::too_slow()));
     let new = new.inspect_err(|error| {
         if error.code == ErrorCode::RequestTimeout {
-            request.app_data::<web::Data<Limiter>>().inspect(|limiter| limiter.hit(Limit::RequestBodyTime));
+            State::<Limiter>::of(&request).hit(Limit::RequestBodyTime);
         }
     })?;
     let detail = json!({"collection": new.collection, "bytes": new.file.size_bytes()});
@@ -174,7 +176,7 @@ async fn read_json(mut body: upload::Body, limit_bytes: usize) -> Result<NewDocu
 async fn list(
     _identity: Identity,
     Query(query): Query<PageQuery<DocumentId>>,
-    knowledge: web::Data<KnowledgeBase>,
+    knowledge: State<KnowledgeBase>,
 ) -> Result<HttpResponse, HttpError> {
     let Listed { items: documents, has_more } = knowledge.list(query.page()?).await?;
     let next = documents.last().filter(|_| has_more).map(|document| document.id);
@@ -195,7 +197,7 @@ async fn list(
 async fn get(
     _identity: Identity,
     id: web::Path<DocumentId>,
-    knowledge: web::Data<KnowledgeBase>,
+    knowledge: State<KnowledgeBase>,
 ) -> Result<HttpResponse, HttpError> {
     Ok(HttpResponse::Ok().json(knowledge.get(*id).await?))
 }
@@ -215,8 +217,8 @@ async fn get(
 async fn delete(
     Operator(operator): Operator,
     id: web::Path<DocumentId>,
-    knowledge: web::Data<KnowledgeBase>,
-    audit: web::Data<Audit>,
+    knowledge: State<KnowledgeBase>,
+    audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     let id = *id;
     let document = knowledge.get(id).await?;
@@ -242,7 +244,7 @@ async fn delete(
 )]
 async fn search(
     _identity: Identity,
-    knowledge: web::Data<KnowledgeBase>,
+    knowledge: State<KnowledgeBase>,
     Json(request): Json<SearchRequest>,
 ) -> Result<HttpResponse, HttpError> {
     let limit = request.limit.unwrap_or(5);

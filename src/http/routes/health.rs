@@ -1,6 +1,6 @@
 //! `/health` and `/health/ready`: liveness for supervisors, readiness for load balancers.
 
-use crate::{store::ConversationStore, workflow::Turns};
+use crate::{http::state::State, store::ConversationStore, workflow::Turns};
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ async fn health() -> HttpResponse {
         (status = 503, description = "It does not; see `reason`.", body = Health),
     ),
 )]
-async fn ready(store: web::Data<dyn ConversationStore>, turns: web::Data<Turns>) -> HttpResponse {
+async fn ready(store: State<dyn ConversationStore>, turns: State<Turns>) -> HttpResponse {
     if turns.check_open().is_err() {
         let reason = Some("the server is draining");
         return HttpResponse::ServiceUnavailable().json(Health { status: "unavailable", version: VERSION, reason });

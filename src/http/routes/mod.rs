@@ -8,8 +8,6 @@ pub mod health;
 pub mod metrics;
 pub mod ws;
 
-pub use metrics::ScrapeRules;
-
 use actix_web::web;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {

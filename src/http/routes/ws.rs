@@ -6,6 +6,7 @@ use crate::{
         error::HttpError,
         extract::{Query, client_address},
         middleware::cors::check_origin,
+        state::State,
     },
     limiter::Limit,
     limits::MAX_USER_AGENT_CHARS,
@@ -44,9 +45,9 @@ async fn chat(
     request: HttpRequest,
     payload: web::Payload,
     Query(credentials): Query<Credentials>,
-    context: web::Data<SessionContext>,
-    tickets: web::Data<Tickets>,
-    turns: web::Data<Turns>,
+    context: State<SessionContext>,
+    tickets: State<Tickets>,
+    turns: State<Turns>,
 ) -> Result<HttpResponse, HttpError> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     transport::check_handshake(&request)?;
@@ -71,7 +72,7 @@ async fn chat(
         user_permit,
         user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARS).collect(),
     };
-    Ok(session::upgrade(&request, payload, context, opening)?)
+    Ok(session::upgrade(&request, payload, context.into_inner().into(), opening)?)
 }
 
 /// Verifies the first credential of the request, if there is any. The upgrade continues if it fails: the client may still

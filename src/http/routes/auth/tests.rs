@@ -4,59 +4,46 @@ use super::routes;
 use crate::{
     auth::{
         Tickets,
-        test_support::{service, service_by, service_with, tokens},
+        test_support::{service, service_by, service_with},
     },
     config::{AuthConfig, LimitsConfig},
     domain::{Email, Role, UnixMillis},
-    http::error,
+    http::{error, state::test_support::state},
     limiter::Limiter,
-    metrics::Metrics,
-    registry::{ConnectionManager, StallLimits},
     store::{ServedTime, TurnedClock},
 };
-use actix::Actor;
 use actix_web::{
     App,
     body::MessageBody,
     dev::{Service, ServiceResponse},
     http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE},
     test::{TestRequest, call_service, init_service, read_body},
-    web::Data,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 const PASSWORD: &str = "quiet-otter-paints-thursday";
 
 /// The application with the account routes and the given services.
 macro_rules! app {
-    ($accounts:expr, $tickets:expr) => {
+    ($accounts:expr, $tickets:expr) => {{
+        let (accounts, tickets) = ($accounts, $tickets);
+        let (state, folder) = state(|app, _| {
+            app.accounts = accounts;
+            app.tickets = tickets;
+            app.limiter =
+                Arc::new(Limiter::new(&LimitsConfig { logins_per_minute_per_account: 0, ..LimitsConfig::default() }));
+        });
+        // Nothing here uses the database of the state: the accounts have their own.
+        drop(folder);
         init_service(
-            App::new()
-                .wrap(error::error_bodies())
-                .app_data($accounts.clone())
-                .app_data($tickets.clone())
-                .app_data(Data::new(Limiter::new(&LimitsConfig {
-                    logins_per_minute_per_account: 0,
-                    ..LimitsConfig::default()
-                })))
-                .app_data(Data::new(tokens()))
-                .app_data(Data::new(Metrics::default()))
-                .app_data(Data::new(registry()))
-                .configure(error::configure)
-                .configure(routes),
+            App::new().wrap(error::error_bodies()).app_data(state).configure(error::configure).configure(routes),
         )
         .await
-    };
+    }};
     ($accounts:expr) => {
-        app!($accounts, Data::new(Tickets::new(30)))
+        app!($accounts, Arc::new(Tickets::new(30)))
     };
-}
-
-/// A registry without connections.
-fn registry() -> actix::Addr<ConnectionManager> {
-    let limit = std::time::Duration::from_secs(20);
-    ConnectionManager::new(StallLimits { lagging: limit, idle: limit }).start()
 }
 
 struct Answer {
@@ -96,7 +83,7 @@ fn ada() -> Value {
 #[actix_web::test]
 async fn an_account_registers_signs_in_refreshes_and_signs_out() {
     let (accounts, _folder) = service();
-    let app = app!(Data::new(accounts));
+    let app = app!(Arc::new(accounts));
     let mut registration = ada();
     registration["name"] = "Ada Lovelace".into();
     let registered = answer(&app, post("register", registration)).await;
@@ -128,7 +115,7 @@ async fn an_account_registers_signs_in_refreshes_and_signs_out() {
 #[actix_web::test]
 async fn every_refusal_has_its_status_and_code() {
     let (accounts, _folder) = service();
-    let app = app!(Data::new(accounts));
+    let app = app!(Arc::new(accounts));
     assert_eq!(answer(&app, post("register", ada())).await.status, 201);
     let eve = |password: &str| json!({"email": "eve@example.org", "password": password});
     for (request, status, code, text) in [
@@ -169,7 +156,7 @@ async fn a_refresh_token_can_be_reused_for_ten_seconds_and_ends_the_sign_in_late
     let turned = TurnedClock::at(UnixMillis::now());
     let (accounts, _folder) = service_by(&AuthConfig::default(), turned.serve(ServedTime::default()));
     turned.pass(Duration::from_secs(1));
-    let app = app!(Data::new(accounts));
+    let app = app!(Arc::new(accounts));
     let first = answer(&app, post("register", ada())).await;
     let refresh = |answer: &Answer| post("refresh", json!({"refresh_token": answer.body["refresh_token"]}));
     let second = answer(&app, refresh(&first)).await;
@@ -187,8 +174,8 @@ async fn a_refresh_token_can_be_reused_for_ten_seconds_and_ends_the_sign_in_late
 #[actix_web::test]
 async fn the_account_shows_a_role_changed_after_the_token_was_issued() {
     let (accounts, _folder) = service();
-    let accounts = Data::new(accounts);
-    let app = app!(accounts);
+    let accounts = Arc::new(accounts);
+    let app = app!(Arc::clone(&accounts));
     let registered = answer(&app, post("register", ada())).await;
     accounts.set_role(Email::parse("ada@example.org").unwrap(), Role::Operator).await.unwrap();
     assert_eq!(answer(&app, bearer(me(), &registered)).await.body["role"], "operator");
@@ -197,8 +184,8 @@ async fn the_account_shows_a_role_changed_after_the_token_was_issued() {
 #[actix_web::test]
 async fn a_ticket_identifies_its_user_once() {
     let (accounts, _folder) = service();
-    let tickets = Data::new(Tickets::new(30));
-    let app = app!(Data::new(accounts), tickets);
+    let tickets = Arc::new(Tickets::new(30));
+    let app = app!(Arc::new(accounts), Arc::clone(&tickets));
     let registered = answer(&app, post("register", ada())).await;
     let issued = answer(&app, bearer(TestRequest::post().uri("/api/v1/auth/ws-ticket"), &registered)).await;
     assert_eq!((issued.status, &issued.body["expires_in"]), (200, &30.into()));
@@ -213,7 +200,7 @@ async fn a_ticket_identifies_its_user_once() {
 #[actix_web::test]
 async fn a_full_hash_queue_is_answered_with_a_retry_delay() {
     let (accounts, _folder) = service_with(&AuthConfig { hash_threads: 1, hash_queue: 1, ..AuthConfig::default() });
-    let app = app!(Data::new(accounts));
+    let app = app!(Arc::new(accounts));
 
     // Far more at once than one running and one queued hash.
     let answers = futures_util::future::join_all((0..16).map(|_| answer(&app, post("login", ada())))).await;

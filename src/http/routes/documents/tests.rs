@@ -2,13 +2,14 @@
 
 use super::routes;
 use crate::{
-    auth::test_support::{access_token, tokens, user},
-    config::{DatabaseConfig, KnowledgeConfig},
+    auth::test_support::{access_token, user},
+    config::KnowledgeConfig,
     domain::Role,
-    http::error,
+    http::{
+        error,
+        state::{WorkerState, test_support::state},
+    },
     knowledge::KnowledgeBase,
-    steering::Audit,
-    store::{ServedTime, ServingClock, sqlite::SqliteStore},
 };
 use actix_multipart::test::create_form_data_payload_and_headers;
 use actix_web::{
@@ -25,26 +26,20 @@ use tempfile::TempDir;
 
 const DOCUMENTS: &str = "/api/v1/documents";
 
-/// The services of the routes.
-type Base = (Data<KnowledgeBase>, Data<Audit>);
-
-fn base() -> (Base, TempDir) {
-    let folder = TempDir::new().unwrap();
-    let url = format!("sqlite://{}", folder.path().join("test.db").display());
-    let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
-    let config = KnowledgeConfig { max_document_bytes: 1_000, ..KnowledgeConfig::default() };
-    let audit = Data::from(Audit::new(Arc::new(store.clone()), 0, ServingClock::resume(ServedTime::default())));
-    ((Data::new(KnowledgeBase::in_process(Arc::new(store), config)), audit), folder)
+/// The state with a knowledge base that accepts documents of at most 1,000 bytes.
+fn base() -> (Data<WorkerState>, TempDir) {
+    state(|app, store| {
+        let config = KnowledgeConfig { max_document_bytes: 1_000, ..KnowledgeConfig::default() };
+        app.knowledge = Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config));
+    })
 }
 
 macro_rules! app {
-    ($base:expr) => {
+    ($state:expr) => {
         init_service(
             App::new()
                 .wrap(error::error_bodies())
-                .app_data($base.0.clone())
-                .app_data($base.1.clone())
-                .app_data(Data::new(tokens()))
+                .app_data($state.clone())
                 .configure(error::configure)
                 .configure(routes),
         )

@@ -1,0 +1,196 @@
+//! The steps of [`Application::build`](super::Application::build) that are more than one call.
+
+use crate::{
+    api_error::from_failure,
+    auth::{Accounts, Passwords, Tickets, Tokens},
+    config::{AuthConfig, Config, DatabaseConfig, KnowledgeConfig, ProviderKind, ServerConfig, SessionConfig},
+    http::{AppState, HostCheck, JsonLimit, ScrapeRules, WorkerState},
+    knowledge::KnowledgeBase,
+    limiter::{self, Limiter, Origins},
+    metrics::Metrics,
+    ops::{Feed, OpsContext},
+    preflight::Preflight,
+    registry::{ConnectionManager, StallLimits},
+    session::{QuestionRules, SessionContext},
+    steering::{Audit, DrainControl, Settings},
+    store::{AuditStore, ConversationStore, DocumentStore, ServingClock, UserList, UserStore, sqlite::SqliteStore},
+    transport,
+    turn::TurnFailure,
+    workflow::{Engine, Recorder, Turns, Workflow, router::Router},
+};
+use actix::{Actor, Addr};
+use actix_web::web::Data;
+use secrecy::SecretString;
+use std::{
+    error::Error,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Verifies that the server could listen, without doing so.
+pub(super) fn check_address(config: &ServerConfig) -> Result<(), String> {
+    TcpListener::bind((config.host.as_str(), config.port)).map(drop).map_err(|error| cannot_listen(config, &error))
+}
+
+/// Listens, and returns the first address of the listeners with them.
+pub(super) fn listen(config: &ServerConfig) -> Result<(Vec<TcpListener>, SocketAddr), Box<dyn Error>> {
+    let listeners = transport::listen((config.host.as_str(), config.port));
+    let listeners = listeners.map_err(|error| cannot_listen(config, &error))?;
+    let address = listeners.first().ok_or("no address to listen on")?.local_addr()?;
+    Ok((listeners, address))
+}
+
+/// Describes why the address cannot be used, with advice.
+fn cannot_listen(config: &ServerConfig, error: &io::Error) -> String {
+    let (host, port) = (&config.host, config.port);
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop the program that uses the port, or choose another server.port (--port)",
+        io::ErrorKind::PermissionDenied => "; choose a server.port (--port) above 1023, or permit this one",
+        _ => "",
+    };
+    format!("cannot listen on {host}:{port}: {error}{advice}")
+}
+
+/// Opens the database, and ends the turns that were running when a server last stopped.
+pub(super) async fn open_store(
+    config: &DatabaseConfig,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<SqliteStore>, Box<dyn Error>> {
+    let store = Arc::new(SqliteStore::open_measured(config, Arc::clone(metrics))?);
+    let lost = from_failure(&TurnFailure::ServerLost);
+    match store.interrupt_running_turns(lost.code.as_str(), &lost.message).await? {
+        0 => {}
+        turns => log::warn!(turns; "ended turns that were running when the server last stopped"),
+    }
+    Ok(store)
+}
+
+/// Opens the knowledge base, and fills an empty one with the built-in documents.
+pub(super) async fn open_knowledge(
+    config: &KnowledgeConfig,
+    store: &Arc<SqliteStore>,
+) -> Result<Arc<KnowledgeBase>, Box<dyn Error>> {
+    let documents = Arc::clone(store) as Arc<dyn DocumentStore>;
+    let knowledge = Arc::new(KnowledgeBase::new(documents, config.clone()));
+    knowledge.start_index().await?;
+    if config.seed {
+        knowledge.seed().await?;
+    }
+    Ok(knowledge)
+}
+
+/// Starts what accounts need, and learns which tokens have been revoked.
+pub(super) async fn open_accounts(
+    config: &AuthConfig,
+    secret: &SecretString,
+    store: &Arc<SqliteStore>,
+    clock: &ServingClock,
+    metrics: &Arc<Metrics>,
+) -> Result<(Arc<Accounts>, Arc<Tokens>), Box<dyn Error>> {
+    let tokens = Arc::new(Tokens::new(config, secret, clock.clone()));
+    let users = Arc::clone(store) as Arc<dyn UserStore>;
+    let passwords = Passwords::start_measured(config, Arc::clone(metrics))?;
+    let accounts = Arc::new(Accounts::new(users, passwords, Arc::clone(&tokens)));
+    accounts.learn_revocations().await.map_err(|error| error.to_string())?;
+    Ok((accounts, tokens))
+}
+
+/// Starts the registry of connections.
+pub(super) fn start_registry(config: &SessionConfig) -> Addr<ConnectionManager> {
+    let lagging = Duration::from_secs(config.write_stall_timeout_s);
+    let idle = Duration::from_secs(config.heartbeat_interval_s) + lagging;
+    ConnectionManager::new(StallLimits { lagging, idle }).start()
+}
+
+/// Inputs of [`app_state`].
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) knowledge: Arc<KnowledgeBase>,
+    pub(super) clock: ServingClock,
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) registry: Addr<ConnectionManager>,
+}
+
+/// Builds the services that all worker threads share.
+pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppState, Box<dyn Error>> {
+    let Parts { config, metrics, store, knowledge, clock, accounts, tokens, registry } = parts;
+    let limiter = Arc::new(Limiter::new(&config.limits));
+    let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
+    let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
+    let audit_store = Arc::clone(&store) as Arc<dyn AuditStore>;
+    let audit = Audit::new(audit_store, config.database.audit_retention_days, clock.clone());
+    let ops = OpsContext {
+        feed: Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics)),
+        registry: registry.clone(),
+        tokens: Data::from(Arc::clone(&tokens)),
+        limiter: Arc::clone(&limiter),
+        audit: Arc::clone(&audit),
+        session: Arc::new(config.session.clone()),
+    };
+    let question_rules = QuestionRules {
+        max_message_chars: config.session.max_message_chars,
+        script: (config.provider.kind == ProviderKind::Scripted).then_some(config.provider.scripted),
+    };
+    Ok(AppState {
+        accounts,
+        audit,
+        client_addresses: Arc::new(limiter::client_addresses(&config.server)),
+        drain: DrainControl::new(Arc::clone(&turns)),
+        host_check: Arc::new(HostCheck::new(&config.server, listeners)?),
+        in_flight: Arc::default(),
+        json_limit: Arc::new(JsonLimit::new(&config)),
+        knowledge,
+        metrics,
+        ops: Arc::new(ops),
+        origins: Arc::new(Origins::of(config.env, &config.server.allowed_origins)),
+        question_rules: Arc::new(question_rules),
+        recorder: Recorder::new(Arc::clone(&conversations), clock, from_failure),
+        conversations,
+        registry: Arc::new(registry),
+        scrape_rules: Arc::new(ScrapeRules::new(&config.metrics)),
+        tickets: Arc::new(Tickets::new(config.auth.ws_ticket_ttl_s)),
+        settings: Arc::new(Settings::new(config, Arc::clone(&limiter), Arc::clone(&turns))),
+        limiter,
+        tokens,
+        turns,
+        user_list: store as Arc<dyn UserList>,
+    })
+}
+
+/// Builds the dependencies of turns.
+pub(super) fn engine(config: &Config, Preflight { specialists, provider }: Preflight, state: &AppState) -> Engine {
+    Engine {
+        config: config.workflow.clone(),
+        max_passages: config.knowledge.max_passages,
+        router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
+        specialists,
+        provider,
+        knowledge: Arc::clone(&state.knowledge),
+        store: Arc::clone(&state.conversations),
+        recorder: Arc::clone(&state.recorder),
+        turns: Arc::clone(&state.turns),
+        registry: Addr::clone(&state.registry),
+        metrics: Arc::clone(&state.metrics),
+        failures: from_failure,
+    }
+}
+
+/// Starts the workflow of a worker thread, and builds the state of its application.
+pub(super) fn worker_state(app: &Arc<AppState>, engine: &Arc<Engine>, config: &Arc<SessionConfig>) -> WorkerState {
+    let workflow = Workflow::new(Arc::clone(engine)).start();
+    let session = SessionContext {
+        config: Arc::clone(config),
+        limiter: Arc::clone(&app.limiter),
+        metrics: Arc::clone(&app.metrics),
+        tokens: Data::from(Arc::clone(&app.tokens)),
+        rules: *app.question_rules,
+        registry: Addr::clone(&app.registry),
+        workflow: workflow.clone(),
+    };
+    WorkerState { app: Arc::clone(app), workflow: Arc::new(workflow), session: Arc::new(session) }
+}
