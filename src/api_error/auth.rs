@@ -1,7 +1,9 @@
 //! Errors of accounts, passwords, tokens and tickets.
 
-use crate::api_error::InternalError;
-use crate::auth::{AuthError, WeakPassword};
+use crate::{
+    api_error::InternalError,
+    auth::{AuthError, WeakPassword},
+};
 use switchboard_protocol::{ApiError, ErrorCode};
 
 impl From<AuthError> for ApiError {

@@ -1,7 +1,7 @@
 //! Errors of settings, of the drain and of audited actions.
 
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     limits::DRAIN_RETRY_MS,
     steering::{ActionError, AuditError, SettingsError, TooLate},
 };

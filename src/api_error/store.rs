@@ -1,7 +1,6 @@
 //! Errors of the store.
 
-use crate::api_error::InternalError;
-use crate::{limits::STORE_RETRY_MS, store::StoreError};
+use crate::{api_error::InternalError, limits::STORE_RETRY_MS, store::StoreError};
 use switchboard_protocol::{ApiError, ErrorCode};
 
 impl From<StoreError> for ApiError {

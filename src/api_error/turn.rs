@@ -1,7 +1,6 @@
 //! Errors of starting or resuming a turn, and failures that end one.
 
-use crate::api_error::InternalError;
-use crate::{domain::ProviderErrorKind as Kind, turn::TurnFailure, workflow::TurnError};
+use crate::{api_error::InternalError, domain::ProviderErrorKind as Kind, turn::TurnFailure, workflow::TurnError};
 use switchboard_protocol::{ApiError, ErrorCode};
 
 impl From<TurnError> for ApiError {

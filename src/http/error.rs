@@ -1,8 +1,8 @@
 //! Error responses: the JSON body for an [`ApiError`] (`{"error","code","retryable","correlation_id",…}`) and, in the same form,
 //! errors that the framework answers itself (path, query, method, unknown route).
 
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     http::state::State,
     limiter::{Limit, Limiter},
     metrics::{Metrics, Surface},

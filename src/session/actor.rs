@@ -11,8 +11,8 @@ use super::{
     pending_resumes::ResumeTicket,
     state::{Now, SessionState},
 };
-use crate::api_error::InternalError;
 use crate::{
+    api_error::InternalError,
     auth::Identity,
     domain::{ConnectionId, TurnId, UserId},
     limiter::{AddressPermit, Limit, UserPermit},

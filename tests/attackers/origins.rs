@@ -1,7 +1,6 @@
 //! Pages of other origins: cross-site WebSocket hijacking, and what CORS lets them read.
 
-use crate::harness::TestApp;
-use crate::websocket_doc::fences;
+use crate::{harness::TestApp, websocket_doc::fences};
 use serde_json::{Value, json};
 use switchboard::config::Environment;
 use tokio::{

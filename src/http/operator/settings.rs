@@ -1,11 +1,13 @@
 //! `/api/v1/settings`: settings that operators can change at run time.
 
-use crate::http::{
-    error::{ErrorBody, HttpError},
-    extract::{Json, Operator},
-    state::State,
+use crate::{
+    http::{
+        error::{ErrorBody, HttpError},
+        extract::{Json, Operator},
+        state::State,
+    },
+    steering::{Audit, AuditedAction, Settings, SettingsChange, SettingsInForce},
 };
-use crate::steering::{Audit, AuditedAction, Settings, SettingsChange, SettingsInForce};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 use switchboard_protocol::ApiError;

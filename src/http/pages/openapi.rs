@@ -1,6 +1,5 @@
 //! The OpenAPI document at `/api/openapi.json`, and Swagger UI at `/api/docs/`.
 
-use crate::registry::{ConnectionState, Order, SortKey};
 use crate::{
     api_error::InternalError,
     http::{
@@ -11,6 +10,7 @@ use crate::{
         pages::swagger_ui,
         routes::{auth, chat, conversations, documents, health, metrics},
     },
+    registry::{ConnectionState, Order, SortKey},
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
 use std::sync::LazyLock;

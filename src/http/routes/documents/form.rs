@@ -6,8 +6,10 @@ use super::{
     too_large,
     upload::{self, Spool},
 };
-use crate::api_error::InternalError;
-use crate::knowledge::{DocumentFile, NewDocument};
+use crate::{
+    api_error::InternalError,
+    knowledge::{DocumentFile, NewDocument},
+};
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use futures_util::TryStreamExt;
