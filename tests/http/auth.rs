@@ -43,7 +43,7 @@ async fn misleading_names_are_refused_and_questions_stay_unchanged() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_account_is_made_once_and_signed_in_with() {
+async fn account_registers_once_and_signs_in() {
     let app = TestApp::start().await;
     let body = json!({"email": " Ada@Example.org", "password": PASSWORD, "name": "Ada Lovelace"});
     let registered = post(&app, "/api/v1/auth/register", None, &body).await;
@@ -66,7 +66,7 @@ async fn an_account_is_made_once_and_signed_in_with() {
 
 /// Operating systems and input methods write the same characters as different code points.
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_account_is_the_same_in_every_unicode_form() {
+async fn email_and_password_match_in_every_unicode_form() {
     let app = TestApp::start().await;
     let forms = [
         ("Caf\u{e9}.ada@ex\u{e4}mple.org", "Gr\u{fc}\u{df}e-aus-K\u{f6}ln-1794"),
@@ -207,7 +207,7 @@ async fn account_route_requires_a_token() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_ticket_opens_one_socket() {
+async fn ticket_opens_one_connection() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let answer = super::send(&app, Method::POST, "/api/v1/auth/ws-ticket", Some(&user), None).await;
@@ -223,7 +223,7 @@ async fn a_ticket_opens_one_socket() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn role_changes_with_the_next_token() {
+async fn role_change_takes_effect_with_the_next_token() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     assert_eq!(get(&app, "/api/v1/connections/stats", Some(&operator)).await.status, 200);

@@ -7,7 +7,7 @@ use serde_json::json;
 const CHAT: &str = "/api/v1/chat";
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_whole_answer_comes_as_one_object() {
+async fn answer_without_streaming_is_one_object() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let answer = post(&app, CHAT, Some(&user), &json!({"message": "What is the engine power?"})).await;
@@ -49,14 +49,14 @@ async fn invalid_question_is_refused_with_a_reason() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_model_that_fails_is_a_bad_gateway() {
+async fn model_failure_returns_bad_gateway() {
     let app = TestApp::with(|config| config.provider.scripted.fail_after = Some(0)).await;
     let user = app.user().await;
     post(&app, CHAT, Some(&user), &json!({"message": "Hi"})).await.assert_error(502, "UPSTREAM_UNAVAILABLE");
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn one_turn_at_a_time_and_the_same_message_is_the_same_turn() {
+async fn conversation_runs_one_turn_and_a_repeated_message_returns_it() {
     let app = TestApp::start().await;
     let (user, other) = (app.user().await, app.user().await);
     let first = post(&app, CHAT, Some(&user), &json!({"message": "Hi"})).await.body;

@@ -29,7 +29,7 @@ async fn pages(app: &TestApp, user: &TestUser, path: &str, list: &str, limit: us
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn all_pages_together_are_the_list() {
+async fn pages_together_contain_the_whole_list() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut asked = Vec::new();
@@ -50,7 +50,7 @@ async fn all_pages_together_are_the_list() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn messages_come_in_pages_from_the_latest_back() {
+async fn message_pages_start_with_the_latest() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let conversation_id = ask(&app, &user, "Question 0", None).await["session_id"].clone();
@@ -73,7 +73,7 @@ async fn messages_come_in_pages_from_the_latest_back() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_page_of_long_messages_has_fewer_and_none_is_lost() {
+async fn page_of_long_messages_holds_fewer_and_skips_none() {
     let app = TestApp::start().await;
     let user = app.user().await;
     // 32 kB each.
@@ -149,7 +149,7 @@ async fn only_the_owner_sees_and_deletes_a_conversation() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_wrong_query_is_refused_by_name() {
+async fn invalid_query_parameter_is_named() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let conversation_id = ask(&app, &user, "Hi", None).await["session_id"].clone();

@@ -12,7 +12,7 @@ fn transcript(events: Vec<Event>) -> Transcript {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_frames_come_as_events_with_ids() {
+async fn event_stream_has_an_id_for_each_event() {
     let app = TestApp::scripted(20, 1).await;
     let user = app.user().await;
     let events = app.events(&user, &question(), None).await.unwrap().rest().await;
@@ -61,7 +61,7 @@ async fn repeatedly_cut_stream_delivers_each_token_once() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_stream_cut_before_the_first_token_goes_on_too() {
+async fn stream_cut_before_the_first_token_resumes() {
     let app = TestApp::scripted(5, 20).await;
     let user = app.user().await;
     let mut stream = app.events(&user, &question(), None).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_stream_cut_before_the_first_token_goes_on_too() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_that_ended_long_ago_is_replayed_from_the_store() {
+async fn turn_no_longer_in_memory_is_replayed_from_the_store() {
     let app = TestApp::with(|config| {
         config.workflow.turn_retention_s = 0;
         config.provider.scripted.interval_ms = 1;
@@ -133,7 +133,7 @@ async fn only_the_owner_can_continue_a_stream() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_that_fails_ends_in_its_error() {
+async fn failed_turn_ends_the_stream_with_its_error() {
     let app = TestApp::with(|config| config.provider.scripted.fail_after = Some(3)).await;
     let user = app.user().await;
     let turn = transcript(app.events(&user, &question(), None).await.unwrap().rest().await);
@@ -141,7 +141,7 @@ async fn a_turn_that_fails_ends_in_its_error() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_goes_on_when_its_client_is_gone() {
+async fn turn_continues_after_its_client_disconnects() {
     let app = TestApp::scripted(30, 3).await;
     let user = app.user().await;
     let mut stream = app.events(&user, &question(), None).await.unwrap();

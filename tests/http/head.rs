@@ -62,7 +62,7 @@ async fn head_is_answered_as_get_without_the_body() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_connection_goes_on_right_after_the_headers() {
+async fn connection_is_reusable_right_after_the_headers() {
     let app = TestApp::start().await;
     let mut stream = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
     let request = |method: &str, path: &str| format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n");
@@ -101,7 +101,7 @@ async fn head_opens_no_websocket() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_method_that_is_refused_is_answered_with_those_there_are() {
+async fn refused_method_returns_the_allowed_ones() {
     let app = TestApp::start().await;
     for (method, path, allowed) in [
         (Method::POST, "/health", "GET, HEAD"),

@@ -22,7 +22,7 @@ fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn every_reference_leads_somewhere() {
+async fn every_reference_in_the_document_resolves() {
     let app = TestApp::start().await;
     let document = get(&app, "/api/openapi.json", None).await.body;
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{document}");
@@ -35,7 +35,7 @@ async fn every_reference_leads_somewhere() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn every_documented_route_is_there() {
+async fn every_documented_route_exists() {
     let app = TestApp::start().await;
     let document = get(&app, "/api/openapi.json", None).await.body;
     let mut routes = 0;
@@ -53,7 +53,7 @@ async fn every_documented_route_is_there() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_page_of_the_document_loads_with_what_it_needs() {
+async fn swagger_ui_loads_with_all_its_files() {
     let app = TestApp::start().await;
     let page = get(&app, "/api/docs/", None).await;
     assert_eq!(page.status, 200);
@@ -75,7 +75,7 @@ async fn the_page_of_the_document_loads_with_what_it_needs() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn every_answer_carries_the_security_headers_and_none_of_cors() {
+async fn every_response_has_security_headers_and_no_cors_headers() {
     let app = TestApp::start().await;
     let user = app.user().await;
     for (method, path, status) in [

@@ -76,7 +76,7 @@ async fn forwarded_address_of_an_untrusted_peer_is_ignored() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn one_setting_lets_a_load_test_from_one_address_in() {
+async fn exempt_address_may_run_a_load_test() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_address = 3;
         config.limits.connections_per_user = 3;
@@ -129,7 +129,7 @@ async fn event_streams_count_as_connections() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn streams_of_one_address_are_counted_with_its_sockets() {
+async fn streams_count_as_connections_of_their_address() {
     let app = TestApp::with(|config| {
         config.limits.connections_per_address = 2;
         config.provider.scripted.tokens = 100_000;

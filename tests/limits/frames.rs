@@ -14,7 +14,7 @@ async fn app(burst: u32, violations: u32) -> TestApp {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn too_many_messages_are_refused_by_name_and_cost_nothing_else() {
+async fn excess_messages_are_refused_and_other_frames_are_not() {
     let app = app(2, 10).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;

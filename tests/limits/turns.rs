@@ -30,7 +30,7 @@ async fn turns_wait_for_a_permit_in_order() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn exempt_addresses_have_no_limit_on_turns_of_one_user() {
+async fn exempt_addresses_have_no_limit_on_turns_per_user() {
     for is_exempt in [true, false] {
         let app = TestApp::with(|config| {
             config.workflow.max_running_turns_per_user = 1;

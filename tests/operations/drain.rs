@@ -15,7 +15,7 @@ async fn status(app: &TestApp, operator: &TestUser) -> (Value, Value) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_drain_is_undone_in_the_middle_of_a_turn() {
+async fn drain_can_be_undone_while_a_turn_runs() {
     for then in ["stop", "stay"] {
         let app = TestApp::scripted(60, 20).await;
         let (user, operator) = (app.user().await, app.operator().await);
@@ -47,7 +47,7 @@ async fn a_drain_is_undone_in_the_middle_of_a_turn() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_server_that_stays_is_empty_and_answers_until_it_is_undone() {
+async fn drained_server_that_stays_answers_until_the_drain_is_undone() {
     let app = TestApp::with(|config| {
         config.server.drain_timeout_s = 1;
         (config.provider.scripted.tokens, config.provider.scripted.interval_ms) = (100_000, 20);
@@ -96,7 +96,7 @@ async fn drain_accepts_only_known_next_steps() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_server_that_stays_stops_when_it_is_told_to() {
+async fn drained_server_that_stays_can_be_stopped() {
     let mut program = Program::start(&[]);
     let operator = program.operator().await;
     let request = |method: reqwest::Method, body: Value| {
@@ -115,7 +115,7 @@ async fn a_server_that_stays_stops_when_it_is_told_to() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_operator_ends_the_program() {
+async fn drain_by_an_operator_ends_the_program() {
     let mut program = Program::start(&[]);
     let operator = program.operator().await;
     let mut socket = program.socket().connect().await;

@@ -5,7 +5,7 @@ use crate::harness::{TestApp, conversation_of, is_terminal};
 use serde_json::{Value, json};
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn one_connection_is_closed_with_the_reason_and_may_come_back() {
+async fn kicked_connection_is_closed_with_the_reason_and_may_reconnect() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut socket = app.socket().signed_in(&user).await;
@@ -27,7 +27,7 @@ async fn one_connection_is_closed_with_the_reason_and_may_come_back() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_reason_is_optional_and_cut_to_what_a_close_frame_holds() {
+async fn kick_reason_is_optional_and_truncated_to_a_close_frame() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     for (reason, wanted) in [
@@ -54,7 +54,7 @@ async fn a_reason_is_optional_and_cut_to_what_a_close_frame_holds() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_goes_on_without_the_connection_that_was_kicked() {
+async fn turn_continues_after_its_connection_is_kicked() {
     let app = TestApp::scripted(60, 20).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut socket = app.socket().signed_in(&user).await;
@@ -93,7 +93,7 @@ async fn kicked_peer_that_does_not_read_leaves_the_list_at_once() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_user_is_closed_everywhere() {
+async fn kicking_a_user_closes_all_their_connections() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
     let mut sockets = Vec::new();

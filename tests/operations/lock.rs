@@ -21,7 +21,7 @@ async fn is_out(app: &TestApp, user: &TestUser) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_locked_account_is_out_until_it_is_unlocked() {
+async fn locked_account_is_refused_until_it_is_unlocked() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
     let mut socket = app.socket().signed_in(&user).await;

@@ -30,7 +30,7 @@ async fn notice_reaches_every_connection() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_notice_may_be_for_one_user_and_a_warning() {
+async fn notice_can_target_one_user_and_be_a_warning() {
     let app = TestApp::start().await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
     let mut socket = app.socket().signed_in(&user).await;

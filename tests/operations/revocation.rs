@@ -62,7 +62,7 @@ async fn revocation_invalidates_all_tokens_but_allows_a_new_sign_in() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_stream_of_events_ends_and_its_turn_goes_on() {
+async fn revocation_ends_an_event_stream_and_its_turn_continues() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let question = json!({"message": "Hi", "metadata": {"script": {"tokens": 100, "interval_ms": 20}}});
@@ -148,7 +148,7 @@ async fn sign_out_ends_one_sign_in_only() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_operator_who_signs_out_closes_their_feed() {
+async fn sign_out_of_an_operator_closes_their_feed() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let elsewhere = app.sign_in(&operator.email, PASSWORD).await;
@@ -227,7 +227,7 @@ async fn role_removed_on_the_shell_invalidates_tokens() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_password_that_is_set_on_the_shell_ends_sessions() {
+async fn password_set_on_the_shell_closes_connections() {
     let app = TestApp::start().await;
     let (user, other) = (app.user().await, app.user().await);
     let mut socket = app.socket().signed_in(&user).await;

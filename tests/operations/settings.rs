@@ -126,7 +126,7 @@ async fn invalid_setting_is_refused_by_name_and_changes_nothing() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_logs_level_changes_while_the_program_runs() {
+async fn log_level_changes_while_the_program_runs() {
     let program = Program::start(&[("log.level", "warn")]);
     let operator = program.operator().await;
     let http = reqwest::Client::new();

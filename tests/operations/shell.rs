@@ -41,7 +41,7 @@ pub(super) async fn run(app: &TestApp, operator: &TestUser, arguments: &[&str]) 
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_operator_sees_and_steers_from_a_shell() {
+async fn shell_commands_show_and_control_the_server() {
     let app = TestApp::scripted(100_000, 20).await;
     let (user, other, operator) = (app.user().await, app.user().await, app.operator().await);
     let mut socket = app.socket().subprotocols("chat.v2").signed_in(&user).await;

@@ -70,7 +70,7 @@ fn operator_token(operator: &TestUser, seconds: i64) -> String {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn numbers_come_each_second() {
+async fn tail_prints_statistics_each_second() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let socket = app.socket().signed_in(&user).await;
@@ -118,7 +118,7 @@ async fn tail_prints_operator_actions_until_its_reader_leaves() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_connection_is_followed_to_its_end() {
+async fn tail_follows_a_connection_until_it_closes() {
     const SECRET: &str = "the walrus sings at midnight";
     let app = TestApp::scripted(30, 10).await;
     let (user, operator) = (app.user().await, app.operator().await);

@@ -21,7 +21,7 @@ fn only(page: &Value) -> &Value {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn operators_see_everyone_with_what_they_are_doing() {
+async fn user_list_shows_each_account_with_its_activity() {
     let app = TestApp::scripted(100_000, 20).await;
     let (user, operator) = (app.user_called("Ada ÅNGSTRÖM").await, app.operator().await);
     let of_user = format!("?q={}", user.email.to_uppercase());
@@ -68,7 +68,7 @@ async fn a_locked_account_is_found_and_unlocked() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn pages_follow_each_other_without_gaps() {
+async fn user_pages_have_no_gaps() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     for _ in 0..6 {
@@ -88,7 +88,7 @@ async fn pages_follow_each_other_without_gaps() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_list_is_for_operators_and_names_wrong_fields() {
+async fn user_list_requires_an_operator_and_names_invalid_fields() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     assert_eq!(app.get("/api/v1/users", None).await.0, 401);

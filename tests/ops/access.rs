@@ -79,7 +79,7 @@ async fn connection_ends_with_its_token() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn operators_sockets_are_bounded() {
+async fn number_of_operator_connections_is_bounded() {
     let app = TestApp::start().await;
     let operator = app.operator().await;
     let mut sockets = Vec::new();

@@ -26,7 +26,7 @@ fn type_of(frame: &Value) -> &str {
 }
 
 #[test]
-fn the_server_understands_every_frame_shown() {
+fn server_accepts_every_documented_client_frame() {
     let frames = frames("Client → `/ws/ops`");
     assert_eq!(frames.iter().map(type_of).collect::<Vec<_>>(), ["auth", "view", "watch"]);
     for frame in &frames {
@@ -35,7 +35,7 @@ fn the_server_understands_every_frame_shown() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn every_frame_of_the_server_is_shown_with_its_fields() {
+async fn every_server_frame_is_documented_with_its_fields() {
     let app = TestApp::scripted(20, 50).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut chat = app.socket().signed_in(&user).await;

@@ -10,7 +10,7 @@ fn ids(frame: &Value) -> Vec<&str> {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn numbers_come_once_a_second_and_a_late_page_has_the_past() {
+async fn stats_arrive_once_a_second_after_the_history() {
     let app = TestApp::scripted(40, 20).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut socket = ops(&app, &operator).await;
@@ -47,7 +47,7 @@ async fn numbers_come_once_a_second_and_a_late_page_has_the_past() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn errors_come_by_code_and_refusals_by_limit() {
+async fn stats_count_errors_by_code_and_refusals_by_limit() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut socket = ops(&app, &operator).await;
@@ -74,7 +74,7 @@ async fn errors_come_by_code_and_refusals_by_limit() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_view_is_a_window_of_the_table() {
+async fn view_contains_the_requested_window_of_the_table() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut chats = Vec::new();
@@ -124,7 +124,7 @@ async fn a_view_is_a_window_of_the_table() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_rate_is_bounded_whatever_is_asked() {
+async fn update_rate_is_bounded_whatever_the_client_requests() {
     let app = TestApp::scripted(400, 5).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut chat = app.socket().signed_in(&user).await;
@@ -151,7 +151,7 @@ async fn the_rate_is_bounded_whatever_is_asked() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_slow_reader_misses_samples_and_nothing_waits_for_it() {
+async fn slow_reader_skips_samples_without_delaying_others() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut chats = Vec::new();

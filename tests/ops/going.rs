@@ -6,7 +6,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_kick_of_their_user_closes_operators_sockets_too() {
+async fn kicking_a_user_closes_their_operator_connections() {
     let app = TestApp::start().await;
     let (operator, other) = (app.operator().await, app.operator().await);
     let mut chat = app.socket().signed_in(&operator).await;

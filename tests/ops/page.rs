@@ -3,7 +3,7 @@
 use crate::harness::TestApp;
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_page_needs_nothing_from_elsewhere() {
+async fn operators_page_loads_nothing_from_other_origins() {
     let app = TestApp::start().await;
     let answer = app.http.get(format!("{}/ops", app.url)).send().await.unwrap();
     let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();

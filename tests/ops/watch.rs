@@ -22,7 +22,7 @@ async fn shapes_until(socket: &mut TestSocket, frame_type: &str) -> (Vec<Value>,
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn shapes_are_told_and_texts_are_not() {
+async fn watch_reports_frame_shapes_without_texts() {
     let app = TestApp::scripted(30, 10).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut chat = app.socket().subprotocols("chat.v2").signed_in(&user).await;

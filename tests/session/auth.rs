@@ -36,7 +36,7 @@ async fn a_message_without_authentication_is_refused() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn every_way_to_authenticate_leads_to_an_answer() {
+async fn every_authentication_method_is_accepted() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let token = &user.access_token;
@@ -61,7 +61,7 @@ async fn every_way_to_authenticate_leads_to_an_answer() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_ticket_opens_one_socket() {
+async fn ticket_opens_one_connection() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let (status, answer) = app.post("/api/v1/auth/ws-ticket", Some(&user), &Value::Null).await;
@@ -78,7 +78,7 @@ async fn a_ticket_opens_one_socket() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_ticket_that_waited_too_long_is_refused() {
+async fn expired_ticket_is_refused() {
     let app = TestApp::with(|config| config.auth.ws_ticket_ttl_s = 1).await;
     let user = app.user().await;
     let (_, answer) = app.post("/api/v1/auth/ws-ticket", Some(&user), &Value::Null).await;
@@ -130,7 +130,7 @@ async fn invalid_access_token_is_refused() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn five_failures_end_a_socket() {
+async fn five_failed_authentications_close_the_connection() {
     let app = TestApp::start().await;
     let mut socket = app.socket().query("token=wrong").connect().await;
     expect_failure(&mut socket, "INVALID_TOKEN").await;

@@ -4,7 +4,7 @@ use crate::harness::TestApp;
 use serde_json::json;
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_running_turn_stops_and_keeps_what_there_was() {
+async fn cancelled_turn_stops_and_keeps_its_partial_answer() {
     let app = TestApp::scripted(10_000, 5).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -27,7 +27,7 @@ async fn a_running_turn_stops_and_keeps_what_there_was() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_is_cancelled_from_another_socket_of_its_user() {
+async fn turn_is_cancelled_from_another_connection_of_its_user() {
     let app = TestApp::scripted(10_000, 5).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;

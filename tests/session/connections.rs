@@ -8,7 +8,7 @@ async fn counts(app: &TestApp, operator: &TestUser, sessions: u64, closed: u64) 
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_live_connections_are_for_operators() {
+async fn connection_list_requires_the_operator_role() {
     let app = TestApp::start().await;
     let user = app.user().await;
     for path in ["/api/v1/connections", "/api/v1/connections/stats"] {
@@ -219,7 +219,7 @@ async fn the_list_is_filtered_sorted_and_paged() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_server_that_stops_says_so_to_every_socket() {
+async fn stopping_server_sends_going_away_to_every_connection() {
     let app = TestApp::with(|config| {
         config.server.drain_timeout_s = 1;
         (config.provider.scripted.tokens, config.provider.scripted.interval_ms) = (10_000, 5);

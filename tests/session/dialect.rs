@@ -3,7 +3,7 @@
 use crate::harness::TestApp;
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_first_known_subprotocol_is_spoken() {
+async fn first_known_subprotocol_is_selected() {
     let app = TestApp::scripted(3, 1).await;
     let user = app.user().await;
     for (offer, echo, is_classic) in [

@@ -9,7 +9,7 @@ fn ending_token(user: &TestUser) -> String {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_outlives_the_token_and_new_ones_need_another() {
+async fn turn_outlives_the_token_but_a_new_one_requires_a_valid_token() {
     let app = TestApp::scripted(40, 50).await;
     let user = app.user().await;
     let mut socket = app.socket().connect().await;
@@ -45,7 +45,7 @@ async fn a_turn_outlives_the_token_and_new_ones_need_another() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_expired_session_gets_no_turns_of_others() {
+async fn connection_with_an_expired_token_receives_no_further_turns() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut expiring = app.socket().connect().await;

@@ -127,7 +127,7 @@ async fn frames_after_a_close_frame_are_ignored() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_text_of_the_greatest_length_fits_however_it_is_escaped() {
+async fn longest_text_fits_in_a_frame_however_it_is_escaped() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let max_chars = SessionConfig::default().max_message_chars;
@@ -149,7 +149,7 @@ async fn a_text_of_the_greatest_length_fits_however_it_is_escaped() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn errors_name_the_message_that_could_not_be_read() {
+async fn parse_errors_carry_the_client_message_id() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -172,7 +172,7 @@ async fn errors_name_the_message_that_could_not_be_read() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_text_that_was_cut_inside_an_emoji_is_answered() {
+async fn text_with_an_unpaired_surrogate_is_answered() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;

@@ -12,7 +12,7 @@ async fn app() -> TestApp {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn silent_peer_is_closed_and_answering_peer_stays() {
+async fn silent_peer_is_closed_and_responding_peer_stays() {
     let app = app().await;
     let operator = app.operator().await;
     let mut silent = app.raw_socket().await;

@@ -8,7 +8,7 @@ fn message(text: &str) -> Value {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn one_socket_runs_a_bounded_number_of_turns() {
+async fn running_turns_of_a_connection_are_limited() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 2;
         config.provider.scripted.interval_ms = 10;
@@ -35,7 +35,7 @@ async fn one_socket_runs_a_bounded_number_of_turns() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_server_runs_a_bounded_number_of_turns() {
+async fn running_turns_of_the_server_are_limited() {
     let app = TestApp::with(|config| {
         config.session.max_running_turns = 1;
         config.workflow.max_running_turns = 1;

@@ -4,7 +4,7 @@ use crate::harness::{TestApp, Transcript, conversation_of};
 use serde_json::{Value, json};
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_question_is_answered_step_by_step_and_token_by_token() {
+async fn answer_arrives_as_progress_steps_then_tokens() {
     let app = TestApp::scripted(20, 1).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -33,7 +33,7 @@ async fn an_empty_message_is_refused() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn the_longest_message_is_counted_in_characters() {
+async fn message_length_limit_counts_characters() {
     let app = TestApp::with(|config| config.session.max_message_chars = 10).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -45,7 +45,7 @@ async fn the_longest_message_is_counted_in_characters() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn unreadable_frame_is_answered_with_its_position() {
+async fn error_for_invalid_json_names_the_position() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -110,7 +110,7 @@ async fn unknown_fields_are_ignored() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_ping_is_answered_also_before_authentication() {
+async fn ping_is_answered_before_authentication() {
     let app = TestApp::start().await;
     let mut socket = app.socket().connect().await;
     for id in [json!("a"), json!(7), json!({"n": [1, null]})] {
@@ -142,7 +142,7 @@ async fn a_conversation_belongs_to_one_user() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn messages_of_one_conversation_come_one_after_the_other() {
+async fn consecutive_messages_continue_the_conversation() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -193,7 +193,7 @@ async fn a_conversation_runs_one_turn_at_a_time() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn conversations_stream_side_by_side_on_one_socket() {
+async fn conversations_stream_concurrently_on_one_connection() {
     let app = TestApp::scripted(20, 10).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -216,7 +216,7 @@ async fn conversations_stream_side_by_side_on_one_socket() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_that_breaks_ends_in_one_error_and_keeps_what_there_was() {
+async fn failing_turn_ends_in_one_error_and_keeps_its_partial_answer() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -236,7 +236,7 @@ async fn a_turn_that_breaks_ends_in_one_error_and_keeps_what_there_was() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_that_breaks_before_its_first_token_ends_in_one_error() {
+async fn turn_failing_before_its_first_token_ends_in_one_error() {
     let app = TestApp::start().await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -259,7 +259,7 @@ async fn an_answer_without_tokens_is_complete() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_burst_larger_than_the_mailbox_arrives_whole() {
+async fn burst_larger_than_the_mailbox_arrives_completely() {
     let app = TestApp::start().await;
     let user = app.user().await;
     for dialect in ["chat.v1", "chat.v2"] {

@@ -14,7 +14,7 @@ fn has(frame: &Value, older: &str, newer: &str) -> (bool, bool) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn each_dialect_has_only_its_own_names() {
+async fn frames_use_only_the_names_of_their_dialect() {
     let app = TestApp::scripted(3, 1).await;
     let user = app.user().await;
     for (dialect, steps, names) in [("chat.v1", V1, (true, false)), ("chat.v2", V2, (false, true))] {
@@ -42,7 +42,7 @@ async fn each_dialect_has_only_its_own_names() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn rest_has_the_names_of_both_dialects() {
+async fn rest_bodies_have_the_names_of_both_dialects() {
     let app = TestApp::scripted(3, 1).await;
     let user = app.user().await;
     let both = (true, true);

@@ -13,7 +13,7 @@ async fn resume(socket: &mut TestSocket, fields: Value) -> (Value, Vec<Value>) {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_goes_on_where_the_connection_broke() {
+async fn resume_continues_where_the_connection_broke() {
     let app = TestApp::scripted(60, 10).await;
     let user = app.user().await;
     for dialect in ["chat.v1", "chat.v2"] {
@@ -39,7 +39,7 @@ async fn a_turn_goes_on_where_the_connection_broke() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn without_a_turn_the_latest_is_resumed_from_its_start() {
+async fn resume_without_a_turn_id_replays_the_latest_turn() {
     let app = TestApp::scripted(30, 10).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -109,7 +109,7 @@ async fn a_failed_turn_is_replayed_with_its_error() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_goes_on_while_nobody_is_connected() {
+async fn turn_continues_without_any_connection() {
     let app = TestApp::scripted(30, 5).await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut socket = app.socket().signed_in(&user).await;
@@ -122,7 +122,7 @@ async fn a_turn_goes_on_while_nobody_is_connected() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn only_a_users_own_turns_are_resumed() {
+async fn turn_of_another_user_cannot_be_resumed() {
     let app = TestApp::scripted(40, 10).await;
     let (user, stranger) = (app.user().await, app.user().await);
     let mut socket = app.socket().signed_in(&user).await;
@@ -174,7 +174,7 @@ async fn resume_of_a_subscribed_turn_restarts_it() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_message_sent_again_is_answered_with_its_first_turn() {
+async fn repeated_message_returns_the_first_turn() {
     let app = TestApp::scripted(30, 10).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;
@@ -204,7 +204,7 @@ async fn a_message_sent_again_is_answered_with_its_first_turn() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_message_of_a_running_conversation_sent_again_is_answered_with_its_turn() {
+async fn repeated_message_of_a_running_turn_returns_that_turn() {
     let app = TestApp::scripted(30, 10).await;
     let user = app.user().await;
     let mut socket = app.socket().signed_in(&user).await;

@@ -95,7 +95,7 @@ async fn ask_in(app: &TestApp, user: &TestUser, way: usize, question: &str, conv
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_turn_that_starts_while_a_tab_opens_the_conversation_is_shown_there_once() {
+async fn turn_starting_while_a_tab_subscribes_is_delivered_once() {
     let app = TestApp::with(|config| {
         config.server.workers = 4;
         config.provider.scripted = ScriptedConfig { tokens: 8, interval_ms: 1, ..ScriptedConfig::default() };
@@ -145,7 +145,7 @@ async fn a_turn_that_starts_while_a_tab_opens_the_conversation_is_shown_there_on
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn turns_that_were_missed_come_once_with_their_questions() {
+async fn missed_turns_are_replayed_once_with_their_questions() {
     for retention_s in [300, 0] {
         let app = TestApp::with(|config| config.workflow.turn_retention_s = retention_s).await;
         let user = app.user().await;
@@ -189,7 +189,7 @@ async fn turns_that_were_missed_come_once_with_their_questions() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_conversation_without_turns_is_idle_and_one_that_is_gone_is_not() {
+async fn empty_conversation_resumes_as_idle_and_deleted_one_is_refused() {
     let app = TestApp::start().await;
     let (user, stranger) = (app.user().await, app.user().await);
     let mut asking = app.socket().signed_in(&user).await;

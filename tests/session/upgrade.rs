@@ -52,7 +52,7 @@ async fn upgrade_request_to_an_ordinary_route_gets_a_full_response() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_refused_upgrade_says_why() {
+async fn refused_upgrade_returns_the_reason() {
     let app = TestApp::start().await;
     let mut stream = connect(&app).await;
     let request = format!("GET /ws/chat HTTP/1.1\r\nSec-WebSocket-Protocol: chat.v9\r\n{UPGRADE}");
@@ -62,7 +62,7 @@ async fn a_refused_upgrade_says_why() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_handshake_with_a_body_is_none() {
+async fn handshake_with_a_body_is_refused() {
     let app = TestApp::start().await;
     for path in ["/ws/chat", "/ws/ops"] {
         let mut stream = connect(&app).await;
@@ -74,7 +74,7 @@ async fn a_handshake_with_a_body_is_none() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn an_upgrade_comes_behind_earlier_requests_and_before_a_frame_in_the_same_packet() {
+async fn pipelined_upgrade_follows_earlier_requests_and_precedes_its_frames() {
     let app = TestApp::start().await;
     let mut stream = connect(&app).await;
     let mut bytes =
@@ -111,7 +111,7 @@ async fn peer_that_keeps_sending_still_receives_the_close_reason() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn a_request_without_a_handshake_is_told_what_is_missing() {
+async fn error_for_an_incomplete_handshake_names_the_missing_header() {
     let app = TestApp::start().await;
     for path in ["/ws/chat", "/ws/ops"] {
         for (headers, missing) in [
@@ -139,7 +139,7 @@ async fn a_request_without_a_handshake_is_told_what_is_missing() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn headers_of_a_handshake_may_come_in_several_lines() {
+async fn handshake_headers_may_span_several_lines() {
     let app = TestApp::start().await;
     for (offer, chosen) in [
         ("Sec-WebSocket-Protocol: soap\r\nSec-WebSocket-Protocol: chat.v2\r\n", Some("chat.v2")),

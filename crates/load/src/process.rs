@@ -1,4 +1,5 @@
-//! CPU time and memory of a process on this host, read from /proc, and the limits of this one.
+//! CPU time and memory of a process on this host, read from /proc, and the limits of this one. The server has a reader of its own, with
+//! more fields, since this crate depends only on the client.
 
 use std::{fs, io, net::SocketAddr, time::Duration};
 
