@@ -109,6 +109,8 @@ pub const OPEN_FILES_PER_READER: usize = 4;
 pub const MAX_RETAINED_TURNS: usize = 10_000;
 /// Earlier messages of a conversation that a turn considers, before it applies its token budget.
 pub const MAX_HISTORY_MESSAGES: i64 = 40;
+/// Reasoning of one turn that is shown or kept, in bytes; the rest is dropped.
+pub const MAX_REASONING_BYTES: usize = 1024 * 1024;
 /// Interval of checkpoints of running turns, in milliseconds.
 pub const CHECKPOINT_INTERVAL_MS: u64 = 400;
 /// Tokens of one turn not yet on disk that trigger a checkpoint early.

@@ -19,6 +19,7 @@ export class Connection {
   #options;
   #socket = null;
   #incarnation = 0;
+  #turnIds = new Map(); // number of a turn on this WebSocket → its ids
   #token = null; // the access token that the server was given last
   #isOpen = false; // wanted: connected, or about to be
   #isReady = false; // authenticated
@@ -133,6 +134,7 @@ export class Connection {
 
   async #connect() {
     const incarnation = ++this.#incarnation;
+    this.#turnIds.clear();
     this.#tell({ state: "connecting", attempt: this.#attempt });
     let url, protocols, firstFrame;
     try {
@@ -226,10 +228,19 @@ export class Connection {
     this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
   }
 
+  /** Adds the ids of its turn to a frame that only has the turn's number. */
+  #nameTurn(frame) {
+    if (frame.turn === undefined) return;
+    const { turn_id, conversation_id } = frame;
+    if (turn_id) this.#turnIds.set(frame.turn, { turn_id, conversation_id });
+    else Object.assign(frame, this.#turnIds.get(frame.turn));
+  }
+
   #receive(text) {
     const frame = JSON.parse(text),
       { onTrace, onReady, onFrame } = this.#options;
     onTrace("received", text, frame);
+    this.#nameTurn(frame);
     switch (frame.type) {
       case "auth_success": {
         const isNew = !this.#isReady;

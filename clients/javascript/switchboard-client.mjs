@@ -150,6 +150,8 @@ export class SwitchboardClient {
       case "progress":
       case "resumed":
       case "token":
+      case "reasoning":
+      case "part":
       case "complete":
         return this.#onTurnFrame(frame);
     }
@@ -169,7 +171,13 @@ export class SwitchboardClient {
 
   #resume(turn) {
     turn.resuming = true;
-    this.send({ type: "resume", conversation_id: turn.conversationId, turn_id: turn.turnId, last_seq: turn.lastSeq });
+    this.send({
+      type: "resume",
+      conversation_id: turn.conversationId,
+      turn_id: turn.turnId,
+      last_seq: turn.lastSeq,
+      last_index: turn.lastIndex,
+    });
   }
 
   /** Asks for what was missed of a conversation. One with a running turn is asked for with the turn. */
@@ -189,8 +197,12 @@ export class SwitchboardClient {
     if (frame.type === "resumed") {
       turn.resuming = false;
       if (!turn.dropFrom(frame.from_seq)) return this.#resume(turn);
+      if (frame.index !== undefined) turn.lastIndex = Math.min(turn.lastIndex, frame.index - 1);
     } else if (turn.resuming) {
       return;
+    } else if (frame.index !== undefined) {
+      if (frame.index <= turn.lastIndex) return; // known already
+      turn.lastIndex = frame.index;
     }
     if (frame.type === "token") {
       const firstSeq = frame.first_seq ?? frame.seq;

@@ -9,6 +9,8 @@ export class Turn {
   text = "";
   turnId = null;
   lastSeq = -1;
+  /** The `index` of the last frame other than `token`. */
+  lastIndex = -1;
   /** A `resume` is on its way: until its `resumed`, what comes of this turn will come again. */
   resuming = false;
   /** The incarnation of the connection that its message was sent on. */

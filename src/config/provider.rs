@@ -68,5 +68,7 @@ settings! {
         token_bytes: u32 = 6, in 1..=1_024;
         /// Tokens after which an answer fails; 0 fails before the first. Absent: never.
         fail_after: Option<u32>, in 0..=100_000, example "5";
+        /// Pieces of reasoning before the answer.
+        reasoning_tokens: u32 = 0, in 0..=100_000;
     }
 }

@@ -34,6 +34,20 @@ settings! {
         abandon_after_s: u64 = 60, in 1..=DAY_S;
         /// Treatment of an abandoned turn.
         abandoned: Abandoned = Abandoned::Continue;
+        /// Treatment of the text in which a model reasons before it answers. It is never part of an answer or of later requests.
+        reasoning: Reasoning = Reasoning::Hidden;
+        /// Whether the reasoning is stored with the answer.
+        keep_reasoning: bool = false;
+    }
+}
+
+choices! {
+    /// Treatment of a model's reasoning.
+    Reasoning {
+        /// clients only receive the step `thinking`
+        Hidden = "hidden",
+        /// clients that offer `chat.v2`, and event streams, receive it as `reasoning`
+        Shown = "shown",
     }
 }
 

@@ -29,7 +29,7 @@ impl FromStr for MemberRole {
     }
 }
 
-/// What a user may do in a conversation. The only code that decides this.
+/// Rights of a user in a conversation. No other code decides them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConversationAccess {
     /// Absent for a user who is not a member.

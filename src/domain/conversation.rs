@@ -54,6 +54,8 @@ pub struct Message {
     pub finish_reason: Option<FinishReason>,
     /// Only for answers.
     pub metadata: Option<AnswerMetadata>,
+    /// The model's reasoning; only for answers, and only if it was kept.
+    pub reasoning: Option<String>,
     pub created_at: UnixMillis,
 }
 

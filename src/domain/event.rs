@@ -18,7 +18,7 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventActor {
     pub kind: ActorKind,
-    /// Of a person.
+    /// Account of a person; absent for the assistant.
     pub user_id: Option<UserId>,
 }
 
@@ -82,7 +82,7 @@ pub enum Fact {
     Other { kind: String },
 }
 
-/// How a turn ended.
+/// Outcome of a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TurnOutcome {
     Finished(FinishReason),

@@ -9,6 +9,7 @@ mod document;
 mod email;
 mod event;
 mod invalid_user_field;
+mod part;
 mod provider_error;
 mod text;
 mod time;
@@ -21,6 +22,7 @@ pub use document::{Chunk, Document, Passage};
 pub use email::Email;
 pub use event::{ActorKind, ConversationHandler, Event, EventActor, Fact, LOCAL_NODE, TurnOutcome};
 pub use invalid_user_field::InvalidUserField;
+pub use part::Part;
 pub use provider_error::ProviderErrorKind;
 pub use switchboard_protocol::{
     AnswerMetadata, AuditId, ConnectionId, ConversationId, DocumentId, FinishReason, Latency, MessageId, Source,

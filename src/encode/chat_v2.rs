@@ -18,10 +18,10 @@ impl Encoder for ChatV2 {
                 ServerFrame::Token(TokenFrame {
                     token: tokens.joined(seqs.clone()),
                     partial_response: None,
-                    turn_id: Some(turn.subject.turn_id),
+                    turn_id: None,
                     turn: Some(turn.number),
                     session_id: None,
-                    conversation_id: Some(turn.subject.conversation_id),
+                    conversation_id: None,
                     seq,
                     first_seq: (seqs.start != seq).then_some(seqs.start),
                 })

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    domain::{FinishReason, MessageId, TurnId, UserId},
-    turn::{Cursor, Part, Progress, SubscribedAs, TurnEnd, TurnFailure, TurnLog, TurnSubject},
+    domain::{FinishReason, MessageId, Part, TurnId, UserId},
+    turn::{Cursor, Progress, SubscribedAs, TurnEnd, TurnFailure, TurnLog, TurnSubject},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};

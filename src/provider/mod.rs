@@ -11,7 +11,7 @@ pub use crate::domain::ProviderErrorKind;
 
 use crate::{
     config::{ProviderConfig, ProviderKind, ScriptedConfig},
-    domain::{FinishReason, HistoryMessage, Passage, Usage},
+    domain::{FinishReason, HistoryMessage, Part, Passage, Usage},
 };
 use futures_util::stream::BoxStream;
 use std::{error::Error, sync::Arc};
@@ -51,7 +51,11 @@ pub struct Classification {
 pub enum AnswerPart {
     /// Text to append; never empty.
     Token(String),
-    /// Sign of activity without text to show, such as reasoning.
+    /// Text of the model's reasoning; never empty, and never part of the answer.
+    Reasoning(String),
+    /// Part of the answer that is not text.
+    Part(Part),
+    /// Sign of activity without anything to show.
     Working,
     /// End of the answer; always the last part.
     Finished { reason: FinishReason, usage: Usage },

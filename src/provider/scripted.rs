@@ -49,12 +49,13 @@ impl ScriptedConfig {
             ("interval_ms", self.interval_ms, INTERVAL_MS),
             ("token_bytes", u64::from(self.token_bytes), TOKEN_BYTES),
             ("fail_after", self.fail_after.map_or(0, u64::from), TOKENS),
+            ("reasoning_tokens", u64::from(self.reasoning_tokens), TOKENS),
         ] {
             if !allowed.contains(&value) {
                 return Err(InvalidScript { field, value, allowed });
             }
         }
-        let bytes = u64::from(self.tokens) * u64::from(self.token_bytes);
+        let bytes = u64::from(self.tokens.max(self.reasoning_tokens)) * u64::from(self.token_bytes);
         if bytes > MAX_ANSWER_BYTES {
             let allowed = 0..=MAX_ANSWER_BYTES / u64::from(self.token_bytes);
             return Err(InvalidScript { field: "tokens", value: u64::from(self.tokens), allowed });
@@ -96,9 +97,10 @@ impl ModelProvider for Scripted {
         let passages = request.passages.iter().map(|passage| passage.text.len());
         let prompt_bytes =
             request.system_prompt.len() + request.question.len() + history.chain(passages).sum::<usize>();
-        let timer = (script.interval_ms > 0 && script.tokens > 1).then(|| Box::pin(sleep_until(Instant::now())));
+        let timer = (script.interval_ms > 0 && script.tokens + script.reasoning_tokens > 1)
+            .then(|| Box::pin(sleep_until(Instant::now())));
         let prompt_tokens = estimate_tokens(prompt_bytes);
-        Ok(Box::pin(ScriptedStream { script, prompt_tokens, sent: 0, timer, burst: 0, has_ended: false }))
+        Ok(Box::pin(ScriptedStream { script, prompt_tokens, reasoned: 0, sent: 0, timer, burst: 0, has_ended: false }))
     }
 
     async fn classify(&self, _: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
@@ -131,6 +133,7 @@ fn token(index: u32, bytes: u32) -> String {
 struct ScriptedStream {
     script: ScriptedConfig,
     prompt_tokens: u32,
+    reasoned: u32,
     sent: u32,
     /// Elapses when the next token is due; `None` if the script has no interval.
     timer: Option<Pin<Box<Sleep>>>,
@@ -147,11 +150,12 @@ impl Stream for ScriptedStream {
         if this.has_ended {
             return Poll::Ready(None);
         }
-        if this.script.fail_after == Some(this.sent) {
+        let is_reasoning = this.reasoned < this.script.reasoning_tokens;
+        if !is_reasoning && this.script.fail_after == Some(this.sent) {
             this.has_ended = true;
             return Poll::Ready(Some(Err(broken(this.sent))));
         }
-        if this.sent == this.script.tokens {
+        if !is_reasoning && this.sent == this.script.tokens {
             this.has_ended = true;
             let usage = Usage { prompt_tokens: this.prompt_tokens, completion_tokens: this.sent };
             return Poll::Ready(Some(Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage })));
@@ -168,6 +172,11 @@ impl Stream for ScriptedStream {
                 return Poll::Pending;
             }
             None => this.burst += 1,
+        }
+        if is_reasoning {
+            this.reasoned += 1;
+            let token = token(this.reasoned - 1, this.script.token_bytes);
+            return Poll::Ready(Some(Ok(AnswerPart::Reasoning(token))));
         }
         let token = token(this.sent, this.script.token_bytes);
         this.sent += 1;
@@ -199,7 +208,7 @@ mod tests {
     }
 
     fn script(tokens: u32, fail_after: Option<u32>) -> ScriptedConfig {
-        ScriptedConfig { tokens, interval_ms: 0, token_bytes: 8, fail_after }
+        ScriptedConfig { tokens, interval_ms: 0, token_bytes: 8, fail_after, reasoning_tokens: 0 }
     }
 
     #[test]
@@ -226,6 +235,16 @@ mod tests {
         assert_eq!(play(script(2, Some(2))).await.last(), Some(&broken));
         assert_eq!(play(script(2, Some(0))).await, [broken]);
         assert_eq!(play(script(0, None)).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn reasoning_comes_first() {
+        let parts = play(ScriptedConfig { reasoning_tokens: 2, ..script(1, None) }).await;
+        let reasoning = |text: &str| Ok(AnswerPart::Reasoning(text.to_owned()));
+        assert_eq!(parts[..2], [reasoning("w000000 "), reasoning("w000001 ")]);
+        assert_eq!((parts.len(), &parts[2]), (4, &Ok(AnswerPart::Token("w000000 ".to_owned()))));
+        let parts = play(ScriptedConfig { reasoning_tokens: 2, ..script(1, Some(1)) }).await;
+        assert_eq!(parts.last(), Some(&Err(ProviderErrorKind::Broken)));
     }
 
     #[tokio::test(start_paused = true)]

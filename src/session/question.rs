@@ -68,6 +68,7 @@ fn scripted(script: ScriptedConfig, changes: &serde_json::Value) -> Result<Scrip
         interval_ms: Option<u64>,
         token_bytes: Option<u32>,
         fail_after: Option<u32>,
+        reasoning_tokens: Option<u32>,
     }
     let changes: Changes = serde_path_to_error::deserialize(changes).map_err(|error| {
         let field = match error.path().to_string().as_str() {
@@ -81,6 +82,7 @@ fn scripted(script: ScriptedConfig, changes: &serde_json::Value) -> Result<Scrip
         interval_ms: changes.interval_ms.unwrap_or(script.interval_ms),
         token_bytes: changes.token_bytes.unwrap_or(script.token_bytes),
         fail_after: changes.fail_after.or(script.fail_after),
+        reasoning_tokens: changes.reasoning_tokens.unwrap_or(script.reasoning_tokens),
     };
     script.check().map_err(|invalid| {
         let (value, allowed) = (invalid.value, invalid.allowed);
@@ -137,6 +139,7 @@ mod tests {
             (json!({"token_bytes": 1_025}), "`metadata.script.token_bytes`"),
             (json!({"interval_ms": 60_001}), "`metadata.script.interval_ms`"),
             (json!({"fail_after": 100_001}), "`metadata.script.fail_after`"),
+            (json!({"reasoning_tokens": 100_001}), "`metadata.script.reasoning_tokens`"),
             (json!({"tokens": -1}), "`metadata.script.tokens`"),
             (json!({"tokens": "many"}), "`metadata.script.tokens`"),
             (json!({"tokenz": 1}), "`metadata.script.tokenz`"),

@@ -59,6 +59,8 @@ pub struct Answer {
     pub metadata: AnswerMetadata,
     /// Entries of the turn other than text, as JSON of the turn's log; absent for turns of earlier versions.
     pub items: Option<String>,
+    /// Reasoning of the model, if it is kept; not part of checkpoints.
+    pub reasoning: Option<String>,
 }
 
 /// Tokens of a running turn since its last checkpoint.

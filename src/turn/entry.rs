@@ -5,8 +5,7 @@
 //! therefore the number of items plus the number of tokens before it.
 
 use super::{Cursor, Tokens, TurnFailure};
-use crate::domain::{AnswerMetadata, FinishReason, MessageId, Source};
-use serde_json::{Map, Value};
+use crate::domain::{AnswerMetadata, FinishReason, MessageId, Part, Source};
 use std::{ops::Range, sync::Arc};
 use switchboard_protocol::Step;
 
@@ -25,14 +24,6 @@ pub struct Progress {
     pub client_message_id: Option<String>,
     /// The user's message; only in the first step.
     pub question: Option<String>,
-}
-
-/// A typed part of an answer that is not text, such as a citation. Clients ignore kinds that they do not know.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Part {
-    pub kind: String,
-    /// Fields that depend on the kind.
-    pub fields: Map<String, Value>,
 }
 
 /// The end of a turn.

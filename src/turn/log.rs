@@ -1,9 +1,7 @@
 //! The log of a turn: its entries, in append-only order. One task appends; any thread reads.
 
-use super::{
-    Cursor, Entries, Item, Part, Progress, Subscriber, Tokens, TurnEnd, TurnEvent, entry::PlacedItem, stored_items,
-};
-use crate::domain::{ConversationId, TurnId, UserId};
+use super::{Cursor, Entries, Item, Progress, Subscriber, Tokens, TurnEnd, TurnEvent, entry::PlacedItem, stored_items};
+use crate::domain::{ConversationId, Part, TurnId, UserId};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},

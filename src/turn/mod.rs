@@ -17,7 +17,7 @@ mod tokens;
 
 pub use cursor::Cursor;
 pub use encoder::{Encoder, ReplayStart, SubscribedAs};
-pub use entry::{Entries, Entry, Item, Part, Progress, TurnEnd};
+pub use entry::{Entries, Entry, Item, Progress, TurnEnd};
 pub use failure::{FailureMapping, TurnFailure};
 pub use log::{TurnLog, TurnSubject};
 pub use reader::TurnReader;

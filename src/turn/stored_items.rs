@@ -3,7 +3,8 @@
 //! A replay from the store therefore skips steps and reasoning, but every entry has the index that it had. The JSON is a list in
 //! the order of the log: `[tokens_before, count]` for skipped items at one place, an object for a part.
 
-use super::{Item, Part, entry::PlacedItem};
+use super::{Item, entry::PlacedItem};
+use crate::domain::Part;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -10,6 +10,7 @@ mod history;
 mod journal;
 mod progress;
 mod question;
+mod reasoning;
 mod recorder;
 pub mod router;
 mod run;
@@ -17,6 +18,7 @@ mod similarity;
 pub mod specialists;
 mod turn_metrics;
 mod turns;
+mod unstored;
 mod watchdog;
 mod words;
 

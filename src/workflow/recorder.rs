@@ -3,9 +3,12 @@
 //! Streaming never waits for the store. One task batches the new text of all turns into few writes. When the store cannot take
 //! the end of a turn, it is kept in memory and retried.
 
-use super::journal::{Journal, Part};
+use super::{
+    journal::{Journal, Part},
+    unstored::Unstored,
+};
 use crate::{
-    domain::{AnswerMetadata, FinishReason, MessageId, UnixMillis},
+    domain::{AnswerMetadata, FinishReason, MessageId, Part as AnswerPart, UnixMillis},
     limits::{
         CHECKPOINT_BATCH_BYTES, CHECKPOINT_BATCH_TURNS, CHECKPOINT_INTERVAL_MS, CHECKPOINT_TOKENS,
         CLIENT_MESSAGE_ID_LIFE_MS, MAX_UNSTORED_BYTES, PURGE_INTERVAL, UNSTORED_RETRY_INTERVAL_MS,
@@ -14,7 +17,6 @@ use crate::{
     turn::{FailureMapping, TurnFailure, TurnLog},
 };
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
@@ -40,16 +42,9 @@ pub struct Recorder {
     wake: Notify,
     /// The checkpoints that running turns need.
     journal: Mutex<Journal<Arc<RecordedTurn>>>,
-    unstored: Mutex<Unstored>,
+    unstored: Mutex<Unstored<Arc<RecordedTurn>>>,
     /// Serialises retries, so that each end is retried once at a time.
     retrying: AsyncMutex<()>,
-}
-
-/// Ends that the store has not taken yet, oldest first.
-#[derive(Default)]
-struct Unstored {
-    ends: VecDeque<(EndedTurn, Arc<RecordedTurn>)>,
-    bytes: usize,
 }
 
 /// The recorder's state of a running turn.
@@ -159,7 +154,7 @@ impl Recorder {
         }
         let _retrying = self.retrying.lock().await;
         loop {
-            let Some((end, turn)) = lock(&self.unstored).ends.front().cloned() else { return };
+            let Some((end, turn)) = lock(&self.unstored).first() else { return };
             let turn_id = end.turn_id;
             match self.store.end_turn(end).await {
                 Ok(_) => log::info!(turn_id:%; "answer stored after a retry"),
@@ -174,7 +169,7 @@ impl Recorder {
     /// The number of answers that wait for the store. While there are any, no question is accepted: its history would lack an
     /// answer.
     pub fn unstored(&self) -> usize {
-        lock(&self.unstored).ends.len()
+        lock(&self.unstored).len()
     }
 
     async fn purge(&self) {
@@ -306,31 +301,6 @@ impl RecordedTurn {
     }
 }
 
-impl Unstored {
-    /// Adds an end; returns `false` if that would exceed [`MAX_UNSTORED_BYTES`].
-    fn push(&mut self, end: EndedTurn, turn: &Arc<RecordedTurn>) -> bool {
-        let bytes = size_of_end(&end);
-        let fits = self.bytes + bytes <= MAX_UNSTORED_BYTES;
-        if fits {
-            self.bytes += bytes;
-            self.ends.push_back((end, Arc::clone(turn)));
-        }
-        fits
-    }
-
-    fn pop_first(&mut self) {
-        if let Some((end, _)) = self.ends.pop_front() {
-            self.bytes -= size_of_end(&end);
-        }
-    }
-}
-
-/// The approximate size of an end in memory, in bytes.
-fn size_of_end(end: &EndedTurn) -> usize {
-    let items = end.answer.items.as_ref().map_or(0, String::len);
-    end.answer.text.len() + 4 * end.answer.token_ends.len() + items + 1_024
-}
-
 impl Recording {
     /// Appends a token to the log and schedules its checkpoint. Returns its seq.
     pub fn append(&self, token: &str) -> u32 {
@@ -347,6 +317,12 @@ impl Recording {
     /// Epoch under which the turn writes.
     pub fn epoch(&self) -> i64 {
         self.turn.epoch
+    }
+
+    /// Appends a part to the log and schedules its checkpoint.
+    pub fn append_part(&self, part: AnswerPart) {
+        self.turn.log.append_part(part);
+        self.recorder.mark_changed(&self.turn);
     }
 
     /// Saves the metadata known before the first token, in case the turn never ends. Called once.
@@ -402,6 +378,7 @@ impl Drop for Recording {
                 finish_reason: FinishReason::Error,
                 metadata: self.turn.metadata.get().cloned().unwrap_or_default(),
                 items: log.items_to_store(None).1,
+                reasoning: None,
             },
             error: Some(self.recorder.stored_error(&TurnFailure::TaskLost)),
             at: UnixMillis::now(),

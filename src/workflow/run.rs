@@ -7,12 +7,13 @@ use super::{
     error::TurnError,
     history,
     progress::{STARTING, progress},
+    reasoning::TurnReasoning,
     recorder::Recording,
     router::Route,
     specialists::Specialist,
     turn_metrics::TurnMetrics,
     turns::Acceptance,
-    watchdog::{StopReason, StopSignal, Watchdog},
+    watchdog::{StopReason, Watchdog, stop_when_expired},
 };
 use crate::{
     domain::{
@@ -88,6 +89,8 @@ struct Answering {
 /// The result of `generate`. The text of the answer is in the log.
 struct Generated {
     metadata: Box<AnswerMetadata>,
+    /// The model's reasoning, if it is kept.
+    reasoning: Option<String>,
     ending: Result<FinishReason, TurnFailure>,
 }
 
@@ -172,7 +175,7 @@ impl TurnRun {
             Err(Stopped) => {
                 let metadata =
                     AnswerMetadata { model: engine.provider.model().to_owned(), ..AnswerMetadata::default() };
-                Generated { metadata: Box::new(metadata), ending: steps.stopped() }
+                Generated { metadata: Box::new(metadata), reasoning: None, ending: steps.stopped() }
             }
         };
         drop(watching);
@@ -192,13 +195,6 @@ struct Steps<'a> {
     acceptance: &'a Acceptance,
     watchdog: &'a Watchdog,
     began: Instant,
-}
-
-/// Stops a turn that exceeds a time limit or is abandoned.
-async fn stop_when_expired(watchdog: Rc<Watchdog>, log: Arc<TurnLog>, stop: StopSignal) {
-    let reason = watchdog.expired(&log).await;
-    log::warn!(turn_id:% = log.subject.turn_id, reason:? = reason; "turn stopped by its watchdog");
-    stop.request(reason);
 }
 
 impl Steps<'_> {
@@ -296,8 +292,9 @@ impl Steps<'_> {
 
     async fn generate(&self, answering: Answering) -> Generated {
         let Answering { mut metadata, answer, began } = answering;
+        let mut reasoning = TurnReasoning::new(&self.engine.config);
         let ending = match answer {
-            Ok(Ok(answer)) => self.unless_stopped(pin!(self.write(answer, &mut metadata))).await,
+            Ok(Ok(answer)) => self.unless_stopped(pin!(self.write(answer, &mut metadata, &mut reasoning))).await,
             Ok(Err(error)) => Ok(Err(error)),
             Err(Stopped) => Err(Stopped),
         };
@@ -307,7 +304,7 @@ impl Steps<'_> {
             Err(Stopped) => self.stopped(),
         };
         self.engine.metrics.step(TurnStep::Generate, began.elapsed());
-        Generated { metadata, ending }
+        Generated { metadata, reasoning: reasoning.into_kept(), ending }
     }
 
     /// Moves the model's answer into the log, token by token.
@@ -315,10 +312,19 @@ impl Steps<'_> {
         &self,
         mut answer: AnswerStream,
         metadata: &mut AnswerMetadata,
+        reasoning: &mut TurnReasoning,
     ) -> Result<FinishReason, ProviderError> {
         while let Some(part) = answer.next().await {
             match part? {
                 AnswerPart::Token(token) => self.append(&token, metadata),
+                AnswerPart::Reasoning(delta) => {
+                    self.watchdog.on_progress(Instant::now());
+                    reasoning.push(&delta, self.log);
+                }
+                AnswerPart::Part(part) => {
+                    self.watchdog.on_progress(Instant::now());
+                    self.recording.append_part(part);
+                }
                 AnswerPart::Working => {
                     self.watchdog.on_progress(Instant::now());
                 }
@@ -350,7 +356,7 @@ impl Steps<'_> {
 
     /// Stores the answer and returns the turn's end. The answer is in the history before clients receive the end.
     async fn record(&self, generated: Generated) -> TurnEnd {
-        let Generated { mut metadata, ending } = generated;
+        let Generated { mut metadata, reasoning, ending } = generated;
         metadata.latency_ms.total = millis(self.began.elapsed());
         let subject = self.log.subject;
         let (text, token_ends, sha256) =
@@ -374,6 +380,7 @@ impl Steps<'_> {
                 finish_reason,
                 metadata: AnswerMetadata::clone(&metadata),
                 items,
+                reasoning,
             },
             error: ending.as_ref().err().map(|failure| self.engine.recorder.stored_error(failure)),
             at: UnixMillis::now(),

@@ -10,6 +10,7 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     pin::Pin,
+    rc::Rc,
     sync::{Arc, OnceLock},
     task::Poll,
     time::{Duration, Instant},
@@ -146,6 +147,13 @@ impl Watchdog {
             }
         }
     }
+}
+
+/// Stops a turn that exceeds a time limit or is abandoned.
+pub async fn stop_when_expired(watchdog: Rc<Watchdog>, log: Arc<TurnLog>, stop: StopSignal) {
+    let reason = watchdog.expired(&log).await;
+    log::warn!(turn_id:% = log.subject.turn_id, reason:? = reason; "turn stopped by its watchdog");
+    stop.request(reason);
 }
 
 #[cfg(test)]

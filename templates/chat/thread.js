@@ -8,7 +8,13 @@ import { ask, drawQueue } from "./queue.js";
 import { isShown } from "./shown.js";
 import { connection, runningTurns } from "./wire.js";
 
-const STEPS = { starting: "Starting", routing: "Choosing a specialist", retrieval: "Searching", generating: "Writing" };
+const STEPS = {
+  starting: "Starting",
+  routing: "Choosing a specialist",
+  retrieval: "Searching",
+  thinking: "Thinking",
+  generating: "Writing",
+};
 const GIVE_UP_AFTER_MS = 30_000;
 
 /** The note on running answers: none, `lost` for the connection, or `incomplete` for the answers. */
@@ -21,6 +27,7 @@ export function show(turn) {
     const parts = {
       question: el("div", { class: "question" }),
       steps: el("ol", { class: "steps", "aria-label": "Progress" }),
+      reasoning: el("details", { class: "reasoning", hidden: true }, el("summary"), el("div")),
       card: el("div", { class: "card" }),
       answer: el("div", { class: "answer" }),
       foot: el("div"),
@@ -28,7 +35,7 @@ export function show(turn) {
     };
     turn.parts = parts;
     parts.card.append(parts.answer, parts.foot);
-    turn.view = el("article", { class: "turn" }, parts.question, parts.steps, parts.card, parts.loss);
+    turn.view = el("article", { class: "turn" }, parts.question, parts.steps, parts.reasoning, parts.card, parts.loss);
     turn.view.turn = turn;
   }
   $("turns").append(turn.view);
@@ -58,6 +65,7 @@ function drawNow(turn) {
   turn.view.classList.toggle("streaming", !turn.ended && !loss && turn.text !== "");
   drawSteps(turn, steps);
   drawLoss(turn);
+  drawReasoning(turn, turn.parts.reasoning);
   renderMarkdown(answer, turn.text);
   if ((turn.ended && !turn.footDrawn) || turn.verified !== turn.footVerified) {
     turn.footDrawn = turn.ended;
@@ -72,7 +80,7 @@ function drawSteps(turn, list) {
   list.hidden = turn.ended || loss !== null;
   if (turn.ended || (list.dataset.drawn === turn.step && list.childElementCount)) return;
   list.dataset.drawn = turn.step;
-  const names = Object.keys(STEPS),
+  const names = Object.keys(STEPS).filter((name) => name !== "thinking" || turn.hasThought),
     at = names.indexOf(turn.step);
   list.replaceChildren(
     ...names.slice(0, Math.max(at, 0) + 1).map((name, i) => {
@@ -88,11 +96,24 @@ function drawSteps(turn, list) {
   if (at >= 0) announce(turn.stepMessage || STEPS[turn.step]);
 }
 
+/** The model's reasoning: open until the answer begins, then folded away. */
+function drawReasoning(turn, details) {
+  if (turn.reasoning === "") return;
+  const isOver = turn.text !== "" || turn.ended;
+  if (details.hidden || (isOver && !turn.reasoningFolded)) details.open = !isOver;
+  turn.reasoningFolded = isOver;
+  details.hidden = false;
+  const [summary, text] = details.children;
+  summary.textContent = isOver ? "Reasoning" : "Thinking…";
+  text.textContent = turn.reasoning;
+}
+
 function footOf(turn) {
   const parts = [],
     { metadata, error } = turn;
   if (metadata) {
     if (metadata.sources?.length) parts.push(sourcesOf(metadata.sources));
+    if (turn.citations.length) parts.push(citationsOf(turn.citations));
     parts.push(el("div", { class: "meta" }, ...tagsOf(turn, metadata)));
   }
   if (error) {
@@ -159,6 +180,13 @@ function sourcesOf(sources) {
     el("summary", {}, sources.length === 1 ? "1 source" : `${sources.length} sources`),
     el("ol", {}, ...rows),
   );
+}
+
+function citationsOf(citations) {
+  const link = ({ url, title }) =>
+    el("li", {}, el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, title));
+  const count = citations.length === 1 ? "1 web page" : `${citations.length} web pages`;
+  return el("details", { class: "citations" }, el("summary", {}, count), el("ol", {}, ...citations.map(link)));
 }
 
 // ── Running answers while the connection is lost ────────────────────────────────────────────────────────────────────

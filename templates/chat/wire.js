@@ -86,10 +86,14 @@ export const newTurn = (fields) => ({
   clientMessageId: randomId(),
   text: "",
   lastSeq: -1,
+  lastIndex: -1,
+  reasoning: "",
+  citations: [],
   pieces: [],
   resuming: false,
   step: null,
   stepMessage: "",
+  hasThought: false,
   specialist: null,
   metadata: null,
   finishReason: null,
@@ -126,6 +130,7 @@ export function resume(turn) {
     conversation_id: turn.conversation.id,
     turn_id: turn.turnId,
     last_seq: turn.lastSeq,
+    last_index: turn.lastIndex,
   });
 }
 
@@ -146,11 +151,16 @@ export function cancel(turn) {
 // ── Frames from the server ──────────────────────────────────────────────────────────────────────────────────────────
 
 function receive(frame) {
+  if (isKnown(frame)) return;
   switch (frame.type) {
     case "progress":
       return onProgress(frame);
     case "token":
       return onToken(frame);
+    case "reasoning":
+      return onReasoning(frame);
+    case "part":
+      return onPart(frame);
     case "complete":
       return onComplete(frame);
     case "resumed":
@@ -183,6 +193,7 @@ function onProgress(frame) {
   const turn = turnOf(frame);
   turn.step = STEPS[frame.step] ?? frame.step;
   turn.stepMessage = frame.message;
+  turn.hasThought ||= frame.step === "thinking";
   turn.specialist = frame.specialist ?? frame.agent ?? turn.specialist;
   on.changed(turn);
 }
@@ -197,6 +208,31 @@ function onToken(frame) {
   turn.lastSeq = frame.seq;
   turn.step = "generating";
   on.changed(turn);
+}
+
+/** Text in which the model reasons before it answers; never part of the answer. */
+function onReasoning(frame) {
+  const turn = turnOf(frame);
+  if (turn.ended || turn.resuming) return;
+  turn.reasoning += frame.delta;
+  on.changed(turn);
+}
+
+/** A typed part of the answer. Kinds that this page does not know are ignored. */
+function onPart(frame) {
+  const turn = turnOf(frame);
+  if (turn.ended || turn.resuming || frame.kind !== "url_citation") return;
+  turn.citations = [...turn.citations, { url: frame.url, title: frame.title ?? frame.url }];
+  on.changed(turn);
+}
+
+/** Whether the turn had this frame before: a `resume` may bring those after the last token again. */
+function isKnown(frame) {
+  const turn = turns.get(frame.turn_id);
+  if (!turn || turn.resuming || frame.index === undefined || frame.type === "resumed") return false;
+  if (frame.index <= turn.lastIndex) return true;
+  turn.lastIndex = frame.index;
+  return false;
 }
 
 /** The whole answer, to compare with the tokens. */
@@ -229,6 +265,7 @@ function onResumed(frame) {
     turn.lastSeq = firstSeq - 1;
   }
   if (turn.lastSeq < frame.from_seq - 1) return resume(turn);
+  turn.lastIndex = Math.min(turn.lastIndex, (frame.index ?? 0) - 1);
   turn.resumes += 1;
   on.changed(turn);
 }

@@ -1,7 +1,7 @@
 //! A client that only knows `docs/WEBSOCKET.md`: it reconnects, resumes, sends again, and holds what it gets against the
 //! rules of a turn. Its waits are shorter than those of the document, so that a test does not take minutes.
 
-use crate::harness::{TestUser, conversation_of, is_terminal};
+use crate::harness::{TestUser, TurnNumbers, conversation_of, is_terminal};
 use fastrand::Rng;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -161,6 +161,7 @@ impl Client {
     async fn converse(&mut self, socket: &mut Socket, attempt: &mut u32) -> Result<(), Cut> {
         let mut pings = interval(PING_INTERVAL);
         let mut is_signed_in = false;
+        let mut numbers = TurnNumbers::default();
         let mut opened = Vec::new();
         let mut silent_for = Duration::ZERO;
         loop {
@@ -172,7 +173,8 @@ impl Client {
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                         _ => return Err(Cut),
                     };
-                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    let mut frame: Value = serde_json::from_str(&text).unwrap();
+                    numbers.resolve(&mut frame);
                     if frame["type"] == "auth_success" {
                         *attempt = 0;
                         is_signed_in = true;
@@ -336,7 +338,9 @@ impl Client {
         }
     }
 
-    fn end(&mut self, turn_id: &str, terminal: Value) {
+    fn end(&mut self, turn_id: &str, mut terminal: Value) {
+        // Another one on each connection.
+        terminal.as_object_mut().unwrap().remove("turn");
         let turn = self.turns.get_mut(turn_id).expect("a turn begins with progress or resumed");
         turn.check_end(&terminal);
         match &turn.terminal {

@@ -13,6 +13,7 @@ mod raw_socket;
 mod socket;
 mod system;
 pub mod token;
+mod turn_numbers;
 
 pub use app::{JWT_SECRET, Leftovers, PASSWORD, TestApp, TestUser};
 pub use chaos_proxy::ChaosProxy;
@@ -24,3 +25,4 @@ pub use program::Program;
 pub use raw_socket::{RawSocket, first};
 pub use socket::{SocketBuilder, TestSocket, Transcript, conversation_of, in_v2_names, is_terminal};
 pub use system::System;
+pub use turn_numbers::TurnNumbers;

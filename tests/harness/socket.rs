@@ -1,6 +1,6 @@
 //! A WebSocket client that reads like the protocol.
 
-use super::TestUser;
+use super::{TestUser, TurnNumbers};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -31,6 +31,7 @@ pub struct TestSocket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// The subprotocol that the server chose.
     pub subprotocol: Option<String>,
+    numbers: TurnNumbers,
 }
 
 /// All frames of one turn, held against the rules of a turn.
@@ -42,6 +43,9 @@ pub struct Transcript {
     pub steps: Vec<String>,
     pub progress: Vec<Value>,
     pub tokens: Vec<Value>,
+    /// The model's reasoning, joined.
+    pub reasoning: String,
+    pub parts: Vec<Value>,
     /// The tokens, joined.
     pub text: String,
     /// `complete` or `error`.
@@ -113,7 +117,7 @@ impl SocketBuilder {
             Ok((stream, response)) => {
                 let subprotocol = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
                 let subprotocol = subprotocol.map(|value| value.to_str().unwrap().to_owned());
-                Ok(TestSocket { stream, subprotocol })
+                Ok(TestSocket { stream, subprotocol, numbers: TurnNumbers::default() })
             }
             Err(tungstenite::Error::Http(response)) => {
                 let body = response.body().as_deref().unwrap_or_default();
@@ -145,8 +149,15 @@ impl TestSocket {
         self.stream.send(message).await.unwrap();
     }
 
-    /// The next frame, whatever it is.
+    /// The next frame, whatever it is. One that names its turn by number also gets the ids.
     pub async fn next(&mut self) -> Value {
+        let mut frame = self.next_as_sent().await;
+        self.numbers.resolve(&mut frame);
+        frame
+    }
+
+    /// The next frame, exactly as the server sent it.
+    pub async fn next_as_sent(&mut self) -> Value {
         // For the frame, not for each message: a server that only pings would be waited for without end.
         let frame = async {
             loop {
@@ -169,11 +180,18 @@ impl TestSocket {
     pub async fn next_or_end(&mut self) -> Option<Value> {
         loop {
             match tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("the socket stays open")? {
-                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Text(text)) => return Some(self.read(&text)),
                 Ok(_) => {}
                 Err(_) => return None,
             }
         }
+    }
+
+    /// Reads a text frame. One that names its turn by number also gets the ids.
+    pub fn read(&mut self, text: &str) -> Value {
+        let mut frame = serde_json::from_str(text).unwrap();
+        self.numbers.resolve(&mut frame);
+        frame
     }
 
     /// The next WebSocket message, control frames among them.
@@ -340,11 +358,14 @@ impl Transcript {
         frames.retain(|frame| frame["type"] != "heartbeat");
         let terminal = frames.pop().expect("a turn has frames");
         let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (progress, tokens): (Vec<_>, Vec<_>) = frames.into_iter().partition(|frame| frame["type"] == "progress");
+        let indices: Vec<_> = frames.iter().chain([&terminal]).filter_map(|frame| frame["index"].as_u64()).collect();
+        assert!(indices.is_sorted_by(|one, next| one < next), "{indices:?}");
+        let mut of_type = |frame_type| frames.extract_if(.., |frame| frame["type"] == frame_type).collect::<Vec<_>>();
+        let [progress, reasoning, parts, tokens] = ["progress", "reasoning", "part", "token"].map(&mut of_type);
+        assert!(frames.is_empty(), "{frames:?}");
         let mut next_seq = 0;
         let mut text = String::new();
         for frame in &tokens {
-            assert_eq!(frame["type"], "token", "{frame}");
             assert_eq!(frame["turn_id"], terminal["turn_id"], "{frame}");
             let seq = frame["seq"].as_u64().unwrap();
             assert_eq!(frame["first_seq"].as_u64().unwrap_or(seq), next_seq, "{frame}");
@@ -366,6 +387,8 @@ impl Transcript {
             steps: progress.iter().map(|frame| text_of(&frame["step"])).collect(),
             progress,
             tokens,
+            reasoning: reasoning.iter().map(|frame| text_of(&frame["delta"])).collect(),
+            parts,
             text,
             terminal,
         }

@@ -58,7 +58,7 @@ async fn answer(provider: &OpenAi) -> (Vec<String>, Result<(FinishReason, Usage)
         assert!(end.is_none(), "something behind the end: {part:?}");
         match part {
             Ok(AnswerPart::Token(token)) => tokens.push(token),
-            Ok(AnswerPart::Working) => {}
+            Ok(AnswerPart::Working | AnswerPart::Reasoning(_) | AnswerPart::Part(_)) => {}
             Ok(AnswerPart::Finished { reason, usage }) => end = Some(Ok((reason, usage))),
             Err(err) => end = Some(Err(err)),
         }

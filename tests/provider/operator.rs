@@ -113,3 +113,22 @@ async fn a_model_server_that_is_not_there_is_reported_at_start() {
     let ready = reqwest::get(format!("{}/health/ready", program.url)).await.unwrap();
     assert_eq!(ready.status(), 200);
 }
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn citations_of_the_model_are_parts_of_the_answer() {
+    let cited = json!({"choices": [{"message": {
+        "content": "Fine.", "reasoning_content": "Hm.",
+        "annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.com/", "title": "Engines"}}],
+    }, "finish_reason": "stop"}]});
+    let upstream =
+        Upstream::answering(move |_| answers("200 OK", "content-type: application/json\r\n", &cited.to_string())).await;
+    let app = app(&upstream).await;
+    let user = app.user().await;
+    let mut socket = app.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let turn = socket.ask("Hello?").await;
+    assert_eq!((turn.text.as_str(), turn.steps.last().unwrap().as_str()), ("Fine.", "thinking"));
+    let part = &turn.parts[0];
+    assert_eq!((&part["kind"], &part["url"]), (&json!("url_citation"), &json!("https://example.com/")));
+    assert_eq!((&part["title"], turn.parts.len()), (&json!("Engines"), 1));
+    socket.close().await;
+}

@@ -106,7 +106,7 @@ async fn it_streams_an_answer_from_the_reference_data_and_counts_it() {
     while let Some(part) = parts.next().await {
         match part.unwrap() {
             AnswerPart::Token(token) => tokens.push(token),
-            AnswerPart::Working => {}
+            AnswerPart::Working | AnswerPart::Reasoning(_) | AnswerPart::Part(_) => {}
             AnswerPart::Finished { reason, usage } => end = Some((reason, usage)),
         }
     }

@@ -11,7 +11,7 @@ async fn to_the_end(mut socket: TestSocket) -> (Vec<Value>, u16) {
     let mut frames = Vec::new();
     loop {
         match socket.next_message().await {
-            Message::Text(text) => frames.push(serde_json::from_str(&text).unwrap()),
+            Message::Text(text) => frames.push(socket.read(&text)),
             Message::Close(reason) => return (frames, reason.map_or(1005, |reason| reason.code.into())),
             _ => {}
         }

@@ -10,6 +10,7 @@ mod heartbeat;
 mod limits;
 mod messages;
 mod names;
+mod reasoning;
 mod resume;
 mod tabs;
 mod upgrade;

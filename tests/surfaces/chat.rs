@@ -72,11 +72,12 @@ async fn turns(recording: &mut Recording, socket: &mut TestSocket) -> Value {
     recording.section("cancelled turn");
     let mut frame =
         recording.exchange(socket, question("Slowly.", &json!({"tokens": 2, "interval_ms": 60_000})), 1).await;
+    let turn_id = frame["turn_id"].clone();
     while frame["type"] != "token" {
         frame = super::next(socket).await;
         recording.line("<", &frame);
     }
-    recording.turn(socket, json!({"type": "cancel", "turn_id": frame["turn_id"]})).await;
+    recording.turn(socket, json!({"type": "cancel", "turn_id": turn_id})).await;
     recording.section("turn that fails");
     recording.turn(socket, question("Break.", &json!({"tokens": 3, "fail_after": 1}))).await;
     ended

@@ -1,5 +1,7 @@
 //! Snapshots of every surface: each frame and body as a client sees it, in one file for each surface.
 //!
+//! `chat.v1` and `chat.v2` are frozen: fields, frame types and values may be added, never removed or renamed.
+//!
 //! Ids, times, hashes and tokens are replaced, the same id by the same placeholder. After a wanted change,
 //! `INSTA_UPDATE=always cargo test --test tests surfaces::` writes the files again; review them like code.
 
@@ -126,10 +128,10 @@ impl Recording {
     }
 }
 
-/// The next frame of a chat socket. Heartbeats come whenever a turn takes long, and have a section of their own.
+/// The next frame of a chat socket, as sent. Heartbeats come whenever a turn takes long, and have a section of their own.
 async fn next(socket: &mut TestSocket) -> Value {
     loop {
-        let frame = socket.next().await;
+        let frame = socket.next_as_sent().await;
         if frame["type"] != "heartbeat" {
             return frame;
         }

@@ -72,7 +72,10 @@ impl Seen {
             }
             Some("complete" | "error") => {
                 assert!(self.terminal.is_none(), "a second end: {frame}");
-                self.terminal = Some(frame.clone());
+                let mut terminal = frame.clone();
+                // Another one on each connection, unlike the index.
+                terminal.as_object_mut().unwrap().remove("turn");
+                self.terminal = Some(terminal);
             }
             _ => {}
         }

@@ -44,6 +44,7 @@ const WORDS: [(&str, &str, &[&str]); 13] = [
             "crates/protocol/src/metadata_view.rs",
             "crates/protocol/src/turn_frame.rs",
             "src/auth",
+            "src/domain/event.rs",
             "src/domain/user.rs",
             "src/http",
             "src/ops",

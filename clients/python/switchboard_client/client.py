@@ -176,7 +176,7 @@ class SwitchboardClient:
                         await self._resume(turn)
             case "notice":
                 self._on_notice(frame["message"], frame["level"])
-            case "progress" | "resumed" | "token" | "complete":
+            case "progress" | "resumed" | "token" | "reasoning" | "part" | "complete":
                 await self._on_turn_frame(frame)
 
     async def _start(self, turn: Turn) -> None:
@@ -206,6 +206,7 @@ class SwitchboardClient:
                 "conversation_id": turn.conversation_id,
                 "turn_id": turn.turn_id,
                 "last_seq": turn.last_seq,
+                "last_index": turn.last_index,
             }
         )
 
@@ -221,8 +222,13 @@ class SwitchboardClient:
             if not turn.drop_from(frame["from_seq"]):
                 await self._resume(turn)
                 return
+            turn.last_index = min(turn.last_index, frame.get("index", 0) - 1)
         elif turn.resuming:
             return
+        elif "index" in frame:
+            if frame["index"] <= turn.last_index:
+                return  # known already
+            turn.last_index = frame["index"]
         if frame["type"] == "token":
             first_seq = frame.get("first_seq", frame["seq"])
             if frame["seq"] <= turn.last_seq:

@@ -53,6 +53,8 @@ class Connection:
         self.is_ready = False
         # A number, from 1, that changes with each new WebSocket.
         self.incarnation = 0
+        # The ids of turns by their numbers on this WebSocket.
+        self._turn_ids: dict[int, dict[str, str]] = {}
         # Kept, or they may be collected.
         self._background: set[asyncio.Task[None]] = set()
 
@@ -126,8 +128,9 @@ class Connection:
                 **self._life,
             ) as socket:
                 self._socket = socket
+                self._turn_ids.clear()
                 async for text in socket:
-                    await self._receive(json.loads(text))
+                    await self._receive(self._named(json.loads(text)))
                     was_ready = was_ready or self.is_ready
                 return socket.close_code or CLOSED_ABNORMALLY, was_ready
         except ConnectionClosed as closed:
@@ -143,6 +146,16 @@ class Connection:
         finally:
             self._socket = None
             self.is_ready = False
+
+    def _named(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Adds the ids of its turn to a frame that only has the turn's number on this connection."""
+        number = frame.get("turn")
+        if number is None:
+            return frame
+        if "turn_id" in frame:
+            self._turn_ids[number] = {"turn_id": frame["turn_id"], "conversation_id": frame["conversation_id"]}
+            return frame
+        return frame | self._turn_ids.get(number, {})
 
     async def _receive(self, frame: dict[str, Any]) -> None:
         match frame["type"]:

@@ -40,6 +40,8 @@ class Turn:
         self.sent_on = 0
         self.ended = False
         self.last_seq = -1
+        # The index of the last frame other than `token`.
+        self.last_index = -1
         # A `resume` is on its way: until its `resumed`, frames of this turn will come again.
         self.resuming = False
         # The text of each frame, and the first seq in it.

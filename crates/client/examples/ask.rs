@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         match event {
             Event::Token { text, .. } => write!(stdout, "{text}")?,
             Event::Complete { finish_reason, .. } => writeln!(stdout, "\n({finish_reason}; SHA-256 verified)")?,
-            Event::Progress { .. } | Event::Resumed { .. } => {}
+            _ => {}
         }
         stdout.flush()?;
     }

@@ -2,7 +2,7 @@
 
 use super::{Client, ClientError, Frame, Question, ServerError, Text, Transcript, connection::auth_error};
 use serde_json::json;
-use std::{ops::Range, time::Duration};
+use std::{borrow::Cow, ops::Range, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -12,6 +12,8 @@ pub struct Answer<'c> {
     question: Question,
     transcript: Transcript,
     turn_id: Option<String>,
+    /// Number of the turn on this connection; `None` while it is not known.
+    turn: Option<u32>,
     conversation_id: Option<String>,
     /// Frame of the latest event.
     frame: Utf8Bytes,
@@ -24,11 +26,16 @@ pub struct Answer<'c> {
     deadline: Option<Instant>,
 }
 
-/// An event of an answer.
+/// An event of an answer. Later versions may add events.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// A step began.
     Progress { step: &'a str },
+    /// New text of the model's reasoning, which is not part of the answer.
+    Reasoning { delta: Cow<'a, str> },
+    /// A typed part of the answer, as the JSON of its frame; see `part` in `docs/WEBSOCKET.md`.
+    Part { frame: &'a str },
     /// New text, and the range of its tokens' sequence numbers.
     Token { text: &'a str, seqs: Range<u32> },
     /// The connection was lost, and the turn has been resumed. A server that was killed may have lost the tokens from
@@ -41,6 +48,8 @@ pub enum Event<'a> {
 /// An [`Event`] without borrowed data.
 enum OwnedEvent {
     Progress,
+    Reasoning,
+    Part,
     Token { from: usize, seqs: Range<u32> },
     Resumed { from_seq: u32 },
     Complete { finish_reason: String },
@@ -78,6 +87,7 @@ impl<'c> Answer<'c> {
             question,
             transcript: Transcript::default(),
             turn_id: None,
+            turn: None,
             frame: Utf8Bytes::default(),
             has_ended: false,
             was_cancelled: false,
@@ -118,6 +128,11 @@ impl<'c> Answer<'c> {
                 let step = frame.step.as_deref().and_then(|step| self.frame.find(step).map(|at| at..at + step.len()));
                 Event::Progress { step: step.map_or("", |range| &self.frame[range]) }
             }
+            OwnedEvent::Reasoning => {
+                let frame = Frame::parse(&self.frame).map_err(protocol_error)?;
+                Event::Reasoning { delta: frame.delta.map_or(Cow::Borrowed(""), Text::into_inner) }
+            }
+            OwnedEvent::Part => Event::Part { frame: &self.frame },
             OwnedEvent::Token { from, seqs } => Event::Token { text: &self.transcript.text()[from..], seqs },
             OwnedEvent::Resumed { from_seq } => Event::Resumed { from_seq },
             OwnedEvent::Complete { finish_reason } => {
@@ -225,6 +240,7 @@ impl<'c> Answer<'c> {
         let frame = Frame::parse(&self.frame).map_err(protocol_error)?;
         let is_ours = match (&self.turn_id, &frame.turn_id) {
             (Some(ours), Some(theirs)) => **ours == **theirs,
+            (_, None) => frame.turn.is_some() && frame.turn == self.turn,
             _ => false,
         };
         let names_message = frame.client_message_id.as_deref() == Some(self.question.client_message_id.as_str());
@@ -235,7 +251,10 @@ impl<'c> Answer<'c> {
                 Ok(None) => Ok(FrameAction::HandleByClient),
                 Err(_) => Ok(FrameAction::Resume),
             },
+            "reasoning" if is_ours && !self.is_resuming => Ok(FrameAction::Yield(OwnedEvent::Reasoning)),
+            "part" if is_ours && !self.is_resuming => Ok(FrameAction::Yield(OwnedEvent::Part)),
             "progress" if is_ours || (self.turn_id.is_none() && names_message) => {
+                self.turn = frame.turn;
                 set_if_unknown(&mut self.turn_id, frame.turn_id);
                 set_if_unknown(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
                 Ok(FrameAction::Yield(OwnedEvent::Progress))
@@ -245,6 +264,7 @@ impl<'c> Answer<'c> {
                 set_if_unknown(&mut self.turn_id, frame.turn_id);
                 set_if_unknown(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
                 self.is_resuming = false;
+                self.turn = frame.turn;
                 let from_seq = frame.from_seq.and_then(|seq| u32::try_from(seq).ok()).unwrap_or(0);
                 if self.transcript.drop_from(from_seq) {
                     return Ok(FrameAction::Resume);
@@ -296,6 +316,8 @@ impl<'c> Answer<'c> {
 
     async fn resume(&mut self) -> Result<(), ClientError> {
         self.is_resuming = true;
+        // Another connection numbers its turns anew.
+        self.turn = None;
         self.send(self.resume_frame()).await
     }
 

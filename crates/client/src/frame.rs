@@ -15,6 +15,12 @@ impl Deref for Text<'_> {
     }
 }
 
+impl<'a> Text<'a> {
+    pub fn into_inner(self) -> Cow<'a, str> {
+        self.0
+    }
+}
+
 /// Any frame from the server. A field is `None` if frames of this type do not have it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -27,6 +33,11 @@ pub struct Frame<'a> {
     pub first_seq: Option<i64>,
     #[serde(borrow)]
     pub turn_id: Option<Text<'a>>,
+    /// Number of the turn on this connection.
+    pub turn: Option<u32>,
+    /// New text of a `reasoning` frame.
+    #[serde(borrow)]
+    pub delta: Option<Text<'a>>,
     /// The conversation's id in `chat.v2`.
     #[serde(borrow)]
     pub conversation_id: Option<Text<'a>>,

@@ -208,7 +208,7 @@ impl Worker {
                     let tokens = answer.transcript().next_seq();
                     self.tally().off_script += u64::from(tokens != self.plan.tokens);
                 }
-                Event::Progress { .. } => {}
+                _ => {}
             }
             if self.is_slow() && reading_since.elapsed() > SLOW.0 {
                 sleep(SLOW.1).await;

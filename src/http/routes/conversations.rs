@@ -73,6 +73,9 @@ pub struct MessageView<'a> {
     /// Present in answers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<MetadataView<'a>>,
+    /// Text in which the model reasoned before it answered. Present in answers only, with `workflow.keep_reasoning`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<&'a str>,
 }
 
 impl From<Conversation> for ConversationView {
@@ -98,6 +101,7 @@ impl<'a> From<&'a Message> for MessageView<'a> {
             last_seq: message.last_seq,
             finish_reason: message.finish_reason,
             metadata: message.metadata.as_ref().map(|metadata| MetadataView::new(metadata, FieldNames::Both)),
+            reasoning: message.reasoning.as_deref(),
         }
     }
 }

@@ -58,6 +58,8 @@ impl Answer {
                 self.next_due = Instant::now() + self.deadlines.idle;
                 return Ok(match progress {
                     Progress::Text(text) => AnswerPart::Token(text),
+                    Progress::Reasoning(text) => AnswerPart::Reasoning(text),
+                    Progress::Part(part) => AnswerPart::Part(part),
                     Progress::Working => AnswerPart::Working,
                 });
             }
@@ -163,7 +165,7 @@ mod tests {
         loop {
             match answer.next().await.map_err(|failure| failure.error.kind)? {
                 AnswerPart::Token(token) => text.push_str(&token),
-                AnswerPart::Working => {}
+                AnswerPart::Working | AnswerPart::Reasoning(_) | AnswerPart::Part(_) => {}
                 AnswerPart::Finished { reason, usage } => return Ok((text, reason, usage)),
             }
         }

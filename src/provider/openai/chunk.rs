@@ -12,6 +12,10 @@ use std::borrow::Cow;
 pub(super) struct Chunk<'a> {
     /// WTF-8, not empty.
     pub text: Option<Cow<'a, [u8]>>,
+    /// Text of the model's reasoning. WTF-8, not empty.
+    pub reasoning: Option<Cow<'a, [u8]>>,
+    /// Annotations of the text, such as citations.
+    pub annotations: Option<Json<'a>>,
     /// Whether the model is active without producing text: reasoning or calling a tool.
     pub is_working: bool,
     pub finish: Finish,
@@ -168,8 +172,8 @@ fn is_error_without_choice(event: Json<'_>) -> bool {
 
 /// Reads a message or a delta.
 fn read_message(message: Json<'_>) -> Chunk<'_> {
-    let [content, refusal, reasoning_content, reasoning, thinking, details, tool_calls, function_call] = message
-        .members([
+    let [content, refusal, reasoning_content, reasoning, thinking, details, tool_calls, function_call, annotations] =
+        message.members([
             "content",
             "refusal",
             "reasoning_content",
@@ -178,6 +182,7 @@ fn read_message(message: Json<'_>) -> Chunk<'_> {
             "reasoning_details",
             "tool_calls",
             "function_call",
+            "annotations",
         ]);
     let mut chunk = match content {
         Some(content) => read_content(content),
@@ -189,6 +194,11 @@ fn read_message(message: Json<'_>) -> Chunk<'_> {
     }
     let activity = [reasoning_content, reasoning, thinking, details, tool_calls, function_call];
     chunk.is_working |= activity.into_iter().flatten().any(Json::has_content);
+    // A server that sends the reasoning under several names repeats it.
+    let named = [reasoning_content, reasoning, thinking].into_iter().flatten();
+    let mut texts = named.filter_map(Json::string).filter(|text| !text.is_empty());
+    chunk.reasoning = chunk.reasoning.or_else(|| texts.next());
+    chunk.annotations = annotations;
     chunk
 }
 
@@ -199,7 +209,7 @@ fn read_content(content: Json<'_>) -> Chunk<'_> {
     }
     let parts = if content.is_object() { vec![content] } else { content.elements() };
     let mut chunk = Chunk::default();
-    let mut text = Vec::new();
+    let (mut text, mut reasoning) = (Vec::new(), Vec::new());
     for part in parts {
         let [kind, part_text, refusal, thinking] = part.members(["type", "text", "refusal", "thinking"]);
         let is_reasoning = thinking.is_some()
@@ -208,12 +218,22 @@ fn read_content(content: Json<'_>) -> Chunk<'_> {
                 .is_some_and(|kind| kind.contains("thinking") || kind.contains("reasoning"));
         if is_reasoning {
             chunk.is_working = true;
+            reasoning.extend(reasoning_of(thinking.or(part_text)));
         } else if let Some(part) = part.string().or_else(|| part_text.or(refusal)?.string()) {
             text.extend_from_slice(&part);
         }
     }
-    chunk.text = Some(Cow::Owned(text)).filter(|text: &Cow<'_, [u8]>| !text.is_empty());
+    let unless_empty = |text: Vec<u8>| Some(Cow::Owned(text)).filter(|text: &Cow<'_, [u8]>| !text.is_empty());
+    chunk.text = unless_empty(text);
+    chunk.reasoning = unless_empty(reasoning);
     chunk
+}
+
+/// Reads the reasoning in a part of the content: a string, or an array of parts with a `text`.
+fn reasoning_of(thinking: Option<Json<'_>>) -> Vec<u8> {
+    let Some(thinking) = thinking else { return Vec::new() };
+    let texts = thinking.elements().into_iter().filter_map(|part| part.member("text")?.string());
+    thinking.string().into_iter().chain(texts).flat_map(Cow::into_owned).collect()
 }
 
 /// Reads an event of Ollama's own protocol: one object per line.
@@ -226,6 +246,7 @@ fn read_ollama(event: Json<'_>) -> Chunk<'_> {
         (None, None) => Chunk::default(),
     };
     chunk.is_working |= thinking.is_some_and(Json::has_content);
+    chunk.reasoning = chunk.reasoning.or_else(|| thinking.and_then(Json::string).filter(|text| !text.is_empty()));
     if done.is_some_and(|done| done.raw() == "true") {
         chunk.finish = match reason.map_or(Finish::Absent, read_reason) {
             Finish::Absent => Finish::Reason(FinishReason::Stop),

@@ -15,6 +15,7 @@ mod adaptation;
 mod advice;
 mod answer;
 mod chunk;
+mod citations;
 mod classify;
 mod coding;
 mod connection;

@@ -6,14 +6,15 @@
 
 use super::{
     chunk::{self, ChoiceSelector, Chunk, Finish, TokenCounts},
+    citations::citations,
     failure::Failure,
     framing::{EventName, Frame, Framing},
     json::Json,
-    reasoning::ReasoningFilter,
+    reasoning::{Divided, ReasoningFilter},
     retry::Retry,
     surrogates::SurrogateJoiner,
 };
-use crate::domain::FinishReason;
+use crate::domain::{FinishReason, Part};
 use std::collections::VecDeque;
 
 /// Maximum length of an answer, in bytes. A longer answer ends there with the finish reason `length`.
@@ -21,12 +22,19 @@ pub(super) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// Maximum length of a response body, including reasoning, in bytes.
 pub(super) const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
 
+/// Maximum number of parts of an answer; further ones are dropped.
+const MAX_PARTS: usize = 100;
+
 /// Progress of an answer before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Text to show; never empty.
     Text(String),
-    /// Activity without text to show, such as reasoning.
+    /// Text of the model's reasoning; never empty.
+    Reasoning(String),
+    /// Part of the answer that is not text.
+    Part(Part),
+    /// Activity without text to show, such as a call of a tool.
     Working,
 }
 
@@ -53,7 +61,10 @@ struct AnswerState {
     progress: VecDeque<Progress>,
     choice: ChoiceSelector,
     surrogates: SurrogateJoiner,
+    surrogates_of_reasoning: SurrogateJoiner,
     reasoning: ReasoningFilter,
+    /// Parts so far.
+    parts: Vec<Part>,
     text_bytes: usize,
     token_counts: TokenCounts,
     finish: Option<FinishReason>,
@@ -162,16 +173,34 @@ impl AnswerState {
     }
 
     fn read_text(&mut self, chunk: &Chunk<'_>) {
-        let shown = chunk.text.as_ref().and_then(|text| {
+        let count = self.progress.len();
+        if let Some(reasoning) = &chunk.reasoning {
+            let reasoning = self.surrogates_of_reasoning.join(reasoning);
+            self.show_divided(Divided { reasoning: Some(reasoning).filter(|text| !text.is_empty()), text: None });
+        }
+        if let Some(text) = &chunk.text {
             let text = self.surrogates.join(text);
-            self.reasoning.push(text)
-        });
-        match shown {
-            Some(text) => self.show(text),
-            // Coalesces consecutive signs of activity.
-            None if self.progress.back() == Some(&Progress::Working) => {}
-            None if chunk.is_working || chunk.text.is_some() => self.progress.push_back(Progress::Working),
-            None => {}
+            let divided = self.reasoning.push(text);
+            self.show_divided(divided);
+        }
+        for part in chunk.annotations.into_iter().flat_map(citations) {
+            // Some servers repeat all citations in each event.
+            if self.parts.len() < MAX_PARTS && !self.parts.contains(&part) {
+                self.parts.push(part.clone());
+                self.progress.push_back(Progress::Part(part));
+            }
+        }
+        // Coalesces consecutive signs of activity.
+        let is_idle = self.progress.len() == count && self.progress.back() != Some(&Progress::Working);
+        if is_idle && (chunk.is_working || chunk.text.is_some()) {
+            self.progress.push_back(Progress::Working);
+        }
+    }
+
+    fn show_divided(&mut self, Divided { reasoning, text }: Divided) {
+        self.progress.extend(reasoning.map(Progress::Reasoning));
+        if let Some(text) = text {
+            self.show(text);
         }
     }
 
@@ -206,11 +235,12 @@ impl AnswerState {
 
     /// Shows the text that was held back.
     fn flush(&mut self) {
-        let replacement = self.surrogates.finish().and_then(|replacement| self.reasoning.push(replacement.to_string()));
-        let held = self.reasoning.finish();
-        for text in [replacement, held].into_iter().flatten() {
-            self.show(text);
+        if let Some(replacement) = self.surrogates.finish() {
+            let divided = self.reasoning.push(replacement.to_string());
+            self.show_divided(divided);
         }
+        let held = self.reasoning.finish();
+        self.show_divided(Divided { reasoning: None, text: held });
     }
 }
 

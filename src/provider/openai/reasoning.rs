@@ -1,4 +1,4 @@
-//! Removal of the reasoning that some models write before their answer: `<think>…</think>`.
+//! Separation of the reasoning that some models write before their answer: `<think>…</think>`.
 //!
 //! Only a block at the start of the text counts, optionally after white space; later, the tag is part of the answer. Without a
 //! closing tag, the whole text is reasoning. A model whose chat template opens the block writes only the closing tag and
@@ -9,7 +9,15 @@ const TAG_NAMES: &[&str] = &["think", "thinking", "thought", "reasoning"];
 /// Maximum leading white space to hold back, in bytes.
 const MAX_HELD_BYTES: usize = 1024;
 
-/// Streaming filter that removes leading reasoning from an answer.
+/// A piece of an answer, divided. Neither text is empty.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Divided {
+    pub reasoning: Option<String>,
+    /// Text to show, including text held back earlier.
+    pub text: Option<String>,
+}
+
+/// Streaming filter that separates leading reasoning from an answer.
 #[derive(Debug, Default)]
 pub(super) struct ReasoningFilter {
     state: State,
@@ -32,12 +40,19 @@ impl Default for State {
 }
 
 impl ReasoningFilter {
-    /// Filters the next piece. Returns the text to show, including text held back earlier; never empty.
-    pub fn push(&mut self, piece: String) -> Option<String> {
+    /// Divides the next piece.
+    pub fn push(&mut self, piece: String) -> Divided {
+        let mut reasoning = String::new();
+        let text = self.read(piece, &mut reasoning).filter(|text| !text.is_empty());
+        Divided { reasoning: Some(reasoning).filter(|text| !text.is_empty()), text }
+    }
+
+    /// Returns the text to show, and appends reasoning to `reasoning`.
+    fn read(&mut self, piece: String, reasoning: &mut String) -> Option<String> {
         let mut piece = piece;
         loop {
             match &mut self.state {
-                State::Answer => return Some(piece).filter(|text| !text.is_empty()),
+                State::Answer => return Some(piece),
                 State::Start { held, after_block } => {
                     held.push_str(&piece);
                     let begin = held.len() - held.trim_start().len();
@@ -55,7 +70,7 @@ impl ReasoningFilter {
                     }
                     let shown = if *after_block { held.split_off(begin) } else { std::mem::take(held) };
                     self.state = State::Answer;
-                    return Some(shown).filter(|text| !text.is_empty());
+                    return Some(shown);
                 }
                 State::Inside { close, tail } => {
                     tail.push_str(&piece);
@@ -64,10 +79,11 @@ impl ReasoningFilter {
                         let from = keep.into_iter().find(|from| {
                             tail.is_char_boundary(*from) && close.starts_with(&tail[*from..].to_ascii_lowercase())
                         });
-                        tail.drain(..from.unwrap_or(tail.len()));
+                        reasoning.extend(tail.drain(..from.unwrap_or(tail.len())));
                         return None;
                     };
                     piece = tail.split_off(at + close.len());
+                    reasoning.push_str(&tail[..at]);
                     self.state = State::Start { held: String::new(), after_block: true };
                 }
             }
@@ -89,7 +105,7 @@ fn opens(text: &str, name: &str) -> bool {
 /// Removes leading reasoning from a complete answer.
 pub(super) fn strip_reasoning(answer: &str) -> String {
     let mut filter = ReasoningFilter::default();
-    let mut text = filter.push(answer.to_owned()).unwrap_or_default();
+    let mut text = filter.push(answer.to_owned()).text.unwrap_or_default();
     text.push_str(&filter.finish().unwrap_or_default());
     text
 }
@@ -102,7 +118,8 @@ mod tests {
     fn filtered(text: &str, size: usize) -> String {
         let mut filter = ReasoningFilter::default();
         let chars: Vec<char> = text.chars().collect();
-        let mut shown: String = chars.chunks(size).filter_map(|piece| filter.push(piece.iter().collect())).collect();
+        let mut shown: String =
+            chars.chunks(size).filter_map(|piece| filter.push(piece.iter().collect()).text).collect();
         shown.extend(filter.finish());
         shown
     }
@@ -134,10 +151,30 @@ mod tests {
     }
 
     #[test]
+    fn reasoning_is_returned_with_any_piece_size() {
+        for (text, want) in [
+            ("<think>hm</think>Hello.", "hm"),
+            ("<THINK>1 < 2 </thi nk></think>\n<think>again</think>Hello.", "1 < 2 </thi nk>again"),
+            ("<think>grün 👍 never closed", "grün 👍 never closed"),
+            ("<think></think>Hello", ""),
+            ("Hello <think>no</think>", ""),
+        ] {
+            for size in 1..=text.chars().count() {
+                let mut filter = ReasoningFilter::default();
+                let chars: Vec<char> = text.chars().collect();
+                let pieces = chars.chunks(size).map(|piece| filter.push(piece.iter().collect()));
+                let reasoning: String = pieces.filter_map(|divided| divided.reasoning).collect();
+                assert_eq!(reasoning, want, "{text:?} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
     fn empty_text_is_never_returned() {
         let mut filter = ReasoningFilter::default();
-        assert_eq!(filter.push(format!("<think>hm</think>{}", " ".repeat(MAX_HELD_BYTES + 1))), None);
-        assert_eq!(filter.push("Hello.".to_owned()).as_deref(), Some("Hello."));
+        let spaces = filter.push(format!("<think>hm</think>{}", " ".repeat(MAX_HELD_BYTES + 1)));
+        assert_eq!(spaces, Divided { reasoning: Some("hm".to_owned()), text: None });
+        assert_eq!(filter.push("Hello.".to_owned()), Divided { reasoning: None, text: Some("Hello.".to_owned()) });
     }
 
     #[test]
@@ -145,7 +182,8 @@ mod tests {
         let mut filter = ReasoningFilter::default();
         filter.push("<think>".to_owned());
         for _ in 0..1_000 {
-            assert_eq!(filter.push("hm, ".to_owned()), None);
+            let divided = Divided { reasoning: Some("hm, ".to_owned()), text: None };
+            assert_eq!(filter.push("hm, ".to_owned()), divided);
         }
         let State::Inside { tail, .. } = &filter.state else { panic!("still inside") };
         assert!(tail.len() < 16, "{tail}");

@@ -1,6 +1,9 @@
 //! Property tests: random sequences of frames, workflow answers, turn events and clock steps.
 
-use super::*;
+use super::{
+    tests::{TurnIds, named, starting},
+    *,
+};
 use crate::{
     domain::{AnswerMetadata, ConversationId, DisplayName, Email, FinishReason, MessageId, Role},
     limiter::Limiter,
@@ -140,6 +143,7 @@ struct Simulation {
     resuming: VecDeque<(ResumeTicket, ResumeFrame)>,
     accepted: Vec<TurnId>,
     readings: HashMap<String, Reading>,
+    turn_ids: TurnIds,
     is_signed_in: bool,
     is_closed: bool,
 }
@@ -180,6 +184,7 @@ impl Simulation {
             resuming: VecDeque::new(),
             accepted: Vec::new(),
             readings: HashMap::new(),
+            turn_ids: TurnIds::new(),
             is_signed_in: false,
             is_closed: false,
         }
@@ -241,6 +246,7 @@ impl Simulation {
                     }
                     _ => {
                         self.accepted.push(turn_id);
+                        turn.announce(starting());
                         self.turns.push(turn);
                         Ok(StartedTurn::New)
                     }
@@ -271,17 +277,7 @@ impl Simulation {
             }
             Event::Announce { turn } => {
                 let Some(turn) = self.turn(turn).filter(|turn| !turn.has_ended()) else { return };
-                let message = "…".to_owned();
-                let step = Step::Generating;
-                turn.announce(Progress {
-                    step,
-                    message,
-                    specialist: None,
-                    confidence: None,
-                    sources: None,
-                    client_message_id: None,
-                    question: None,
-                });
+                turn.announce(Progress { step: Step::Generating, ..starting() });
             }
             Event::Append { turn, tokens } => {
                 let Some(turn) = self.turn(turn).filter(|turn| !turn.has_ended()) else { return };
@@ -298,6 +294,7 @@ impl Simulation {
                 let user_id = self.authenticator.identities["ada"].user_id;
                 let subject = TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id };
                 let turn = TurnLog::new(subject);
+                turn.announce(starting());
                 self.turns.push(Arc::clone(&turn));
                 self.expect_start(&turn);
                 self.state.on_subscribe(turn, self.now, &mut effects);
@@ -347,7 +344,10 @@ impl Simulation {
         for effect in effects {
             assert!(!self.is_closed, "an effect after the close");
             match effect {
-                Effect::Send(outgoing) => self.read(&serde_json::from_str(&outgoing.frame).unwrap()),
+                Effect::Send(outgoing) => {
+                    let frame = named(serde_json::from_str(&outgoing.frame).unwrap(), &mut self.turn_ids);
+                    self.read(&frame);
+                }
                 Effect::Authenticated(_) => self.is_signed_in = true,
                 Effect::Start(new) => {
                     assert!(self.is_signed_in);

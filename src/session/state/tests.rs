@@ -6,11 +6,12 @@ use crate::{
     domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Role, UnixMillis, User},
     limiter::Limiter,
     session::{authenticator::Authenticator, pending_resumes::ResumeTicket},
-    turn::{TurnEnd, TurnLog, TurnSink, TurnSubject},
+    turn::{Progress, TurnEnd, TurnLog, TurnSink, TurnSubject},
     workflow::StartedTurn,
 };
 use serde_json::{Value, json};
-use std::net::Ipv4Addr;
+use std::{collections::HashMap, net::Ipv4Addr};
+use switchboard_protocol::Step;
 use tokio::sync::mpsc;
 
 /// The Unix time at which the tests start, in seconds.
@@ -50,6 +51,41 @@ struct Session {
     now: Now,
     user: User,
     effects: Vec<Effect>,
+    turn_ids: TurnIds,
+}
+
+/// The first step of a turn, without which the client would not know its number.
+pub(super) fn starting() -> Progress {
+    Progress {
+        step: Step::Starting,
+        message: "Starting…".to_owned(),
+        specialist: None,
+        confidence: None,
+        sources: None,
+        client_message_id: None,
+        question: None,
+    }
+}
+
+/// A turn of another connection, with its first step.
+fn started_turn(subject: TurnSubject) -> Arc<TurnLog> {
+    let turn = TurnLog::new(subject);
+    turn.announce(starting());
+    turn
+}
+
+/// The ids of turns by their numbers on the connection.
+pub(super) type TurnIds = HashMap<u64, Value>;
+
+/// Adds the id of its turn to a frame that names it by number.
+pub(super) fn named(mut frame: Value, turn_ids: &mut TurnIds) -> Value {
+    if let Some(number) = frame["turn"].as_u64() {
+        match frame.get("turn_id") {
+            Some(id) => drop(turn_ids.insert(number, id.clone())),
+            None => frame["turn_id"] = turn_ids.get(&number).cloned().unwrap_or_default(),
+        }
+    }
+    frame
 }
 
 impl Session {
@@ -78,7 +114,15 @@ impl Session {
             Mailbox::new(sink.clone()),
             now,
         );
-        Self { state, events, sink, now, user: user("ada@example.org", Role::User), effects: Vec::new() }
+        Self {
+            state,
+            events,
+            sink,
+            now,
+            user: user("ada@example.org", Role::User),
+            effects: Vec::new(),
+            turn_ids: TurnIds::new(),
+        }
     }
 
     /// Creates a session that is authenticated for `life_s` seconds.
@@ -114,6 +158,8 @@ impl Session {
         self.receive(&json!({"type": "message", "message": text, "client_message_id": text}));
         let turn = self.started();
         self.state.on_started(turn.subject.turn_id, Ok(StartedTurn::New), self.now, &mut self.effects);
+        turn.announce(starting());
+        self.read_events();
         turn
     }
 
@@ -131,10 +177,11 @@ impl Session {
         }
     }
 
-    /// Takes the frames among the effects so far, and drops other effects.
+    /// Takes the frames among the effects so far, and drops other effects. Frames that name their turn by number also get its id.
     fn frames(&mut self) -> Vec<Value> {
-        let sent = self.effects.drain(..).filter_map(|effect| match effect {
-            Effect::Send(outgoing) => Some(serde_json::from_str(&outgoing.frame).unwrap()),
+        let Self { effects, turn_ids, .. } = self;
+        let sent = effects.drain(..).filter_map(|effect| match effect {
+            Effect::Send(outgoing) => Some(named(serde_json::from_str(&outgoing.frame).unwrap(), turn_ids)),
             _ => None,
         });
         sent.collect()
@@ -315,10 +362,11 @@ fn announced_turns_are_shown_only_with_a_valid_token_of_their_user() {
     let mut session = Session::signed_in(100);
     let subject =
         TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id: session.user.id };
-    session.state.on_subscribe(TurnLog::new(subject), session.now, &mut session.effects);
+    session.state.on_subscribe(started_turn(subject), session.now, &mut session.effects);
     assert!(matches!(session.effects.pop(), Some(Effect::Subscribed(_))));
+    assert_eq!(session.frames().len(), 1);
     session.wait(100);
-    let missed = TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..subject });
+    let missed = started_turn(TurnSubject { turn_id: TurnId::new(), ..subject });
     session.state.on_subscribe(Arc::clone(&missed), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
     // It is shown once the client has renewed its token, and only once.
@@ -330,7 +378,7 @@ fn announced_turns_are_shown_only_with_a_valid_token_of_their_user() {
     }
     // A turn of another user is never shown.
     let mut session = Session::signed_in(100);
-    session.state.on_subscribe(TurnLog::new(subject), session.now, &mut session.effects);
+    session.state.on_subscribe(started_turn(subject), session.now, &mut session.effects);
     assert!(session.effects.is_empty());
 }
 
@@ -433,7 +481,7 @@ fn mailbox_filled_by_commands_loses_nothing() {
     turn.append("once");
     complete(&turn);
     while session.events.try_recv().is_ok() {}
-    let elsewhere = TurnLog::new(TurnSubject { turn_id: TurnId::new(), ..turn.subject });
+    let elsewhere = started_turn(TurnSubject { turn_id: TurnId::new(), ..turn.subject });
     complete(&elsewhere);
     session.state.on_subscribe(elsewhere, session.now, &mut session.effects);
     let frames = session.frames();

@@ -104,6 +104,7 @@ pub(super) fn interrupt_running(
                 finish_reason: FinishReason::Error,
                 metadata: metadata.unwrap_or_default(),
                 items,
+                reasoning: None,
             },
             error: Some((code.to_owned(), message.to_owned())),
             at: UnixMillis::now(),

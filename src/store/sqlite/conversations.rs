@@ -119,7 +119,8 @@ impl ConversationStore for SqliteStore {
             }
             let rows = query.load_iter::<MessageRow, DefaultLoadingMode>(connection)?;
             let bytes = |row: &MessageRow| {
-                json_bytes(&row.content) + row.metadata.as_ref().map_or(0, |metadata| metadata.len())
+                let reasoning = row.reasoning.as_deref().map_or(0, json_bytes);
+                json_bytes(&row.content) + reasoning + row.metadata.as_ref().map_or(0, |metadata| metadata.len())
             };
             let Listed { items: rows, has_more } = listed(rows, page.limit, bytes, Ok)?;
             let counts = stored_turns::token_counts(connection, &rows)?;
@@ -235,6 +236,7 @@ fn store_question(connection: &mut SqliteConnection, turn: &NewTurn, epoch: i64)
             content: turn.text.clone(),
             finish_reason: None,
             metadata: None,
+            reasoning: None,
             created_at_ms: turn.at.0,
         })
         .execute(connection)?;
@@ -267,6 +269,7 @@ fn message(row: &MessageRow, tokens: Option<i64>) -> Result<Message, StoreError>
         last_seq: is_answer.then(|| tokens.unwrap_or(0) - 1),
         finish_reason: row.finish_reason.as_deref().map(parse).transpose()?,
         metadata: metadata(row.metadata.as_deref())?,
+        reasoning: row.reasoning.clone(),
         created_at: UnixMillis(row.created_at_ms),
     })
 }

@@ -37,7 +37,7 @@ pub(super) fn end_turn(
 /// Stores the end of a turn that is known to be running under the current epoch.
 fn store_end(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<Vec<Event>, StoreError> {
     let EndedTurn { turn_id, conversation_id, answer, error, at, .. } = turn;
-    let Answer { message_id, text, token_ends, finish_reason, metadata, items } = answer;
+    let Answer { message_id, text, token_ends, finish_reason, metadata, items, reasoning } = answer;
     let outcome = match &error {
         None => TurnOutcome::Finished(finish_reason),
         Some((code, _)) => TurnOutcome::Failed(code.clone()),
@@ -53,6 +53,7 @@ fn store_end(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<Vec<E
             content: text.clone(),
             finish_reason: Some(finish_reason.as_str().to_owned()),
             metadata: Some(json_of(&metadata)?),
+            reasoning,
             created_at_ms: at.0,
         })
         .execute(connection)?;

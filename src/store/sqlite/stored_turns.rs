@@ -107,6 +107,7 @@ fn answer(message: MessageRow, turn: &TurnRow) -> Result<Answer, StoreError> {
         finish_reason: parse(message.finish_reason.as_deref().unwrap_or_default())?,
         metadata: metadata(message.metadata.as_deref())?.unwrap_or_default(),
         text: message.content,
+        reasoning: message.reasoning,
         items: turn.items.clone(),
     })
 }

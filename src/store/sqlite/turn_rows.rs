@@ -40,6 +40,7 @@ pub(super) struct MessageRow {
     pub(super) content: String,
     pub(super) finish_reason: Option<String>,
     pub(super) metadata: Option<String>,
+    pub(super) reasoning: Option<String>,
     pub(super) created_at_ms: i64,
 }
 

@@ -210,7 +210,46 @@ fn reasoning_counts_as_activity_and_not_as_text() {
         r#"{"choices":[{"delta":{"reasoning":{"text":"b"}}}]}"#
     );
     let (progress, _) = read_by(body.as_bytes(), 10_000);
-    assert_eq!(progress, [Progress::Working], "the block is not closed");
+    let want = [Progress::Reasoning("a".to_owned()), Progress::Working, Progress::Reasoning("Hi".to_owned())];
+    assert_eq!(progress, want, "the block is not closed");
+}
+
+#[test]
+fn reasoning_is_read_once_whatever_its_name() {
+    let reads = |delta: &str| {
+        let body = format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\ndata: {HI}\n\ndata: {STOP}\n\n");
+        let (progress, ending) = read_by(body.as_bytes(), 7);
+        assert!(ending.is_ok(), "{delta}");
+        let texts = progress.into_iter().filter_map(|part| match part {
+            Progress::Reasoning(text) => Some(text),
+            _ => None,
+        });
+        texts.collect::<String>()
+    };
+    for delta in [
+        r#"{"reasoning_content":"hm \ud83d\ude00"}"#,
+        r#"{"reasoning":"hm 😀"}"#,
+        r#"{"reasoning":"hm 😀","reasoning_content":"hm 😀","reasoning_details":[{"text":"hm 😀"}]}"#,
+        r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm "},{"type":"text","text":"😀"}]}]}"#,
+        r#"{"content":"<think>hm 😀</think>"}"#,
+    ] {
+        assert_eq!(reads(delta), "hm 😀", "{delta}");
+    }
+    for delta in [r#"{"reasoning":""}"#, r#"{"reasoning":{"effort":1}}"#, r#"{"reasoning_content":null}"#] {
+        assert_eq!(reads(delta), "", "{delta}");
+    }
+}
+
+#[test]
+fn citations_become_parts_once() {
+    let cite = r#"{"choices":[{"delta":{"annotations":[{"type":"url_citation","url":"https://example.com/"}]}}]}"#;
+    let body = format!("data: {cite}\n\ndata: {HI}\n\ndata: {cite}\n\ndata: {STOP}\n\n");
+    let (progress, _) = read_by(body.as_bytes(), 10_000);
+    let kinds: Vec<_> = progress
+        .iter()
+        .filter_map(|part| if let Progress::Part(part) = part { Some(part.kind.as_str()) } else { None })
+        .collect();
+    assert_eq!(kinds, ["url_citation"]);
 }
 
 #[test]

@@ -1,21 +1,12 @@
 //! Tests of `resume` and announcements, in every order in which they may arrive.
 
 use super::*;
-use crate::turn::Progress;
-use switchboard_protocol::Step;
 
 /// Creates a turn of another connection, with its first step.
 fn other_turn(session: &Session, conversation_id: ConversationId, question: &str) -> Arc<TurnLog> {
     let turn = TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id: session.user.id });
-    turn.announce(Progress {
-        step: Step::Starting,
-        message: "Starting…".to_owned(),
-        specialist: None,
-        confidence: None,
-        sources: None,
-        client_message_id: Some("theirs".to_owned()),
-        question: Some(question.to_owned()),
-    });
+    let (client_message_id, question) = (Some("theirs".to_owned()), Some(question.to_owned()));
+    turn.announce(Progress { client_message_id, question, ..starting() });
     turn
 }
 
