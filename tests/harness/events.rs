@@ -11,10 +11,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct EventStream {
     response: reqwest::Response,
     unread: Vec<u8>,
+    last_id: String,
 }
 
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// Id of the last event that has one, as browsers understand it: an error that is not the end of the turn has none.
     pub id: String,
     pub frame: Value,
 }
@@ -41,7 +43,7 @@ impl TestApp {
         }
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-store");
-        Ok(EventStream { response, unread: Vec::new() })
+        Ok(EventStream { response, unread: Vec::new(), last_id: String::new() })
     }
 }
 
@@ -51,10 +53,12 @@ impl EventStream {
         loop {
             if let Some(end) = self.unread.windows(2).position(|bytes| bytes == b"\n\n") {
                 let block: Vec<u8> = self.unread.drain(..end + 2).collect();
-                if let Some(event) = parse(std::str::from_utf8(&block).unwrap()) {
-                    return Some(event);
+                let Some((id, frame)) = parse(std::str::from_utf8(&block).unwrap()) else { continue };
+                match id {
+                    Some(id) => self.last_id = id,
+                    None => assert!(frame["type"] == "error" && frame.get("index").is_none(), "no id: {frame}"),
                 }
-                continue;
+                return Some(Event { id: self.last_id.clone(), frame });
             }
             let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("no event came in time");
             match chunk.unwrap() {
@@ -77,14 +81,13 @@ impl EventStream {
     }
 }
 
-/// An event; none for a comment.
-fn parse(block: &str) -> Option<Event> {
+/// The id and the frame of an event; none for a comment.
+fn parse(block: &str) -> Option<(Option<String>, Value)> {
     let field = |name: &str| {
         let lines: Vec<_> = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).collect();
         assert!(lines.len() <= 1, "{name} is there twice in {block:?}");
         lines.first().copied()
     };
     let data = field("data")?;
-    let id = field("id").expect("every event has an id").to_owned();
-    Some(Event { id, frame: serde_json::from_str(data).unwrap() })
+    Some((field("id").map(str::to_owned), serde_json::from_str(data).unwrap()))
 }
