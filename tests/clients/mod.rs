@@ -3,6 +3,7 @@
 
 mod hardships;
 mod probe;
+mod prototype;
 mod redirects;
 mod tokens;
 

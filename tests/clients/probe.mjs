@@ -1,4 +1,4 @@
-// node probe.mjs URL ACCOUNT PING_AFTER_MS PONG_WITHIN_MS
+// node probe.mjs URL ACCOUNT PING_AFTER_MS PONG_WITHIN_MS DIALECT
 //
 // ACCOUNT is JSON, as `register` answers. Each line of the input is a question, `{ message, metadata, timeout_ms, is_cut }`, or
 // `{ open: { session_id, turn_id, last_seq } }`. Says in lines of JSON what the client tells an application: `{ status }`,
@@ -8,9 +8,10 @@
 import { createInterface } from "node:readline";
 import { SwitchboardClient } from "../../clients/javascript/switchboard-client.mjs";
 
-const [url, account, pingAfterMs, pongWithinMs] = process.argv.slice(2);
+const [url, account, pingAfterMs, pongWithinMs, dialect] = process.argv.slice(2);
 const say = (news) => process.stdout.write(`${JSON.stringify(news)}\n`);
 const client = new SwitchboardClient(url, JSON.parse(account), {
+  dialect,
   onNotice: (notice) => say({ notice }),
   onStatus: ({ state, attempt = 0 }) => say({ status: { state, attempt } }),
   pingAfterMs: Number(pingAfterMs),

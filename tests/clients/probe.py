@@ -1,4 +1,4 @@
-"""python probe.py URL ACCOUNT PING_AFTER_MS PONG_WITHIN_MS
+"""python probe.py URL ACCOUNT PING_AFTER_MS PONG_WITHIN_MS DIALECT
 
 The same as probe.mjs, with the other client.
 """
@@ -31,11 +31,12 @@ async def tell_other(turn) -> None:
     say({"other": {"question": turn.message, **await read(turn, lambda frame: None)}})
 
 
-async def main(url: str, account: str, ping_after_ms: str, pong_within_ms: str) -> None:
+async def main(url: str, account: str, ping_after_ms: str, pong_within_ms: str, dialect: str) -> None:
     others = []
     async with SwitchboardClient(
         url,
         json.loads(account),
+        dialect,
         on_notice=lambda message, level: say({"notice": {"message": message, "level": level}}),
         on_status=lambda status: say({"status": {"state": status["state"], "attempt": status.get("attempt", 0)}}),
         ping_after_s=int(ping_after_ms) / 1000,

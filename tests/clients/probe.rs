@@ -4,6 +4,7 @@ use super::{node, python, repository};
 use serde_json::{Value, json};
 use std::{process::Stdio, sync::Arc, time::Duration};
 use switchboard_client::{Account, Client, ClientError, Connector, Question, Status};
+use switchboard_protocol::Dialect;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
@@ -51,6 +52,11 @@ impl Probe {
 
     /// With an account, as the server answers who registers.
     pub fn start_as(language: Language, url: &str, account: &Value, life: Life) -> Self {
+        Self::start_in(Dialect::V2, language, url, account, life)
+    }
+
+    /// The same, in this dialect.
+    pub fn start_in(dialect: Dialect, language: Language, url: &str, account: &Value, life: Life) -> Self {
         let (questions, asked) = unbounded_channel();
         let (said, news) = unbounded_channel();
         let mut command = match language {
@@ -62,6 +68,7 @@ impl Probe {
             }
             Language::Rust => {
                 let mut connector = Connector::new(url).unwrap();
+                connector.dialect = dialect;
                 connector.ping_after = Duration::from_millis(life.ping_after_ms);
                 connector.pong_within = Duration::from_millis(life.pong_within_ms);
                 let text = |name: &str| account[name].as_str().unwrap_or_default().to_owned();
@@ -80,7 +87,8 @@ impl Probe {
         };
         command
             .args([url, &account.to_string()])
-            .args([life.ping_after_ms, life.pong_within_ms].map(|ms| ms.to_string()));
+            .args([life.ping_after_ms, life.pong_within_ms].map(|ms| ms.to_string()))
+            .arg(dialect.subprotocol());
         command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let task = tokio::spawn(in_lines(child.stdin.take().unwrap(), child.stdout.take().unwrap(), asked, said));
