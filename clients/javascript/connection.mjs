@@ -228,19 +228,21 @@ export class Connection {
     this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
   }
 
-  /** Adds the ids of its turn to a frame that only has the turn's number. */
+  /** Adds the ids of its turn to a frame that only has the turn's number; false if no frame has told them. */
   #nameTurn(frame) {
-    if (frame.turn === undefined) return;
+    if (frame.turn === undefined) return true;
     const { turn_id, conversation_id } = frame;
-    if (turn_id) this.#turnIds.set(frame.turn, { turn_id, conversation_id });
-    else Object.assign(frame, this.#turnIds.get(frame.turn));
+    if (!turn_id) return Boolean(Object.assign(frame, this.#turnIds.get(frame.turn)).turn_id);
+    if (frame.type === "complete" || frame.type === "error") this.#turnIds.delete(frame.turn);
+    else this.#turnIds.set(frame.turn, { turn_id, conversation_id });
+    return true;
   }
 
   #receive(text) {
     const frame = JSON.parse(text),
       { onTrace, onReady, onFrame } = this.#options;
     onTrace("received", text, frame);
-    this.#nameTurn(frame);
+    if (!this.#nameTurn(frame)) return;
     switch (frame.type) {
       case "auth_success": {
         const isNew = !this.#isReady;

@@ -8,7 +8,8 @@
 //
 // The client reconnects, and a running answer goes on after its last token: the tokens you see are the answer, each of them
 // once. `turn.text` is always the answer so far. Show it again on `resumed`: a server that was killed may have lost the latest
-// tokens, and then it is shorter. The protocol is docs/WEBSOCKET.md. Copy the whole folder.
+// tokens, and then it is shorter. Frames of the types `reasoning` (its `delta` is text that the model thinks) and `part` (ignore
+// kinds that you do not know) are no part of `turn.text`. The protocol is docs/WEBSOCKET.md. Copy the whole folder.
 
 import { SignIn, SwitchboardError } from "./account.mjs";
 import { Connection, webSocketUrl } from "./connection.mjs";
@@ -196,8 +197,8 @@ export class SwitchboardClient {
     if (!turn) return; // of another client of this user
     if (frame.type === "resumed") {
       turn.resuming = false;
+      turn.lastIndex = Math.min(turn.lastIndex, (frame.index ?? 0) - 1);
       if (!turn.dropFrom(frame.from_seq)) return this.#resume(turn);
-      if (frame.index !== undefined) turn.lastIndex = Math.min(turn.lastIndex, frame.index - 1);
     } else if (turn.resuming) {
       return;
     } else if (frame.index !== undefined) {

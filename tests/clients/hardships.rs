@@ -7,9 +7,11 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
+use switchboard::config::Reasoning;
 use tempfile::TempDir;
 use tokio::{
     io::copy_bidirectional,
@@ -97,6 +99,50 @@ async fn clients_reconnect_after_silence_and_resume_the_turn() {
         };
         assert_eq!((&end["code"], &resumed_at), (&Value::Null, &json!(3)), "{language:?}");
         assert_eq!(proxy.opened().len(), 2, "{language:?}");
+    }
+}
+
+/// The connection falls silent within the reasoning, and again within the answer; every frame of the turn comes twice.
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn clients_pass_reasoning_on_once_and_apart_from_the_answer() {
+    let app = TestApp::with(|config| config.workflow.reasoning = Reasoning::Shown).await;
+    for language in ALL {
+        // Later tokens may share a frame.
+        let mut cuts = VecDeque::from([("reasoning", "index", 8), ("token", "seq", 4)]);
+        let proxy = FrameProxy::start(&app.url, move |frame| {
+            let is_cut = |(frame_type, field, from): &(&str, &str, u64)| {
+                frame["type"] == *frame_type && frame[field].as_u64() >= Some(*from)
+            };
+            if cuts.front().is_some_and(is_cut) {
+                cuts.pop_front();
+                return Fate::IsTheLast;
+            }
+            match frame["type"].as_str() {
+                Some("progress" | "reasoning" | "token") => Fate::ComesTwice,
+                _ => Fate::Passes,
+            }
+        })
+        .await;
+        let user = app.user().await;
+        let life = Life { ping_after_ms: 150, pong_within_ms: 150 };
+        let mut probe = Probe::start(language, &proxy.url, &user.access_token, life);
+        let script = json!({"reasoning_tokens": 8, "tokens": 10, "interval_ms": 20});
+        probe.ask_with(0, 0, json!({"metadata": {"script": script}}));
+        let (mut reasoning, mut steps) = (String::new(), Vec::new());
+        let end = loop {
+            let mut news = probe.next().await;
+            if let Some(end) = news.get_mut("end") {
+                break end.take();
+            }
+            let frame = &news["frame"];
+            reasoning.push_str(frame["delta"].as_str().unwrap_or_default());
+            steps.extend(frame["step"].as_str().map(str::to_owned));
+        };
+        let words = |count: u32| (0..count).map(|n| format!("w{n:04} ")).collect::<String>();
+        assert_eq!((&end["code"], end["text"].as_str()), (&Value::Null, Some(words(10).as_str())), "{language:?}");
+        assert_eq!(reasoning, words(8), "{language:?}");
+        assert_eq!(steps, ["starting", "routing", "retrieval", "generating", "thinking"], "{language:?}");
+        assert_eq!(proxy.opened().len(), 3, "{language:?}");
     }
 }
 

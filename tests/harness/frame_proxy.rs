@@ -1,4 +1,4 @@
-//! A network that looks into what the server says: it may lose single frames, or fall silent.
+//! A network that looks into what the server says: it may lose or repeat single frames, or fall silent.
 
 use serde_json::Value;
 use std::{
@@ -30,6 +30,7 @@ pub struct FrameProxy {
 pub enum Fate {
     Passes,
     IsLost,
+    ComesTwice,
     /// It is lost, and nothing passes on this connection any more, in no direction; nobody is told.
     IsTheLast,
 }
@@ -117,6 +118,7 @@ impl Weather {
             };
             match fate {
                 Fate::Passes => to.write_all(&frame.bytes).await?,
+                Fate::ComesTwice => to.write_all(&[frame.bytes.as_slice(), &frame.bytes].concat()).await?,
                 Fate::IsLost => {}
                 Fate::IsTheLast => return Ok(true),
             }

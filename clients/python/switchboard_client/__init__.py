@@ -8,7 +8,8 @@
 
 The client reconnects, and a running answer goes on after its last token: the tokens you see are the answer, each of them once.
 `turn.text` is always the answer so far. Show it anew on `resumed`: a server that was killed may have lost the latest tokens, and
-then it is shorter. The protocol is docs/WEBSOCKET.md.
+then it is shorter. Frames of the types `reasoning` (its `delta` is text that the model thinks) and `part` (ignore kinds that you
+do not know) are no part of `turn.text`. The protocol is docs/WEBSOCKET.md.
 """
 
 from .account import SwitchboardError, login, register

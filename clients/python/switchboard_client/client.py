@@ -219,10 +219,10 @@ class SwitchboardClient:
             return  # of another client of this user
         if frame["type"] == "resumed":
             turn.resuming = False
+            turn.last_index = min(turn.last_index, frame.get("index", 0) - 1)
             if not turn.drop_from(frame["from_seq"]):
                 await self._resume(turn)
                 return
-            turn.last_index = min(turn.last_index, frame.get("index", 0) - 1)
         elif turn.resuming:
             return
         elif "index" in frame:

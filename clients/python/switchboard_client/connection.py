@@ -152,10 +152,13 @@ class Connection:
         number = frame.get("turn")
         if number is None:
             return frame
-        if "turn_id" in frame:
+        if "turn_id" not in frame:
+            return frame | self._turn_ids.get(number, {})
+        if frame["type"] in ("complete", "error"):
+            self._turn_ids.pop(number, None)
+        else:
             self._turn_ids[number] = {"turn_id": frame["turn_id"], "conversation_id": frame["conversation_id"]}
-            return frame
-        return frame | self._turn_ids.get(number, {})
+        return frame
 
     async def _receive(self, frame: dict[str, Any]) -> None:
         match frame["type"]:

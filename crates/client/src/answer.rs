@@ -14,6 +14,8 @@ pub struct Answer<'c> {
     turn_id: Option<String>,
     /// Number of the turn on this connection; `None` while it is not known.
     turn: Option<u32>,
+    /// Index of the latest progress, reasoning or part.
+    last_index: Option<u32>,
     conversation_id: Option<String>,
     /// Frame of the latest event.
     frame: Utf8Bytes,
@@ -34,7 +36,7 @@ pub enum Event<'a> {
     Progress { step: &'a str },
     /// New text of the model's reasoning, which is not part of the answer.
     Reasoning { delta: Cow<'a, str> },
-    /// A typed part of the answer, as the JSON of its frame; see `part` in `docs/WEBSOCKET.md`.
+    /// A typed part of the answer, as the JSON of its frame; see `part` in `docs/WEBSOCKET.md`. Ignore kinds that you do not know.
     Part { frame: &'a str },
     /// New text, and the range of its tokens' sequence numbers.
     Token { text: &'a str, seqs: Range<u32> },
@@ -88,6 +90,7 @@ impl<'c> Answer<'c> {
             transcript: Transcript::default(),
             turn_id: None,
             turn: None,
+            last_index: None,
             frame: Utf8Bytes::default(),
             has_ended: false,
             was_cancelled: false,
@@ -245,16 +248,24 @@ impl<'c> Answer<'c> {
         };
         let names_message = frame.client_message_id.as_deref() == Some(self.question.client_message_id.as_str());
         match &*frame.kind {
-            "token" | "complete" if is_ours && self.is_resuming => Ok(FrameAction::HandleByClient),
+            "token" | "progress" | "reasoning" | "part" | "complete" if is_ours && self.is_resuming => {
+                Ok(FrameAction::HandleByClient)
+            }
+            "progress" | "reasoning" | "part" if is_ours && self.is_known(frame.index) => {
+                Ok(FrameAction::HandleByClient)
+            }
             "token" if is_ours => match self.transcript.push(&frame) {
                 Ok(Some(added)) => Ok(FrameAction::Yield(OwnedEvent::Token { from: added.from, seqs: added.seqs })),
                 Ok(None) => Ok(FrameAction::HandleByClient),
                 Err(_) => Ok(FrameAction::Resume),
             },
-            "reasoning" if is_ours && !self.is_resuming => Ok(FrameAction::Yield(OwnedEvent::Reasoning)),
-            "part" if is_ours && !self.is_resuming => Ok(FrameAction::Yield(OwnedEvent::Part)),
+            "reasoning" | "part" if is_ours => {
+                self.last_index = frame.index;
+                let event = if &*frame.kind == "part" { OwnedEvent::Part } else { OwnedEvent::Reasoning };
+                Ok(FrameAction::Yield(event))
+            }
             "progress" if is_ours || (self.turn_id.is_none() && names_message) => {
-                self.turn = frame.turn;
+                (self.turn, self.last_index) = (frame.turn, frame.index);
                 set_if_unknown(&mut self.turn_id, frame.turn_id);
                 set_if_unknown(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
                 Ok(FrameAction::Yield(OwnedEvent::Progress))
@@ -265,6 +276,8 @@ impl<'c> Answer<'c> {
                 set_if_unknown(&mut self.conversation_id, frame.conversation_id.or(frame.session_id));
                 self.is_resuming = false;
                 self.turn = frame.turn;
+                let last_kept = frame.index.and_then(|index| index.checked_sub(1));
+                self.last_index = self.last_index.min(last_kept);
                 let from_seq = frame.from_seq.and_then(|seq| u32::try_from(seq).ok()).unwrap_or(0);
                 if self.transcript.drop_from(from_seq) {
                     return Ok(FrameAction::Resume);
@@ -333,9 +346,19 @@ impl<'c> Answer<'c> {
     }
 
     fn resume_frame(&self) -> String {
-        let last_seq = i64::from(self.transcript.next_seq()) - 1;
-        let (conversation, turn) = (&self.conversation_id, &self.turn_id);
-        json!({"type": "resume", "conversation_id": conversation, "turn_id": turn, "last_seq": last_seq}).to_string()
+        let resume = json!({
+            "type": "resume",
+            "conversation_id": self.conversation_id,
+            "turn_id": self.turn_id,
+            "last_seq": i64::from(self.transcript.next_seq()) - 1,
+            "last_index": self.last_index,
+        });
+        resume.to_string()
+    }
+
+    /// Whether an entry was received before: a `resume` may bring entries again.
+    fn is_known(&self, index: Option<u32>) -> bool {
+        index.is_some() && index <= self.last_index
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Frame<'a> {
     pub turn_id: Option<Text<'a>>,
     /// Number of the turn on this connection.
     pub turn: Option<u32>,
+    /// Position of the entry in the turn; in `resumed`, of the first entry that follows.
+    pub index: Option<u32>,
     /// New text of a `reasoning` frame.
     #[serde(borrow)]
     pub delta: Option<Text<'a>>,

@@ -2,8 +2,8 @@
 //! that every token is delivered exactly once, and verifies each complete answer by its SHA-256. The rules it follows are in
 //! `docs/WEBSOCKET.md`, "How to write a client that reconnects".
 //!
-//! Start with an [`Account`] and a [`Client`]; [`Client::ask`] returns an [`Answer`], a stream of [`Event`]s. A complete program
-//! is in `examples/ask.rs`.
+//! Start with an [`Account`] and a [`Client`]; [`Client::ask`] returns an [`Answer`], a stream of [`Event`]s: steps, text, and, apart from
+//! the text, reasoning and typed parts. A complete program is in `examples/ask.rs`.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), switchboard_client::ClientError> {
