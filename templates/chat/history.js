@@ -26,6 +26,7 @@ export function byTurn(messages) {
 /** The fields of a turn whose answer is stored. */
 export const answeredTurn = (answer) => ({
   text: answer.content,
+  ...(answer.reasoning ? { reasoning: answer.reasoning } : {}),
   lastSeq: answer.last_seq ?? -1,
   metadata: answer.metadata,
   finishReason: answer.finish_reason,

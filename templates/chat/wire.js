@@ -28,7 +28,7 @@ export const on = {
 };
 
 /** The settings of the page for connecting. */
-export const settings = { dialect: "chat.v1", authenticateBy: "subprotocol" };
+export const settings = { dialect: "chat.v2", authenticateBy: "subprotocol" };
 
 export let connection = null;
 /** turn_id → turn: the turns of this page that are or were live. */
@@ -206,7 +206,7 @@ function onToken(frame) {
   turn.pieces.push({ firstSeq, at: turn.text.length });
   turn.text += frame.token;
   turn.lastSeq = frame.seq;
-  turn.step = "generating";
+  if (turn.step !== "generating") Object.assign(turn, { step: "generating", stepMessage: "" });
   on.changed(turn);
 }
 
@@ -221,7 +221,7 @@ function onReasoning(frame) {
 /** A typed part of the answer. Kinds that this page does not know are ignored. */
 function onPart(frame) {
   const turn = turnOf(frame);
-  if (turn.ended || turn.resuming || frame.kind !== "url_citation") return;
+  if (turn.ended || turn.resuming || frame.kind !== "url_citation" || !/^https?:/i.test(frame.url)) return;
   turn.citations = [...turn.citations, { url: frame.url, title: frame.title ?? frame.url }];
   on.changed(turn);
 }
@@ -258,6 +258,7 @@ function onResumed(frame) {
   const turn = turnOf(frame);
   turn.resuming = false;
   if (turn.ended) return;
+  turn.lastIndex = Math.min(turn.lastIndex, (frame.index ?? 0) - 1);
   // A server that was killed may have lost tokens, and those that came in one frame with them cannot be told apart.
   while (turn.lastSeq >= frame.from_seq) {
     const { firstSeq, at } = turn.pieces.pop();
@@ -265,7 +266,6 @@ function onResumed(frame) {
     turn.lastSeq = firstSeq - 1;
   }
   if (turn.lastSeq < frame.from_seq - 1) return resume(turn);
-  turn.lastIndex = Math.min(turn.lastIndex, (frame.index ?? 0) - 1);
   turn.resumes += 1;
   on.changed(turn);
 }

@@ -1,4 +1,5 @@
-//! The pages in a real browser: `page.mjs`, `outage.mjs` and `renewal.mjs` drive Chromium on `/ws/test`, `ops.mjs` on `/ops`.
+//! The pages in a real browser: `page.mjs`, `reasoning.mjs`, `outage.mjs` and `renewal.mjs` drive Chromium on `/ws/test`, `ops.mjs`
+//! on `/ops`.
 //! Screenshots are left in `target/screenshots`.
 
 mod ops;
@@ -8,7 +9,7 @@ use crate::{
     harness::{TestApp, installed},
 };
 use std::time::Duration;
-use switchboard::config::ProviderKind;
+use switchboard::config::{ProviderKind, Reasoning};
 use tokio::{process::Command, time::timeout};
 
 /// Time limit for all scenarios of a suite.
@@ -38,6 +39,17 @@ async fn the_page_shows_answers_in_a_real_browser() {
 async fn page_shows_slow_answers() {
     let app = TestApp::scripted(120, 25).await;
     run_suite(&app, "slow").await;
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn page_folds_the_reasoning_of_the_model() {
+    let app = TestApp::with(|config| {
+        (config.workflow.reasoning, config.workflow.keep_reasoning) = (Reasoning::Shown, true);
+        let script = &mut config.provider.scripted;
+        (script.reasoning_tokens, script.tokens, script.interval_ms) = (60, 40, 50);
+    })
+    .await;
+    run_script("reasoning.mjs", &[&app.url]).await;
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]

@@ -29,7 +29,7 @@ const answers = {
 
     const types = frames.map((frame) => frame.type);
     const steps = frames.filter((frame) => frame.type === "progress").map((frame) => frame.step);
-    assert.deepEqual(steps, ["starting", "agent_routing", "rag_retrieval", "generating"]);
+    assert.deepEqual(steps, ["starting", "routing", "retrieval", "generating"]);
     const beforeEnd = types.slice(0, types.indexOf("complete"));
     assert.ok(beforeEnd.filter((type) => type === "token").length >= 5, `token frames before the end: ${beforeEnd}`);
     const seen = await page.evaluate(() => window.seenAnswers);
@@ -405,7 +405,7 @@ const slow = {
     assert.ok(opened.turn_id && opened.last_seq >= 0, "the tab names the turn that it has");
     const resumed = second.frames.find((frame) => frame.type === "resumed");
     assert.equal(resumed.from_seq, opened.last_seq + 1, "and how much of it");
-    const again = second.frames.filter((frame) => frame.type === "token" && frame.turn_id === opened.turn_id);
+    const again = second.frames.filter((frame) => frame.type === "token" && frame.turn === resumed.turn);
     assert.deepEqual(again, [], "the history is not sent twice");
     return visitor;
   },
@@ -552,7 +552,7 @@ const slow = {
     await page.locator(".turn .question", { hasText: QUESTION }).waitFor();
     await answered(visitor);
     await turn(page, 0).getByText("verified").waitFor();
-    assert.equal(new Set(frames.filter((frame) => frame.type === "token").map((frame) => frame.session_id)).size, 2);
+    assert.equal(new Set(frames.filter((frame) => frame.type === "token").map((frame) => frame.turn)).size, 2);
     return visitor;
   },
 };
