@@ -1,8 +1,12 @@
 //! `chat.v1` and `chat.v2` over a WebSocket.
 
-use super::Recording;
-use crate::harness::{TestApp, TestSocket, TestUser, token};
+use super::{Recording, frozen};
+use crate::{
+    harness::{TestApp, TestSocket, TestUser, token},
+    provider::upstream::{Upstream, answers},
+};
 use serde_json::{Value, json};
+use switchboard::config::{ProviderKind, Reasoning};
 
 /// Neither of a conversation nor of a turn.
 const UNKNOWN: &str = "01930a5d-ac96-774b-bcce-b302099a8057";
@@ -48,6 +52,8 @@ async fn recorded(dialect: &str) -> String {
     recording.line("<", &frame);
     let (code, reason) = socket.expect_close_reason().await;
     recording.line("< close", &json!({"code": code, "reason": reason}));
+    recording.section("turn of a model that reasons and cites");
+    reasoning_and_parts(&mut recording, dialect).await;
     recording.text
 }
 
@@ -105,6 +111,26 @@ async fn errors(recording: &mut Recording, socket: &mut TestSocket) {
     }
 }
 
+async fn reasoning_and_parts(recording: &mut Recording, dialect: &str) {
+    let cited = json!({"choices": [{"message": {
+        "content": "Fine.", "reasoning_content": "Hm.",
+        "annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.com/", "title": "Engines"}}],
+    }, "finish_reason": "stop"}]});
+    let body = cited.to_string();
+    let upstream = Upstream::answering(move |_| answers("200 OK", "content-type: application/json\r\n", &body)).await;
+    let app = TestApp::with(|config| {
+        config.provider.kind = ProviderKind::Openai;
+        config.provider.base_url = upstream.base_url();
+        config.provider.model = "test-model".to_owned();
+        config.workflow.reasoning = Reasoning::Shown;
+    })
+    .await;
+    let user = app.user().await;
+    let mut socket = app.socket().subprotocols(dialect).signed_in(&user).await;
+    recording.turn(&mut socket, json!({"type": "message", "message": "Hello?"})).await;
+    socket.close().await;
+}
+
 async fn heartbeat(recording: &mut Recording, socket: &mut TestSocket) {
     socket.send(question("Slowly.", &json!({"tokens": 2, "interval_ms": 60_000}))).await;
     let turn_id = loop {
@@ -118,12 +144,20 @@ async fn heartbeat(recording: &mut Recording, socket: &mut TestSocket) {
     socket.frames_of_turns(1).await;
 }
 
+/// Compares with the snapshot. A dialect may gain frames and fields, and the snapshot with it.
+fn match_snapshot(name: &str, recording: &str) {
+    frozen::check(&name.replace('_', "."), recording);
+    let mut settings = insta::Settings::clone_current();
+    settings.set_description("This dialect is frozen: frames and fields may be added, never removed or renamed.");
+    settings.bind(|| insta::assert_snapshot!(name, recording));
+}
+
 #[actix_web::rt::test(system = "crate::harness::System")]
 async fn frames_of_chat_v1_match_the_snapshot() {
-    insta::assert_snapshot!("chat_v1", recorded("chat.v1").await);
+    match_snapshot("chat_v1", &recorded("chat.v1").await);
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
 async fn frames_of_chat_v2_match_the_snapshot() {
-    insta::assert_snapshot!("chat_v2", recorded("chat.v2").await);
+    match_snapshot("chat_v2", &recorded("chat.v2").await);
 }
