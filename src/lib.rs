@@ -25,6 +25,7 @@
 //! | [`limiter`] | rate limits, connection limits, allowed origins and hosts |
 //! | [`auth`] | accounts, passwords, tokens, tickets, revocations |
 //! | [`turn`] | the log of a turn, and subscriptions to it |
+//! | [`bus`] | live data of conversations: stored events, started turns, ephemeral signals |
 //! | [`registry`] | open connections, the conversations they are subscribed to, operators' queries, drain |
 //! | [`workflow`] | a turn from admission to its recorded answer: routing, retrieval, generation, checkpoints, cancel |
 //! | [`preflight`] | checks of the files, addresses and secrets that settings refer to, at start and for `config check` |
@@ -42,6 +43,7 @@ mod api_error;
 pub mod app;
 pub mod auth;
 pub mod build_info;
+pub mod bus;
 pub mod cli;
 pub mod config;
 pub mod domain;

@@ -57,6 +57,16 @@ pub const MAX_PAGE_BYTES: usize = 256 * 1024;
 
 /// Conversations that one connection is subscribed to at once; a further one replaces the least recently used.
 pub const MAX_SUBSCRIBED_CONVERSATIONS: usize = 64;
+/// Events that a client may have missed; with more, `resume` continues near the head instead of replaying all of them.
+pub const MAX_REPLAYED_EVENTS: i64 = 1_000;
+/// Events before the head with which a client starts that has missed too many.
+pub const SNAPSHOT_EVENTS: i64 = 200;
+/// Events that a connection reads from the store at once, and keeps while its client does not read.
+pub const EVENTS_PER_READ: usize = 64;
+/// Events that the bus keeps for one subscription; a subscriber that exceeds it reads the store.
+pub const MAX_UNREAD_EVENTS: usize = 64;
+/// Ephemeral signals that the bus keeps for one subscription; further ones are dropped.
+pub const MAX_UNREAD_SIGNALS: usize = 64;
 /// Turns after the resumed one that `resume` replays; if there are more, the client is told to read the history.
 pub const MAX_REPLAYED_TURNS: usize = 16;
 /// Turns that one connection remembers as shown, so that none is announced to it twice.
@@ -194,6 +204,7 @@ const _: () = assert!(
     MESSAGE_OVERHEAD_BYTES > 2 * MAX_CLIENT_ID_CHARS * MAX_JSON_BYTES_PER_CHAR,
     "both ids of a client fit besides the longest text"
 );
+const _: () = assert!(SNAPSHOT_EVENTS < MAX_REPLAYED_EVENTS, "a snapshot is shorter than a replay");
 const _: () = assert!(MAX_REMEMBERED_TURNS > MAX_REPLAYED_TURNS, "a connection remembers all turns of one replay");
 const _: () = assert!(RESERVED_CONNECTIONS > MAX_OPS_CONNECTIONS, "operators leave connections for health checks");
 const _: () = assert!(

@@ -3,6 +3,7 @@
 use crate::{
     api_error::from_failure,
     auth::{Accounts, Passwords, Tickets, Tokens},
+    bus::{Bus, LocalBus},
     config::{AuthConfig, Config, DatabaseConfig, KnowledgeConfig, ProviderKind, ServerConfig, SessionConfig},
     http::{AppState, HostCheck, JsonLimit, ScrapeRules, WorkerState},
     knowledge::KnowledgeBase,
@@ -13,7 +14,10 @@ use crate::{
     registry::{ConnectionManager, StallLimits},
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
-    store::{AuditStore, ConversationStore, DocumentStore, ServingClock, UserList, UserStore, sqlite::SqliteStore},
+    store::{
+        AuditStore, ConversationStore, DocumentStore, EventStore, ServingClock, UserList, UserStore,
+        sqlite::SqliteStore,
+    },
     transport,
     turn::TurnFailure,
     workflow::{Engine, Recorder, Turns, Workflow, router::Router},
@@ -122,6 +126,8 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
     let limiter = Arc::new(Limiter::new(&config.limits));
     let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
     let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
+    let events = Arc::clone(&store) as Arc<dyn EventStore>;
+    let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::new(registry.clone())));
     let audit_store = Arc::clone(&store) as Arc<dyn AuditStore>;
     let audit = Audit::new(audit_store, config.database.audit_retention_days, clock.clone());
     let ops = OpsContext {
@@ -139,8 +145,10 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
     Ok(AppState {
         accounts,
         audit,
+        bus: Arc::clone(&bus),
         client_addresses: Arc::new(limiter::client_addresses(&config.server)),
         drain: DrainControl::new(Arc::clone(&turns)),
+        events,
         host_check: Arc::new(HostCheck::new(&config.server, listeners)?),
         in_flight: Arc::default(),
         json_limit: Arc::new(JsonLimit::new(&config)),
@@ -149,7 +157,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
         ops: Arc::new(ops),
         origins: Arc::new(Origins::of(config.env, &config.server.allowed_origins)),
         question_rules: Arc::new(question_rules),
-        recorder: Recorder::new(Arc::clone(&conversations), clock, from_failure),
+        recorder: Recorder::new(Arc::clone(&conversations), bus, clock, from_failure),
         conversations,
         registry: Arc::new(registry),
         scrape_rules: Arc::new(ScrapeRules::new(&config.metrics)),
@@ -174,7 +182,8 @@ pub(super) fn engine(config: &Config, Preflight { specialists, provider }: Prefl
         store: Arc::clone(&state.conversations),
         recorder: Arc::clone(&state.recorder),
         turns: Arc::clone(&state.turns),
-        registry: Addr::clone(&state.registry),
+        events: Arc::clone(&state.events),
+        bus: Arc::clone(&state.bus),
         metrics: Arc::clone(&state.metrics),
         failures: from_failure,
     }
@@ -189,6 +198,7 @@ pub(super) fn worker_state(app: &Arc<AppState>, engine: &Arc<Engine>, config: &A
         metrics: Arc::clone(&app.metrics),
         tokens: Data::from(Arc::clone(&app.tokens)),
         rules: *app.question_rules,
+        bus: Arc::clone(&app.bus),
         registry: Addr::clone(&app.registry),
         workflow: workflow.clone(),
     };

@@ -5,6 +5,7 @@
 
 mod chat_v1;
 mod chat_v2;
+mod event;
 mod json;
 mod sse;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod turn_frames;
 
 pub use chat_v1::ChatV1;
 pub use chat_v2::ChatV2;
+pub use event::{event, event_view, resumed_events};
 pub use json::Json;
 pub use sse::{Sse, error_event, parse_event_id};
 

@@ -2,6 +2,7 @@
 
 use crate::{
     auth::{Accounts, Tickets, Tokens},
+    bus::Bus,
     http::rules::{HostCheck, JsonLimit, ScrapeRules},
     knowledge::KnowledgeBase,
     limiter::{ClientAddresses, Limiter, Origins},
@@ -10,7 +11,7 @@ use crate::{
     registry::ConnectionManager,
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
-    store::{ConversationStore, UserList},
+    store::{ConversationStore, EventStore, UserList},
     transport::InFlight,
     workflow::{Recorder, Turns, Workflow},
 };
@@ -42,9 +43,11 @@ macro_rules! app_state {
 app_state! {
     accounts: Accounts,
     audit: Audit,
+    bus: dyn Bus,
     client_addresses: ClientAddresses,
     conversations: dyn ConversationStore,
     drain: DrainControl,
+    events: dyn EventStore,
     host_check: HostCheck,
     in_flight: InFlight,
     json_limit: JsonLimit,
@@ -126,6 +129,7 @@ impl<T: Provided + ?Sized> FromRequest for State<T> {
 #[cfg(test)]
 pub mod test_support {
     use super::*;
+    use crate::bus::LocalBus;
     use crate::{
         api_error::from_failure,
         auth::{Passwords, test_support},
@@ -158,7 +162,9 @@ pub mod test_support {
         let metrics = Arc::new(Metrics::default());
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
         let audit = Audit::new(Arc::new(store.clone()), 0, clock.clone());
-        let recorder = Recorder::new(Arc::clone(&conversations), clock, from_failure);
+        let events = Arc::new(store.clone()) as Arc<dyn EventStore>;
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::new(registry.clone())));
+        let recorder = Recorder::new(Arc::clone(&conversations), Arc::clone(&bus), clock, from_failure);
         let knowledge = Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config.knowledge.clone()));
         let specialists = Arc::new(Specialists::load(None).unwrap());
         let session_config = Arc::new(config.session.clone());
@@ -173,7 +179,8 @@ pub mod test_support {
             store: Arc::clone(&conversations),
             recorder: Arc::clone(&recorder),
             turns: Arc::clone(&turns),
-            registry: registry.clone(),
+            events: Arc::clone(&events),
+            bus: Arc::clone(&bus),
             metrics: Arc::clone(&metrics),
             failures: from_failure,
         };
@@ -192,15 +199,18 @@ pub mod test_support {
             metrics: Arc::clone(&metrics),
             tokens: Data::from(Arc::clone(&tokens)),
             rules,
+            bus: Arc::clone(&bus),
             registry: registry.clone(),
             workflow: workflow.clone(),
         };
         let mut app = AppState {
             accounts: Arc::new(Accounts::new(Arc::new(store.clone()), passwords, Arc::clone(&tokens))),
             audit,
+            bus,
             client_addresses: Arc::new(client_addresses(&config.server)),
             conversations,
             drain: DrainControl::new(Arc::clone(&turns)),
+            events,
             host_check: Arc::new(HostCheck::new(&config.server, &[]).unwrap()),
             in_flight: Arc::default(),
             json_limit: Arc::new(JsonLimit::new(&config)),

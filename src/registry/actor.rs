@@ -6,6 +6,7 @@ use super::{
     state::RegistryState,
 };
 use crate::{
+    bus::TurnAnnouncements,
     domain::{ConnectionId, ConversationId, UserId},
     pause,
     store::Revocation,
@@ -126,10 +127,17 @@ pub struct ConversationDeleted(pub ConversationId);
 /// Announces a turn to the other connections that are subscribed to its conversation.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct TurnStarted {
-    pub turn: Arc<TurnLog>,
+struct TurnStarted {
+    turn: Arc<TurnLog>,
     /// The connection that started the turn and is subscribed to it already.
-    pub by: Option<ConnectionId>,
+    by: Option<ConnectionId>,
+}
+
+/// Announces the turns of the bus to the connections.
+impl TurnAnnouncements for Addr<ConnectionManager> {
+    fn on_announced(&self, turn: Arc<TurnLog>, by: Option<ConnectionId>) {
+        self.do_send(TurnStarted { turn, by });
+    }
 }
 
 #[derive(actix::Message)]

@@ -17,7 +17,7 @@ mod view;
 pub use actor::{
     ConnectionManager, ContinueDrain, ConversationDeleted, CountConnections, EndDrain, FindConnection, FoundConnection,
     GetStats, Kick, KickTarget, ListConnections, Register, Registration, SendNotice, SessionCommand,
-    SubscribeToConversation, TokensRevoked, TurnStarted,
+    SubscribeToConversation, TokensRevoked,
 };
 pub use connection_stats::ConnectionStats;
 pub use drain::{Drain, DrainOrders, reconnect_after_ms};

@@ -9,12 +9,13 @@ use super::{
     context::SessionContext,
     effect::{self, Effect, NewTurn},
     pending_resumes::ResumeTicket,
-    state::{Now, SessionState},
+    state::{Now, Resumed, SessionState},
 };
 use crate::{
     api_error::InternalError,
     auth::Identity,
-    domain::{ConnectionId, TurnId, UserId},
+    bus::{BusSubscription, Waker},
+    domain::{ConnectionId, ConversationId, TurnId, UserId},
     limiter::{AddressPermit, Limit, UserPermit},
     limits::CONNECTION_CREDIT_BYTES,
     metrics::{AuthWay, ClientClose, Surface},
@@ -24,9 +25,11 @@ use crate::{
         socket::{self, Received, SocketContext, SocketHandler},
     },
     turn::{Mailbox, Outgoing, TurnEvent},
-    workflow::{CancelTurn, ResumeConversation, ResumedConversation, StartTurn, TurnError},
+    workflow::{CancelTurn, ReadEvents, ResumeConversation, ResumeEvents, ResumedConversation, StartTurn, TurnError},
 };
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, MailboxError, StreamHandler, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, MailboxError, Recipient, StreamHandler, WrapFuture,
+};
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Bytes, Data, Payload},
@@ -66,6 +69,8 @@ pub struct ChatSession {
 
 struct Running {
     state: SessionState,
+    /// Subscriptions to the events of conversations.
+    events: Vec<BusSubscription>,
     registration: Registration,
     alarm: Alarm,
 }
@@ -126,6 +131,7 @@ impl Actor for ChatSession {
                 ctx.address().recipient::<SessionCommand>(),
             ),
             state,
+            events: Vec::new(),
             alarm: Alarm::set::<Self>(alarm_at, ctx),
         });
         log::info!(connection_id:% = self.stats.connection_id, address = self.stats.address; "connection opened");
@@ -157,7 +163,7 @@ impl ChatSession {
         }
         let authenticator = ConnectionAuthenticator { context: &self.context, address: self.address };
         decision(&mut running.state, &authenticator, now, &mut effects);
-        self.stats.set_waits_for_credit(running.state.subscriptions().waits_for_credit());
+        self.stats.set_waits_for_credit(running.state.waits_for_credit());
         running.alarm.move_up::<Self>(running.state.next_alarm(), ctx);
         for effect in effects.drain(..) {
             self.perform(effect, now, ctx);
@@ -201,6 +207,13 @@ impl ChatSession {
             Effect::AuthFailed(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
             Effect::Start(new) => self.start_turn(*new, ctx),
             Effect::Resume { ticket, user_id, resume } => self.resume_turn(ticket, user_id, &resume, ctx),
+            Effect::SubscribeToEvents(conversation) => self.subscribe_to_events(conversation, ctx),
+            Effect::UnsubscribeFromEvents(conversation) => {
+                if let Some(running) = &mut self.running {
+                    running.events.retain(|subscription| subscription.conversation() != conversation);
+                }
+            }
+            Effect::ReadEvents { user_id, conversation, after } => self.read_events(user_id, conversation, after, ctx),
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
             Effect::Subscribed(subscribed) => self.stats.add_turn(subscribed),
             Effect::Unsubscribed(turn) => self.stats.remove_turn(&turn),
@@ -233,16 +246,46 @@ impl ChatSession {
         ctx.spawn(decided);
     }
 
-    fn resume_turn(&self, ticket: ResumeTicket, user_id: UserId, resume: &ResumeFrame, ctx: &mut Context) {
-        let answer = self.context.workflow.send(ResumeConversation {
-            user_id,
-            conversation_id: resume.conversation_id,
-            turn_id: resume.turn_id,
+    fn subscribe_to_events(&mut self, conversation: ConversationId, ctx: &mut Context) {
+        let Some(running) = &mut self.running else { return };
+        if !running.events.iter().any(|subscription| subscription.conversation() == conversation) {
+            let waker = EventWaker(ctx.address().recipient());
+            running.events.push(self.context.bus.subscribe(conversation, Arc::new(waker)));
+        }
+    }
+
+    fn read_events(&self, user_id: UserId, conversation: ConversationId, after: i64, ctx: &mut Context) {
+        let read = self.context.workflow.send(ReadEvents { user_id, conversation_id: conversation, after });
+        let decided = read.into_actor(self).map(move |read, session, ctx| {
+            let read = flatten(read).map(|page| (page.items, page.has_more));
+            session.decide(ctx, |state, _, now, effects| {
+                state.on_events_read(conversation, after, read, now, effects);
+            });
         });
+        ctx.spawn(decided);
+    }
+
+    fn resume_events(&self, ticket: ResumeTicket, message: ResumeEvents, ctx: &mut Context) {
+        let answer = self.context.workflow.send(message);
+        let decided = answer.into_actor(self).map(move |answer, session, ctx| {
+            let outcome = flatten(answer).map(Resumed::Events);
+            session.decide(ctx, |state, _, now, effects| state.on_resumed(ticket, outcome, now, effects));
+        });
+        ctx.spawn(decided);
+    }
+
+    fn resume_turn(&self, ticket: ResumeTicket, user_id: UserId, resume: &ResumeFrame, ctx: &mut Context) {
+        let conversation_id = resume.conversation_id;
+        if let Some(last_position) = resume.last_position {
+            return self.resume_events(ticket, ResumeEvents { user_id, conversation_id, last_position }, ctx);
+        }
+        let answer =
+            self.context.workflow.send(ResumeConversation { user_id, conversation_id, turn_id: resume.turn_id });
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = flatten(answer);
             let found = outcome.as_ref().map(ResumedConversation::state).map_err(|error| error.code);
             session.context.metrics.resumed(found);
+            let outcome = outcome.map(Resumed::Turns);
             session.decide(ctx, |state, _, now, effects| state.on_resumed(ticket, outcome, now, effects));
         });
         ctx.spawn(decided);
@@ -375,6 +418,35 @@ impl Handler<SessionCommand> for ChatSession {
                 self.decide(ctx, |state, _, _, effects| state.on_going_away(reconnect_after_ms, effects));
             }
         }
+    }
+}
+
+/// Tells the actor that events have arrived over the bus: at most one message per subscription is on its way.
+struct EventWaker(Recipient<EventsArrived>);
+
+impl Waker for EventWaker {
+    fn wake(&self) {
+        self.0.do_send(EventsArrived);
+    }
+}
+
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct EventsArrived;
+
+impl Handler<EventsArrived> for ChatSession {
+    type Result = ();
+
+    fn handle(&mut self, _: EventsArrived, ctx: &mut Context) {
+        let Some(running) = &self.running else { return };
+        let arrived: Vec<_> = running.events.iter().map(|events| (events.conversation(), events.take())).collect();
+        self.decide(ctx, |state, _, now, effects| {
+            for (conversation, arrived) in arrived {
+                if !arrived.events.is_empty() || arrived.has_missed {
+                    state.on_events_arrived(conversation, arrived, now, effects);
+                }
+            }
+        });
     }
 }
 

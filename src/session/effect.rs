@@ -36,6 +36,15 @@ pub enum Effect {
         user_id: UserId,
         resume: ResumeFrame,
     },
+    /// Subscribe to the events of a conversation on the bus.
+    SubscribeToEvents(ConversationId),
+    UnsubscribeFromEvents(ConversationId),
+    /// Read the next events after a position from the store.
+    ReadEvents {
+        user_id: UserId,
+        conversation: ConversationId,
+        after: i64,
+    },
     Cancel {
         user_id: UserId,
         turn_id: TurnId,

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn resume(conversation_id: ConversationId, last_seq: i64) -> ResumeFrame {
-        ResumeFrame { conversation_id, turn_id: None, last_seq, last_index: None }
+        ResumeFrame { conversation_id, turn_id: None, last_seq, last_index: None, last_position: None }
     }
 
     fn seqs(ready: Vec<(ResumeFrame, &str)>) -> Vec<(i64, &str)> {

@@ -4,6 +4,7 @@ pub use super::now::Now;
 use super::{
     announcements::Announcements,
     effect::{Effect, send},
+    event_readers::EventReaders,
     heartbeat::{Heartbeat, HeartbeatAction},
     inbound_filter::InboundFilter,
     pending_resumes::PendingResumes,
@@ -18,7 +19,7 @@ use crate::{
     limiter::UserPermit,
     limits::AUTH_GRACE_S,
     turn::{Mailbox, SubscriptionOptions, TurnEvent},
-    workflow::ResumedConversation,
+    workflow::{ResumedConversation, ResumedEvents},
 };
 use std::{
     sync::Arc,
@@ -41,7 +42,8 @@ pub struct SessionState {
     pub(super) subscriptions: Subscriptions,
     /// Turns that the workflow has yet to accept.
     pub(super) starting: Vec<Starting>,
-    pub(super) resumes: PendingResumes<Result<ResumedConversation, ApiError>>,
+    pub(super) resumes: PendingResumes<Result<Resumed, ApiError>>,
+    pub(super) events: EventReaders,
     pub(super) announcements: Announcements,
 }
 
@@ -49,6 +51,12 @@ pub(super) struct Starting {
     pub turn_id: TurnId,
     /// The subject of an error about it.
     pub subject: ErrorSubject,
+}
+
+/// The result of the lookup for a `resume`.
+pub enum Resumed {
+    Turns(ResumedConversation),
+    Events(ResumedEvents),
 }
 
 pub(super) enum Auth {
@@ -84,6 +92,7 @@ impl SessionState {
             inbound: InboundFilter::new(limits, dialect.into()),
             starting: Vec::new(),
             resumes: PendingResumes::default(),
+            events: EventReaders::default(),
             announcements: Announcements::default(),
         }
     }
@@ -131,7 +140,13 @@ impl SessionState {
     /// Continues with the backlogs after new credit.
     pub fn send_more(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let any_ended = self.subscriptions.send_more(now, effects);
+        self.send_events(now, effects);
         self.after_delivery(any_ended, now, effects);
+    }
+
+    /// Whether turns or events wait for credit.
+    pub fn waits_for_credit(&self) -> bool {
+        self.subscriptions.waits_for_credit() || (!self.subscriptions.has_credit() && self.events.is_waiting())
     }
 
     /// Closes a connection with an expired token once its last turn has ended.
@@ -166,6 +181,7 @@ impl SessionState {
             effects.push(Effect::Close(CloseReason::AuthDeadline));
         }
         let AnyEnded(_) = self.subscriptions.flush(now, effects);
+        self.send_events(now, effects);
         self.check_expiry(now, effects);
     }
 

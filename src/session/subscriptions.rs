@@ -108,6 +108,15 @@ impl Subscriptions {
         self.credit = bytes;
     }
 
+    pub fn has_credit(&self) -> bool {
+        self.credit > 0
+    }
+
+    /// Uses credit for a frame that is not of a turn.
+    pub fn spend(&mut self, bytes: usize) {
+        self.credit = self.credit.saturating_sub(bytes);
+    }
+
     /// Whether a backlog waits for credit.
     pub fn waits_for_credit(&self) -> bool {
         self.credit == 0 && self.turns.iter().any(Subscription::is_lagging)

@@ -3,14 +3,14 @@
 
 use super::{
     Question,
-    engine::{Engine, ResumedConversation},
+    engine::{Engine, ResumedConversation, ResumedEvents},
     error::TurnError,
     run::{AlreadyStarted, TurnRun},
 };
 use crate::{
-    domain::{ConnectionId, ConversationId, TurnId, UserId},
+    domain::{ConnectionId, ConversationId, Event, TurnId, UserId},
     logging,
-    registry::TurnStarted,
+    store::Listed,
     turn::{TurnLog, TurnSubject},
 };
 use actix::{Actor, Context, Handler, ResponseFuture};
@@ -69,6 +69,25 @@ pub struct ResumeConversation {
     pub turn_id: Option<TurnId>,
 }
 
+/// Finds the events that a connection has missed in a conversation. Later ones arrive over the bus, provided that the connection
+/// subscribes there before it sends this.
+#[derive(actix::Message)]
+#[rtype(result = "Result<ResumedEvents, TurnError>")]
+pub struct ResumeEvents {
+    pub user_id: UserId,
+    pub conversation_id: ConversationId,
+    pub last_position: i64,
+}
+
+/// Reads the next events after a position.
+#[derive(actix::Message)]
+#[rtype(result = "Result<Listed<Event>, TurnError>")]
+pub struct ReadEvents {
+    pub user_id: UserId,
+    pub conversation_id: ConversationId,
+    pub after: i64,
+}
+
 /// Asks a running turn to stop. It ends with `complete` and the answer so far. Returns `false` if the turn has ended already.
 #[derive(actix::Message)]
 #[rtype(result = "Result<bool, TurnError>")]
@@ -88,7 +107,7 @@ impl Handler<StartTurn> for Workflow {
             match TurnRun::begin(Arc::clone(&engine), Arc::clone(&turn), question, address).await? {
                 Ok(run) => {
                     log::info!("turn started");
-                    engine.registry.do_send(TurnStarted { turn, by });
+                    engine.bus.announce(turn, by);
                     // Spawned on the runtime rather than on this actor: an actor's context polls all of its futures at
                     // each wake-up, so the cost of a token would grow with the number of turns.
                     actix::spawn(logging::with_fields(fields, run.finish()));
@@ -120,6 +139,26 @@ impl Handler<ResumeConversation> for Workflow {
         let engine = Arc::clone(&self.engine);
         let ResumeConversation { user_id, conversation_id, turn_id } = message;
         Box::pin(async move { engine.resume(user_id, conversation_id, turn_id).await })
+    }
+}
+
+impl Handler<ResumeEvents> for Workflow {
+    type Result = ResponseFuture<Result<ResumedEvents, TurnError>>;
+
+    fn handle(&mut self, message: ResumeEvents, _: &mut Self::Context) -> Self::Result {
+        let engine = Arc::clone(&self.engine);
+        let ResumeEvents { user_id, conversation_id, last_position } = message;
+        Box::pin(async move { engine.resume_events(user_id, conversation_id, last_position).await })
+    }
+}
+
+impl Handler<ReadEvents> for Workflow {
+    type Result = ResponseFuture<Result<Listed<Event>, TurnError>>;
+
+    fn handle(&mut self, message: ReadEvents, _: &mut Self::Context) -> Self::Result {
+        let engine = Arc::clone(&self.engine);
+        let ReadEvents { user_id, conversation_id, after } = message;
+        Box::pin(async move { engine.read_events(user_id, conversation_id, after).await })
     }
 }
 

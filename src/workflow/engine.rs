@@ -8,19 +8,21 @@ use super::{
     specialists::Specialists,
 };
 use crate::{
+    bus::Bus,
     config::WorkflowConfig,
-    domain::{ConversationId, TurnId, UserId},
+    domain::{ConversationId, Event, TurnId, UserId},
     knowledge::KnowledgeBase,
-    limits::MAX_REPLAYED_TURNS,
+    limits::{EVENTS_PER_READ, MAX_REPLAYED_EVENTS, MAX_REPLAYED_TURNS, SNAPSHOT_EVENTS},
     metrics::Metrics,
     provider::ModelProvider,
-    registry::ConnectionManager,
-    store::{ConversationStore, Page, StoreError, StoredTurn, StoredTurnState},
+    store::{ConversationStore, EventStore, Listed, Page, StoreError, StoredTurn, StoredTurnState},
     turn::{FailureMapping, Progress, Tokens, TurnEnd, TurnFailure, TurnLog, TurnSubject},
 };
-use actix::Addr;
 use std::sync::Arc;
 use switchboard_protocol::{Step, TurnState};
+
+/// The number of events that a connection reads at once.
+const PAGE_OF_EVENTS: i64 = EVENTS_PER_READ as i64;
 
 /// The dependencies of a turn.
 pub struct Engine {
@@ -32,9 +34,10 @@ pub struct Engine {
     pub provider: Arc<dyn ModelProvider>,
     pub knowledge: Arc<KnowledgeBase>,
     pub store: Arc<dyn ConversationStore>,
+    pub events: Arc<dyn EventStore>,
     pub recorder: Arc<Recorder>,
     pub turns: Arc<Turns>,
-    pub registry: Addr<ConnectionManager>,
+    pub bus: Arc<dyn Bus>,
     pub metrics: Arc<Metrics>,
     pub failures: FailureMapping,
 }
@@ -48,6 +51,20 @@ pub struct ResumedConversation {
     pub later: Vec<Arc<TurnLog>>,
     /// More turns began after it than are replayed.
     pub has_more: bool,
+}
+
+/// The events that a connection has missed in a conversation.
+pub struct ResumedEvents {
+    /// Position after which the events follow.
+    pub from_position: i64,
+    /// Position of the latest event.
+    pub head: i64,
+    /// Whether the events follow from another position than the client named.
+    pub is_snapshot: bool,
+    /// The first of the events.
+    pub events: Listed<Event>,
+    /// The turn that is running.
+    pub running: Option<Arc<TurnLog>>,
 }
 
 impl ResumedConversation {
@@ -97,6 +114,41 @@ impl Engine {
             }
         }
         Ok(resumed)
+    }
+
+    /// Finds the events that a connection has missed after a position, and the running turn.
+    pub(super) async fn resume_events(
+        &self,
+        user_id: UserId,
+        conversation_id: ConversationId,
+        last_position: i64,
+    ) -> Result<ResumedEvents, TurnError> {
+        let readable_from = self.readable_from(user_id, conversation_id).await?;
+        // Before the events are read: a turn that ends in between is shown, and its end arrives.
+        let running = self.turns.running_in(user_id, conversation_id).await;
+        let head = self.events.head(conversation_id).await?;
+        let is_snapshot = last_position > head || head - last_position > MAX_REPLAYED_EVENTS;
+        let from = if is_snapshot { (head - SNAPSHOT_EVENTS).max(0) } else { last_position };
+        let from_position = from.max(readable_from - 1);
+        let events = self.events.events_after(conversation_id, from_position, PAGE_OF_EVENTS).await?;
+        Ok(ResumedEvents { from_position, head, is_snapshot, events, running })
+    }
+
+    /// Reads the next events after a position.
+    pub(super) async fn read_events(
+        &self,
+        user_id: UserId,
+        conversation_id: ConversationId,
+        after: i64,
+    ) -> Result<Listed<Event>, TurnError> {
+        self.readable_from(user_id, conversation_id).await?;
+        Ok(self.events.events_after(conversation_id, after, PAGE_OF_EVENTS).await?)
+    }
+
+    /// Returns the position of the first event that the user may read.
+    async fn readable_from(&self, user_id: UserId, conversation_id: ConversationId) -> Result<i64, TurnError> {
+        let access = self.events.access(user_id, conversation_id).await?;
+        access.readable_from().ok_or(TurnError::Forbidden)
     }
 
     /// Finds a turn of this user: by its id, or the running or latest one of a conversation.

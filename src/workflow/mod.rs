@@ -22,8 +22,10 @@ mod unstored;
 mod watchdog;
 mod words;
 
-pub use actor::{CancelTurn, ResumeConversation, ResumeTurn, StartTurn, StartedTurn, Workflow};
-pub use engine::{Engine, ResumedConversation};
+pub use actor::{
+    CancelTurn, ReadEvents, ResumeConversation, ResumeEvents, ResumeTurn, StartTurn, StartedTurn, Workflow,
+};
+pub use engine::{Engine, ResumedConversation, ResumedEvents};
 pub use error::TurnError;
 pub use question::{Question, is_client_id};
 pub use recorder::Recorder;

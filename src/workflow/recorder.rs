@@ -8,6 +8,7 @@ use super::{
     unstored::Unstored,
 };
 use crate::{
+    bus::Bus,
     domain::{AnswerMetadata, FinishReason, MessageId, Part as AnswerPart, UnixMillis},
     limits::{
         CHECKPOINT_BATCH_BYTES, CHECKPOINT_BATCH_TURNS, CHECKPOINT_INTERVAL_MS, CHECKPOINT_TOKENS,
@@ -33,6 +34,7 @@ const UNSAVED: usize = usize::MAX;
 
 pub struct Recorder {
     store: Arc<dyn ConversationStore>,
+    bus: Arc<dyn Bus>,
     clock: ServingClock,
     failures: FailureMapping,
     /// Turns with output since their last checkpoint.
@@ -71,9 +73,15 @@ pub struct Recording {
 }
 
 impl Recorder {
-    pub fn new(store: Arc<dyn ConversationStore>, clock: ServingClock, failures: FailureMapping) -> Arc<Self> {
+    pub fn new(
+        store: Arc<dyn ConversationStore>,
+        bus: Arc<dyn Bus>,
+        clock: ServingClock,
+        failures: FailureMapping,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store,
+            bus,
             clock,
             failures,
             changed: Mutex::default(),
@@ -157,7 +165,10 @@ impl Recorder {
             let Some((end, turn)) = lock(&self.unstored).first() else { return };
             let turn_id = end.turn_id;
             match self.store.end_turn(end).await {
-                Ok(_) => log::info!(turn_id:%; "answer stored after a retry"),
+                Ok(events) => {
+                    log::info!(turn_id:%; "answer stored after a retry");
+                    self.bus.publish(events);
+                }
                 Err(StoreError::Unavailable(_)) => return,
                 Err(error) => log::error!(turn_id:%; "answer lost; the store rejected it: {error}"),
             }
@@ -342,7 +353,8 @@ impl Recording {
         let stored = self.recorder.store.end_turn(end.clone()).await;
         self.has_ended.store(true, Ordering::SeqCst);
         match stored {
-            Ok(_) => {
+            Ok(events) => {
+                self.recorder.bus.publish(events);
                 self.recorder.release_checkpoints(&self.turn);
                 true
             }

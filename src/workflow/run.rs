@@ -142,7 +142,8 @@ impl TurnRun {
             history_messages: MAX_HISTORY_MESSAGES,
         });
         match begun.await? {
-            BegunTurn::Started(AcceptedTurn { history, epoch, .. }) => {
+            BegunTurn::Started(AcceptedTurn { history, epoch, events }) => {
+                engine.bus.publish(events);
                 let history = history::within_budget(history, engine.config.context_token_budget);
                 let acceptance = admission.accept();
                 engine.metrics.step(TurnStep::Admit, began.elapsed());

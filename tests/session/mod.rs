@@ -4,6 +4,7 @@ mod auth;
 mod cancel;
 mod connections;
 mod dialect;
+mod events;
 mod expiry;
 mod frames;
 mod heartbeat;

@@ -4,4 +4,5 @@
 #![expect(clippy::print_stdout, reason = "the seed of a run has to be seen, to repeat it")]
 
 mod crash;
+mod events;
 mod storage;

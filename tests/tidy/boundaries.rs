@@ -39,26 +39,28 @@ const PARTS: &[(&str, &str)] = &[
     ("auth", "config domain limits metrics store"),
     // The log is pure; the frames of a subscription to it come from an encoder.
     ("turn", "domain limits metrics protocol"),
+    // Live data between writers and connections.
+    ("bus", "domain limits turn"),
     // Open connections, and the turns that are announced to them.
-    ("registry", "auth domain limits pause protocol store turn"),
+    ("registry", "auth bus domain limits pause protocol store turn"),
     // Takes a question, and writes what becomes of it into a turn's log. Its steps are those of the contract.
-    ("workflow", "config domain knowledge limiter limits logging metrics pause protocol provider registry store turn"),
+    ("workflow", "bus config domain knowledge limiter limits logging metrics pause protocol provider store turn"),
     ("preflight", "config provider workflow"),
     ("steering", "auth config domain limiter limits logging store workflow"),
     // The errors of all layers below, as clients receive them.
     ("api_error", "auth domain limiter limits protocol registry steering store turn workflow"),
     // The frames of a turn, for every surface.
-    ("encode", "api_error protocol turn"),
+    ("encode", "api_error domain protocol turn"),
     // Connections below their actors: the response body of one records in its statistics when it is polled.
     ("transport", "config limiter limits protocol registry"),
     (
         "session",
-        "api_error auth config domain encode limiter limits metrics pause protocol registry transport turn workflow",
+        "api_error auth bus config domain encode limiter limits metrics pause protocol registry transport turn workflow",
     ),
     ("ops", "auth config domain limiter limits metrics pause process protocol registry steering transport workflow"),
     (
         "http",
-        "api_error auth config domain encode knowledge limiter limits logging metrics ops pause process protocol \
+        "api_error auth bus config domain encode knowledge limiter limits logging metrics ops pause process protocol \
          registry session steering store transport turn workflow",
     ),
     // Clients of a running server: of its code they know the contract.
@@ -67,7 +69,7 @@ const PARTS: &[(&str, &str)] = &[
     // The composition root.
     (
         "app",
-        "api_error auth config http knowledge limiter limits metrics ops preflight process provider registry session \
+        "api_error auth bus config http knowledge limiter limits metrics ops preflight process provider registry session \
          steering store transport turn workflow",
     ),
     (

@@ -71,6 +71,28 @@ async fn conversations(program: &Program, user: &TestUser) -> Value {
     found
 }
 
+/// Asserts that each conversation has the events of its messages and turns; returns all of them.
+async fn events_of(program: &Program, user: &TestUser, conversations: &Value) -> Vec<Value> {
+    let mut all = Vec::new();
+    for conversation in conversations["conversations"].as_array().unwrap() {
+        let id = conversation["session_id"].as_str().unwrap();
+        let (status, page) = program.get(&format!("/api/v1/conversations/{id}/events?limit=200"), user).await;
+        assert_eq!((status, page.get("next")), (200, None), "{page}");
+        let events = page["events"].as_array().unwrap();
+        let positions: Vec<_> = events.iter().map(|event| event["position"].as_u64().unwrap()).collect();
+        assert_eq!(positions, (1..).take(events.len()).collect::<Vec<_>>());
+        let of_kind = |kind: &str| events.iter().filter(|event| event["kind"] == kind).collect::<Vec<_>>();
+        let texts: Vec<_> = of_kind("message").into_iter().map(|event| &event["text"]).collect();
+        let messages = conversation["messages"]["messages"].as_array().unwrap();
+        let said: Vec<_> = messages.iter().map(|message| &message["content"]).filter(|text| **text != "").collect();
+        assert_eq!(texts, said);
+        let turns = |kind| of_kind(kind).into_iter().map(|event| event["turn_id"].clone()).collect::<Vec<_>>();
+        assert_eq!(turns("turn_started"), turns("turn_ended"));
+        all.extend(events.iter().cloned());
+    }
+    all
+}
+
 #[tokio::test]
 async fn a_database_of_0_1_0_migrates_without_loss() {
     let folder = folder_with_the_fixture();
@@ -79,14 +101,17 @@ async fn a_database_of_0_1_0_migrates_without_loss() {
     let settings =
         [SCRIPTED, ("SWITCHBOARD__AUTH__JWT_SECRET", secret), ("SWITCHBOARD__DATABASE__AUDIT_RETENTION_DAYS", "0")];
 
+    let mut events: Vec<Vec<Value>> = Vec::new();
     // The second start finds what the first one migrated.
     for start in 1..=2 {
+        events.push(Vec::new());
         let mut program = Program::serve(folder.path(), &settings).await;
         for (email, account) in said["accounts"].as_object().unwrap() {
             let user = program.sign_in("login", email).await;
             let (_, me) = program.get("/api/v1/auth/me", &user).await;
             assert_kept("me", &account["me"], &me);
             let (mut expected, mut actual) = (account["conversations"].clone(), conversations(&program, &user).await);
+            events.last_mut().unwrap().extend(events_of(&program, &user, &actual).await);
             for side in [&mut expected, &mut actual] {
                 forget_the_moment_of_recovery(side, &said["running_turn"]);
             }
@@ -114,6 +139,11 @@ async fn a_database_of_0_1_0_migrates_without_loss() {
         }
         program.child.kill().await.unwrap();
     }
+    assert!(!events[0].is_empty());
+    assert_eq!(events[0], events[1]);
+    let backup = fs::read_dir(folder.path().join("data")).unwrap().map(|entry| entry.unwrap().file_name());
+    let backups = backup.filter(|name| name.to_str().unwrap().starts_with("switchboard.db.before-"));
+    assert_eq!(backups.count(), 1, "the first start made a backup");
 }
 
 #[tokio::test]

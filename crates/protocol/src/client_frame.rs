@@ -58,6 +58,9 @@ pub struct ResumeFrame {
     pub last_seq: i64,
     /// `index` of the last frame other than `token` that the client received.
     pub last_index: Option<i64>,
+    /// `position` of the last event that the client received; 0 for none. Asks for the conversation's events and all of its
+    /// turns, instead of one turn.
+    pub last_position: Option<i64>,
 }
 
 /// Wire form of a [`MessageFrame`], in which the conversation has two names.
@@ -80,6 +83,7 @@ struct ResumeFields {
     turn_id: Option<TurnId>,
     last_seq: Option<i64>,
     last_index: Option<i64>,
+    last_position: Option<i64>,
 }
 
 impl TryFrom<MessageFields> for MessageFrame {
@@ -102,11 +106,16 @@ impl TryFrom<ResumeFields> for ResumeFrame {
 
     fn try_from(fields: ResumeFields) -> Result<Self, Self::Error> {
         let conversation_id = merge_conversation_ids(fields.session_id, fields.conversation_id)?;
+        let names_turn = fields.turn_id.is_some() || fields.last_seq.is_some() || fields.last_index.is_some();
+        if fields.last_position.is_some() && names_turn {
+            return Err("`last_position` cannot be combined with `turn_id`, `last_seq` or `last_index`");
+        }
         Ok(Self {
             conversation_id: conversation_id.ok_or("`conversation_id` (`session_id` in `chat.v1`) is missing")?,
             turn_id: fields.turn_id,
             last_seq: fields.last_seq.unwrap_or(-1),
             last_index: fields.last_index,
+            last_position: fields.last_position,
         })
     }
 }
@@ -223,7 +232,7 @@ mod tests {
         assert_eq!(error_of("[]").0, ErrorCode::InvalidJson);
         assert_eq!(error_of("{}"), (ErrorCode::InvalidField, "`type` is missing".to_owned()));
         assert_eq!(error_of(r#"{"type":"shout"}"#).0, ErrorCode::UnknownType);
-        let field = |text| match error_of(text) {
+        let field = |text: &str| match error_of(text) {
             (ErrorCode::InvalidField, message) => message,
             other => panic!("{other:?}"),
         };
@@ -232,6 +241,11 @@ mod tests {
         assert_eq!(field(r#"{"type":"message","message":"x","metadata":[]}"#), "`metadata` must be an object");
         assert_eq!(field(r#"{"type":"resume","session_id":"nope"}"#), "`session_id` must be a UUID");
         assert_eq!(field(r#"{"type":"resume","conversation_id":"nope"}"#), "`conversation_id` must be a UUID");
+        for other in [r#""turn_id":"01890a5d-ac96-774b-bcce-b302099a8057""#, r#""last_seq":-1"#, r#""last_index":3"#] {
+            let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+            let text = format!(r#"{{"type":"resume","conversation_id":"{id}","last_position":0,{other}}}"#);
+            assert!(field(&text).contains("cannot be combined"), "{text}");
+        }
         assert_eq!(field(r#"{"type":"resume"}"#), "`conversation_id` (`session_id` in `chat.v1`) is missing");
     }
 

@@ -10,6 +10,7 @@ mod client_frame;
 mod close_reason;
 mod dialect;
 mod error_code;
+mod event_frame;
 mod field_names;
 mod frame_subject;
 mod ids;
@@ -28,6 +29,7 @@ pub use client_frame::{
 pub use close_reason::CloseReason;
 pub use dialect::{Dialect, Offer};
 pub use error_code::ErrorCode;
+pub use event_frame::{ActorView, EventFrame, ResumedEvents};
 pub use field_names::{FieldNames, Named};
 pub use ids::{AuditId, ConnectionId, ConversationId, DocumentId, MessageId, TurnId, UserId};
 pub use json_depth::check_json_depth;

@@ -1,8 +1,8 @@
 //! Frames that the server sends: one JSON object per text frame, identified by `type`.
 
 use super::{
-    ApiError, CompleteFrame, ConversationId, ErrorCode, FieldNames, Heartbeat, Named, PartFrame, ProgressFrame,
-    ReasoningFrame, Resumed, TokenFrame, TurnId, UserId,
+    ApiError, CompleteFrame, ConversationId, ErrorCode, EventFrame, FieldNames, Heartbeat, Named, PartFrame,
+    ProgressFrame, ReasoningFrame, Resumed, ResumedEvents, TokenFrame, TurnId, UserId,
 };
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,11 @@ pub enum ServerFrame<'a> {
     Complete(CompleteFrame<'a>),
     /// Response to `resume`, or to a `message` that was sent before.
     Resumed(Resumed<'a>),
+    /// Response to `resume` with `last_position`; only in `chat.v2`.
+    #[serde(rename = "resumed")]
+    ResumedEvents(ResumedEvents),
+    /// Durable fact in a conversation; only in `chat.v2`, after a `resume` with `last_position`.
+    Event(EventFrame<'a>),
     /// A frame was rejected, or a turn failed.
     Error(ErrorFrame<'a>),
     /// Response to `ping`.
@@ -200,6 +205,7 @@ impl ServerFrame<'_> {
             + match self {
                 Self::Token(frame) => frame.token.len() + frame.partial_response.map_or(0, str::len),
                 Self::Complete(frame) => frame.response.len() + OVERHEAD_BYTES,
+                Self::Event(frame) => frame.text.map_or(0, str::len) + OVERHEAD_BYTES,
                 _ => 0,
             }
     }

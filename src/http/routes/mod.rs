@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod chat;
+pub mod conversation_events;
 pub mod conversations;
 pub mod documents;
 pub mod health;
@@ -13,6 +14,7 @@ use actix_web::web;
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.configure(ws::routes)
         .configure(chat::routes)
+        .configure(conversation_events::routes)
         .configure(conversations::routes)
         .configure(auth::routes)
         .configure(documents::routes)

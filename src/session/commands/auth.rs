@@ -73,6 +73,7 @@ impl SessionState {
                 let notice_at = expires_at.checked_sub(identity.expiry_notice()).or(Some(now.instant));
                 self.auth = Auth::Authenticated { identity, expires_at, notice_at };
                 self.check_expiry(now, effects);
+                self.send_events(now, effects);
                 self.show_announced(now, effects);
             }
             Err(error) => {

@@ -11,13 +11,13 @@ use crate::{
         effect::{Effect, send_error},
         now::Now,
         pending_resumes::ResumeTicket,
-        state::SessionState,
+        state::{Resumed, SessionState},
     },
     turn::{Cursor, Outgoing, ReplayStart, TurnLog, TurnSubject},
     workflow::ResumedConversation,
 };
 use std::sync::Arc;
-use switchboard_protocol::{ApiError, ErrorSubject, ResumeFrame};
+use switchboard_protocol::{ApiError, Dialect, ErrorSubject, ResumeFrame};
 
 /// The parameters of a resumed turn.
 #[derive(Default)]
@@ -35,11 +35,14 @@ impl Command for ResumeFrame {
     }
 
     fn execute(self, state: &mut SessionState, now: Now, _: &impl Authenticator, effects: &mut Vec<Effect>) {
-        let checked = state.authorised(now).and_then(|user_id| check_position(&self).map(|()| user_id));
+        let checked = state.authorised(now).and_then(|user_id| check_position(&self, state.dialect).map(|()| user_id));
         match checked {
             Ok(user_id) => {
                 // Before the lookup, so that a turn that starts during it is announced to this connection.
                 effects.push(Effect::SubscribeToConversation(self.conversation_id));
+                if self.last_position.is_some() {
+                    effects.push(Effect::SubscribeToEvents(self.conversation_id));
+                }
                 let ticket = state.resumes.push(self.clone());
                 effects.push(Effect::Resume { ticket, user_id, resume: self });
             }
@@ -49,16 +52,23 @@ impl Command for ResumeFrame {
 }
 
 impl SessionState {
-    /// Handles the outcome of a lookup of missed turns.
+    /// Handles the outcome of the lookup for a `resume`.
     pub fn on_resumed(
         &mut self,
         ticket: ResumeTicket,
-        outcome: Result<ResumedConversation, ApiError>,
+        outcome: Result<Resumed, ApiError>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         for (resume, outcome) in self.resumes.complete(ticket, outcome) {
-            self.answer_resume(&resume, outcome, now, effects);
+            match outcome {
+                Ok(Resumed::Events(events)) => self.answer_resumed_events(&resume, events, now, effects),
+                Ok(Resumed::Turns(turns)) => self.answer_resume(&resume, turns, now, effects),
+                Err(error) if resume.last_position.is_some() => {
+                    self.refuse_events(&resume, &error, &resume.subject(), effects);
+                }
+                Err(error) => send_error(&error, &resume.subject(), self.names(), effects),
+            }
         }
         self.show_announced(now, effects);
     }
@@ -66,16 +76,16 @@ impl SessionState {
     fn answer_resume(
         &mut self,
         resume: &ResumeFrame,
-        outcome: Result<ResumedConversation, ApiError>,
+        resumed: ResumedConversation,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        match outcome {
-            Ok(ResumedConversation { turn: None, .. }) => {
+        match resumed {
+            ResumedConversation { turn: None, .. } => {
                 let frame = idle(resume.conversation_id, self.dialect);
                 effects.push(Effect::Send(Outgoing { frame, tokens: 0 }));
             }
-            Ok(ResumedConversation { turn: Some(turn), later, has_more }) => {
+            ResumedConversation { turn: Some(turn), later, has_more } => {
                 let next_seq = u32::try_from(resume.last_seq + 1).unwrap_or(u32::MAX);
                 let last_index = resume.last_index.and_then(|index| u32::try_from(index).ok());
                 let cursor = turn.position_after(next_seq, last_index);
@@ -85,8 +95,12 @@ impl SessionState {
                     self.show_once(turn, now, effects);
                 }
             }
-            Err(error) => send_error(&error, &resume.subject(), self.names(), effects),
         }
+    }
+
+    /// Shows a turn from its start, announced by `resumed`.
+    pub(in crate::session) fn replay(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
+        self.resume_from(turn, Resumption::default(), now, effects);
     }
 
     pub(super) fn resume_from(
@@ -117,7 +131,7 @@ impl SessionState {
     /// Shows the announced turns that are ready. They wait while the token is expired.
     pub(in crate::session) fn show_announced(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Ok(user_id) = self.authorised(now) else { return };
-        for turn in self.announcements.take_ready(|conversation| self.resumes.contains(conversation)) {
+        for turn in self.announcements.take_ready(|id| self.resumes.contains(id) || self.events.is_catching_up(id)) {
             if turn.subject.user_id == user_id {
                 self.show_once(turn, now, effects);
             }
@@ -137,7 +151,16 @@ impl SessionState {
 }
 
 /// Checks the numbers of a `resume`, each of which may be -1 for none.
-fn check_position(resume: &ResumeFrame) -> Result<(), ApiError> {
+fn check_position(resume: &ResumeFrame, dialect: Dialect) -> Result<(), ApiError> {
+    match resume.last_position {
+        Some(_) if dialect == Dialect::V1 => {
+            return Err(ApiError::invalid_field("last_position", "is supported in `chat.v2` only"));
+        }
+        Some(..0) => {
+            return Err(ApiError::invalid_field("last_position", "must be 0 or the position of an event"));
+        }
+        _ => {}
+    }
     let numbers = [
         ("last_seq", resume.last_seq, "must be -1 or the seq of a token"),
         ("last_index", resume.last_index.unwrap_or(-1), "must be -1 or the index of a frame"),

@@ -269,7 +269,7 @@ impl Simulation {
                         });
                         let later: Vec<_> = later.cloned().collect();
                         later.iter().for_each(|turn| self.expect_start(turn));
-                        Ok(ResumedConversation { turn: Some(turn), later, has_more: false })
+                        Ok(Resumed::Turns(ResumedConversation { turn: Some(turn), later, has_more: false }))
                     }
                     None => Err(ApiError::new(ErrorCode::ResumeUnavailable, "unknown")),
                 };
@@ -358,7 +358,11 @@ impl Simulation {
                     assert!(self.is_signed_in);
                     self.resuming.push_back((ticket, resume));
                 }
-                Effect::Cancel { .. } | Effect::Subscribed(_) | Effect::SubscribeToConversation(_) => {
+                Effect::Cancel { .. }
+                | Effect::Subscribed(_)
+                | Effect::SubscribeToConversation(_)
+                | Effect::SubscribeToEvents(_)
+                | Effect::ReadEvents { .. } => {
                     assert!(self.is_signed_in)
                 }
                 // The actor stops here and drops later effects.
@@ -369,6 +373,7 @@ impl Simulation {
                 Effect::Ping(_)
                 | Effect::RoundTrip(_)
                 | Effect::Unsubscribed(_)
+                | Effect::UnsubscribeFromEvents(_)
                 | Effect::LimitHit(_)
                 | Effect::ErrorSent(_)
                 | Effect::AuthFailed(_) => {}

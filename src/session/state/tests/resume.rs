@@ -22,7 +22,7 @@ fn resume_of(session: &mut Session, fields: &Value) -> ResumeTicket {
 }
 
 fn answer(session: &mut Session, resume: ResumeTicket, found: ResumedConversation) {
-    session.state.on_resumed(resume, Ok(found), session.now, &mut session.effects);
+    session.state.on_resumed(resume, Ok(Resumed::Turns(found)), session.now, &mut session.effects);
 }
 
 #[test]
