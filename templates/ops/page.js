@@ -85,7 +85,8 @@ feed.on.status = ({ state, attempt, delayMs, error }) => {
   if (error.code !== "FORBIDDEN") return signOut(error);
   signOut({
     code: error.code,
-    error: "This account is not an operator's. Ask an operator of the server for the role.",
+    error:
+      "This account is not an operator's. An operator of the server gives it the role; the first one gets it on the server's machine, by: switchboard user set-role EMAIL operator",
   });
 };
 
