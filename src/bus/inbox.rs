@@ -72,11 +72,14 @@ impl Inbox {
     }
 }
 
+/// Removes an inbox from the subscribers of a conversation.
+type Leave = Box<dyn Fn(ConversationId, &Arc<Inbox>) + Send + Sync>;
+
 /// Subscription to one conversation; ends when it is dropped.
 pub struct BusSubscription {
     conversation: ConversationId,
     inbox: Arc<Inbox>,
-    leave: Box<dyn Fn(ConversationId, &Arc<Inbox>) + Send + Sync>,
+    leave: Leave,
 }
 
 impl BusSubscription {
