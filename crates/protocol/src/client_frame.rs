@@ -1,7 +1,13 @@
 //! Frames that clients send: one JSON object per text frame, identified by `type`.
 
-use super::{ApiError, ConversationId, ErrorCode, TurnId, invalid_json, parse_fields, replace_lone_surrogates};
-use serde::{Deserialize, de::IgnoredAny};
+use super::{
+    ApiError, ConversationId, ErrorCode, TurnId, invalid_json, parse_fields, replace_lone_surrogates,
+    type_first::{FrameSet, parse_type_first},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny},
+};
 use serde_json::{Map, Value};
 
 /// Frame from a client. Unknown fields are ignored; an unknown `type` is an error.
@@ -161,6 +167,11 @@ impl ClientFrame {
     /// # Errors
     /// `INVALID_JSON` with line and column, `INVALID_FIELD` with the field's path, or `UNKNOWN_TYPE`.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
+        // Clients usually send `type` first. Everything else, and every error, is left to a parser of the whole value.
+        parse_type_first(text).map_or_else(|| Self::parse_value(text), Ok)
+    }
+
+    fn parse_value(text: &str) -> Result<Self, ApiError> {
         let (frame_type, value) = parse_type(text)?;
         match frame_type.as_str() {
             "auth" => parse_fields(value).map(Self::Auth),
@@ -169,6 +180,19 @@ impl ClientFrame {
             "cancel" => parse_fields(value).map(Self::Cancel),
             "ping" => parse_fields(value).map(Self::Ping),
             other => Err(unknown_type(other)),
+        }
+    }
+}
+
+impl FrameSet for ClientFrame {
+    fn deserialize<'de, D: Deserializer<'de>>(frame_type: &str, members: D) -> Result<Self, D::Error> {
+        match frame_type {
+            "auth" => Deserialize::deserialize(members).map(Self::Auth),
+            "message" => Deserialize::deserialize(members).map(Self::Message),
+            "resume" => Deserialize::deserialize(members).map(Self::Resume),
+            "cancel" => Deserialize::deserialize(members).map(Self::Cancel),
+            "ping" => Deserialize::deserialize(members).map(Self::Ping),
+            _ => Err(D::Error::custom("unknown type")),
         }
     }
 }
@@ -247,6 +271,21 @@ mod tests {
             assert!(field(&text).contains("cannot be combined"), "{text}");
         }
         assert_eq!(field(r#"{"type":"resume"}"#), "`conversation_id` (`session_id` in `chat.v1`) is missing");
+    }
+
+    #[test]
+    fn type_is_found_wherever_it_is() {
+        for text in [
+            r#"{"type":"ping","id":7}"#,
+            r#" { "t\u0079pe" : "p\u0069ng", "id" : 7 } "#,
+            r#"{"id":7,"type":"ping"}"#,
+            r#"{"type":"auth","id":7,"type":"ping"}"#,
+            r#"{"type":"ping","id":6,"id":7}"#,
+        ] {
+            let ping = ClientFrame::Ping(PingFrame { id: Some(7.into()) });
+            assert_eq!(ClientFrame::parse(text).unwrap(), ping, "{text}");
+        }
+        assert_eq!(error_of(r#"{"type":"ping","id":7} 7"#).0, ErrorCode::InvalidJson);
     }
 
     #[test]
@@ -400,6 +439,22 @@ mod tests {
                     prop_assert!(matches!(error.code, ErrorCode::InvalidField | ErrorCode::UnknownType));
                     prop_assert!(error.message.len() <= 1_000, "{}", error.message);
                 }
+            }
+        }
+
+        /// The one-pass parser accepts no other frames than the parser of the whole value, and reads the same from them.
+        #[test]
+        fn one_pass_reads_what_the_whole_value_says(frame in frame(), repeated in any::<bool>()) {
+            let (mut members, frame_type) = (frame.as_object().unwrap().clone(), frame["type"].clone());
+            members.remove("type");
+            let members = Value::from(members).to_string();
+            let end = if repeated { ",\"type\":\"ping\"}" } else { "}" };
+            let comma = if members == "{}" { "" } else { "," };
+            let text = format!("{{\"type\":{frame_type}{comma}{}{end}", &members[1..members.len() - 1]);
+            let whole = ClientFrame::parse_value(&text).ok();
+            match parse_type_first::<ClientFrame>(&text) {
+                Some(frame) => prop_assert_eq!(Some(frame), whole),
+                None => prop_assert!(whole.is_none() || repeated, "{}", text),
             }
         }
 

@@ -7,6 +7,10 @@ use super::{ApiError, ErrorCode};
 /// # Errors
 /// `INVALID_JSON` if the nesting is deeper.
 pub fn check_json_depth(json: &[u8], max: usize) -> Result<(), ApiError> {
+    // Few brackets cannot nest deeply. Counting them is much faster than skipping strings.
+    if json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= max {
+        return Ok(());
+    }
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
     for byte in json {
         match byte {

@@ -20,6 +20,7 @@ mod malformed;
 mod metadata_view;
 mod server_frame;
 mod turn_frame;
+mod type_first;
 
 pub use answer::{AnswerMetadata, FinishReason, Latency, Source, Usage};
 pub use api_error::ApiError;
