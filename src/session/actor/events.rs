@@ -1,0 +1,62 @@
+//! Conversation events of a session actor: its subscriptions on the bus, and reads of the store through the workflow.
+
+use super::*;
+
+impl ChatSession {
+    pub(super) fn subscribe_to_events(&mut self, conversation: ConversationId, ctx: &mut Context) {
+        let Some(running) = &mut self.running else { return };
+        if !running.events.iter().any(|subscription| subscription.conversation() == conversation) {
+            let waker = EventWaker(ctx.address().recipient());
+            running.events.push(self.context.bus.subscribe(conversation, Arc::new(waker)));
+        }
+    }
+
+    pub(super) fn read_events(&self, user_id: UserId, conversation: ConversationId, after: i64, ctx: &mut Context) {
+        let read = self.context.workflow.send(ReadEvents { user_id, conversation_id: conversation, after });
+        let decided = read.into_actor(self).map(move |read, session, ctx| {
+            let read = flatten(read).map(|page| (page.items, page.has_more));
+            session.decide(ctx, |state, _, now, effects| {
+                state.on_events_read(conversation, after, read, now, effects);
+            });
+        });
+        ctx.spawn(decided);
+    }
+
+    pub(super) fn resume_events(&self, ticket: ResumeTicket, message: ResumeEvents, ctx: &mut Context) {
+        let answer = self.context.workflow.send(message);
+        let decided = answer.into_actor(self).map(move |answer, session, ctx| {
+            let outcome = flatten(answer).map(Resumed::Events);
+            session.decide(ctx, |state, _, now, effects| state.on_resumed(ticket, outcome, now, effects));
+        });
+        ctx.spawn(decided);
+    }
+}
+
+/// Tells the actor that events have arrived over the bus: at most one message per subscription is on its way.
+struct EventWaker(Recipient<EventsArrived>);
+
+impl Waker for EventWaker {
+    fn wake(&self) {
+        self.0.do_send(EventsArrived);
+    }
+}
+
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct EventsArrived;
+
+impl Handler<EventsArrived> for ChatSession {
+    type Result = ();
+
+    fn handle(&mut self, _: EventsArrived, ctx: &mut Context) {
+        let Some(running) = &self.running else { return };
+        let arrived: Vec<_> = running.events.iter().map(|events| (events.conversation(), events.take())).collect();
+        self.decide(ctx, |state, _, now, effects| {
+            for (conversation, arrived) in arrived {
+                if !arrived.events.is_empty() || arrived.has_missed {
+                    state.on_events_arrived(conversation, arrived, now, effects);
+                }
+            }
+        });
+    }
+}
