@@ -11,8 +11,8 @@ use crate::{
     provider::{AnswerPart, estimate_tokens},
 };
 use futures_util::{StreamExt, stream::BoxStream};
-use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use std::{pin::Pin, time::Duration};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::bytes::Bytes;
 
 /// Time to wait for the usage after the finish reason.
@@ -40,6 +40,8 @@ pub(super) struct Answer {
     deadlines: Deadlines,
     /// When the next token is due. Reasoning counts as a token, since it shows that the model is active.
     next_due: Instant,
+    /// Fires at the deadline or before it.
+    timer: Pin<Box<Sleep>>,
     /// A finish reason has arrived; only the usage is missing.
     awaits_usage: bool,
     prompt_bytes: usize,
@@ -48,7 +50,8 @@ pub(super) struct Answer {
 impl Answer {
     pub fn new(body: Body, coding: Coding, prompt_bytes: usize, deadlines: Deadlines) -> Self {
         let next_due = deadlines.first_token_at;
-        Self { body, coding, parser: Parser::default(), deadlines, next_due, awaits_usage: false, prompt_bytes }
+        let timer = Box::pin(sleep_until(next_due.min(deadlines.total_at)));
+        Self { body, coding, parser: Parser::default(), deadlines, next_due, timer, awaits_usage: false, prompt_bytes }
     }
 
     /// Waits for the next part. `Finished` or a failure is the last one.
@@ -80,8 +83,8 @@ impl Answer {
     /// Reads the next piece of the body into the parser, or tells the parser that the body ended, failed or is overdue.
     async fn read(&mut self) {
         let deadline = self.next_due.min(self.deadlines.total_at);
-        // `timeout_at` polls the body first, so a server that keeps sending events without tokens would never time out.
-        let piece = if Instant::now() < deadline { timeout_at(deadline, self.body.next()).await.ok() } else { None };
+        // The body is polled before the timer, so a server that keeps sending events without tokens would never time out.
+        let piece = if Instant::now() < deadline { self.next_piece(deadline).await } else { None };
         match piece {
             Some(Some(Ok(bytes))) => {
                 let Self { coding, parser, .. } = self;
@@ -99,6 +102,26 @@ impl Answer {
                 Some(late) => self.extend_deadlines(late),
                 None => self.parser.stop(self.timeout()),
             },
+        }
+    }
+
+    /// Waits for the next piece of the body; `None` at `deadline`. Each token postpones the deadline, but the timer is set again
+    /// only when it fires: setting it costs more than a wake-up per idle timeout.
+    async fn next_piece(&mut self, deadline: Instant) -> Option<Option<Result<Bytes, Failure>>> {
+        if deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+        loop {
+            tokio::select! {
+                biased;
+                piece = self.body.next() => return Some(piece),
+                () = self.timer.as_mut() => {
+                    if deadline <= self.timer.deadline() {
+                        return None;
+                    }
+                    self.timer.as_mut().reset(deadline);
+                }
+            }
         }
     }
 
