@@ -16,6 +16,7 @@ pub mod router;
 mod run;
 mod similarity;
 pub mod specialists;
+mod stages;
 mod turn_metrics;
 mod turns;
 mod unstored;

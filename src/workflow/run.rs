@@ -10,16 +10,13 @@ use super::{
     reasoning::TurnReasoning,
     recorder::Recording,
     router::Route,
-    specialists::Specialist,
+    stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped},
     turn_metrics::TurnMetrics,
     turns::Acceptance,
     watchdog::{StopReason, Watchdog, stop_when_expired},
 };
 use crate::{
-    domain::{
-        AnswerMetadata, FinishReason, HistoryMessage, LOCAL_NODE, Latency, MessageId, Passage, Source, TurnId,
-        UnixMillis, Usage,
-    },
+    domain::{AnswerMetadata, FinishReason, LOCAL_NODE, Latency, MessageId, Source, TurnId, UnixMillis, Usage},
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
     metrics::{ModelTask, TurnStep},
@@ -54,48 +51,6 @@ pub struct TurnRun {
     asked: Box<Asked>,
     began: Instant,
 }
-
-/// The input of a turn.
-struct Asked {
-    question: Question,
-    history: Vec<HistoryMessage>,
-}
-
-/// The result of `classify`.
-struct Routed {
-    asked: Box<Asked>,
-    specialist: Arc<Specialist>,
-    confidence: f64,
-    /// No specialist fits well, so the default one answers.
-    fell_back: bool,
-    took: Duration,
-}
-
-/// The result of `retrieve`.
-struct Retrieved {
-    routed: Routed,
-    passages: Vec<Passage>,
-    sources: Arc<[Source]>,
-    took: Duration,
-}
-
-/// The result of `ask`: the model's answer as a stream, or the reason for its absence.
-struct Answering {
-    metadata: Box<AnswerMetadata>,
-    answer: Result<Result<AnswerStream, ProviderError>, Stopped>,
-    began: Instant,
-}
-
-/// The result of `generate`. The text of the answer is in the log.
-struct Generated {
-    metadata: Box<AnswerMetadata>,
-    /// The model's reasoning, if it is kept.
-    reasoning: Option<String>,
-    ending: Result<FinishReason, TurnFailure>,
-}
-
-/// The turn was asked to stop; its [`Acceptance`] holds the reason.
-struct Stopped;
 
 impl TurnRun {
     /// Admits a turn and stores its question.
@@ -407,17 +362,6 @@ impl Steps<'_> {
         log::log!(level, kind:? = error.kind; "model request failed: {}", error.detail);
         let has_begun = self.log.position().1 > 0;
         TurnFailure::Provider { kind: error.kind, has_begun, retry_after_ms: error.retry_after_ms }
-    }
-}
-
-impl Routed {
-    /// Creates a progress entry with the specialist.
-    fn progress(&self, step: Step, message: &str) -> Progress {
-        Progress {
-            specialist: Some(self.specialist.name.clone()),
-            confidence: Some(self.confidence),
-            ..progress(step, message)
-        }
     }
 }
 
