@@ -64,6 +64,7 @@ async fn no_route_reveals_data_of_another_user() {
 
     let attempts = [
         attempt("get", "/api/v1/conversations/{conversation_id}/messages"),
+        attempt("get", "/api/v1/conversations/{conversation_id}/events"),
         attempt("delete", "/api/v1/conversations/{conversation_id}"),
         attempt("post", "/api/v1/chat/{turn_id}/cancel"),
         attempt("post", "/api/v1/turns/{turn_id}/cancel"),
