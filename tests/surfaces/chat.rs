@@ -36,7 +36,10 @@ async fn recorded(dialect: &str) -> String {
     recording.section("turn that another connection starts");
     let mut other = app.socket().subprotocols(dialect).signed_in(&user).await;
     let conversation = ended.get("conversation_id").unwrap_or(&ended["session_id"]);
-    other.turn(json!({"type": "message", "message": "And the torque?", "conversation_id": conversation})).await;
+    // Slow enough that the announcement is there before the second token: tokens that come before it share a frame.
+    let mut slow = question("And the torque?", &json!({"interval_ms": 500}));
+    slow["conversation_id"] = conversation.clone();
+    other.turn(slow).await;
     recording.rest_of_turn(&mut socket).await;
     other.close().await;
 
