@@ -99,6 +99,8 @@ async fn the_operator_is_told_once_what_to_do() {
         assert_eq!(socket.ask("Hello?").await.terminal["code"], "UPSTREAM_REFUSED");
     }
     socket.close().await;
+    // Log lines are written by a thread of their own, in order.
+    program.log_when(|log| log.contains("connection closed")).await;
     let log = program.log();
     let told: Vec<_> = log.lines().filter(|line| line.contains("provider.api_key")).collect();
     assert_eq!(told.len(), 1, "{log}");
