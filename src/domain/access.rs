@@ -29,7 +29,7 @@ impl FromStr for MemberRole {
     }
 }
 
-/// Rights of a user in a conversation. No other code decides them.
+/// Rights of a user in a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConversationAccess {
     /// Absent for a user who is not a member.

@@ -25,6 +25,8 @@ pub struct TurnLog {
 #[derive(Default)]
 struct LogState {
     items: Vec<PlacedItem>,
+    /// The step of the last progress entry.
+    step: Option<Step>,
     tokens: Tokens,
     end: Option<Arc<TurnEnd>>,
     /// Empty once the turn has ended.
@@ -50,12 +52,13 @@ impl TurnLog {
         end: TurnEnd,
     ) -> Arc<Self> {
         let mut items = items.and_then(|json| stored_items::from_json(json, tokens.count())).unwrap_or_default();
+        let step = Some(starting.step);
         let first = PlacedItem { tokens_before: 0, item: Item::Progress(Box::new(starting)) };
         match items.first_mut() {
             Some(placed) => *placed = first,
             None => items.push(first),
         }
-        let state = LogState { items, tokens, end: Some(Arc::new(end)), ..LogState::default() };
+        let state = LogState { items, step, tokens, end: Some(Arc::new(end)), ..LogState::default() };
         Arc::new(Self { subject, state: Mutex::new(state) })
     }
 
@@ -105,6 +108,9 @@ impl TurnLog {
     fn push(self: &Arc<Self>, item: Item) {
         let mut state = self.lock();
         let tokens_before = state.tokens.count();
+        if let Item::Progress(progress) = &item {
+            state.step = Some(progress.step);
+        }
         state.items.push(PlacedItem { tokens_before, item });
         self.publish(&state, false);
     }
@@ -184,11 +190,7 @@ impl TurnLog {
     /// The current step and the number of tokens.
     pub fn position(&self) -> (Option<Step>, u32) {
         let state = self.lock();
-        let step = state.items.iter().rev().find_map(|placed| match &placed.item {
-            Item::Progress(progress) => Some(progress.step),
-            _ => None,
-        });
-        (step, state.tokens.count())
+        (state.step, state.tokens.count())
     }
 
     /// Tells the subscribers about the entry that was just appended.

@@ -26,8 +26,7 @@ impl TurnReasoning {
 
     /// Handles the next piece. The part beyond [`MAX_REASONING_BYTES`] is dropped.
     pub fn push(&mut self, delta: &str, log: &Arc<TurnLog>) {
-        let has_text = log.position().1 > 0;
-        if !self.has_begun && !has_text {
+        if !self.has_begun && log.with_tokens(|tokens| tokens.count() == 0) {
             log.announce(progress(Step::Thinking, "Thinking…"));
         }
         self.has_begun = true;
