@@ -33,6 +33,7 @@
 //! | [`transport`] | connections below their actors: listener, upgraded connections, WebSocket messages |
 //! | `api_error` | mapping of each layer's errors to the codes and texts of the wire |
 //! | [`encode`] | the entries of a turn as the frames of each surface |
+//! | `connection` | authentication and inbound guard, shared by all kinds of connection |
 //! | [`session`] | the session actor of a chat connection, and its pure state |
 //! | [`ops`] | the live feed for operators |
 //! | [`http`] | REST routes, operators' routes, pages, and the extractors and middleware before them |
@@ -46,6 +47,7 @@ pub mod build_info;
 pub mod bus;
 pub mod cli;
 pub mod config;
+mod connection;
 pub mod domain;
 pub mod encode;
 pub mod http;

@@ -12,8 +12,8 @@ pub const AUTH_EXPIRING_NOTICE_S: u64 = 60;
 /// Part of a token's lifetime that is left at the notice, at most: one in this many. With a fixed notice, a client would renew
 /// a short-lived token as soon as it gets one.
 pub const AUTH_EXPIRING_LIFETIME_DIVISOR: u32 = 4;
-/// Time that an idle connection stays open after the end of its token, in seconds.
-pub const AUTH_GRACE_S: u64 = 30;
+/// Time that an idle connection stays open after the end of its token.
+pub const AUTH_GRACE: Duration = Duration::from_secs(30);
 /// Time by which the clock may be set back after a token was issued before the token is refused, in seconds.
 pub const TOKEN_CLOCK_LEEWAY_S: i64 = 60;
 /// Longest lifetime of an access token (`auth.access_token_ttl_s`), in seconds.
@@ -195,7 +195,7 @@ pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 pub const LOG_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 const _: () =
-    assert!(AUTH_EXPIRING_NOTICE_S >= AUTH_GRACE_S, "the notice precedes the end by at least the grace period");
+    assert!(AUTH_EXPIRING_NOTICE_S >= AUTH_GRACE.as_secs(), "the notice precedes the end by at least the grace period");
 const _: () = assert!(
     REVOCATION_LIFE_MS / 1_000 > MAX_ACCESS_TOKEN_LIFE_S + TOKEN_CLOCK_LEEWAY_S + 2 * CLOCK_INTERVAL.as_secs() as i64,
     "a revocation is kept for longer than the tokens live"

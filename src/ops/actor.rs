@@ -7,11 +7,12 @@ use super::{
     feed::Feed,
     frames::ViewFrame,
     sockets::{OpsCommand, OpsRegistration},
-    state::{Moment, OpsAuthenticator, OpsEffect, OpsState, TICK},
+    state::{OpsAuthenticator, OpsEffect, OpsState, TICK},
 };
 use crate::{
     auth::{Identity, Tokens},
     config::SessionConfig,
+    connection::Now,
     domain::{AuditEntry, ConnectionId, UnixMillis, UserId},
     limiter::{AddressPermit, Limiter},
     limits::MAX_OPS_FRAME_BYTES,
@@ -29,7 +30,7 @@ use actix_web::{
 };
 use bytestring::ByteString;
 use std::{sync::Arc, time::Duration};
-use switchboard_protocol::{ApiError, CloseReason};
+use switchboard_protocol::{ApiError, CloseReason, ErrorCode};
 use tokio::sync::broadcast::{self, error::TryRecvError};
 
 /// Services that all operators' connections of a worker share.
@@ -83,7 +84,7 @@ pub fn upgrade(
 ) -> Result<HttpResponse, ApiError> {
     let deadline = Duration::from_secs(context.session.auth_deadline_s);
     let session = OpsSession {
-        state: OpsState::new(&context.limiter.limits(), deadline, Moment::now()),
+        state: OpsState::new(&context.limiter.limits(), deadline, Now::read()),
         context,
         auth,
         fragments: Fragments::of_text(MAX_OPS_FRAME_BYTES),
@@ -107,7 +108,7 @@ impl Actor for OpsSession {
         }
         if let Some(outcome) = self.auth.take() {
             self.decide(ctx, |state, authenticator, effects| {
-                state.on_auth(outcome, Moment::now(), authenticator, effects)
+                state.on_auth(outcome, Now::read(), authenticator, effects)
             });
         }
         self.tick_later(ctx);
@@ -125,8 +126,12 @@ impl OpsAuthenticator for ConnectionAuthenticator<'_> {
         Ok(self.tokens.verify_access(token)?)
     }
 
-    fn admit(&self, user_id: UserId) -> bool {
-        self.registration.sign_in(user_id)
+    fn admit(&self, user_id: UserId) -> Result<(), ApiError> {
+        let refused = || {
+            let reason = "There are too many operators' pages open.";
+            ApiError::new(ErrorCode::TooManyConnections, reason)
+        };
+        self.registration.sign_in(user_id).then_some(()).ok_or_else(refused)
     }
 
     fn is_revoked(&self, identity: &Identity) -> bool {
@@ -138,7 +143,7 @@ impl OpsSession {
     /// Set anew after each tick: an interval would make up for missed ones.
     fn tick_later(&self, ctx: &mut Context) {
         ctx.run_later(TICK, |session, ctx| {
-            session.decide(ctx, |state, authenticator, effects| state.on_tick(Moment::now(), authenticator, effects));
+            session.decide(ctx, |state, authenticator, effects| state.on_tick(Now::read(), authenticator, effects));
             session.tick_later(ctx);
         });
     }
@@ -242,7 +247,7 @@ impl SocketHandler for OpsSession {
     }
 
     fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
-        self.decide(ctx, |state, authenticator, effects| state.on_text(text, Moment::now(), authenticator, effects));
+        self.decide(ctx, |state, authenticator, effects| state.on_text(text, Now::read(), authenticator, effects));
     }
 
     fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {

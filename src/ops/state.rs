@@ -6,9 +6,9 @@ use super::frames::{
 use crate::{
     auth::Identity,
     config::LimitsConfig,
-    domain::{AuditEntry, ConnectionId, Role, UnixMillis, UserId},
-    limiter::{FrameBudget, FrameVerdict, Limit},
-    limits::MAX_AUTH_FAILURES,
+    connection::{AuthRefusal, ConnectionAuth, GuardEffect, InboundGuard, Now, Refused, auth_error},
+    domain::{AuditEntry, ConnectionId, Role, UserId},
+    limiter::Limit,
     pause,
     registry::{ConnectionView, ConnectionsPage, NewFrames},
 };
@@ -18,8 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 use switchboard_protocol::{
-    ApiError, AuthError, AuthExpiring, AuthFrame, AuthSuccess, CloseReason, ErrorCode, ErrorFrame, ErrorSubject,
-    FieldNames, GoingAway, UserView, check_json_depth,
+    ApiError, AuthFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, FieldNames, GoingAway,
 };
 
 /// Interval of [`OpsState::on_tick`], at which batches are sent.
@@ -33,8 +32,11 @@ pub trait OpsAuthenticator {
     /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
     fn verify(&self, token: &str) -> Result<Identity, ApiError>;
 
-    /// Registers the connection for an operator; `false` when the limit is reached.
-    fn admit(&self, user_id: UserId) -> bool;
+    /// Registers the connection for an operator.
+    ///
+    /// # Errors
+    /// `TOO_MANY_CONNECTIONS`.
+    fn admit(&self, user_id: UserId) -> Result<(), ApiError>;
 
     /// Whether the identity was revoked after it was verified.
     fn is_revoked(&self, identity: &Identity) -> bool;
@@ -64,11 +66,8 @@ pub enum OpsEffect {
 }
 
 pub struct OpsState {
-    auth: Auth,
-    auth_failures: u32,
-    auth_deadline: Instant,
-    budget: FrameBudget,
-    max_json_depth: usize,
+    auth: ConnectionAuth<()>,
+    inbound: InboundGuard,
     view: Option<ViewFrame>,
     /// Whether the view has changed since the last query.
     view_changed: bool,
@@ -79,37 +78,21 @@ pub struct OpsState {
     ticked_at: Instant,
 }
 
-enum Auth {
-    Unauthenticated,
-    /// `notice_at`: time at which to announce the expiry of the token, unless it was announced.
-    Operator {
-        identity: Identity,
-        expires_at: Instant,
-        notice_at: Option<Instant>,
-    },
-}
+impl GuardEffect for OpsEffect {
+    fn limit_hit(limit: Limit) -> Self {
+        Self::Hit(limit)
+    }
 
-/// A moment on both clocks: timers use the monotonic clock, tokens expire by the wall clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    pub instant: Instant,
-    pub unix: UnixMillis,
-}
-
-impl Moment {
-    pub fn now() -> Self {
-        Self { instant: Instant::now(), unix: UnixMillis::now() }
+    fn close(reason: CloseReason) -> Self {
+        Self::Close(reason)
     }
 }
 
 impl OpsState {
-    pub fn new(limits: &LimitsConfig, auth_deadline: Duration, now: Moment) -> Self {
+    pub fn new(limits: &LimitsConfig, auth_deadline: Duration, now: Now) -> Self {
         Self {
-            auth: Auth::Unauthenticated,
-            auth_failures: 0,
-            auth_deadline: now.instant + auth_deadline,
-            budget: FrameBudget::new(limits),
-            max_json_depth: limits.json_depth,
+            auth: ConnectionAuth::new(now.instant + auth_deadline),
+            inbound: InboundGuard::new(limits),
             view: None,
             view_changed: false,
             is_asking: false,
@@ -122,28 +105,33 @@ impl OpsState {
     pub fn on_text(
         &mut self,
         text: &str,
-        now: Moment,
+        now: Now,
         authenticator: &impl OpsAuthenticator,
         effects: &mut Vec<OpsEffect>,
     ) {
-        let frame = match self.take(text, effects) {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return,
-            Err(error) => return send_error(&error, effects),
+        let frame = match self.inbound.accept(text, OpsClientFrame::parse, effects) {
+            Ok(frame) => frame,
+            Err(Refused::Malformed(error) | Refused::TooFast(_, error)) => return send_error(&error, effects),
+            Err(Refused::Closed) => return,
         };
-        match (frame, &self.auth) {
-            (OpsClientFrame::Auth(AuthFrame { token }), _) => {
-                self.on_auth(authenticator.verify(&token), now, authenticator, effects)
-            }
-            (_, Auth::Unauthenticated) => {
-                send_error(&ApiError::new(ErrorCode::AuthRequired, "authenticate first"), effects);
-            }
-            (OpsClientFrame::View(view), Auth::Operator { .. }) => {
+        if let OpsClientFrame::Auth(AuthFrame { token }) = frame {
+            return self.on_auth(authenticator.verify(&token), now, authenticator, effects);
+        }
+        match self.auth.authorised(now) {
+            Ok(_) => self.execute(frame, effects),
+            Err(error) => send_error(&error, effects),
+        }
+    }
+
+    fn execute(&mut self, frame: OpsClientFrame, effects: &mut Vec<OpsEffect>) {
+        match frame {
+            OpsClientFrame::Auth(_) => {}
+            OpsClientFrame::View(view) => {
                 self.view = Some(view);
                 self.view_changed = true;
                 self.ask(effects);
             }
-            (OpsClientFrame::Watch(WatchFrame { connection_id }), Auth::Operator { .. }) => {
+            OpsClientFrame::Watch(WatchFrame { connection_id }) => {
                 self.watched = connection_id;
                 effects.push(OpsEffect::Unwatch);
                 effects.extend(connection_id.map(OpsEffect::AskForConnection));
@@ -153,84 +141,42 @@ impl OpsState {
 
     /// Handles a frame other than a whole text message. Returns whether it may be answered.
     pub fn on_other_frame(&self, effects: &mut Vec<OpsEffect>) -> bool {
-        self.charge(effects) == FrameVerdict::Allowed
-    }
-
-    fn take(&self, text: &str, effects: &mut Vec<OpsEffect>) -> Result<Option<OpsClientFrame>, ApiError> {
-        match self.charge(effects) {
-            FrameVerdict::Allowed => {}
-            FrameVerdict::Close => return Ok(None),
-            FrameVerdict::Refused(wait) => {
-                return Err(ApiError::rate_limited("You are sending frames too fast. Please wait a moment.", wait));
-            }
-        }
-        check_json_depth(text.as_bytes(), self.max_json_depth)
-            .inspect_err(|_| effects.push(OpsEffect::Hit(Limit::JsonDepth)))?;
-        OpsClientFrame::parse(text).map(Some)
-    }
-
-    fn charge(&self, effects: &mut Vec<OpsEffect>) -> FrameVerdict {
-        let verdict = self.budget.charge();
-        match verdict {
-            FrameVerdict::Allowed => {}
-            FrameVerdict::Refused(_) => effects.push(OpsEffect::Hit(Limit::Frames)),
-            FrameVerdict::Close => {
-                effects.extend([OpsEffect::Hit(Limit::Violations), OpsEffect::Close(CloseReason::TooManyViolations)]);
-            }
-        }
-        verdict
+        self.inbound.accept_other(effects)
     }
 
     /// Handles the outcome of an authentication by a frame or by the upgrade request.
     pub fn on_auth(
         &mut self,
         outcome: Result<Identity, ApiError>,
-        now: Moment,
+        now: Now,
         authenticator: &impl OpsAuthenticator,
         effects: &mut Vec<OpsEffect>,
     ) {
-        let outcome = outcome.and_then(|identity| match (&self.auth, identity.role) {
-            (_, Role::User | Role::Agent) => Err(ApiError::new(ErrorCode::Forbidden, "Only operators may do this.")),
-            (Auth::Operator { identity: known, .. }, _) if known.user_id != identity.user_id => {
-                Err(ApiError::new(ErrorCode::InvalidToken, "this connection belongs to another user"))
-            }
-            _ if authenticator.is_revoked(&identity) => {
+        let outcome = outcome.and_then(|identity| match identity.role {
+            Role::User | Role::Agent => Err(ApiError::new(ErrorCode::Forbidden, "Only operators may do this.")),
+            Role::Operator if authenticator.is_revoked(&identity) => {
                 Err(ApiError::new(ErrorCode::InvalidToken, "the token was revoked"))
             }
-            _ => Ok(identity),
+            Role::Operator => Ok(identity),
         });
-        let identity = match outcome {
-            Ok(identity) => identity,
-            Err(error) => {
-                let frame = OpsServerFrame::AuthError(AuthError { message: &error.message, code: error.code });
-                effects.push(OpsEffect::Send(frame.encode()));
-                self.auth_failures += 1;
-                if self.auth_failures >= MAX_AUTH_FAILURES {
+        match self.auth.authenticate(outcome, now, |user_id| authenticator.admit(user_id)) {
+            Ok(authenticated) => {
+                effects.push(OpsEffect::Send(OpsServerFrame::AuthSuccess(authenticated.frame()).encode()));
+                if authenticated.is_first {
+                    effects.extend([OpsEffect::SendHistory, OpsEffect::SendStats]);
+                }
+            }
+            Err(AuthRefusal::Token { error, is_last }) => {
+                effects.push(OpsEffect::Send(OpsServerFrame::AuthError(auth_error(&error)).encode()));
+                if is_last {
                     effects.push(OpsEffect::Close(CloseReason::TooManyAuthFailures));
                 }
-                return;
             }
-        };
-        if !authenticator.admit(identity.user_id) {
-            let reason = "There are too many operators' pages open.";
-            send_error(&ApiError::new(ErrorCode::TooManyConnections, reason), effects);
-            return effects.push(OpsEffect::Close(CloseReason::TooManyConnections));
+            Err(AuthRefusal::TooManyConnections(error)) => {
+                send_error(&error, effects);
+                effects.push(OpsEffect::Close(CloseReason::TooManyConnections));
+            }
         }
-        let is_first = matches!(self.auth, Auth::Unauthenticated);
-        let frame = OpsServerFrame::AuthSuccess(AuthSuccess {
-            message: "Authenticated",
-            user: UserView { id: identity.user_id, email: identity.email.as_str(), name: identity.name.as_str() },
-            expires_at: identity.expires_at,
-        });
-        effects.push(OpsEffect::Send(frame.encode()));
-        if is_first {
-            effects.extend([OpsEffect::SendHistory, OpsEffect::SendStats]);
-        }
-        let life_ms = identity.expires_at.saturating_mul(1_000).saturating_sub(now.unix.0);
-        let expires_at = now.instant + Duration::from_millis(u64::try_from(life_ms).unwrap_or(0));
-        self.auth_failures = 0;
-        let notice_at = expires_at.checked_sub(identity.expiry_notice()).or(Some(now.instant));
-        self.auth = Auth::Operator { identity, expires_at, notice_at };
     }
 
     /// Closes because the server stops.
@@ -240,30 +186,22 @@ impl OpsState {
     }
 
     /// Called every [`TICK`].
-    pub fn on_tick(&mut self, now: Moment, authenticator: &impl OpsAuthenticator, effects: &mut Vec<OpsEffect>) {
+    pub fn on_tick(&mut self, now: Now, authenticator: &impl OpsAuthenticator, effects: &mut Vec<OpsEffect>) {
         let due = std::mem::replace(&mut self.ticked_at, now.instant) + TICK;
         let is_paused = pause::lateness(due, now.instant).is_some();
-        match &mut self.auth {
-            Auth::Unauthenticated => {
-                // After a pause of the process, frames that arrived meanwhile are handled first.
-                if self.auth_deadline <= now.instant && !is_paused {
-                    effects.push(OpsEffect::Close(CloseReason::AuthDeadline));
-                }
-                return;
+        let Some(identity) = self.auth.identity() else {
+            // After a pause of the process, frames that arrived meanwhile are handled first.
+            if self.auth.is_past_deadline(now) && !is_paused {
+                effects.push(OpsEffect::Close(CloseReason::AuthDeadline));
             }
-            Auth::Operator { expires_at, .. } if *expires_at <= now.instant => {
-                return effects.push(OpsEffect::Close(CloseReason::AuthExpired));
-            }
-            Auth::Operator { identity, .. } if authenticator.is_revoked(identity) => {
-                return effects.push(OpsEffect::Close(CloseReason::AuthExpired));
-            }
-            Auth::Operator { expires_at, notice_at, .. } => {
-                if notice_at.is_some_and(|notice_at| notice_at <= now.instant) {
-                    *notice_at = None;
-                    let notice = AuthExpiring::new(expires_at.saturating_duration_since(now.instant));
-                    effects.push(OpsEffect::Send(OpsServerFrame::AuthExpiring(notice).encode()));
-                }
-            }
+            return;
+        };
+        // No grace period: an operator's connection has no turn to finish.
+        if self.auth.is_expired(now, Duration::ZERO) || authenticator.is_revoked(identity) {
+            return effects.push(OpsEffect::Close(CloseReason::AuthExpired));
+        }
+        if let Some(notice) = self.auth.take_notice(now) {
+            effects.push(OpsEffect::Send(OpsServerFrame::AuthExpiring(notice).encode()));
         }
         if self.next_second <= now.instant {
             // A slow reader does not get the samples that it missed.

@@ -9,12 +9,13 @@ use super::{
     context::SessionContext,
     effect::{self, Effect, NewTurn},
     pending_resumes::ResumeTicket,
-    state::{Now, Resumed, SessionState},
+    state::{Resumed, SessionState},
 };
 use crate::{
     api_error::InternalError,
     auth::Identity,
     bus::{BusSubscription, Waker},
+    connection::Now,
     domain::{ConnectionId, ConversationId, TurnId, UserId},
     limiter::{AddressPermit, Limit, UserPermit},
     limits::CONNECTION_CREDIT_BYTES,

@@ -3,11 +3,11 @@
 use super::{
     effect::{Effect, send_error},
     event_readers::{ReaderAction, Start},
-    now::Now,
     state::SessionState,
 };
 use crate::{
     bus::Arrived,
+    connection::Now,
     domain::{ConversationId, Event},
     encode::{event, resumed_events},
     turn::Outgoing,

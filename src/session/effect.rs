@@ -3,6 +3,7 @@
 use super::{heartbeat::PING_BYTES, pending_resumes::ResumeTicket};
 use crate::{
     auth::Identity,
+    connection::GuardEffect,
     domain::{ConversationId, TurnId, UserId},
     limiter::Limit,
     turn::{Outgoing, SubscribedTurn, TurnLog},
@@ -55,6 +56,16 @@ pub enum Effect {
     Unsubscribed(Arc<TurnLog>),
     /// Ask the registry to announce the turns that other connections of this user start in a conversation.
     SubscribeToConversation(ConversationId),
+}
+
+impl GuardEffect for Effect {
+    fn limit_hit(limit: Limit) -> Self {
+        Self::LimitHit(limit)
+    }
+
+    fn close(reason: CloseReason) -> Self {
+        Self::Close(reason)
+    }
 }
 
 thread_local! {

@@ -13,8 +13,6 @@ mod conversation_events;
 mod effect;
 mod event_readers;
 mod heartbeat;
-mod inbound_filter;
-mod now;
 mod pending_resumes;
 mod question;
 mod state;

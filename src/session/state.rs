@@ -1,23 +1,21 @@
 //! The state machine of a session. Pure: frames, results and the clock go in, effects come out.
 
-pub use super::now::Now;
 use super::{
     announcements::Announcements,
     effect::{Effect, send},
     event_readers::EventReaders,
     heartbeat::{Heartbeat, HeartbeatAction},
-    inbound_filter::InboundFilter,
     pending_resumes::PendingResumes,
     question::QuestionRules,
     subscriptions::{AnyEnded, Subscriptions},
 };
 use crate::{
-    auth::Identity,
     config::{LimitsConfig, SessionConfig},
+    connection::{ConnectionAuth, InboundGuard, Now},
     domain::{TurnId, UserId},
     encode::encoder_of,
     limiter::UserPermit,
-    limits::AUTH_GRACE_S,
+    limits::AUTH_GRACE,
     turn::{Mailbox, SubscriptionOptions, TurnEvent},
     workflow::{ResumedConversation, ResumedEvents},
 };
@@ -25,19 +23,14 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use switchboard_protocol::{
-    ApiError, AuthExpiring, CloseReason, Dialect, ErrorCode, ErrorSubject, FieldNames, GoingAway, ServerFrame,
-};
+use switchboard_protocol::{ApiError, CloseReason, Dialect, ErrorSubject, FieldNames, GoingAway, ServerFrame};
 
 pub struct SessionState {
     pub(super) config: Arc<SessionConfig>,
     pub(super) rules: QuestionRules,
     pub(super) dialect: Dialect,
-    pub(super) auth: Auth,
-    /// Acquired by the upgrade request or at the first authentication.
-    pub(super) user_permit: Option<UserPermit>,
-    pub(super) auth_failures: u32,
-    pub(super) inbound: InboundFilter,
+    pub(super) auth: ConnectionAuth<UserPermit>,
+    pub(super) inbound: InboundGuard,
     pub(super) heartbeat: Heartbeat,
     pub(super) subscriptions: Subscriptions,
     /// Turns that the workflow has yet to accept.
@@ -59,16 +52,6 @@ pub enum Resumed {
     Events(ResumedEvents),
 }
 
-pub(super) enum Auth {
-    Anonymous,
-    Authenticated {
-        identity: Arc<Identity>,
-        expires_at: Instant,
-        /// When to send `auth_expiring`; `None` once it was sent.
-        notice_at: Option<Instant>,
-    },
-}
-
 impl SessionState {
     pub fn new(
         config: Arc<SessionConfig>,
@@ -78,6 +61,7 @@ impl SessionState {
         mailbox: Mailbox,
         now: Now,
     ) -> Self {
+        let auth_deadline = now.instant + Duration::from_secs(config.auth_deadline_s);
         let coalesce = Duration::from_millis(config.coalesce_ms);
         let options = SubscriptionOptions { encoder: encoder_of(dialect), coalesce };
         Self {
@@ -86,10 +70,8 @@ impl SessionState {
             config,
             rules,
             dialect,
-            auth: Auth::Anonymous,
-            user_permit: None,
-            auth_failures: 0,
-            inbound: InboundFilter::new(limits, dialect.into()),
+            auth: ConnectionAuth::new(auth_deadline),
+            inbound: InboundGuard::new(limits),
             starting: Vec::new(),
             resumes: PendingResumes::default(),
             events: EventReaders::default(),
@@ -120,7 +102,7 @@ impl SessionState {
 
     /// Takes over the permit that the upgrade request acquired.
     pub fn on_user_permit(&mut self, permit: UserPermit) {
-        self.user_permit = Some(permit);
+        self.auth.set_permit(permit);
     }
 
     /// Handles an event of a turn.
@@ -177,7 +159,7 @@ impl SessionState {
             }
             None => {}
         }
-        if matches!(self.auth, Auth::Anonymous) && self.auth_deadline() <= now.instant {
+        if self.auth.is_past_deadline(now) {
             effects.push(Effect::Close(CloseReason::AuthDeadline));
         }
         let AnyEnded(_) = self.subscriptions.flush(now, effects);
@@ -187,31 +169,20 @@ impl SessionState {
 
     /// When to call [`SessionState::on_alarm`] next.
     pub fn next_alarm(&self) -> Instant {
-        let auth = match &self.auth {
-            Auth::Anonymous => Some(self.auth_deadline()),
-            Auth::Authenticated { notice_at: Some(notice_at), .. } => Some(*notice_at),
-            // While a turn runs, its end triggers the next check.
-            Auth::Authenticated { .. } if !self.subscriptions.is_empty() => None,
-            Auth::Authenticated { expires_at, .. } => Some(*expires_at + Duration::from_secs(AUTH_GRACE_S)),
-        };
+        // While a turn runs, its end triggers the next check.
+        let grace = self.subscriptions.is_empty().then_some(AUTH_GRACE);
+        let auth = self.auth.next_due(grace);
         let heartbeat = self.heartbeat.next_at();
         let next = auth.map_or(heartbeat, |at| at.min(heartbeat));
         self.subscriptions.next_flush().map_or(next, |at| at.min(next))
     }
 
-    fn auth_deadline(&self) -> Instant {
-        self.heartbeat.opened_at() + Duration::from_secs(self.config.auth_deadline_s)
-    }
-
     /// Announces the expiry of the token, and closes a connection without running turns after the grace period.
     pub(super) fn check_expiry(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Auth::Authenticated { expires_at, notice_at, .. } = &mut self.auth else { return };
-        if notice_at.is_some_and(|notice_at| notice_at <= now.instant) {
-            *notice_at = None;
-            let notice = AuthExpiring::new(expires_at.saturating_duration_since(now.instant));
+        if let Some(notice) = self.auth.take_notice(now) {
             effects.push(send(ServerFrame::AuthExpiring(notice)));
         }
-        if *expires_at + Duration::from_secs(AUTH_GRACE_S) <= now.instant && self.subscriptions.is_empty() {
+        if self.auth.is_expired(now, AUTH_GRACE) && self.subscriptions.is_empty() {
             effects.push(Effect::Close(CloseReason::AuthExpired));
         }
     }
@@ -220,21 +191,8 @@ impl SessionState {
         self.dialect.into()
     }
 
-    pub(super) fn identity(&self) -> Option<&Identity> {
-        match &self.auth {
-            Auth::Anonymous => None,
-            Auth::Authenticated { identity, .. } => Some(identity),
-        }
-    }
-
     pub(super) fn authorised(&self, now: Now) -> Result<UserId, ApiError> {
-        match &self.auth {
-            Auth::Anonymous => Err(ApiError::new(ErrorCode::AuthRequired, "authenticate first")),
-            Auth::Authenticated { expires_at, .. } if *expires_at <= now.instant => {
-                Err(ApiError::new(ErrorCode::AuthExpired, "the token has expired; send `auth` with a new one"))
-            }
-            Auth::Authenticated { identity, .. } => Ok(identity.user_id),
-        }
+        self.auth.authorised(now)
     }
 }
 

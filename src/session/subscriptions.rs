@@ -1,10 +1,8 @@
 //! The subscriptions of a session, and the credit for their frames.
 
-use super::{
-    effect::{Effect, send},
-    state::Now,
-};
+use super::effect::{Effect, send};
 use crate::{
+    connection::Now,
     domain::TurnId,
     limits::CONNECTION_CREDIT_BYTES,
     turn::{Mailbox, Outbox, ReplayStart, Subscription, SubscriptionOptions, TurnEvent, TurnLog},

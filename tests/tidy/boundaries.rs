@@ -51,13 +51,19 @@ const PARTS: &[(&str, &str)] = &[
     ("api_error", "auth domain limiter limits protocol registry steering store turn workflow"),
     // The frames of a turn, for every surface.
     ("encode", "api_error domain protocol turn"),
+    // Authentication and inbound guard, the same for every kind of connection.
+    ("connection", "auth config domain limiter limits protocol"),
     // Connections below their actors: the response body of one records in its statistics when it is polled.
     ("transport", "config limiter limits protocol registry"),
     (
         "session",
-        "api_error auth bus config domain encode limiter limits metrics pause protocol registry transport turn workflow",
+        "api_error auth bus config connection domain encode limiter limits metrics pause protocol registry transport turn \
+         workflow",
     ),
-    ("ops", "auth config domain limiter limits metrics pause process protocol registry steering transport workflow"),
+    (
+        "ops",
+        "auth config connection domain limiter limits metrics pause process protocol registry steering transport workflow",
+    ),
     (
         "http",
         "api_error auth bus config domain encode knowledge limiter limits logging metrics ops pause process protocol \
@@ -94,6 +100,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "src/api_error",
             "src/encode",
             "src/session",
+            "src/connection",
             "src/transport",
             "src/ops",
             "src/http",
@@ -108,7 +115,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("protocol::ReasoningFrame", &["src/encode"]),
     ("protocol::Resumed", &["src/encode"]),
     ("protocol::TokenFrame", &["src/encode"]),
-    ("protocol::ErrorCode", &["src/api_error", "src/session", "src/transport", "src/ops", "src/http", "src/metrics"]),
+    (
+        "protocol::ErrorCode",
+        &["src/api_error", "src/session", "src/connection", "src/transport", "src/ops", "src/http", "src/metrics"],
+    ),
     ("argon2", &["src/auth"]),
     ("jsonwebtoken", &["src/auth"]),
     ("governor", &["src/limiter"]),

@@ -1,7 +1,10 @@
 //! The state of an operator's connection, tested without a socket.
 
 use super::*;
-use crate::domain::{DisplayName, Email};
+use crate::{
+    domain::{DisplayName, Email},
+    limits::MAX_AUTH_FAILURES,
+};
 use serde_json::{Value, json};
 use std::cell::Cell;
 
@@ -9,7 +12,7 @@ use std::cell::Cell;
 struct ConnectionAuthenticator {
     is_admitted: Cell<bool>,
     revoked: Cell<bool>,
-    now: Moment,
+    now: Now,
     user_id: UserId,
 }
 
@@ -32,8 +35,9 @@ impl OpsAuthenticator for ConnectionAuthenticator {
         })
     }
 
-    fn admit(&self, _: UserId) -> bool {
-        self.is_admitted.get()
+    fn admit(&self, _: UserId) -> Result<(), ApiError> {
+        let refused = || ApiError::new(ErrorCode::TooManyConnections, "too many");
+        self.is_admitted.get().then_some(()).ok_or_else(refused)
     }
 
     fn is_revoked(&self, _: &Identity) -> bool {
@@ -44,7 +48,7 @@ impl OpsAuthenticator for ConnectionAuthenticator {
 struct Socket {
     state: OpsState,
     authenticator: ConnectionAuthenticator,
-    now: Moment,
+    now: Now,
 }
 
 /// Summarises effects: the types of frames, and the other effects by name.
@@ -71,7 +75,7 @@ fn told(effects: &[OpsEffect]) -> Vec<String> {
 
 impl Socket {
     fn new() -> Self {
-        let now = Moment::now();
+        let now = Now::read();
         let limits = LimitsConfig { frames_per_s: 20, frame_burst: 20, ..LimitsConfig::default() };
         let state = OpsState::new(&limits, Duration::from_secs(30), now);
         let authenticator = ConnectionAuthenticator {

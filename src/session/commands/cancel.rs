@@ -2,11 +2,11 @@
 
 use super::Command;
 use crate::{
+    connection::Now,
     domain::TurnId,
     session::{
         authenticator::Authenticator,
         effect::{Effect, send_error},
-        now::Now,
         state::SessionState,
     },
 };

@@ -2,13 +2,13 @@
 
 use super::{Command, resume::Resumption};
 use crate::{
+    connection::Now,
     domain::{ConversationId, TurnId},
     limiter::Limit,
     limits::OVERLOADED_RETRY_MS,
     session::{
         authenticator::Authenticator,
         effect::{Effect, NewTurn, send_error},
-        now::Now,
         state::{SessionState, Starting},
     },
     turn::{TurnLog, TurnSubject},

@@ -8,7 +8,15 @@ mod message;
 mod ping;
 mod resume;
 
-use super::{authenticator::Authenticator, effect::Effect, now::Now, state::SessionState};
+use super::{
+    authenticator::Authenticator,
+    effect::{Effect, send_error},
+    state::SessionState,
+};
+use crate::{
+    connection::{Now, Refused},
+    workflow::is_client_id,
+};
 use switchboard_protocol::{ClientFrame, ErrorSubject};
 
 /// A command of a client: the frame that it sent, after parsing.
@@ -40,9 +48,17 @@ fn subject_of(frame: &ClientFrame) -> ErrorSubject {
 }
 
 impl SessionState {
-    /// Handles a text frame.
+    /// Handles a text frame. If it is refused, the error names the message, provided that it can be read.
     pub fn on_text(&mut self, text: &str, now: Now, authenticator: &impl Authenticator, effects: &mut Vec<Effect>) {
-        let Some(frame) = self.inbound.accept_text(text, subject_of, effects) else { return };
-        with_command!(frame, command => command.execute(self, now, authenticator, effects));
+        match self.inbound.accept(text, ClientFrame::parse, effects) {
+            Ok(frame) => with_command!(frame, command => command.execute(self, now, authenticator, effects)),
+            Err(Refused::Malformed(error)) => {
+                let mut subject = ErrorSubject::of_text(text);
+                subject.client_message_id.take_if(|id| !is_client_id(id));
+                send_error(&error, &subject, self.names(), effects);
+            }
+            Err(Refused::TooFast(frame, error)) => send_error(&error, &subject_of(&frame), self.names(), effects),
+            Err(Refused::Closed) => {}
+        }
     }
 }

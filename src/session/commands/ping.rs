@@ -2,11 +2,11 @@
 
 use super::Command;
 use crate::{
+    connection::Now,
     limits::MAX_PING_ID_BYTES,
     session::{
         authenticator::Authenticator,
         effect::{Effect, send, send_error},
-        now::Now,
         state::SessionState,
     },
 };

@@ -5,11 +5,11 @@
 
 use super::Command;
 use crate::{
+    connection::Now,
     encode::idle,
     session::{
         authenticator::Authenticator,
         effect::{Effect, send_error},
-        now::Now,
         pending_resumes::ResumeTicket,
         state::{Resumed, SessionState},
     },

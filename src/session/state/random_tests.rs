@@ -5,6 +5,7 @@ use super::{
     *,
 };
 use crate::{
+    auth::Identity,
     domain::{AnswerMetadata, ConversationId, DisplayName, Email, FinishReason, MessageId, Role},
     limiter::Limiter,
     session::{authenticator::Authenticator, pending_resumes::ResumeTicket},
@@ -17,7 +18,7 @@ use std::{
     collections::{HashMap, VecDeque},
     net::Ipv4Addr,
 };
-use switchboard_protocol::{ResumeFrame, Step};
+use switchboard_protocol::{ErrorCode, ResumeFrame, Step};
 use tokio::sync::mpsc;
 
 /// The lifetime of a token, in seconds.

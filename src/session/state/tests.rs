@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    auth::test_support::user,
+    auth::{Identity, test_support::user},
     domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Role, UnixMillis, User},
     limiter::Limiter,
     session::{authenticator::Authenticator, pending_resumes::ResumeTicket},
@@ -11,7 +11,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::{collections::HashMap, net::Ipv4Addr};
-use switchboard_protocol::Step;
+use switchboard_protocol::{ErrorCode, Step};
 use tokio::sync::mpsc;
 
 /// The Unix time at which the tests start, in seconds.
