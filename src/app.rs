@@ -99,7 +99,6 @@ impl Application {
             registry: Addr::clone(&self.state.registry),
             turns: Arc::clone(&self.state.turns),
             requests: Arc::clone(&self.state.in_flight),
-            operators: Arc::clone(self.state.ops.feed.sockets()),
             drain: Arc::clone(&self.state.drain),
             drain_timeout: self.drain_timeout,
         }

@@ -2,8 +2,7 @@
 
 use crate::{
     limits::{DRAIN_CLOSE_TIMEOUT, DRAIN_FLUSH, DRAIN_TICK},
-    ops::OpsSockets,
-    registry::{ConnectionManager, ContinueDrain, EndDrain},
+    registry::{CloseOperators, ConnectionKind, ConnectionManager, ConnectionRegistry, ContinueDrain, EndDrain},
     steering::{DrainControl, DrainPhase},
     transport::InFlight,
     workflow::Turns,
@@ -19,7 +18,6 @@ pub struct ApplicationHandle {
     pub registry: Addr<ConnectionManager>,
     pub turns: Arc<Turns>,
     pub(super) requests: Arc<InFlight>,
-    pub(super) operators: Arc<OpsSockets>,
     pub(super) drain: Arc<DrainControl>,
     pub(super) drain_timeout: Duration,
 }
@@ -44,20 +42,26 @@ impl ApplicationHandle {
                 DrainPhase::Open | DrainPhase::Draining => {}
             }
         }
-        self.operators.close(|| getrandom::u32().unwrap_or_default());
+        self.registry.do_send(CloseOperators);
         let rest_ends = async {
-            while self.requests.requests() + self.requests.unsent() + self.operators.count() > 0 {
+            while self.requests.requests() + self.requests.unsent() + self.operators().await > 0 {
                 tokio::time::sleep(DRAIN_TICK).await;
             }
         };
         if tokio::time::timeout(DRAIN_CLOSE_TIMEOUT, rest_ends).await.is_err() {
             let (requests, unsent_answers) = (self.requests.requests(), self.requests.unsent());
-            let operators = self.operators.count();
+            let operators = self.operators().await;
             log::warn!(requests, unsent_answers, operators; "drain ended; cutting unfinished requests, unsent responses and operators' connections");
         }
         tokio::time::sleep(DRAIN_FLUSH).await;
         // A graceful stop of actix-web would wait for idle keep-alive connections.
         self.server.stop(false).await;
+    }
+
+    /// Number of operators' connections.
+    async fn operators(&self) -> usize {
+        let stats = self.registry.stats().await.unwrap_or_default();
+        stats.of_kind(ConnectionKind::Operator).map_or(0, |counted| counted.connections)
     }
 
     /// Refuses new connections and turns, and asks sessions to close, those with a running turn once it has ended. After

@@ -3,7 +3,7 @@
 use crate::{
     auth::Accounts,
     limits::{CLOCK_INTERVAL, REVOCATIONS_INTERVAL},
-    registry::{ConnectionManager, TokensRevoked},
+    registry::{ConnectionManager, ConnectionRegistry},
     steering::DrainControl,
     store::{ClockStore, ServingClock},
 };
@@ -27,7 +27,7 @@ pub(super) async fn learn_revocations(
         // The error has been logged; the next poll starts at the same position.
         let Ok(revocations) = accounts.learn_revocations().await else { continue };
         if !revocations.is_empty() {
-            registry.do_send(TokensRevoked(revocations));
+            registry.revoke(revocations);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `docs/OPERATIONS.md` lists every family; a test compares them.
 
-use super::{ConnectionCount, HistogramSnapshot, Label, Live, Metrics, TurnStep};
+use super::{ConnectionCount, HistogramSnapshot, KindCount, Label, Live, Metrics, TurnStep};
 use crate::{build_info, process::Statistics};
 use prometheus_client::{
     collector::Collector,
@@ -219,6 +219,9 @@ impl Ours {
     fn connections(&self, families: &mut Families<'_>) -> fmt::Result {
         let Self { metrics, live } = self;
         families.gauge("connections", None, "Open WebSocket connections.", self.open_connections(|state| state))?;
+        let kinds = live.connections_by_kind.iter();
+        let kinds = kinds.map(|KindCount { kind, connections }| (vec![("kind", *kind)], count(*connections)));
+        families.gauge("connections_by_kind", None, "Open connections of every kind.", kinds)?;
         families.gauge("users", None, "Users with an open connection.", one(count(live.users)))?;
         families.counter("connections_opened", "Connections that were opened.", one(live.connections_opened))?;
         let codes = self.close_codes();

@@ -7,7 +7,9 @@ use switchboard_protocol::Dialect;
 pub struct Live {
     /// `false` while the server drains and accepts neither connections nor turns.
     pub accepting: bool,
+    /// Chat connections.
     pub connections: Vec<ConnectionCount>,
+    pub connections_by_kind: Vec<KindCount>,
     /// Users with an open connection.
     pub users: usize,
     /// Since the start.
@@ -37,6 +39,13 @@ pub struct Live {
 pub struct ConnectionCount {
     pub state: &'static str,
     pub dialect: Dialect,
+    pub connections: usize,
+}
+
+/// Number of connections of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindCount {
+    pub kind: &'static str,
     pub connections: usize,
 }
 

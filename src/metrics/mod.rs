@@ -14,7 +14,7 @@ pub use counter::{Counter, CounterPairs, Counters};
 pub use exposition::Format;
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use label::{AuthResult, AuthWay, ClientClose, Label, ModelTask, Resumption, StoreOperation, Surface, TurnStep};
-pub use live::{ConnectionCount, LimitCount, Live};
+pub use live::{ConnectionCount, KindCount, LimitCount, Live};
 
 use crate::domain::{FinishReason, ProviderErrorKind};
 use serde::Serialize;

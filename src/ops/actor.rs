@@ -6,17 +6,19 @@
 use super::{
     feed::Feed,
     frames::ViewFrame,
-    sockets::{OpsCommand, OpsRegistration},
     state::{OpsAuthenticator, OpsEffect, OpsState, TICK},
 };
 use crate::{
     auth::{Identity, Tokens},
     config::SessionConfig,
     connection::Now,
-    domain::{AuditEntry, ConnectionId, UnixMillis, UserId},
+    domain::{AuditEntry, ConnectionId, UnixMillis},
     limiter::{AddressPermit, Limiter},
     limits::MAX_OPS_FRAME_BYTES,
-    registry::{ConnectionManager, FindConnection, ListConnections, TapWatch},
+    registry::{
+        ConnectionAddress, ConnectionCommand, ConnectionKind, ConnectionManager, ConnectionRegistry, ConnectionStats,
+        Registration, TapWatch,
+    },
     steering::Audit,
     transport::{
         Fragments,
@@ -29,9 +31,12 @@ use actix_web::{
     web::{Bytes, Data, Payload},
 };
 use bytestring::ByteString;
-use std::{sync::Arc, time::Duration};
-use switchboard_protocol::{ApiError, CloseReason, ErrorCode};
-use tokio::sync::broadcast::{self, error::TryRecvError};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use switchboard_protocol::{ApiError, CloseReason};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    broadcast::{self, error::TryRecvError},
+};
 
 /// Services that all operators' connections of a worker share.
 #[derive(Clone)]
@@ -48,7 +53,9 @@ pub struct OpsContext {
 pub struct OpsOpening {
     /// Outcome of the authentication in the request, if there was any.
     pub auth: Option<Result<Identity, ApiError>>,
-    pub registration: OpsRegistration,
+    /// The client's address, resolved through trusted proxies.
+    pub address: IpAddr,
+    pub user_agent: String,
     pub address_permit: AddressPermit,
     /// Subprotocol to echo.
     pub echo: Option<&'static str>,
@@ -64,8 +71,9 @@ pub struct OpsSession {
     news: Option<broadcast::Receiver<Arc<AuditEntry>>>,
     /// Time of the reading that was sent last as `stats`.
     stats_at: UnixMillis,
-    is_open: bool,
-    registration: OpsRegistration,
+    stats: Arc<ConnectionStats>,
+    /// Set when the actor starts, because it needs the actor's address; `None` again once the close frame was sent.
+    registration: Option<Registration>,
     /// Held as long as the connection.
     _address_permit: AddressPermit,
 }
@@ -80,7 +88,7 @@ pub fn upgrade(
     request: &HttpRequest,
     payload: Payload,
     context: OpsContext,
-    OpsOpening { auth, registration, address_permit, echo }: OpsOpening,
+    OpsOpening { auth, address, user_agent, address_permit, echo }: OpsOpening,
 ) -> Result<HttpResponse, ApiError> {
     let deadline = Duration::from_secs(context.session.auth_deadline_s);
     let session = OpsSession {
@@ -91,8 +99,14 @@ pub fn upgrade(
         watch: None,
         news: None,
         stats_at: UnixMillis::default(),
-        is_open: true,
-        registration,
+        stats: ConnectionStats::of_kind(
+            ConnectionKind::Operator,
+            ConnectionId::new(),
+            None,
+            address.to_string(),
+            user_agent,
+        ),
+        registration: None,
         _address_permit: address_permit,
     };
     let echo: Vec<&str> = echo.into_iter().collect();
@@ -103,9 +117,8 @@ impl Actor for OpsSession {
     type Context = Context;
 
     fn started(&mut self, ctx: &mut Context) {
-        if !self.registration.reach(ctx.address().recipient()) {
-            return self.close(CloseReason::GoingAway, ctx);
-        }
+        let address = ConnectionAddress::Actor(ctx.address().recipient());
+        self.registration = Some(Registration::new(self.context.registry.clone(), Arc::clone(&self.stats), address));
         if let Some(outcome) = self.auth.take() {
             self.decide(ctx, |state, authenticator, effects| {
                 state.on_auth(outcome, Now::read(), authenticator, effects)
@@ -115,27 +128,13 @@ impl Actor for OpsSession {
     }
 }
 
-/// Authentication for one connection.
-struct ConnectionAuthenticator<'a> {
-    tokens: &'a Tokens,
-    registration: &'a OpsRegistration,
-}
-
-impl OpsAuthenticator for ConnectionAuthenticator<'_> {
+impl OpsAuthenticator for OpsContext {
     fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         Ok(self.tokens.verify_access(token)?)
     }
 
-    fn admit(&self, user_id: UserId) -> Result<(), ApiError> {
-        let refused = || {
-            let reason = "There are too many operators' pages open.";
-            ApiError::new(ErrorCode::TooManyConnections, reason)
-        };
-        self.registration.sign_in(user_id).then_some(()).ok_or_else(refused)
-    }
-
-    fn is_revoked(&self, identity: &Identity) -> bool {
-        self.tokens.check_revoked(identity).is_err()
+    fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        self.feed.admit()
     }
 }
 
@@ -143,22 +142,17 @@ impl OpsSession {
     /// Set anew after each tick: an interval would make up for missed ones.
     fn tick_later(&self, ctx: &mut Context) {
         ctx.run_later(TICK, |session, ctx| {
-            session.decide(ctx, |state, authenticator, effects| state.on_tick(Now::read(), authenticator, effects));
+            session.decide(ctx, |state, _, effects| state.on_tick(Now::read(), effects));
             session.tick_later(ctx);
         });
     }
 
     /// Runs a decision of the state and executes its effects.
-    fn decide(
-        &mut self,
-        ctx: &mut Context,
-        decision: impl FnOnce(&mut OpsState, &ConnectionAuthenticator<'_>, &mut Vec<OpsEffect>),
-    ) {
+    fn decide(&mut self, ctx: &mut Context, decision: impl FnOnce(&mut OpsState, &OpsContext, &mut Vec<OpsEffect>)) {
         let mut effects = Vec::new();
-        let authenticator = ConnectionAuthenticator { tokens: &self.context.tokens, registration: &self.registration };
-        decision(&mut self.state, &authenticator, &mut effects);
+        decision(&mut self.state, &self.context, &mut effects);
         for effect in effects {
-            if !self.is_open {
+            if self.registration.is_none() {
                 break;
             }
             self.carry_out(effect, ctx);
@@ -167,17 +161,28 @@ impl OpsSession {
 
     fn carry_out(&mut self, effect: OpsEffect, ctx: &mut Context) {
         match effect {
-            OpsEffect::Send(frame) => ctx.text(frame),
+            OpsEffect::Send(frame) => self.send(frame, ctx),
             OpsEffect::Close(reason) => self.close(reason, ctx),
-            OpsEffect::Hit(limit) => self.context.limiter.hit(limit),
+            OpsEffect::Hit(limit) => {
+                self.stats.violated();
+                self.context.limiter.hit(limit);
+            }
+            OpsEffect::Authenticated(identity) => {
+                self.stats.set_identity(Arc::clone(&identity));
+                // The token may have been revoked since it was verified. The revocation closes only connections that are
+                // known to belong to the user, which this one was not until now.
+                if self.context.tokens.check_revoked(&identity).is_err() {
+                    self.close(CloseReason::AuthExpired, ctx);
+                }
+            }
             OpsEffect::SendHistory => {
                 self.news.get_or_insert_with(|| self.context.audit.subscribe());
-                ctx.text(self.context.feed.history());
+                self.send(self.context.feed.history(), ctx);
             }
             OpsEffect::SendStats => {
                 if let Some(stats) = self.context.feed.stats().filter(|stats| stats.at != self.stats_at) {
                     self.stats_at = stats.at;
-                    ctx.text(stats.frame);
+                    self.send(stats.frame, ctx);
                 }
             }
             OpsEffect::AskForRows(view) => self.ask_for_rows(view, ctx),
@@ -195,9 +200,13 @@ impl OpsSession {
         }
     }
 
+    fn send(&self, frame: ByteString, ctx: &mut Context) {
+        self.stats.sent_frame(UnixMillis::now(), frame.len(), 0);
+        ctx.text(frame);
+    }
+
     fn close_with(&mut self, reason: CloseReason, text: &str, ctx: &mut Context) {
-        if self.is_open {
-            self.is_open = false;
+        if self.registration.take().is_some() {
             log::info!(code = reason.code(); "closing an operator's connection: {}", reason.text());
             ctx.close(Some(socket::close_frame(reason.code(), text)));
             ctx.stop();
@@ -205,7 +214,8 @@ impl OpsSession {
     }
 
     fn ask_for_rows(&self, ViewFrame { id, query }: ViewFrame, ctx: &mut Context) {
-        let answer = self.context.registry.send(ListConnections(query));
+        let registry = self.context.registry.clone();
+        let answer = async move { registry.list(query).await };
         ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| match answer {
             Ok(page) => session.decide(ctx, |state, _, effects| state.on_rows(id, &page, effects)),
             Err(_) => session.close(CloseReason::GoingAway, ctx),
@@ -213,7 +223,8 @@ impl OpsSession {
     }
 
     fn ask_for_connection(&self, id: ConnectionId, ctx: &mut Context) {
-        let answer = self.context.registry.send(FindConnection(id));
+        let registry = self.context.registry.clone();
+        let answer = async move { registry.find(id).await };
         ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| {
             let found = answer.ok().flatten();
             session.decide(ctx, |state, _, effects| {
@@ -247,6 +258,7 @@ impl SocketHandler for OpsSession {
     }
 
     fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
+        self.stats.received_frame(text.len());
         self.decide(ctx, |state, authenticator, effects| state.on_text(text, Now::read(), authenticator, effects));
     }
 
@@ -265,8 +277,7 @@ impl SocketHandler for OpsSession {
     }
 
     fn on_client_close(&mut self, code: Option<CloseCode>, ctx: &mut Context) {
-        if self.is_open {
-            self.is_open = false;
+        if self.registration.take().is_some() {
             ctx.close(code.map(Into::into));
             ctx.stop();
         }
@@ -279,15 +290,18 @@ impl StreamHandler<Received> for OpsSession {
     }
 }
 
-impl Handler<OpsCommand> for OpsSession {
+impl Handler<ConnectionCommand> for OpsSession {
     type Result = ();
 
-    fn handle(&mut self, command: OpsCommand, ctx: &mut Context) {
+    fn handle(&mut self, command: ConnectionCommand, ctx: &mut Context) {
         match command {
-            OpsCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),
-            OpsCommand::GoAway { reconnect_after_ms } => {
+            ConnectionCommand::Close(reason) => self.close(reason, ctx),
+            ConnectionCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),
+            ConnectionCommand::GoAway { reconnect_after_ms } => {
                 self.decide(ctx, |state, _, effects| state.on_going_away(reconnect_after_ms, effects));
             }
+            // Only chat connections subscribe to conversations and receive notices.
+            ConnectionCommand::Subscribe(_) | ConnectionCommand::Notice(_) => {}
         }
     }
 }

@@ -4,14 +4,14 @@
 use super::{
     frames::{HistoryFrame, OpsServerFrame, StatsFrame, Totals},
     history::{History, Reading},
-    sockets::OpsSockets,
 };
 use crate::{
     domain::UnixMillis,
     limiter::Limiter,
+    limits::MAX_OPS_CONNECTIONS,
     metrics::{Bucket, Metrics},
     process::Process,
-    registry::{ConnectionManager, GetStats},
+    registry::{ConnectionManager, ConnectionRegistry},
     workflow::Turns,
 };
 use actix::Addr;
@@ -20,8 +20,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
-use switchboard_protocol::Dialect;
-use tokio::time::MissedTickBehavior;
+use switchboard_protocol::{ApiError, Dialect, ErrorCode};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::MissedTickBehavior,
+};
 
 pub struct Feed {
     registry: Addr<ConnectionManager>,
@@ -30,7 +33,7 @@ pub struct Feed {
     metrics: Arc<Metrics>,
     process: Process,
     started_at: UnixMillis,
-    sockets: Arc<OpsSockets>,
+    permits: Arc<Semaphore>,
     kept: Mutex<Kept>,
 }
 
@@ -62,7 +65,7 @@ impl Feed {
             metrics,
             process: Process::this(),
             started_at: UnixMillis::now(),
-            sockets: Arc::default(),
+            permits: Arc::new(Semaphore::new(MAX_OPS_CONNECTIONS)),
             kept: Mutex::default(),
         })
     }
@@ -80,7 +83,7 @@ impl Feed {
 
     async fn read(&self) {
         // The registry is gone: the server stops.
-        let Ok(connections) = self.registry.send(GetStats).await else { return };
+        let Ok(connections) = self.registry.stats().await else { return };
         let (turns, counted, limits) = (self.turns.stats(), self.metrics.snapshot(), self.limiter.hits());
         let of_dialect = |dialect| {
             let found = connections.by_dialect.iter().find(|counted| counted.dialect == dialect);
@@ -90,7 +93,7 @@ impl Feed {
         let totals = Totals {
             started_at_ms: self.started_at,
             draining: self.turns.check_open().is_err(),
-            operators: self.sockets.signed_in(),
+            operators: connections.operators(),
             connections_v1,
             connections_v2,
             sessions_v1: connections_v1,
@@ -140,9 +143,15 @@ impl Feed {
         OpsServerFrame::History(HistoryFrame { samples: &samples }).encode()
     }
 
-    /// The connections that read the feed.
-    pub fn sockets(&self) -> &Arc<OpsSockets> {
-        &self.sockets
+    /// Acquires the permit for one more operator's connection.
+    ///
+    /// # Errors
+    /// `TOO_MANY_CONNECTIONS`.
+    pub fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+            let reason = "There are too many operators' pages open.";
+            ApiError::new(ErrorCode::TooManyConnections, reason)
+        })
     }
 
     /// The readings are consistent between any two statements, so a poisoned lock is usable.

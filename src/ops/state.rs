@@ -7,7 +7,7 @@ use crate::{
     auth::Identity,
     config::LimitsConfig,
     connection::{AuthRefusal, ConnectionAuth, GuardEffect, InboundGuard, Now, Refused, auth_error},
-    domain::{AuditEntry, ConnectionId, Role, UserId},
+    domain::{AuditEntry, ConnectionId, Role},
     limiter::Limit,
     pause,
     registry::{ConnectionView, ConnectionsPage, NewFrames},
@@ -20,6 +20,7 @@ use std::{
 use switchboard_protocol::{
     ApiError, AuthFrame, CloseReason, ErrorCode, ErrorFrame, ErrorSubject, FieldNames, GoingAway,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Interval of [`OpsState::on_tick`], at which batches are sent.
 pub const TICK: Duration = Duration::from_millis(250);
@@ -32,14 +33,11 @@ pub trait OpsAuthenticator {
     /// `INVALID_TOKEN` or `EXPIRED_TOKEN`.
     fn verify(&self, token: &str) -> Result<Identity, ApiError>;
 
-    /// Registers the connection for an operator.
+    /// Acquires the permit for one more operator's connection.
     ///
     /// # Errors
     /// `TOO_MANY_CONNECTIONS`.
-    fn admit(&self, user_id: UserId) -> Result<(), ApiError>;
-
-    /// Whether the identity was revoked after it was verified.
-    fn is_revoked(&self, identity: &Identity) -> bool;
+    fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError>;
 }
 
 /// An instruction to the actor.
@@ -47,6 +45,8 @@ pub trait OpsAuthenticator {
 pub enum OpsEffect {
     Send(ByteString),
     Close(CloseReason),
+    /// Register the user of the connection.
+    Authenticated(Arc<Identity>),
     /// Count a refusal by a limit.
     Hit(Limit),
     /// Send the history.
@@ -66,7 +66,7 @@ pub enum OpsEffect {
 }
 
 pub struct OpsState {
-    auth: ConnectionAuth<()>,
+    auth: ConnectionAuth<OwnedSemaphorePermit>,
     inbound: InboundGuard,
     view: Option<ViewFrame>,
     /// Whether the view has changed since the last query.
@@ -154,14 +154,12 @@ impl OpsState {
     ) {
         let outcome = outcome.and_then(|identity| match identity.role {
             Role::User | Role::Agent => Err(ApiError::new(ErrorCode::Forbidden, "Only operators may do this.")),
-            Role::Operator if authenticator.is_revoked(&identity) => {
-                Err(ApiError::new(ErrorCode::InvalidToken, "the token was revoked"))
-            }
             Role::Operator => Ok(identity),
         });
-        match self.auth.authenticate(outcome, now, |user_id| authenticator.admit(user_id)) {
+        match self.auth.authenticate(outcome, now, |_| authenticator.admit()) {
             Ok(authenticated) => {
                 effects.push(OpsEffect::Send(OpsServerFrame::AuthSuccess(authenticated.frame()).encode()));
+                effects.push(OpsEffect::Authenticated(Arc::clone(&authenticated.identity)));
                 if authenticated.is_first {
                     effects.extend([OpsEffect::SendHistory, OpsEffect::SendStats]);
                 }
@@ -186,18 +184,18 @@ impl OpsState {
     }
 
     /// Called every [`TICK`].
-    pub fn on_tick(&mut self, now: Now, authenticator: &impl OpsAuthenticator, effects: &mut Vec<OpsEffect>) {
+    pub fn on_tick(&mut self, now: Now, effects: &mut Vec<OpsEffect>) {
         let due = std::mem::replace(&mut self.ticked_at, now.instant) + TICK;
         let is_paused = pause::lateness(due, now.instant).is_some();
-        let Some(identity) = self.auth.identity() else {
+        if self.auth.identity().is_none() {
             // After a pause of the process, frames that arrived meanwhile are handled first.
             if self.auth.is_past_deadline(now) && !is_paused {
                 effects.push(OpsEffect::Close(CloseReason::AuthDeadline));
             }
             return;
-        };
+        }
         // No grace period: an operator's connection has no turn to finish.
-        if self.auth.is_expired(now, Duration::ZERO) || authenticator.is_revoked(identity) {
+        if self.auth.is_expired(now, Duration::ZERO) {
             return effects.push(OpsEffect::Close(CloseReason::AuthExpired));
         }
         if let Some(notice) = self.auth.take_notice(now) {

@@ -1,8 +1,10 @@
 //! The `ConnectionManager` actor: [`RegistryState`] behind a mailbox.
 
 use super::{
-    ConnectionQuery, ConnectionStats, ConnectionView, ConnectionsPage, RegistryStats, StallLimits,
-    drain::{Drain, DrainOrders, GoAwayOrder},
+    ConnectionAddress, ConnectionCommand, ConnectionKind, ConnectionQuery, ConnectionStats, ConnectionsPage,
+    RegistryStats, StallLimits,
+    drain::{Drain, DrainOrders, GoAwayOrder, reconnect_after_ms},
+    port::{ConnectionRegistry, FoundConnection, KickTarget, RegistryStopped},
     state::RegistryState,
 };
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     store::Revocation,
     turn::TurnLog,
 };
-use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult};
 use bytestring::ByteString;
 use std::{
     sync::Arc,
@@ -20,35 +22,25 @@ use std::{
 };
 use switchboard_protocol::CloseReason;
 
-/// A command of the registry to a session actor.
-#[derive(Clone, actix::Message)]
-#[rtype(result = "()")]
-pub enum SessionCommand {
-    /// Subscribe to a turn that another connection of the same user started.
-    Subscribe(Arc<TurnLog>),
-    Close(CloseReason),
-    /// Close on behalf of an operator, with this text in the close frame.
-    Kick(Arc<str>),
-    /// Send this frame, which is encoded once for all connections.
-    Notice(ByteString),
-    /// Close because the server stops.
-    GoAway {
-        /// Time after which the client should reconnect, in milliseconds.
-        reconnect_after_ms: u64,
-    },
-}
-
 pub struct ConnectionManager {
-    state: RegistryState<Recipient<SessionCommand>>,
+    state: RegistryState<ConnectionAddress>,
     stall_limits: StallLimits,
     /// Time of the last check for stalled connections.
     looked_at: Instant,
     drain: Option<Drain>,
+    /// Set when the server stops: operators' connections are closed, also new ones.
+    operators_go_away: bool,
 }
 
 impl ConnectionManager {
     pub fn new(stall_limits: StallLimits) -> Self {
-        Self { state: RegistryState::default(), stall_limits, looked_at: Instant::now(), drain: None }
+        Self {
+            state: RegistryState::default(),
+            stall_limits,
+            looked_at: Instant::now(),
+            drain: None,
+            operators_go_away: false,
+        }
     }
 
     fn close_stalled(&mut self, interval: Duration) {
@@ -60,7 +52,7 @@ impl ConnectionManager {
         for (stats, session) in self.state.remove_stalled(now, self.stall_limits) {
             log::warn!(connection_id:% = stats.connection_id; "closed a connection whose client does not read");
             // The session actor is not polled while its client does not read. Should it be polled again, it closes first.
-            session.do_send(SessionCommand::Close(CloseReason::SlowReader));
+            session.send(ConnectionCommand::Close(CloseReason::SlowReader));
         }
     }
 }
@@ -78,14 +70,68 @@ impl Actor for ConnectionManager {
 /// lost.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct Register {
-    pub stats: Arc<ConnectionStats>,
-    pub to: Recipient<SessionCommand>,
+struct Register {
+    stats: Arc<ConnectionStats>,
+    to: ConnectionAddress,
 }
 
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 struct Unregister(ConnectionId);
+
+/// Announces the turns of the bus to the connections.
+impl TurnAnnouncements for Addr<ConnectionManager> {
+    fn on_announced(&self, turn: Arc<TurnLog>, by: Option<ConnectionId>) {
+        self.do_send(TurnStarted { turn, by });
+    }
+}
+
+/// The actor's mailbox handles messages in the order of their sending.
+impl ConnectionRegistry for Addr<ConnectionManager> {
+    fn register(&self, stats: Arc<ConnectionStats>, to: ConnectionAddress) {
+        self.do_send(Register { stats, to });
+    }
+
+    fn unregister(&self, id: ConnectionId) {
+        self.do_send(Unregister(id));
+    }
+
+    fn subscribe(&self, connection_id: ConnectionId, conversation_id: ConversationId) {
+        self.do_send(SubscribeToConversation { connection_id, conversation_id });
+    }
+
+    fn forget_conversation(&self, conversation: ConversationId) {
+        self.do_send(ConversationDeleted(conversation));
+    }
+
+    fn revoke(&self, revocations: Vec<Revocation>) {
+        self.do_send(TokensRevoked(revocations));
+    }
+
+    async fn kick(&self, target: KickTarget, text: Arc<str>) -> Result<usize, RegistryStopped> {
+        self.send(Kick { target, text }).await.map_err(|_| RegistryStopped)
+    }
+
+    async fn notify(&self, frame: ByteString, user_id: Option<UserId>) -> Result<usize, RegistryStopped> {
+        self.send(SendNotice { frame, user_id }).await.map_err(|_| RegistryStopped)
+    }
+
+    async fn stats(&self) -> Result<RegistryStats, RegistryStopped> {
+        self.send(GetStats).await.map_err(|_| RegistryStopped)
+    }
+
+    async fn count_of(&self, users: Vec<UserId>) -> Result<Vec<usize>, RegistryStopped> {
+        self.send(CountConnections(users)).await.map_err(|_| RegistryStopped)
+    }
+
+    async fn list(&self, query: ConnectionQuery) -> Result<ConnectionsPage, RegistryStopped> {
+        self.send(ListConnections(query)).await.map_err(|_| RegistryStopped)
+    }
+
+    async fn find(&self, id: ConnectionId) -> Result<Option<FoundConnection>, RegistryStopped> {
+        self.send(FindConnection(id)).await.map_err(|_| RegistryStopped)
+    }
+}
 
 /// A connection's entry in the registry; dropping it removes the entry.
 pub struct Registration {
@@ -94,35 +140,35 @@ pub struct Registration {
 }
 
 impl Registration {
-    pub fn new(registry: Addr<ConnectionManager>, stats: Arc<ConnectionStats>, to: Recipient<SessionCommand>) -> Self {
+    pub fn new(registry: Addr<ConnectionManager>, stats: Arc<ConnectionStats>, to: ConnectionAddress) -> Self {
         let id = stats.connection_id;
-        registry.do_send(Register { stats, to });
+        registry.register(stats, to);
         Self { registry, id }
     }
 
     /// Subscribes the connection to the turns that others start in this conversation.
     pub fn subscribe(&self, conversation_id: ConversationId) {
-        self.registry.do_send(SubscribeToConversation { connection_id: self.id, conversation_id });
+        self.registry.subscribe(self.id, conversation_id);
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.do_send(Unregister(self.id));
+        self.registry.unregister(self.id);
     }
 }
 
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct SubscribeToConversation {
-    pub connection_id: ConnectionId,
-    pub conversation_id: ConversationId,
+struct SubscribeToConversation {
+    connection_id: ConnectionId,
+    conversation_id: ConversationId,
 }
 
 /// Ends all subscriptions to a deleted conversation.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct ConversationDeleted(pub ConversationId);
+struct ConversationDeleted(ConversationId);
 
 /// Announces a turn to the other connections that are subscribed to its conversation.
 #[derive(actix::Message)]
@@ -133,65 +179,51 @@ struct TurnStarted {
     by: Option<ConnectionId>,
 }
 
-/// Announces the turns of the bus to the connections.
-impl TurnAnnouncements for Addr<ConnectionManager> {
-    fn on_announced(&self, turn: Arc<TurnLog>, by: Option<ConnectionId>) {
-        self.do_send(TurnStarted { turn, by });
-    }
-}
-
 #[derive(actix::Message)]
 #[rtype(result = "RegistryStats")]
-pub struct GetStats;
+struct GetStats;
 
 /// Counts the connections of each of these users, in the same order.
 #[derive(actix::Message)]
 #[rtype(result = "Vec<usize>")]
-pub struct CountConnections(pub Vec<UserId>);
+struct CountConnections(Vec<UserId>);
 
 /// Queries the connections.
 #[derive(actix::Message)]
 #[rtype(result = "ConnectionsPage")]
-pub struct ListConnections(pub ConnectionQuery);
+struct ListConnections(ConnectionQuery);
 
 /// Looks up one connection.
 #[derive(actix::Message)]
 #[rtype(result = "Option<FoundConnection>")]
-pub struct FindConnection(pub ConnectionId);
-
-/// A connection as operators see it, and its live statistics.
-pub struct FoundConnection {
-    pub view: ConnectionView,
-    pub stats: Arc<ConnectionStats>,
-}
+struct FindConnection(ConnectionId);
 
 /// Closes connections on behalf of an operator; returns how many.
 #[derive(actix::Message)]
 #[rtype(result = "usize")]
-pub struct Kick {
-    pub target: KickTarget,
+struct Kick {
+    target: KickTarget,
     /// Text of the close frame, cut to its maximum length.
-    pub text: Arc<str>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KickTarget {
-    Connection(ConnectionId),
-    User(UserId),
+    text: Arc<str>,
 }
 
 /// Closes the connections that authenticated with a revoked token.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct TokensRevoked(pub Vec<Revocation>);
+struct TokensRevoked(Vec<Revocation>);
 
-/// Sends a frame on all connections, or on those of one user; returns on how many.
+/// Sends a frame on all chat connections, or on those of one user; returns on how many.
 #[derive(actix::Message)]
 #[rtype(result = "usize")]
-pub struct SendNotice {
-    pub frame: ByteString,
-    pub user_id: Option<UserId>,
+struct SendNotice {
+    frame: ByteString,
+    user_id: Option<UserId>,
 }
+
+/// Closes the operators' connections, and those that are opened later: the server stops.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct CloseOperators;
 
 /// Cancels the drain.
 #[derive(actix::Message)]
@@ -214,6 +246,9 @@ impl Handler<Register> for ConnectionManager {
     type Result = ();
 
     fn handle(&mut self, Register { stats, to }: Register, _: &mut Self::Context) {
+        if self.operators_go_away && stats.kind == ConnectionKind::Operator {
+            to.send(go_away());
+        }
         self.state.register(stats, to);
     }
 }
@@ -247,7 +282,7 @@ impl Handler<TurnStarted> for ConnectionManager {
 
     fn handle(&mut self, TurnStarted { turn, by }: TurnStarted, _: &mut Self::Context) {
         for session in self.state.subscribers(turn.subject.conversation_id, turn.subject.user_id, by) {
-            session.do_send(SessionCommand::Subscribe(Arc::clone(&turn)));
+            session.send(ConnectionCommand::Subscribe(Arc::clone(&turn)));
         }
     }
 }
@@ -296,7 +331,7 @@ impl Handler<Kick> for ConnectionManager {
         });
         for (stats, session) in &kicked {
             log::info!(connection_id:% = stats.connection_id; "an operator closed a connection");
-            session.do_send(SessionCommand::Kick(Arc::clone(&text)));
+            session.send(ConnectionCommand::Kick(Arc::clone(&text)));
         }
         kicked.len()
     }
@@ -310,7 +345,7 @@ impl Handler<TokensRevoked> for ConnectionManager {
             stats.identity().is_some_and(|identity| revocations.iter().any(|one| identity.is_revoked_by(one)))
         };
         for session in self.state.recipients(is_revoked) {
-            session.do_send(SessionCommand::Close(CloseReason::AuthExpired));
+            session.send(ConnectionCommand::Close(CloseReason::AuthExpired));
         }
     }
 }
@@ -319,9 +354,27 @@ impl Handler<SendNotice> for ConnectionManager {
     type Result = usize;
 
     fn handle(&mut self, SendNotice { frame, user_id }: SendNotice, _: &mut Self::Context) -> Self::Result {
-        let sessions = self.state.recipients(|stats| user_id.is_none_or(|user| stats.user() == Some(user)));
-        sessions.map(|session| session.do_send(SessionCommand::Notice(frame.clone()))).count()
+        let sessions = self.state.recipients(|stats| {
+            stats.kind == ConnectionKind::Chat && user_id.is_none_or(|user| stats.user() == Some(user))
+        });
+        sessions.map(|session| session.send(ConnectionCommand::Notice(frame.clone()))).count()
     }
+}
+
+impl Handler<CloseOperators> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, _: CloseOperators, _: &mut Self::Context) {
+        self.operators_go_away = true;
+        for operator in self.state.recipients(|stats| stats.kind == ConnectionKind::Operator) {
+            operator.send(go_away());
+        }
+    }
+}
+
+/// The command to close a connection of a server that stops.
+fn go_away() -> ConnectionCommand {
+    ConnectionCommand::GoAway { reconnect_after_ms: reconnect_after_ms(getrandom::u32().unwrap_or_default()) }
 }
 
 impl Handler<EndDrain> for ConnectionManager {
@@ -346,9 +399,40 @@ impl Handler<ContinueDrain> for ConnectionManager {
         let orders = drain.next(now, self.state.connections(), running_turns, unsent_answers, random);
         for &GoAwayOrder { connection_id, reconnect_after_ms } in &orders.close {
             if let Some(session) = self.state.recipient(connection_id) {
-                session.do_send(SessionCommand::GoAway { reconnect_after_ms });
+                session.send(ConnectionCommand::GoAway { reconnect_after_ms });
             }
         }
         MessageResult(orders)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix::test]
+    async fn manager_conforms() {
+        let limit = Duration::from_secs(60);
+        let empty = || ConnectionManager::new(StallLimits { lagging: limit, idle: limit }).start();
+        crate::registry::conformance::suite(empty).await;
+    }
+
+    #[actix::test]
+    async fn stop_closes_operators_connections_also_later_ones() {
+        let limit = Duration::from_secs(60);
+        let registry = ConnectionManager::new(StallLimits { lagging: limit, idle: limit }).start();
+        let connect = |kind| {
+            let (to, commands) = tokio::sync::mpsc::channel(1);
+            let stats = ConnectionStats::of_kind(kind, ConnectionId::new(), None, String::new(), String::new());
+            registry.register(stats, ConnectionAddress::Stream(to));
+            commands
+        };
+        let (mut chat, mut early) = (connect(ConnectionKind::Chat), connect(ConnectionKind::Operator));
+        registry.do_send(CloseOperators);
+        let mut late = connect(ConnectionKind::Operator);
+        for commands in [&mut early, &mut late] {
+            assert!(matches!(commands.recv().await, Some(ConnectionCommand::GoAway { .. })));
+        }
+        assert!(chat.try_recv().is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Connection statistics, readable without messaging the session, which cannot reply while stalled.
 
-use super::Tap;
+use super::{ConnectionKind, Tap};
 use crate::{
     auth::Identity,
     domain::{ConnectionId, UnixMillis, UserId},
@@ -18,7 +18,9 @@ use switchboard_protocol::Dialect;
 /// Statistics and state of one connection. The session actor writes, any thread reads.
 pub struct ConnectionStats {
     pub connection_id: ConnectionId,
-    pub dialect: Dialect,
+    pub kind: ConnectionKind,
+    /// `None` for operators' connections, which have a protocol of their own.
+    pub dialect: Option<Dialect>,
     /// IP address of the client.
     pub address: String,
     pub user_agent: String,
@@ -50,10 +52,22 @@ pub struct Traffic {
 }
 
 impl ConnectionStats {
+    /// Creates the statistics of a chat connection.
     pub fn new(connection_id: ConnectionId, dialect: Dialect, address: String, user_agent: String) -> Arc<Self> {
+        Self::of_kind(ConnectionKind::Chat, connection_id, Some(dialect), address, user_agent)
+    }
+
+    pub fn of_kind(
+        kind: ConnectionKind,
+        connection_id: ConnectionId,
+        dialect: Option<Dialect>,
+        address: String,
+        user_agent: String,
+    ) -> Arc<Self> {
         let now = UnixMillis::now();
         Arc::new(Self {
             connection_id,
+            kind,
             dialect,
             address,
             user_agent,

@@ -4,7 +4,7 @@
 //! window is sorted, and only the window is turned into views.
 
 use super::{
-    ConnectionStats,
+    ConnectionStats, KindFilter,
     row::ConnectionRow,
     view::{ConnectionState, ConnectionsPage},
 };
@@ -28,6 +28,8 @@ pub struct ConnectionQuery {
     pub q: Option<String>,
     /// Only connections of this user.
     pub user_id: Option<UserId>,
+    /// Only connections of this kind. Defaults to `chat`.
+    pub kind: KindFilter,
     pub dialect: Option<Dialect>,
     pub state: Option<ConnectionState>,
     pub sort: SortKey,
@@ -44,6 +46,7 @@ impl Default for ConnectionQuery {
         Self {
             q: None,
             user_id: None,
+            kind: KindFilter::default(),
             dialect: None,
             state: None,
             sort: SortKey::default(),
@@ -141,7 +144,8 @@ impl ConnectionQuery {
     /// `needle` is in lower case.
     fn matches(&self, row: &ConnectionRow<'_>, needle: Option<&str>, now: Instant) -> bool {
         let stats = row.stats;
-        self.dialect.is_none_or(|dialect| dialect == stats.dialect)
+        self.kind.includes(stats.kind)
+            && self.dialect.is_none_or(|dialect| Some(dialect) == stats.dialect)
             && self.user_id.is_none_or(|user| stats.user() == Some(user))
             && needle.is_none_or(|needle| mentions(stats, needle))
             && self.state.is_none_or(|state| state == row.state(now))
@@ -195,7 +199,10 @@ impl<'a> Key<'a> {
                 None => return Self::Absent,
             },
             SortKey::OpenedAtMs => stats.opened_at.0.unsigned_abs(),
-            SortKey::Dialect => stats.dialect as u64,
+            SortKey::Dialect => match stats.dialect {
+                Some(dialect) => dialect as u64,
+                None => return Self::Absent,
+            },
             SortKey::State => row.state(now) as u64,
             SortKey::LastReceivedAtMs => stats.received().last_at.0.unsigned_abs(),
             SortKey::LastSentAtMs => stats.sent().last_at.0.unsigned_abs(),

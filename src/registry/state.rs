@@ -1,7 +1,7 @@
 //! The state of the registry, without its actor.
 
 use super::{
-    ConnectionQuery, ConnectionState, ConnectionStats, ConnectionView, ConnectionsPage,
+    ConnectionKind, ConnectionQuery, ConnectionState, ConnectionStats, ConnectionView, ConnectionsPage,
     row::ConnectionRow,
     stall::{Stall, StallLimits},
 };
@@ -36,7 +36,7 @@ struct Entry<R> {
     subscriptions: VecDeque<ConversationId>,
 }
 
-/// The live connections in numbers.
+/// The live connections in numbers: chat connections, unless a field says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RegistryStats {
     /// Open connections.
@@ -50,6 +50,8 @@ pub struct RegistryStats {
     /// The users with the most connections, at most 100 of them.
     pub by_user: Vec<UserConnections>,
     pub by_dialect: Vec<DialectConnections>,
+    /// Each kind of connection. All other numbers are about chat connections.
+    pub by_kind: Vec<KindConnections>,
     /// Each state with each dialect, including those without a connection.
     pub by_state: Vec<StateConnections>,
     /// Since the start of the server.
@@ -87,6 +89,14 @@ pub struct DialectConnections {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct KindConnections {
+    pub kind: ConnectionKind,
+    pub connections: usize,
+    /// Authenticated ones of these.
+    pub authenticated: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct StateConnections {
     pub state: ConnectionState,
     pub dialect: Dialect,
@@ -108,9 +118,21 @@ impl<R> Default for RegistryState<R> {
     }
 }
 
+impl RegistryStats {
+    /// Authenticated connections of operators.
+    pub fn operators(&self) -> usize {
+        self.of_kind(ConnectionKind::Operator).map_or(0, |counted| counted.authenticated)
+    }
+
+    /// The connections of one kind.
+    pub fn of_kind(&self, kind: ConnectionKind) -> Option<&KindConnections> {
+        self.by_kind.iter().find(|counted| counted.kind == kind)
+    }
+}
+
 impl<R> RegistryState<R> {
     pub fn register(&mut self, stats: Arc<ConnectionStats>, to: R) {
-        self.opened += 1;
+        self.opened += u64::from(stats.kind == ConnectionKind::Chat);
         let stall = Stall::new(Instant::now());
         self.connections.insert(stats.connection_id, Entry { stats, to, stall, subscriptions: VecDeque::new() });
     }
@@ -125,7 +147,9 @@ impl<R> RegistryState<R> {
     /// Removes the connections whose clients do not read, from the registry and from their turns. Returns their recipients:
     /// a command is handled if such a session actor is ever polled again.
     pub fn remove_stalled(&mut self, now: Instant, limits: StallLimits) -> Vec<(Arc<ConnectionStats>, R)> {
-        let stalled = self.connections.iter_mut().filter_map(|(id, entry)| {
+        // Only chat connections count how often they are polled. The kernel ends others whose clients do not read.
+        let chats = self.connections.iter_mut().filter(|(_, entry)| entry.stats.kind == ConnectionKind::Chat);
+        let stalled = chats.filter_map(|(id, entry)| {
             let (asks, is_lagging) = (entry.stats.asks(), entry.stats.is_lagging());
             entry.stall.is_over(now, asks, is_lagging, limits).then_some(*id)
         });
@@ -157,8 +181,10 @@ impl<R> RegistryState<R> {
 
     fn unregister(&mut self, id: ConnectionId) -> Option<Entry<R>> {
         let mut entry = self.connections.remove(&id)?;
-        self.closed += 1;
-        self.tokens_sent += entry.stats.tokens_sent();
+        if entry.stats.kind == ConnectionKind::Chat {
+            self.closed += 1;
+            self.tokens_sent += entry.stats.tokens_sent();
+        }
         for conversation in entry.subscriptions.drain(..) {
             self.forget(conversation, id);
         }
@@ -225,9 +251,14 @@ impl<R> RegistryState<R> {
             .map(|entry| &entry.to)
     }
 
-    /// The open connections, each with whether it has a running turn.
+    /// The open chat connections, each with whether it has a running turn. Streams end with their turn, and operators' connections
+    /// stay open until the end of a drain.
     pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, bool)> {
-        self.connections.iter().map(|(id, entry)| (*id, entry.stats.has_turns()))
+        self.chats().map(|(id, entry)| (*id, entry.stats.has_turns()))
+    }
+
+    fn chats(&self) -> impl Iterator<Item = (&ConnectionId, &Entry<R>)> {
+        self.connections.iter().filter(|(_, entry)| entry.stats.kind == ConnectionKind::Chat)
     }
 
     pub fn recipient(&self, id: ConnectionId) -> Option<&R> {
@@ -243,14 +274,14 @@ impl<R> RegistryState<R> {
             .collect();
         let (mut tokens_sent, mut lagging, mut bytes_waiting) = (self.tokens_sent, 0, 0);
         let now = Instant::now();
-        for entry in self.connections.values() {
+        for (_, entry) in self.chats() {
             let stats = &entry.stats;
             if let Some(user) = stats.user() {
                 *by_user.entry(user).or_default() += 1;
             }
             let state = entry.row().state(now);
             for (of_state, of_dialect, count) in &mut by_state {
-                *count += usize::from((*of_state, *of_dialect) == (state, stats.dialect));
+                *count += usize::from((*of_state, Some(*of_dialect)) == (state, stats.dialect));
             }
             tokens_sent += stats.tokens_sent();
             if matches!(state, ConnectionState::Lagging | ConnectionState::Stalled) {
@@ -277,9 +308,20 @@ impl<R> RegistryState<R> {
             connections,
             sessions: connections,
         });
+        let by_kind = ConnectionKind::ALL.iter().map(|&kind| {
+            let (mut connections, mut authenticated) = (0, 0);
+            for entry in self.connections.values().filter(|entry| entry.stats.kind == kind) {
+                connections += 1;
+                authenticated += usize::from(entry.stats.user().is_some());
+            }
+            KindConnections { kind, connections, authenticated }
+        });
+        let by_kind: Vec<_> = by_kind.collect();
+        let connections = self.chats().count();
         RegistryStats {
-            connections: self.connections.len(),
-            sessions: self.connections.len(),
+            connections,
+            sessions: connections,
+            by_kind,
             authenticated,
             users,
             by_user,
@@ -296,10 +338,10 @@ impl<R> RegistryState<R> {
         }
     }
 
-    /// Number of connections of each of these users.
+    /// Number of chat connections of each of these users.
     pub fn count_of(&self, users: &[UserId]) -> Vec<usize> {
         let mut counts: HashMap<UserId, usize> = users.iter().map(|user| (*user, 0)).collect();
-        for user in self.connections.values().filter_map(|entry| entry.stats.user()) {
+        for user in self.chats().filter_map(|(_, entry)| entry.stats.user()) {
             if let Some(count) = counts.get_mut(&user) {
                 *count += 1;
             }
@@ -369,6 +411,28 @@ mod tests {
         assert_eq!((stats.connections, stats.authenticated, stats.opened, stats.closed), (1, 0, 2, 1));
         assert_eq!(stats.tokens_sent, 7);
         assert!(stats.by_user.is_empty());
+    }
+
+    #[test]
+    fn other_kinds_have_counts_of_their_own() {
+        let mut state = RegistryState::default();
+        let chat = connect(&mut state, None);
+        for kind in [ConnectionKind::Operator, ConnectionKind::Stream, ConnectionKind::Stream] {
+            let id = ConnectionId::new();
+            state.register(ConnectionStats::of_kind(kind, id, None, String::new(), String::new()), id);
+        }
+        let stats = state.stats();
+        let of_kind = |kind| stats.of_kind(kind).map(|counted| counted.connections);
+        assert_eq!(
+            (stats.connections, stats.opened, stats.by_state.iter().map(|alike| alike.connections).sum()),
+            (1, 1, 1)
+        );
+        assert_eq!((of_kind(ConnectionKind::Operator), of_kind(ConnectionKind::Stream)), (Some(1), Some(2)));
+        assert_eq!(state.connections().map(|(id, _)| id).collect::<Vec<_>>(), [chat.connection_id]);
+        let limits = StallLimits { lagging: Duration::ZERO, idle: Duration::ZERO };
+        assert_eq!(state.remove_stalled(Instant::now(), limits).len(), 1);
+        assert_eq!(state.take(|_| true).len(), 3);
+        assert_eq!(state.stats().closed, 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Connections as operators see them: numbers and names, never the content of messages.
 
-use super::{ConnectionStats, row::ConnectionRow};
+use super::{ConnectionKind, ConnectionStats, row::ConnectionRow};
 use crate::{
     auth::Identity,
     domain::{ConnectionId, ConversationId, DisplayName, Email, TurnId, UnixMillis, UserId},
@@ -53,7 +53,10 @@ pub struct ConnectionView {
     pub address: String,
     pub user_agent: String,
     pub opened_at_ms: UnixMillis,
-    pub dialect: Dialect,
+    pub kind: ConnectionKind,
+    /// Absent for operators' connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
     pub state: ConnectionState,
     pub last_received_at_ms: UnixMillis,
     pub last_sent_at_ms: UnixMillis,
@@ -122,7 +125,7 @@ impl ConnectionRow<'_> {
             }
         } else if stats.user().is_none() {
             ConnectionState::Unauthenticated
-        } else if stats.has_turns() {
+        } else if stats.has_turns() || stats.kind == ConnectionKind::Stream {
             ConnectionState::Streaming
         } else {
             ConnectionState::Idle
@@ -138,6 +141,7 @@ impl ConnectionRow<'_> {
             address: stats.address.clone(),
             user_agent: stats.user_agent.clone(),
             opened_at_ms: stats.opened_at,
+            kind: stats.kind,
             dialect: stats.dialect,
             state: self.state(now),
             last_received_at_ms: received.last_at,

@@ -20,7 +20,7 @@ use crate::{
     limiter::{AddressPermit, Limit, UserPermit},
     limits::CONNECTION_CREDIT_BYTES,
     metrics::{AuthWay, ClientClose, Surface},
-    registry::{ConnectionStats, Direction, Registration, SessionCommand},
+    registry::{ConnectionAddress, ConnectionCommand, ConnectionStats, Direction, Registration},
     transport::{
         Flow, Fragments, ResponseBody, SendMore,
         socket::{self, Received, SocketContext, SocketHandler},
@@ -38,7 +38,7 @@ use actix_web::{
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use std::{net::IpAddr, rc::Rc, sync::Arc};
-use switchboard_protocol::{ApiError, CloseReason, Offer, ResumeFrame};
+use switchboard_protocol::{ApiError, CloseReason, Dialect, Offer, ResumeFrame};
 
 /// An admitted upgrade request.
 pub struct Opening {
@@ -56,6 +56,7 @@ pub struct Opening {
 pub struct ChatSession {
     context: Data<SessionContext>,
     stats: Arc<ConnectionStats>,
+    dialect: Dialect,
     flow: Rc<Flow>,
     /// Set when the actor starts, because it needs the actor's address; `None` again once the close frame was sent.
     running: Option<Running>,
@@ -92,6 +93,7 @@ pub fn upgrade(
     let flow = Rc::<Flow>::default();
     let session = ChatSession {
         stats: Arc::clone(&stats),
+        dialect: offer.dialect,
         flow: Rc::clone(&flow),
         address,
         _address_permit: address_permit,
@@ -117,7 +119,7 @@ impl Actor for ChatSession {
             Arc::clone(&self.context.config),
             &self.context.limiter.limits(),
             self.context.rules,
-            self.stats.dialect,
+            self.dialect,
             mailbox,
             now,
         );
@@ -129,7 +131,7 @@ impl Actor for ChatSession {
             registration: Registration::new(
                 self.context.registry.clone(),
                 Arc::clone(&self.stats),
-                ctx.address().recipient::<SessionCommand>(),
+                ConnectionAddress::Actor(ctx.address().recipient()),
             ),
             state,
             events: Vec::new(),
@@ -373,21 +375,21 @@ impl Handler<SendMore> for ChatSession {
     }
 }
 
-impl Handler<SessionCommand> for ChatSession {
+impl Handler<ConnectionCommand> for ChatSession {
     type Result = ();
 
-    fn handle(&mut self, command: SessionCommand, ctx: &mut Context) {
+    fn handle(&mut self, command: ConnectionCommand, ctx: &mut Context) {
         match command {
-            SessionCommand::Subscribe(turn) => {
+            ConnectionCommand::Subscribe(turn) => {
                 self.decide(ctx, |state, _, now, effects| state.on_subscribe(turn, now, effects));
             }
-            SessionCommand::Close(reason) => self.close(reason, ctx),
-            SessionCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),
-            SessionCommand::Notice(frame) => {
+            ConnectionCommand::Close(reason) => self.close(reason, ctx),
+            ConnectionCommand::Kick(text) => self.close_with(CloseReason::Kicked, &text, ctx),
+            ConnectionCommand::Notice(frame) => {
                 let outgoing = Outgoing { frame, tokens: 0 };
                 self.decide(ctx, |_, _, _, effects| effects.push(Effect::Send(outgoing)));
             }
-            SessionCommand::GoAway { reconnect_after_ms } => {
+            ConnectionCommand::GoAway { reconnect_after_ms } => {
                 self.decide(ctx, |state, _, _, effects| state.on_going_away(reconnect_after_ms, effects));
             }
         }

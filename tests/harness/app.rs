@@ -14,7 +14,7 @@ use std::{
 use switchboard::{
     app::Application,
     config::{Config, LimitsConfig, ProviderKind, ScriptedConfig},
-    registry::GetStats,
+    registry::ConnectionRegistry,
     workflow::Turns,
 };
 use tempfile::TempDir;
@@ -253,7 +253,7 @@ impl TestApp {
     pub async fn sweep(&self) -> Leftovers {
         self.server.handle.turns.sweep();
         let turns = self.server.handle.turns.stats();
-        let sessions = self.server.handle.registry.send(GetStats).await.unwrap().sessions;
+        let sessions = self.server.handle.registry.stats().await.unwrap().sessions;
         Leftovers { sessions, running: turns.running_turns, retained: turns.retained_turns }
     }
 

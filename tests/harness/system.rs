@@ -12,7 +12,7 @@ use std::{
     },
     time::Duration,
 };
-use switchboard::{app::ApplicationHandle, registry::GetStats};
+use switchboard::{app::ApplicationHandle, registry::ConnectionRegistry};
 use tempfile::TempDir;
 
 /// Time that a server may take to notice that its clients have gone.
@@ -72,7 +72,7 @@ impl Server {
     /// Waits until no client is connected by WebSocket and no turn runs.
     pub async fn idle(&self, patience: Duration) {
         eventually_within(patience, async || {
-            let connections = self.handle.registry.send(GetStats).await.unwrap().sessions;
+            let connections = self.handle.registry.stats().await.unwrap().sessions;
             let turns = self.handle.turns.stats().running_turns;
             let left = format!("the test leaves {connections} connections and {turns} turns behind");
             holds(connections == 0 && turns == 0, left)

@@ -115,3 +115,38 @@ async fn kicking_a_user_closes_all_their_connections() {
     assert_eq!(audited(&app, &operator, 9).await.len(), 2);
     bystander.close().await;
 }
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn streaming_answer_is_a_connection_that_a_kick_ends() {
+    let app = TestApp::scripted(60, 20).await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let mut events = app.events(&user, &json!({"message": "Hi"}), None).await.unwrap();
+    let first = events.next().await.unwrap();
+    let page = app.get("/api/v1/connections?kind=stream", Some(&operator)).await.1;
+    let stream = &page["connections"][0];
+    assert_eq!((&page["total"], &stream["kind"], &stream["state"]), (&json!(1), &json!("stream"), &json!("streaming")));
+    assert_eq!(stream["user"]["id"], user.id);
+    // Lists and counts without a kind are about chat connections, as in earlier versions.
+    assert_eq!(app.get("/api/v1/connections", Some(&operator)).await.1["total"], 0);
+    let stats = app.get("/api/v1/connections/stats", Some(&operator)).await.1;
+    let streams = json!({"kind": "stream", "connections": 1, "authenticated": 1});
+    assert!(stats["connections"] == 0 && stats["by_kind"].as_array().unwrap().contains(&streams), "{stats}");
+
+    let path = format!("/api/v1/connections/{}/kick", stream["id"].as_str().unwrap());
+    let (status, answer) = app.post(&path, Some(&operator), &json!({"reason": "Tea time."})).await;
+    assert_eq!((status, answer), (200, json!({"kicked": 1})));
+    let mut last = first.clone();
+    while let Some(event) = events.next().await {
+        last = event;
+    }
+    assert_eq!((&last.frame["code"], &last.frame["error"]), (&json!("FORBIDDEN"), &json!("Tea time.")));
+    assert_eq!(last.frame.get("turn_id"), None, "it is not the end of the turn");
+    assert_eq!(app.get("/api/v1/connections?kind=all", Some(&operator)).await.1["total"], 0);
+
+    // The turn goes on, and the tokens are as good as before.
+    let mut events = app.events(&user, &Value::Null, Some(&first.id)).await.unwrap();
+    while let Some(event) = events.next().await {
+        last = event;
+    }
+    assert_eq!(last.frame["type"], "complete");
+}

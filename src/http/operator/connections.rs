@@ -10,10 +10,9 @@ use crate::{
         state::State,
     },
     limiter::{LimitHits, Limiter},
-    ops::OpsContext,
     registry::{
-        ConnectionManager, ConnectionQuery, ConnectionView, ConnectionsPage, FindConnection, GetStats, Kick,
-        KickTarget, ListConnections, RegistryStats,
+        ConnectionManager, ConnectionQuery, ConnectionRegistry, ConnectionView, ConnectionsPage, KickTarget,
+        RegistryStats,
     },
     steering::{Audit, AuditedAction},
     workflow::{Turns, TurnsStats},
@@ -58,10 +57,9 @@ async fn stats(
     registry: State<Addr<ConnectionManager>>,
     turns: State<Turns>,
     limiter: State<Limiter>,
-    ops: State<OpsContext>,
 ) -> Result<HttpResponse, HttpError> {
-    let connections = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
-    let (turns, operators, limits) = (turns.stats(), ops.feed.sockets().signed_in(), limiter.hits());
+    let connections = registry.stats().await.map_err(|error| ApiError::internal(&error))?;
+    let (turns, operators, limits) = (turns.stats(), connections.operators(), limiter.hits());
     Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns, operators, limits }))
 }
 
@@ -82,7 +80,7 @@ async fn list(
     registry: State<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, HttpError> {
     query.check()?;
-    let page = registry.send(ListConnections(query)).await.map_err(|error| ApiError::internal(&error))?;
+    let page = registry.list(query).await.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().json(page))
 }
 
@@ -101,7 +99,7 @@ async fn get(
     id: web::Path<ConnectionId>,
     registry: State<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, HttpError> {
-    let found = registry.send(FindConnection(*id)).await.map_err(|error| ApiError::internal(&error))?;
+    let found = registry.find(*id).await.map_err(|error| ApiError::internal(&error))?;
     let found = found.ok_or_else(no_such_connection)?;
     Ok(HttpResponse::Ok().json(found.view))
 }
@@ -123,7 +121,7 @@ pub struct KickResponse {
     kicked: usize,
 }
 
-/// Closes a connection with 4403.
+/// Closes a connection with 4403, or ends a streaming answer with an `error` event.
 ///
 /// The user may connect again.
 #[utoipa::path(
@@ -145,15 +143,15 @@ async fn kick(
 ) -> Result<HttpResponse, HttpError> {
     check_reason(reason.as_deref())?;
     let id = *id;
-    let found = registry.send(FindConnection(id)).await.map_err(|error| ApiError::internal(&error))?;
+    let found = registry.find(id).await.map_err(|error| ApiError::internal(&error))?;
     let stats = found.map(|found| found.stats);
     let user_id = stats.as_ref().and_then(|stats| stats.user());
     let address = stats.as_ref().map(|stats| &stats.address);
     let detail = json!({"reason": reason, "user_id": user_id, "address": address});
     let audited = AuditedAction { action: "kick_connection", target: Some(id.to_string()), detail };
     let work = async move {
-        let kick = Kick { target: KickTarget::Connection(id), text: close_text(reason.as_deref()) };
-        match registry.send(kick).await.map_err(|error| ApiError::internal(&error))? {
+        let kicked = registry.kick(KickTarget::Connection(id), close_text(reason.as_deref())).await;
+        match kicked.map_err(|error| ApiError::internal(&error))? {
             // It did not exist, or has closed in the meantime.
             0 => Err(no_such_connection()),
             kicked => Ok(KickResponse { kicked }),

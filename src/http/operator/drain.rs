@@ -7,7 +7,7 @@ use crate::{
         extract::{Operator, OptionalJson},
         state::State,
     },
-    registry::{ConnectionManager, EndDrain, GetStats},
+    registry::{ConnectionManager, ConnectionRegistry, EndDrain},
     steering::{Audit, AuditedAction, DrainControl, DrainPhase, Then},
     workflow::Turns,
 };
@@ -51,7 +51,7 @@ pub struct DrainStatus {
 }
 
 async fn left(registry: &Addr<ConnectionManager>, turns: &Turns) -> Result<DrainResponse, ApiError> {
-    let connections = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?.connections;
+    let connections = registry.stats().await.map_err(|error| ApiError::internal(&error))?.connections;
     Ok(DrainResponse { connections, sessions: connections, running_turns: turns.stats().running_turns })
 }
 

@@ -9,7 +9,7 @@ use crate::{
         operator::text::check_text,
         state::State,
     },
-    registry::{ConnectionManager, SendNotice},
+    registry::{ConnectionManager, ConnectionRegistry},
     steering::{Audit, AuditedAction},
 };
 use actix::Addr;
@@ -67,7 +67,7 @@ async fn send(
         detail: json!({"message": message, "level": level}),
     };
     let work = async move {
-        let sent = registry.send(SendNotice { frame, user_id }).await;
+        let sent = registry.notify(frame, user_id).await;
         let connections = sent.map_err(|error| ApiError::internal(&error))?;
         Ok(NoticeResponse { connections, sessions: connections })
     };

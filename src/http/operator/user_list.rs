@@ -10,7 +10,7 @@ use crate::{
         state::State,
     },
     limits::MAX_QUERY_CHARS,
-    registry::{ConnectionManager, CountConnections},
+    registry::{ConnectionManager, ConnectionRegistry},
     store::{Listed, ListedUser, UserList, UserQuery},
     workflow::Turns,
 };
@@ -102,7 +102,7 @@ async fn list(
     let next = found.last().filter(|_| has_more).map(|listed| listed.user.id);
     let ids: Vec<_> = found.iter().map(|listed| listed.user.id).collect();
     let running = turns.count_of(&ids);
-    let connections = registry.send(CountConnections(ids)).await.map_err(|error| ApiError::internal(&error))?;
+    let connections = registry.count_of(ids).await.map_err(|error| ApiError::internal(&error))?;
     let views = found.into_iter().zip(connections).zip(running).map(|((listed, connections), running_turns)| {
         let ListedUser { user, sign_ins, signed_in_until } = listed;
         ListedUserView {

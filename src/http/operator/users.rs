@@ -10,8 +10,7 @@ use crate::{
         operator::text::{check_reason, close_text},
         state::State,
     },
-    ops::OpsContext,
-    registry::{ConnectionManager, Kick, KickTarget},
+    registry::{ConnectionManager, ConnectionRegistry, KickTarget},
     steering::{Audit, AuditedAction},
 };
 use actix::Addr;
@@ -42,7 +41,7 @@ impl Default for KickUserRequest {
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct KickUserResponse {
-    /// Number of closed connections, including those to `/ws/ops`.
+    /// Number of closed connections, including those to `/ws/ops` and streaming answers of `POST /api/v1/chat`.
     kicked: usize,
     /// Whether the user's tokens were revoked.
     revoked: bool,
@@ -50,7 +49,8 @@ pub struct KickUserResponse {
 
 /// Disconnects a user.
 ///
-/// Closes all connections of the user with 4403, including those to `/ws/ops`, and by default signs the user out everywhere.
+/// Closes all connections of the user with 4403, including those to `/ws/ops`, ends streaming answers with an `error` event, and by
+/// default signs the user out everywhere.
 #[utoipa::path(
     post, path = "/api/v1/users/{id}/kick", tag = "operators", operation_id = "kick_user",
     params(("id" = UserId, Path)), request_body = KickUserRequest,
@@ -67,7 +67,6 @@ async fn kick(
     OptionalJson(request): OptionalJson<KickUserRequest>,
     accounts: State<Accounts>,
     registry: State<Addr<ConnectionManager>>,
-    ops: State<OpsContext>,
     audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     check_reason(request.reason.as_deref())?;
@@ -79,23 +78,16 @@ async fn kick(
             // First, so that the user cannot reconnect with one of them.
             accounts.revoke_tokens(id).await?;
         }
-        let kicked = disconnect(id, reason.as_deref(), &registry, &ops).await?;
+        let kicked = disconnect(id, reason.as_deref(), &registry).await?;
         Ok(KickUserResponse { kicked, revoked })
     };
     Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }
 
 /// Closes all connections of a user and returns their number.
-async fn disconnect(
-    id: UserId,
-    reason: Option<&str>,
-    registry: &Addr<ConnectionManager>,
-    ops: &OpsContext,
-) -> Result<usize, ApiError> {
-    let text = close_text(reason);
-    let ops_connections = ops.feed.sockets().kick(id, &text);
-    let kicked = registry.send(Kick { target: KickTarget::User(id), text }).await;
-    Ok(ops_connections + kicked.map_err(|error| ApiError::internal(&error))?)
+async fn disconnect(id: UserId, reason: Option<&str>, registry: &Addr<ConnectionManager>) -> Result<usize, ApiError> {
+    let kicked = registry.kick(KickTarget::User(id), close_text(reason)).await;
+    kicked.map_err(|error| ApiError::internal(&error))
 }
 
 #[derive(Default, Deserialize, utoipa::ToSchema)]
@@ -109,7 +101,7 @@ pub struct LockUserRequest {
 pub struct LockUserResponse {
     /// Whether the account is locked.
     locked: bool,
-    /// Number of closed connections, including those to `/ws/ops`.
+    /// Number of closed connections, including those to `/ws/ops` and streaming answers of `POST /api/v1/chat`.
     kicked: usize,
 }
 
@@ -133,7 +125,6 @@ async fn lock(
     OptionalJson(LockUserRequest { reason }): OptionalJson<LockUserRequest>,
     accounts: State<Accounts>,
     registry: State<Addr<ConnectionManager>>,
-    ops: State<OpsContext>,
     audit: State<Audit>,
 ) -> Result<HttpResponse, HttpError> {
     check_reason(reason.as_deref())?;
@@ -148,7 +139,7 @@ async fn lock(
     let work = async move {
         // First, so that the user cannot reconnect.
         accounts.lock(id).await?;
-        Ok(LockUserResponse { locked: true, kicked: disconnect(id, reason.as_deref(), &registry, &ops).await? })
+        Ok(LockUserResponse { locked: true, kicked: disconnect(id, reason.as_deref(), &registry).await? })
     };
     Ok(HttpResponse::Ok().json(audit.into_inner().record::<_, ApiError>(&operator, audited, work).await?))
 }

@@ -6,7 +6,7 @@ use crate::{
         error::HttpError,
         extract::{Query, client_address},
         middleware::cors::check_origin,
-        routes::ws::{Credentials, authenticate},
+        routes::ws::{Credentials, authenticate, user_agent},
         state::State,
     },
     limiter::Limit,
@@ -34,7 +34,8 @@ async fn ops(
 ) -> Result<HttpResponse, HttpError> {
     check_origin(&request).inspect_err(|_| context.limiter.hit(Limit::Origins))?;
     transport::check_handshake(&request)?;
-    let address_permit = context.limiter.connect(client_address(&request)).map_err(ApiError::from)?;
+    let address = client_address(&request);
+    let address_permit = context.limiter.connect(address).map_err(ApiError::from)?;
     let offered: Vec<&str> = request
         .headers()
         .get_all(SEC_WEBSOCKET_PROTOCOL)
@@ -47,8 +48,7 @@ async fn ops(
         return Err(ApiError::new(ErrorCode::UnknownSubprotocol, "Offer the subprotocol `ops.v1` or none.").into());
     }
     let token = offered.iter().find_map(|offer| offer.strip_prefix("bearer."));
-    let registration = context.feed.sockets().open()?;
     let auth = authenticate(&request, credentials, token, &tokens, &tickets);
-    let opening = OpsOpening { auth, registration, address_permit, echo };
+    let opening = OpsOpening { auth, address, user_agent: user_agent(&request), address_permit, echo };
     Ok(ops::upgrade(&request, payload, OpsContext::clone(&context), opening)?)
 }

@@ -10,7 +10,7 @@ use crate::{
     },
     limiter::{Limit, Limiter},
     metrics::{AuthWay, Metrics},
-    registry::{ConnectionManager, TokensRevoked},
+    registry::{ConnectionManager, ConnectionRegistry},
 };
 use actix::Addr;
 use actix_web::{
@@ -236,7 +236,7 @@ pub async fn logout(
 ) -> Result<HttpResponse, HttpError> {
     // Only for a new revocation: the registry then checks every connection, and sign-outs have no rate limit.
     if let Some(revocation) = accounts.logout(body.refresh_token.expose_secret()).await? {
-        registry.do_send(TokensRevoked(vec![revocation]));
+        registry.revoke(vec![revocation]);
     }
     Ok(HttpResponse::NoContent().finish())
 }

@@ -4,15 +4,20 @@ use crate::{
     api_error::InternalError,
     api_error::from_failure,
     auth::{Identity, Tokens},
-    domain::{ConversationId, TurnId},
+    domain::{ConnectionId, ConversationId, TurnId, UnixMillis},
     encode::{Json, Sse, error_event, parse_event_id},
     http::{
         error::{ErrorBody, HttpError},
         extract::{LongBody, client_address, json},
+        routes::ws::user_agent,
         state::State,
     },
     limiter::{AddressPermit, Limiter, UserPermit},
+    limits::DRAIN_RETRY_MS,
     metrics::Metrics,
+    registry::{
+        ConnectionAddress, ConnectionCommand, ConnectionKind, ConnectionManager, ConnectionStats, Registration,
+    },
     session::QuestionRules,
     transport::{InFlight, OpenStream},
     turn::{Cursor, TurnEnd, TurnFailure, TurnLog, TurnReader, TurnSubject},
@@ -27,7 +32,8 @@ use actix_web::{
 use futures_util::{Stream, stream};
 use serde::Serialize;
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
-use switchboard_protocol::{ApiError, CompleteFrame, MessageFrame, ServerFrame};
+use switchboard_protocol::{ApiError, CloseReason, CompleteFrame, Dialect, ErrorCode, MessageFrame, ServerFrame};
+use tokio::sync::mpsc;
 
 /// Interval of comments on a silent event stream. Proxies drop a response after about a minute without data.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -63,6 +69,7 @@ async fn chat(
     tokens: State<Tokens>,
     limiter: State<Limiter>,
     in_flight: State<InFlight>,
+    registry: State<Addr<ConnectionManager>>,
     LongBody(body): LongBody,
 ) -> Result<HttpResponse, HttpError> {
     let address = client_address(&request);
@@ -90,12 +97,10 @@ async fn chat(
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
     let metrics = metrics.into_inner();
     if wants_events {
-        let caller = Caller {
-            identity,
-            tokens: tokens.into_inner(),
-            _permits: permits,
-            _open: in_flight.into_inner().open_stream(),
-        };
+        let held = (permits, in_flight.into_inner().open_stream());
+        let caller = Caller::register(&request, identity, tokens.into_inner(), &registry, held);
+        // The token may have been revoked since it was verified. A revocation ends only registered streams.
+        caller.tokens.check_revoked(&caller.identity).map_err(ApiError::from)?;
         Ok(event_response(TurnReader::new(turn, cursor, &Sse, metrics), caller))
     } else {
         // The permits are held until the answer is complete.
@@ -153,13 +158,49 @@ async fn complete_response(mut reader: TurnReader) -> Result<HttpResponse, HttpE
     }
 }
 
-/// The reader of an event stream, with the permits held for it.
+type Held = ((AddressPermit, UserPermit), OpenStream);
+
+/// The reader of an event stream, which is a connection in the registry.
 struct Caller {
-    identity: Identity,
+    identity: Arc<Identity>,
     tokens: Arc<Tokens>,
+    stats: Arc<ConnectionStats>,
+    /// Receives a command to end the stream.
+    commands: mpsc::Receiver<ConnectionCommand>,
+    _registration: Registration,
     /// Held until the stream ends.
-    _permits: (AddressPermit, UserPermit),
-    _open: OpenStream,
+    _held: Held,
+}
+
+impl Caller {
+    fn register(
+        request: &HttpRequest,
+        identity: Identity,
+        tokens: Arc<Tokens>,
+        registry: &Addr<ConnectionManager>,
+        held: Held,
+    ) -> Self {
+        let identity = Arc::new(identity);
+        let (address, user_agent) = (client_address(request).to_string(), user_agent(request));
+        let dialect = Some(Dialect::V2);
+        let stats = ConnectionStats::of_kind(ConnectionKind::Stream, ConnectionId::new(), dialect, address, user_agent);
+        stats.set_identity(Arc::clone(&identity));
+        let (to_stream, commands) = mpsc::channel(1);
+        let address = ConnectionAddress::Stream(to_stream);
+        let registration = Registration::new(registry.clone(), Arc::clone(&stats), address);
+        Self { identity, tokens, stats, commands, _registration: registration, _held: held }
+    }
+
+    /// The last event of a stream that a command ends. The turn goes on.
+    fn end_event(&self, command: &ConnectionCommand) -> Bytes {
+        let error = match (self.tokens.check_revoked(&self.identity), command) {
+            (Err(revoked), _) => ApiError::from(revoked),
+            (Ok(()), ConnectionCommand::Kick(text)) => ApiError::new(ErrorCode::Forbidden, text.to_string()),
+            (Ok(()), ConnectionCommand::Close(reason)) => ApiError::new(ErrorCode::Forbidden, reason.text()),
+            (Ok(()), _) => ApiError::overloaded(CloseReason::GoingAway.text(), DRAIN_RETRY_MS),
+        };
+        error_event(&error).into_bytes()
+    }
 }
 
 fn event_response(reader: TurnReader, caller: Caller) -> HttpResponse {
@@ -171,16 +212,21 @@ fn event_response(reader: TurnReader, caller: Caller) -> HttpResponse {
         .streaming(event_stream(reader, caller))
 }
 
-/// Streams the events of a turn. If the caller's tokens are revoked, the stream ends with an error event; the turn continues.
+/// Streams the events of a turn. If the caller is kicked or its tokens are revoked, the stream ends with an error event; the turn
+/// continues.
 fn event_stream(reader: TurnReader, caller: Caller) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::unfold(Some((reader, caller)), |open| async move {
-        let (mut reader, caller) = open?;
-        let next = tokio::time::timeout(KEEP_ALIVE, reader.next()).await;
-        if let Err(revoked) = caller.tokens.check_revoked(&caller.identity) {
-            return Some((Ok(error_event(&revoked.into()).into_bytes()), None));
-        }
+        let (mut reader, mut caller) = open?;
+        let next = tokio::select! {
+            biased;
+            Some(command) = caller.commands.recv() => return Some((Ok(caller.end_event(&command)), None)),
+            next = tokio::time::timeout(KEEP_ALIVE, reader.next()) => next,
+        };
         let event = match next {
-            Ok(Some(outgoing)) => outgoing.frame.into_bytes(),
+            Ok(Some(outgoing)) => {
+                caller.stats.sent_frame(UnixMillis::now(), outgoing.frame.len(), outgoing.tokens);
+                outgoing.frame.into_bytes()
+            }
             Ok(None) => return None,
             Err(_) => Bytes::from_static(b": still here\n\n"),
         };

@@ -8,7 +8,7 @@ use crate::{
         extract::{PageQuery, Query},
         state::State,
     },
-    registry::{ConnectionManager, ConversationDeleted},
+    registry::{ConnectionManager, ConnectionRegistry},
     store::{ConversationCursor, ConversationStore, Listed, ListedConversations},
     workflow::Turns,
 };
@@ -171,6 +171,6 @@ async fn delete(
     }
     store.delete_conversation(identity.user_id, *conversation).await?;
     turns.forget_conversation(*conversation);
-    registry.do_send(ConversationDeleted(*conversation));
+    registry.forget_conversation(*conversation);
     Ok(HttpResponse::NoContent().finish())
 }

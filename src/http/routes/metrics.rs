@@ -11,9 +11,9 @@ use crate::{
     },
     limiter::Limiter,
     logging,
-    metrics::{ConnectionCount, Format, LimitCount, Live, Metrics},
+    metrics::{ConnectionCount, Format, KindCount, LimitCount, Live, Metrics},
     process::Process,
-    registry::{ConnectionManager, GetStats, RegistryStats},
+    registry::{ConnectionManager, ConnectionRegistry, RegistryStats},
     workflow::{Recorder, Turns},
 };
 use actix::Addr;
@@ -55,7 +55,7 @@ async fn metrics(
 ) -> Result<HttpResponse, HttpError> {
     let is_operator = identity.is_ok_and(|identity| require_operator(&identity).is_ok());
     rules.check(&request, client_address(&request), is_operator)?;
-    let stats = registry.send(GetStats).await.map_err(|error| ApiError::internal(&error))?;
+    let stats = registry.stats().await.map_err(|error| ApiError::internal(&error))?;
     let live = live(&stats, &turns, &limiter, &recorder);
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (format, metrics) = (Format::accepted(accept), metrics.into_inner());
@@ -71,10 +71,13 @@ fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Reco
         dialect: alike.dialect,
         connections: alike.connections,
     });
+    let kinds =
+        stats.by_kind.iter().map(|counted| KindCount { kind: counted.kind.as_str(), connections: counted.connections });
     let of_turns = turns.stats();
     Live {
         accepting: turns.check_open().is_ok(),
         connections: connections.collect(),
+        connections_by_kind: kinds.collect(),
         users: stats.users,
         connections_opened: stats.opened,
         connections_stalled: stats.stalled,

@@ -63,16 +63,14 @@ async fn chat(
         Some(Ok(identity)) => Some(context.limiter.sign_in_socket(identity.user_id, address).map_err(ApiError::from)?),
         _ => None,
     };
-    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let opening = Opening {
-        offer,
-        auth,
-        address,
-        address_permit,
-        user_permit,
-        user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARS).collect(),
-    };
+    let opening = Opening { offer, auth, address, address_permit, user_permit, user_agent: user_agent(&request) };
     Ok(session::upgrade(&request, payload, context.into_inner().into(), opening)?)
+}
+
+/// The user agent as the registry keeps it.
+pub(in crate::http) fn user_agent(request: &HttpRequest) -> String {
+    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    user_agent.chars().take(MAX_USER_AGENT_CHARS).collect()
 }
 
 /// Verifies the first credential of the request, if there is any. The upgrade continues if it fails: the client may still

@@ -1,0 +1,62 @@
+//! The registry of connections as the rest of the server uses it.
+
+use super::{ConnectionAddress, ConnectionQuery, ConnectionStats, ConnectionView, ConnectionsPage, RegistryStats};
+use crate::{
+    bus::TurnAnnouncements,
+    domain::{ConnectionId, ConversationId, UserId},
+    store::Revocation,
+};
+use bytestring::ByteString;
+use std::sync::Arc;
+
+/// The registry does not answer, because the server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the registry of connections has stopped")]
+pub struct RegistryStopped;
+
+/// A connection as operators see it, and its live statistics.
+pub struct FoundConnection {
+    pub view: ConnectionView,
+    pub stats: Arc<ConnectionStats>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KickTarget {
+    Connection(ConnectionId),
+    User(UserId),
+}
+
+type Answer<T> = Result<T, RegistryStopped>;
+
+/// A registry of open connections, which passes the suite of `conformance`. It announces a turn of the bus to the connections of its
+/// user that are subscribed to its conversation, except to the one that started it. Methods without an answer take effect before those
+/// that the same caller calls later.
+pub trait ConnectionRegistry: TurnAnnouncements {
+    fn register(&self, stats: Arc<ConnectionStats>, to: ConnectionAddress);
+
+    fn unregister(&self, id: ConnectionId);
+
+    /// Subscribes a connection to the turns that others start in a conversation.
+    fn subscribe(&self, id: ConnectionId, conversation: ConversationId);
+
+    /// Ends all subscriptions to a deleted conversation.
+    fn forget_conversation(&self, conversation: ConversationId);
+
+    /// Closes the connections that authenticated with a revoked token.
+    fn revoke(&self, revocations: Vec<Revocation>);
+
+    /// Closes connections on behalf of an operator; returns how many. `text` is that of the close frame, cut to its maximum length.
+    fn kick(&self, target: KickTarget, text: Arc<str>) -> impl Future<Output = Answer<usize>>;
+
+    /// Sends a frame on all chat connections, or on those of one user; returns on how many.
+    fn notify(&self, frame: ByteString, user: Option<UserId>) -> impl Future<Output = Answer<usize>>;
+
+    fn stats(&self) -> impl Future<Output = Answer<RegistryStats>>;
+
+    /// Counts the chat connections of each of these users, in the same order.
+    fn count_of(&self, users: Vec<UserId>) -> impl Future<Output = Answer<Vec<usize>>>;
+
+    fn list(&self, query: ConnectionQuery) -> impl Future<Output = Answer<ConnectionsPage>>;
+
+    fn find(&self, id: ConnectionId) -> impl Future<Output = Answer<Option<FoundConnection>>>;
+}
