@@ -5,6 +5,7 @@ mod crate_modules;
 mod dependencies;
 mod import_tests;
 mod named_paths;
+mod user_ids;
 mod words;
 
 use std::{

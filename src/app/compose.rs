@@ -198,7 +198,6 @@ pub(super) fn worker_state(app: &Arc<AppState>, engine: &Arc<Engine>, config: &A
         metrics: Arc::clone(&app.metrics),
         tokens: Data::from(Arc::clone(&app.tokens)),
         rules: *app.question_rules,
-        bus: Arc::clone(&app.bus),
         registry: Addr::clone(&app.registry),
         workflow: workflow.clone(),
     };

@@ -11,13 +11,20 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Turns that were announced.
+/// Turns that were announced, and subscribed connections.
 #[derive(Default)]
-pub struct Announced(Mutex<Vec<(TurnId, Option<ConnectionId>)>>);
+pub struct Announced {
+    turns: Mutex<Vec<(TurnId, Option<ConnectionId>)>>,
+    subscribed: Mutex<Vec<(ConnectionId, ConversationId)>>,
+}
 
 impl TurnAnnouncements for Announced {
     fn on_announced(&self, turn: Arc<TurnLog>, by: Option<ConnectionId>) {
-        self.0.lock().unwrap().push((turn.subject.turn_id, by));
+        self.turns.lock().unwrap().push((turn.subject.turn_id, by));
+    }
+
+    fn subscribe(&self, connection: ConnectionId, conversation: ConversationId) {
+        self.subscribed.lock().unwrap().push((connection, conversation));
     }
 }
 
@@ -77,7 +84,10 @@ pub fn turns_are_announced(bus: &impl Bus, announced: &Announced) {
         TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id: UserId::new() };
     let by = Some(ConnectionId::new());
     bus.announce(TurnLog::new(subject), by);
-    assert_eq!(*announced.0.lock().unwrap(), [(subject.turn_id, by)]);
+    assert_eq!(*announced.turns.lock().unwrap(), [(subject.turn_id, by)]);
+    let reading = ConnectionId::new();
+    bus.announce_to(reading, subject.conversation_id);
+    assert_eq!(*announced.subscribed.lock().unwrap(), [(reading, subject.conversation_id)]);
 }
 
 pub fn the_latest_signal_wins_and_signals_are_never_replayed(bus: &impl Bus, _: &Announced) {

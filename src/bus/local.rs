@@ -51,6 +51,10 @@ impl Bus for LocalBus {
         self.each(conversation, |inbox| events.iter().for_each(|event| inbox.push_event(event)));
     }
 
+    fn announce_to(&self, connection: ConnectionId, conversation: ConversationId) {
+        self.announcements.subscribe(connection, conversation);
+    }
+
     fn announce(&self, turn: Arc<TurnLog>, by: Option<ConnectionId>) {
         self.announcements.on_announced(turn, by);
     }

@@ -35,6 +35,10 @@ pub trait Bus: Send + Sync {
     /// Delivers events of one conversation that have been stored. Writers may publish in another order than they stored.
     fn publish(&self, events: Vec<Event>);
 
+    /// Announces the turns that other connections start in a conversation to this one from now on. The caller has checked that
+    /// its user may subscribe to the conversation.
+    fn announce_to(&self, connection: ConnectionId, conversation: ConversationId);
+
     /// Announces a turn that has started, except to the connection that started it.
     fn announce(&self, turn: Arc<TurnLog>, by: Option<ConnectionId>);
 
@@ -43,7 +47,10 @@ pub trait Bus: Send + Sync {
     fn publish_ephemeral(&self, signal: Signal);
 }
 
-/// Receiver of announced turns.
+/// Receiver of announced turns, which passes them on to the subscribed connections.
 pub trait TurnAnnouncements: Send + Sync {
+    /// Adds a connection to the subscribers of a conversation.
+    fn subscribe(&self, connection: ConnectionId, conversation: ConversationId);
+
     fn on_announced(&self, turn: Arc<TurnLog>, by: Option<ConnectionId>);
 }

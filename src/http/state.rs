@@ -199,7 +199,6 @@ pub mod test_support {
             metrics: Arc::clone(&metrics),
             tokens: Data::from(Arc::clone(&tokens)),
             rules,
-            bus: Arc::clone(&bus),
             registry: registry.clone(),
             workflow: workflow.clone(),
         };

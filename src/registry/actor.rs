@@ -81,6 +81,10 @@ struct Unregister(ConnectionId);
 
 /// Announces the turns of the bus to the connections.
 impl TurnAnnouncements for Addr<ConnectionManager> {
+    fn subscribe(&self, connection_id: ConnectionId, conversation_id: ConversationId) {
+        self.do_send(SubscribeToConversation { connection_id, conversation_id });
+    }
+
     fn on_announced(&self, turn: Arc<TurnLog>, by: Option<ConnectionId>) {
         self.do_send(TurnStarted { turn, by });
     }
@@ -94,10 +98,6 @@ impl ConnectionRegistry for Addr<ConnectionManager> {
 
     fn unregister(&self, id: ConnectionId) {
         self.do_send(Unregister(id));
-    }
-
-    fn subscribe(&self, connection_id: ConnectionId, conversation_id: ConversationId) {
-        self.do_send(SubscribeToConversation { connection_id, conversation_id });
     }
 
     fn forget_conversation(&self, conversation: ConversationId) {
@@ -144,11 +144,6 @@ impl Registration {
         let id = stats.connection_id;
         registry.register(stats, to);
         Self { registry, id }
-    }
-
-    /// Subscribes the connection to the turns that others start in this conversation.
-    pub fn subscribe(&self, conversation_id: ConversationId) {
-        self.registry.subscribe(self.id, conversation_id);
     }
 }
 
@@ -281,7 +276,7 @@ impl Handler<TurnStarted> for ConnectionManager {
     type Result = ();
 
     fn handle(&mut self, TurnStarted { turn, by }: TurnStarted, _: &mut Self::Context) {
-        for session in self.state.subscribers(turn.subject.conversation_id, turn.subject.user_id, by) {
+        for session in self.state.subscribers(turn.subject.conversation_id, by) {
             session.send(ConnectionCommand::Subscribe(Arc::clone(&turn)));
         }
     }

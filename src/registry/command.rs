@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 #[derive(Clone, actix::Message)]
 #[rtype(result = "()")]
 pub enum ConnectionCommand {
-    /// Subscribe to a turn that another connection of the same user started.
+    /// Subscribe to a turn that another connection started.
     Subscribe(Arc<TurnLog>),
     Close(CloseReason),
     /// Close on behalf of an operator, with this text in the close frame.

@@ -28,16 +28,13 @@ pub enum KickTarget {
 
 type Answer<T> = Result<T, RegistryStopped>;
 
-/// A registry of open connections, which passes the suite of `conformance`. It announces a turn of the bus to the connections of its
-/// user that are subscribed to its conversation, except to the one that started it. Methods without an answer take effect before those
-/// that the same caller calls later.
+/// A registry of open connections, which passes the suite of `conformance`. It announces a turn of the bus to the connections that
+/// are subscribed to its conversation, except to the one that started it. Methods without an answer take effect before those that the
+/// same caller calls later.
 pub trait ConnectionRegistry: TurnAnnouncements {
     fn register(&self, stats: Arc<ConnectionStats>, to: ConnectionAddress);
 
     fn unregister(&self, id: ConnectionId);
-
-    /// Subscribes a connection to the turns that others start in a conversation.
-    fn subscribe(&self, id: ConnectionId, conversation: ConversationId);
 
     /// Ends all subscriptions to a deleted conversation.
     fn forget_conversation(&self, conversation: ConversationId);

@@ -196,7 +196,7 @@ impl<R> RegistryState<R> {
         self.unregister(id);
     }
 
-    /// Subscribes a connection to a conversation: the turns that other connections start there are announced to it. A known
+    /// Subscribes a connection, whose user may do so, to a conversation: the turns that other connections start there are announced to it. A known
     /// subscription becomes the most recently used one; the least recently used is dropped beyond
     /// [`MAX_SUBSCRIBED_CONVERSATIONS`].
     pub fn subscribe(&mut self, id: ConnectionId, conversation: ConversationId) {
@@ -234,20 +234,14 @@ impl<R> RegistryState<R> {
         }
     }
 
-    /// The connections of a user that are subscribed to a conversation, without `except`.
-    pub fn subscribers(
-        &self,
-        conversation: ConversationId,
-        user: UserId,
-        except: Option<ConnectionId>,
-    ) -> impl Iterator<Item = &R> {
+    /// The connections that are subscribed to a conversation, without `except`.
+    pub fn subscribers(&self, conversation: ConversationId, except: Option<ConnectionId>) -> impl Iterator<Item = &R> {
         self.subscribers
             .get(&conversation)
             .into_iter()
             .flatten()
             .filter(move |id| Some(**id) != except)
             .filter_map(|id| self.connections.get(id))
-            .filter(move |entry| entry.stats.user() == Some(user))
             .map(|entry| &entry.to)
     }
 
@@ -447,20 +441,21 @@ mod tests {
     }
 
     #[test]
-    fn subscribers_are_the_other_connections_of_the_user() {
+    fn subscribers_are_the_other_subscribed_connections() {
         let mut state = RegistryState::default();
-        let (user, stranger, conversation) = (UserId::new(), UserId::new(), ConversationId::new());
-        let connections = [user, user, stranger].map(|user| connect(&mut state, Some(user)).connection_id);
-        for id in connections {
+        let (user, member, conversation) = (UserId::new(), UserId::new(), ConversationId::new());
+        let connections = [user, user, member, user].map(|user| connect(&mut state, Some(user)).connection_id);
+        for id in connections.into_iter().take(3) {
             state.subscribe(id, conversation);
             state.subscribe(id, conversation);
         }
         let subscribers = |state: &RegistryState<ConnectionId>, except| {
-            state.subscribers(conversation, user, except).copied().collect::<Vec<_>>()
+            state.subscribers(conversation, except).copied().collect::<Vec<_>>()
         };
-        assert_eq!(subscribers(&state, Some(connections[0])), [connections[1]]);
+        assert_eq!(subscribers(&state, Some(connections[0])), connections[1..3]);
+        assert_eq!(subscribers(&state, None), connections[..3]);
         state.remove(connections[1]);
-        assert!(subscribers(&state, Some(connections[0])).is_empty());
+        assert_eq!(subscribers(&state, Some(connections[0])), [connections[2]]);
     }
 
     #[test]
@@ -475,11 +470,11 @@ mod tests {
         for _ in 1..MAX_SUBSCRIBED_CONVERSATIONS {
             state.subscribe(id, ConversationId::new());
         }
-        assert_eq!(state.subscribers(first, user, None).count(), 0);
-        assert_eq!(state.subscribers(used_again, user, None).count(), 1);
+        assert_eq!(state.subscribers(first, None).count(), 0);
+        assert_eq!(state.subscribers(used_again, None).count(), 1);
         assert_eq!(state.subscribers.len(), MAX_SUBSCRIBED_CONVERSATIONS);
         state.forget_conversation(used_again);
-        assert_eq!(state.subscribers(used_again, user, None).count(), 0);
+        assert_eq!(state.subscribers(used_again, None).count(), 0);
         assert_eq!(state.subscribers.len(), MAX_SUBSCRIBED_CONVERSATIONS - 1);
         state.remove(id);
         assert!(state.subscribers.is_empty());
@@ -494,7 +489,7 @@ mod tests {
         assert_eq!(state.recipients(|stats| stats.user() == Some(user)).copied().collect::<Vec<_>>(), [ids[0], ids[2]]);
         let taken: Vec<_> = state.take(|stats| stats.user() == Some(user)).into_iter().map(|(_, id)| id).collect();
         assert_eq!(taken, [ids[0], ids[2]]);
-        assert_eq!(state.subscribers(conversation, user, None).count(), 0);
+        assert_eq!(state.subscribers(conversation, None).count(), 0);
         assert_eq!(state.recipients(|_| true).copied().collect::<Vec<_>>(), [ids[1]]);
         // They say so themselves, too.
         state.remove(ids[0]);
@@ -513,7 +508,7 @@ mod tests {
         assert!(state.remove_stalled(began, limits).is_empty());
         let removed = state.remove_stalled(began + limits.lagging, limits);
         assert_eq!(removed.len(), 1);
-        assert_eq!(state.subscribers(conversation, user, None).count(), 0);
+        assert_eq!(state.subscribers(conversation, None).count(), 0);
         let stats = state.stats();
         assert_eq!((stats.connections, stats.closed, stats.stalled), (0, 1, 1));
     }

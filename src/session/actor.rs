@@ -73,7 +73,7 @@ struct Running {
     state: SessionState,
     /// Subscriptions to the events of conversations.
     events: Vec<BusSubscription>,
-    registration: Registration,
+    _registration: Registration,
     alarm: Alarm,
 }
 
@@ -128,7 +128,7 @@ impl Actor for ChatSession {
         }
         let alarm_at = state.next_alarm();
         self.running = Some(Running {
-            registration: Registration::new(
+            _registration: Registration::new(
                 self.context.registry.clone(),
                 Arc::clone(&self.stats),
                 ConnectionAddress::Actor(ctx.address().recipient()),
@@ -210,7 +210,7 @@ impl ChatSession {
             Effect::AuthFailed(code) => self.context.metrics.authenticated(AuthWay::Socket, Err(code)),
             Effect::Start(new) => self.start_turn(*new, ctx),
             Effect::Resume { ticket, user_id, resume } => self.resume_turn(ticket, user_id, &resume, ctx),
-            Effect::SubscribeToEvents(conversation) => self.subscribe_to_events(conversation, ctx),
+            Effect::KeepEvents(subscription) => self.keep_events(subscription, ctx),
             Effect::UnsubscribeFromEvents(conversation) => {
                 if let Some(running) = &mut self.running {
                     running.events.retain(|subscription| subscription.conversation() != conversation);
@@ -220,11 +220,6 @@ impl ChatSession {
             Effect::Cancel { user_id, turn_id } => self.cancel_turn(user_id, turn_id, ctx),
             Effect::Subscribed(subscribed) => self.stats.add_turn(subscribed),
             Effect::Unsubscribed(turn) => self.stats.remove_turn(&turn),
-            Effect::SubscribeToConversation(id) => {
-                if let Some(running) = &self.running {
-                    running.registration.subscribe(id);
-                }
-            }
         }
     }
 
@@ -251,11 +246,14 @@ impl ChatSession {
 
     fn resume_turn(&self, ticket: ResumeTicket, user_id: UserId, resume: &ResumeFrame, ctx: &mut Context) {
         let conversation_id = resume.conversation_id;
+        let connection_id = Some(self.stats.connection_id);
         if let Some(last_position) = resume.last_position {
-            return self.resume_events(ticket, ResumeEvents { user_id, conversation_id, last_position }, ctx);
+            let waker = Arc::new(EventWaker(ctx.address().recipient()));
+            let message = ResumeEvents { user_id, connection_id, conversation_id, last_position, waker };
+            return self.resume_events(ticket, message, ctx);
         }
-        let answer =
-            self.context.workflow.send(ResumeConversation { user_id, conversation_id, turn_id: resume.turn_id });
+        let message = ResumeConversation { user_id, connection_id, conversation_id, turn_id: resume.turn_id };
+        let answer = self.context.workflow.send(message);
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
             let outcome = flatten(answer);
             let found = outcome.as_ref().map(ResumedConversation::state).map_err(|error| error.code);
@@ -402,3 +400,4 @@ fn flatten<T>(answer: Result<Result<T, TurnError>, MailboxError>) -> Result<T, A
 }
 
 mod events;
+use events::EventWaker;

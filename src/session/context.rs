@@ -2,7 +2,7 @@
 
 use super::QuestionRules;
 use crate::{
-    auth::Tokens, bus::Bus, config::SessionConfig, limiter::Limiter, metrics::Metrics, registry::ConnectionManager,
+    auth::Tokens, config::SessionConfig, limiter::Limiter, metrics::Metrics, registry::ConnectionManager,
     workflow::Workflow,
 };
 use actix::Addr;
@@ -16,7 +16,6 @@ pub struct SessionContext {
     pub metrics: Arc<Metrics>,
     pub tokens: Data<Tokens>,
     pub rules: QuestionRules,
-    pub bus: Arc<dyn Bus>,
     pub registry: Addr<ConnectionManager>,
     /// The workflow of the same worker thread, so that a turn runs on the thread of its connection.
     pub workflow: Addr<Workflow>,

@@ -24,7 +24,7 @@ impl SessionState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let ResumedEvents { from_position, head, is_snapshot, events, running } = resumed;
+        let ResumedEvents { from_position, head, is_snapshot, events, running, subscription } = resumed;
         let conversation = resume.conversation_id;
         let frame = ResumedFrame { conversation_id: conversation, from_position, head, snapshot: is_snapshot };
         effects.push(Effect::Send(Outgoing { frame: resumed_events(frame), tokens: 0 }));
@@ -33,6 +33,7 @@ impl SessionState {
         if let Some(ended) = self.events.start(start) {
             effects.push(Effect::UnsubscribeFromEvents(ended));
         }
+        effects.push(Effect::KeepEvents(subscription));
         self.send_events(now, effects);
     }
 
@@ -44,9 +45,7 @@ impl SessionState {
         about: &ErrorSubject,
         effects: &mut Vec<Effect>,
     ) {
-        if !self.events.contains(resume.conversation_id) {
-            effects.push(Effect::UnsubscribeFromEvents(resume.conversation_id));
-        }
+        self.end_if_inaccessible(resume.conversation_id, error, effects);
         send_error(error, about, self.names(), effects);
     }
 
@@ -58,7 +57,7 @@ impl SessionState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        self.events.on_arrived(conversation, arrived, self.resumes.contains(conversation));
+        self.events.on_arrived(conversation, arrived);
         self.send_events(now, effects);
     }
 
@@ -76,12 +75,18 @@ impl SessionState {
                 self.events.on_read(conversation, after, Some(read));
                 self.send_events(now, effects);
             }
-            Err(error) if matches!(error.code, ErrorCode::NotFound | ErrorCode::Forbidden) => {
-                self.events.end(conversation);
-                effects.push(Effect::UnsubscribeFromEvents(conversation));
+            Err(error) => {
+                // The next event, credit or alarm reads again.
+                self.events.on_read(conversation, after, None);
+                self.end_if_inaccessible(conversation, &error, effects);
             }
-            // The next event, credit or alarm reads again.
-            Err(_) => self.events.on_read(conversation, after, None),
+        }
+    }
+
+    /// Ends the events of a conversation that was deleted, or to which the user has no access any more.
+    fn end_if_inaccessible(&mut self, conversation: ConversationId, error: &ApiError, effects: &mut Vec<Effect>) {
+        if matches!(error.code, ErrorCode::NotFound | ErrorCode::Forbidden) && self.events.end(conversation) {
+            effects.push(Effect::UnsubscribeFromEvents(conversation));
         }
     }
 

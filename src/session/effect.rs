@@ -3,6 +3,7 @@
 use super::{heartbeat::PING_BYTES, pending_resumes::ResumeTicket};
 use crate::{
     auth::Identity,
+    bus::BusSubscription,
     connection::GuardEffect,
     domain::{ConversationId, TurnId, UserId},
     limiter::Limit,
@@ -37,8 +38,8 @@ pub enum Effect {
         user_id: UserId,
         resume: ResumeFrame,
     },
-    /// Subscribe to the events of a conversation on the bus.
-    SubscribeToEvents(ConversationId),
+    /// Keep this subscription on the bus, in place of an earlier one to the same conversation.
+    KeepEvents(BusSubscription),
     UnsubscribeFromEvents(ConversationId),
     /// Read the next events after a position from the store.
     ReadEvents {
@@ -54,8 +55,6 @@ pub enum Effect {
     Subscribed(SubscribedTurn),
     /// Remove a subscription from the connection's statistics.
     Unsubscribed(Arc<TurnLog>),
-    /// Ask the registry to announce the turns that other connections of this user start in a conversation.
-    SubscribeToConversation(ConversationId),
 }
 
 impl GuardEffect for Effect {

@@ -16,8 +16,6 @@ use std::{collections::VecDeque, sync::Arc};
 #[derive(Default)]
 pub struct EventReaders {
     readers: Vec<Reader>,
-    /// Conversations with an arrival while a `resume` of them was unanswered.
-    early: Vec<ConversationId>,
 }
 
 struct Reader {
@@ -59,28 +57,23 @@ impl EventReaders {
     /// not have more.
     pub fn start(&mut self, start: Start) -> Option<ConversationId> {
         let Start { conversation, from_position, head, events, has_more, running } = start;
-        let had_arrivals = self.early.contains(&conversation);
         self.end(conversation);
         let reader = Reader {
             conversation,
             cursor: from_position,
             ready: events.into_iter().map(Arc::new).collect(),
             is_reading: false,
-            is_lagging: has_more || had_arrivals,
+            is_lagging: has_more,
             catching_up: Some((head, running)),
         };
         self.readers.push(reader);
         (self.readers.len() > MAX_SUBSCRIBED_CONVERSATIONS).then(|| self.readers.remove(0).conversation)
     }
 
-    /// Ends the reader of a conversation.
-    pub fn end(&mut self, conversation: ConversationId) {
-        self.readers.retain(|reader| reader.conversation != conversation);
-        self.early.retain(|early| *early != conversation);
-    }
-
-    pub fn contains(&self, conversation: ConversationId) -> bool {
-        self.readers.iter().any(|reader| reader.conversation == conversation)
+    /// Ends the reader of a conversation; returns whether there was one.
+    pub fn end(&mut self, conversation: ConversationId) -> bool {
+        let index = self.readers.iter().position(|reader| reader.conversation == conversation);
+        index.map(|index| self.readers.remove(index)).is_some()
     }
 
     /// Whether the client has yet to receive events that precede its turns.
@@ -93,11 +86,8 @@ impl EventReaders {
         self.readers.iter().any(|reader| !reader.ready.is_empty() || (reader.is_lagging && !reader.is_reading))
     }
 
-    /// Handles what arrived over the bus. `is_resuming`: a `resume` of the conversation is unanswered.
-    pub fn on_arrived(&mut self, conversation: ConversationId, arrived: Arrived, is_resuming: bool) {
-        if is_resuming && !self.early.contains(&conversation) {
-            self.early.push(conversation);
-        }
+    /// Handles what arrived over the bus.
+    pub fn on_arrived(&mut self, conversation: ConversationId, arrived: Arrived) {
         if let Some(reader) = self.find(conversation) {
             reader.accept(arrived);
         }
@@ -217,19 +207,20 @@ mod tests {
         assert!(readers.is_catching_up(here));
         assert_eq!(run(&mut readers, 9, 99), [3, 4, 5, 6, 7, 8, 9]);
         assert!(!readers.is_catching_up(here) && !readers.is_waiting());
-        readers.on_arrived(here, arrived(here, &[9, 11, 10]), false);
+        readers.on_arrived(here, arrived(here, &[9, 11, 10]));
         // The store is not asked.
         assert_eq!(run(&mut readers, 0, 99), [10, 11]);
-        readers.on_arrived(here, arrived(here, &[13]), false);
+        readers.on_arrived(here, arrived(here, &[13]));
         assert_eq!(run(&mut readers, 13, 99), [12, 13]);
     }
 
     #[test]
     fn an_arrival_during_the_lookup_is_not_lost() {
         let (mut readers, here) = (EventReaders::default(), ConversationId::new());
-        readers.on_arrived(here, arrived(here, &[1]), true);
-        readers.start(start(here, 0, 0));
-        assert_eq!(run(&mut readers, 1, 99), [1]);
+        // The subscription begins before the store is read: what arrives may be among the first events.
+        readers.start(Start { events: vec![event(here, 1)], ..start(here, 0, 1) });
+        readers.on_arrived(here, arrived(here, &[1, 2]));
+        assert_eq!(run(&mut readers, 2, 99), [1, 2]);
     }
 
     #[test]
@@ -247,7 +238,7 @@ mod tests {
         let conversations: Vec<_> = (0..=MAX_SUBSCRIBED_CONVERSATIONS).map(|_| ConversationId::new()).collect();
         let ended: Vec<_> = conversations.iter().filter_map(|id| readers.start(start(*id, 0, 0))).collect();
         assert_eq!(ended, conversations[..1]);
-        assert!(!readers.contains(conversations[0]) && readers.contains(conversations[1]));
+        assert!(!readers.end(conversations[0]) && readers.end(conversations[1]));
     }
 
     proptest! {
@@ -269,9 +260,9 @@ mod tests {
                     positions.reverse();
                 }
                 if is_delivered {
-                    readers.on_arrived(here, arrived(here, &positions), false);
+                    readers.on_arrived(here, arrived(here, &positions));
                 } else if new > 0 {
-                    readers.on_arrived(here, Arrived { has_missed: true, ..Arrived::default() }, false);
+                    readers.on_arrived(here, Arrived { has_missed: true, ..Arrived::default() });
                 }
                 sent.extend(run(&mut readers, head, credit));
             }

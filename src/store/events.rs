@@ -23,6 +23,20 @@ pub trait EventStore: Send + Sync {
     /// `NotFound` if the conversation does not exist.
     async fn access(&self, user: UserId, conversation: ConversationId) -> Result<ConversationAccess, StoreError>;
 
+    /// Checks that a user has the right that `is_granted` looks for, and returns the access.
+    ///
+    /// # Errors
+    /// `NotFound` if the conversation does not exist, `Forbidden` if the right is missing.
+    async fn require(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        is_granted: fn(ConversationAccess) -> bool,
+    ) -> Result<ConversationAccess, StoreError> {
+        let access = self.access(user, conversation).await?;
+        if is_granted(access) { Ok(access) } else { Err(StoreError::Forbidden("conversation")) }
+    }
+
     /// Returns the position of the latest event; 0 if there is none.
     ///
     /// # Errors

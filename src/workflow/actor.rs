@@ -3,12 +3,13 @@
 
 use super::{
     Question,
-    engine::{Engine, ResumedConversation, ResumedEvents},
+    engine::Engine,
     error::TurnError,
+    resume::{ResumeConversation, ResumeEvents, ResumedConversation, ResumedEvents},
     run::{AlreadyStarted, TurnRun},
 };
 use crate::{
-    domain::{ConnectionId, ConversationId, Event, TurnId, UserId},
+    domain::{ConnectionId, ConversationAccess, ConversationId, Event, TurnId, UserId},
     logging,
     store::Listed,
     turn::{TurnLog, TurnSubject},
@@ -58,27 +59,6 @@ pub struct ResumeTurn {
     pub turn_id: TurnId,
 }
 
-/// Finds the turns that a connection has missed in a conversation. The registry announces later ones, provided that the
-/// connection subscribes there before it sends this.
-#[derive(actix::Message)]
-#[rtype(result = "Result<ResumedConversation, TurnError>")]
-pub struct ResumeConversation {
-    pub user_id: UserId,
-    pub conversation_id: ConversationId,
-    /// The turn to replay; the latest one if absent.
-    pub turn_id: Option<TurnId>,
-}
-
-/// Finds the events that a connection has missed in a conversation. Later ones arrive over the bus, provided that the connection
-/// subscribes there before it sends this.
-#[derive(actix::Message)]
-#[rtype(result = "Result<ResumedEvents, TurnError>")]
-pub struct ResumeEvents {
-    pub user_id: UserId,
-    pub conversation_id: ConversationId,
-    pub last_position: i64,
-}
-
 /// Reads the next events after a position.
 #[derive(actix::Message)]
 #[rtype(result = "Result<Listed<Event>, TurnError>")]
@@ -104,7 +84,7 @@ impl Handler<StartTurn> for Workflow {
         let TurnSubject { turn_id, conversation_id, .. } = turn.subject;
         let fields = vec![("turn_id", turn_id.to_string()), ("conversation_id", conversation_id.to_string())];
         Box::pin(logging::with_fields(fields.clone(), async move {
-            match TurnRun::begin(Arc::clone(&engine), Arc::clone(&turn), question, address).await? {
+            match TurnRun::begin(Arc::clone(&engine), Arc::clone(&turn), question, by, address).await? {
                 Ok(run) => {
                     log::info!("turn started");
                     engine.bus.announce(turn, by);
@@ -114,8 +94,8 @@ impl Handler<StartTurn> for Workflow {
                     Ok(StartedTurn::New)
                 }
                 Err(AlreadyStarted { turn_id }) => {
-                    let subject = turn.subject;
-                    let first = engine.find(subject.user_id, None, Some(turn_id)).await?;
+                    let first = engine.find(turn.subject.user_id, turn_id).await?;
+                    engine.announce_to(by, first.subject.conversation_id);
                     Ok(StartedTurn::Duplicate(first))
                 }
             }
@@ -128,7 +108,7 @@ impl Handler<ResumeTurn> for Workflow {
 
     fn handle(&mut self, message: ResumeTurn, _: &mut Self::Context) -> Self::Result {
         let engine = Arc::clone(&self.engine);
-        Box::pin(async move { engine.find(message.user_id, None, Some(message.turn_id)).await })
+        Box::pin(async move { engine.find(message.user_id, message.turn_id).await })
     }
 }
 
@@ -137,8 +117,7 @@ impl Handler<ResumeConversation> for Workflow {
 
     fn handle(&mut self, message: ResumeConversation, _: &mut Self::Context) -> Self::Result {
         let engine = Arc::clone(&self.engine);
-        let ResumeConversation { user_id, conversation_id, turn_id } = message;
-        Box::pin(async move { engine.resume(user_id, conversation_id, turn_id).await })
+        Box::pin(async move { engine.resume(message).await })
     }
 }
 
@@ -147,8 +126,7 @@ impl Handler<ResumeEvents> for Workflow {
 
     fn handle(&mut self, message: ResumeEvents, _: &mut Self::Context) -> Self::Result {
         let engine = Arc::clone(&self.engine);
-        let ResumeEvents { user_id, conversation_id, last_position } = message;
-        Box::pin(async move { engine.resume_events(user_id, conversation_id, last_position).await })
+        Box::pin(async move { engine.resume_events(message).await })
     }
 }
 
@@ -168,7 +146,9 @@ impl Handler<CancelTurn> for Workflow {
     fn handle(&mut self, CancelTurn { user_id, turn_id }: CancelTurn, _: &mut Self::Context) -> Self::Result {
         let engine = Arc::clone(&self.engine);
         Box::pin(async move {
-            engine.find(user_id, None, Some(turn_id)).await?;
+            engine
+                .require(user_id, engine.turn(turn_id).await?.subject.conversation_id, ConversationAccess::can_write)
+                .await?;
             Ok(engine.turns.cancel(turn_id))
         })
     }

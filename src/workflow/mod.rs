@@ -12,6 +12,7 @@ mod progress;
 mod question;
 mod reasoning;
 mod recorder;
+mod resume;
 pub mod router;
 mod run;
 mod similarity;
@@ -23,11 +24,10 @@ mod unstored;
 mod watchdog;
 mod words;
 
-pub use actor::{
-    CancelTurn, ReadEvents, ResumeConversation, ResumeEvents, ResumeTurn, StartTurn, StartedTurn, Workflow,
-};
-pub use engine::{Engine, ResumedConversation, ResumedEvents};
+pub use actor::{CancelTurn, ReadEvents, ResumeTurn, StartTurn, StartedTurn, Workflow};
+pub use engine::Engine;
 pub use error::TurnError;
 pub use question::{Question, is_client_id};
 pub use recorder::Recorder;
+pub use resume::{ResumeConversation, ResumeEvents, ResumedConversation, ResumedEvents};
 pub use turns::{Turns, TurnsStats};

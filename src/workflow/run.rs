@@ -16,12 +16,15 @@ use super::{
     watchdog::{StopReason, Watchdog, stop_when_expired},
 };
 use crate::{
-    domain::{AnswerMetadata, FinishReason, LOCAL_NODE, Latency, MessageId, Source, TurnId, UnixMillis, Usage},
+    domain::{
+        AnswerMetadata, ConnectionId, ConversationAccess, FinishReason, LOCAL_NODE, Latency, MessageId, Source, TurnId,
+        UnixMillis, Usage,
+    },
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
     metrics::{ModelTask, TurnStep},
     provider::{AnswerPart, AnswerStream, GenerateRequest, ProviderError, ProviderErrorKind},
-    store::{AcceptedTurn, Answer, BegunTurn, EndedTurn, NewTurn, Page, StoreError},
+    store::{AcceptedTurn, Answer, BegunTurn, EndedTurn, NewTurn, StoreError},
     turn::{Progress, TurnEnd, TurnFailure, TurnLog},
 };
 use futures_util::{FutureExt, StreamExt};
@@ -61,21 +64,28 @@ impl TurnRun {
         engine: Arc<Engine>,
         log: Arc<TurnLog>,
         question: Question,
+        by: Option<ConnectionId>,
         address: IpAddr,
     ) -> Result<Result<Self, AlreadyStarted>, TurnError> {
         let began = Instant::now();
-        let admission = match engine.turns.admit(&log, address).await {
+        let user_id = log.subject.user_id;
+        let admitted = async {
+            // Before admission, which reserves the conversation: a user without access must neither block it nor learn that a
+            // turn is running in it.
+            if let Some(conversation) = question.conversation_id {
+                engine.events.require(user_id, conversation, ConversationAccess::can_write).await?;
+                engine.announce_to(by, conversation);
+            }
+            engine.turns.admit(&log, address).await
+        };
+        let admission = match admitted.await {
             Ok(admission) => admission,
             Err(refusal) => {
                 // The running turn may be that of the same message, sent again after a reconnect.
                 if let Some(id) = question.client_message_id
-                    && let Some(turn_id) = engine.store.turn_of_message(log.subject.user_id, id).await?
+                    && let Some(turn_id) = engine.store.turn_of_message(user_id, id).await?
                 {
                     return Ok(Err(AlreadyStarted { turn_id }));
-                }
-                // A user without access to the conversation must not learn that a turn is running in it.
-                if let Some(conversation) = question.conversation_id {
-                    engine.store.messages(log.subject.user_id, conversation, Page { before: None, limit: 0 }).await?;
                 }
                 return Err(refusal);
             }
@@ -85,7 +95,7 @@ impl TurnRun {
         }
         let begun = engine.store.begin_turn(NewTurn {
             turn_id: log.subject.turn_id,
-            user_id: log.subject.user_id,
+            user_id,
             conversation_id: log.subject.conversation_id,
             is_new_conversation: question.conversation_id.is_none(),
             message_id: MessageId::new(),
@@ -98,6 +108,9 @@ impl TurnRun {
         });
         match begun.await? {
             BegunTurn::Started(AcceptedTurn { history, epoch, events }) => {
+                if question.conversation_id.is_none() {
+                    engine.announce_to(by, log.subject.conversation_id);
+                }
                 engine.bus.publish(events);
                 let history = history::within_budget(history, engine.config.context_token_budget);
                 let acceptance = admission.accept();

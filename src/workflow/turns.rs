@@ -15,7 +15,7 @@ use crate::{
     domain::{ConversationId, TurnId, UserId},
     limiter::{Limit, Limiter},
     limits::{DRAIN_RETRY_MS, MAX_RETAINED_TURNS, OVERLOADED_RETRY_MS},
-    turn::{TurnEnd, TurnLog, TurnSubject},
+    turn::{TurnEnd, TurnLog},
 };
 use admission::Waiting;
 use serde::Serialize;
@@ -46,9 +46,8 @@ struct Table {
     by_user: HashMap<UserId, usize>,
     /// The number of turns that wait for a permit.
     waiting: usize,
-    /// The running turn of each conversation. The user is part of the key, so that a request for another user's conversation
-    /// does not block its owner until the store has refused it.
-    by_conversation: HashMap<(UserId, ConversationId), TurnId>,
+    /// The running turn of each conversation.
+    by_conversation: HashMap<ConversationId, TurnId>,
     ended: HashMap<TurnId, Arc<TurnLog>>,
     /// Ended turns, oldest first.
     ended_at: VecDeque<(Instant, TurnId)>,
@@ -107,7 +106,8 @@ impl Turns {
     }
 
     /// Reserves the conversation for a turn requested from `address`, and acquires a permit, waiting up to
-    /// `workflow.admission_wait_ms`.
+    /// `workflow.admission_wait_ms`. The caller has checked that the user may write to the conversation: a reservation blocks
+    /// the other members.
     ///
     /// # Errors
     /// `InProgress` if the conversation has a turn, `TooManyOfUser`, `Busy` if no permit became free in time, `Draining`.
@@ -126,7 +126,7 @@ impl Turns {
     fn reserve(self: &Arc<Self>, log: &Arc<TurnLog>, counts_for_user: bool) -> Result<Admission, TurnError> {
         let mut table = self.lock();
         let subject = log.subject;
-        if table.by_conversation.contains_key(&conversation_key(&subject)) {
+        if table.by_conversation.contains_key(&subject.conversation_id) {
             return Err(TurnError::InProgress);
         }
         if table.draining {
@@ -138,7 +138,7 @@ impl Turns {
             return Err(TurnError::TooManyOfUser { retry_after_ms: OVERLOADED_RETRY_MS });
         }
         let (stop, decided) = (StopSignal::default(), CancellationToken::new());
-        table.by_conversation.insert(conversation_key(&subject), subject.turn_id);
+        table.by_conversation.insert(subject.conversation_id, subject.turn_id);
         if counts_for_user {
             table.by_user.insert(subject.user_id, of_user + 1);
         }
@@ -228,10 +228,10 @@ impl Turns {
         .await
     }
 
-    /// Finds the running turn of this user in a conversation.
-    pub async fn running_in(&self, user: UserId, conversation: ConversationId) -> Option<Arc<TurnLog>> {
+    /// Finds the running turn of a conversation.
+    pub async fn running_in(&self, conversation: ConversationId) -> Option<Arc<TurnLog>> {
         self.decided(|table| {
-            let id = table.by_conversation.get(&(user, conversation))?;
+            let id = table.by_conversation.get(&conversation)?;
             table.running.get(id).map(Running::when_decided)
         })
         .await
@@ -288,7 +288,7 @@ impl Turns {
                 permit.forget();
                 table.excess -= 1;
             }
-            table.by_conversation.remove(&conversation_key(&subject));
+            table.by_conversation.remove(&subject.conversation_id);
             if running.counts_for_user
                 && let Some(of_user) = table.by_user.get_mut(&subject.user_id)
             {
@@ -319,10 +319,6 @@ impl Running {
     fn when_decided(&self) -> Result<Arc<TurnLog>, CancellationToken> {
         if self.decided.is_cancelled() { Ok(Arc::clone(&self.log)) } else { Err(self.decided.clone()) }
     }
-}
-
-fn conversation_key(subject: &TurnSubject) -> (UserId, ConversationId) {
-    (subject.user_id, subject.conversation_id)
 }
 
 impl Table {

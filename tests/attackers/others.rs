@@ -150,6 +150,40 @@ async fn no_frame_reveals_data_of_another_user() {
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
+async fn attempts_of_another_user_do_not_block_a_conversation() {
+    const QUESTIONS: usize = 20;
+    let app = TestApp::scripted(2, 0).await;
+    let (ada, eve) = (app.user().await, app.user().await);
+    let mut owner = app.socket().subprotocols("chat.v2").signed_in(&ada).await;
+    let mut other = app.socket().subprotocols("chat.v2").signed_in(&eve).await;
+    let id = owner.ask("Begin").await.conversation_id;
+    let go_on = json!({"type": "message", "message": "Go on", "conversation_id": id});
+    let asks = async {
+        for _ in 0..QUESTIONS {
+            // Fails at `TURN_IN_PROGRESS`, which a reservation by another user would cause.
+            owner.turn(go_on.clone()).await;
+        }
+    };
+    let attempts = async {
+        for _ in 0..QUESTIONS {
+            other.send(go_on.clone()).await;
+            other.send(json!({"type": "resume", "conversation_id": id, "last_position": 0})).await;
+            other.expect_error("FORBIDDEN").await;
+            other.expect_error("FORBIDDEN").await;
+            let (status, _) = app.delete(&format!("/api/v1/conversations/{id}"), Some(&eve)).await;
+            assert_eq!(status, 403);
+        }
+    };
+    tokio::join!(asks, attempts);
+    // A connection that was refused is subscribed to nothing.
+    owner.turn(go_on).await;
+    other.expect_nothing().await;
+    assert_eq!(app.history(&ada, &id).await.len(), 2 * (QUESTIONS + 2));
+    other.close().await;
+    owner.close().await;
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
 async fn operator_routes_require_the_operator_role() {
     let app = TestApp::start().await;
     let (user, operator) = (app.user().await, app.operator().await);

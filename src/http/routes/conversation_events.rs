@@ -2,14 +2,14 @@
 
 use crate::{
     auth::Identity,
-    domain::ConversationId,
+    domain::{ConversationAccess, ConversationId},
     encode::event_view,
     http::{
         error::{ErrorBody, HttpError},
         extract::{PageQuery, Query},
         state::State,
     },
-    store::{EventStore, Listed, Page, StoreError},
+    store::{EventStore, Listed, Page},
 };
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -47,10 +47,7 @@ pub async fn events(
     store: State<dyn EventStore>,
 ) -> Result<HttpResponse, HttpError> {
     let Page { before, limit } = query.page()?;
-    let access = store.access(identity.user_id, *conversation).await?;
-    if access.readable_from().is_none() {
-        return Err(StoreError::Forbidden("conversation").into());
-    }
+    let access = store.require(identity.user_id, *conversation, ConversationAccess::can_subscribe).await?;
     let Listed { items, has_more } = store.events_before(*conversation, before.unwrap_or(i64::MAX), limit).await?;
     let readable: Vec<_> = items.iter().filter(|event| access.can_read(event.position)).collect();
     let has_more = has_more && readable.len() == items.len();

@@ -2,14 +2,17 @@
 
 use crate::{
     auth::Identity,
-    domain::{Conversation, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId, UnixMillis},
+    domain::{
+        Conversation, ConversationAccess, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId,
+        UnixMillis,
+    },
     http::{
         error::{ErrorBody, HttpError},
         extract::{PageQuery, Query},
         state::State,
     },
     registry::{ConnectionManager, ConnectionRegistry},
-    store::{ConversationCursor, ConversationStore, Listed, ListedConversations},
+    store::{ConversationCursor, ConversationStore, EventStore, Listed, ListedConversations},
     workflow::Turns,
 };
 use actix::Addr;
@@ -162,10 +165,12 @@ async fn delete(
     identity: Identity,
     conversation: web::Path<ConversationId>,
     store: State<dyn ConversationStore>,
+    events: State<dyn EventStore>,
     turns: State<Turns>,
     registry: State<Addr<ConnectionManager>>,
 ) -> Result<HttpResponse, HttpError> {
-    if turns.running_in(identity.user_id, *conversation).await.is_some() {
+    events.require(identity.user_id, *conversation, ConversationAccess::can_administer).await?;
+    if turns.running_in(*conversation).await.is_some() {
         let reason = "An answer is being written in this conversation; cancel it first.";
         return Err(ApiError::new(ErrorCode::TurnInProgress, reason).into());
     }

@@ -3,12 +3,12 @@
 use super::*;
 
 impl ChatSession {
-    pub(super) fn subscribe_to_events(&mut self, conversation: ConversationId, ctx: &mut Context) {
+    pub(super) fn keep_events(&mut self, subscription: BusSubscription, ctx: &mut Context) {
         let Some(running) = &mut self.running else { return };
-        if !running.events.iter().any(|subscription| subscription.conversation() == conversation) {
-            let waker = EventWaker(ctx.address().recipient());
-            running.events.push(self.context.bus.subscribe(conversation, Arc::new(waker)));
-        }
+        running.events.retain(|earlier| earlier.conversation() != subscription.conversation());
+        running.events.push(subscription);
+        // It may have been woken for what arrived before it was kept.
+        ctx.notify(EventsArrived);
     }
 
     pub(super) fn read_events(&self, user_id: UserId, conversation: ConversationId, after: i64, ctx: &mut Context) {
@@ -33,7 +33,7 @@ impl ChatSession {
 }
 
 /// Tells the actor that events have arrived over the bus: at most one message per subscription is on its way.
-struct EventWaker(Recipient<EventsArrived>);
+pub(super) struct EventWaker(pub(super) Recipient<EventsArrived>);
 
 impl Waker for EventWaker {
     fn wake(&self) {
@@ -43,7 +43,7 @@ impl Waker for EventWaker {
 
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-struct EventsArrived;
+pub(super) struct EventsArrived;
 
 impl Handler<EventsArrived> for ChatSession {
     type Result = ();

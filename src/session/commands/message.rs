@@ -30,10 +30,7 @@ impl Command for MessageFrame {
         let subject = self.subject();
         match state.check_message(self, now) {
             Ok(new) => {
-                let TurnSubject { turn_id, conversation_id, .. } = new.turn.subject;
-                state.starting.push(Starting { turn_id, subject });
-                // Before the turn starts, so that a turn that another connection starts right after it is announced here.
-                effects.push(Effect::SubscribeToConversation(conversation_id));
+                state.starting.push(Starting { turn_id: new.turn.subject.turn_id, subject });
                 state.show(Arc::clone(&new.turn), now, effects);
                 effects.push(Effect::Start(Box::new(new)));
             }

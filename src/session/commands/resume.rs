@@ -1,7 +1,7 @@
 //! `resume`: subscribes to a conversation. Also handles the turns that other connections start in it.
 //!
-//! A connection subscribes to the conversation before missed turns are looked up, so that a turn is found or announced. One
-//! that is both is shown once: see [`Announcements`](super::super::announcements::Announcements).
+//! The workflow checks access, subscribes the connection to the conversation, and then looks up missed turns, so that a turn is
+//! found or announced. One that is both is shown once: see [`Announcements`](super::super::announcements::Announcements).
 
 use super::Command;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         pending_resumes::ResumeTicket,
         state::{Resumed, SessionState},
     },
-    turn::{Cursor, Outgoing, ReplayStart, TurnLog, TurnSubject},
+    turn::{Cursor, Outgoing, ReplayStart, TurnLog},
     workflow::ResumedConversation,
 };
 use std::sync::Arc;
@@ -38,11 +38,6 @@ impl Command for ResumeFrame {
         let checked = state.authorised(now).and_then(|user_id| check_position(&self, state.dialect).map(|()| user_id));
         match checked {
             Ok(user_id) => {
-                // Before the lookup, so that a turn that starts during it is announced to this connection.
-                effects.push(Effect::SubscribeToConversation(self.conversation_id));
-                if self.last_position.is_some() {
-                    effects.push(Effect::SubscribeToEvents(self.conversation_id));
-                }
                 let ticket = state.resumes.push(self.clone());
                 effects.push(Effect::Resume { ticket, user_id, resume: self });
             }
@@ -111,8 +106,7 @@ impl SessionState {
         effects: &mut Vec<Effect>,
     ) {
         let Resumption { cursor, client_message_id, reload_history } = resumption;
-        let TurnSubject { turn_id, conversation_id, .. } = turn.subject;
-        effects.push(Effect::SubscribeToConversation(conversation_id));
+        let turn_id = turn.subject.turn_id;
         self.subscriptions.unsubscribe(turn_id, effects);
         self.announcements.mark_shown(turn_id);
         let (state, client_message_id) = (turn.state(), client_message_id.as_deref());
@@ -120,7 +114,7 @@ impl SessionState {
         self.subscriptions.resume(turn, start, now, effects);
     }
 
-    /// Handles the announcement of a turn that another connection of this user started.
+    /// Handles the announcement of a turn that another connection started.
     pub fn on_subscribe(&mut self, turn: Arc<TurnLog>, now: Now, effects: &mut Vec<Effect>) {
         self.announcements.announce(turn);
         self.show_announced(now, effects);
@@ -130,11 +124,11 @@ impl SessionState {
 
     /// Shows the announced turns that are ready. They wait while the token is expired.
     pub(in crate::session) fn show_announced(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Ok(user_id) = self.authorised(now) else { return };
+        if self.authorised(now).is_err() {
+            return;
+        }
         for turn in self.announcements.take_ready(|id| self.resumes.contains(id) || self.events.is_catching_up(id)) {
-            if turn.subject.user_id == user_id {
-                self.show_once(turn, now, effects);
-            }
+            self.show_once(turn, now, effects);
         }
     }
 

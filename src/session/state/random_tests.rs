@@ -359,11 +359,7 @@ impl Simulation {
                     assert!(self.is_signed_in);
                     self.resuming.push_back((ticket, resume));
                 }
-                Effect::Cancel { .. }
-                | Effect::Subscribed(_)
-                | Effect::SubscribeToConversation(_)
-                | Effect::SubscribeToEvents(_)
-                | Effect::ReadEvents { .. } => {
+                Effect::Cancel { .. } | Effect::Subscribed(_) | Effect::KeepEvents(_) | Effect::ReadEvents { .. } => {
                     assert!(self.is_signed_in)
                 }
                 // The actor stops here and drops later effects.

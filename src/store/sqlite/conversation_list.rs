@@ -7,7 +7,7 @@ use super::{
     schema::messages,
 };
 use crate::{
-    domain::{Conversation, UnixMillis, UserId},
+    domain::{Conversation, ConversationAccess, UnixMillis, UserId},
     store::{ConversationCursor, ConversationPosition, ListedConversations, Page, StoreError},
 };
 use diesel::{
@@ -45,7 +45,7 @@ pub(super) fn list(
         Some(cursor) => match cursor.position() {
             Ok(ConversationPosition { snapshot, latest_message }) => (snapshot, latest_message),
             Err(conversation) => {
-                require(connection, user, conversation, |access| access.readable_from().is_some())?;
+                require(connection, user, conversation, ConversationAccess::can_subscribe)?;
                 let latest = messages::table
                     .filter(messages::conversation_id.eq(conversation.to_string()))
                     .select(diesel::dsl::max(messages::rowid))

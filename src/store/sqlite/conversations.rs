@@ -107,7 +107,7 @@ impl ConversationStore for SqliteStore {
     ) -> Result<Listed<Message>, StoreError> {
         self.read(move |connection| {
             // The messages before a member joined are not theirs to read.
-            require(connection, user, conversation, |access| access.can_read(1))?;
+            require(connection, user, conversation, ConversationAccess::can_read_all)?;
             let mut query = messages::table
                 .filter(messages::conversation_id.eq(conversation.to_string()))
                 .order(messages::rowid.desc())

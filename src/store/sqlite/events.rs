@@ -76,10 +76,10 @@ pub(super) fn require(
     connection: &mut SqliteConnection,
     user: UserId,
     conversation: ConversationId,
-    is_granted: impl FnOnce(&ConversationAccess) -> bool,
+    is_granted: fn(ConversationAccess) -> bool,
 ) -> Result<Standing, StoreError> {
     let standing = standing(connection, user, conversation)?;
-    if is_granted(&standing.access) { Ok(standing) } else { Err(StoreError::Forbidden("conversation")) }
+    if is_granted(standing.access) { Ok(standing) } else { Err(StoreError::Forbidden("conversation")) }
 }
 
 /// Event to append.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::LimitsConfig,
-    turn::{Mailbox, TurnEvent, TurnFailure, TurnSink},
+    turn::{Mailbox, TurnEvent, TurnFailure, TurnSink, TurnSubject},
 };
 use futures_util::FutureExt;
 use std::net::Ipv4Addr;
@@ -52,14 +52,14 @@ fn conversation_has_one_running_turn() {
 }
 
 #[test]
-fn attempt_of_another_user_does_not_block_the_owner() {
+fn turn_belongs_to_its_conversation_rather_than_to_a_user() {
     let (turns, conversation) = (turns(|_| {}), ConversationId::new());
-    let (own, strange) = (log(conversation), log(conversation));
-    let _attempt = admit(&turns, &strange).unwrap().accept();
-    let found = |log: &TurnLog| turns.running_in(log.subject.user_id, conversation).now_or_never().unwrap();
-    assert!(found(&own).is_none());
-    let _acceptance = admit(&turns, &own).unwrap().accept();
-    assert!(Arc::ptr_eq(&found(&own).unwrap(), &own));
+    let (first, of_another_user) = (log(conversation), log(conversation));
+    let acceptance = admit(&turns, &first).unwrap().accept();
+    assert_eq!(refusal(&turns, &of_another_user), Some(TurnError::InProgress));
+    assert!(Arc::ptr_eq(&turns.running_in(conversation).now_or_never().unwrap().unwrap(), &first));
+    acceptance.end(interrupted());
+    assert_eq!(refusal(&turns, &of_another_user), None);
 }
 
 #[tokio::test]
@@ -67,10 +67,10 @@ async fn lookup_waits_until_the_turn_is_accepted_or_rejected() {
     let turns = turns(|_| {});
     for accepted in [true, false] {
         let log = log(ConversationId::new());
-        let TurnSubject { turn_id, conversation_id, user_id } = log.subject;
+        let TurnSubject { turn_id, conversation_id, .. } = log.subject;
         let admission = admit(&turns, &log).unwrap();
         let mut by_id = Box::pin(turns.find(turn_id));
-        let mut latest = Box::pin(turns.running_in(user_id, conversation_id));
+        let mut latest = Box::pin(turns.running_in(conversation_id));
         assert!((&mut by_id).now_or_never().is_none() && (&mut latest).now_or_never().is_none());
         let _acceptance = if accepted {
             Some(admission.accept())

@@ -139,19 +139,3 @@ fn announcement_survives_a_refused_resume() {
     let frames = session.frames();
     assert_eq!((&frames[0]["code"], &frames[1]["question"]), (&json!("RESUME_UNAVAILABLE"), &json!("Two")));
 }
-
-#[test]
-fn connection_subscribes_before_its_turn_starts() {
-    let mut session = Session::signed_in(900);
-    session.receive(&json!({"type": "message", "message": "Hi"}));
-    let order: Vec<_> = session
-        .effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::SubscribeToConversation(_) => Some("subscribed"),
-            Effect::Start(_) => Some("started"),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(order, ["subscribed", "started"]);
-}
