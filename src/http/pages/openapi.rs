@@ -10,7 +10,7 @@ use crate::{
         pages::swagger_ui,
         routes::{auth, chat, conversation_events, conversations, documents, health, metrics},
     },
-    registry::{ConnectionState, Order, SortKey},
+    registry::{ConnectionState, KindFilter, Order, SortKey},
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_SECURITY_POLICY, middleware::DefaultHeaders, web};
 use std::sync::LazyLock;
@@ -50,7 +50,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         audit::list,
         health::health, health::ready, metrics::metrics,
     ),
-    components(schemas(ErrorBody, ServerFrame<'_>, Dialect, ConnectionState, SortKey, Order)),
+    components(schemas(ErrorBody, ServerFrame<'_>, Dialect, ConnectionState, KindFilter, SortKey, Order)),
 )]
 struct Document;
 
