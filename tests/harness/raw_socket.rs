@@ -38,15 +38,32 @@ pub struct RawFrame {
     pub payload: Vec<u8>,
 }
 
+impl RawFrame {
+    /// Length on the wire, with the header.
+    pub fn wire_bytes(&self) -> usize {
+        header(self.first, 0, self.payload.len()).len() + self.payload.len()
+    }
+}
+
 impl RawSocket {
     /// `url`: `http://host:port`.
     pub async fn connect(url: &str) -> Self {
+        Self::upgrade(url, "").await
+    }
+
+    /// Connects with a subprotocol.
+    pub async fn speaking(url: &str, dialect: &str) -> Self {
+        Self::upgrade(url, &format!("Sec-WebSocket-Protocol: {dialect}\r\n")).await
+    }
+
+    /// Each of the headers ends its line.
+    async fn upgrade(url: &str, headers: &str) -> Self {
         let host = url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let request = format!(
             "GET /ws/chat HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut head = Vec::new();

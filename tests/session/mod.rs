@@ -15,3 +15,4 @@ mod reasoning;
 mod resume;
 mod tabs;
 mod upgrade;
+mod wire;
