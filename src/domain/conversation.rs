@@ -1,6 +1,6 @@
 //! Conversations and their messages.
 
-use super::{AnswerMetadata, ConversationId, FinishReason, MessageId, TurnId, UnixMillis, UserId};
+use super::{AnswerMetadata, ConversationId, FinishReason, MessageId, Part, TurnId, UnixMillis, UserId};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -56,6 +56,8 @@ pub struct Message {
     pub metadata: Option<AnswerMetadata>,
     /// The model's reasoning; only for answers, and only if it was kept.
     pub reasoning: Option<String>,
+    /// Parts that are not text; only for answers.
+    pub parts: Vec<Part>,
     pub created_at: UnixMillis,
 }
 

@@ -22,7 +22,7 @@ pub use document::{Chunk, Document, Passage};
 pub use email::Email;
 pub use event::{ActorKind, ConversationHandler, Event, EventActor, Fact, LOCAL_NODE, TurnOutcome};
 pub use invalid_user_field::InvalidUserField;
-pub use part::Part;
+pub use part::{Part, StoredItem};
 pub use provider_error::ProviderErrorKind;
 pub use switchboard_protocol::{
     AnswerMetadata, AuditId, ConnectionId, ConversationId, DocumentId, FinishReason, Latency, MessageId, Source,

@@ -20,7 +20,7 @@ use uuid::Uuid;
 const NOW: Grace = Grace { wall: UnixMillis(0), running_ms: 0, began_at_ms: 0 };
 
 /// Items of every turn.
-const ITEMS: &str = "[[0,4]]";
+const ITEMS: &str = r#"[[0,4],{"tokens_before":1,"kind":"url_citation","fields":{"url":"https://example.com/"}}]"#;
 
 /// Store with a user, and the id of a conversation that does not exist yet.
 pub struct Fixture<S> {

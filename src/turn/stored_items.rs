@@ -1,34 +1,25 @@
 //! Items of a log as the store keeps them: parts in full, and of everything else only how many there were.
 //!
-//! A replay from the store therefore skips steps and reasoning, but every entry has the index that it had. The JSON is a list in
-//! the order of the log: `[tokens_before, count]` for skipped items at one place, an object for a part.
+//! A replay from the store therefore skips steps and reasoning, but every entry has the index that it had. The JSON is a list of
+//! [`StoredItem`]s in the order of the log.
 
 use super::{Item, entry::PlacedItem};
-use crate::domain::Part;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Stored {
-    Skipped(u32, u32),
-    Part { tokens_before: u32, kind: String, fields: Map<String, Value> },
-}
+use crate::domain::{Part, StoredItem};
 
 /// Largest number of items that are restored; more are a sign of a damaged row.
 const MAX_ITEMS: usize = 1 << 22;
 
 pub(super) fn to_json(items: &[PlacedItem]) -> String {
-    let mut stored: Vec<Stored> = Vec::new();
+    let mut stored: Vec<StoredItem> = Vec::new();
     for PlacedItem { tokens_before, item } in items {
         let tokens_before = *tokens_before;
         match (item, stored.last_mut()) {
             (Item::Part(part), _) => {
                 let Part { kind, fields } = (**part).clone();
-                stored.push(Stored::Part { tokens_before, kind, fields });
+                stored.push(StoredItem::Part { tokens_before, kind, fields });
             }
-            (_, Some(Stored::Skipped(position, count))) if *position == tokens_before => *count += 1,
-            _ => stored.push(Stored::Skipped(tokens_before, 1)),
+            (_, Some(StoredItem::Skipped(position, count))) if *position == tokens_before => *count += 1,
+            _ => stored.push(StoredItem::Skipped(tokens_before, 1)),
         }
     }
     serde_json::to_string(&stored).expect("all keys are strings")
@@ -37,10 +28,10 @@ pub(super) fn to_json(items: &[PlacedItem]) -> String {
 /// Restores the items; `None` if the JSON is not of this form or does not fit an answer of `tokens` tokens.
 pub(super) fn from_json(json: &str, tokens: u32) -> Option<Vec<PlacedItem>> {
     let mut items: Vec<PlacedItem> = Vec::new();
-    for stored in serde_json::from_str::<Vec<Stored>>(json).ok()? {
+    for stored in serde_json::from_str::<Vec<StoredItem>>(json).ok()? {
         let (tokens_before, item, count) = match stored {
-            Stored::Skipped(tokens_before, count) => (tokens_before, Item::Skipped, count),
-            Stored::Part { tokens_before, kind, fields } => {
+            StoredItem::Skipped(tokens_before, count) => (tokens_before, Item::Skipped, count),
+            StoredItem::Part { tokens_before, kind, fields } => {
                 (tokens_before, Item::Part(Box::new(Part { kind, fields })), 1)
             }
         };

@@ -23,11 +23,18 @@ export function byTurn(messages) {
   return turns;
 }
 
+/** The web pages that parts of an answer cite. Kinds of parts that this page does not know are ignored. */
+export const citationsOf = (parts) =>
+  parts
+    .filter(({ kind, url }) => kind === "url_citation" && /^https?:/i.test(url))
+    .map(({ url, title }) => ({ url, title: title ?? url }));
+
 /** The fields of a turn whose answer is stored. */
 export const answeredTurn = (answer) => ({
   text: answer.content,
   ...(answer.reasoning ? { reasoning: answer.reasoning } : {}),
   lastSeq: answer.last_seq ?? -1,
+  citations: citationsOf(answer.parts ?? []),
   metadata: answer.metadata,
   finishReason: answer.finish_reason,
   ended: true,

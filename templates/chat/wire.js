@@ -6,7 +6,7 @@ import { SwitchboardError } from "../../clients/javascript/account.mjs";
 import { Connection, webSocketUrl } from "../../clients/javascript/connection.mjs";
 import { randomId, sha256 } from "../../clients/javascript/fallbacks.mjs";
 import { api } from "../shared/account.js";
-import { answeredTurn, messagesOf } from "./history.js";
+import { answeredTurn, citationsOf, messagesOf } from "./history.js";
 
 /** Events for the rest of the page, which replaces these functions. */
 export const on = {
@@ -218,11 +218,11 @@ function onReasoning(frame) {
   on.changed(turn);
 }
 
-/** A typed part of the answer. Kinds that this page does not know are ignored. */
+/** A typed part of the answer. */
 function onPart(frame) {
   const turn = turnOf(frame);
-  if (turn.ended || turn.resuming || frame.kind !== "url_citation" || !/^https?:/i.test(frame.url)) return;
-  turn.citations = [...turn.citations, { url: frame.url, title: frame.title ?? frame.url }];
+  if (turn.ended || turn.resuming) return;
+  turn.citations = [...turn.citations, ...citationsOf([frame])];
   on.changed(turn);
 }
 

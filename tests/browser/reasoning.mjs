@@ -67,6 +67,30 @@ const scenarios = {
     return visitor;
   },
 
+  async "web pages that a stored answer cites are links after a reload"(visit) {
+    const visitor = await visit();
+    const { page } = visitor;
+    await register(visitor);
+    await ask(visitor, QUESTION);
+    await answered(visitor);
+    const parts = [
+      { kind: "url_citation", url: "https://example.com/engines", title: "Engines <b>" },
+      { kind: "url_citation", url: "javascript:alert(1)" },
+      { kind: "hologram", shape: "cube" },
+    ];
+    await page.route("**/messages*", async (route) => {
+      const response = await route.fetch();
+      const history = await response.json();
+      history.messages.find(({ role }) => role === "assistant").parts = parts;
+      await route.fulfill({ response, json: history });
+    });
+    await page.reload();
+    await answered(visitor);
+    await turn(page, 0).locator(".citations summary", { hasText: "1 web page" }).click();
+    assert.deepEqual(await turn(page, 0).locator(".citations a").allTextContents(), ["Engines <b>"]);
+    return visitor;
+  },
+
   async "unknown frames and parts are ignored, and web pages are cited as links"(visit) {
     const visitor = await visit();
     const { page } = visitor;

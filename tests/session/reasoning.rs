@@ -1,8 +1,11 @@
 //! Reasoning of a model: a step, frames if the settings say so, and never part of the answer.
 
-use crate::harness::{TestApp, Transcript};
+use crate::{
+    harness::{TestApp, Transcript},
+    provider::upstream::{Upstream, answers},
+};
 use serde_json::{Value, json};
-use switchboard::config::Reasoning;
+use switchboard::config::{ProviderKind, Reasoning};
 
 fn question() -> Value {
     json!({"type": "message", "message": "Why?", "metadata": {"script": {"reasoning_tokens": 3, "tokens": 5, "interval_ms": 1}}})
@@ -50,6 +53,34 @@ async fn shown_reasoning_has_frames_of_its_own() {
     let events = app.events(&user, &json!({"message": "Why?", "metadata": question()["metadata"]}), None).await;
     let events = Transcript::check(events.unwrap().rest().await.into_iter().map(|event| event.frame).collect());
     assert_eq!(events.reasoning, turn.reasoning);
+    socket.close().await;
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn parts_of_an_answer_are_in_the_history() {
+    let cited = json!({"choices": [{"message": {
+        "content": "Fine.",
+        "annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.com/", "title": "Engines"}}],
+    }, "finish_reason": "stop"}]});
+    let body = cited.to_string();
+    let upstream = Upstream::answering(move |_| answers("200 OK", "content-type: application/json\r\n", &body)).await;
+    let app = TestApp::with(|config| {
+        config.provider.kind = ProviderKind::Openai;
+        config.provider.base_url = upstream.base_url();
+        config.provider.model = "test-model".to_owned();
+    })
+    .await;
+    let user = app.user().await;
+    let mut socket = app.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let turn = socket.ask("Hello?").await;
+    let history = app.history(&user, &turn.conversation_id).await;
+    let part = json!({"kind": "url_citation", "url": "https://example.com/", "title": "Engines"});
+    assert_eq!((&history[1]["parts"], history[0].get("parts")), (&json!([part]), None));
+    let mut live = turn.parts[0].clone();
+    for name in ["type", "turn", "turn_id", "conversation_id", "index"] {
+        live.as_object_mut().unwrap().remove(name);
+    }
+    assert_eq!(live, part, "the same as in its frame");
     socket.close().await;
 }
 

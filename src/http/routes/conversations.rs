@@ -3,7 +3,7 @@
 use crate::{
     auth::Identity,
     domain::{
-        Conversation, ConversationAccess, ConversationId, FinishReason, Message, MessageId, MessageRole, TurnId,
+        Conversation, ConversationAccess, ConversationId, FinishReason, Message, MessageId, MessageRole, Part, TurnId,
         UnixMillis,
     },
     http::{
@@ -18,6 +18,7 @@ use crate::{
 use actix::Addr;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use switchboard_protocol::{ApiError, ErrorCode, FieldNames, MetadataView};
 use utoipa::ToSchema;
 
@@ -79,6 +80,18 @@ pub struct MessageView<'a> {
     /// Text in which the model reasoned before it answered. Present in answers only, with `workflow.keep_reasoning`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<&'a str>,
+    /// Typed parts of the answer, such as citations, in the order of their `part` frames. Absent if there are none. Ignore kinds that
+    /// you do not know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<PartView<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PartView<'a> {
+    kind: &'a str,
+    /// Fields that depend on the kind.
+    #[serde(flatten)]
+    fields: &'a Map<String, Value>,
 }
 
 impl From<Conversation> for ConversationView {
@@ -105,6 +118,7 @@ impl<'a> From<&'a Message> for MessageView<'a> {
             finish_reason: message.finish_reason,
             metadata: message.metadata.as_ref().map(|metadata| MetadataView::new(metadata, FieldNames::Both)),
             reasoning: message.reasoning.as_deref(),
+            parts: message.parts.iter().map(|Part { kind, fields }| PartView { kind, fields }).collect(),
         }
     }
 }

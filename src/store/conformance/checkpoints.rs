@@ -24,6 +24,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fi
         assert_eq!(answer.items.as_deref(), Some(ITEMS));
         let answers = self.answers().await;
         assert_eq!((answers.len(), answers[0].content.as_str()), (1, "Grüß dich"));
+        assert_eq!((answers[0].last_seq, answers[0].parts[0].kind.as_str()), (Some(3), "url_citation"));
     }
 
     pub async fn a_turn_without_tokens_is_interrupted_too(self) {

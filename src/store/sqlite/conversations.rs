@@ -9,12 +9,12 @@ use super::{
     parse,
     schema::{conversations, members, messages, turns},
     stored_turns,
-    turn_rows::{MessageRow, RUNNING, TurnRow, metadata},
+    turn_rows::{BYTES_PER_END, MessageRow, RUNNING, TurnRow, metadata},
 };
 use crate::{
     domain::{
         ConversationAccess, ConversationHandler, ConversationId, Event, EventActor, Fact, MemberRole, Message,
-        MessageId, MessageRole, TurnId, UnixMillis, UserId,
+        MessageId, MessageRole, Part, TurnId, UnixMillis, UserId,
     },
     store::{
         AcceptedTurn, BegunTurn, Checkpoint, ConversationCursor, ConversationStore, EndedTurn, Listed,
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 use diesel::{
-    Connection, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper, SqliteConnection,
-    connection::DefaultLoadingMode,
+    BoolExpressionMethods, Connection, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension,
+    QueryDsl, RunQueryDsl, SelectableHelper, SqliteConnection, connection::DefaultLoadingMode,
 };
 use std::sync::Arc;
 
@@ -108,27 +108,27 @@ impl ConversationStore for SqliteStore {
         self.read(move |connection| {
             // The messages before a member joined are not theirs to read.
             require(connection, user, conversation, ConversationAccess::can_read_all)?;
+            let is_answered =
+                turns::id.nullable().eq(messages::turn_id).and(messages::role.eq(MessageRole::Assistant.as_str()));
             let mut query = messages::table
+                .left_join(turns::table.on(is_answered))
                 .filter(messages::conversation_id.eq(conversation.to_string()))
                 .order(messages::rowid.desc())
                 .limit(page.limit.saturating_add(1))
-                .select(MessageRow::as_select())
+                .select((MessageRow::as_select(), stored_turns::token_bytes(), turns::items.nullable()))
                 .into_boxed();
             if let Some(before) = page.before {
                 query = query.filter(messages::rowid.lt(rowid_of!(messages, connection, before)));
             }
-            let rows = query.load_iter::<MessageRow, DefaultLoadingMode>(connection)?;
-            let bytes = |row: &MessageRow| {
+            let rows = query.load_iter::<ListedMessage, DefaultLoadingMode>(connection)?;
+            let bytes = |(row, _, items): &ListedMessage| {
                 let reasoning = row.reasoning.as_deref().map_or(0, json_bytes);
-                json_bytes(&row.content) + reasoning + row.metadata.as_ref().map_or(0, |metadata| metadata.len())
+                let json = [&row.metadata, items].into_iter().flatten().map(String::len).sum::<usize>();
+                json_bytes(&row.content) + reasoning + json
             };
-            let Listed { items: rows, has_more } = listed(rows, page.limit, bytes, Ok)?;
-            let counts = stored_turns::token_counts(connection, &rows)?;
-            let items = rows
-                .iter()
-                .rev()
-                .map(|row| message(row, row.turn_id.as_ref().and_then(|turn| counts.get(turn)).copied()));
-            Ok(Listed { items: items.collect::<Result<_, _>>()?, has_more })
+            let mut page = listed(rows, page.limit, bytes, message)?;
+            page.items.reverse();
+            Ok(page)
         })
         .await
     }
@@ -258,18 +258,22 @@ fn turn_of_message(
         .transpose()
 }
 
-fn message(row: &MessageRow, tokens: Option<i64>) -> Result<Message, StoreError> {
+/// A message; for an answer, also the size of its token boundaries and the other entries of its turn.
+type ListedMessage = (MessageRow, Option<i64>, Option<String>);
+
+fn message((row, token_bytes, items): ListedMessage) -> Result<Message, StoreError> {
     let is_answer = row.role == MessageRole::Assistant.as_str();
     Ok(Message {
         id: parse(&row.id)?,
         conversation_id: parse(&row.conversation_id)?,
         turn_id: row.turn_id.as_deref().map(parse).transpose()?,
         role: parse(&row.role)?,
-        content: row.content.clone(),
-        last_seq: is_answer.then(|| tokens.unwrap_or(0) - 1),
+        content: row.content,
+        last_seq: is_answer.then(|| token_bytes.unwrap_or(0) / BYTES_PER_END - 1),
         finish_reason: row.finish_reason.as_deref().map(parse).transpose()?,
         metadata: metadata(row.metadata.as_deref())?,
-        reasoning: row.reasoning.clone(),
+        reasoning: row.reasoning,
+        parts: items.as_deref().map(Part::of_stored_items).unwrap_or_default(),
         created_at: UnixMillis(row.created_at_ms),
     })
 }

@@ -4,7 +4,7 @@ use super::{
     page::rowid_of,
     parse,
     schema::{messages, turns},
-    turn_rows::{BYTES_PER_END, COMPLETE, FAILED, MessageRow, RUNNING, TurnRow, ends_of, metadata},
+    turn_rows::{COMPLETE, FAILED, MessageRow, RUNNING, TurnRow, ends_of, metadata},
 };
 use crate::{
     domain::{ConversationId, MessageRole, TurnId},
@@ -12,9 +12,11 @@ use crate::{
 };
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper,
-    SqliteConnection, dsl::sql, sql_types::BigInt,
+    SqliteConnection,
+    dsl::sql,
+    expression::SqlLiteral,
+    sql_types::{BigInt, Nullable},
 };
-use std::collections::HashMap;
 
 pub(super) fn find(connection: &mut SqliteConnection, id: TurnId) -> Result<Option<StoredTurn>, StoreError> {
     let row = turns::table.find(id.to_string()).select(TurnRow::as_select()).first(connection).optional()?;
@@ -53,18 +55,9 @@ pub(super) fn after(
     ids.iter().map(|id| parse(id)).collect()
 }
 
-/// Returns the number of tokens of each answer in `rows`, by turn.
-pub(super) fn token_counts(
-    connection: &mut SqliteConnection,
-    rows: &[MessageRow],
-) -> Result<HashMap<String, i64>, StoreError> {
-    let answers = rows.iter().filter(|row| row.role == MessageRole::Assistant.as_str());
-    let ends_bytes = sql::<BigInt>("coalesce(length(token_ends), 0)");
-    let bytes: Vec<(String, i64)> = turns::table
-        .filter(turns::id.eq_any(answers.filter_map(|row| row.turn_id.as_deref())))
-        .select((turns::id, ends_bytes))
-        .load(connection)?;
-    Ok(bytes.into_iter().map(|(id, bytes)| (id, bytes / BYTES_PER_END)).collect())
+/// Size of the token boundaries of a joined turn, without reading them; null without a turn.
+pub(super) fn token_bytes() -> SqlLiteral<Nullable<BigInt>> {
+    sql("length(turns.token_ends)")
 }
 
 fn stored_turn(connection: &mut SqliteConnection, row: &TurnRow) -> Result<StoredTurn, StoreError> {
