@@ -232,7 +232,7 @@ impl Ours {
         let auth = auth.map(|(way, result, count)| (vec![("way", way.value()), ("result", result.value())], count));
         families.counter("auth_attempts", "Attempts to authenticate.", auth)?;
         let resumes = metrics.resumes.each().map(|(outcome, count)| (vec![("outcome", outcome.value())], count));
-        families.counter("resumes", "Requests to resume a turn.", resumes)?;
+        families.counter("resumes", "Requests to resume a turn or a conversation.", resumes)?;
         let full = one(metrics.mailbox_full.get());
         families.counter("mailbox_full", "Times that a subscriber's mailbox was full and it began to lag.", full)?;
         let waiting = one(live.bytes_waiting);

@@ -109,6 +109,10 @@ labels! {
         Replayed = "replayed",
         /// The conversation has no turn to replay; the connection was subscribed to it.
         Idle = "idle",
+        /// The events of a conversation follow the position that the client named.
+        Events = "events",
+        /// The client missed too many events and starts near the latest one.
+        Snapshot = "snapshot",
         /// The turn is unknown or too old.
         Unavailable = "unavailable",
         /// The user has no access, or the store is unavailable.

@@ -188,6 +188,15 @@ impl Metrics {
         });
     }
 
+    /// Counts a request to resume a conversation by position; `outcome` is whether it starts near the latest event, or the error.
+    pub fn resumed_events(&self, outcome: Result<bool, ErrorCode>) {
+        self.resumes.increment(match outcome {
+            Ok(false) => Resumption::Events,
+            Ok(true) => Resumption::Snapshot,
+            Err(_) => Resumption::Refused,
+        });
+    }
+
     /// Counts the end of a turn that took `took`. A `specialist` that is not in the configuration counts as none.
     pub fn turn_ended(&self, specialist: &str, reason: FinishReason, took: Duration) {
         let known = self.specialists.iter().find(|(name, _)| name == specialist).or(self.specialists.last());
@@ -294,6 +303,11 @@ mod tests {
         metrics.resumed(Ok(TurnState::Idle));
         metrics.resumed(Err(ErrorCode::ResumeUnavailable));
         metrics.resumed(Err(ErrorCode::Forbidden));
+        metrics.resumed_events(Ok(false));
+        metrics.resumed_events(Ok(true));
         assert!(metrics.resumes.each().all(|(_, count)| count == 1));
+        metrics.resumed_events(Err(ErrorCode::NotFound));
+        let refused = metrics.resumes.each().find(|(outcome, _)| *outcome == Resumption::Refused);
+        assert_eq!(refused.map(|(_, count)| count), Some(2));
     }
 }

@@ -207,11 +207,20 @@ async fn resumes_have_an_outcome() {
     let mut third = app.socket().signed_in(&stranger).await;
     third.send(resume(&first)).await;
     third.expect_error("FORBIDDEN").await;
+    let mut fourth = app.socket().subprotocols("chat.v2").signed_in(&user).await;
+    for last_position in [0, 9] {
+        let conversation_id = conversation_of(&first);
+        fourth
+            .send(json!({"type": "resume", "conversation_id": conversation_id, "last_position": last_position}))
+            .await;
+        assert_eq!(fourth.expect("resumed").await["from_position"], 0);
+        while fourth.next().await["kind"] != "turn_ended" {}
+    }
     let page = app.metrics().await;
-    for outcome in ["live", "replayed", "unavailable", "refused"] {
+    for outcome in ["live", "replayed", "unavailable", "refused", "events", "snapshot"] {
         assert_eq!(page.of(&format!("switchboard_resumes_total{{outcome=\"{outcome}\"}}")), 1.0, "{outcome}");
     }
-    for socket in [second, third] {
+    for socket in [second, third, fourth] {
         socket.close().await;
     }
     drop(socket);

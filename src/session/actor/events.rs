@@ -25,7 +25,10 @@ impl ChatSession {
     pub(super) fn resume_events(&self, ticket: ResumeTicket, message: ResumeEvents, ctx: &mut Context) {
         let answer = self.context.workflow.send(message);
         let decided = answer.into_actor(self).map(move |answer, session, ctx| {
-            let outcome = flatten(answer).map(Resumed::Events);
+            let outcome = flatten(answer);
+            let counted = outcome.as_ref().map(|resumed| resumed.is_snapshot).map_err(|error| error.code);
+            session.context.metrics.resumed_events(counted);
+            let outcome = outcome.map(Resumed::Events);
             session.decide(ctx, |state, _, now, effects| state.on_resumed(ticket, outcome, now, effects));
         });
         ctx.spawn(decided);
