@@ -346,7 +346,9 @@ macro_rules! conformance {
             the_check_of_a_writable_store_succeeds
             events_record_turns_in_order an_interrupted_turn_has_an_end_event
             positions_of_concurrent_writers_are_gapless events_are_paged_in_both_directions
-            only_members_have_access a_writer_of_an_earlier_epoch_is_fenced a_fenced_turn_is_recovered_without_an_answer
+            only_members_have_access a_repeated_end_returns_the_events_of_its_turn
+            a_question_is_refused_while_an_agent_is_the_handler an_end_under_an_earlier_epoch_is_refused
+            a_checkpoint_under_another_epoch_has_no_effect a_fenced_turn_is_recovered_without_an_answer
         }
     };
 }

@@ -200,7 +200,8 @@ pub trait ConversationStore: Send + Sync {
     async fn begin_turn(&self, turn: NewTurn) -> Result<BegunTurn, StoreError>;
 
     /// Stores checkpoints of running turns and returns a number for them, which is larger than those before. Checkpoints of turns
-    /// that have ended or been deleted have no effect.
+    /// that have ended or been deleted have no effect, nor have those under another epoch than that of their turn and their
+    /// conversation: epochs are compared when a checkpoint is applied, since most never are.
     async fn checkpoint(&self, checkpoints: Vec<Checkpoint>) -> Result<i64, StoreError>;
 
     /// Deletes checkpoints with numbers below `before`, whose turns have ended or been stored again.

@@ -4,11 +4,11 @@ use super::{Fixture, part};
 use crate::{
     domain::{
         ActorKind, ConversationAccess, ConversationHandler, ConversationId, Event, EventActor, Fact, FinishReason,
-        MemberRole, TurnOutcome, UserId,
+        MemberRole, Message, TurnId, TurnOutcome, UserId,
     },
     store::{
-        AuditStore, BegunTurn, ClockStore, ConversationStore, EndedTurn, EventStore, NewTurn, StoreError,
-        StoredTurnState, UserStore,
+        AuditStore, BegunTurn, Checkpoint, ClockStore, ConversationStore, EndedTurn, EventStore, NewTurn, Page,
+        StoreError, StoredTurn, StoredTurnState, UserStore,
     },
 };
 
@@ -52,6 +52,21 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fi
         assert_eq!(self.store.head(self.conversation).await.unwrap(), 4);
         let unknown = self.store.head(ConversationId::new()).await;
         assert_eq!(unknown, Err(StoreError::NotFound("conversation")));
+    }
+
+    pub async fn a_repeated_end_returns_the_events_of_its_turn(self) {
+        let first = self.begin().await;
+        let other = self.question("And?", false);
+        let second = other.turn_id;
+        self.store.begin_turn(other).await.unwrap();
+        let (silent, spoken) = (self.end(second, ""), self.end(first, "Because"));
+        let ended =
+            [self.store.end_turn(silent.clone()).await.unwrap(), self.store.end_turn(spoken.clone()).await.unwrap()];
+        assert_eq!(ended.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2], "an answer without text is no message");
+        self.store.begin_turn(self.question("So?", false)).await.unwrap();
+        let head = self.store.head(self.conversation).await.unwrap();
+        let repeated = [self.store.end_turn(silent).await.unwrap(), self.store.end_turn(spoken).await.unwrap()];
+        assert_eq!((repeated, self.store.head(self.conversation).await.unwrap()), (ended, head));
     }
 
     pub async fn an_interrupted_turn_has_an_end_event(self) {
@@ -134,23 +149,27 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fi
         assert_eq!(self.store.head(self.conversation).await.unwrap(), 4, "a refused writer has no effect");
     }
 
-    pub async fn a_writer_of_an_earlier_epoch_is_fenced(self) {
+    /// Everything that a writer could change in the conversation.
+    async fn contents(&self, turn_id: TurnId) -> (Vec<Event>, Vec<Message>, Option<StoredTurn>, Option<TurnId>) {
+        let page = Page { before: None, limit: 99 };
+        let messages = self.store.messages(self.user, self.conversation, page).await.unwrap().items;
+        let (turn, latest) = (self.store.turn(turn_id).await, self.store.latest_turn(self.conversation).await);
+        (self.events().await, messages, turn.unwrap(), latest.unwrap())
+    }
+
+    pub async fn a_question_is_refused_while_an_agent_is_the_handler(self) {
         let turn_id = self.begin().await;
-        let epoch = self.store.change_handler(self.conversation, 0, ConversationHandler::Agent).await.unwrap();
-        assert_eq!(epoch, 1);
-        let late = self.store.change_handler(self.conversation, 0, ConversationHandler::Assistant).await;
-        assert_eq!(late, Err(StoreError::Fenced));
-        let before = self.events().await;
-        assert_eq!(self.store.end_turn(self.end(turn_id, "Because")).await, Err(StoreError::Fenced));
-        // Not even with the current epoch: the turn was admitted under the earlier one.
-        let forged = EndedTurn { epoch, ..self.end(turn_id, "Because") };
-        assert_eq!(self.store.end_turn(forged).await, Err(StoreError::Fenced));
-        assert_eq!(self.store.begin_turn(self.question("And?", false)).await.err(), Some(StoreError::Fenced));
-        assert_eq!(self.events().await, before);
-        assert!(self.answers().await.is_empty());
-        // The assistant writes again after it is the handler again, under the new epoch.
-        self.interrupt().await;
-        self.store.change_handler(self.conversation, 1, ConversationHandler::Assistant).await.unwrap();
+        self.store.end_turn(self.end(turn_id, "So")).await.unwrap();
+        assert_eq!(self.store.change_handler(self.conversation, ConversationHandler::Agent).await, Ok(1));
+        let before = self.contents(turn_id).await;
+        let question = NewTurn { client_message_id: Some("m-2".to_owned()), ..self.question("And?", false) };
+        let refused = question.turn_id;
+        assert_eq!(self.store.begin_turn(question).await.err(), Some(StoreError::Fenced));
+        assert_eq!(self.contents(turn_id).await, before);
+        assert_eq!(self.store.turn(refused).await, Ok(None));
+        assert_eq!(self.store.turn_of_message(self.user, "m-2".to_owned()).await, Ok(None));
+        // The assistant answers again after it is the handler again, under the new epoch.
+        self.store.change_handler(self.conversation, ConversationHandler::Assistant).await.unwrap();
         let question = self.question("And now?", false);
         let turn_id = question.turn_id;
         let BegunTurn::Started(started) = self.store.begin_turn(question).await.unwrap() else { panic!("a duplicate") };
@@ -159,10 +178,37 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fi
         Self::assert_gapless(&self.events().await);
     }
 
+    pub async fn an_end_under_an_earlier_epoch_is_refused(self) {
+        let turn_id = self.begin().await;
+        // Back at the assistant: the handler alone does not tell the writers apart.
+        self.store.change_handler(self.conversation, ConversationHandler::Agent).await.unwrap();
+        let epoch = self.store.change_handler(self.conversation, ConversationHandler::Assistant).await.unwrap();
+        let before = self.contents(turn_id).await;
+        for epoch in [0, 1, epoch] {
+            // Not even with the current epoch: the turn was admitted under the earlier one.
+            let end = EndedTurn { epoch, ..self.end(turn_id, "Because") };
+            assert_eq!(self.store.end_turn(end).await, Err(StoreError::Fenced), "{epoch}");
+        }
+        assert_eq!(self.contents(turn_id).await, before);
+    }
+
+    pub async fn a_checkpoint_under_another_epoch_has_no_effect(self) {
+        let turn_id = self.begin().await;
+        let stale = |epoch, first_seq, text: &str, ends: &[u32]| Checkpoint {
+            epoch,
+            ..part(turn_id, first_seq, text, ends, None)
+        };
+        self.store.checkpoint(vec![stale(0, 0, "Be", &[2])]).await.unwrap();
+        self.store.checkpoint(vec![stale(1, 0, "Not this", &[8])]).await.unwrap();
+        self.store.checkpoint(vec![stale(-1, 1, " nor this", &[11])]).await.unwrap();
+        self.interrupt().await;
+        assert_eq!(self.answers().await[0].content, "Be");
+    }
+
     pub async fn a_fenced_turn_is_recovered_without_an_answer(self) {
         let turn_id = self.begin().await;
         self.store.checkpoint(vec![part(turn_id, 0, "Be", &[2], None)]).await.unwrap();
-        self.store.change_handler(self.conversation, 0, ConversationHandler::Agent).await.unwrap();
+        self.store.change_handler(self.conversation, ConversationHandler::Agent).await.unwrap();
         assert_eq!(self.interrupt().await, 1);
         let turn = self.store.turn(turn_id).await.unwrap().unwrap();
         assert!(matches!(turn.state, StoredTurnState::Failed { .. }) && turn.answer.is_none(), "{turn:?}");

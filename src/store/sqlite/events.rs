@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     domain::{
-        ActorKind, ConversationAccess, ConversationHandler, ConversationId, Event, EventActor, Fact, FinishReason,
-        MessageId, TurnId, TurnOutcome, UnixMillis, UserId,
+        ActorKind, ConversationAccess, ConversationId, Event, EventActor, Fact, FinishReason, MessageId, TurnId,
+        TurnOutcome, UnixMillis, UserId,
     },
     store::{EventStore, Fence, Listed, StoreError},
 };
@@ -185,15 +185,17 @@ const EVENT_BYTES: usize = 300;
 
 /// The end of a list of events.
 #[derive(Clone, Copy)]
-enum From {
+enum From<'a> {
     After(i64),
+    /// Events of one turn.
+    AfterInTurn(i64, &'a str),
     Before(i64),
 }
 
 fn read(
     connection: &mut SqliteConnection,
     conversation: ConversationId,
-    from: From,
+    from: From<'_>,
     limit: i64,
     logged: &LoggedKinds,
 ) -> Result<Listed<Event>, StoreError> {
@@ -225,6 +227,9 @@ fn read(
         From::After(position) => {
             query.filter(conversation_events::position.gt(position)).order(conversation_events::position.asc())
         }
+        From::AfterInTurn(position, turn) => query
+            .filter(conversation_events::position.gt(position).and(conversation_events::turn_id.eq(turn)))
+            .order(conversation_events::position.asc()),
         From::Before(position) => {
             query.filter(conversation_events::position.lt(position)).order(conversation_events::position.desc())
         }
@@ -281,7 +286,10 @@ fn outcome(payload: &str) -> Result<TurnOutcome, StoreError> {
     })
 }
 
-/// Returns the events by which the end of a turn was recorded.
+/// Number of events that record the end of a turn: the answer, unless it has no text, and the end itself.
+const EVENTS_OF_AN_END: i64 = 2;
+
+/// Returns the events by which the end of a turn was recorded. Those of concurrent turns may lie in between.
 pub(super) fn of_ended_turn(
     connection: &mut SqliteConnection,
     conversation: ConversationId,
@@ -296,7 +304,11 @@ pub(super) fn of_ended_turn(
         .first(connection)
         .optional()?;
     let Some(first) = first else { return Ok(Vec::new()) };
-    Ok(read(connection, conversation, From::After(first), 2, logged)?.items)
+    let mut events = read(connection, conversation, From::AfterInTurn(first, turn), EVENTS_OF_AN_END, logged)?.items;
+    if let Some(end) = events.iter().position(|event| matches!(event.fact, Fact::TurnEnded { .. })) {
+        events.truncate(end + 1);
+    }
+    Ok(events)
 }
 
 #[async_trait::async_trait]
@@ -333,23 +345,16 @@ impl EventStore for SqliteStore {
         self.read(move |connection| read(connection, conversation, From::Before(position), limit, &logged)).await
     }
 
+    #[cfg(test)]
     async fn change_handler(
         &self,
         conversation: ConversationId,
-        epoch: i64,
-        handler: ConversationHandler,
+        handler: crate::domain::ConversationHandler,
     ) -> Result<i64, StoreError> {
         self.write(move |connection| {
-            let id = conversation.to_string();
-            let current = conversations::table.find(&id).filter(conversations::epoch.eq(epoch));
-            let changed = diesel::update(current)
-                .set((conversations::handler.eq(handler.as_str()), conversations::epoch.eq(epoch + 1)))
-                .execute(connection)?;
-            if changed == 0 {
-                let known = conversations::table.find(&id).select(conversations::id).first::<String>(connection);
-                return Err(known.optional()?.map_or(StoreError::NotFound("conversation"), |_| StoreError::Fenced));
-            }
-            Ok(epoch + 1)
+            let changed = diesel::update(conversations::table.find(conversation.to_string()))
+                .set((conversations::handler.eq(handler.as_str()), conversations::epoch.eq(conversations::epoch + 1)));
+            Ok(changed.returning(conversations::epoch).get_result(connection)?)
         })
         .await
     }
