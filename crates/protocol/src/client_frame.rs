@@ -289,6 +289,42 @@ mod tests {
     }
 
     #[test]
+    fn one_pass_differs_only_in_numbers_out_of_range_that_are_ignored() {
+        let parse = |member: &str, value: &str| {
+            let text = format!(r#"{{"type":"message","message":"Hi","{member}":{value}}}"#);
+            (parse_type_first::<ClientFrame>(&text), ClientFrame::parse_value(&text).ok())
+        };
+        for value in [
+            "1e308",
+            "-0",
+            "0.5e-400",
+            "18446744073709551616",
+            "01",
+            "1.",
+            "+1",
+            "NaN",
+            "\"\\ud83d\"",
+            "\"\\x\"",
+            "\"\u{1}\"",
+            "nul",
+            "[1,]",
+            r#"{"a":1,"a":2}"#,
+            r#"{"a"}"#,
+            "{1:2}",
+            "",
+            "/**/1",
+        ] {
+            let (one_pass, whole) = parse("other", value);
+            assert_eq!(one_pass, whole, "{value}");
+        }
+        for value in ["1e999", "-1e999", "[1e999]", r#"{"a":[1e999]}"#] {
+            let (one_pass, whole) = parse("other", value);
+            assert!(one_pass.is_some() && whole.is_none(), "{value}");
+            assert_eq!(parse("metadata", &format!(r#"{{"a":{value}}}"#)), (None, None), "{value}");
+        }
+    }
+
+    #[test]
     fn accepts_lone_surrogates() {
         let frame =
             ClientFrame::parse(r#"{"type":"message","message":"Look \ud83d","metadata":{"\ude00":"\ud83d\ude00"}}"#);
