@@ -43,6 +43,12 @@ async fn recorded(dialect: &str) -> String {
     recording.rest_of_turn(&mut socket).await;
     other.close().await;
 
+    if dialect == "chat.v2" {
+        recording.section("conversation events");
+        conversation_events(&mut recording, &app, &user, conversation).await;
+        // The turn there, announced to this connection.
+        socket.frames_of_turns(1).await;
+    }
     recording.section("notice");
     app.post("/api/v1/notices", Some(&operator), &json!({"message": "Tea at five."})).await;
     recording.exchange(&mut socket, json!({"type": "ping", "id": 7}), 2).await;
@@ -112,6 +118,29 @@ async fn errors(recording: &mut Recording, socket: &mut TestSocket) {
         let answer = super::next(socket).await;
         recording.line("<", &answer);
     }
+}
+
+async fn conversation_events(recording: &mut Recording, app: &TestApp, user: &TestUser, conversation: &Value) {
+    let script = json!({"tokens": 1, "fail_after": 1});
+    let failing = json!({"message": "Break.", "conversation_id": conversation, "metadata": {"script": script}});
+    app.post("/api/v1/chat", Some(user), &failing).await;
+    let mut socket = app.socket().subprotocols("chat.v2").signed_in(user).await;
+    // Three turns of four events each.
+    let resume =
+        |last_position: i64| json!({"type": "resume", "conversation_id": conversation, "last_position": last_position});
+    recording.exchange(&mut socket, resume(0), 13).await;
+    recording.exchange(&mut socket, resume(10), 3).await;
+    recording.line(">", &json!("a position that the server does not have"));
+    socket.send(resume(99)).await;
+    let resumed = super::next(&mut socket).await;
+    recording.line("<", &resumed);
+    for _ in 0..12 {
+        super::next(&mut socket).await;
+    }
+    let mut invalid = resume(0);
+    invalid["last_seq"] = json!(0);
+    recording.exchange(&mut socket, invalid, 1).await;
+    socket.close().await;
 }
 
 async fn reasoning_and_parts(recording: &mut Recording, dialect: &str) {

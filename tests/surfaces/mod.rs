@@ -141,7 +141,7 @@ async fn next(socket: &mut TestSocket) -> Value {
 
 /// Whether a field is a moment or a duration.
 fn is_of_time(key: &str) -> bool {
-    key.ends_with("_at") || key.ends_with("_ms") || key == "expires_in"
+    key == "at" || key.ends_with("_at") || key.ends_with("_ms") || key == "expires_in"
 }
 
 fn shape_of(value: &Value) -> Value {
