@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex, Weak},
     time::Duration,
@@ -90,6 +90,12 @@ struct Asked {
 pub struct Turn {
     pub conversation_id: String,
     pub last_seq: i64,
+    /// Indices of the entries other than tokens; none in `chat.v1`.
+    pub indices: BTreeSet<i64>,
+    /// Entries that are known come again.
+    repeats_entries: bool,
+    /// Whether it may have been read from the store, which keeps of steps and reasoning only the first step.
+    skips_entries: bool,
     pub text: String,
     pub terminal: Option<Value>,
     /// Replays that were asked for though the end was known: each brings the terminal frame once more.
@@ -276,16 +282,30 @@ impl Client {
                 let turn = self.turns.entry(turn_id).or_insert_with(|| Turn {
                     conversation_id: conversation_id.unwrap(),
                     last_seq: -1,
+                    indices: BTreeSet::new(),
+                    repeats_entries: false,
+                    skips_entries: true,
                     text: String::new(),
                     terminal: None,
                     replays: 0,
                     is_replayed: false,
                 });
+                if frame["type"] == "progress" {
+                    turn.take_index(&frame);
+                    turn.skips_entries &= frame["step"] != "routing";
+                } else {
+                    turn.repeats_entries = frame["index"].as_i64() <= turn.indices.last().copied();
+                    turn.skips_entries |= frame["state"] != "streaming";
+                }
                 // A turn that another connection announced meanwhile, or a message that was sent again, comes from its start.
                 if frame["type"] == "resumed" && !is_new {
                     turn.is_replayed = frame["from_seq"].as_i64().unwrap() <= turn.last_seq;
                     turn.replays += u32::from(turn.terminal.is_some());
                 }
+            }
+            ("reasoning", Some(turn_id)) => {
+                let turn = self.turns.get_mut(&turn_id).expect("a turn begins with progress or resumed");
+                turn.take_index(&frame);
             }
             ("token", Some(turn_id)) => {
                 let turn = self.turns.get_mut(&turn_id).expect("a turn begins with progress or resumed");
@@ -358,6 +378,16 @@ impl Client {
 }
 
 impl Turn {
+    /// Takes an entry other than a token; one that is known comes again only after a `resumed` from before it.
+    fn take_index(&mut self, frame: &Value) {
+        if let Some(index) = frame["index"].as_i64() {
+            let last = self.indices.last().copied().unwrap_or(-1);
+            assert!(index > last || self.repeats_entries, "an entry came twice: {frame}, after {last}");
+            assert!(index <= last || self.terminal.is_none(), "an entry after the end: {frame}");
+            self.indices.insert(index);
+        }
+    }
+
     /// Rule 5; returns what is wrong.
     fn append(&mut self, frame: &Value) -> Option<&'static str> {
         let seq = frame["seq"].as_i64().unwrap();
@@ -378,6 +408,10 @@ impl Turn {
     }
 
     fn check_end(&self, terminal: &Value) {
+        if let (Some(end), false) = (terminal["index"].as_i64(), self.skips_entries) {
+            let entries = i64::try_from(self.indices.range(..end).count()).unwrap() + self.last_seq + 1;
+            assert_eq!(entries, end, "every entry has come: {:?}, {terminal}", self.indices);
+        }
         if terminal["type"] == "complete" {
             assert_eq!(terminal["response"], self.text);
             assert_eq!(terminal["seq"], self.last_seq);
@@ -395,7 +429,12 @@ fn first_seq(frame: &Value) -> i64 {
 }
 
 fn resume(turn_id: &str, turn: &Turn) -> Value {
-    json!({"type": "resume", "session_id": turn.conversation_id, "turn_id": turn_id, "last_seq": turn.last_seq})
+    let mut frame =
+        json!({"type": "resume", "session_id": turn.conversation_id, "turn_id": turn_id, "last_seq": turn.last_seq});
+    if let Some(last) = turn.indices.last() {
+        frame["last_index"] = json!(last);
+    }
+    frame
 }
 
 async fn send(socket: &mut Socket, frame: Value) -> Result<(), Cut> {

@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
-use switchboard::turn::TurnLog;
+use switchboard::{config::Reasoning, turn::TurnLog};
 use tokio::time::timeout;
 
 const USERS: usize = 24;
@@ -36,6 +36,7 @@ fn plan(rng: &mut Rng) -> Plan {
     Plan {
         script: json!({
             "tokens": tokens, "interval_ms": interval_ms, "token_bytes": rng.u32(1..60), "fail_after": fail_after,
+            "reasoning_tokens": rng.u32(0..12),
         }),
         cancel_after: (rng.u32(0..10) == 0).then(|| rng.i64(0..60)),
     }
@@ -58,12 +59,13 @@ fn client(app: &TestApp, proxy: &ChaosProxy, user: &TestUser, book: &Shared, rng
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
-async fn every_token_arrives_once_on_a_bad_network() {
+async fn every_entry_arrives_once_on_a_bad_network() {
     let seed = number("SWITCHBOARD_CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("SWITCHBOARD_CHAOS_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
     let app = TestApp::with(|config| {
         config.server.workers = 2;
+        config.workflow.reasoning = Reasoning::Shown;
         // So short that some turns are resumed from the store.
         config.workflow.turn_retention_s = 1;
     })
