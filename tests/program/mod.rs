@@ -127,7 +127,7 @@ impl Program {
     }
 
     /// Asks it to stop, as a service manager does.
-    async fn terminate(&mut self) {
+    pub async fn terminate(&mut self) {
         self.signal("TERM").await;
     }
 
@@ -138,7 +138,7 @@ impl Program {
     }
 
     /// Its exit code.
-    async fn exit_code(&mut self) -> Option<i32> {
+    pub async fn exit_code(&mut self) -> Option<i32> {
         timeout(PATIENCE, self.child.wait()).await.expect("it does not end").unwrap().code()
     }
 

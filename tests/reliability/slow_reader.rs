@@ -58,6 +58,51 @@ async fn stalled_readers_cost_little_memory_and_catch_up_later() {
     }
 }
 
+/// Events are read from the store as the client reads them: neither texts nor turns pile up for a connection.
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn readers_of_events_that_stall_cost_little_memory_and_miss_nothing() {
+    const STUCK: usize = 16;
+    const TURNS: i64 = 40;
+    let program = Program::start(&[("session.write_stall_timeout_s", "120")]);
+    let user = program.user().await;
+    let mut owner = program.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let id = owner.turn(small()).await.conversation_id;
+    let long = |conversation_id: &str| {
+        let script = json!({"tokens": 75, "token_bytes": 1_000, "interval_ms": 0});
+        json!({"type": "message", "message": "Go on", "session_id": conversation_id, "metadata": {"script": script}})
+    };
+    // Once with nobody stuck in it, so that what turns of this size take is there already.
+    let elsewhere = owner.turn(small()).await.conversation_id;
+    for _ in 0..10 {
+        owner.turn(long(&elsewhere)).await;
+    }
+    let mut stuck = Vec::new();
+    for _ in 0..STUCK {
+        let mut socket = program.socket().receive_buffer(4_096).subprotocols("chat.v2").signed_in(&user).await;
+        socket.send(json!({"type": "resume", "conversation_id": id, "last_position": 4})).await;
+        assert_eq!(socket.expect("resumed").await["head"], 4);
+        stuck.push(socket);
+    }
+    let before = program.resident_bytes();
+    for _ in 0..TURNS {
+        owner.turn(long(&id)).await;
+    }
+    let grown = program.resident_bytes().saturating_sub(before);
+    // The texts of these turns are 3 MB. Kept for each connection they would be 48, and as much again for their frames.
+    assert!(grown < 30 * MIB, "{grown} bytes more");
+    let head = 4 + 4 * TURNS;
+    for mut socket in stuck {
+        let mut position = 4;
+        while position < head {
+            let frame = socket.next().await;
+            if frame["type"] == "event" {
+                position += 1;
+                assert_eq!(frame["position"], position, "{frame}");
+            }
+        }
+    }
+}
+
 /// Whether something waits for a connection.
 fn is_lagging(connection: &Value) -> bool {
     ["lagging", "stalled"].contains(&connection["state"].as_str().unwrap())

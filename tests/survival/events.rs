@@ -4,6 +4,7 @@ use crate::{
     harness::TestSocket,
     program::{NO_SEED, Program, SCRIPTED},
 };
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -67,4 +68,56 @@ async fn events_are_gapless_over_kill_9() {
     let codes: Vec<_> = events.iter().filter_map(|event| event.get("code")).collect();
     assert_eq!(codes, ["TURN_INTERRUPTED"; 3]);
     socket.close().await;
+}
+
+#[tokio::test]
+async fn an_unknown_kind_keeps_its_position_and_is_logged_once() {
+    let folder = TempDir::new().unwrap();
+    let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
+    let user = program.sign_in("register", "ada@example.org").await;
+    let mut asking = program.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let id = asking.ask("Begin").await.conversation_id;
+    asking.close().await;
+    program.terminate().await;
+    assert_eq!(program.exit_code().await, Some(0));
+    // As a later version would leave it.
+    let path = folder.path().join("data/switchboard.db");
+    let mut database = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    for position in [5, 6] {
+        let later = format!(
+            "INSERT INTO conversation_events (conversation_id, position, kind, at_ms, actor_kind, payload) \
+             VALUES ('{id}', {position}, 'call_started', 7, 'telephone', '{{\"number\": 1}}'); \
+             UPDATE conversations SET head_position = {position} WHERE id = '{id}';"
+        );
+        database.batch_execute(&later).unwrap();
+    }
+    drop(database);
+    let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
+    let user = program.sign_in("login", "ada@example.org").await;
+    let mut socket = program.socket().subprotocols("chat.v2").signed_in(&user).await;
+    for _ in 0..3 {
+        socket.send(json!({"type": "resume", "conversation_id": id, "last_position": 3})).await;
+        assert_eq!(socket.expect("resumed").await["head"], 6);
+        assert_eq!(socket.next().await["kind"], "turn_ended");
+        for position in [5, 6] {
+            let unknown = json!({
+                "type": "event", "conversation_id": id, "position": position, "kind": "call_started", "at": 7,
+                "actor": {"kind": "telephone"},
+            });
+            assert_eq!(socket.next().await, unknown);
+        }
+    }
+    // The next event follows it.
+    socket.send(json!({"type": "message", "message": "Go on", "conversation_id": id})).await;
+    let mut next = socket.next().await;
+    while next["type"] != "event" {
+        next = socket.next().await;
+    }
+    assert_eq!((&next["position"], &next["kind"]), (&json!(7), &json!("message")));
+    while socket.next().await["kind"] != "turn_ended" {}
+    socket.close().await;
+    program.terminate().await;
+    assert_eq!(program.exit_code().await, Some(0));
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert_eq!(log.lines().filter(|line| line.contains("call_started")).count(), 1, "{log}");
 }
