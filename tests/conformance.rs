@@ -2,18 +2,20 @@
 //! does not offer it.
 
 use crate::harness::installed;
-use actix::{Actor, ActorContext, StreamHandler};
+use actix::{Actor, ActorContext};
 use actix_web::{
-    App, HttpRequest, HttpServer,
+    App, HttpRequest,
     web::{self, Bytes},
 };
-use actix_web_actors::ws;
-use bytestring::ByteString;
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
-use switchboard::transport::{
-    Fragments,
-    socket::{self, Received, SocketContext, SocketHandler},
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use switchboard::{
+    config::Config,
+    limiter::{Limiter, client_addresses},
+    transport::{
+        self, Capacity, Decoder, ServerContext, ServerLimits,
+        socket::{self, SocketContext, SocketHandler},
+    },
 };
 use switchboard_protocol::CloseReason;
 use tempfile::TempDir;
@@ -29,9 +31,7 @@ const CASES: usize = 301;
 const NON_STRICT: [&str; 4] = ["6.4.1", "6.4.2", "6.4.3", "6.4.4"];
 
 /// Says what it is told, as a session's actor would.
-struct Echo {
-    fragments: Fragments,
-}
+struct Echo;
 
 type Context = SocketContext<Echo>;
 
@@ -40,49 +40,46 @@ impl Actor for Echo {
 }
 
 impl SocketHandler for Echo {
-    fn fragments(&mut self) -> &mut Fragments {
-        &mut self.fragments
+    fn on_text(&mut self, text: &str, ctx: &mut Context) {
+        ctx.text(text);
     }
 
-    fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
-        ctx.text(text.clone());
-    }
-
-    fn on_binary(&mut self, bytes: Bytes, ctx: &mut Context) {
+    fn on_binary(&mut self, bytes: &Bytes, ctx: &mut Context) {
         ctx.binary(bytes);
     }
 
     fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
-        ctx.close(Some(ws::CloseCode::from(reason.code()).into()));
+        ctx.close(Some(reason.code()), "");
         ctx.stop();
     }
 
-    fn on_client_close(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
-        ctx.close(code.map(ws::CloseReason::from));
+    fn on_client_close(&mut self, code: Option<u16>, ctx: &mut Context) {
+        ctx.close(code, "");
         ctx.stop();
     }
 }
 
-impl StreamHandler<Received> for Echo {
-    fn handle(&mut self, received: Received, ctx: &mut Context) {
-        socket::receive(self, received, ctx);
-    }
-}
-
-async fn echo(request: HttpRequest, payload: web::Payload) -> actix_web::Result<actix_web::HttpResponse> {
-    let actor = Echo { fragments: Fragments::of_any(MAX_MESSAGE_BYTES) };
-    socket::start(actor, &request, payload, &[], |frames| frames).map_err(actix_web::error::ErrorBadRequest)
+async fn echo(request: HttpRequest) -> actix_web::Result<actix_web::HttpResponse> {
+    socket::start(Echo, &request, Decoder::of_any(MAX_MESSAGE_BYTES), &[]).map_err(actix_web::error::ErrorBadRequest)
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_autobahn_cases_pass() {
-    let server = HttpServer::new(|| App::new().route("/", web::get().to(echo)))
-        .workers(1)
-        .disable_signals()
-        .bind(("127.0.0.1", 0))
-        .unwrap();
-    let address = server.addrs()[0];
-    let server = server.run();
+    let config = Config::default();
+    let limits = ServerLimits {
+        workers: 1,
+        capacity: Capacity { clients: 100, reserve: 0 },
+        request_head_timeout: PATIENCE,
+        stall_timeout: PATIENCE,
+    };
+    let shared = ServerContext {
+        in_flight: Arc::default(),
+        limiter: Arc::new(Limiter::new(&config.limits)),
+        addresses: Arc::new(client_addresses(&config.server)),
+    };
+    let listeners = transport::listen(("127.0.0.1", 0)).unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    let server = transport::server(listeners, limits, shared, || App::new().route("/", web::get().to(echo))).unwrap();
     let handle = server.handle();
     actix::spawn(server);
 

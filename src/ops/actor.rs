@@ -21,14 +21,14 @@ use crate::{
     },
     steering::Audit,
     transport::{
-        Fragments,
-        socket::{self, CloseCode, Received, SocketContext, SocketHandler},
+        Decoder,
+        socket::{self, SocketContext, SocketHandler},
     },
 };
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, WrapFuture};
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Bytes, Data, Payload},
+    web::{Bytes, Data},
 };
 use bytestring::ByteString;
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -65,7 +65,6 @@ pub struct OpsSession {
     context: OpsContext,
     state: OpsState,
     auth: Option<Result<Identity, ApiError>>,
-    fragments: Fragments,
     watch: Option<TapWatch>,
     /// Present after the first authentication.
     news: Option<broadcast::Receiver<Arc<AuditEntry>>>,
@@ -86,7 +85,6 @@ type Context = SocketContext<OpsSession>;
 /// Returns an error if the request is not a WebSocket handshake.
 pub fn upgrade(
     request: &HttpRequest,
-    payload: Payload,
     context: OpsContext,
     OpsOpening { auth, address, user_agent, address_permit, echo }: OpsOpening,
 ) -> Result<HttpResponse, ApiError> {
@@ -95,7 +93,6 @@ pub fn upgrade(
         state: OpsState::new(&context.limiter.limits(), deadline, Now::read()),
         context,
         auth,
-        fragments: Fragments::of_text(MAX_OPS_FRAME_BYTES),
         watch: None,
         news: None,
         stats_at: UnixMillis::default(),
@@ -110,7 +107,7 @@ pub fn upgrade(
         _address_permit: address_permit,
     };
     let echo: Vec<&str> = echo.into_iter().collect();
-    socket::start(session, request, payload, &echo, |frames| frames)
+    socket::start(session, request, Decoder::of_text(MAX_OPS_FRAME_BYTES), &echo)
 }
 
 impl Actor for OpsSession {
@@ -208,7 +205,7 @@ impl OpsSession {
     fn close_with(&mut self, reason: CloseReason, text: &str, ctx: &mut Context) {
         if self.registration.take().is_some() {
             log::info!(code = reason.code(); "closing an operator's connection: {}", reason.text());
-            ctx.close(Some(socket::close_frame(reason.code(), text)));
+            ctx.close(Some(reason.code()), text);
             ctx.stop();
         }
     }
@@ -253,16 +250,12 @@ fn newest(news: &mut broadcast::Receiver<Arc<AuditEntry>>) -> Vec<Arc<AuditEntry
 }
 
 impl SocketHandler for OpsSession {
-    fn fragments(&mut self) -> &mut Fragments {
-        &mut self.fragments
-    }
-
-    fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
+    fn on_text(&mut self, text: &str, ctx: &mut Context) {
         self.stats.received_frame(text.len());
         self.decide(ctx, |state, authenticator, effects| state.on_text(text, Now::read(), authenticator, effects));
     }
 
-    fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {
+    fn on_binary(&mut self, _: &Bytes, ctx: &mut Context) {
         self.close(CloseReason::UnsupportedData, ctx);
     }
 
@@ -276,17 +269,11 @@ impl SocketHandler for OpsSession {
         self.close_with(reason, reason.text(), ctx);
     }
 
-    fn on_client_close(&mut self, code: Option<CloseCode>, ctx: &mut Context) {
+    fn on_client_close(&mut self, code: Option<u16>, ctx: &mut Context) {
         if self.registration.take().is_some() {
-            ctx.close(code.map(Into::into));
+            ctx.close(code, "");
             ctx.stop();
         }
-    }
-}
-
-impl StreamHandler<Received> for OpsSession {
-    fn handle(&mut self, received: Received, ctx: &mut Context) {
-        socket::receive(self, received, ctx);
     }
 }
 

@@ -22,22 +22,18 @@ use crate::{
     metrics::{AuthWay, ClientClose, Surface},
     registry::{ConnectionAddress, ConnectionCommand, ConnectionStats, Direction, Registration},
     transport::{
-        Flow, Fragments, ResponseBody, SendMore,
-        socket::{self, Received, SocketContext, SocketHandler},
+        Decoder,
+        socket::{self, SocketContext, SocketHandler},
     },
     turn::{Mailbox, Outgoing, TurnEvent},
     workflow::{CancelTurn, ReadEvents, ResumeConversation, ResumeEvents, ResumedConversation, StartTurn, TurnError},
 };
-use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, MailboxError, Recipient, StreamHandler, WrapFuture,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, MailboxError, Recipient, WrapFuture};
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Bytes, Data, Payload},
+    web::{Bytes, Data},
 };
-use actix_web_actors::ws;
-use bytestring::ByteString;
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 use switchboard_protocol::{ApiError, CloseReason, Dialect, Offer, ResumeFrame};
 
 /// An admitted upgrade request.
@@ -57,7 +53,6 @@ pub struct ChatSession {
     context: Data<SessionContext>,
     stats: Arc<ConnectionStats>,
     dialect: Dialect,
-    flow: Rc<Flow>,
     /// Set when the actor starts, because it needs the actor's address; `None` again once the close frame was sent.
     running: Option<Running>,
     address: IpAddr,
@@ -66,7 +61,6 @@ pub struct ChatSession {
     user_permit: Option<UserPermit>,
     /// Taken when the actor starts.
     auth: Option<Box<Result<Identity, ApiError>>>,
-    fragments: Fragments,
 }
 
 struct Running {
@@ -83,27 +77,22 @@ struct Running {
 /// If the request is not a WebSocket handshake.
 pub fn upgrade(
     request: &HttpRequest,
-    payload: Payload,
     context: Data<SessionContext>,
     opening: Opening,
 ) -> Result<HttpResponse, ApiError> {
     let Opening { offer, auth, address, address_permit, user_permit, user_agent } = opening;
-    let max_message_bytes = context.config.max_message_bytes;
-    let stats = ConnectionStats::new(ConnectionId::new(), offer.dialect, address.to_string(), user_agent);
-    let flow = Rc::<Flow>::default();
+    let decoder = Decoder::of_text(context.config.max_message_bytes);
     let session = ChatSession {
-        stats: Arc::clone(&stats),
+        stats: ConnectionStats::new(ConnectionId::new(), offer.dialect, address.to_string(), user_agent),
         dialect: offer.dialect,
-        flow: Rc::clone(&flow),
         address,
         _address_permit: address_permit,
         user_permit,
         context,
         running: None,
         auth: auth.map(Box::new),
-        fragments: Fragments::of_text(max_message_bytes),
     };
-    socket::start(session, request, payload, offer.echo.as_slice(), |frames| ResponseBody::new(frames, flow, stats))
+    socket::start(session, request, decoder, offer.echo.as_slice())
 }
 
 type Context = SocketContext<ChatSession>;
@@ -113,7 +102,6 @@ impl Actor for ChatSession {
 
     fn started(&mut self, ctx: &mut Context) {
         let now = Now::read();
-        self.flow.connect(ctx.address().recipient::<SendMore>());
         let mailbox = Mailbox::new(ctx.address()).with_metrics(Arc::clone(&self.context.metrics));
         let mut state = SessionState::new(
             Arc::clone(&self.context.config),
@@ -161,7 +149,7 @@ impl ChatSession {
         let Some(running) = &mut self.running else { return };
         let now = Now::read();
         let mut effects = effect::empty_list();
-        if self.flow.take_demand() {
+        if ctx.take_demand() {
             running.state.subscriptions().grant_credit(CONNECTION_CREDIT_BYTES);
         }
         let authenticator = ConnectionAuthenticator { context: &self.context, address: self.address };
@@ -284,25 +272,21 @@ impl ChatSession {
             log::info!(connection_id:% = self.stats.connection_id, code; "connection closed by the server: {}", reason.text());
             self.stats.tap().control(Direction::Out, "close", 2 + text.len());
             self.context.metrics.closed.increment(reason);
-            self.end(Some(socket::close_frame(code, text)), ctx);
+            self.end(Some(code), text, ctx);
         }
     }
 
     /// Sends a close frame after the queued frames, and stops the actor.
-    fn end(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context) {
+    fn end(&mut self, code: Option<u16>, text: &str, ctx: &mut Context) {
         if self.running.take().is_some() {
-            ctx.close(reason);
+            ctx.close(code, text);
             ctx.stop();
         }
     }
 }
 
 impl SocketHandler for ChatSession {
-    fn fragments(&mut self) -> &mut Fragments {
-        &mut self.fragments
-    }
-
-    fn on_text(&mut self, text: &ByteString, ctx: &mut Context) {
+    fn on_text(&mut self, text: &str, ctx: &mut Context) {
         self.stats.received_frame(text.len());
         self.stats.tap().text(Direction::In, text);
         self.decide(ctx, |state, authenticator, now, effects| state.on_text(text, now, authenticator, effects));
@@ -310,7 +294,7 @@ impl SocketHandler for ChatSession {
 
     fn on_other_frame(&mut self, ctx: &mut Context) -> bool {
         let mut answer = false;
-        self.decide(ctx, |state, _, _, effects| answer = state.on_other_frame(effects));
+        self.decide(ctx, |state, _, now, effects| answer = state.on_other_frame(now, effects));
         answer
     }
 
@@ -319,28 +303,26 @@ impl SocketHandler for ChatSession {
         self.decide(ctx, |state, _, now, effects| state.on_pong(payload, now, effects));
     }
 
-    fn on_binary(&mut self, _: Bytes, ctx: &mut Context) {
+    fn on_binary(&mut self, _: &Bytes, ctx: &mut Context) {
         self.close(CloseReason::UnsupportedData, ctx);
+    }
+
+    fn on_polled(&mut self, ctx: &mut Context) {
+        self.stats.asked_for_more();
+        if ctx.has_demand() && self.stats.waits_for_credit() {
+            self.decide(ctx, |state, _, now, effects| state.send_more(now, effects));
+        }
     }
 
     fn close(&mut self, reason: CloseReason, ctx: &mut Context) {
         self.close_with(reason, reason.text(), ctx);
     }
 
-    fn on_client_close(&mut self, code: Option<ws::CloseCode>, ctx: &mut Context) {
+    fn on_client_close(&mut self, code: Option<u16>, ctx: &mut Context) {
         if self.running.is_some() {
-            self.context.metrics.left.increment(ClientClose::of(code.map(u16::from)));
+            self.context.metrics.left.increment(ClientClose::of(code));
         }
-        self.end(code.map(ws::CloseReason::from), ctx);
-    }
-}
-
-impl StreamHandler<Received> for ChatSession {
-    fn handle(&mut self, received: Received, ctx: &mut Context) {
-        if let Some(running) = &mut self.running {
-            running.state.on_received(Now::read());
-        }
-        socket::receive(self, received, ctx);
+        self.end(code, "", ctx);
     }
 }
 
@@ -362,14 +344,6 @@ impl Handler<TurnEvent> for ChatSession {
 
     fn handle(&mut self, event: TurnEvent, ctx: &mut Context) {
         self.decide(ctx, |state, _, now, effects| state.on_turn_event(event, now, effects));
-    }
-}
-
-impl Handler<SendMore> for ChatSession {
-    type Result = ();
-
-    fn handle(&mut self, _: SendMore, ctx: &mut Context) {
-        self.decide(ctx, |state, _, now, effects| state.send_more(now, effects));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sessions: the server side of one WebSocket, with its authentication, its subscriptions and its close.
 //!
-//! `state` makes the decisions and is pure, with a file per command of clients in `commands`; `actor` performs their effects on the WebSocket of `transport::socket`. Only those two
-//! files use actix-web-actors, because the crate is deprecated upstream.
+//! `state` makes the decisions and is pure, with a file per command of clients in `commands`; `actor` performs their effects
+//! on the WebSocket of `transport::socket`.
 
 mod actor;
 mod alarm;

@@ -79,20 +79,16 @@ impl SessionState {
         }
     }
 
-    /// Records that the client sent something.
-    pub fn on_received(&mut self, now: Now) {
-        self.heartbeat.on_received(now.instant);
-    }
-
     /// Handles a control frame or a fragment; returns whether it may be answered.
-    pub fn on_other_frame(&self, effects: &mut Vec<Effect>) -> bool {
+    pub fn on_other_frame(&mut self, now: Now, effects: &mut Vec<Effect>) -> bool {
+        self.heartbeat.on_received(now.instant);
         self.inbound.accept_other(effects)
     }
 
     /// Handles a pong, which may be unsolicited.
     pub fn on_pong(&mut self, payload: &[u8], now: Now, effects: &mut Vec<Effect>) {
         let interval = Duration::from_secs(self.config.heartbeat_interval_s);
-        if self.inbound.accept_other(effects)
+        if self.on_other_frame(now, effects)
             && let Some(took) = self.heartbeat.on_pong(payload, now.instant, interval)
         {
             self.subscriptions.acknowledged();

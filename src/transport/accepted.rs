@@ -1,6 +1,6 @@
 //! An accepted TCP connection: its socket options, and the limits and counters it is part of.
 
-use super::in_flight::InFlight;
+use super::{handover::Handover, in_flight::InFlight};
 use crate::{limiter::AddressPermit, limits::TCP_NOT_SENT_BYTES};
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
 use actix_web::rt::net::TcpStream;
@@ -38,6 +38,7 @@ pub struct Accepted {
     is_reserve: bool,
     /// Whether a write is pending because the kernel's send buffer is full: the client reads slower than the server writes.
     is_write_blocked: bool,
+    handover: Option<Handover>,
     _permit: Option<AddressPermit>,
 }
 
@@ -55,7 +56,16 @@ impl Accepted {
         permit: Option<AddressPermit>,
     ) -> Self {
         let is_reserve = connections.open.fetch_add(1, SeqCst) >= connections.max;
-        Self { stream, connections, in_flight, is_reserve, is_write_blocked: false, _permit: permit }
+        Self { stream, connections, in_flight, is_reserve, is_write_blocked: false, handover: None, _permit: permit }
+    }
+
+    /// Sets where to hand the connection over when it is upgraded.
+    pub fn set_handover(&mut self, handover: Handover) {
+        self.handover = Some(handover);
+    }
+
+    pub fn take_handover(&mut self) -> Option<Handover> {
+        self.handover.take()
     }
 
     pub fn reserve(&self) -> Option<Reserve> {

@@ -1,7 +1,7 @@
 //! The server side of the opening handshake (RFC 6455, section 4.2).
 //!
-//! It replaces that of actix-web-actors, which reads only the first line of a repeated header, and whose errors do not name a
-//! missing one. Usually a proxy has dropped it.
+//! It replaces that of actix-http, which reads only the first line of a repeated header, and whose errors do not name a missing
+//! one. Usually a proxy has dropped it.
 
 use actix_http::ws::hash_key;
 use actix_web::{

@@ -6,6 +6,7 @@
 use super::{
     accepted::{self, Accepted, OpenConnections},
     capacity::Capacity,
+    handover::Handover,
     in_flight::InFlight,
     upgraded,
 };
@@ -14,11 +15,11 @@ use crate::{
     limits::{DISCONNECT_TIMEOUT, LISTEN_BACKLOG_CONNECTIONS},
 };
 use actix_http::{Extensions, HttpService, Protocol, Request, error::DispatchError};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_factory, fn_service};
 use actix_web::{
     Error,
     body::MessageBody,
-    dev::{AppConfig, Server, ServiceFactory, ServiceResponse},
+    dev::{AppConfig, Server, Service, ServiceFactory, ServiceResponse},
     rt::net::TcpStream,
 };
 use socket2::{Domain, SockRef, Socket, Type};
@@ -161,7 +162,8 @@ where
             let upgrades = fn_service(move |(request, connection)| {
                 let app =
                     built.get().map(Rc::clone).expect("a worker builds its application before it serves requests");
-                upgraded::serve(app, request, connection)
+                // Boxed, so that the future of a connection does not reserve memory for it.
+                Box::pin(upgraded::answer(app, request, connection))
             });
             let http = HttpService::build()
                 .client_request_timeout(limits.request_head_timeout)
@@ -169,8 +171,21 @@ where
                 .on_connect_ext(mark_reserve)
                 .upgrade(upgrades)
                 .finish(requests);
+            let connections = apply_fn_factory(http, |(mut accepted, protocol, peer): (Accepted, _, _), http: &_| {
+                let handover = Handover::default();
+                accepted.set_handover(handover.clone());
+                // Boxed, because the dispatcher of actix-http is large and ends when the connection is upgraded.
+                let requests = Box::pin(Service::call(http, (accepted, protocol, peer)));
+                async move {
+                    let ended = requests.await;
+                    if let Some(serving) = handover.take() {
+                        serving.await;
+                    }
+                    ended
+                }
+            });
             let admission = admission.clone();
-            fn_service(move |stream: TcpStream| ready(admission.accept(stream))).and_then(http)
+            fn_service(move |stream: TcpStream| ready(admission.accept(stream))).and_then(connections)
         })?;
     }
     Ok(server.run())

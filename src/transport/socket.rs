@@ -1,36 +1,35 @@
-//! The WebSocket layer below sessions: reassembles messages, answers pings and close frames, and closes the connection on
-//! violations of RFC 6455. It is independent of chat; the conformance test runs it with an echo actor.
+//! The WebSocket layer below sessions: delivers whole messages, answers pings, and closes the connection on violations of
+//! RFC 6455. It is independent of chat; the conformance test runs it with an echo actor.
 
 use super::{
-    fragments::{Fragments, WholeMessage},
+    accepted::Accepted,
+    decoder::{Decoder, Received},
     handshake,
+    read_buffer::ReadBuffer,
+    socket_context::SocketBody,
 };
-use actix::Actor;
-use actix_http::ws::Codec;
+use crate::limits::SOCKET_STEPS_PER_POLL;
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext};
 use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Bytes, Payload},
+    HttpMessage, HttpRequest, HttpResponse,
+    web::{Bytes, BytesMut},
 };
-use actix_web_actors::ws;
-use bytestring::ByteString;
-use futures_util::{Stream, stream::LocalBoxStream};
-use switchboard_protocol::{ApiError, CloseReason};
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+use switchboard_protocol::{ApiError, CloseReason, ErrorCode};
 
-pub type CloseCode = ws::CloseCode;
-pub type SocketContext<A> = ws::WebsocketContext<A>;
-/// A frame or an error from the socket. The actor's `StreamHandler` passes it to [`receive`].
-pub type Received = Result<ws::Message, ws::ProtocolError>;
+pub use super::socket_context::SocketContext;
 
 /// An actor that serves a WebSocket.
 pub trait SocketHandler: Actor<Context = SocketContext<Self>> {
-    /// The reassembly state of the actor.
-    fn fragments(&mut self) -> &mut Fragments;
-
     /// Handles a text message.
-    fn on_text(&mut self, text: &ByteString, ctx: &mut Self::Context);
+    fn on_text(&mut self, text: &str, ctx: &mut Self::Context);
 
-    /// Handles a binary message. Never called if [`Fragments`] accept only text.
-    fn on_binary(&mut self, bytes: Bytes, ctx: &mut Self::Context);
+    /// Handles a binary message. Never called if the [`Decoder`] accepts only text.
+    fn on_binary(&mut self, bytes: &Bytes, ctx: &mut Self::Context);
 
     /// Handles a pong, solicited or not.
     fn on_pong(&mut self, _: &[u8], ctx: &mut Self::Context) {
@@ -42,78 +41,107 @@ pub trait SocketHandler: Actor<Context = SocketContext<Self>> {
         true
     }
 
+    /// Called each time that the connection has sent everything and polls for more.
+    fn on_polled(&mut self, _: &mut Self::Context) {}
+
     /// Closes the connection with a reason.
     fn close(&mut self, reason: CloseReason, ctx: &mut Self::Context);
 
     /// Handles the client's close frame. The reply carries the same code.
-    fn on_client_close(&mut self, code: Option<ws::CloseCode>, ctx: &mut Self::Context);
+    fn on_client_close(&mut self, code: Option<u16>, ctx: &mut Self::Context);
 }
 
-/// The frames that an actor sends, encoded.
-pub type Frames = LocalBoxStream<'static, Result<Bytes, actix_web::Error>>;
+/// The connection of an upgrade request, which is found in the extensions of the request.
+pub struct UpgradedSocket {
+    pub(super) socket: Rc<Accepted>,
+    /// Data received together with the request.
+    pub(super) first: Bytes,
+}
 
-/// Starts an actor on the WebSocket of an upgrade request. `protocols` holds the subprotocol to choose, if any;
-/// `response_body` may wrap the actor's frames.
+/// Starts an actor on the WebSocket of an upgrade request. `protocols` holds the subprotocol to choose, if any.
 ///
 /// # Errors
 /// If the request is not a WebSocket handshake.
-pub fn start<A, O>(
-    mut actor: A,
+pub fn start<A: SocketHandler>(
+    actor: A,
     request: &HttpRequest,
-    payload: Payload,
+    decoder: Decoder,
     protocols: &[&str],
-    response_body: impl FnOnce(Frames) -> O,
-) -> Result<HttpResponse, ApiError>
-where
-    A: SocketHandler + actix::StreamHandler<Received>,
-    O: Stream<Item = Result<Bytes, actix_web::Error>> + 'static,
-{
-    let (frames, max_bytes) = (actor.fragments().guard(payload), actor.fragments().max_bytes());
+) -> Result<HttpResponse, ApiError> {
     let mut response = handshake::accept(request, protocols.first().copied())?;
-    let sent = SocketContext::with_codec(actor, frames, Codec::new().max_size(max_bytes));
-    Ok(response.streaming(response_body(Box::pin(sent))))
+    let upgraded = request.extensions_mut().remove::<UpgradedSocket>();
+    let UpgradedSocket { socket, first } = upgraded.ok_or_else(|| {
+        ApiError::new(ErrorCode::UpgradeRequired, "This request arrived on a connection that cannot be upgraded.")
+    })?;
+    let reader = Reader { socket, decoder, rest: first.into() };
+    Ok(response.body(SocketBody::new(actor, reader)))
 }
 
-/// Builds a close frame.
-pub fn close_frame(code: u16, text: &str) -> ws::CloseReason {
-    ws::CloseReason { code: code.into(), description: Some(text.to_owned()) }
+/// Reads from a connection and delivers messages to its actor.
+struct Reader {
+    socket: Rc<Accepted>,
+    decoder: Decoder,
+    /// Bytes to decode before more are read: usually none, otherwise the start of a frame, or frames that wait for the next
+    /// poll.
+    rest: BytesMut,
 }
 
-/// Dispatches a received frame to the actor.
-pub fn receive<A: SocketHandler>(actor: &mut A, received: Received, ctx: &mut A::Context) {
-    let whole = match received {
-        Ok(ws::Message::Text(text)) => actor.fragments().push_text(text).map(Some),
-        Ok(ws::Message::Binary(bytes)) => actor.fragments().push_binary(bytes).map(Some),
-        Ok(ws::Message::Continuation(item)) => actor.fragments().push(item),
-        Ok(ws::Message::Ping(payload)) => {
-            if actor.on_other_frame(ctx) {
-                ctx.pong(&payload);
+impl<A: SocketHandler> ActorFuture<A> for Reader {
+    type Output = ();
+
+    /// Bounded, so that a busy client cannot starve other tasks. A network failure is the end of the stream.
+    fn poll(mut self: Pin<&mut Self>, actor: &mut A, ctx: &mut A::Context, cx: &mut Context<'_>) -> Poll<()> {
+        actor.on_polled(ctx);
+        let Self { socket, decoder, rest } = &mut *self;
+        let mut arrived = ReadBuffer::take();
+        for _ in 0..SOCKET_STEPS_PER_POLL {
+            if ctx.waiting() {
+                arrived.move_to(rest);
+                return Poll::Pending;
             }
-            return;
+            match decoder.decode(if rest.is_empty() { &mut arrived } else { rest }) {
+                Ok(Some(received)) => deliver(received, actor, ctx),
+                Err(reason) => {
+                    actor.close(reason, ctx);
+                    return Poll::Ready(());
+                }
+                Ok(None) => {
+                    if rest.is_empty() {
+                        // Frees the memory: connections are idle most of the time.
+                        *rest = BytesMut::new();
+                    }
+                    arrived.move_to(rest);
+                    match arrived.poll_read(socket, cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Ok(1..)) if rest.is_empty() => {}
+                        Poll::Ready(Ok(1..)) => arrived.move_to(rest),
+                        Poll::Ready(Ok(0) | Err(_)) => {
+                            ctx.stop();
+                            return Poll::Ready(());
+                        }
+                    }
+                }
+            }
         }
-        Ok(ws::Message::Pong(payload)) => return actor.on_pong(&payload, ctx),
-        Ok(ws::Message::Nop) => return,
-        // The codec has checked the code (RFC 6455, 7.4).
-        Ok(ws::Message::Close(reason)) => return actor.on_client_close(reason.map(|reason| reason.code), ctx),
-        Err(_) if actor.fragments().has_refused() => Err(CloseReason::MessageTooBig),
-        Err(error) => Err(close_reason(&error)),
-    };
-    match whole {
-        Ok(None) => {
-            actor.on_other_frame(ctx);
-        }
-        Ok(Some(WholeMessage::Text(text))) => actor.on_text(&text, ctx),
-        Ok(Some(WholeMessage::Binary(bytes))) => actor.on_binary(bytes, ctx),
-        Err(reason) => actor.close(reason, ctx),
+        arrived.move_to(rest);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
-/// Maps an error of the codec. It reports both reserved bits and invalid UTF-8 as I/O errors: the former as `InvalidData`, the
-/// latter as `Other`.
-fn close_reason(error: &ws::ProtocolError) -> CloseReason {
-    match error {
-        ws::ProtocolError::Overflow => CloseReason::MessageTooBig,
-        ws::ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::Other => CloseReason::InvalidUtf8,
-        _ => CloseReason::ProtocolError,
+fn deliver<A: SocketHandler>(received: Received, actor: &mut A, ctx: &mut A::Context) {
+    match received {
+        Received::Text(text) => actor.on_text(&text, ctx),
+        Received::Binary(bytes) => actor.on_binary(&bytes, ctx),
+        Received::Ping(payload) => {
+            if actor.on_other_frame(ctx) {
+                ctx.pong(&payload);
+            }
+        }
+        Received::Fragment => {
+            actor.on_other_frame(ctx);
+        }
+        Received::Pong(payload) => actor.on_pong(&payload, ctx),
+        Received::Close(code) => actor.on_client_close(code, ctx),
     }
 }

@@ -1,10 +1,10 @@
 //! Serving of connections whose request asks for an upgrade.
 //!
 //! actix-http's dispatcher would keep two buffers of 8 KiB per connection, even an idle one. Here a connection owns no buffers: reads
-//! go through a buffer of the thread, and writes pass frames to the kernel as they are.
+//! go through a buffer of the thread, and writes pass frames to the kernel as they are. The dispatcher ends with the handshake.
 
-use super::accepted::Accepted;
-use crate::limits::{DISCONNECT_TIMEOUT, SOCKET_READ_BYTES};
+use super::{accepted::Accepted, read_buffer::ReadBuffer, socket::UpgradedSocket};
+use crate::limits::DISCONNECT_TIMEOUT;
 use actix_codec::Framed;
 use actix_http::{
     BoxedPayloadStream, ConnectionType, Request, Response, StatusCode,
@@ -13,14 +13,13 @@ use actix_http::{
     h1::{Codec, Message},
 };
 use actix_web::{
-    Error,
+    Error, HttpMessage,
     dev::{Payload, Service, ServiceResponse},
     web::{Buf, Bytes},
 };
-use futures_util::{Stream, future::LocalBoxFuture};
+use futures_util::Stream;
 use socket2::SockRef;
 use std::{
-    cell::RefCell,
     error::Error as StdError,
     future::poll_fn,
     io,
@@ -31,33 +30,6 @@ use std::{
 };
 use tokio_util::codec::Encoder;
 
-thread_local! {
-    /// Read buffer shared by all upgraded connections of the thread.
-    static READ_BUFFER: RefCell<[u8; SOCKET_READ_BYTES]> = const { RefCell::new([0; SOCKET_READ_BYTES]) };
-}
-
-/// Passes the request to the application and serves the upgraded connection to its end. Network errors end it without an error.
-pub fn serve<S, B>(
-    app: Rc<S>,
-    request: Request,
-    connection: Framed<Accepted, Codec>,
-) -> LocalBoxFuture<'static, Result<(), Error>>
-where
-    S: Service<Request, Response = ServiceResponse<B>, Error = Error> + 'static,
-    B: MessageBody + 'static,
-{
-    // Handshake and close are boxed, so that the future of an open connection does not reserve memory for them.
-    let answering = Box::pin(answer(app, request, connection));
-    Box::pin(async move {
-        if let Ok(Some(mut upgraded)) = answering.await
-            && upgraded.send_all().await.is_ok()
-        {
-            Box::pin(upgraded.close()).await;
-        }
-        Ok(())
-    })
-}
-
 /// An upgraded connection, which sends the data of its response body.
 struct Upgraded {
     socket: Rc<Accepted>,
@@ -65,6 +37,14 @@ struct Upgraded {
 }
 
 impl Upgraded {
+    /// Serves the connection to its end. Network errors end it without an error.
+    async fn serve(mut self) {
+        if self.send_all().await.is_ok() {
+            // Boxed, so that the future of an open connection does not reserve memory for its close.
+            Box::pin(self.close()).await;
+        }
+    }
+
     /// Sends the whole body. Polls it only after the previous data was handed to the kernel, which is the backpressure for a client
     /// that does not read.
     async fn send_all(&mut self) -> Result<(), Box<dyn StdError>> {
@@ -86,7 +66,7 @@ impl Upgraded {
         // Fails if the client is already gone.
         if SockRef::from(&**socket).shutdown(Shutdown::Write).is_ok() {
             let rest = async {
-                while poll_fn(|cx| poll_read(&socket, cx)).await.is_ok_and(|read| !read.is_empty()) {
+                while poll_fn(|cx| ReadBuffer::take().poll_read(&socket, cx)).await.is_ok_and(|read| read > 0) {
                     // A client that sends without pause must not starve other tasks.
                     tokio::task::yield_now().await;
                 }
@@ -96,8 +76,23 @@ impl Upgraded {
     }
 }
 
-/// Sends the response to the request. Returns the connection if it was upgraded, and closes it otherwise.
-async fn answer<S, B>(
+/// Passes the request to the application and sends the response. Hands the connection over if it was upgraded, and closes it
+/// otherwise. Network errors end it without an error.
+pub async fn answer<S, B>(app: Rc<S>, request: Request, mut connection: Framed<Accepted, Codec>) -> Result<(), Error>
+where
+    S: Service<Request, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    let handover = connection.io_mut().take_handover();
+    if let Ok(Some(upgraded)) = respond(app, request, connection).await
+        && let Some(handover) = handover
+    {
+        handover.set(Box::pin(upgraded.serve()));
+    }
+    Ok(())
+}
+
+async fn respond<S, B>(
     app: Rc<S>,
     request: Request,
     connection: Framed<Accepted, Codec>,
@@ -109,8 +104,9 @@ where
     let mut parts = connection.into_parts();
     let socket = Rc::new(parts.io);
     let first = Bytes::copy_from_slice(&parts.read_buf);
-    let inbound: BoxedPayloadStream = Box::pin(Inbound { first, socket: Rc::clone(&socket), yields_next: false });
-    let (request, _) = request.replace_payload(Payload::Stream { payload: inbound });
+    request.extensions_mut().insert(UpgradedSocket { socket: Rc::clone(&socket), first: first.clone() });
+    let body: BoxedPayloadStream = Box::pin(RequestBody { first, socket: Rc::clone(&socket), yields_next: false });
+    let (request, _) = request.replace_payload(Payload::Stream { payload: body });
     let response = match app.call(request).await {
         Ok(response) => Response::from(response).map_into_boxed_body(),
         Err(error) => Response::from(error),
@@ -158,8 +154,8 @@ async fn send(socket: &Accepted, mut bytes: Bytes) -> io::Result<()> {
     .await
 }
 
-/// Inbound data of a connection.
-struct Inbound {
+/// Inbound data of a connection, as the body of its request. A WebSocket reads from its connection itself.
+struct RequestBody {
     /// Data received together with the request.
     first: Bytes,
     socket: Rc<Accepted>,
@@ -167,7 +163,7 @@ struct Inbound {
     yields_next: bool,
 }
 
-impl Stream for Inbound {
+impl Stream for RequestBody {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -178,25 +174,13 @@ impl Stream for Inbound {
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));
         }
-        let read = ready!(poll_read(&self.socket, cx));
+        let mut buffer = ReadBuffer::take();
+        let read = ready!(buffer.poll_read(&self.socket, cx));
         self.yields_next = true;
         Poll::Ready(match read {
-            Ok(bytes) if bytes.is_empty() => None,
-            read => Some(read.map_err(PayloadError::from)),
+            Ok(0) => None,
+            Ok(_) => Some(Ok(Bytes::copy_from_slice(&buffer))),
+            Err(error) => Some(Err(error.into())),
         })
-    }
-}
-
-/// Reads the available data; an empty buffer is the end of the stream.
-fn poll_read(socket: &Accepted, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-    loop {
-        let read = READ_BUFFER.with_borrow_mut(|buffer| {
-            let read = socket.try_read(buffer)?;
-            Ok::<_, io::Error>(Bytes::copy_from_slice(&buffer[..read]))
-        });
-        match read {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_read_ready(cx))?,
-            read => return Poll::Ready(read),
-        }
     }
 }

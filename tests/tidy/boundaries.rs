@@ -54,7 +54,7 @@ const PARTS: &[(&str, &str)] = &[
     // Authentication and inbound guard, the same for every kind of connection.
     ("connection", "auth config domain limiter limits protocol"),
     // Connections below their actors: the response body of one records in its statistics when it is polled.
-    ("transport", "config limiter limits protocol registry"),
+    ("transport", "config limiter limits protocol"),
     (
         "session",
         "api_error auth bus config connection domain encode limiter limits metrics pause protocol registry transport turn \
@@ -87,8 +87,6 @@ const PARTS: &[(&str, &str)] = &[
 
 /// Names that only these files may use: external crates by their paths, items of the program as `part::Item`.
 const HOMES: &[(&str, &[&str])] = &[
-    // Deprecated upstream; two files hold it.
-    ("actix_web_actors", &["src/session/actor.rs", "src/transport/socket.rs"]),
     // Another database can stand beside SQLite.
     ("diesel", &["src/store/sqlite"]),
     ("diesel_migrations", &["src/store/sqlite"]),

@@ -26,7 +26,6 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 /// Upgrades the connection, also while the server is draining, so that operators can observe and undo the drain.
 async fn ops(
     request: HttpRequest,
-    payload: web::Payload,
     Query(credentials): Query<Credentials>,
     context: State<OpsContext>,
     tokens: State<Tokens>,
@@ -50,5 +49,5 @@ async fn ops(
     let token = offered.iter().find_map(|offer| offer.strip_prefix("bearer."));
     let auth = authenticate(&request, credentials, token, &tokens, &tickets);
     let opening = OpsOpening { auth, address, user_agent: user_agent(&request), address_permit, echo };
-    Ok(ops::upgrade(&request, payload, OpsContext::clone(&context), opening)?)
+    Ok(ops::upgrade(&request, OpsContext::clone(&context), opening)?)
 }

@@ -43,7 +43,6 @@ impl Credentials {
 
 async fn chat(
     request: HttpRequest,
-    payload: web::Payload,
     Query(credentials): Query<Credentials>,
     context: State<SessionContext>,
     tickets: State<Tickets>,
@@ -64,7 +63,7 @@ async fn chat(
         _ => None,
     };
     let opening = Opening { offer, auth, address, address_permit, user_permit, user_agent: user_agent(&request) };
-    Ok(session::upgrade(&request, payload, context.into_inner().into(), opening)?)
+    Ok(session::upgrade(&request, context.into_inner().into(), opening)?)
 }
 
 /// The user agent as the registry keeps it.

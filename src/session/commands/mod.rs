@@ -50,6 +50,7 @@ fn subject_of(frame: &ClientFrame) -> ErrorSubject {
 impl SessionState {
     /// Handles a text frame. If it is refused, the error names the message, provided that it can be read.
     pub fn on_text(&mut self, text: &str, now: Now, authenticator: &impl Authenticator, effects: &mut Vec<Effect>) {
+        self.heartbeat.on_received(now.instant);
         match self.inbound.accept(text, ClientFrame::parse, effects) {
             Ok(frame) => with_command!(frame, command => command.execute(self, now, authenticator, effects)),
             Err(Refused::Malformed(error)) => {

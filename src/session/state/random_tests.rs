@@ -197,7 +197,6 @@ impl Simulation {
     }
 
     fn text(&mut self, text: &str, effects: &mut Vec<Effect>) {
-        self.state.on_received(self.now);
         self.state.on_text(text, self.now, &self.authenticator, effects);
     }
 

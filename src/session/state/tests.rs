@@ -144,7 +144,7 @@ impl Session {
 
     /// Receives something from the client, then runs the alarm handler.
     fn on_alarm(&mut self) {
-        self.state.on_received(self.now);
+        self.state.heartbeat.on_received(self.now.instant);
         self.state.on_alarm(self.now, &mut self.effects);
     }
 
