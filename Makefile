@@ -52,13 +52,13 @@ check: ## What CI runs: formatting, lints, every test
 	$(MAKE) test
 
 bench: ## Measure Switchboard beside bare servers of the same job, and write docs/BENCHMARKS.md: three quarters of an hour on a quiet machine
-	python3 benches/run.py full
+	python3 benches/run.py full --write
 
 bench-quick: ## The same with 1,000 connections and the servers in Rust, printed only: some minutes
 	python3 benches/run.py quick
 
-bench-relay: ## Measure the relay of a model's answers only, and update both pages: a quarter of an hour; `AGAINST=BINARY` compares
-	python3 benches/run.py relay --write $(if $(AGAINST),--against $(AGAINST))
+bench-relay: ## Measure the relay of a model's answers only: a quarter of an hour. `AGAINST=BINARY` compares with that one: half an hour
+	python3 benches/run.py $(if $(AGAINST),compare --against $(AGAINST),relay) --write
 
 bench-smoke: ## Whether every server still does the job: 20 connections for some seconds each
 	python3 benches/run.py smoke

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import results
-from servers import BUILT, FLOOR, SWITCHBOARD, Server
+from servers import BEFORE, BUILT, FLOOR, SWITCHBOARD, Server, end_with_parent
 
 # A token every 100 ms, of 64 bytes: the table in docs/BENCHMARKS.md says so.
 INTERVAL_MS = 100
@@ -23,7 +23,7 @@ SIGN_IN_CLIENTS = 6
 CLASSIC_TOKENS = (250, 500, 1000, 2000)
 PASSWORD = "quiet-otter-paints-thursday"
 
-# Everything that went wrong, in the order in which it did.
+# What went wrong since it was last taken, in the order in which it did.
 faults = []
 
 
@@ -51,6 +51,7 @@ def load(server, *arguments):
             text=True,
             timeout=LOAD_TIMEOUT_S,
             check=False,
+            preexec_fn=end_with_parent,
         )
         text = Path(file.name).read_text()
         if not text:
@@ -64,6 +65,21 @@ def note(name, found):
     for fault in found:
         say(f"  {name}: {fault}")
         faults.append(f"{name}: {fault}")
+
+
+def take_faults():
+    taken = faults.copy()
+    faults.clear()
+    return taken
+
+
+def in_turn(names, round):
+    """Forwards and backwards by turns: what changes over time, such as a machine that warms up, evens out."""
+    return names if round % 2 == 1 else tuple(reversed(names))
+
+
+def server(name, against=None):
+    return Server(name, binary=against if name == BEFORE else SWITCHBOARD)
 
 
 def streaming(names, size, rounds):
@@ -85,14 +101,14 @@ def streaming(names, size, rounds):
     return runs
 
 
-def first_token(names, connections, rounds):
+def first_token(names, connections, rounds, against=None):
     """From when a question was due to its first token, on a server with little else to do."""
     runs = {name: [] for name in names}
     for round in range(1, rounds + 1):
-        for name in names:
-            with Server(name) as server:
+        for name in in_turn(names, round):
+            with server(name, against) as running:
                 report = load(
-                    server,
+                    running,
                     *("--connections", connections, "--rate", 200, "--turns", 3, "--think-ms", 5000),
                     *("--tokens", 5, "--interval-ms", 20),
                 )
@@ -102,14 +118,14 @@ def first_token(names, connections, rounds):
     return runs
 
 
-def turns(names, seconds, rounds):
+def turns(names, seconds, rounds, against=None):
     """Whole turns, one after the other on each connection; so many that none of them asks more often than it may."""
     runs = {name: [] for name in names}
     for round in range(1, rounds + 1):
-        for name in names:
-            with Server(name) as server:
+        for name in in_turn(names, round):
+            with server(name, against) as running:
                 report = load(
-                    server,
+                    running,
                     *("--connections", 200, "--rate", 1000, "--duration", seconds, "--tokens", 20, "--interval-ms", 0),
                 )
             per_second = report["turns"]["per_second"]
@@ -229,11 +245,11 @@ def jitter(report):
     return results.streaming(report, INTERVAL_MS)["jitter_p99_ms"]
 
 
-def classic(rounds):
+def classic(rounds, lengths=CLASSIC_TOKENS):
     """Answers of several lengths in both dialects: dialect → tokens → one result per round."""
-    runs = {dialect: {tokens: [] for tokens in CLASSIC_TOKENS} for dialect in ("chat.v2", "chat.v1")}
+    runs = {dialect: {tokens: [] for tokens in lengths} for dialect in ("chat.v2", "chat.v1")}
     for _ in range(rounds):
-        for tokens in CLASSIC_TOKENS:
+        for tokens in lengths:
             for dialect in runs:
                 with Server("switchboard") as server:
                     report = load(

@@ -9,8 +9,8 @@ import subprocess
 from dataclasses import dataclass
 
 import results
-from measure import note, say
-from servers import BARE_RELAY, BEFORE, BUILT, SWITCHBOARD, Server
+from measure import in_turn, note, say
+from servers import BARE_RELAY, BEFORE, BUILT, SWITCHBOARD, Server, end_with_parent, family
 
 INTERVAL_MS = 100
 OURS = "switchboard"
@@ -30,23 +30,28 @@ class Job:
     settle_ms: int = 1500
 
 
-def measure(names, job, rounds, peer_rounds, against=None):
+def part(names, job, rounds, peer_rounds=None):
+    return {"runs": measure(names, job, rounds, peer_rounds), "wire": wire(names)}
+
+
+def measure(names, job, rounds, peer_rounds=None, against=None):
     """name → one result per round; peers take part in the first rounds only."""
     runs = {name: [] for name in names}
-    for round in range(rounds):
-        of_round = [name for name in names if round < peer_rounds or name in (BARE_RELAY, OURS, BEFORE)]
-        for name in of_round if round % 2 == 0 else reversed(of_round):
+    for round in range(1, rounds + 1):
+        is_with_peers = peer_rounds is None or round <= peer_rounds
+        of_round = [name for name in names if is_with_peers or name in (BARE_RELAY, OURS, BEFORE)]
+        for name in in_turn(of_round, round):
             result = results.relay(load(name, job, against), job.tokens)
             runs[name].append(result)
             whole, alone = (results.number(result[key]) for key in ("whole_us", "streaming_us"))
             question, memory = results.number(result["question_ms"]), results.number(result["streaming_kb"], 1)
             text = f"{whole} µs per token, {alone} streaming alone, {question} ms per question, {memory} kB"
-            say(f"  relay of {job.clients:,}, round {round + 1}, {name}: {text}")
+            say(f"  relay of {job.clients:,}, round {round}, {name}: {text}")
     return runs
 
 
 def wire(names, against=None):
-    """name → bytes per token on the WebSocket, with frame headers."""
+    """name → bytes per token on the WebSocket, with frame headers, of the frames with one token."""
     job = Job(1, WIRE_TOKENS, 1, WIRE_INTERVAL_MS, settle_ms=100)
     found = {}
     for name in names:
@@ -60,26 +65,30 @@ def load(name, job, against=None):
     """One job on a server of its own; the client's report."""
     upstream = Server("relay_upstream", (job.tokens, job.interval_ms))
     with upstream, server(name, f"127.0.0.1:{upstream.port}", against) as relay:
-        plan = {
-            "address": f"127.0.0.1:{relay.port}",
-            "token": relay.token,
-            "pid": relay.process.pid,
-            "protocol": "websocket",
-            "connections": job.clients,
-            "connect_rate": CONNECT_RATE,
-            "ask_rate": job.ask_rate,
-            "tokens": job.tokens,
-            "interval_ms": job.interval_ms,
-            "timeout_s": TIMEOUT_S,
-            "settle_ms": job.settle_ms,
-        }
-        command = [BUILT / "release" / "relay_client", json.dumps(plan)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"the client of {name} failed:\n{done.stderr[-2000:]}")
-    report = json.loads(done.stdout)
+        report = ask(relay, job)
     note(name, results.relay_faults(report))
     return report
+
+
+def ask(relay, job):
+    plan = {
+        "address": f"127.0.0.1:{relay.port}",
+        "token": relay.token,
+        "pid": relay.process.pid,
+        "protocol": "websocket",
+        "connections": job.clients,
+        "connect_rate": CONNECT_RATE,
+        "ask_rate": job.ask_rate,
+        "tokens": job.tokens,
+        "interval_ms": job.interval_ms,
+        "timeout_s": TIMEOUT_S,
+        "settle_ms": job.settle_ms,
+    }
+    command = [BUILT / "release" / "relay_client", json.dumps(plan)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, preexec_fn=end_with_parent)
+    if done.returncode != 0:
+        raise RuntimeError(f"the client of {relay.name} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout)
 
 
 def server(name, upstream, against):
@@ -87,7 +96,8 @@ def server(name, upstream, against):
     if name in (OURS, BEFORE):
         section = {"KIND": "openai", "BASE_URL": f"http://{upstream}/v1", "MODEL": "bench", "MAX_ANSWER_TOKENS": "0"}
         settings = {f"SWITCHBOARD__PROVIDER__{key}": value for key, value in section.items()}
+        settings["SWITCHBOARD__SESSION__COALESCE_MS"] = "0"
         return Server(name, settings=settings, binary=SWITCHBOARD if name == OURS else against)
-    if name == "fastapi relay":
+    if family(name) == "fastapi":
         return Server(name, settings={"UPSTREAM": upstream})
     return Server(name, (upstream,))

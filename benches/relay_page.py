@@ -1,19 +1,18 @@
-"""The relay job in docs/BENCHMARKS.md and docs/PERFORMANCE.md. Pure: results in, text out."""
+"""The relay job in docs/BENCHMARKS.md and docs/PERFORMANCE.md. Pure: records in, text out."""
 
-from results import median, medians, number, paired_ratio, ratio, table, target
+from results import medians, number, paired_ratio, ratio_between, section, stamp, table, target
 
 BARE, OURS, BEFORE = "bare relay", "switchboard", "switchboard before"
-TARGET_CLIENTS = "1000"
-HEADING = "## Relay of a model's answers"
+TARGETS_FROM = "relay-1000"
 # Above this delay of the last token, a server does not keep up.
 LATE_MS = 1000
 
 NOTE = """Each client asks one question; the server relays the answer from the stream of an OpenAI-compatible server: 100 tokens of
 10 bytes, one every 100 ms. A turn counts only if its text is exactly the upstream's. *Whole job* is the server's CPU per token from
 the first question until everything is stored; *streaming* is its CPU per token while all clients receive tokens and nobody asks; *start
-and end* is what a question costs in addition to its tokens. The bare relay is the floor of the same round."""
+and end* is what a question costs in addition to its tokens. The bare relay is the floor of the same round: two sockets, no checks."""
 
-METHOD = """- **Relay job** (`benches/relay.py`): each client opens a WebSocket, asks once, and compares the answer with the text that the
+METHOD = """- **Relay job** (`benches/relay.py`): each client opens a connection, asks once, and compares the answer with the text that the
   upstream computes from the number of the question. Server, upstream and client are processes of one machine; each server and its
   upstream are restarted for each load. In a round every server is measured once, and rounds alternate the order. CPU time is user and
   system time of the server's process (`/proc/PID/stat`), sampled every 100 ms with the number of tokens received.
@@ -22,29 +21,34 @@ METHOD = """- **Relay job** (`benches/relay.py`): each client opens a WebSocket,
   at the cost of *streaming*, per question; one run, two windows. *kB per stream*: resident memory in the middle of the
   streaming window minus that before the first connection, per connection; it includes the connection to the upstream and half an answer
   of 1 kB. Switchboard also asks the model to choose a specialist, as it does by default, which the upstream answers at once; the other
-  servers send one request per question. *Bytes per token*: length of the WebSocket frames including their headers, of the tokens 100 to 999 of one answer of 1,000.
-  *Late*: delay of the last token relative to the first and the intended pace, 99th percentile.
+  servers send one request per question. *Bytes per token*: mean length of the WebSocket frames with one token, including their
+  headers, of the tokens 100 to 999 of one answer of 1,000, with `session.coalesce_ms = 0`. *Late*: delay of the last token relative to the first and the intended pace, 99th percentile. A server *does not keep up* when
+  that exceeds a second, or when no answer was complete a minute after the last question.
 """
 
-# What a peer leaves out of the job that Switchboard does.
+# What a server leaves out of the job that Switchboard does.
 OMITS = {
-    BARE: "verify tokens, store, resume, limit, time out, check the upstream's answer",
+    BARE: "verify tokens, store, resume, limit, route, time out, check the upstream's answer",
     OURS: "",
-    BEFORE: "",
-    "node relay": "verify tokens, store, resume, limit",
-    "fastapi relay": "verify tokens, store, resume, limit",
+    "node relay": "verify tokens, store, resume, limit, route",
+    "fastapi relay": "verify tokens, store, resume, limit, route",
 }
 
 
-def render(relay):
-    if not relay:
-        return f"{HEADING}\n\nNot measured yet; `python3 benches/run.py relay --write` measures it alone."
-    parts = [HEADING, NOTE]
-    parts += [of_clients(runs, int(clients), relay["wire"]) for clients, runs in relay["clients"].items()]
-    return "\n\n".join(parts)
+def render(records):
+    """The section of the relay job; none before it was measured."""
+    tables = [of_clients(record, clients) for clients, record in sizes(records, "relay")]
+    return "\n\n".join(["## Relay of a model's answers", NOTE, *tables]) if tables else ""
 
 
-def of_clients(runs, clients, wire):
+def sizes(records, group):
+    """Size → record of the parts of a group, such as `relay-1000`; the smallest first."""
+    found = [(int(part.rsplit("-", 1)[1]), record) for part, record in records.items() if part.startswith(f"{group}-")]
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def of_clients(record, clients):
+    runs, wire = record["result"]["runs"], record["result"]["wire"]
     head = ["server", "whole job, µs/token", "× bare relay", "streaming, µs/token", "× bare relay", "start and end, ms"]
     head += ["kB per stream", "bytes/token", "first token p99 ms", "late p99 ms", "rounds", "does not"]
     rows = []
@@ -68,47 +72,24 @@ def of_clients(runs, clients, wire):
                 OMITS[name],
             ]
         )
-    text = f"### {clients:,} clients\n\n{table(head, rows)}"
-    if BEFORE in runs:
-        text += f"\n\n{against(runs)}"
-    return text
+    return section(f"### {clients:,} clients", record, table(head, rows))
 
 
-def against(runs):
-    """Switchboard beside another binary of it: ratios within the rounds, and their spread."""
-    rows = []
-    for key, what in (
-        ("whole_us", "whole job"),
-        ("streaming_us", "streaming"),
-        ("question_ms", "start and end"),
-        ("streaming_kb", "kB per stream"),
-        ("first_token_p99_ms", "first token p99"),
-    ):
-        pairs = [ratio(new[key], old[key]) for new, old in zip(runs[OURS], runs[BEFORE], strict=False)]
-        known = sorted(pair for pair in pairs if pair is not None)
-        between = f"{number(known[0])} to {number(known[-1])}" if known else "–"
-        rows.append([what, number(median(pairs)), between])
-    return table(["switchboard relative to before", "median of pairs", "all pairs"], rows)
+def targets(record):
+    """The targets of the relay job."""
+    runs = record["result"]["runs"] if record else {}
+    wire = record["result"]["wire"] if record else {}
+    middle = medians(runs[OURS]) if OURS in runs else {}
+    note = f"median of {min(len(runs[OURS]), len(runs[BARE]))} pairs" if runs else ""
 
+    def of(what, value, limit, unit, note=""):
+        return target(what, value, limit, unit=unit, note=note, measured=stamp(record))
 
-def targets(relay):
-    """The targets of the relay job; each is listed when it was not measured, too."""
-    runs = relay["clients"].get(TARGET_CLIENTS) if relay else None
-    whole = streaming = question = memory = wire = None
-    note = ""
-    if runs:
-        pairs = min(len(runs[OURS]), len(runs[BARE]))
-        note = f"median of {pairs} pairs"
-        whole = paired_ratio(runs[OURS], runs[BARE], "whole_us")
-        streaming = paired_ratio(runs[OURS], runs[BARE], "streaming_us")
-        question, memory = (medians(runs[OURS])[key] for key in ("question_ms", "streaming_kb"))
-        wire = relay["wire"].get(OURS)
+    whole, streaming = (ratio_between(runs, OURS, BARE, key) for key in ("whole_us", "streaming_us"))
     return [
-        target(
-            "relay at 1,000, whole job: CPU per token, as a ratio to the bare relay", whole, 1.6, unit=" ×", note=note
-        ),
-        target("relay at 1,000, streaming: CPU per token, as a ratio to the bare relay", streaming, 1.2, unit=" ×"),
-        target("relay: CPU to start and end a question", question, 0.6, unit=" ms"),
-        target("relay: bytes per token on the WebSocket", wire, 85, unit=" B"),
-        target("relay at 1,000: memory per streaming connection", memory, 24, unit=" kB"),
+        of("relay at 1,000, whole job: CPU per token, as a ratio to the bare relay", whole, 1.6, " ×", note),
+        of("relay at 1,000, streaming: CPU per token, as a ratio to the bare relay", streaming, 1.2, " ×", note),
+        of("relay: CPU to start and end a question", middle.get("question_ms"), 0.6, " ms"),
+        of("relay: bytes per token on the WebSocket", wire.get(OURS), 85, " B"),
+        of("relay at 1,000: memory per streaming connection", middle.get("streaming_kb"), 24, " kB"),
     ]

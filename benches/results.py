@@ -3,6 +3,10 @@
 import math
 import statistics
 
+# Load average over a minute above which times on the clock are not reliable.
+QUIET = 0.5
+BUSY = "**The machine was busy with other work: ratios of CPU are rough, and times are not reliable.**"
+
 
 def streaming(report, interval_ms):
     """Of one load in which every connection streams one answer."""
@@ -81,10 +85,12 @@ def relay(report, tokens_per_answer):
         streaming_kb = (half_way["resident"] - named["start"]["resident"]) / 1000 / report["connections"]
         if report["complete"]:
             question_ms = (whole_s - streaming_us * tokens / 1e6) / report["complete"] * 1000
+    idle = named["before_asking"]["resident"] - named["start"]["resident"]
     return {
         "whole_us": ratio(whole_s * 1e6, tokens),
         "streaming_us": streaming_us,
         "question_ms": question_ms,
+        "idle_kb": idle / 1000 / report["connections"],
         "streaming_kb": streaming_kb,
         "first_token_p50_ms": report["first_token_ms"]["p50"],
         "first_token_p99_ms": report["first_token_ms"]["p99"],
@@ -123,10 +129,27 @@ def ratio(value, floor):
     return value / floor if value is not None and floor else None
 
 
-def paired_ratio(runs, floor_runs, key):
-    """The median of the ratios of runs that were made one after the other: what slows the machine slows both."""
+def paired_ratios(runs, floor_runs, key):
+    """The ratios of runs that were made one after the other: what slows the machine slows both."""
     pairs = [ratio(run[key], floor[key]) for run, floor in zip(runs, floor_runs, strict=False)]
-    return median(pairs)
+    return [pair for pair in pairs if pair is not None]
+
+
+def paired_ratio(runs, floor_runs, key):
+    return median(paired_ratios(runs, floor_runs, key))
+
+
+def ratio_between(runs, one, other, key):
+    """The same for two servers of a measurement; `None` when one of them was not measured."""
+    return paired_ratio(runs[one], runs[other], key) if one in runs and other in runs else None
+
+
+def quartiles(values):
+    """The first and the third; of fewer than two values, `None`."""
+    if len(values) < 2:
+        return None
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return first, third
 
 
 def growth(points):
@@ -138,8 +161,8 @@ def growth(points):
     return slope
 
 
-def target(what, value, limit, is_at_most=True, unit="", note=""):
-    """One line of the table of targets."""
+def target(what, value, limit, is_at_most=True, unit="", note="", measured=""):
+    """One line of the table of targets. `measured`: when and at which commit."""
     is_met = None if value is None else value <= limit if is_at_most else value >= limit
     sign = "≤" if is_at_most else "≥"
     return {
@@ -149,6 +172,7 @@ def target(what, value, limit, is_at_most=True, unit="", note=""):
         "unit": unit,
         "is_met": is_met,
         "note": note,
+        "measured": measured if value is not None else "",
     }
 
 
@@ -165,3 +189,22 @@ def table(head, rows):
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def stamp(record):
+    """When and at which commit a part was measured."""
+    return f"{record['date']}, {record['switchboard']}" if record else ""
+
+
+def is_busy(record):
+    return float(record["load_before"]) > QUIET
+
+
+def section(heading, record, *texts):
+    """A section of the page, which says when it was measured."""
+    measured = f"Measured on {record['date']} with Switchboard {record['switchboard']}."
+    if is_busy(record):
+        measured += f" {BUSY}"
+    if record.get("note"):
+        measured += f" {record['note']}"
+    return "\n\n".join([heading, measured, *texts])

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Measures Switchboard beside minimal servers of the same job, in one run on one machine. `make bench` runs it.
+"""Measures Switchboard beside other servers of the same job, in one run on one machine. `make bench` runs it.
 
-docs/BENCHMARKS.md, which this writes, says what is measured and how. Everything stays on this machine (127.0.0.1), is bounded
-in time, and ends what it started.
+docs/BENCHMARKS.md says what is measured and how. Everything stays on this machine (127.0.0.1), is bounded in time, and ends
+what it started.
 
-    run.py full     everything; writes docs/BENCHMARKS.md and the targets in docs/PERFORMANCE.md
-    run.py quick    1,000 connections and the servers in Rust; prints
-    run.py relay    the relay job only; prints, and with --write updates both pages; `--against BINARY` measures another binary
-                    of Switchboard in the same rounds
-    run.py smoke    every server and every measurement for a few seconds; fails when something went wrong
+    run.py full      everything but the comparison
+    run.py relay     the relay job only
+    run.py compare   this version and another binary, which --against names, in alternating rounds
+    run.py quick     1,000 connections and the servers in Rust; prints
+    run.py smoke     every measurement with every installed server for a few seconds; fails when something went wrong
+    run.py page      measures nothing: writes the pages from benches/results again
 
-What was measured is in target/peers/results.json, too.
+With --write, each part that was measured replaces its record in benches/results, and docs/BENCHMARKS.md and the targets in
+docs/PERFORMANCE.md are written from all records. Without, the result is printed.
 """
 
 import argparse
@@ -23,175 +25,251 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import compare
 import document
 import measure
 import relay
+import results
 from measure import Size, say
-from servers import BARE_RELAY, BEFORE, BUILT, FLOOR, OTHER_PEERS, PEERS, RELAY_PEERS, ROOT, RUST_PEERS, build, install
+from servers import (
+    BARE_RELAY,
+    BEFORE,
+    FLOOR,
+    OTHER_PEERS,
+    PEERS,
+    RELAY_PEERS,
+    ROOT,
+    RUST_PEERS,
+    SWITCHBOARD,
+    build,
+    family,
+    install,
+)
+
+import store
 
 OURS = "switchboard"
 RUST = (*RUST_PEERS, OURS)
 ALL = (*RUST_PEERS, *OTHER_PEERS, OURS)
+RELAY = (BARE_RELAY, OURS, *RELAY_PEERS)
+# What all others are held against.
+ALWAYS = (FLOOR, BARE_RELAY, OURS, BEFORE)
 # The peers of the relay job repeat less often than the pairs of Switchboard and the bare relay.
 RELAY_JOBS = {100: relay.Job(100, 100, 40), 1000: relay.Job(1000, 100, 333)}
 RELAY_PEER_ROUNDS = 2
+TINY_RELAY = relay.Job(20, 50, 200, interval_ms=20, settle_ms=200)
 SIZES = {1000: Size(1000, 1000, 200), 15000: Size(15000, 2500, 250)}
+TINY = Size(20, 100, 40)
+CPUS = os.cpu_count()
+
+
+@dataclass
+class Part:
+    """One measurement: what it is called, the servers that take part, and how it is taken with those of them that are there."""
+
+    name: str
+    servers: tuple
+    take: Callable
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["full", "quick", "relay", "smoke"])
-    parser.add_argument(
-        "--servers", help="of the streaming tables only these, with commas between; the floor is always there"
-    )
-    parser.add_argument("--connections", type=int, choices=list(SIZES), help="streaming with this many only")
-    parser.add_argument(
-        "--only", help="of the measurements only these: relay,streaming,first_token,turns,sign_ins,jitter,classic"
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=10, help="rounds of the relay job with 1,000 clients")
-    parser.add_argument("--clients", type=int, choices=list(RELAY_JOBS), help="the relay job with this many only")
-    parser.add_argument("--against", type=Path, help="another binary of Switchboard for the relay job")
-    parser.add_argument("--write", action="store_true", help="relay: update docs/BENCHMARKS.md and docs/PERFORMANCE.md")
-    arguments = parser.parse_args()
-
+    options = parse(sys.argv[1:])
     # Whoever ends this ends the servers, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    build()
-    missing = install() if arguments.mode != "quick" else {}
-    for name, why in missing.items():
-        measure.note(name, [f"not measured: {why}"])
+    # Before anything is built: that is a load, too.
     load_before = os.getloadavg()[0]
-    if load_before > document.QUIET:
+    parts = parts_of(options)
+    if parts:
+        build()
+    if load_before > results.QUIET and parts:
         say(f"the machine is busy (load {load_before:.1f}): ratios of CPU will do, times will not")
-
-    wanted = arguments.only.split(",") if arguments.only else None
-    servers = arguments.servers.split(",") if arguments.servers else [name for name in ALL if name not in missing]
-    arguments.relays = relays(arguments, missing)
-    modes = {"quick": quick, "full": full, "relay": relay_only, "smoke": smoke}
-    results = modes[arguments.mode](arguments, wanted, servers)
-    results["machine"] = machine(load_before)
-    results["faults"] = measure.faults
-    # Keys are text, as they will be when it is read again.
-    text = json.dumps(results, indent=1)
-    (BUILT / "results.json").write_text(text)
-    results = json.loads(text)
-    page = document.render(results)
-    if arguments.mode == "smoke":
-        say("every server does its job" if not measure.faults else "something went wrong")
-        sys.exit(1 if measure.faults else 0)
-    print(page)
-    if arguments.mode == "relay" and arguments.write:
-        for name in ("BENCHMARKS.md", "PERFORMANCE.md"):
-            path = ROOT / "docs" / name
-            path.write_text(document.with_relay(path.read_text(), results))
-    if arguments.mode == "full":
-        if arguments.only or arguments.servers or arguments.connections or arguments.clients:
-            say("only a part was measured: docs/BENCHMARKS.md is left unchanged")
-        else:
-            (ROOT / "docs" / "BENCHMARKS.md").write_text(page)
-            performance = ROOT / "docs" / "PERFORMANCE.md"
-            performance.write_text(document.with_targets(performance.read_text(), results))
+    missing = missing_servers(parts, options.servers)
+    measured = {}
+    for part in parts:
+        measured[part.name] = record(part, missing, load_before)
+        if options.write:
+            store.save(part.name, measured[part.name])
+            write_pages(store.load())
+    page = document.render(measured)
+    if options.mode == "page":
+        write_pages(store.load())
+    elif options.mode == "smoke":
+        found = [fault for of_part in measured.values() for fault in of_part["faults"]]
+        say("something went wrong" if found else "every server does its job")
+        sys.exit(1 if found else 0)
+    elif not options.write:
+        print(page)
 
 
-def full(arguments, wanted, servers):
-    rounds, threads = arguments.rounds, os.cpu_count()
-    sizes = [arguments.connections] if arguments.connections else list(SIZES)
-    results = nothing()
-
-    def is_wanted(what):
-        return not wanted or what in wanted
-
-    if is_wanted("relay"):
-        results["relay"] = relay_job(arguments)
-    if is_wanted("streaming"):
-        for size in sizes:
-            # One process with one thread cannot send 150,000 tokens a second.
-            names = named(ALL if size <= 1000 else RUST, servers)
-            results["streaming"][size] = measure.streaming(names, SIZES[size], rounds)
-            results["tokens"][size] = SIZES[size].tokens
-    if is_wanted("first_token"):
-        results["first_token"] = measure.first_token((FLOOR, OURS), 1000, rounds)
-    if is_wanted("turns"):
-        results["turns"] = measure.turns((FLOOR, OURS), 15, rounds)
-    if is_wanted("sign_ins"):
-        results["sign_ins"] = measure.sign_ins(threads, 10, rounds)
-    if is_wanted("jitter"):
-        results["jitter"] = measure.jitter_while_signing_in(threads, Size(500, 500, 150), rounds)
-    if is_wanted("classic"):
-        results["classic"] = measure.classic(rounds)
-    return results
+def parse(words):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=list(MODES))
+    parser.add_argument(
+        "--only", help="only these parts, with commas between: relay or relay-1000, streaming, turns, …"
+    )
+    parser.add_argument("--servers", help="of the peers only these, with commas between; prints")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--pairs", type=int, default=10, help="rounds of the relay job with 1,000 clients, and of compare"
+    )
+    parser.add_argument("--against", type=Path, help="compare: the other binary of Switchboard")
+    parser.add_argument("--write", action="store_true", help="keep what was measured, and write the pages")
+    options = parser.parse_args(words)
+    options.only = options.only.split(",") if options.only else None
+    options.servers = options.servers.split(",") if options.servers else None
+    if options.write and (options.servers or options.mode in ("quick", "smoke")):
+        parser.error("a table with a part of the servers or of the rounds is printed, not written")
+    if (options.mode == "compare") != (options.against is not None):
+        parser.error("compare needs --against, and nothing else takes it")
+    if options.against is not None:
+        options.against = options.against.resolve()
+        if not os.access(options.against, os.X_OK):
+            parser.error(f"--against: {options.against} is no program")
+    return options
 
 
-def relay_job(arguments):
-    jobs = [arguments.clients] if arguments.clients else list(RELAY_JOBS)
-    found = {"clients": {}}
-    for clients in jobs:
-        rounds = arguments.pairs if clients >= 1000 else RELAY_PEER_ROUNDS
-        job = RELAY_JOBS[clients]
-        found["clients"][clients] = relay.measure(arguments.relays, job, rounds, RELAY_PEER_ROUNDS, arguments.against)
-    found["wire"] = relay.wire(arguments.relays, arguments.against)
-    return found
+def parts_of(options):
+    return chosen(MODES[options.mode](options), options.only)
 
 
-def relays(arguments, missing):
-    """The servers of the relay job."""
-    wanted = arguments.servers.split(",") if arguments.servers else None
-    peers = [
-        name for name in RELAY_PEERS if name.split()[0] not in missing and (wanted is None or name.split()[0] in wanted)
+def full(options):
+    rounds = options.rounds
+    parts = relay_parts(options)
+    for connections, size in SIZES.items():
+        # One process with one thread cannot send 150,000 tokens a second.
+        parts.append(streaming(connections, ALL if connections <= 1000 else RUST, size, rounds))
+    parts += [
+        Part("first-token", (FLOOR, OURS), lambda names: measure.first_token(names, 1000, rounds)),
+        Part("turns", (FLOOR, OURS), lambda names: measure.turns(names, 15, rounds)),
+        Part("sign-ins", (OURS,), lambda _: measure.sign_ins(CPUS, 10, rounds)),
+        Part("jitter", (FLOOR, OURS), lambda _: measure.jitter_while_signing_in(CPUS, Size(500, 500, 150), rounds)),
+        Part("classic", (OURS,), lambda _: measure.classic(rounds)),
     ]
-    return [BARE_RELAY, OURS, *([BEFORE] if arguments.against else []), *peers]
+    return parts
 
 
-def relay_only(arguments, _wanted, servers):
-    return full(arguments, ["relay"], servers)
+def relay_parts(options, servers=RELAY):
+    return [
+        relay_part("relay-100", servers, RELAY_JOBS[100], RELAY_PEER_ROUNDS),
+        relay_part("relay-1000", servers, RELAY_JOBS[1000], options.pairs, RELAY_PEER_ROUNDS),
+    ]
 
 
-def quick(arguments, wanted, servers):
-    arguments.connections = arguments.clients = 1000
-    arguments.pairs = min(arguments.pairs, 3)
-    arguments.relays = relays(arguments, dict.fromkeys(OTHER_PEERS))
-    wanted = wanted or ["relay", "streaming", "first_token", "turns"]
-    return full(arguments, wanted, [name for name in RUST if name in servers])
+def comparison(options):
+    plan = compare.Plan(RELAY_JOBS[1000], options.pairs, connections=1000, seconds=8)
+    return [comparison_part(options.against, plan)]
 
 
-def smoke(arguments, _wanted, servers):
-    tiny, results = Size(20, 100, 40), nothing()
-    job = relay.Job(20, 50, 200, interval_ms=20, settle_ms=200)
-    results["relay"] = {"clients": {20: relay.measure(arguments.relays, job, 1, 1, arguments.against)}}
-    results["relay"]["wire"] = relay.wire(arguments.relays, arguments.against)
-    results["streaming"][20] = measure.streaming(named(ALL, servers), tiny, 1)
-    results["tokens"][20] = tiny.tokens
-    results["first_token"] = measure.first_token((FLOOR, OURS), 20, 1)
-    results["turns"] = measure.turns((FLOOR, OURS), 2, 1)
-    results["sign_ins"] = measure.sign_ins(os.cpu_count(), 2, 1)
-    results["jitter"] = measure.jitter_while_signing_in(os.cpu_count(), tiny, 1)
-    return results
+def quick(options):
+    options.pairs = min(options.pairs, 3)
+    found = {part.name: part for part in full(options)}
+    names = ("relay-1000", "streaming-1000", "first-token", "turns")
+    parts = [found[name] for name in names if name in found]
+    for part in parts:
+        part.servers = tuple(name for name in part.servers if family(name) not in OTHER_PEERS)
+    return parts
 
 
-def nothing():
-    return {
-        "relay": {},
-        "streaming": {},
-        "tokens": {},
-        "first_token": {},
-        "turns": {},
-        "sign_ins": [],
-        "jitter": [],
-        "classic": {},
+def smoke(options):
+    plan = compare.Plan(TINY_RELAY, 1, connections=20, seconds=2)
+    return [
+        relay_part("relay-20", RELAY, TINY_RELAY, 1),
+        streaming(20, ALL, TINY, 1),
+        # With itself.
+        comparison_part(SWITCHBOARD, plan),
+        Part("first-token", (FLOOR, OURS), lambda names: measure.first_token(names, 20, 1)),
+        Part("turns", (FLOOR, OURS), lambda names: measure.turns(names, 2, 1)),
+        Part("sign-ins", (OURS,), lambda _: measure.sign_ins(CPUS, 2, 1)),
+        Part("jitter", (FLOOR, OURS), lambda _: measure.jitter_while_signing_in(CPUS, TINY, 1)),
+        Part("classic", (OURS,), lambda _: measure.classic(1, (250, 500))),
+    ]
+
+
+MODES = {
+    "full": full,
+    "relay": relay_parts,
+    "compare": comparison,
+    "quick": quick,
+    "smoke": smoke,
+    "page": lambda _: [],
+}
+
+
+def relay_part(name, servers, job, rounds, peer_rounds=None):
+    return Part(name, servers, lambda names: relay.part(names, job, rounds, peer_rounds))
+
+
+def streaming(connections, servers, size, rounds):
+    def take(names):
+        return {"tokens": size.tokens, "runs": measure.streaming(names, size, rounds)}
+
+    return Part(f"streaming-{connections}", servers, take)
+
+
+def comparison_part(against, plan):
+    return Part("comparison", (BARE_RELAY, FLOOR, OURS, BEFORE), lambda _: compare.measure_both(against, plan))
+
+
+def chosen(parts, only):
+    """Those of the parts that are wanted, by their name or that of their group, which is the name without the number."""
+    if only is None:
+        return parts
+    unknown = [name for name in only if name not in {known for part in parts for known in (part.name, group(part))}]
+    if unknown:
+        sys.exit(f"unknown part {', '.join(unknown)}; there are {', '.join(part.name for part in parts)}")
+    return [part for part in parts if part.name in only or group(part) in only]
+
+
+def group(part):
+    return re.sub(r"-\d+$", "", part.name)
+
+
+def missing_servers(parts, wanted):
+    """Family of servers → why it does not take part; nothing is said of those that are not wanted."""
+    families = {family(name) for part in parts for name in part.servers if name not in ALWAYS}
+    unwanted = {name: "" for name in families if wanted is not None and name not in wanted}
+    return unwanted | install(families - unwanted.keys())
+
+
+def record(part, missing, load_before):
+    """Takes a measurement; its result, with when, at which commit and on which machine."""
+    say(f"{part.name}:")
+    measure.take_faults()
+    for name, why in missing.items():
+        if why and any(family(server) == name for server in part.servers):
+            measure.note(name, [f"not measured: {why}"])
+    names = tuple(name for name in part.servers if name in ALWAYS or family(name) not in missing)
+    taken = {
+        "date": datetime.date.today().isoformat(),
+        "switchboard": commit(),
+        "load_before": f"{load_before:.2f}",
+        "machine": machine(),
+        "result": part.take(names),
     }
+    return store.as_stored(taken | {"faults": measure.take_faults()})
 
 
-def named(known, wanted):
-    """Those of the known that are wanted; what all are held against, and Switchboard, are always there."""
-    return [name for name in known if not wanted or name in wanted or name in (FLOOR, OURS)]
+def write_pages(records):
+    (ROOT / "docs" / "BENCHMARKS.md").write_text(document.render(records))
+    performance = ROOT / "docs" / "PERFORMANCE.md"
+    performance.write_text(document.with_targets(performance.read_text(), records))
 
 
-def machine(load_before):
+def commit():
+    """The commit that was measured, marked when files differ from it that are not written here."""
+    written = [f":!{path}" for path in ("benches/results", "docs/BENCHMARKS.md", "docs/PERFORMANCE.md")]
+    changed = output("git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no", "--", ".", *written)
+    return output("git", "-C", ROOT, "rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
+
+
+def machine():
     cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     memory_kib = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
     lock = (PEERS / "Cargo.lock").read_text()
@@ -199,20 +277,22 @@ def machine(load_before):
         f"{name} {locked(lock, name)}"
         for name in ("tokio", "actix-web", "axum", "tungstenite", "fastwebsockets", "hyper")
     ]
-    pinned = dict(line.split("==") for line in (PEERS / "requirements.txt").read_text().split())
-    others = [f"{name} {pinned[name]}" for name in ("fastapi", "httpx", "uvicorn", "uvloop", "websockets")]
     ws = json.loads((PEERS / "package-lock.json").read_text())["packages"]["node_modules/ws"]["version"]
     return {
-        "Date": datetime.date.today().isoformat(),
         "Processor": f"{cpu[1].strip() if cpu else platform.machine()}, {os.cpu_count()} cores",
         "Memory": f"{memory_kib * 1024 / 1e9:.0f} GB",
         "System": f"{platform.system()} {platform.release()}",
-        document.LOAD_BEFORE: f"{load_before:.2f}",
         "Rust": f"{output('rustc', '--version')}; {', '.join(crates)}",
-        "Python": f"{platform.python_version()}; {', '.join(others)}",
+        "Python": f"{platform.python_version()}; {pinned('fastapi', 'fastapi', 'httpx', 'uvicorn', 'uvloop', 'websockets')}",
         "Node": f"{output('node', '--version')}; ws {ws}",
-        "Switchboard": output("git", "-C", ROOT, "describe", "--always", "--dirty"),
     }
+
+
+def pinned(of, *packages):
+    """The versions of packages of a peer in Python."""
+    lines = (PEERS / f"{of}.txt").read_text().splitlines()
+    versions = dict(line.split("==") for line in lines if "==" in line)
+    return ", ".join(f"{name} {versions[name]}" for name in packages)
 
 
 def locked(lock, name):

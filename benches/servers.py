@@ -3,6 +3,7 @@
 Whatever happens, a server that was started here is ended here, and its files go with its folder.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -44,22 +45,48 @@ def build():
         subprocess.run(cargo, cwd=crate, env={**os.environ, "CARGO_TARGET_DIR": str(target)}, check=True)
 
 
-def install():
+def family(name):
+    """What is installed for a server: for `node relay`, `node`."""
+    return name.split()[0]
+
+
+def install(families):
     """The peers in Python and Node: once, and again when what they need has changed. What could not be installed, and why."""
     missing = {}
-    for name, install_one in (("fastapi", install_python), ("node", install_node)):
+    for name in sorted(families & {*OTHER_PEERS}):
         try:
-            install_one()
+            install_node() if name == "node" else install_python(name)
         except (OSError, subprocess.SubprocessError) as error:
             missing[name] = str(error)
     return missing
 
 
-def install_python():
-    venv, requirements = BUILT / "venv", PEERS / "requirements.txt"
-    if not is_same(requirements, venv / "installed.txt"):
+def venv_of(name):
+    return BUILT / f"venv-{name}"
+
+
+def requirements_of(name):
+    return PEERS / f"{name}.txt"
+
+
+def is_installed(name):
+    """Whether a peer in Python is there, with the versions that it needs now."""
+    return is_same(requirements_of(name), venv_of(name) / "installed.txt")
+
+
+def install_python(name):
+    venv, requirements = venv_of(name), requirements_of(name)
+    if not is_installed(name):
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-        pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
+        pip = [
+            venv / "bin" / "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "-r",
+            requirements,
+        ]
         subprocess.run(pip, check=True)
         shutil.copy(requirements, venv / "installed.txt")
 
@@ -113,7 +140,7 @@ class Server:
                 return [self.binary, "serve"], switchboard_settings(self.port, folder)
             case "fastapi" | "fastapi relay":
                 module = "fastapi_relay" if self.name == "fastapi relay" else "fastapi_server"
-                uvicorn = [BUILT / "venv" / "bin" / "python", "-m", "uvicorn", f"{module}:app", "--app-dir", PEERS]
+                uvicorn = [venv_of("fastapi") / "bin" / "python", "-m", "uvicorn", f"{module}:app", "--app-dir", PEERS]
                 return [*uvicorn, "--host", "127.0.0.1", "--port", self.port, "--log-level", "warning"], {}
             case "node" | "node relay":
                 script = "node_relay.mjs" if self.name == "node relay" else "node_server.mjs"
@@ -156,6 +183,8 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 preexec_fn=end_with_parent,
+                # A group of its own, with what it starts itself.
+                start_new_session=True,
             )
         self.wait_until_it_listens()
 
@@ -168,6 +197,10 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        finally:
+            # What it started and did not end.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def register(self):
         """Makes an account; its access token."""

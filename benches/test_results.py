@@ -1,12 +1,21 @@
 """The bench's own arithmetic: `python3 -m unittest discover benches`. Starts no server."""
 
+import os
+import sys
+import tempfile
+import time
 import unittest
+from pathlib import Path
+from unittest import mock
 
+import comparison_page
 import document
 import measure
 import relay_page
 import results
 import run
+
+import store
 
 
 def report(**changes):
@@ -79,7 +88,7 @@ def relay_report(**changes):
         "moments": {"last_asked_s": 2.0, "first_ended_s": 5.0},
         "first_token_ms": {"p50": 3.0, "p99": 4.0},
         "late_ms": {"p50": 0.0, "p99": 1.5},
-        "named": {"start": sample(0, 0, 0.0, 1_000_000), "before_asking": sample(1.0, 0, 0.25, 1_000_000)}
+        "named": {"start": sample(0, 0, 0.0, 1_000_000), "before_asking": sample(1.0, 0, 0.25, 1_011_000)}
         | {"end": sample(9.0, 20, 0.35, 9_000_000)},
         "samples": [
             sample(1.9, 0, 0.26, 5_000_000),
@@ -89,6 +98,28 @@ def relay_report(**changes):
             sample(5.5, 20, 0.34, 9_000_000),
         ],
         **changes,
+    }
+
+
+def record(result):
+    """A record of a part, as it is read from its file."""
+    facts = {"date": "today", "switchboard": "abc1234", "load_before": "0.10", "machine": {"Processor": "fast"}}
+    return store.as_stored(facts | {"result": result, "faults": []})
+
+
+def comparison():
+    relays = {
+        "bare relay": relay_runs(whole_us=20.0, streaming_us=20.0),
+        "switchboard": relay_runs(whole_us=30.0, streaming_us=20.0),
+        "switchboard before": relay_runs(whole_us=40.0, streaming_us=30.0),
+    }
+    p99s = {"floor": 1.0, "switchboard": 3.0, "switchboard before": 5.0}
+    return {
+        "before": "older",
+        "relay": relays,
+        "wire": {"switchboard": 60.0, "switchboard before": 180.0},
+        "turns": {"switchboard": [{"per_second": 2750.0}], "switchboard before": [{"per_second": 2500.0}]},
+        "first_token": {name: [{"p50_ms": 1.0, "p99_ms": p99}] for name, p99 in p99s.items()},
     }
 
 
@@ -147,6 +178,7 @@ class Relay(unittest.TestCase):
         self.assertAlmostEqual(kept["streaming_us"], 2000)
         self.assertAlmostEqual(kept["question_ms"], (100 - 40) / 2)
         self.assertAlmostEqual(kept["streaming_kb"], 20)
+        self.assertAlmostEqual(kept["idle_kb"], 5.5)
 
     def test_only_complete_answers_count(self):
         wrong = relay_report(complete=1, wrong=1)
@@ -162,18 +194,38 @@ class Relay(unittest.TestCase):
         self.assertAlmostEqual(kept["whole_us"], 5000)
         self.assertIsNone(kept["streaming_us"] or kept["question_ms"] or kept["streaming_kb"])
 
-    def test_two_binaries_are_compared_by_pairs(self):
-        new = relay_runs(whole_us=10.0) + relay_runs(whole_us=30.0) + relay_runs(whole_us=20.0)
-        old = relay_runs(whole_us=20.0) + relay_runs(whole_us=40.0) + relay_runs(whole_us=40.0)
-        text = relay_page.against({"switchboard": new, "switchboard before": old})
-        self.assertIn("| whole job | 0.50 | 0.50 to 0.75 |", text)
-
     def test_a_server_that_falls_behind_is_marked(self):
-        slow = {"bare relay": relay_runs(), "fastapi relay": relay_runs(late_p99_ms=4000.0)}
-        text = relay_page.of_clients(slow, 1000, {})
+        runs = {"bare relay": relay_runs(), "fastapi relay": relay_runs(late_p99_ms=4000.0)}
+        text = relay_page.of_clients(record({"runs": runs, "wire": {}}), 1000)
         lines = {line.split(" | ")[0]: line for line in text.splitlines()}
         self.assertIn("does not keep up", lines["| fastapi relay"])
         self.assertNotIn("does not keep up", lines["| bare relay"])
+
+    def test_every_server_of_the_job_says_what_it_leaves_out(self):
+        for name in run.RELAY:
+            self.assertIn(name, relay_page.OMITS)
+
+
+class Comparison(unittest.TestCase):
+    def test_two_binaries_are_compared_by_pairs(self):
+        # The machine is slower from round to round, and the new binary takes half as long in most of them.
+        new = [{"x": value} for value in (10.0, 20.0, 30.0, 40.0, 400.0)]
+        old = [{"x": value} for value in (20.0, 40.0, 40.0, 80.0, 500.0)]
+        cells = comparison_page.pairs({"switchboard": new, "switchboard before": old}, "x")
+        self.assertEqual(cells, ["0.50", "0.50 to 0.75", "0.50 to 0.80", 5])
+
+    def test_there_is_a_row_for_every_target_of_the_relay_job(self):
+        rows = {row[0]: row for row in comparison_page.rows(comparison())}
+        self.assertEqual(
+            [row[1] for row in rows.values()], ["≤ 1.6", "≤ 1.2", "≤ 0.6", "≤ 85", "≤ 24", *["no worse"] * 3]
+        )
+        # 30 and 40 of the bare relay's 20.
+        self.assertEqual(rows["relay, whole job: CPU per token, × bare relay"][2:5], ["1.50", "2.00", "0.75"])
+        self.assertEqual(rows["relay: bytes per token on the WebSocket"][2:5], ["60.0", "180", "0.33"])
+        # 2 and 4 ms over the floor of the same round.
+        self.assertEqual(rows["first token p99 over the floor, ms"][2:5], ["2.00", "4.00", "0.50"])
+        self.assertEqual(rows["whole stored turns/s"][4], "1.10")
+        self.assertFalse([row for row in rows.values() if len(row) != 8], "a row with other columns than the head")
 
 
 class Arithmetic(unittest.TestCase):
@@ -208,42 +260,44 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(results.table(["a", "b"], [["x", 1]]), "| a | b |\n| --- | ---: |\n| x | 1 |")
 
 
+def everything(ours_us=13.0):
+    """A record of every part."""
+    names = {"floor": {}, "axum": {"cpu_us_per_token": 12.0}, "switchboard": {"cpu_us_per_token": ours_us}}
+    of_size = {name: streaming_runs(**changes) for name, changes in names.items()}
+
+    def answer(kb, cpu_ms):
+        return [{"kb": kb, "cpu_ms": cpu_ms, "tokens_per_frame": 1.0}]
+
+    relays = {"bare relay": relay_runs(whole_us=20.0), "switchboard": relay_runs(whole_us=30.0, question_ms=0.7)}
+    parts = {
+        "relay-1000": {"runs": relays, "wire": {"switchboard": 72.0}},
+        "comparison": comparison(),
+        "streaming-1000": {"tokens": 200, "runs": of_size},
+        "streaming-15000": {"tokens": 250, "runs": of_size},
+        "first-token": {"floor": [{"p50_ms": 0.5, "p99_ms": 1.0}], "switchboard": [{"p50_ms": 1.0, "p99_ms": 2.5}]},
+        "turns": {name: [{"per_second": 2500.0, "cpu_ms": 0.4}] for name in ("floor", "switchboard")},
+        "sign-ins": [{"bare_per_second": 80.0, "bare_cpu_ms": 24.0, "per_second": 76.0, "cpu_ms": 25.0}],
+        "jitter": [
+            {
+                "switchboard_alone": 1.0,
+                "switchboard_beside": 3.5,
+                "sign_ins_per_second": 60.0,
+                "floor_alone": 1.0,
+                "floor_beside": 6.0,
+            }
+        ],
+        "classic": {
+            "chat.v2": {"500": answer(100, 10.0), "1000": answer(200, 20.0)},
+            "chat.v1": {"500": answer(1_000, 11.0), "1000": answer(4_000, 24.0)},
+        },
+    }
+    return {part: record(result) for part, result in parts.items()}
+
+
 class Document(unittest.TestCase):
-    def everything(self, ours_us):
-        names = {"floor": {}, "axum": {"cpu_us_per_token": 12.0}, "switchboard": {"cpu_us_per_token": ours_us}}
-        of_size = {name: streaming_runs(**changes) for name, changes in names.items()}
-
-        def answer(kb, cpu_ms):
-            return [{"kb": kb, "cpu_ms": cpu_ms, "tokens_per_frame": 1.0}]
-
-        relays = {"bare relay": relay_runs(whole_us=20.0), "switchboard": relay_runs(whole_us=30.0, question_ms=0.7)}
-        return run.nothing() | {
-            "relay": {"clients": {"1000": relays}, "wire": {"switchboard": 72.0}},
-            "streaming": {"1000": of_size, "15000": of_size},
-            "tokens": {"1000": 200, "15000": 250},
-            "first_token": {"floor": [{"p50_ms": 0.5, "p99_ms": 1.0}], "switchboard": [{"p50_ms": 1.0, "p99_ms": 2.5}]},
-            "turns": {name: [{"per_second": 2500.0, "cpu_ms": 0.4}] for name in ("floor", "switchboard")},
-            "sign_ins": [{"bare_per_second": 80.0, "bare_cpu_ms": 24.0, "per_second": 76.0, "cpu_ms": 25.0}],
-            "jitter": [
-                {
-                    "switchboard_alone": 1.0,
-                    "switchboard_beside": 3.5,
-                    "sign_ins_per_second": 60.0,
-                    "floor_alone": 1.0,
-                    "floor_beside": 6.0,
-                }
-            ],
-            "classic": {
-                "chat.v2": {"500": answer(100, 10.0), "1000": answer(200, 20.0)},
-                "chat.v1": {"500": answer(1_000, 11.0), "1000": answer(4_000, 24.0)},
-            },
-            "machine": {document.LOAD_BEFORE: "0.10"},
-            "faults": ["axum: 1 turns failed"],
-        }
-
     def test_each_target_is_compared_with_what_was_measured(self):
         for ours_us, is_met in ((11.0, True), (13.0, False)):
-            found = {line["what"]: line for line in document.targets(self.everything(ours_us))}
+            found = {line["what"]: line for line in document.targets(everything(ours_us))}
             self.assertIs(found["CPU per token, as a ratio to the floor, at 15,000"]["is_met"], ours_us <= 12.5)
             self.assertIs(found["relay: CPU to start and end a question"]["is_met"], False)
             self.assertIs(found["relay: bytes per token on the WebSocket"]["is_met"], True)
@@ -255,56 +309,118 @@ class Document(unittest.TestCase):
             growth = found["`chat.v1`: CPU grows as bytes to the power of"]
             self.assertTrue(growth["is_met"] and 0.5 < growth["value"] < 0.6, growth)
 
-    def test_the_page_opens_with_results_and_reports_faults(self):
-        page = document.render(self.everything(13.0))
-        for text in ("## 15,000 streams", "| switchboard | 13.00 | 1.30 |", "- axum: 1 turns failed"):
+    def test_the_page_opens_with_results_and_the_relay_job(self):
+        records = everything()
+        records["first-token"]["faults"] = ["floor: 1 turns failed"]
+        page = document.render(records)
+        for text in ("## 15,000 streams", "| switchboard | 13.00 | 1.30 |", "- first-token: floor: 1 turns failed"):
             self.assertIn(text, page)
-        self.assertTrue(
-            headings(page)[0] == "## Results" and headings(page)[-1] == "## How it was measured", headings(page)
+        self.assertEqual(
+            headings(page)[:3],
+            ["## Results", "## Relay of a model's answers", "## Compared with older"],
         )
+        self.assertEqual(headings(page)[-1], "## How it was measured")
         self.assertNotIn("missed", page)
 
     def test_targets_replace_those_of_the_run_before(self):
         page = f"Before.\n\n{document.TARGETS_BEGIN}\nold\n{document.TARGETS_END}\n\nAfter."
-        once = document.with_targets(page, self.everything(13.0))
-        self.assertIn("| CPU per token, as a ratio to the floor, at 15,000 | 1.30 × | ≤ 1.25 × | **missed** |", once)
+        once = document.with_targets(page, everything())
+        row = "| CPU per token, as a ratio to the floor, at 15,000 | 1.30 × | ≤ 1.25 × | **missed** | today, abc1234 |"
+        self.assertIn(row, once)
         self.assertTrue(once.startswith("Before.") and once.endswith("After.") and "old" not in once, once)
-        self.assertEqual(document.with_targets(once, self.everything(13.0)), once)
+        self.assertEqual(document.with_targets(once, everything()), once)
 
-    def test_the_relay_job_alone_replaces_its_lines_only(self):
-        before = document.render(self.everything(13.0))
-        part = run.nothing() | {"machine": {"Date": "today", document.LOAD_BEFORE: "0.10"}}
-        part["relay"] = {"clients": {"1000": {"bare relay": relay_runs(whole_us=10.0)}}, "wire": {}}
-        part["relay"]["clients"]["1000"]["switchboard"] = relay_runs(whole_us=14.0)
-        after = document.with_relay(before, part)
+    def test_each_table_says_when_it_was_measured(self):
+        records = everything()
+        before = document.render(records)
+        part = relay_runs(whole_us=14.0)
+        records["relay-1000"] = record(
+            {"runs": {"bare relay": relay_runs(whole_us=10.0), "switchboard": part}, "wire": {}}
+        )
+        records["relay-1000"] |= {"date": "later", "switchboard": "def5678", "load_before": "2.70"}
+        after = document.render(records)
         self.assertEqual(headings(after), headings(before))
         what = "relay at 1,000, whole job: CPU per token, as a ratio to the bare relay"
-        self.assertIn(f"| {what} | 1.40 × | median of 1 pairs |", after)
-        self.assertIn("Date: today", after)
+        self.assertIn(f"| {what} | 1.40 × | median of 1 pairs | later, def5678 |", after)
+        self.assertIn("Measured on later with Switchboard def5678. **The machine was busy", after)
+        self.assertIn("## Whole turns\n\nMeasured on today with Switchboard abc1234.\n", after)
         changed = set(after.splitlines()) - set(before.splitlines())
         self.assertFalse([line for line in changed if "stored" in line], changed)
-        targets = f"{document.TARGETS_BEGIN}\n{document.targets_table(self.everything(13.0))}\n{document.TARGETS_END}"
-        self.assertIn(f"| {what} | 1.40 × | ≤ 1.6 × | met |", document.with_relay(targets, part))
+        self.assertIn(f"| {what} | 1.40 × | ≤ 1.6 × | met | later, def5678 |", document.targets_table(records))
 
-    def test_the_published_pages_are_laid_out_as_they_would_be_written(self):
-        page = (run.ROOT / "docs" / "BENCHMARKS.md").read_text()
-        self.assertEqual(headings(page), headings(document.render(self.everything(13.0))))
-        self.assertTrue(page.startswith(document.HEAD) and page.endswith(document.METHOD))
+    def test_machines_are_listed_apart_when_they_differ(self):
+        records = everything()
+        one = document.machine(records)
+        self.assertEqual(one.count("- Processor: fast"), 1)
+        records["turns"]["machine"] = {"Processor": "slow"}
+        two = document.machine(records)
+        self.assertIn("turns:\n\n- Processor: slow", two)
+        self.assertEqual(two.count("- Processor: fast"), 1)
+
+    def test_a_target_that_was_not_measured_is_listed(self):
+        listed = first_cells(document.targets_table({}))
+        self.assertEqual(listed, first_cells(document.targets_table(everything())))
+        self.assertIn("| – | ≤ 1.6 × | not measured |  |", document.targets_table({}))
+        self.assertIn("None: no connection failed", document.render({}))
+
+
+class Store(unittest.TestCase):
+    def test_a_part_replaces_its_own_record_only(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder) / "results"
+            self.assertEqual(store.load(folder), {})
+            for part, of_part in everything().items():
+                store.save(part, of_part, folder)
+            store.save("turns", record({"floor": [], "switchboard": []}), folder)
+            found = store.load(folder)
+            self.assertEqual(found.keys(), everything().keys())
+            self.assertEqual(found.pop("turns")["result"], {"floor": [], "switchboard": []})
+            self.assertTrue(all(found[part] == everything()[part] for part in found))
+
+    def test_the_published_pages_are_those_of_the_stored_results(self):
+        records = store.load()
+        self.assertTrue(records)
+        rewrite = "`python3 benches/run.py page` writes the pages again"
+        self.assertEqual((run.ROOT / "docs" / "BENCHMARKS.md").read_text(), document.render(records), rewrite)
         performance = (run.ROOT / "docs" / "PERFORMANCE.md").read_text()
-        table = performance.split(document.TARGETS_BEGIN)[1].split(document.TARGETS_END)[0]
-        self.assertEqual(first_cells(table), first_cells(document.targets_table(self.everything(13.0))))
+        self.assertEqual(performance, document.with_targets(performance, records), rewrite)
 
-    def test_a_busy_machine_is_reported_with_the_results(self):
-        for load, is_busy in (("0.40", False), ("2.70", True)):
-            results = self.everything(13.0) | {"machine": {document.LOAD_BEFORE: load}}
-            self.assertIs(document.BUSY in document.summary(results), is_busy)
 
-    def test_a_part_of_the_measurements_makes_a_page_too(self):
-        part = run.nothing() | {"machine": {document.LOAD_BEFORE: "0.10"}, "faults": []}
-        self.assertIn("None: no connection failed", document.render(part))
-        runs = {"floor": streaming_runs(), "switchboard": streaming_runs(jitter_p99_ms=None)}
-        part |= {"streaming": {"15000": runs}, "tokens": {"15000": 250}}
-        self.assertIn("## 15,000 streams", document.render(part))
+class Runs(unittest.TestCase):
+    def names(self, *words):
+        options = run.parse(words)
+        return [part.name for part in run.parts_of(options)]
+
+    def test_a_part_can_be_measured_alone(self):
+        self.assertEqual(self.names("full", "--only", "relay,turns"), ["relay-100", "relay-1000", "turns"])
+        self.assertEqual(self.names("full", "--only", "streaming-1000"), ["streaming-1000"])
+        self.assertEqual(self.names("quick"), ["relay-1000", "streaming-1000", "first-token", "turns"])
+        with self.assertRaisesRegex(SystemExit, "unknown part nonsense"):
+            self.names("full", "--only", "nonsense")
+
+    def test_quick_runs_servers_in_rust_only(self):
+        options = run.parse(["quick"])
+        servers = {name for part in run.quick(options) for name in part.servers}
+        self.assertEqual(servers, {"bare relay", *run.RUST})
+
+    def test_a_table_with_a_part_of_the_servers_is_not_written(self):
+        for words in (
+            ["full", "--servers", "node", "--write"],
+            ["quick", "--write"],
+            ["smoke", "--write"],
+            ["compare"],
+        ):
+            with mock.patch("sys.stderr"), self.assertRaises(SystemExit):
+                run.parse(words)
+        self.assertTrue(run.parse(["relay", "--write"]).write)
+
+    def test_every_server_that_is_not_there_is_reported_where_it_is_missing(self):
+        taken = []
+        part = run.Part("relay-20", run.RELAY, lambda names: taken.extend(names) or {})
+        of_part = run.record(part, {"node": "no npm", "fastapi": ""}, 0.1)
+        self.assertEqual(taken, ["bare relay", "switchboard"])
+        self.assertEqual(of_part["faults"], ["node: not measured: no npm"])
+        self.assertEqual(measure.take_faults(), [])
 
 
 class Servers(unittest.TestCase):
@@ -316,8 +432,21 @@ class Servers(unittest.TestCase):
         self.assertEqual(server.process.returncode, 3)
         self.assertFalse(server.log_path.exists())
 
-    def test_only_what_is_known_is_measured_and_the_floor_always(self):
-        self.assertEqual(run.named(run.ALL, ["node", "nonsense"]), ["floor", "node", "switchboard"])
+    def test_what_a_server_started_ends_with_it(self):
+        server = measure.Server("floor")
+        # Listens, as a child of a shell that only waits for it and dies first.
+        child = f"import socket,time; it=socket.create_server(('127.0.0.1',{server.port})); time.sleep(60)"
+        server.command = lambda _: (["sh", "-c", f'{sys.executable} -c "{child}" & wait'], {})
+        with server:
+            group = server.process.pid
+        with self.assertRaises(ProcessLookupError):
+            self.wait_until_gone(group)
+
+    def wait_until_gone(self, group):
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            os.killpg(group, 0)
+            time.sleep(0.02)
 
 
 if __name__ == "__main__":

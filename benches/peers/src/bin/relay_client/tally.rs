@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// The tokens whose bytes on the wire are counted.
+/// The tokens whose bytes on the wire are counted, if each has a frame of its own.
 const WIRE_SEQS: std::ops::RangeInclusive<usize> = 100..=999;
 
 pub struct Tally {
@@ -55,8 +55,8 @@ impl Tally {
     /// Counts a frame with one or more tokens, of which the last has this number.
     pub fn token(&mut self, tokens: u64, last_seq: usize, wire_bytes: usize) {
         self.tokens += tokens;
-        if WIRE_SEQS.contains(&last_seq) {
-            self.wire_tokens += tokens;
+        if tokens == 1 && WIRE_SEQS.contains(&last_seq) {
+            self.wire_tokens += 1;
             self.wire_bytes += wire_bytes as u64;
         }
     }
