@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test-quick test test-long tools fmt clippy lint audit check bench bench-quick bench-relay bench-smoke bench-build
+.PHONY: help run run-llm test-quick test test-long tools fmt clippy lint audit check bench bench-quick bench-relay bench-products bench-smoke bench-build
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ bench-quick: ## The same with 1,000 connections and the servers in Rust, printed
 
 bench-relay: ## Measure the relay of a model's answers only: a quarter of an hour. `AGAINST=BINARY` compares with that one: half an hour
 	python3 benches/run.py $(if $(AGAINST),compare --against $(AGAINST),relay) --write
+
+bench-products: ## Install LiteLLM's proxy and Chainlit, and measure them at the same job: a quarter of an hour
+	benches/products.sh --write
 
 bench-smoke: ## Whether every server still does the job: 20 connections for some seconds each
 	python3 benches/run.py smoke

@@ -6,11 +6,11 @@ those within a round.
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import results
 from measure import in_turn, note, say
-from servers import BARE_RELAY, BEFORE, BUILT, SWITCHBOARD, Server, end_with_parent, family
+from servers import BARE_RELAY, BEFORE, BUILT, PRODUCTS, SWITCHBOARD, Server, end_with_parent, family
 
 INTERVAL_MS = 100
 OURS = "switchboard"
@@ -18,6 +18,7 @@ CONNECT_RATE = 1000
 # From the last question to the last answer. A server that needs longer does not keep up.
 TIMEOUT_S = 60
 WIRE_TOKENS, WIRE_INTERVAL_MS = 1000, 2
+PROTOCOLS = {"litellm": "openai", "chainlit": "chainlit"}
 
 
 @dataclass
@@ -65,6 +66,9 @@ def load(name, job, against=None):
     """One job on a server of its own; the client's report."""
     upstream = Server("relay_upstream", (job.tokens, job.interval_ms))
     with upstream, server(name, f"127.0.0.1:{upstream.port}", against) as relay:
+        if name in PRODUCTS:
+            # They load modules at the first question, which takes them up to a second.
+            ask(relay, replace(job, clients=1))
         report = ask(relay, job)
     note(name, results.relay_faults(report))
     return report
@@ -75,7 +79,7 @@ def ask(relay, job):
         "address": f"127.0.0.1:{relay.port}",
         "token": relay.token,
         "pid": relay.process.pid,
-        "protocol": "websocket",
+        "protocol": PROTOCOLS.get(relay.name, "websocket"),
         "connections": job.clients,
         "connect_rate": CONNECT_RATE,
         "ask_rate": job.ask_rate,
@@ -98,6 +102,6 @@ def server(name, upstream, against):
         settings = {f"SWITCHBOARD__PROVIDER__{key}": value for key, value in section.items()}
         settings["SWITCHBOARD__SESSION__COALESCE_MS"] = "0"
         return Server(name, settings=settings, binary=SWITCHBOARD if name == OURS else against)
-    if family(name) == "fastapi":
-        return Server(name, settings={"UPSTREAM": upstream})
+    if family(name) in ("fastapi", *PRODUCTS):
+        return Server(name, settings={"UPSTREAM": upstream, "UPSTREAM_URL": f"http://{upstream}/v1"})
     return Server(name, (upstream,))

@@ -12,6 +12,11 @@ NOTE = """Each client asks one question; the server relays the answer from the s
 the first question until everything is stored; *streaming* is its CPU per token while all clients receive tokens and nobody asks; *start
 and end* is what a question costs in addition to its tokens. The bare relay is the floor of the same round: two sockets, no checks."""
 
+PRODUCTS_NOTE = """The same job, upstream and generator, on request (`make bench-products`). The products run as they are installed, in
+one process, without accounts and without a database. LiteLLM is asked through its OpenAI-compatible endpoint, with its master key;
+Chainlit through its Socket.IO protocol, with a handler that streams from the `openai` package. Before they are measured, both answer
+one question, at which they load modules."""
+
 METHOD = """- **Relay job** (`benches/relay.py`): each client opens a connection, asks once, and compares the answer with the text that the
   upstream computes from the number of the question. Server, upstream and client are processes of one machine; each server and its
   upstream are restarted for each load. In a round every server is measured once, and rounds alternate the order. CPU time is user and
@@ -22,23 +27,32 @@ METHOD = """- **Relay job** (`benches/relay.py`): each client opens a connection
   streaming window minus that before the first connection, per connection; it includes the connection to the upstream and half an answer
   of 1 kB. Switchboard also asks the model to choose a specialist, as it does by default, which the upstream answers at once; the other
   servers send one request per question. *Bytes per token*: mean length of the WebSocket frames with one token, including their
-  headers, of the tokens 100 to 999 of one answer of 1,000, with `session.coalesce_ms = 0`. *Late*: delay of the last token relative to the first and the intended pace, 99th percentile. A server *does not keep up* when
+  headers, of the tokens 100 to 999 of one answer of 1,000, with `session.coalesce_ms = 0`; of server-sent events, the length of the
+  event. *Late*: delay of the last token relative to the first and the intended pace, 99th percentile. A server *does not keep up* when
   that exceeds a second, or when no answer was complete a minute after the last question.
 """
 
 # What a server leaves out of the job that Switchboard does.
 OMITS = {
-    BARE: "verify tokens, store, resume, limit, route, time out, check the upstream's answer",
+    BARE: "verify tokens, store, resume, limit, route, retrieve, time out, check the upstream's answer",
     OURS: "",
-    "node relay": "verify tokens, store, resume, limit, route",
-    "fastapi relay": "verify tokens, store, resume, limit, route",
+    "node relay": "verify tokens, store, resume, limit, route, retrieve",
+    "fastapi relay": "verify tokens, store, resume, limit, route, retrieve",
+    "litellm": "verify tokens of users (all have one key), store, resume, limit, retrieve",
+    "chainlit": "verify tokens (no login is configured), store, limit, route, retrieve",
 }
 
 
 def render(records):
-    """The section of the relay job; none before it was measured."""
-    tables = [of_clients(record, clients) for clients, record in sizes(records, "relay")]
-    return "\n\n".join(["## Relay of a model's answers", NOTE, *tables]) if tables else ""
+    """The sections of the relay job and of the products."""
+    parts = []
+    for title, group, note in (
+        ("Relay of a model's answers", "relay", NOTE),
+        ("Products at the relay job", "products", PRODUCTS_NOTE),
+    ):
+        tables = [of_clients(record, clients) for clients, record in sizes(records, group)]
+        parts += [f"## {title}", note, *tables] if tables else []
+    return "\n\n".join(parts)
 
 
 def sizes(records, group):

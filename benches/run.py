@@ -4,8 +4,9 @@
 docs/BENCHMARKS.md says what is measured and how. Everything stays on this machine (127.0.0.1), is bounded in time, and ends
 what it started.
 
-    run.py full      everything but the comparison
+    run.py full      everything but the two below
     run.py relay     the relay job only
+    run.py products  LiteLLM's proxy and Chainlit at the relay job; benches/products.sh installs them first
     run.py compare   this version and another binary, which --against names, in alternating rounds
     run.py quick     1,000 connections and the servers in Rust; prints
     run.py smoke     every measurement with every installed server for a few seconds; fails when something went wrong
@@ -41,6 +42,7 @@ from servers import (
     FLOOR,
     OTHER_PEERS,
     PEERS,
+    PRODUCTS,
     RELAY_PEERS,
     ROOT,
     RUST_PEERS,
@@ -48,6 +50,7 @@ from servers import (
     build,
     family,
     install,
+    is_installed,
 )
 
 import store
@@ -61,6 +64,8 @@ ALWAYS = (FLOOR, BARE_RELAY, OURS, BEFORE)
 # The peers of the relay job repeat less often than the pairs of Switchboard and the bare relay.
 RELAY_JOBS = {100: relay.Job(100, 100, 40), 1000: relay.Job(1000, 100, 333)}
 RELAY_PEER_ROUNDS = 2
+# As many as all products serve without a delay.
+FEW = relay.Job(50, 100, 20)
 TINY_RELAY = relay.Job(20, 50, 200, interval_ms=20, settle_ms=200)
 SIZES = {1000: Size(1000, 1000, 200), 15000: Size(15000, 2500, 250)}
 TINY = Size(20, 100, 40)
@@ -162,6 +167,16 @@ def relay_parts(options, servers=RELAY):
     ]
 
 
+def products(options):
+    """With 1,000 clients once: that products do not keep up, and time out, takes a minute and a half each."""
+    servers = (BARE_RELAY, OURS, *PRODUCTS)
+    return [
+        relay_part("products-50", servers, FEW, options.rounds),
+        relay_part("products-100", servers, RELAY_JOBS[100], options.rounds),
+        relay_part("products-1000", servers, RELAY_JOBS[1000], 1),
+    ]
+
+
 def comparison(options):
     plan = compare.Plan(RELAY_JOBS[1000], options.pairs, connections=1000, seconds=8)
     return [comparison_part(options.against, plan)]
@@ -179,7 +194,7 @@ def quick(options):
 
 def smoke(options):
     plan = compare.Plan(TINY_RELAY, 1, connections=20, seconds=2)
-    return [
+    parts = [
         relay_part("relay-20", RELAY, TINY_RELAY, 1),
         streaming(20, ALL, TINY, 1),
         # With itself.
@@ -190,11 +205,16 @@ def smoke(options):
         Part("jitter", (FLOOR, OURS), lambda _: measure.jitter_while_signing_in(CPUS, TINY, 1)),
         Part("classic", (OURS,), lambda _: measure.classic(1, (250, 500))),
     ]
+    there = tuple(name for name in PRODUCTS if is_installed(name))
+    if there:
+        parts.append(relay_part("products-20", (BARE_RELAY, OURS, *there), TINY_RELAY, 1))
+    return parts
 
 
 MODES = {
     "full": full,
     "relay": relay_parts,
+    "products": products,
     "compare": comparison,
     "quick": quick,
     "smoke": smoke,
@@ -285,6 +305,7 @@ def machine():
         "Rust": f"{output('rustc', '--version')}; {', '.join(crates)}",
         "Python": f"{platform.python_version()}; {pinned('fastapi', 'fastapi', 'httpx', 'uvicorn', 'uvloop', 'websockets')}",
         "Node": f"{output('node', '--version')}; ws {ws}",
+        "Products": f"{pinned('litellm', 'litellm')}, {pinned('chainlit', 'chainlit', 'openai')}",
     }
 
 

@@ -30,9 +30,12 @@ OTHER_PEERS = ("fastapi", "node")
 # The relay job: the floor, and peers.
 BARE_RELAY = "bare relay"
 RELAY_PEERS = ("node relay", "fastapi relay")
+# Installed and measured on request: benches/products.sh.
+PRODUCTS = ("litellm", "chainlit")
 # Another binary of Switchboard, in the same rounds.
 BEFORE = "switchboard before"
-START_TIMEOUT_S = 30
+# LiteLLM takes a while.
+START_TIMEOUT_S = 90
 # From <linux/prctl.h>.
 PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT_S = 15
@@ -53,7 +56,7 @@ def family(name):
 def install(families):
     """The peers in Python and Node: once, and again when what they need has changed. What could not be installed, and why."""
     missing = {}
-    for name in sorted(families & {*OTHER_PEERS}):
+    for name in sorted(families & {*OTHER_PEERS, *PRODUCTS}):
         try:
             install_node() if name == "node" else install_python(name)
         except (OSError, subprocess.SubprocessError) as error:
@@ -130,8 +133,8 @@ class Server:
         self.port = free_port()
         self.url = f"ws://127.0.0.1:{self.port}"
         self.process = None
-        # A peer takes any.
-        self.token = "any"
+        # A peer takes any; LiteLLM compares it with its master key.
+        self.token = f"sk-{secrets.token_hex(32)}"
 
     def command(self, folder):
         address = f"127.0.0.1:{self.port}"
@@ -145,6 +148,15 @@ class Server:
             case "node" | "node relay":
                 script = "node_relay.mjs" if self.name == "node relay" else "node_server.mjs"
                 return ["node", BUILT / "node" / script, self.port], {}
+            case "litellm":
+                litellm = [venv_of("litellm") / "bin" / "litellm", "--config", PEERS / "litellm.yaml"]
+                # Without the price list that it otherwise downloads at start.
+                settings = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+                settings["LITELLM_MASTER_KEY"] = self.token
+                return [*litellm, "--host", "127.0.0.1", "--port", self.port, "--num_workers", 1], settings
+            case "chainlit":
+                chainlit = [venv_of("chainlit") / "bin" / "chainlit", "run", PEERS / "chainlit_app.py", "--headless"]
+                return [*chainlit, "--host", "127.0.0.1", "--port", self.port], {"CHAINLIT_APP_ROOT": folder}
             case "bare relay":
                 return [BUILT / "release" / "relay_bare", address], {}
             case name:

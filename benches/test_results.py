@@ -202,7 +202,7 @@ class Relay(unittest.TestCase):
         self.assertNotIn("does not keep up", lines["| bare relay"])
 
     def test_every_server_of_the_job_says_what_it_leaves_out(self):
-        for name in run.RELAY:
+        for name in (*run.RELAY, *run.PRODUCTS):
             self.assertIn(name, relay_page.OMITS)
 
 
@@ -271,6 +271,7 @@ def everything(ours_us=13.0):
     relays = {"bare relay": relay_runs(whole_us=20.0), "switchboard": relay_runs(whole_us=30.0, question_ms=0.7)}
     parts = {
         "relay-1000": {"runs": relays, "wire": {"switchboard": 72.0}},
+        "products-100": {"runs": relays | {"litellm": relay_runs(whole_us=400.0)}, "wire": {}},
         "comparison": comparison(),
         "streaming-1000": {"tokens": 200, "runs": of_size},
         "streaming-15000": {"tokens": 250, "runs": of_size},
@@ -316,8 +317,8 @@ class Document(unittest.TestCase):
         for text in ("## 15,000 streams", "| switchboard | 13.00 | 1.30 |", "- first-token: floor: 1 turns failed"):
             self.assertIn(text, page)
         self.assertEqual(
-            headings(page)[:3],
-            ["## Results", "## Relay of a model's answers", "## Compared with older"],
+            headings(page)[:4],
+            ["## Results", "## Relay of a model's answers", "## Products at the relay job", "## Compared with older"],
         )
         self.assertEqual(headings(page)[-1], "## How it was measured")
         self.assertNotIn("missed", page)
@@ -395,6 +396,7 @@ class Runs(unittest.TestCase):
         self.assertEqual(self.names("full", "--only", "relay,turns"), ["relay-100", "relay-1000", "turns"])
         self.assertEqual(self.names("full", "--only", "streaming-1000"), ["streaming-1000"])
         self.assertEqual(self.names("quick"), ["relay-1000", "streaming-1000", "first-token", "turns"])
+        self.assertEqual(self.names("products"), ["products-50", "products-100", "products-1000"])
         with self.assertRaisesRegex(SystemExit, "unknown part nonsense"):
             self.names("full", "--only", "nonsense")
 
@@ -417,7 +419,7 @@ class Runs(unittest.TestCase):
     def test_every_server_that_is_not_there_is_reported_where_it_is_missing(self):
         taken = []
         part = run.Part("relay-20", run.RELAY, lambda names: taken.extend(names) or {})
-        of_part = run.record(part, {"node": "no npm", "fastapi": ""}, 0.1)
+        of_part = run.record(part, {"node": "no npm", "fastapi": "", "litellm": "no pip"}, 0.1)
         self.assertEqual(taken, ["bare relay", "switchboard"])
         self.assertEqual(of_part["faults"], ["node: not measured: no npm"])
         self.assertEqual(measure.take_faults(), [])

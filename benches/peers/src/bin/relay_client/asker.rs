@@ -39,8 +39,8 @@ struct Received<'a> {
 
 /// The answer so far.
 #[derive(Default)]
-struct Answer {
-    text: String,
+pub struct Answer {
+    pub text: String,
     next_seq: i64,
     /// `turn` and `turn_id` of the first token, one of which may be absent.
     turn: Option<(Option<u32>, String)>,
@@ -59,6 +59,14 @@ impl Asker {
                 self.count(answer, asked);
                 Ok(Some(stream))
             }
+            Protocol::Chainlit => {
+                let (stream, mut input) = self.open_chainlit().await?;
+                let asked = self.wait(&mut started).await;
+                self.ask_chainlit(&stream).await?;
+                let answer = self.read_chainlit(&stream, &mut input).await?;
+                self.count(answer, asked);
+                Ok(Some(stream))
+            }
             Protocol::OpenAi => {
                 let mut upstream = Upstream::connect(self.plan.address).await?;
                 self.tally.borrow_mut().connected += 1;
@@ -66,7 +74,7 @@ impl Asker {
                 upstream.ask(&self.question(), &self.plan.token).await?;
                 let mut answer = Answer::default();
                 while let Some(data) = upstream.next().await? {
-                    let wire_bytes = data.len();
+                    let wire_bytes = "data: ".len() + data.len() + "\n\n".len();
                     let token = text_of(data)?;
                     if !token.is_empty() {
                         self.add(&mut answer, &token, 1, wire_bytes);
@@ -78,7 +86,7 @@ impl Asker {
         }
     }
 
-    fn question(&self) -> String {
+    pub fn question(&self) -> String {
         format!("What is the answer to {MARK}{}, please?", self.number())
     }
 
@@ -87,16 +95,14 @@ impl Asker {
         1_000_000_000 + u64::from(self.index)
     }
 
-    /// Upgrades, and waits for `auth_success`.
-    async fn open(&self) -> io::Result<(TcpStream, Vec<u8>)> {
-        let Plan { address, token, .. } = &*self.plan;
+    /// Opens a WebSocket. Each of the headers ends its line.
+    pub async fn upgrade(&self, path: &str, headers: &str) -> io::Result<(TcpStream, Vec<u8>)> {
+        let address = self.plan.address;
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\nAuthorization: Bearer {token}\r\n\r\n",
-            peers::PATH
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         write(&stream, request.as_bytes()).await?;
         let mut input = Vec::new();
@@ -104,6 +110,14 @@ impl Asker {
         if !head.starts_with("HTTP/1.1 101 ") {
             return Err(io::Error::other(head));
         }
+        Ok((stream, input))
+    }
+
+    /// Upgrades, and waits for `auth_success`.
+    async fn open(&self) -> io::Result<(TcpStream, Vec<u8>)> {
+        let token = &self.plan.token;
+        let headers = format!("Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\nAuthorization: Bearer {token}\r\n");
+        let (stream, mut input) = self.upgrade(peers::PATH, &headers).await?;
         loop {
             let (payload, _) = next_text(&stream, &mut input).await?;
             if find(&payload, b"auth_success").is_some() {
@@ -162,7 +176,7 @@ impl Asker {
         }
     }
 
-    fn add(&self, answer: &mut Answer, text: &str, tokens: u64, wire_bytes: usize) {
+    pub fn add(&self, answer: &mut Answer, text: &str, tokens: u64, wire_bytes: usize) {
         answer.first_token.get_or_insert_with(Instant::now);
         let last_seq = (answer.text.len() + text.len()) / peers::answer::TOKEN_BYTES;
         answer.text.push_str(text);
@@ -184,7 +198,7 @@ impl Asker {
 }
 
 /// Waits for the next text frame, answers pings; returns its payload and its length with the header.
-async fn next_text(stream: &TcpStream, input: &mut Vec<u8>) -> io::Result<(Vec<u8>, usize)> {
+pub async fn next_text(stream: &TcpStream, input: &mut Vec<u8>) -> io::Result<(Vec<u8>, usize)> {
     loop {
         while let Some(frame) = take_frame(input)? {
             match frame.opcode {
@@ -203,6 +217,6 @@ async fn next_text(stream: &TcpStream, input: &mut Vec<u8>) -> io::Result<(Vec<u
     }
 }
 
-fn wrong(what: &str) -> io::Error {
+pub fn wrong(what: &str) -> io::Error {
     io::Error::other(what.to_owned())
 }

@@ -1,9 +1,10 @@
 //! Client of the relay job: N connections, each asks one question and compares the answer with the upstream's.
 //!
 //! `relay_client PLAN`, where the plan is a JSON object; prints its report as JSON. It reads the `token` frames of every
-//! version of `chat.v2` (those with `turn` and those with `turn_id`), and the streams of OpenAI-compatible servers.
+//! version of `chat.v2` (those with `turn` and those with `turn_id`), the streams of OpenAI-compatible servers, and Chainlit's events.
 
 mod asker;
+mod chainlit;
 mod samples;
 mod tally;
 
@@ -45,6 +46,7 @@ struct Plan {
 enum Protocol {
     WebSocket,
     OpenAi,
+    Chainlit,
 }
 
 fn main() {
