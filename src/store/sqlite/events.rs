@@ -89,7 +89,8 @@ pub(super) struct NewEvent {
 }
 
 #[derive(Insertable)]
-#[diesel(table_name = conversation_events)]
+// One statement for all rows: with defaults, each would be a statement of its own.
+#[diesel(table_name = conversation_events, treat_none_as_default_value = false)]
 struct NewRow<'a> {
     conversation_id: &'a str,
     position: i64,
@@ -122,9 +123,8 @@ pub(super) fn append(
         .zip(new)
         .map(|(position, NewEvent { actor, fact })| Event { conversation_id, position, at, actor, fact })
         .collect();
-    for event in &events {
-        diesel::insert_into(conversation_events::table).values(row_of(&id, event)).execute(connection)?;
-    }
+    let rows: Vec<_> = events.iter().map(|event| row_of(&id, event)).collect();
+    diesel::insert_into(conversation_events::table).values(rows).execute(connection)?;
     Ok(events)
 }
 
