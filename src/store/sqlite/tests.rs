@@ -91,6 +91,23 @@ async fn the_wait_for_a_lock_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_rejected_change_leaves_nothing_behind_alone_or_in_a_batch() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let rejected = |at: i64| {
+        store.write(move |connection| {
+            diesel::update(store_checks::table).set(store_checks::checked_at_ms.eq(at)).execute(connection)?;
+            Err::<(), _>(StoreError::Forbidden("conversation"))
+        })
+    };
+    assert!(matches!(rejected(1).await, Err(StoreError::Forbidden(_))));
+    assert_eq!(noted(&store).await, 0);
+    let (accepted, other) = tokio::join!(note(&store, 2), rejected(3));
+    assert!(accepted.is_ok() && matches!(other, Err(StoreError::Forbidden(_))));
+    assert_eq!(noted(&store).await, 2);
+}
+
+#[tokio::test]
 async fn a_full_disk_fails_the_whole_batch_and_the_store_recovers() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);

@@ -24,6 +24,8 @@ const QUEUE: usize = 4_096;
 /// Maximum number of changes in a commit.
 const BATCH: usize = 512;
 
+/// Steps in which the wait for locks is set: setting it costs as much as a small statement.
+const LOCK_WAIT_STEP_MS: u64 = 100;
 /// Delay before another attempt to begin a transaction.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
 
@@ -49,7 +51,7 @@ impl Writer {
         let connection = Some(connect()?);
         std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || WriterThread { connect, connection, metrics }.run(queue))
+            .spawn(move || WriterThread { connect, connection, lock_wait_ms: None, metrics }.run(queue))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Self { jobs, max_wait })
     }
@@ -77,6 +79,8 @@ struct WriterThread {
     connect: Connect,
     /// `None` after a failure: SQLite may have rolled back by itself, so the state of the old connection is unknown.
     connection: Option<FileConnection>,
+    /// Wait for locks that is set on the connection.
+    lock_wait_ms: Option<u64>,
     metrics: Arc<Metrics>,
 }
 
@@ -121,11 +125,18 @@ impl WriterThread {
     fn begin(&mut self, batch: &[QueuedJob]) -> Result<FileConnection, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) if connection.is_current() => connection,
-            _ => (self.connect)()?,
+            _ => {
+                self.lock_wait_ms = None;
+                (self.connect)()?
+            }
         };
         let deadline = batch.iter().map(|queued| queued.deadline).min();
         let wait = deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()));
-        connection.connection.batch_execute(&format!("PRAGMA busy_timeout = {}", wait.as_millis()))?;
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).next_multiple_of(LOCK_WAIT_STEP_MS);
+        if self.lock_wait_ms != Some(wait_ms) {
+            connection.connection.batch_execute(&format!("PRAGMA busy_timeout = {wait_ms}"))?;
+            self.lock_wait_ms = Some(wait_ms);
+        }
         AnsiTransactionManager::begin_transaction_sql(&mut connection.connection, "BEGIN IMMEDIATE")?;
         Ok(connection)
     }
@@ -135,6 +146,9 @@ impl WriterThread {
 /// database fails, the whole batch is rolled back: SQLite may have rolled back the earlier changes, and the later ones would be
 /// committed individually.
 fn commit(connection: &mut SqliteConnection, batch: &mut [QueuedJob]) -> Result<(), StoreError> {
+    if let [alone] = batch {
+        return alone.job.run_alone(connection);
+    }
     for queued in batch {
         if let Err(error) = queued.job.run(connection) {
             // Fails if SQLite has already rolled back; the connection is discarded either way.
@@ -152,6 +166,11 @@ trait Job: Send {
     /// # Errors
     /// Only when the database fails.
     fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError>;
+    /// Runs the change as the only one of the transaction, without a savepoint, and ends the transaction.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    fn run_alone(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError>;
     /// Sends the result to the caller, after the commit.
     fn answer(self: Box<Self>, committed: &Result<(), StoreError>);
 }
@@ -162,13 +181,9 @@ struct Change<F, T> {
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<F, T> Job for Change<F, T>
-where
-    T: Send,
-    F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send,
-{
-    fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-        let outcome = self.change.take().map(|change| connection.transaction(change));
+impl<F, T> Change<F, T> {
+    /// Keeps the result for the caller, unless the database has failed.
+    fn keep(&mut self, outcome: Option<Result<T, StoreError>>) -> Result<(), StoreError> {
         match outcome {
             Some(Err(StoreError::Unavailable(cause))) => Err(StoreError::Unavailable(cause)),
             outcome => {
@@ -176,6 +191,29 @@ where
                 Ok(())
             }
         }
+    }
+}
+
+impl<F, T> Job for Change<F, T>
+where
+    T: Send,
+    F: FnOnce(&mut SqliteConnection) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let outcome = self.change.take().map(|change| connection.transaction(change));
+        self.keep(outcome)
+    }
+
+    fn run_alone(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let outcome = self.change.take().map(|change| change(connection));
+        let is_accepted = matches!(outcome, Some(Ok(_)));
+        let kept = self.keep(outcome);
+        if is_accepted {
+            return Ok(AnsiTransactionManager::commit_transaction(connection)?);
+        }
+        let rolled_back = AnsiTransactionManager::rollback_transaction(connection);
+        // A rollback fails if SQLite has rolled back already because the database failed; that is the error to report.
+        kept.and(rolled_back.map_err(StoreError::from))
     }
 
     fn answer(self: Box<Self>, committed: &Result<(), StoreError>) {
