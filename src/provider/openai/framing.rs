@@ -5,6 +5,8 @@
 //! output as soon as it is complete. Objects are not parsed here.
 
 use super::{failure::Failure, retry::Retry};
+use std::borrow::Cow;
+
 /// Maximum length of an event and of each of its lines, in bytes.
 pub(super) const MAX_EVENT_BYTES: usize = 256 * 1024;
 /// Maximum length of an object of a JSON body, in bytes: an answer of maximum length plus escapes.
@@ -210,7 +212,7 @@ impl Framing {
     fn dispatch(&mut self, is_unterminated: bool, sink: &mut impl FnMut(Frame<'_>)) {
         let event = &mut self.event;
         if event.has_data || event.name == EventName::Error {
-            sink(Frame { name: event.name, data: &String::from_utf8_lossy(&event.data), is_unterminated });
+            sink(Frame { name: event.name, data: &lossy_text(&event.data), is_unterminated });
         }
         // Reset field by field to keep the buffer's allocation.
         event.data.clear();
@@ -228,7 +230,7 @@ impl Framing {
             self.partial.push(*byte);
             self.nesting.feed(*byte);
             if self.nesting.is_complete() {
-                let data = String::from_utf8_lossy(&self.partial);
+                let data = lossy_text(&self.partial);
                 sink(Frame { name: EventName::Message, data: &data, is_unterminated: false });
                 self.partial.clear();
                 self.nesting = Nesting::default();
@@ -236,6 +238,11 @@ impl Framing {
         }
         check_size(self.partial.len(), MAX_OBJECT_BYTES)
     }
+}
+
+/// Replaces invalid UTF-8. Valid UTF-8, which is the rule, is checked several bytes at a time, unlike by `from_utf8_lossy`.
+fn lossy_text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn check_size(bytes: usize, max: usize) -> Result<(), Failure> {
