@@ -3,8 +3,9 @@
 //! The codec of actix-http buffers a frame completely before it checks a limit, so a client could fill the server's memory. The
 //! decoder refuses a frame by the length in its header.
 
-use actix_http::ws::{Codec, Frame, Item, ProtocolError};
+use actix_http::ws::{Codec, Item};
 use actix_web::web::{Bytes, BytesMut};
+use actix_web_actors::ws::{Frame, ProtocolError};
 use bytestring::ByteString;
 use std::mem;
 use switchboard_protocol::CloseReason;

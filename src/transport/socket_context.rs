@@ -8,11 +8,12 @@ use actix::{
     Actor, ActorContext, ActorFuture, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle,
     dev::{AsyncContextParts, ContextFut, ContextParts, Envelope, Mailbox, ToEnvelope},
 };
-use actix_http::ws::{CloseReason, OpCode, Parser};
+use actix_http::ws::{OpCode, Parser};
 use actix_web::{
     body::{BodySize, MessageBody},
     web::{Bytes, BytesMut},
 };
+use actix_web_actors::ws::CloseReason;
 use std::{
     convert::Infallible,
     mem,

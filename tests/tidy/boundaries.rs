@@ -87,6 +87,8 @@ const PARTS: &[(&str, &str)] = &[
 
 /// Names that only these files may use: external crates by their paths, items of the program as `part::Item`.
 const HOMES: &[(&str, &[&str])] = &[
+    // Deprecated upstream: only its types of the protocol are used.
+    ("actix_web_actors", &["src/transport/decoder.rs", "src/transport/socket_context.rs"]),
     // Another database can stand beside SQLite.
     ("diesel", &["src/store/sqlite"]),
     ("diesel_migrations", &["src/store/sqlite"]),
