@@ -13,9 +13,13 @@ use crate::{
     metrics::Metrics,
     ops::Feed,
     preflight::Preflight,
-    process, provider,
+    process,
+    provider::{self, ModelProvider},
     steering::Audit,
-    store::{ClockStore, ServingClock, sqlite::ServingRight},
+    store::{
+        ClockStore, ServingClock,
+        sqlite::{ServingRight, SqliteStore},
+    },
     transport::{self, Capacity, ServerContext, ServerLimits},
 };
 use actix::Addr;
@@ -89,6 +93,19 @@ impl Application {
     }
 
     /// The address it listens on.
+    /// Checks everything that [`Application::build`] would refuse, without creating or changing anything. A running server
+    /// does not disturb: its port and its database may be in use.
+    ///
+    /// # Errors
+    /// As [`Application::build`].
+    pub fn check(config: &Config) -> Result<Arc<dyn ModelProvider>, Box<dyn Error>> {
+        let preflight = Preflight::run(config)?;
+        compose::check_port(&config.server)?;
+        server_limits(config)?;
+        SqliteStore::check(&config.database)?;
+        Ok(preflight.provider)
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }

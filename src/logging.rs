@@ -71,6 +71,15 @@ struct Level {
 ///
 /// # Errors
 /// When the filter is invalid, a logger is already running, or the thread cannot be started.
+/// Checks a value of `RUST_LOG` without starting the log.
+///
+/// # Errors
+/// When it is not a valid filter.
+pub fn check_filter(rust_log: &str) -> Result<(), LoggingError> {
+    env_filter::Builder::new().try_parse(rust_log)?;
+    Ok(())
+}
+
 pub fn init(config: &LogConfig, rust_log: Option<&str>) -> Result<(), LoggingError> {
     set_level(filter(config, rust_log))?;
     let format = config.format;

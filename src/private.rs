@@ -1,5 +1,6 @@
 //! Folders and files that only their owner can read.
 
+use rustix::fs::{Access, access};
 use std::{
     fs::{DirBuilder, OpenOptions},
     io,
@@ -13,6 +14,20 @@ use std::{
 /// When it cannot be created, or something other than a folder exists at the path.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Checks whether this user could create files in a folder, or the folder itself, without creating anything.
+///
+/// # Errors
+/// When the folder or its closest existing parent is not a folder or cannot be written to.
+pub fn check_creatable(folder: &Path) -> io::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", existing.display()));
+    if !existing.is_dir() {
+        return Err(named(io::ErrorKind::NotADirectory.into()));
+    }
+    access(existing, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| named(error.into()))
 }
 
 /// Creates an empty file with mode 0600. An existing file keeps its permissions and content.
@@ -43,6 +58,18 @@ mod tests {
         create_folder(&folder).unwrap();
         create_file(&folder.join("c")).unwrap();
         assert_eq!((mode(&root.path().join("a")), mode(&folder), mode(&folder.join("c"))), (0o700, 0o700, 0o600));
+    }
+
+    #[test]
+    fn a_folder_is_creatable_unless_a_file_is_in_its_place() {
+        let root = TempDir::new().unwrap();
+        check_creatable(root.path()).unwrap();
+        check_creatable(&root.path().join("a/b")).unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        let refused = check_creatable(&file.join("a")).unwrap_err();
+        assert!(refused.to_string().starts_with(&format!("{}: ", file.display())), "{refused}");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "a check created something");
     }
 
     #[test]

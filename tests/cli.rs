@@ -30,7 +30,10 @@ fn text(bytes: &[u8]) -> String {
 fn server_starts_without_configuration() {
     let folder = TempDir::new().unwrap();
     let output = switchboard(folder.path()).args(["config", "check"]).assert().success().get_output().clone();
-    assert_eq!(text(&output.stdout), "The configuration is fine (env = \"development\").\n");
+    let searched = folder.path().canonicalize().unwrap().join("config");
+    let expected =
+        format!("The configuration is fine (env = \"development\").\nFiles read: none in {}.\n", searched.display());
+    assert_eq!(text(&output.stdout), expected);
     assert_eq!(text(&output.stderr), "");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a check leaves something behind");
 }
@@ -115,6 +118,68 @@ fn a_check_refuses_what_a_start_refuses_in_the_same_words() {
         assert_eq!(checked, started);
         assert!(!folder.path().join("data/switchboard.db").exists(), "a refused start made a database: {wanted}");
     }
+}
+
+#[test]
+fn a_check_refuses_a_log_filter_and_a_database_as_a_start_does() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("text.db"), "this is no database".repeat(100)).unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let url = "SWITCHBOARD__DATABASE__URL";
+    for (setting, words, code) in [
+        (("RUST_LOG", "info,x=loud"), "RUST_LOG is not a valid filter", 2),
+        ((url, "sqlite://nowhere/a.db"), "there is no folder", 1),
+        ((url, "sqlite://."), "it is a folder", 1),
+        ((url, "sqlite://file/a.db"), "Not a directory", 1),
+        ((url, "sqlite://text.db"), "is not an SQLite database", 1),
+        (("SWITCHBOARD__DATA_DIR", "file/data"), "data_dir = \"file/data\": ", 2),
+    ] {
+        let [checked, started] = [&["config", "check"] as &[_], &["serve", "--port", "0"]].map(|arguments| {
+            let mut program = switchboard(folder.path());
+            program.args(arguments).env(setting.0, setting.1).timeout(std::time::Duration::from_secs(60));
+            let output = program.output().unwrap();
+            assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(code), ""), "{setting:?}");
+            let message = text(&output.stderr);
+            message.split_once("error: ").unwrap_or_else(|| panic!("{message}")).1.to_owned()
+        });
+        assert!(checked.contains(words), "{setting:?}: {checked}");
+        assert_eq!(checked, started);
+    }
+}
+
+#[test]
+fn a_check_leaves_an_existing_database_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    migrate(folder.path());
+    let files = || {
+        let entries = std::fs::read_dir(folder.path().join("data")).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    switchboard(folder.path()).args(["config", "check"]).assert().success();
+    assert!(files() == before, "a check changed the database");
+}
+
+#[test]
+fn production_has_its_settings_outside_of_the_repository() {
+    let folder = TempDir::new().unwrap();
+    let print = || {
+        let mut print = switchboard(folder.path());
+        print.args(["config", "print", "--env", "production"]).env("SWITCHBOARD__AUTH__JWT_SECRET", "x".repeat(32));
+        text(&print.assert().success().get_output().stdout)
+    };
+    let printed = print();
+    for line in ["host = \"0.0.0.0\"", "min_password_score = 3", "format = \"json\""] {
+        assert!(printed.lines().any(|printed| printed == line), "{line} is not in\n{printed}");
+    }
+    // With the files of the repository, the settings are the same.
+    std::fs::create_dir(folder.path().join("config")).unwrap();
+    for name in ["config/default.toml", "config/production.toml"] {
+        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(name), folder.path().join(name)).unwrap();
+    }
+    assert_eq!(print(), printed);
 }
 
 #[test]

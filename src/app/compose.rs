@@ -38,6 +38,14 @@ pub(super) fn check_address(config: &ServerConfig) -> Result<(), String> {
     TcpListener::bind((config.host.as_str(), config.port)).map(drop).map_err(|error| cannot_listen(config, &error))
 }
 
+/// Like [`check_address`], except that a port may be in use: by the server whose configuration is checked.
+pub(super) fn check_port(config: &ServerConfig) -> Result<(), String> {
+    match TcpListener::bind((config.host.as_str(), config.port)) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(cannot_listen(config, &error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Listens, and returns the first address of the listeners with them.
 pub(super) fn listen(config: &ServerConfig) -> Result<(Vec<TcpListener>, SocketAddr), Box<dyn Error>> {
     let listeners = transport::listen((config.host.as_str(), config.port));

@@ -1,9 +1,10 @@
 //! `switchboard config`: prints the settings in effect, and checks whether the server could start with them.
 
-use super::{CliError, block_on};
+use super::{CliError, block_on, start_error};
 use crate::{
+    app::Application,
     config::Config,
-    preflight::Preflight,
+    process,
     provider::{self, ModelProvider},
 };
 use clap::Subcommand;
@@ -11,7 +12,7 @@ use std::io;
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check the settings and the files they name as a start would; exit code 2 when something is wrong
+    /// Check everything that a start would refuse; exit code 2 when a setting is wrong, 1 when this machine is the cause
     Check,
     /// Show the settings in effect as TOML, without secrets
     Print,
@@ -22,8 +23,10 @@ impl Command {
     pub(super) fn run(self, config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
         match self {
             Self::Check => {
-                let Preflight { provider, .. } = Preflight::run(config)?;
+                process::raise_file_limit_to_maximum();
+                let provider = Application::check(config).map_err(start_error)?;
                 writeln!(out, "The configuration is fine (env = {:?}).", config.env.as_str())?;
+                writeln!(out, "Files read: {}.", config.files)?;
                 if let Some(problem) = block_on(model_server_problem(provider.as_ref()))? {
                     writeln!(out, "Warning: {problem}")?;
                 }

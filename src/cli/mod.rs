@@ -29,7 +29,7 @@ use clap::{
     Arg, Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, error::Error, ffi::OsString, io, path::PathBuf, process::ExitCode};
 use switchboard_protocol::ApiError;
 
 /// The exit code that shells use for a program ended by SIGINT.
@@ -183,6 +183,14 @@ impl Cli {
     }
 }
 
+/// Converts an error of a start or its check, keeping refused configurations apart for the exit code.
+fn start_error(error: Box<dyn Error>) -> CliError {
+    match error.downcast::<ConfigError>() {
+        Ok(error) => CliError::Config(*error),
+        Err(other) => CliError::Failed(other.to_string()),
+    }
+}
+
 /// Runs a command on a new runtime. The server creates its own.
 fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -208,6 +216,9 @@ impl GlobalFlags {
     /// Loads the settings without starting the log.
     fn load(self, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Loaded, CliError> {
         let (variables, rust_log) = variables_of_ours(variables)?;
+        if let Some(filter) = &rust_log {
+            logging::check_filter(filter).map_err(|error| CliError::Usage(error.to_string()))?;
+        }
         Ok(Loaded { config: Config::load(&self.sources(variables))?, rust_log })
     }
 

@@ -1,16 +1,8 @@
 //! `switchboard serve`: runs the server until it is asked to stop.
 
-use super::{CliError, signals::SurvivedSignals};
-use crate::{
-    app::Application,
-    build_info,
-    config::{Config, ConfigError},
-    logging, process,
-};
-use std::{
-    error::Error,
-    io::{self, Write as _},
-};
+use super::{CliError, signals::SurvivedSignals, start_error};
+use crate::{app::Application, build_info, config::Config, logging, process};
+use std::io::{self, Write as _};
 use tokio::{
     runtime::{Builder, LocalOptions, LocalRuntime},
     signal::unix::{Signal, SignalKind, signal},
@@ -66,10 +58,14 @@ impl Serving {
 }
 
 async fn serve(config: Config) -> Result<(), CliError> {
-    let application = Application::build(config).await.map_err(refused)?;
+    let (env, files) = (config.env, config.files.to_string());
+    let application = Application::build(config).await.map_err(start_error)?;
     let handle = application.handle();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    log::info!(version = build_info::FULL_VERSION, address:% = application.address(); "server started");
+    log::info!(
+        version = build_info::FULL_VERSION, address:% = application.address(), env = env.as_str(), config_files = files;
+        "server started"
+    );
     announce(format!("Switchboard is at http://{}/ (Ctrl-C stops it)", application.address()))?;
     actix::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
@@ -94,14 +90,6 @@ fn announce(line: String) -> io::Result<()> {
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     };
     std::thread::Builder::new().name("announcement".to_owned()).spawn(write).map(drop)
-}
-
-/// Converts an error of the start, keeping refused configurations apart for the exit code.
-fn refused(error: Box<dyn Error>) -> CliError {
-    match error.downcast::<ConfigError>() {
-        Ok(error) => CliError::Config(*error),
-        Err(other) => CliError::Failed(other.to_string()),
-    }
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -28,17 +28,19 @@ impl Config {
         }
     }
 
-    /// Checks that the file of an earlier start, if it exists and is needed, holds a usable key.
+    /// Checks that the file of an earlier start, if it is needed, holds a usable key or can be created.
     ///
     /// # Errors
-    /// When the file cannot be read, or the key is too short.
+    /// When the file cannot be read or created, or the key is too short.
     pub fn check_kept_secret(&self) -> io::Result<()> {
         let is_needed = self.auth.jwt_secret.is_none() && self.env == Environment::Development;
+        if !is_needed {
+            return Ok(());
+        }
         let path = self.data_dir.join(FILE);
         match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            read if is_needed => checked(&path, read).map(|_| ()),
-            _ => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => private::check_creatable(&self.data_dir),
+            read => checked(&path, read).map(|_| ()),
         }
     }
 }

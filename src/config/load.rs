@@ -1,4 +1,5 @@
-//! Merges the layers: compiled defaults, `default.toml`, `<env>.toml`, the environment, flags; later ones win.
+//! Merges the layers: compiled defaults, built-in settings of the environment, `default.toml`, `<env>.toml`, environment
+//! variables, flags; later ones win.
 //!
 //! Each layer is validated before the merge, so that an error names the file, variable or flag of a wrong key or value. The
 //! environment of the process is an argument: nothing here reads it.
@@ -14,7 +15,7 @@ use figment::{
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -29,9 +30,29 @@ const CONFIG_DIR: &str = "config";
 pub struct Sources {
     /// `--config-dir`; when absent, `config`, which need not exist.
     pub config_dir: Option<PathBuf>,
-    /// The environment. Variables without [`ENV_PREFIX`] are ignored.
+    /// Environment variables. Variables without [`ENV_PREFIX`] are ignored.
     pub variables: BTreeMap<String, String>,
     pub flags: Flags,
+}
+
+/// The files of a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigFiles {
+    /// The folder that was searched.
+    pub folder: PathBuf,
+    /// The files that exist there and were read, lowest layer first.
+    pub read: Vec<PathBuf>,
+}
+
+impl fmt::Display for ConfigFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.read.is_empty() {
+            let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
+            return write!(f, "none in {}", folder.display());
+        }
+        let names: Vec<_> = self.read.iter().map(|file| file.display().to_string()).collect();
+        f.write_str(&names.join(", "))
+    }
 }
 
 /// Settings given by flags.
@@ -52,12 +73,15 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let mut figment = Figment::new();
+        let mut files = ConfigFiles { folder: folder_of(sources), read: Vec::new() };
         for layer in layers(sources, &mut problems)? {
             inspect(&layer.origin, "", &layer.values, &mut problems);
+            files.read.extend(layer.file.clone());
             figment = figment.merge(layer);
         }
         match figment.extract::<Self>() {
             Ok(mut config) => {
+                config.files = files;
                 config.database.url_origin =
                     figment.find_metadata("database.url").map(|metadata| metadata.name.to_string());
                 let mut found = config.check().err().unwrap_or_default();
@@ -79,12 +103,14 @@ impl Config {
 struct Layer {
     /// The file, variable or flag, as messages name it.
     origin: String,
+    /// The file that it was read from.
+    file: Option<PathBuf>,
     values: Dict,
 }
 
 impl Layer {
     fn of(origin: impl Into<String>, key: &str, value: Value) -> Self {
-        Self { origin: origin.into(), values: nested(key, value) }
+        Self { origin: origin.into(), file: None, values: nested(key, value) }
     }
 }
 
@@ -98,13 +124,16 @@ impl Provider for Layer {
     }
 }
 
+fn folder_of(sources: &Sources) -> PathBuf {
+    sources.config_dir.clone().unwrap_or_else(|| PathBuf::from(CONFIG_DIR))
+}
+
 /// All layers, lowest first.
 fn layers(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Vec<Layer>, ConfigError> {
-    let folder = match &sources.config_dir {
-        Some(folder) if !folder.is_dir() => return Err(ConfigError::NoFolder(folder.clone())),
-        Some(folder) => folder.as_path(),
-        None => Path::new(CONFIG_DIR),
-    };
+    let folder = folder_of(sources);
+    if sources.config_dir.is_some() && !folder.is_dir() {
+        return Err(ConfigError::NoFolder(folder));
+    }
     let defaults = Config::default();
     let default_file = file(&folder.join("default.toml"))?;
     let variables = variables(&sources.variables, problems);
@@ -119,12 +148,27 @@ fn layers(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Vec<Layer>, 
         check_environment(layer, env, problems);
     }
 
-    let mut layers = vec![Layer { origin: "the compiled defaults".to_owned(), values: dict_of(&defaults)? }];
+    let mut layers = vec![
+        Layer { origin: "the compiled defaults".to_owned(), file: None, values: dict_of(&defaults)? },
+        built_in(env)?,
+    ];
     layers.extend(default_file);
     layers.extend(env_file);
     layers.extend(variables);
     layers.extend(flags);
     Ok(layers)
+}
+
+/// The settings of an environment that are part of the program, so that they apply wherever it is started. They lie below all
+/// files: what a file sets is never overridden by them.
+fn built_in(env: Environment) -> Result<Layer, ConfigError> {
+    let text = match env {
+        Environment::Development => "",
+        Environment::Production => include_str!("../../config/production.toml"),
+    };
+    let origin = format!("the built-in settings of {}", env.as_str());
+    let table = parse(Path::new(&origin), text)?;
+    Ok(Layer { origin, file: None, values: dict_of(&table)? })
 }
 
 /// Checks that `<env>.toml` does not select another environment.
@@ -153,12 +197,16 @@ fn file(path: &Path) -> Result<Option<Layer>, ConfigError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(reason) => return Err(ConfigError::Unreadable { path: path.to_owned(), reason }),
     };
-    let table: toml::Table = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+    let values = dict_of(&parse(path, &text)?)?;
+    Ok(Some(Layer { origin: path.display().to_string(), file: Some(path.to_owned()), values }))
+}
+
+fn parse(path: &Path, text: &str) -> Result<toml::Table, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: 1 + error.span().and_then(|span| text.get(..span.start)).map_or(0, |before| before.matches('\n').count()),
         reason: error.message().to_owned(),
-    })?;
-    Ok(Some(Layer { origin: path.display().to_string(), values: dict_of(&table)? }))
+    })
 }
 
 /// A layer for each environment variable that is a setting; others with the prefix are problems.
@@ -266,6 +314,34 @@ mod tests {
         let mut flag = sources(&folder, &[("SWITCHBOARD__ENV", "production")]);
         flag.flags.env = Some(Environment::Development);
         assert_eq!(Config::load(&flag).unwrap().log.format, LogFormat::Human);
+    }
+
+    #[test]
+    fn the_settings_of_an_environment_are_built_in() {
+        let shipped: toml::Table = toml::from_str(include_str!("../../config/production.toml")).unwrap();
+        for env in Environment::ALL {
+            let folder = folder(&[]);
+            let variables = [("SWITCHBOARD__ENV", env.as_str()), ("SWITCHBOARD__AUTH__JWT_SECRET", SECRET)];
+            let config = Config::load(&sources(&folder, &variables)).unwrap();
+            assert_eq!(config.files.to_string(), format!("none in {}", folder.path().display()));
+            let expected = match env {
+                Environment::Development => ("127.0.0.1", 1, LogFormat::Human),
+                Environment::Production => ("0.0.0.0", 3, LogFormat::Json),
+            };
+            let found = (config.server.host.as_str(), config.auth.min_password_score, config.log.format);
+            assert_eq!(found, expected, "{}", env.as_str());
+            // A file in the folder wins, whatever it is called.
+            for name in ["default.toml".to_owned(), format!("{}.toml", env.as_str())] {
+                let file = folder.path().join(&name);
+                std::fs::write(&file, "[server]\nhost = \"10.0.0.1\"").unwrap();
+                let config = Config::load(&sources(&folder, &variables)).unwrap();
+                assert_eq!(config.server.host, "10.0.0.1");
+                assert_eq!(config.files.to_string(), file.display().to_string());
+                assert_eq!(config.auth.min_password_score, expected.1);
+                std::fs::remove_file(file).unwrap();
+            }
+        }
+        assert_eq!(shipped["auth"]["min_password_score"].as_integer(), Some(3), "the test expects the shipped file");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Configuration: the settings, their defaults, and the layers they are read from.
 //!
-//! Later layers win: the defaults here, `config/default.toml`, `config/<env>.toml`, `SWITCHBOARD__SECTION__KEY` from the
-//! environment, flags.
+//! Later layers win: the defaults here, the built-in settings of the environment, `config/default.toml`, `config/<env>.toml`,
+//! `SWITCHBOARD__SECTION__KEY` from the environment, flags.
 //!
 //! A setting is declared once, in the file of its section, with [`settings!`](declare): name, type, default, range and
 //! description. Rules that involve several settings are code in [`check`]. `config/default.toml` and the tables of
@@ -43,7 +43,7 @@ pub use development_secret::development_secret;
 pub use error::{ConfigError, Problem};
 pub use knowledge::KnowledgeConfig;
 pub use limits::{LimitsChange, LimitsConfig, LimitsInForce};
-pub use load::{ENV_PREFIX, Flags, Sources};
+pub use load::{ConfigFiles, ENV_PREFIX, Flags, Sources};
 pub use log::{LogConfig, LogFormat};
 pub use metrics::MetricsConfig;
 pub use provider::{ExtractiveConfig, ProviderConfig, ProviderKind, ScriptedConfig};
@@ -77,6 +77,10 @@ settings! {
         knowledge: KnowledgeConfig,
         provider: ProviderConfig,
         metrics: MetricsConfig
+    }
+    internal {
+        /// The files that it was read from.
+        files: ConfigFiles
     }
 }
 

@@ -5,7 +5,7 @@ use crate::harness::TestUser;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, process::Command};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ONE_WORKER: (&str, &str) = ("SWITCHBOARD__SERVER__WORKERS", "1");
@@ -36,6 +36,11 @@ async fn too_few_files_are_refused_at_the_start() {
     let output = command.output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && text.contains("the limit of open files is 60"), "{text}");
+    let mut check = Command::new("sh");
+    check.args(["-c", r#"ulimit -n 60; exec "$0" config check"#, env!("CARGO_BIN_EXE_switchboard")]);
+    let checked = super::prepared(check, folder.path(), &[SCRIPTED]).output().await.unwrap();
+    let checked = (checked.status.code(), String::from_utf8_lossy(&checked.stderr).into_owned());
+    assert!(checked.0 == Some(1) && text.ends_with(&checked.1), "{checked:?} {text}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! A mistyped path must not look like lost data, so only some commands create a database, and never in a missing folder that was
 //! configured explicitly. Every error contains the absolute path and the setting that it comes from, and says what to do.
 
-use super::MIGRATIONS;
+use super::{MIGRATIONS, SqliteStore, plain_connection, text_of};
 use crate::{
     config::DatabaseConfig,
     private,
@@ -61,6 +61,37 @@ pub(super) fn locate(config: &DatabaseConfig, absent: Absent) -> Result<PathBuf,
     Ok(path)
 }
 
+impl SqliteStore {
+    /// Checks whether [`SqliteStore::open`] could open or create the database, and nothing more: an existing file is read, and
+    /// nothing is created or migrated.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn check(config: &DatabaseConfig) -> Result<(), StoreError> {
+        let path = std::path::absolute(path_of(&config.url)?).map_err(|error| Unusable(error.to_string()))?;
+        let location = Location { path: &path, config };
+        match fs::metadata(&path) {
+            Ok(found) => location.check(&found)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = location.folder_of_new(Absent::Create)?;
+                return private::check_creatable(folder).map_err(|error| location.unusable(&error.to_string()));
+            }
+            Err(error) => return Err(location.unusable(&error.to_string())),
+        }
+        let checked = plain_connection(&unchanging_url(&text_of(&path)?), config.busy_timeout_ms)
+            .and_then(|mut connection| check_schema(&mut connection, &path));
+        checked.and_then(|()| check_access(&path)).map_err(|error| diagnose(&path, error))
+    }
+}
+
+/// Returns the URL of a database that is read without changing any file. Without a write-ahead log, nobody has the database open,
+/// and SQLite may assume that it does not change; otherwise it would create a log.
+fn unchanging_url(path: &str) -> String {
+    let has_log = fs::metadata(format!("{path}-wal")).is_ok_and(|log| log.len() > 0);
+    let parameter = if has_log { "mode=ro" } else { "immutable=1" };
+    format!("file:{}?{parameter}", percent_encoding::utf8_percent_encode(path, percent_encoding::NON_ALPHANUMERIC))
+}
+
 /// Path of the database with the setting that it comes from.
 struct Location<'a> {
     path: &'a Path,
@@ -91,7 +122,8 @@ impl Location<'_> {
         Ok(())
     }
 
-    fn create(&self, absent: Absent) -> Result<(), StoreError> {
+    /// Returns the folder of a database that does not exist, if it may be created.
+    fn folder_of_new(&self, absent: Absent) -> Result<&Path, StoreError> {
         if fs::symlink_metadata(self.path).is_ok() {
             return Err(self.unusable("it is a symbolic link to a file that does not exist"));
         }
@@ -107,6 +139,11 @@ impl Location<'_> {
             let folder = folder.display();
             return Err(self.unusable(&format!("there is no folder {folder}; create it or correct the setting")));
         }
+        Ok(folder)
+    }
+
+    fn create(&self, absent: Absent) -> Result<(), StoreError> {
+        let folder = self.folder_of_new(absent)?;
         private::create_folder(folder).map_err(|error| self.unusable(&error.to_string()))?;
         private::create_file(self.path).map_err(|error| self.unusable(&error.to_string()))?;
         log::warn!(path:% = self.path.display(); "created a new, empty database");
@@ -181,6 +218,19 @@ pub(super) fn check_integrity(connection: &mut SqliteConnection) -> Result<(), S
     }
 }
 
+/// Checks that the file, and the folder in which SQLite keeps its write-ahead log, can be written to.
+fn check_access(path: &Path) -> Result<(), StoreError> {
+    let can_write = rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(io::Error::from);
+    can_write.map_err(|error| {
+        Unusable(format!("{} cannot be written: {error}; give this user write access", path.display()))
+    })?;
+    private::check_creatable(path.parent().unwrap_or(Path::new("/"))).map_err(|error| {
+        Unusable(format!(
+            "cannot create files where SQLite keeps its write-ahead log: {error}; give this user write access"
+        ))
+    })
+}
+
 /// Diagnoses why a database could not be opened by examining the file; returns `error` if the file is fine.
 ///
 /// SQLite's own error contains neither the path nor the reason. Only for use after a failed start, since closing a file releases
@@ -199,15 +249,8 @@ pub(super) fn diagnose(path: &Path, error: StoreError) -> StoreError {
             return Unusable(format!("{shown} cannot be read: {error}; give this user read and write access"));
         }
     }
-    if let Err(error) = File::options().write(true).open(path) {
-        return Unusable(format!("{shown} cannot be written: {error}; give this user write access"));
-    }
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    if let Err(error) = tempfile::tempfile_in(folder) {
-        let folder = folder.display();
-        return Unusable(format!(
-            "cannot create files in {folder}, where SQLite keeps its write-ahead log: {error}; give this user write access"
-        ));
+    if let Err(unusable) = check_access(path) {
+        return unusable;
     }
     let checked = SqliteConnection::establish(&path.to_string_lossy())
         .map_err(|error| StoreError::Unavailable(error.to_string()))
@@ -287,6 +330,32 @@ mod tests {
             other.batch_execute("CREATE TABLE songs (id INTEGER PRIMARY KEY)").unwrap();
         });
         assert!(error.contains("another program"), "{error}");
+    }
+
+    #[test]
+    fn a_check_reads_the_log_and_changes_nothing() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a %3f#.db");
+        let files = || {
+            let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+            files.map(|file| (file.clone(), fs::read(file).unwrap())).collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let config = config(&path);
+        SqliteStore::check(&config).unwrap();
+        assert!(files().is_empty(), "a check created something");
+        migrate(&config).unwrap();
+        let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        let before = files();
+        SqliteStore::check(&config).unwrap();
+        assert!(files() == before, "a check changed something");
+        // Only in the log.
+        let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000001')";
+        connection.batch_execute(newer).unwrap();
+        let before = files();
+        let refused = SqliteStore::check(&config).unwrap_err().to_string();
+        assert!(refused.contains("20991231000001"), "{refused}");
+        assert!(files().keys().eq(before.keys()) && files()[&path] == before[&path], "a check changed the database");
     }
 
     #[test]
