@@ -118,7 +118,7 @@ pub trait ModelProvider: Send + Sync {
     /// When the request fails, or the model answers with an unknown label.
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError>;
 
-    /// Checks that the model server is reachable, accepts the API key and serves the model, without generating text.
+    /// Checks that the model server is reachable, has the API, accepts the key and serves the model, without generating text.
     /// Takes a few seconds at most.
     ///
     /// # Errors
@@ -135,6 +135,10 @@ pub fn setup_problem(kind: ProviderErrorKind) -> &'static str {
         ProviderErrorKind::OutOfCredit => "the account at the model server is out of credit; check provider.api_key",
         ProviderErrorKind::UnknownModel => {
             "the model server does not list the model and may reject requests; check provider.model"
+        }
+        ProviderErrorKind::Rejected => {
+            "the server has no OpenAI-compatible API at this URL, so turns will fail; check provider.base_url, which usually ends \
+             in /v1"
         }
         _ => "the model server is unreachable; turns fail until it responds; check provider.base_url",
     }

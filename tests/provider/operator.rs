@@ -111,9 +111,17 @@ async fn the_operator_is_told_once_what_to_do() {
 async fn a_model_server_that_is_not_there_is_reported_at_start() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let program = Program::start(&[("provider.kind", "openai"), ("provider.base_url", &format!("http://{unused}/v1"))]);
-    program.log_when(|log| log.contains("provider.base_url")).await;
+    program.log_when(|log| log.contains("the model server is unreachable")).await;
     let ready = reqwest::get(format!("{}/health/ready", program.url)).await.unwrap();
     assert_eq!(ready.status(), 200);
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn a_wrong_url_of_the_model_server_is_reported_at_start() {
+    let upstream = Upstream::answering(|_| answers("404 Not Found", "", "not found")).await;
+    let program = Program::start(&[("provider.kind", "openai"), ("provider.base_url", &upstream.base_url())]);
+    let log = program.log_when(|log| log.contains("no OpenAI-compatible API")).await;
+    assert!(log.contains("provider.base_url") && log.contains("/chat/completions"), "{log}");
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]

@@ -177,20 +177,31 @@ async fn a_model_that_reasons_for_long_is_waited_for() {
 async fn the_check_at_start_finds_what_is_wrong() {
     let list =
         |id: &str| answers("200 OK", "content-type: application/json\r\n", &json!({"data": [{"id": id}]}).to_string());
-    for (script, want) in [
-        (list("test-model"), None),
-        (list("other"), Some(Kind::UnknownModel)),
-        (answers("401 Unauthorized", "", ""), Some(Kind::Unauthorized)),
-        (answers("503 Service Unavailable", "", ""), Some(Kind::Unavailable)),
+    let status = |status: &str| answers(status, "", "");
+    for (scripts, want) in [
+        (vec![list("test-model")], None),
+        (vec![list("other")], Some(Kind::UnknownModel)),
+        (vec![status("401 Unauthorized")], Some(Kind::Unauthorized)),
+        (vec![status("503 Service Unavailable")], Some(Kind::Unavailable)),
         // Servers without a list.
-        (answers("404 Not Found", "", ""), None),
-        (answers("501 Not Implemented", "", ""), None),
-        (answers("200 OK", "", "<html>"), None),
+        (vec![status("404 Not Found"), status("400 Bad Request")], None),
+        (vec![status("405 Method Not Allowed"), status("401 Unauthorized")], Some(Kind::Unauthorized)),
+        (vec![status("501 Not Implemented"), status("422 Unprocessable Entity")], None),
+        (vec![answers("200 OK", "", "<html>")], None),
+        // Servers without the API.
+        (vec![status("404 Not Found"), status("404 Not Found")], Some(Kind::Rejected)),
+        (vec![status("405 Method Not Allowed"), status("501 Not Implemented")], Some(Kind::Rejected)),
     ] {
-        let upstream = Upstream::start([script.clone()]).await;
+        let upstream = Upstream::start(scripts.clone()).await;
         let result = provider(&upstream).check().await;
-        assert_eq!(result.err().map(|error| error.kind), want, "{script:?}");
-        assert!(upstream.requests()[0].head.starts_with("GET /v1/models "), "{}", upstream.requests()[0].head);
+        assert_eq!(result.err().map(|error| error.kind), want, "{scripts:?}");
+        let requests = upstream.requests();
+        assert_eq!(requests.len(), scripts.len());
+        assert!(requests[0].head.starts_with("GET /v1/models "), "{}", requests[0].head);
+        for probe in &requests[1..] {
+            assert!(probe.head.starts_with("POST /v1/chat/completions "), "{}", probe.head);
+            assert_eq!(probe.body, json!({}));
+        }
     }
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = ProviderConfig { base_url: format!("http://{unused}/v1"), ..ProviderConfig::default() };

@@ -81,6 +81,11 @@ impl Connection {
         let request = self.client.get(self.models_url.clone()).header(ACCEPT, "application/json");
         read_bounded(send(request, deadline).await?, deadline).await
     }
+
+    /// Sends an empty request to `/chat/completions`, which servers refuse without generating text.
+    pub async fn probe_chat(&self, deadline: Instant) -> Result<(), Failure> {
+        self.post(&serde_json::json!({}), "application/json", deadline).await.map(drop)
+    }
 }
 
 async fn send(request: RequestBuilder, deadline: Instant) -> Result<Response, Failure> {

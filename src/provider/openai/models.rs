@@ -1,7 +1,7 @@
-//! Startup check of the model server: reachability, API key and model name, so that the operator notices a wrong setting
+//! Startup check of the model server: reachability, URL, API key and model name, so that the operator notices a wrong setting
 //! before a user does.
 
-use super::{OpenAi, json::Json};
+use super::{OpenAi, failure::Failure, json::Json};
 use crate::provider::{ProviderError, ProviderErrorKind as Kind};
 use reqwest::StatusCode;
 use std::time::Duration;
@@ -15,15 +15,9 @@ impl OpenAi {
         let deadline = Instant::now() + CHECK_TIMEOUT.min(self.first_token_timeout);
         let list = match self.connection.models(deadline).await {
             Ok(list) => list,
-            Err(failure) => {
-                // Not every server implements the list, but any response shows whether it is reachable and accepts the key.
-                return match failure.error.kind {
-                    _ if failure.status == Some(StatusCode::NOT_IMPLEMENTED) => Ok(()),
-                    Kind::Unavailable | Kind::Timeout => Err(self.reporter.redact(failure)),
-                    Kind::Unauthorized | Kind::OutOfCredit => Err(self.reporter.report(failure)),
-                    _ => Ok(()),
-                };
-            }
+            // Not every server implements the list.
+            Err(failure) if failure.status.is_some_and(is_absent) => return self.check_chat(deadline).await,
+            Err(failure) => return self.check_failure(failure),
         };
         if lists(&String::from_utf8_lossy(&list), &self.model) == Some(false) {
             let detail = "the server's list of models does not contain provider.model";
@@ -31,6 +25,31 @@ impl OpenAi {
         }
         Ok(())
     }
+
+    /// Checks a server without a list of models: if it has no `/chat/completions` either, the URL is wrong.
+    async fn check_chat(&self, deadline: Instant) -> Result<(), ProviderError> {
+        match self.connection.probe_chat(deadline).await {
+            Ok(()) => Ok(()),
+            Err(failure) if failure.status.is_some_and(is_absent) => {
+                Err(ProviderError::new(Kind::Rejected, "it has neither /models nor /chat/completions"))
+            }
+            Err(failure) => self.check_failure(failure),
+        }
+    }
+
+    /// Any response shows that the server is reachable; most also that it accepts the key.
+    fn check_failure(&self, failure: Failure) -> Result<(), ProviderError> {
+        match failure.error.kind {
+            Kind::Unavailable | Kind::Timeout => Err(self.reporter.redact(failure)),
+            Kind::Unauthorized | Kind::OutOfCredit => Err(self.reporter.report(failure)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a status says that the server does not have the route.
+fn is_absent(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
 }
 
 /// Whether a list of models contains `model`; `None` if the body is not a list of models or the list is empty.
