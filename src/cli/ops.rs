@@ -1,10 +1,13 @@
 //! `switchboard ops`: inspects and controls a running server over its REST API.
 
+mod ids;
 mod output;
 mod tail;
 
 use super::{CliError, password::PasswordSource, table::harmless};
+use crate::domain::{AuditId, ConnectionId, TurnId};
 use clap::{Args, Subcommand};
+use ids::UserName;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
@@ -48,21 +51,23 @@ enum Question {
     Connections(Connections),
     /// Close a connection, or all connections of a user
     #[command(
-        override_usage = "switchboard ops kick [OPTIONS] <CONNECTION>\n       switchboard ops kick [OPTIONS] --user <ID>"
+        override_usage = "switchboard ops kick [OPTIONS] <CONNECTION>\n       switchboard ops kick [OPTIONS] --user <ID|EMAIL>"
     )]
     Kick(Kick),
     /// Lock an account: sign the user out everywhere and refuse sign-ins
     Lock {
-        /// Id of the user
-        user: String,
+        /// Id or e-mail address of the user
+        #[arg(value_parser = UserName::parse)]
+        user: UserName,
         /// Text that the client receives
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
     /// Unlock an account
     Unlock {
-        /// Id of the user
-        user: String,
+        /// Id or e-mail address of the user
+        #[arg(value_parser = UserName::parse)]
+        user: UserName,
     },
     /// Finish running turns and close all connections, then stop the server
     Drain {
@@ -77,8 +82,8 @@ enum Question {
         /// Text of the notice
         message: String,
         /// Only to the connections of this user
-        #[arg(long, value_name = "ID")]
-        user: Option<String>,
+        #[arg(long, value_name = "ID|EMAIL", value_parser = UserName::parse)]
+        user: Option<UserName>,
         /// Mark the notice as a warning
         #[arg(long)]
         warning: bool,
@@ -86,7 +91,8 @@ enum Question {
     /// Cancel a turn of any user
     Cancel {
         /// Id of the turn
-        turn_id: String,
+        #[arg(value_parser = ids::turn)]
+        turn_id: TurnId,
     },
     /// Show the settings that can change at run time, or change them until the next start
     Settings {
@@ -100,8 +106,8 @@ enum Question {
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: u32,
         /// Only entries older than this one
-        #[arg(long, value_name = "ID")]
-        before: Option<String>,
+        #[arg(long, value_name = "ID", value_parser = ids::audit_entry)]
+        before: Option<AuditId>,
     },
 }
 
@@ -111,8 +117,8 @@ struct Connections {
     #[arg(long, value_name = "TEXT")]
     q: Option<String>,
     /// Only connections of this user
-    #[arg(long, value_name = "ID")]
-    user: Option<String>,
+    #[arg(long, value_name = "ID|EMAIL", value_parser = UserName::parse)]
+    user: Option<UserName>,
     /// Only connections with this dialect: chat.v1 or chat.v2
     #[arg(long)]
     dialect: Option<String>,
@@ -136,11 +142,11 @@ struct Connections {
 #[derive(Clone, Debug, Args)]
 struct Kick {
     /// Id of the connection
-    #[arg(required_unless_present = "user", conflicts_with = "user")]
-    connection: Option<String>,
+    #[arg(required_unless_present = "user", conflicts_with = "user", value_parser = ids::connection)]
+    connection: Option<ConnectionId>,
     /// Close all connections of this user and sign the user out everywhere
-    #[arg(long, value_name = "ID")]
-    user: Option<String>,
+    #[arg(long, value_name = "ID|EMAIL", value_parser = UserName::parse)]
+    user: Option<UserName>,
     /// Keep the user signed in
     #[arg(long, requires = "user")]
     keep_tokens: bool,
@@ -172,8 +178,15 @@ impl Command {
             What::Ask(question) => question,
             What::Tail(tail) => return tail.run(&connector, account, self.json, out).await,
         };
-        let (method, path, body) = question.request()?;
-        let answer = account.request(method, &path, body.as_ref()).await.map_err(failed)?;
+        let (method, path, body) = question.request(&account).await?;
+        let answer = match account.request(method, &path, body.as_ref()).await {
+            Ok(answer) => answer,
+            // An operator may be refused, too; then the server's message says what to do.
+            Err(error) if is_forbidden(&error) && account.request(Method::GET, "settings", None).await.is_ok() => {
+                return Err(CliError::Failed(harmless(&error.to_string())));
+            }
+            Err(error) => return Err(failed(error)),
+        };
         if self.json {
             serde_json::to_writer_pretty(&mut *out, &answer).map_err(io::Error::from)?;
             return Ok(writeln!(out)?);
@@ -182,19 +195,28 @@ impl Command {
     }
 }
 
+/// Whether the server requires another role.
+fn is_forbidden(error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused { error, .. } => error.code == "FORBIDDEN",
+        ClientError::Auth { code, .. } => code == "FORBIDDEN",
+        _ => false,
+    }
+}
+
 /// Converts a client error, adding advice. The text may come from the server, so it is escaped.
 fn failed(error: ClientError) -> CliError {
     let advice = match &error {
         ClientError::Address { .. } => return CliError::Usage(error.to_string()),
         ClientError::Connect(_) => "start a server with `switchboard serve`, or name another one with --url",
+        error if is_forbidden(error) => {
+            "the account is not an operator's: on the server, run `switchboard user set-role EMAIL operator`, then sign in again"
+        }
         ClientError::Refused { status: 401, error } if error.code == "INVALID_CREDENTIALS" => {
             "check --email and the password"
         }
         ClientError::Refused { status: 401, .. } | ClientError::Auth { .. } => {
             "access tokens expire: get a new one, or sign in with --email"
-        }
-        ClientError::Refused { status: 403, error } if error.code == "FORBIDDEN" => {
-            "make the account an operator with `switchboard user set-role EMAIL operator`, then sign in again"
         }
         _ => return CliError::Failed(harmless(&error.to_string())),
     };
@@ -202,53 +224,76 @@ fn failed(error: ClientError) -> CliError {
 }
 
 impl Question {
-    fn request(&self) -> Result<(Method, String, Option<Value>), CliError> {
+    /// Builds the request. `account` looks up users that are named by e-mail address.
+    async fn request(&self, account: &Account) -> Result<(Method, String, Option<Value>), CliError> {
+        let user_id = match self.user() {
+            Some(user) => Some(user.id(account).await?.to_string()),
+            None => None,
+        };
+        let user = user_id.as_deref().unwrap_or_default();
         let request = match self {
             Self::Stats => (Method::GET, "connections/stats".to_owned(), None),
-            Self::Connections(wanted) => (Method::GET, format!("connections?{}", wanted.query()), None),
+            Self::Connections(wanted) => {
+                (Method::GET, format!("connections?{}", wanted.query(user_id.as_deref())), None)
+            }
             Self::Kick(Kick { connection: Some(id), reason, .. }) => {
-                (Method::POST, format!("connections/{}/kick", segment(id)), Some(json!({"reason": reason})))
+                (Method::POST, format!("connections/{id}/kick"), Some(json!({"reason": reason})))
             }
-            Self::Kick(Kick { user, keep_tokens, reason, .. }) => {
+            Self::Kick(Kick { keep_tokens, reason, .. }) => {
                 let body = json!({"reason": reason, "revoke_tokens": !keep_tokens});
-                (Method::POST, format!("users/{}/kick", segment(user.as_deref().unwrap_or_default())), Some(body))
+                (Method::POST, format!("users/{user}/kick"), Some(body))
             }
-            Self::Lock { user, reason } => {
-                (Method::POST, format!("users/{}/lock", segment(user)), Some(json!({"reason": reason})))
-            }
-            Self::Unlock { user } => (Method::DELETE, format!("users/{}/lock", segment(user)), None),
+            Self::Lock { reason, .. } => (Method::POST, format!("users/{user}/lock"), Some(json!({"reason": reason}))),
+            Self::Unlock { .. } => (Method::DELETE, format!("users/{user}/lock"), None),
             Self::Drain { stay } => {
                 (Method::POST, "drain".to_owned(), Some(json!({"then": if *stay { "stay" } else { "stop" }})))
             }
             Self::Undrain => (Method::DELETE, "drain".to_owned(), None),
-            Self::Notice { message, user, warning } => {
+            Self::Notice { message, warning, .. } => {
                 let level = if *warning { "warning" } else { "info" };
-                let body = json!({"message": message, "level": level, "user_id": user});
+                let body = json!({"message": message, "level": level, "user_id": user_id});
                 (Method::POST, "notices".to_owned(), Some(body))
             }
-            Self::Cancel { turn_id } => (Method::POST, format!("turns/{}/cancel", segment(turn_id)), None),
+            Self::Cancel { turn_id } => (Method::POST, format!("turns/{turn_id}/cancel"), None),
             Self::Settings { set } if set.is_empty() => (Method::GET, "settings".to_owned(), None),
             Self::Settings { set } => (Method::PATCH, "settings".to_owned(), Some(settings(set)?)),
             Self::Audit { limit, before } => {
                 let mut query = form_urlencoded::Serializer::new(String::new());
                 query.append_pair("limit", &limit.to_string());
                 if let Some(before) = before {
-                    query.append_pair("before", before);
+                    query.append_pair("before", &before.to_string());
                 }
                 (Method::GET, format!("audit?{}", query.finish()), None)
             }
         };
         Ok(request)
     }
+
+    /// The user that the command is about.
+    fn user(&self) -> Option<&UserName> {
+        match self {
+            Self::Connections(Connections { user, .. }) | Self::Kick(Kick { user, .. }) | Self::Notice { user, .. } => {
+                user.as_ref()
+            }
+            Self::Lock { user, .. } | Self::Unlock { user } => Some(user),
+            Self::Stats
+            | Self::Drain { .. }
+            | Self::Undrain
+            | Self::Cancel { .. }
+            | Self::Settings { .. }
+            | Self::Audit { .. } => None,
+        }
+    }
 }
 
 impl Connections {
-    fn query(&self) -> String {
+    fn query(&self, user_id: Option<&str>) -> String {
+        let user_id = user_id.map(str::to_owned);
         let (offset, limit) = (self.offset.map(|n| n.to_string()), self.limit.map(|n| n.to_string()));
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in [
             ("q", &self.q),
-            ("user_id", &self.user),
+            ("user_id", &user_id),
             ("dialect", &self.dialect),
             ("state", &self.state),
             ("sort", &self.sort),
@@ -262,12 +307,6 @@ impl Connections {
         }
         query.finish()
     }
-}
-
-/// Encodes user input as one segment of a path.
-fn segment(text: &str) -> String {
-    // A space becomes a plus, which no id contains either.
-    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// Builds the request body from assignments such as `limits.frames_per_s=5`. The server checks the names.
@@ -311,7 +350,6 @@ mod tests {
 
     #[test]
     fn user_input_cannot_leave_its_part_of_the_url() {
-        assert_eq!(segment("../drain?x=1#"), "..%2Fdrain%3Fx%3D1%23");
         let wanted = Connections {
             q: Some("a&limit=1".to_owned()),
             user: None,
@@ -322,6 +360,6 @@ mod tests {
             offset: None,
             limit: Some(3),
         };
-        assert_eq!(wanted.query(), "q=a%26limit%3D1&order=desc&limit=3");
+        assert_eq!(wanted.query(None), "q=a%26limit%3D1&order=desc&limit=3");
     }
 }

@@ -138,11 +138,54 @@ async fn shell_requires_authentication() {
     assert_eq!(signed_in.json()["connections"], 0);
     // An id leads nowhere else, and an address has to be one.
     let elsewhere = run(&app, &operator, &["kick", "../drain"]).await;
-    assert!(elsewhere.code == Some(1) && elsewhere.err.contains("NOT_FOUND"), "{}", elsewhere.err);
+    assert!(elsewhere.code == Some(2) && elsewhere.err.contains("`switchboard ops connections`"), "{}", elsewhere.err);
+    let unknown = run(&app, &operator, &["kick", &operator.id]).await;
+    assert!(unknown.code == Some(1) && unknown.err.contains("NOT_FOUND"), "{}", unknown.err);
     assert_eq!(app.get("/health/ready", None).await.0, 200);
     assert_eq!(run(&app, &operator, &["stats", "--url", "soap"]).await.code, Some(2));
     let nowhere = run(&app, &operator, &["stats", "--url", "http://127.0.0.1:1"]).await;
     assert!(nowhere.code == Some(1) && nowhere.err.contains("http://127.0.0.1:1"), "{}", nowhere.err);
     assert!(nowhere.err.contains("Connection refused") && nowhere.err.contains("switchboard serve"), "{}", nowhere.err);
     assert_eq!(run(&app, &operator, &["kick"]).await.code, Some(2));
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn users_may_be_named_by_their_address() {
+    let app = TestApp::start().await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    // An account whose address contains the other one.
+    let longer = format!("x{}", user.email);
+    let body = json!({"email": longer, "password": PASSWORD, "name": "Other"});
+    assert_eq!(app.post("/api/v1/auth/register", None, &body).await.0, 201);
+    let socket = app.socket().signed_in(&user).await;
+    connection_of(&app, &operator, &user).await;
+
+    let list = run(&app, &operator, &["connections", "--user", &user.email]).await;
+    assert!(list.ok().ends_with("1 of 1\n"), "{}", list.out);
+    let told = run(&app, &operator, &["notice", "Hello", "--user", &user.email.to_uppercase()]).await;
+    assert_eq!(told.ok(), "Connections notified: 1.\n");
+    let locked = run(&app, &operator, &["lock", &user.email]).await;
+    assert_eq!(locked.ok(), "The account is locked. Connections closed: 1.\n");
+    assert_eq!(app.post("/api/v1/auth/login", None, &json!({"email": longer, "password": PASSWORD})).await.0, 200);
+    assert_eq!(run(&app, &operator, &["unlock", &user.email]).await.ok(), "The account is unlocked.\n");
+    assert_eq!(run(&app, &operator, &["kick", "--user", &user.email]).await.code, Some(0));
+    drop(socket);
+
+    let nobody = run(&app, &operator, &["lock", "nobody@example.org"]).await;
+    assert!(nobody.code == Some(1) && nobody.err.contains("no account has the e-mail address"), "{}", nobody.err);
+    for (arguments, words) in [
+        (["lock", "ada"], "the id of a user (a UUID) or an e-mail address"),
+        (["kick", &user.email], "the id of a connection (a UUID)"),
+        (["cancel", &user.email], "the id of a turn (a UUID)"),
+        (["tail", &user.email], "the id of a connection (a UUID)"),
+    ] {
+        let refused = run(&app, &operator, &arguments).await;
+        assert!(refused.code == Some(2) && refused.err.contains(words), "{}", refused.err);
+    }
+    // What an operator may not do is no matter of the role.
+    let own = run(&app, &operator, &["lock", &operator.email]).await;
+    assert!(own.code == Some(1) && own.err.contains("your own account"), "{}", own.err);
+    assert!(!own.err.contains("set-role"), "{}", own.err);
+    let refused = run(&app, &app.user().await, &["lock", &operator.email]).await;
+    assert!(refused.code == Some(1) && refused.err.contains("set-role EMAIL operator"), "{}", refused.err);
 }

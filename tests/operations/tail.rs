@@ -164,7 +164,7 @@ async fn tail_follows_a_connection_until_it_closes() {
     assert_eq!((gone.code, gone.out.as_str()), (Some(1), ""));
     assert!(gone.err.contains(&format!("there is no connection {id}")), "{}", gone.err);
     let no_id = run(&app, &operator, &["tail", "x"]).await;
-    assert!(no_id.code == Some(1) && no_id.err.contains("connection_id"), "{}", no_id.err);
+    assert!(no_id.code == Some(2) && no_id.err.contains("`switchboard ops connections`"), "{}", no_id.err);
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
@@ -174,6 +174,8 @@ async fn tail_reports_a_missing_role() {
     assert_eq!(ops(&app, None, &["tail"]).await.code, Some(2));
     let refused = run(&app, &user, &["tail"]).await;
     assert!(refused.code == Some(1) && refused.out.is_empty() && refused.err.contains("FORBIDDEN"), "{}", refused.err);
+    assert!(refused.err.contains("switchboard user set-role EMAIL operator"), "{}", refused.err);
+    assert!(!refused.err.contains("expire"), "{}", refused.err);
     let forged = ops(&app, Some("x.y.z"), &["tail"]).await;
     assert!(forged.code == Some(1) && forged.err.contains("INVALID_TOKEN") && !forged.err.contains("x.y.z"));
     // The warning of the end is answered with nothing, for there is nothing newer.

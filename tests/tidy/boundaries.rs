@@ -78,10 +78,7 @@ const PARTS: &[(&str, &str)] = &[
         "api_error auth bus config http knowledge limiter limits metrics ops preflight process provider registry session \
          steering store transport turn workflow",
     ),
-    (
-        "cli",
-        "app auth build_info client config domain knowledge load logging preflight process protocol provider store",
-    ),
+    ("cli", "app auth build_info client config domain knowledge load logging process protocol provider store"),
     ("main", "cli"),
 ];
 
@@ -125,7 +122,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics"]),
     ("pdf_extract", &["src/knowledge/pdf"]),
     ("quick_xml", &["src/knowledge/docx"]),
-    ("reqwest", &["src/provider", "src/cli/ops.rs", "src/config/check.rs", "crates/client"]),
+    ("reqwest", &["src/provider", "src/cli/ops", "src/config/check.rs", "crates/client"]),
     // Connections are served below actix-web: its own server takes a lock of the whole process for each of them.
     ("actix_web::HttpServer", &[]),
     ("actix_http", &["src/transport"]),

@@ -27,7 +27,7 @@ pub enum ClientError {
     #[error("HTTP {status}: {} ({})", error.message, error.code)]
     Refused { status: u16, error: ServerError },
     /// The token was refused or has expired.
-    #[error("not signed in: {message} ({code})")]
+    #[error("authentication failed: {message} ({code})")]
     Auth { code: String, message: String },
     /// The turn was refused or failed.
     #[error("{} ({})", .0.message, .0.code)]

@@ -1,9 +1,12 @@
 //! `switchboard ops tail`: prints live events of a running server, line by line, until it is interrupted.
 
-use super::{failed, output::text};
-use crate::cli::{
-    CliError,
-    table::{harmless, harmless_json},
+use super::{failed, ids, output::text};
+use crate::{
+    cli::{
+        CliError,
+        table::{harmless, harmless_json},
+    },
+    domain::ConnectionId,
 };
 use clap::{Args, value_parser};
 use serde_json::Value;
@@ -36,7 +39,8 @@ const SHAPES: &str = "TIME          DIR  TYPE              BYTES       SEQ";
 #[derive(Clone, Debug, Args)]
 pub(super) struct Tail {
     /// Show the frames of this connection instead: their shapes, never their content
-    connection: Option<String>,
+    #[arg(value_parser = ids::connection)]
+    connection: Option<ConnectionId>,
     /// Stop after this many lines, not counting headings
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -64,7 +68,7 @@ impl Tail {
         let show = async {
             let mut feed = Feed::open(connector, account).await.map_err(lost)?;
             if let Some(id) = &self.connection {
-                feed.watch(id).await.map_err(lost)?;
+                feed.watch(&id.to_string()).await.map_err(lost)?;
             }
             let mut view = View { watched: self.connection, was_there: false, is_json };
             while lines.left != Some(0) {
@@ -127,7 +131,7 @@ impl Lines<'_> {
 
 /// Selects the frames of the feed that are shown, and formats them.
 struct View {
-    watched: Option<String>,
+    watched: Option<ConnectionId>,
     /// Whether the watched connection has been seen.
     was_there: bool,
     is_json: bool,
@@ -148,7 +152,6 @@ impl View {
                 left_out.into_iter().chain(list(&frame["frames"]).iter().map(shape_line)).collect()
             }
             ("connection", Some(id)) if frame["connection"].is_null() => {
-                let id = harmless(id);
                 return Err(CliError::Failed(if self.was_there {
                     format!("the connection {id} has ended")
                 } else {
@@ -236,8 +239,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn shown(watched: Option<&str>, frame: &Value) -> Result<Vec<String>, CliError> {
-        View { watched: watched.map(str::to_owned), was_there: false, is_json: false }.lines_of(frame)
+    fn shown(watched: Option<ConnectionId>, frame: &Value) -> Result<Vec<String>, CliError> {
+        View { watched, was_there: false, is_json: false }.lines_of(frame)
     }
 
     #[test]
@@ -255,7 +258,10 @@ mod tests {
         let mut draining = stats.clone();
         draining["draining"] = true.into();
         assert_eq!(shown(None, &draining).unwrap(), [format!("{line}  draining")]);
-        assert!(shown(Some("x"), &stats).unwrap().is_empty(), "a subscriber of one connection receives other frames");
+        assert!(
+            shown(Some(ConnectionId::new()), &stats).unwrap().is_empty(),
+            "a subscriber of one connection receives other frames"
+        );
     }
 
     #[test]
@@ -264,7 +270,7 @@ mod tests {
             {"direction": "in", "type": "message", "bytes": 52, "at_ms": 86_400_120},
             {"direction": "out", "type": "token", "bytes": 143, "at_ms": 86_399_999, "seq": 4},
         ]});
-        let lines = shown(Some("x"), &frames).unwrap();
+        let lines = shown(Some(ConnectionId::new()), &frames).unwrap();
         assert_eq!(lines[0], "(7 frames left out)");
         assert_eq!(lines[1], "00:00:00.120  in   message              52         -");
         assert_eq!(lines[2], "23:59:59.999  out  token               143         4");
@@ -281,7 +287,7 @@ mod tests {
             "frames": [{"direction": evil, "type": evil, "bytes": evil, "seq": evil}]});
         let stats = json!({"type": "stats", "connections": evil, "cpu": evil});
         let mut lines = shown(None, &audit).unwrap();
-        lines.extend(shown(Some("x"), &frames).unwrap());
+        lines.extend(shown(Some(ConnectionId::new()), &frames).unwrap());
         lines.extend(shown(None, &stats).unwrap());
         let json_line = View { watched: None, was_there: false, is_json: true }.lines_of(&audit).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&json_line[0]).unwrap(), audit);
@@ -296,11 +302,12 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_gone_is_the_end() {
-        let mut view = View { watched: Some("x\n".to_owned()), was_there: false, is_json: true };
-        let gone = json!({"type": "connection", "connection_id": "x", "connection": null});
-        assert_eq!(view.lines_of(&gone).unwrap_err().to_string(), r"there is no connection x\n");
-        assert!(view.lines_of(&json!({"type": "connection", "connection": {"id": "x"}})).unwrap().is_empty());
-        assert_eq!(view.lines_of(&gone).unwrap_err().to_string(), r"the connection x\n has ended");
+        let id = ConnectionId::new();
+        let mut view = View { watched: Some(id), was_there: false, is_json: true };
+        let gone = json!({"type": "connection", "connection_id": id, "connection": null});
+        assert_eq!(view.lines_of(&gone).unwrap_err().to_string(), format!("there is no connection {id}"));
+        assert!(view.lines_of(&json!({"type": "connection", "connection": {"id": id}})).unwrap().is_empty());
+        assert_eq!(view.lines_of(&gone).unwrap_err().to_string(), format!("the connection {id} has ended"));
     }
 
     #[test]
