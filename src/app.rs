@@ -84,6 +84,7 @@ impl Application {
             in_flight: Arc::clone(&state.in_flight),
             limiter: Arc::clone(&state.limiter),
             addresses: Arc::clone(&state.client_addresses),
+            metrics: Arc::clone(&state.metrics),
         };
         let (state_of_workers, session_config) = (Arc::clone(&state), Arc::new(config.session));
         let application = move || http::application(compose::worker_state(&state_of_workers, &engine, &session_config));
@@ -92,7 +93,6 @@ impl Application {
         Ok(Self { server, address, state, drain_timeout, clock, clock_store, serving_right })
     }
 
-    /// The address it listens on.
     /// Checks everything that [`Application::build`] would refuse, without creating or changing anything. A running server
     /// does not disturb: its port and its database may be in use.
     ///
@@ -106,6 +106,7 @@ impl Application {
         Ok(preflight.provider)
     }
 
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

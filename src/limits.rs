@@ -45,8 +45,8 @@ pub const CLIENT_MESSAGE_ID_LIFE_MS: i64 = 24 * 3_600 * 1_000;
 pub const REQUEST_BURST: Duration = Duration::from_secs(2);
 /// Longest stored `User-Agent`, in characters.
 pub const MAX_USER_AGENT_CHARS: usize = 200;
-/// Interval between log lines about requests that are refused because of their host.
-pub const REFUSED_HOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval between log lines about requests that are refused for one reason, such as an unknown host.
+pub const REFUSED_REQUEST_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Entries of one page of a list.
 pub const MAX_PAGE_ENTRIES: i64 = 200;
 /// Text of one page of a list, in bytes of JSON; a single entry may be larger. The page stays in memory until the client has

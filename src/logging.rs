@@ -3,7 +3,10 @@
 //! Control characters in messages and values are escaped, so that nothing a client sends can forge a line. Callers must not
 //! log secrets or message texts; nothing here removes them.
 
+mod interval;
 mod queue;
+
+pub use interval::LogInterval;
 
 use crate::{
     config::{LogConfig, LogFormat},
@@ -26,6 +29,10 @@ use std::{
 
 /// Fields of every JSON line. A key-value with one of these names gets an underscore appended.
 const RESERVED: [&str; 4] = ["ts", "level", "target", "message"];
+
+/// Target of actix-http's lines about single connections, which any client can cause. They are logged at most at debug level:
+/// `transport` reports failed connections itself, at a bounded rate.
+const PEER_ERRORS: &str = "actix_http::h1::dispatcher";
 
 /// An error of [`init`].
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +71,6 @@ struct Level {
     filter: env_filter::Filter,
 }
 
-/// Starts logging to stderr. `rust_log`, the value of `RUST_LOG`, overrides `log.level` unless it is empty: people set it
-/// to examine a single run.
-///
-/// A separate thread writes the lines; see [`flush`].
-///
-/// # Errors
-/// When the filter is invalid, a logger is already running, or the thread cannot be started.
 /// Checks a value of `RUST_LOG` without starting the log.
 ///
 /// # Errors
@@ -80,6 +80,13 @@ pub fn check_filter(rust_log: &str) -> Result<(), LoggingError> {
     Ok(())
 }
 
+/// Starts logging to stderr. `rust_log`, the value of `RUST_LOG`, overrides `log.level` unless it is empty: people set it
+/// to examine a single run.
+///
+/// A separate thread writes the lines; see [`flush`].
+///
+/// # Errors
+/// When the filter is invalid, a logger is already running, or the thread cannot be started.
 pub fn init(config: &LogConfig, rust_log: Option<&str>) -> Result<(), LoggingError> {
     set_level(filter(config, rust_log))?;
     let format = config.format;
@@ -173,6 +180,9 @@ impl log::Log for Filtered {
     }
 
     fn log(&self, record: &Record<'_>) {
+        if record.target() == PEER_ERRORS && record.level() < log::Level::Debug {
+            return self.log(&record.to_builder().level(log::Level::Debug).build());
+        }
         let passes = {
             let level = LEVEL.read().unwrap_or_else(PoisonError::into_inner);
             level.as_ref().is_some_and(|level| level.filter.matches(record))

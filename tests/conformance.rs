@@ -76,6 +76,7 @@ async fn the_autobahn_cases_pass() {
         in_flight: Arc::default(),
         limiter: Arc::new(Limiter::new(&config.limits)),
         addresses: Arc::new(client_addresses(&config.server)),
+        metrics: Arc::default(),
     };
     let listeners = transport::listen(("127.0.0.1", 0)).unwrap();
     let address = listeners[0].local_addr().unwrap();

@@ -1,6 +1,10 @@
 //! An accepted TCP connection: its socket options, and the limits and counters it is part of.
 
-use super::{handover::Handover, in_flight::InFlight};
+use super::{
+    handover::Handover,
+    in_flight::InFlight,
+    refusal::{RefusalCount, Refusing},
+};
 use crate::{limiter::AddressPermit, limits::TCP_NOT_SENT_BYTES};
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
 use actix_web::rt::net::TcpStream;
@@ -35,10 +39,13 @@ pub struct Accepted {
     stream: TcpStream,
     connections: Arc<OpenConnections>,
     in_flight: Arc<InFlight>,
+    refusals: Arc<RefusalCount>,
     is_reserve: bool,
     /// Whether a write is pending because the kernel's send buffer is full: the client reads slower than the server writes.
     is_write_blocked: bool,
     handover: Option<Handover>,
+    /// The last response, if it replaces one of actix-http.
+    refusing: Option<Box<Refusing>>,
     _permit: Option<AddressPermit>,
 }
 
@@ -53,10 +60,21 @@ impl Accepted {
         stream: TcpStream,
         connections: Arc<OpenConnections>,
         in_flight: Arc<InFlight>,
+        refusals: Arc<RefusalCount>,
         permit: Option<AddressPermit>,
     ) -> Self {
         let is_reserve = connections.open.fetch_add(1, SeqCst) >= connections.max;
-        Self { stream, connections, in_flight, is_reserve, is_write_blocked: false, handover: None, _permit: permit }
+        Self {
+            stream,
+            connections,
+            in_flight,
+            refusals,
+            is_reserve,
+            is_write_blocked: false,
+            handover: None,
+            refusing: None,
+            _permit: permit,
+        }
     }
 
     /// Sets where to hand the connection over when it is upgraded.
@@ -103,8 +121,21 @@ impl AsyncRead for Accepted {
 
 impl AsyncWrite for Accepted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.set_write_blocked(written.is_pending());
+        let this = &mut *self;
+        if this.refusing.is_none() {
+            this.refusing = Refusing::begin(bytes, &this.refusals);
+        }
+        let written = match &mut this.refusing {
+            None => Pin::new(&mut this.stream).poll_write(cx, bytes),
+            Some(refusing) => {
+                let done = refusing.poll(&mut this.stream, cx);
+                if done.is_ready() {
+                    this.refusing = None;
+                }
+                done
+            }
+        };
+        this.set_write_blocked(written.is_pending());
         written
     }
 
@@ -148,6 +179,10 @@ mod tests {
         (stream.unwrap(), accepted.unwrap().0)
     }
 
+    fn refusals() -> Arc<RefusalCount> {
+        Arc::new(RefusalCount::new(Arc::default()))
+    }
+
     #[actix_web::test]
     async fn the_socket_options_are_set() {
         let (stream, accepted) = pair().await;
@@ -161,7 +196,8 @@ mod tests {
     #[actix_web::test]
     async fn connections_above_the_limit_are_reserve_connections() {
         let (connections, in_flight) = (OpenConnections::new(1), Arc::<InFlight>::default());
-        let accept = async || Accepted::new(pair().await.1, Arc::clone(&connections), Arc::clone(&in_flight), None);
+        let accept =
+            async || Accepted::new(pair().await.1, Arc::clone(&connections), Arc::clone(&in_flight), refusals(), None);
         let first = accept().await;
         assert!(first.reserve().is_none() && accept().await.reserve().is_some());
         drop(first);
@@ -172,7 +208,7 @@ mod tests {
     async fn a_blocked_write_counts_as_unsent_until_it_proceeds() {
         let in_flight = Arc::<InFlight>::default();
         let (mut client, stream) = pair().await;
-        let mut accepted = Accepted::new(stream, OpenConnections::new(1), Arc::clone(&in_flight), None);
+        let mut accepted = Accepted::new(stream, OpenConnections::new(1), Arc::clone(&in_flight), refusals(), None);
         let bytes = [0; 64 * 1024];
         while poll_fn(|cx| Poll::Ready(Pin::new(&mut accepted).poll_write(cx, &bytes).is_ready())).await {}
         assert_eq!(in_flight.unsent(), 1);

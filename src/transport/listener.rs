@@ -8,11 +8,13 @@ use super::{
     capacity::Capacity,
     handover::Handover,
     in_flight::InFlight,
+    refusal::{Refusal, RefusalCount, log_end},
     upgraded,
 };
 use crate::{
     limiter::{ClientAddresses, Limiter},
     limits::{DISCONNECT_TIMEOUT, LISTEN_BACKLOG_CONNECTIONS},
+    metrics::Metrics,
 };
 use actix_http::{Extensions, HttpService, Protocol, Request, error::DispatchError};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_factory, fn_service};
@@ -33,10 +35,6 @@ use std::{
     time::Duration,
 };
 
-/// Response to a connection over the limit of its address. Written without reading the request, so the client may not receive it.
-const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\nretry-after: 1\r\n\
-    content-length: 0\r\n\r\n";
-
 /// Limits of the server and its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
@@ -55,6 +53,7 @@ pub struct ServerContext {
     pub in_flight: Arc<InFlight>,
     pub limiter: Arc<Limiter>,
     pub addresses: Arc<ClientAddresses>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Admission of new connections.
@@ -64,6 +63,7 @@ struct Admission {
     in_flight: Arc<InFlight>,
     limiter: Arc<Limiter>,
     addresses: Arc<ClientAddresses>,
+    refusals: Arc<RefusalCount>,
     stall_timeout: Duration,
 }
 
@@ -75,12 +75,19 @@ impl Admission {
         if let Some(address) = peer.map(|peer| peer.ip()).filter(|address| !self.addresses.is_trusted(*address)) {
             permit = self.limiter.accept(address);
             if permit.is_none() {
-                let _ = SockRef::from(&stream).send(TOO_MANY_CONNECTIONS);
+                // Written without reading the request, so the client may not receive it.
+                let _ = SockRef::from(&stream).send(&Refusal::TooManyConnections.response());
                 return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
             }
         }
         accepted::set_options(&stream, self.stall_timeout);
-        let accepted = Accepted::new(stream, Arc::clone(&self.connections), Arc::clone(&self.in_flight), permit);
+        let accepted = Accepted::new(
+            stream,
+            Arc::clone(&self.connections),
+            Arc::clone(&self.in_flight),
+            Arc::clone(&self.refusals),
+            permit,
+        );
         Ok((accepted, Protocol::Http1, peer))
     }
 }
@@ -144,6 +151,7 @@ where
         in_flight: shared.in_flight,
         limiter: shared.limiter,
         addresses: shared.addresses,
+        refusals: Arc::new(RefusalCount::new(shared.metrics)),
         stall_timeout: limits.stall_timeout,
     };
     for listener in listeners {
@@ -185,7 +193,9 @@ where
                 }
             });
             let admission = admission.clone();
-            fn_service(move |stream: TcpStream| ready(admission.accept(stream))).and_then(connections)
+            fn_service(move |stream: TcpStream| ready(admission.accept(stream)))
+                .and_then(connections)
+                .map_err(|error| log_end(&error))
         })?;
     }
     Ok(server.run())

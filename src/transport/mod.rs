@@ -1,9 +1,9 @@
 //! Transport: what lies below the actor of a connection, from the listener to whole WebSocket messages.
 //!
 //! `listener` accepts connections, with the options and counters of `accepted`, within `capacity`. actix-http reads their
-//! requests; a connection that asks for an upgrade is served by `upgraded`. `socket` reads its bytes (`read_buffer`), decodes
-//! them (`decoder`) and calls the actor, whose frames collect in `socket_context` until the connection takes them. No other
-//! module uses actix-http.
+//! requests, and `refusal` answers what is none; a connection that asks for an upgrade is served by `upgraded`. `socket` reads
+//! its bytes (`read_buffer`), decodes them (`decoder`) and calls the actor, whose frames collect in `socket_context` until the
+//! connection takes them. No other module uses actix-http.
 
 mod accepted;
 mod capacity;
@@ -13,6 +13,7 @@ mod handshake;
 mod in_flight;
 mod listener;
 mod read_buffer;
+mod refusal;
 pub mod socket;
 mod socket_context;
 mod upgraded;

@@ -1,7 +1,7 @@
 //! Requests that are not what they seem: smuggled, split, and paths that climb.
 
 use crate::harness::TestApp;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -99,4 +99,34 @@ async fn path_traversal_and_aliases_are_refused() {
         }
     }
     assert_eq!(app.get("/health/ready", None).await.0, 200);
+}
+
+/// The last response in `answer`: its head and its body.
+fn last_error(answer: &str) -> (&str, Value) {
+    let last = answer.rfind("HTTP/1.1 ").unwrap_or_else(|| panic!("no response in {answer:?}"));
+    let (head, body) = answer[last..].split_once("\r\n\r\n").unwrap();
+    (head, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}")))
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn what_is_no_request_is_refused_with_an_error_body() {
+    let app = TestApp::with(|config| config.server.request_head_timeout_ms = 200).await;
+    let health = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let large = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-A: {}\r\n\r\n", "a".repeat(1024 * 1024));
+    for (what, request, responses, status, code) in [
+        ("TLS", b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03".as_slice(), 1, 400, "INVALID_FIELD"),
+        ("a line of text", b"hello there\r\n\r\n", 1, 400, "INVALID_FIELD"),
+        ("text after a request", format!("{health}hello there\r\n\r\n").as_bytes(), 2, 400, "INVALID_FIELD"),
+        // The client still sends when the server has read enough: a reset would take the response from it.
+        ("large headers", large.as_bytes(), 1, 431, "MESSAGE_TOO_LONG"),
+        ("half a head", b"GET / HTTP/1.1\r\nHost: loc", 1, 408, "REQUEST_TIMEOUT"),
+    ] {
+        let answer = exchange(&app, request).await;
+        assert_eq!(statuses(&answer).len(), responses, "{what}: {answer}");
+        let (head, body) = last_error(&answer);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {answer}");
+        assert!(head.contains("\r\nconnection: close"), "{what}: {answer}");
+        assert_eq!(body["code"], code, "{what}");
+        assert!(body["error"].is_string() && body["correlation_id"].is_string(), "{what}: {body}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Content of the log.
 
-use super::Program;
+use super::{NO_SEED, Program, SCRIPTED, exchange};
 use crate::harness::PASSWORD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -82,4 +82,26 @@ async fn a_log_for_machines_holds_ids_and_no_secrets() {
     for message in ["connection authenticated", "connection closed"] {
         assert_eq!(&find(message)["connection_id"], id);
     }
+}
+
+#[tokio::test]
+async fn clients_cannot_fill_the_log_with_garbage() {
+    let folder = TempDir::new().unwrap();
+    let mut program = Program::serve(folder.path(), &[SCRIPTED, NO_SEED]).await;
+    for _ in 0..50 {
+        let answer = exchange(&program, "\u{16}\u{3}\u{1} no request\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    let metrics = exchange(&program, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    let counted = metrics.lines().find(|line| {
+        line.starts_with("switchboard_errors_total{") && line.contains("\"http\"") && line.contains("INVALID_FIELD")
+    });
+    assert!(counted.is_some_and(|line| line.ends_with(" 50")), "{counted:?}");
+    program.terminate().await;
+    assert_eq!(program.exit_code().await, Some(0));
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    // One in ten seconds, however long this took.
+    let lines = log.lines().filter(|line| line.contains("not an HTTP request")).count();
+    assert!((1..10).contains(&lines), "{log}");
+    assert!(!log.contains("ERROR") && !log.contains("actix_http"), "{log}");
 }

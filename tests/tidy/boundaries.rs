@@ -54,7 +54,7 @@ const PARTS: &[(&str, &str)] = &[
     // Authentication and inbound guard, the same for every kind of connection.
     ("connection", "auth config domain limiter limits protocol"),
     // Connections below their actors: the response body of one records in its statistics when it is polled.
-    ("transport", "config limiter limits protocol"),
+    ("transport", "config limiter limits logging metrics protocol"),
     (
         "session",
         "api_error auth bus config connection domain encode limiter limits metrics pause protocol registry transport turn \

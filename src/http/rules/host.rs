@@ -3,21 +3,17 @@
 use crate::{
     config::ServerConfig,
     limiter::{AllowedHosts, RefusedHost},
-    limits::REFUSED_HOST_LOG_INTERVAL,
+    limits::REFUSED_REQUEST_LOG_INTERVAL,
+    logging::LogInterval,
 };
 use actix_web::{dev::ServiceRequest, http::header::HOST};
-use std::{
-    io,
-    net::TcpListener,
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
+use std::{io, net::TcpListener, time::Instant};
 use switchboard_protocol::{ApiError, ErrorCode};
 
 /// The check, shared by the whole server.
 pub struct HostCheck {
     allowed: AllowedHosts,
-    logged_at: Mutex<Option<Instant>>,
+    refusals: LogInterval,
 }
 
 impl HostCheck {
@@ -34,7 +30,7 @@ impl HostCheck {
                  as [\"chat.example.org\"]"
             );
         }
-        Ok(Self { allowed, logged_at: Mutex::default() })
+        Ok(Self { allowed, refusals: LogInterval::new(REFUSED_REQUEST_LOG_INTERVAL) })
     }
 
     /// # Errors
@@ -57,19 +53,15 @@ impl HostCheck {
 
     /// Logs a refusal, rate-limited so that a client cannot flood the log.
     fn log(&self, refused: &RefusedHost) {
-        let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged_at.is_some_and(|at| at.elapsed() < REFUSED_HOST_LOG_INTERVAL) {
-            return;
-        }
-        *logged_at = Some(Instant::now());
+        let Some(suppressed) = self.refusals.due(Instant::now()) else { return };
         match refused {
             RefusedHost::NotAllowed(host) => log::warn!(
-                host;
+                host, suppressed;
                 "refused a request for an unknown host; if it is a name of this server or of a proxy in front of it, add it to \
                  server.allowed_hosts"
             ),
             RefusedHost::NotOne | RefusedHost::Malformed => {
-                log::warn!("refused a request whose Host header is missing, repeated or malformed");
+                log::warn!(suppressed; "refused a request whose Host header is missing, repeated or malformed");
             }
         }
     }
