@@ -186,7 +186,7 @@ async fn a_used_refresh_token_returns_the_same_pair_after_a_restart_too_but_not_
     program.child.kill().await.unwrap();
     program = machine.serve(&[]).await;
     machine.set_clock(HOUR_S);
-    assert_eq!(refresh(&program, &user).await.1["code"], "INVALID_TOKEN");
+    assert_eq!(refresh(&program, &user).await.1["code"], "EXPIRED_TOKEN");
     let successor = TestUser::from_answer(&first);
-    assert_eq!(refresh(&program, &successor).await.1["code"], "INVALID_TOKEN", "the sign-in has ended");
+    assert_eq!(refresh(&program, &successor).await.1["code"], "EXPIRED_TOKEN", "the sign-in has ended");
 }

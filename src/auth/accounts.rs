@@ -123,7 +123,7 @@ impl Accounts {
     /// family ends. The store records the revocation of its access tokens, and [`Self::learn_revocations`] reads it from there.
     ///
     /// # Errors
-    /// `ExpiredToken`, `InvalidToken`.
+    /// `ExpiredToken`, `InvalidToken`, and `RevokedToken` when the sign-in has ended.
     pub async fn refresh(&self, refresh_token: &str) -> Result<SignIn, AuthError> {
         let RefreshGrant { user_id, family_id, jti } = self.tokens.verify_refresh(refresh_token)?;
         let next = RefreshFamily { id: family_id, user_id, issue: self.tokens.new_issue() };
@@ -134,9 +134,10 @@ impl Accounts {
             }
             Ok(Rotation::Reused) => {
                 log::warn!(user_id:%; "refresh token reused; sign-in ended");
-                Err(AuthError::InvalidToken)
+                Err(AuthError::RevokedToken)
             }
-            Ok(Rotation::Unknown) => Err(AuthError::InvalidToken),
+            // This server issued the token, and its sign-in has ended since.
+            Ok(Rotation::Unknown) => Err(AuthError::RevokedToken),
             Err(error) => Err(error.into()),
         }
     }

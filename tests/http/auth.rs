@@ -150,9 +150,9 @@ async fn a_refresh_token_returns_one_pair_and_later_ends_its_family() {
     }
 
     app.pass_refresh_grace();
-    refresh(&app, &first.body["refresh_token"]).await.assert_error(401, "INVALID_TOKEN");
+    refresh(&app, &first.body["refresh_token"]).await.assert_error(401, "EXPIRED_TOKEN");
     // The thief's or the owner's: nobody can tell, so neither goes on.
-    refresh(&app, &second.body["refresh_token"]).await.assert_error(401, "INVALID_TOKEN");
+    refresh(&app, &second.body["refresh_token"]).await.assert_error(401, "EXPIRED_TOKEN");
     assert_tokens(&refresh(&app, &elsewhere.body["refresh_token"]).await, 200);
 }
 
@@ -165,7 +165,14 @@ async fn sign_out_invalidates_the_refresh_token() {
         let answer = post(&app, "/api/v1/auth/logout", None, &body).await;
         assert_eq!((answer.status, &answer.body), (204, &json!("")));
     }
-    refresh(&app, &body["refresh_token"]).await.assert_error(401, "INVALID_TOKEN");
+    // Both tokens are refused alike, wherever they are sent.
+    refresh(&app, &body["refresh_token"]).await.assert_error(401, "EXPIRED_TOKEN");
+    get(&app, "/api/v1/auth/me", Some(&user)).await.assert_error(401, "EXPIRED_TOKEN");
+    for mut socket in [app.socket().connect().await, app.ops_socket().connect().await] {
+        socket.send(json!({"type": "auth", "token": user.access_token})).await;
+        assert_eq!(socket.expect("auth_error").await["code"], "EXPIRED_TOKEN");
+        socket.close().await;
+    }
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]

@@ -3,7 +3,8 @@
 use super::{Answer, get, send};
 use crate::harness::TestApp;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Every `$ref` in a document.
 fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
@@ -50,6 +51,25 @@ async fn every_documented_route_exists() {
         }
     }
     assert!(routes >= 20, "{routes} routes");
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn routes_without_a_token_are_those_that_the_documentation_lists() {
+    let app = TestApp::start().await;
+    let document = get(&app, "/api/openapi.json", None).await.body;
+    let paths = document["paths"].as_object().unwrap().iter();
+    let operations = paths.flat_map(|(path, methods)| methods.as_object().unwrap().values().map(move |it| (path, it)));
+    let open: BTreeSet<_> = operations
+        .filter(|(path, operation)| path.starts_with("/api/v1/") && operation.get("security").is_none())
+        .map(|(path, _)| path.rsplit('/').next().unwrap())
+        .collect();
+    let page = include_str!("../../docs/WEBSOCKET.md");
+    let (names, _) =
+        page.split_once("All but ").and_then(|(_, rest)| rest.split_once("require `Authorization")).unwrap();
+    assert_eq!(open, names.split('`').skip(1).step_by(2).collect());
+    let user = app.user().await;
+    let body = json!({"refresh_token": user.refresh_token});
+    assert_eq!(send(&app, Method::POST, "/api/v1/auth/logout", None, Some(&body)).await.status, 204);
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]

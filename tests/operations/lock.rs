@@ -14,7 +14,7 @@ async fn is_out(app: &TestApp, user: &TestUser) {
     let (status, answer) = app.get("/api/v1/auth/me", Some(user)).await;
     assert_eq!((status, &answer["code"]), (401, &json!("EXPIRED_TOKEN")));
     let (status, answer) = app.post("/api/v1/auth/refresh", None, &json!({"refresh_token": user.refresh_token})).await;
-    assert_eq!((status, &answer["code"]), (401, &json!("INVALID_TOKEN")));
+    assert_eq!((status, &answer["code"]), (401, &json!("EXPIRED_TOKEN")));
     let mut socket = app.socket().query(&format!("token={}", user.access_token)).connect().await;
     assert_eq!(socket.expect("auth_error").await["code"], "EXPIRED_TOKEN");
     socket.close().await;

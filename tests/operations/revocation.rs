@@ -40,7 +40,7 @@ async fn revocation_invalidates_all_tokens_but_allows_a_new_sign_in() {
         assert_eq!(refusal(&app, old).await.as_deref(), Some("EXPIRED_TOKEN"));
         let (status, answer) =
             app.post("/api/v1/auth/refresh", None, &json!({"refresh_token": old.refresh_token})).await;
-        assert_eq!((status, &answer["code"]), (401, &json!("INVALID_TOKEN")));
+        assert_eq!((status, &answer["code"]), (401, &json!("EXPIRED_TOKEN")));
     }
     let ticket = format!("ticket={}", ticket["ticket"].as_str().unwrap());
     let mut late = app.socket().query(&ticket).connect().await;
@@ -172,7 +172,7 @@ async fn late_reuse_of_a_refresh_token_ends_its_family() {
     socket.expect_nothing().await;
     app.pass_refresh_grace();
     let (status, answer) = app.post("/api/v1/auth/refresh", None, &body).await;
-    assert_eq!((status, &answer["code"]), (401, &json!("INVALID_TOKEN")));
+    assert_eq!((status, &answer["code"]), (401, &json!("EXPIRED_TOKEN")));
     assert_eq!(socket.expect_close().await, 4401);
     refused_in_time(&app, &renewed).await;
 }

@@ -148,8 +148,8 @@ async fn a_used_refresh_token_returns_the_same_pair_for_ten_seconds_and_then_end
     assert!(accounts.tokens.verify_access(&third.access.token).is_ok());
 
     turned.pass(Duration::from_millis(1));
-    assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::InvalidToken);
-    assert_eq!(code(accounts.refresh(&third.refresh.token).await), ErrorCode::InvalidToken);
+    assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::ExpiredToken);
+    assert_eq!(code(accounts.refresh(&third.refresh.token).await), ErrorCode::ExpiredToken);
     accounts.learn_revocations().await.unwrap();
     assert_eq!(code(accounts.tokens.verify_access(&third.access.token)), ErrorCode::ExpiredToken);
     assert!(accounts.refresh(&elsewhere.refresh.token).await.is_ok(), "another sign-in ended with it");
@@ -194,8 +194,8 @@ async fn the_grace_period_does_not_reopen_an_ended_sign_in() {
         let first = registered(&accounts).await;
         let second = accounts.refresh(&first.refresh.token).await.unwrap();
         end(&accounts, first.user.id, second.refresh.token.clone()).await;
-        assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::InvalidToken);
-        assert_eq!(code(accounts.refresh(&second.refresh.token).await), ErrorCode::InvalidToken);
+        assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::ExpiredToken);
+        assert_eq!(code(accounts.refresh(&second.refresh.token).await), ErrorCode::ExpiredToken);
     }
 }
 
@@ -229,7 +229,7 @@ async fn signing_out_ends_the_family_and_is_idempotent() {
     // A used token also signs out.
     assert!(accounts.logout(&first.refresh.token).await.unwrap().is_some());
     assert_eq!(accounts.logout(&second.refresh.token).await, Ok(None), "the revocation is known already");
-    assert_eq!(code(accounts.refresh(&second.refresh.token).await), ErrorCode::InvalidToken);
+    assert_eq!(code(accounts.refresh(&second.refresh.token).await), ErrorCode::ExpiredToken);
     assert_eq!(code(accounts.logout(&first.access.token).await), ErrorCode::InvalidToken);
 }
 
@@ -264,7 +264,7 @@ async fn a_new_password_replaces_the_old_one_and_signs_out_everywhere() {
     assert_eq!(code(accounts.set_password(ada(), "short".into()).await), ErrorCode::WeakPassword);
     accounts.set_password(ada(), OTHER_PASSWORD.into()).await.unwrap();
     for sign_in in [first, second] {
-        assert_eq!(code(accounts.refresh(&sign_in.refresh.token).await), ErrorCode::InvalidToken);
+        assert_eq!(code(accounts.refresh(&sign_in.refresh.token).await), ErrorCode::ExpiredToken);
     }
     assert_eq!(code(accounts.login(ada(), PASSWORD.into()).await), ErrorCode::InvalidCredentials);
     assert!(accounts.login(ada(), OTHER_PASSWORD.into()).await.is_ok());
@@ -332,7 +332,7 @@ async fn expired_sign_ins_are_deleted_by_a_confirmed_date() {
     assert_eq!(accounts.store.forget_families(expires_at).await.unwrap(), 0);
     accounts.forget_expired().await.unwrap();
     assert_eq!(accounts.store.forget_families(UnixMillis(expires_at.0 + 1)).await.unwrap(), 1);
-    assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::InvalidToken);
+    assert_eq!(code(accounts.refresh(&first.refresh.token).await), ErrorCode::ExpiredToken);
 }
 
 /// Accounts with a clock that the test sets.

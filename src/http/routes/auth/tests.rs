@@ -109,7 +109,7 @@ async fn an_account_registers_signs_in_refreshes_and_signs_out() {
     let newest = json!({"refresh_token": refreshed.body["refresh_token"]});
     assert_eq!(answer(&app, post("logout", newest.clone())).await.status, 204);
     let refused = answer(&app, post("refresh", newest)).await;
-    assert_eq!((refused.status, &refused.body["code"]), (401, &"INVALID_TOKEN".into()));
+    assert_eq!((refused.status, &refused.body["code"]), (401, &"EXPIRED_TOKEN".into()));
 }
 
 #[actix_web::test]
