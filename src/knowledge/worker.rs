@@ -14,7 +14,7 @@ use super::{
     extract_limits::Limits,
     front_matter::split_front_matter,
 };
-use crate::domain::Chunk;
+use crate::domain::{Chunk, is_blank};
 use serde::{Deserialize, Serialize};
 use std::{
     io::{self, Read, Write},
@@ -106,7 +106,7 @@ impl ReadTask {
             *content = strip_embedded_data(content);
         }
         let chunks = chunk(&text, self.chunk_chars, &limits)?;
-        if chunks.is_empty() {
+        if chunks.iter().all(|chunk| is_blank(&chunk.text)) {
             return Err(ExtractError::Empty);
         }
         Ok(ReadDocument { media_type, collection, chunks })

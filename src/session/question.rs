@@ -2,6 +2,7 @@
 
 use crate::{
     config::ScriptedConfig,
+    domain::is_blank,
     limits::MAX_CLIENT_ID_CHARS,
     workflow::{Question, is_client_id},
 };
@@ -23,12 +24,14 @@ impl QuestionRules {
     /// `EMPTY_MESSAGE`, `MESSAGE_TOO_LONG`, or `INVALID_FIELD` naming the field.
     pub fn parse(&self, message: MessageFrame) -> Result<Question, ApiError> {
         let text = message.message.trim();
-        if text.is_empty() {
+        if is_blank(text) {
             return Err(ApiError::new(ErrorCode::EmptyMessage, "The message is empty."));
         }
         let max_chars = self.max_message_chars;
-        if text.chars().count() > max_chars {
-            let reason = format!("The message is longer than {max_chars} characters.");
+        let chars = text.chars().count();
+        if chars > max_chars {
+            let reason =
+                format!("The message has {chars} characters, and at most {max_chars} are allowed. Please shorten it.");
             return Err(ApiError::new(ErrorCode::MessageTooLong, reason));
         }
         if !message.attachments.is_empty() {
@@ -106,7 +109,10 @@ mod tests {
     #[test]
     fn texts_are_trimmed_and_bounded() {
         assert_eq!(RULES.parse(message(" äöü \n")).unwrap().text, "äöü");
-        assert_eq!(RULES.parse(message(" \t\n")).unwrap_err().code, ErrorCode::EmptyMessage);
+        for blank in ["", " \t\n", "\u{200b}\u{2060}", " \u{feff}", "\u{200d}\u{fe0f}", "\u{202e}"] {
+            assert_eq!(RULES.parse(message(blank)).unwrap_err().code, ErrorCode::EmptyMessage, "{blank:?}");
+        }
+        assert_eq!(RULES.parse(message("❤\u{fe0f}")).unwrap().text, "❤\u{fe0f}");
         assert_eq!(RULES.parse(message("ääääää")).unwrap_err().code, ErrorCode::MessageTooLong);
     }
 

@@ -7,7 +7,7 @@
 //! 3. The rest of the budget goes to those long messages, newest first. One that still does not fit keeps its start and its
 //!    end, with a marker in between that says how much is missing.
 
-use crate::domain::{HistoryMessage, MessageRole};
+use crate::domain::{HistoryMessage, MessageRole, is_blank};
 
 /// A token is about four bytes of English text; exact counts differ from model to model.
 const BYTES_PER_TOKEN: usize = 4;
@@ -36,7 +36,7 @@ pub fn within_budget(messages: Vec<(MessageRole, String)>, token_budget: usize) 
 fn alternating(messages: Vec<(MessageRole, String)>) -> Vec<HistoryMessage> {
     let mut turns: Vec<HistoryMessage> = Vec::with_capacity(messages.len());
     for (role, content) in messages {
-        if content.trim().is_empty() {
+        if is_blank(&content) {
             continue;
         }
         match turns.last_mut() {

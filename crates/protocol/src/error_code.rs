@@ -49,7 +49,7 @@ error_codes! {
     AccountLocked = "ACCOUNT_LOCKED", 403, false, "the credentials are right, but an operator has locked the account";
     Forbidden = "FORBIDDEN", 403, false, "the caller has no access to the conversation or turn, is not an operator, or sends from an origin that is not allowed";
     HostNotAllowed = "HOST_NOT_ALLOWED", 421, false, "`Host` is missing, malformed, or names a host that is not in `server.allowed_hosts`";
-    EmptyMessage = "EMPTY_MESSAGE", 422, false, "the message contains only white space";
+    EmptyMessage = "EMPTY_MESSAGE", 422, false, "the message contains only white space or invisible characters";
     MessageTooLong = "MESSAGE_TOO_LONG", 413, false, "a size limit is exceeded; the error names it";
     InvalidJson = "INVALID_JSON", 400, false, "the frame or body is not one JSON object; the error names the position";
     InvalidField = "INVALID_FIELD", 422, false, "a field is missing or invalid; the error names it";

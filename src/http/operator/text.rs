@@ -1,7 +1,7 @@
 //! Checks of texts that operators write for users: notices and close reasons.
 
 use crate::{
-    domain::is_misleading,
+    domain::{is_blank, is_misleading},
     limits::{MAX_CLOSE_TEXT_BYTES, MAX_OPERATOR_TEXT_CHARS},
 };
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub fn check_text(field: &str, text: &str) -> Result<(), ApiError> {
         return Err(ApiError::invalid_field(field, reason));
     }
     let is_printable = text.replace("\r\n", "\n").chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'));
-    if text.trim().is_empty() || text.chars().count() > MAX_OPERATOR_TEXT_CHARS || !is_printable {
+    if is_blank(text) || text.chars().count() > MAX_OPERATOR_TEXT_CHARS || !is_printable {
         let allowed = format_args!("must be 1 to {MAX_OPERATOR_TEXT_CHARS} printable characters");
         return Err(ApiError::invalid_field(field, allowed));
     }

@@ -7,7 +7,7 @@ mod upload;
 use crate::{
     api_error::InternalError,
     auth::Identity,
-    domain::{Document, DocumentId, Passage},
+    domain::{Document, DocumentId, Passage, is_blank},
     http::{
         error::{ErrorBody, HttpError},
         extract::{Json, Operator, PageQuery, Query, json as json_body},
@@ -251,7 +251,7 @@ async fn search(
     if !(1..=MAX_PASSAGES).contains(&limit) {
         return Err(ApiError::invalid_field("limit", format_args!("must be 1 to {MAX_PASSAGES}")).into());
     }
-    if request.query.trim().is_empty() {
+    if is_blank(&request.query) {
         return Err(ApiError::invalid_field("query", "must not be empty").into());
     }
     let mut passages = knowledge.search(&request.query, &request.collections, limit).await?;
@@ -266,7 +266,12 @@ async fn search(
 }
 
 fn too_large(limit_bytes: usize) -> ApiError {
-    ApiError::new(ErrorCode::MessageTooLong, format!("The document is over the limit of {limit_bytes} bytes."))
+    ApiError::new(
+        ErrorCode::MessageTooLong,
+        format!(
+            "The document is over the limit of {limit_bytes} bytes. Split it, or ask the operator to raise `knowledge.max_document_bytes`."
+        ),
+    )
 }
 
 /// Formats an error as a sentence.

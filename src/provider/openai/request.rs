@@ -9,7 +9,7 @@ use super::{
     reasoning::strip_reasoning,
 };
 use crate::{
-    domain::{HistoryMessage, MessageRole, Passage},
+    domain::{HistoryMessage, MessageRole, Passage, is_blank},
     provider::GenerateRequest,
 };
 use serde::Serialize;
@@ -155,7 +155,7 @@ pub(super) fn user(content: &str) -> ChatMessage {
 /// roles. An unanswered question is joined with the next one.
 fn push_message(messages: &mut Vec<ChatMessage>, role: &'static str, content: &str) {
     let is_first = messages.last().is_none_or(|last| last.role == "system");
-    if content.trim().is_empty() || (is_first && role == "assistant") {
+    if is_blank(content) || (is_first && role == "assistant") {
         return;
     }
     let content = break_control_tokens(content);

@@ -1,7 +1,7 @@
 //! Parser of the TOML file of specialists. It reports every fault with its position.
 
 use super::{Safety, Specialist};
-use crate::workflow::words::words;
+use crate::{domain::is_blank, workflow::words::words};
 use serde::Deserialize;
 use std::{
     collections::{HashMap, HashSet},
@@ -208,10 +208,6 @@ impl Faults<'_> {
         }
         Safety { warning: table.warning.into_inner(), phrases }
     }
-}
-
-fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
 }
 
 /// Returns the line and column of a byte offset, from 1.
