@@ -35,7 +35,13 @@ impl Preflight {
         // Port 0: the server whose configuration is checked may already use the configured port.
         if let Err(error) = TcpListener::bind((config.server.host.as_str(), 0)) {
             let host = config.server.host.clone();
-            problems.push(problem("server.host", Some(host), format!("is not an address of this machine: {error}")));
+            problems.push(problem(
+                "server.host",
+                Some(host),
+                format!(
+                    "is not an address of this machine: {error}; name one that `ip address` lists, or 0.0.0.0 for all"
+                ),
+            ));
         }
         match (specialists, provider) {
             (Ok(specialists), Ok(provider)) if problems.is_empty() => {

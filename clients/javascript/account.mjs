@@ -58,7 +58,7 @@ export async function request(base, method, path, { body, token } = {}) {
   if (response.ok) return answer;
   const retryable = status >= 500 || [408, 425, 429].includes(status);
   throw new SwitchboardError({
-    error: `The server answered ${status}.`,
+    error: `The server answered ${status} without saying why; a proxy in front of it may have answered instead.`,
     code: `HTTP_${status}`,
     retryable,
     ...answer,

@@ -214,7 +214,8 @@ export class SwitchboardClient {
     if (frame.type === "complete") {
       this.#ended(turn);
       if (turn.text !== frame.response || (await sha256(frame.response)) !== frame.sha256) {
-        return turn.end(new SwitchboardError({ error: "the answer is not what was sent", code: "CORRUPT_ANSWER" }));
+        const error = "the answer differs from what the server wrote; open the conversation again to read it";
+        return turn.end(new SwitchboardError({ error, code: "CORRUPT_ANSWER" }));
       }
       turn.push(frame);
       return turn.end();

@@ -15,7 +15,10 @@ impl From<AuthError> for ApiError {
             AuthError::AccountLocked => {
                 (ErrorCode::AccountLocked, "This account is locked. Please contact the operator of this service.")
             }
-            AuthError::EmailTaken => (ErrorCode::EmailTaken, "An account with this e-mail address already exists."),
+            AuthError::EmailTaken => (
+                ErrorCode::EmailTaken,
+                "An account with this e-mail address already exists. Please sign in, or use another address.",
+            ),
             AuthError::UnknownEmail => (ErrorCode::NotFound, "No account has this e-mail address."),
             AuthError::InvalidToken => (ErrorCode::InvalidToken, "The token is not valid. Please sign in again."),
             AuthError::ExpiredToken => (ErrorCode::ExpiredToken, "The token has expired. Please sign in again."),
@@ -24,10 +27,13 @@ impl From<AuthError> for ApiError {
                 "The token was issued while the server's clock was ahead. Please renew it or sign in again.",
             ),
             AuthError::RevokedToken => (ErrorCode::ExpiredToken, "The token has been revoked. Please sign in again."),
-            AuthError::InvalidTicket => (ErrorCode::InvalidToken, "The ticket is invalid, already used or expired."),
-            AuthError::ExpiredTicket => {
-                (ErrorCode::ExpiredToken, "The token that this ticket was issued for has expired.")
+            AuthError::InvalidTicket => {
+                (ErrorCode::InvalidToken, "The ticket is invalid, already used or expired. Please request a new one.")
             }
+            AuthError::ExpiredTicket => (
+                ErrorCode::ExpiredToken,
+                "The token that this ticket was issued for has expired. Please renew it and request a new ticket.",
+            ),
             AuthError::TooManyTickets { retry_after_ms } => {
                 return Self::overloaded("Too many tickets are unused. Please try again later.", retry_after_ms);
             }
@@ -86,7 +92,12 @@ mod tests {
                 "This account is locked. Please contact the operator of this service.",
                 None,
             ),
-            (AuthError::EmailTaken, Code::EmailTaken, "An account with this e-mail address already exists.", None),
+            (
+                AuthError::EmailTaken,
+                Code::EmailTaken,
+                "An account with this e-mail address already exists. Please sign in, or use another address.",
+                None,
+            ),
             (AuthError::UnknownEmail, Code::NotFound, "No account has this e-mail address.", None),
             (AuthError::InvalidToken, Code::InvalidToken, "The token is not valid. Please sign in again.", None),
             (AuthError::ExpiredToken, Code::ExpiredToken, "The token has expired. Please sign in again.", None),
@@ -97,11 +108,16 @@ mod tests {
                 None,
             ),
             (AuthError::RevokedToken, Code::ExpiredToken, "The token has been revoked. Please sign in again.", None),
-            (AuthError::InvalidTicket, Code::InvalidToken, "The ticket is invalid, already used or expired.", None),
+            (
+                AuthError::InvalidTicket,
+                Code::InvalidToken,
+                "The ticket is invalid, already used or expired. Please request a new one.",
+                None,
+            ),
             (
                 AuthError::ExpiredTicket,
                 Code::ExpiredToken,
-                "The token that this ticket was issued for has expired.",
+                "The token that this ticket was issued for has expired. Please renew it and request a new ticket.",
                 None,
             ),
             (

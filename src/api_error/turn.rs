@@ -6,9 +6,10 @@ use switchboard_protocol::{ApiError, ErrorCode};
 impl From<TurnError> for ApiError {
     fn from(error: TurnError) -> Self {
         match error {
-            TurnError::InProgress => {
-                Self::new(ErrorCode::TurnInProgress, "The previous answer in this conversation is still being written.")
-            }
+            TurnError::InProgress => Self::new(
+                ErrorCode::TurnInProgress,
+                "The previous answer in this conversation is still being written. Wait until it has ended, or stop it.",
+            ),
             TurnError::TooManyOfUser { retry_after_ms } => {
                 let reason = "Too many of your questions are being answered. Please wait for one to finish.";
                 Self::overloaded(reason, retry_after_ms)
@@ -46,7 +47,9 @@ pub fn from_failure(failure: &TurnFailure) -> ApiError {
         TurnFailure::ServerLost => {
             (ErrorCode::TurnInterrupted, "The server stopped before the answer was finished. Please ask again.")
         }
-        TurnFailure::TaskLost => (ErrorCode::TurnInterrupted, "The server stopped working on this answer."),
+        TurnFailure::TaskLost => {
+            (ErrorCode::TurnInterrupted, "The server stopped working on this answer. Please ask again.")
+        }
         TurnFailure::Provider { kind, has_begun, retry_after_ms } => {
             let (code, message) = from_provider_error(*kind, *has_begun);
             // A delay is meaningless for an error that must not be retried.
@@ -110,7 +113,7 @@ mod tests {
             (
                 TurnError::InProgress,
                 ErrorCode::TurnInProgress,
-                "The previous answer in this conversation is still being written.",
+                "The previous answer in this conversation is still being written. Wait until it has ended, or stop it.",
                 None,
             ),
             (
@@ -170,11 +173,15 @@ mod tests {
                 ErrorCode::TurnInterrupted,
                 "The server stopped before the answer was finished. Please ask again.",
             ),
-            (TurnFailure::TaskLost, ErrorCode::TurnInterrupted, "The server stopped working on this answer."),
+            (
+                TurnFailure::TaskLost,
+                ErrorCode::TurnInterrupted,
+                "The server stopped working on this answer. Please ask again.",
+            ),
             (
                 TurnFailure::NotStored(Box::new(TurnFailure::TaskLost)),
                 ErrorCode::TurnInterrupted,
-                "The server stopped working on this answer. The answer is not in the history yet.",
+                "The server stopped working on this answer. Please ask again. The answer is not in the history yet.",
             ),
             (
                 TurnFailure::Restored { code: "UPSTREAM_REFUSED".to_owned(), message: "As stored.".to_owned() },

@@ -36,7 +36,10 @@ impl Command {
             }
         }
         match (files, failed) {
-            (0, _) => Err(CliError::Failed("there are no documents to add".to_owned())),
+            (0, _) => Err(CliError::Failed(format!(
+                "there are no documents in {}; name files or folders with Markdown, plain text, PDF or DOCX files",
+                self.paths.iter().map(|path| format!("{path:?}")).collect::<Vec<_>>().join(", ")
+            ))),
             (_, 0) => Ok(()),
             _ => Err(CliError::Failed(format!("{failed} of {files} documents were not added:{reasons}"))),
         }

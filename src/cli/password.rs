@@ -35,7 +35,7 @@ impl PasswordSource {
 fn ask() -> Result<SecretString, CliError> {
     let password = prompt("Password: ")?;
     if prompt("Repeat password: ")? != password {
-        return Err(CliError::Usage("the passwords do not match".to_owned()));
+        return Err(CliError::Usage("the two passwords differ; run the command again".to_owned()));
     }
     Ok(SecretString::from(password))
 }

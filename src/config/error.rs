@@ -31,9 +31,9 @@ impl fmt::Display for Problem {
 /// The reason why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("the configuration folder {} does not exist", .0.display())]
+    #[error("the configuration folder {} does not exist; create it or correct --config-dir", .0.display())]
     NoFolder(PathBuf),
-    #[error("the configuration file {} cannot be read: {reason}", .path.display())]
+    #[error("the configuration file {} cannot be read: {reason}; give this user read access", .path.display())]
     Unreadable { path: PathBuf, reason: std::io::Error },
     /// The file is not TOML. The line is not quoted because it may hold a secret.
     #[error("the configuration file {}, line {line}, is not TOML: {reason}", .path.display())]

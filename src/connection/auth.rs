@@ -72,9 +72,10 @@ impl<P> ConnectionAuth<P> {
         admit: impl FnOnce(UserId) -> Result<P, ApiError>,
     ) -> Result<Authenticated, AuthRefusal> {
         let outcome = outcome.and_then(|identity| match self.identity() {
-            Some(known) if known.user_id != identity.user_id => {
-                Err(ApiError::new(ErrorCode::InvalidToken, "this connection belongs to another user"))
-            }
+            Some(known) if known.user_id != identity.user_id => Err(ApiError::new(
+                ErrorCode::InvalidToken,
+                "This connection belongs to another user. Open another connection for this token.",
+            )),
             _ => Ok(Arc::new(identity)),
         });
         let identity = outcome.map_err(|error| {
@@ -106,10 +107,13 @@ impl<P> ConnectionAuth<P> {
     /// `AUTH_REQUIRED` before authentication, `AUTH_EXPIRED` after the token has expired.
     pub fn authorised(&self, now: Now) -> Result<UserId, ApiError> {
         match &self.state {
-            State::Anonymous { .. } => Err(ApiError::new(ErrorCode::AuthRequired, "authenticate first")),
-            State::Authenticated { expires_at, .. } if *expires_at <= now.instant => {
-                Err(ApiError::new(ErrorCode::AuthExpired, "the token has expired; send `auth` with a new one"))
+            State::Anonymous { .. } => {
+                Err(ApiError::new(ErrorCode::AuthRequired, "Please sign in first: send `auth` with an access token."))
             }
+            State::Authenticated { expires_at, .. } if *expires_at <= now.instant => Err(ApiError::new(
+                ErrorCode::AuthExpired,
+                "The token has expired. Renew it and send `auth` with the new one.",
+            )),
             State::Authenticated { identity, .. } => Ok(identity.user_id),
         }
     }

@@ -95,7 +95,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 }
 
 pub(super) fn no_such_route() -> ApiError {
-    ApiError::new(ErrorCode::NotFound, "There is nothing at this address.")
+    ApiError::new(ErrorCode::NotFound, "There is nothing at this address; /api/docs/ lists the routes.")
 }
 
 fn invalid_query(error: &QueryPayloadError) -> ApiError {
@@ -103,7 +103,10 @@ fn invalid_query(error: &QueryPayloadError) -> ApiError {
         QueryPayloadError::Deserialize(cause) => {
             ApiError::new(ErrorCode::InvalidField, format!("The query is not valid: {cause}."))
         }
-        _ => ApiError::new(ErrorCode::InvalidField, "The query is not valid."),
+        _ => ApiError::new(
+            ErrorCode::InvalidField,
+            "The query of this address is not valid; /api/docs/ shows the parameters.",
+        ),
     }
 }
 
@@ -146,11 +149,12 @@ fn has_own_body<B>(response: &ServiceResponse<B>) -> bool {
 fn error_of_status(status: StatusCode) -> ApiError {
     match status {
         StatusCode::UNAUTHORIZED => ApiError::new(ErrorCode::AuthRequired, "Please sign in."),
-        StatusCode::FORBIDDEN => ApiError::new(ErrorCode::Forbidden, "This is not allowed."),
+        StatusCode::FORBIDDEN => ApiError::new(ErrorCode::Forbidden, "You are not allowed to do this."),
         StatusCode::NOT_FOUND => no_such_route(),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            ApiError::new(ErrorCode::MethodNotAllowed, "This address does not support this method.")
-        }
+        StatusCode::METHOD_NOT_ALLOWED => ApiError::new(
+            ErrorCode::MethodNotAllowed,
+            "This address does not support this method; the header `Allow` lists those it does.",
+        ),
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::MessageTooLong, "The request is too large."),
         status if status.is_client_error() => ApiError::new(ErrorCode::InvalidField, "The request is malformed."),
         status => ApiError::internal(&format_args!("the framework answered {status}")),

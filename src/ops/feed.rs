@@ -149,7 +149,7 @@ impl Feed {
     /// `TOO_MANY_CONNECTIONS`.
     pub fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
-            let reason = "There are too many operators' pages open.";
+            let reason = "Too many operators' pages are open. Close one, and reload this page.";
             ApiError::new(ErrorCode::TooManyConnections, reason)
         })
     }

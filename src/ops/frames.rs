@@ -58,7 +58,7 @@ impl OpsClientFrame {
                 Ok(Self::View(ViewFrame { id, query }))
             }
             "watch" => parse_fields(value).map(Self::Watch),
-            other => Err(unknown_type(other)),
+            other => Err(unknown_type(other, &["auth", "view", "watch"])),
         }
     }
 }

@@ -153,7 +153,10 @@ impl OpsState {
         effects: &mut Vec<OpsEffect>,
     ) {
         let outcome = outcome.and_then(|identity| match identity.role {
-            Role::User | Role::Agent => Err(ApiError::new(ErrorCode::Forbidden, "Only operators may do this.")),
+            Role::User | Role::Agent => Err(ApiError::new(
+                ErrorCode::Forbidden,
+                "Only operators may do this. The person who runs this server can change your role; then sign in again.",
+            )),
             Role::Operator => Ok(identity),
         });
         match self.auth.authenticate(outcome, now, |_| authenticator.admit()) {

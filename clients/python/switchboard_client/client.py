@@ -244,7 +244,8 @@ class SwitchboardClient:
         self._ended(turn)
         answer = turn.text
         if answer != frame["response"] or hashlib.sha256(answer.encode()).hexdigest() != frame["sha256"]:
-            turn.end(SwitchboardError({"code": "CORRUPT_ANSWER", "error": "the answer is not what was sent"}))
+            reason = "the answer differs from what the server wrote; read it from the conversation's history"
+            turn.end(SwitchboardError({"code": "CORRUPT_ANSWER", "error": reason}))
         turn.end(frame)
 
     async def _turn_of(self, frame: dict[str, Any]) -> Turn | None:

@@ -168,7 +168,7 @@ impl Account {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let text = exchange(request, "answering").await?;
+        let text = exchange(request, "the response to a request").await?;
         if text.is_empty() {
             return Ok(Value::Null);
         }
@@ -232,7 +232,8 @@ async fn post(http: &reqwest::Client, base: &str, route: &str, body: &Value) -> 
         refresh_token: String,
         expires_in: u64,
     }
-    let text = exchange(http.post(format!("{base}/api/v1/auth/{route}")).json(body), "signing in").await?;
+    let text =
+        exchange(http.post(format!("{base}/api/v1/auth/{route}")).json(body), "the response to a sign-in").await?;
     let answer: Answer = serde_json::from_str(&text).map_err(unexpected_response)?;
     let renewal = Renewal::new(answer.refresh_token, Duration::from_secs(answer.expires_in));
     Ok(Tokens { access: answer.access_token, renewal: Some(renewal) })

@@ -156,7 +156,7 @@ impl Connector {
             connection.read_auth().await?;
             Ok(Opened { connection, connected_at, authenticated_at: Instant::now() })
         };
-        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("opening a connection"))?
+        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("a connection to open"))?
     }
 
     /// Opens an operator's socket. Authenticates with a frame, because proxies can see a token in a header.
@@ -167,7 +167,7 @@ impl Connector {
             connection.read_auth().await?;
             Ok(connection)
         };
-        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("opening the operations socket"))?
+        timeout(self.timeout, opening).await.map_err(|_| ClientError::Timeout("the operators' socket to open"))?
     }
 
     async fn upgrade(

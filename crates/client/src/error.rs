@@ -35,7 +35,7 @@ pub enum ClientError {
     /// The connection ended; 1006 if without a close frame.
     #[error("the connection was closed with {code} {reason}")]
     Closed { code: u16, reason: String },
-    #[error("timed out: {0}")]
+    #[error("the server did not respond in time (waited for {0})")]
     Timeout(&'static str),
     #[error("protocol error: {0}")]
     Protocol(String),

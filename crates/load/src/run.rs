@@ -36,7 +36,7 @@ pub enum LoadError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("no connection opened: {0}")]
+    #[error("no connection opened: {0}; check that the server runs and accepts this many connections")]
     NothingOpened(String),
     /// Stopped before any connection opened.
     #[error("interrupted before the first connection")]

@@ -162,6 +162,9 @@ impl<'de> Deserialize<'de> for IgnoredValue {
 }
 
 impl ClientFrame {
+    /// All types, as in `type`.
+    const TYPES: &[&str] = &["auth", "message", "resume", "cancel", "ping"];
+
     /// Parses a text frame.
     ///
     /// # Errors
@@ -179,7 +182,7 @@ impl ClientFrame {
             "resume" => parse_fields(value).map(Self::Resume),
             "cancel" => parse_fields(value).map(Self::Cancel),
             "ping" => parse_fields(value).map(Self::Ping),
-            other => Err(unknown_type(other)),
+            other => Err(unknown_type(other, Self::TYPES)),
         }
     }
 }
@@ -215,13 +218,14 @@ pub fn parse_type(text: &str) -> Result<(String, Value), ApiError> {
     Ok((frame_type, value))
 }
 
-/// Creates an `UNKNOWN_TYPE` error.
-pub fn unknown_type(name: &str) -> ApiError {
+/// Creates an `UNKNOWN_TYPE` error. `known` are the types that a client may send.
+pub fn unknown_type(name: &str, known: &[&str]) -> ApiError {
     let mut shown: String = name.chars().take(40).collect();
     if shown.len() < name.len() {
         shown.push('…');
     }
-    ApiError::new(ErrorCode::UnknownType, format!("`type` {shown:?} is not in this protocol"))
+    let known = known.join(", ");
+    ApiError::new(ErrorCode::UnknownType, format!("`type` {shown:?} is not in this protocol; expected one of {known}"))
 }
 
 #[cfg(test)]

@@ -66,7 +66,10 @@ impl FromRequest for Operator {
 pub fn require_operator(identity: &Identity) -> Result<(), ApiError> {
     match identity.role {
         Role::Operator => Ok(()),
-        Role::User | Role::Agent => Err(ApiError::new(ErrorCode::Forbidden, "Only operators may do this.")),
+        Role::User | Role::Agent => Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "Only operators may do this. The person who runs this server can change your role; then sign in again.",
+        )),
     }
 }
 

@@ -65,7 +65,10 @@ fn read_within(
     async move {
         let Ok(body) = pause::timeout(limit.timeout, read(payload, max_bytes)).await else {
             limiter.hit(Limit::RequestBodyTime);
-            return Err(ApiError::new(ErrorCode::RequestTimeout, "The request body took too long to arrive."));
+            return Err(ApiError::new(
+                ErrorCode::RequestTimeout,
+                "The request body took too long to arrive. Please send the request again.",
+            ));
         };
         let body = body?;
         check_json_depth(&body, limit.max_depth).inspect_err(|_| limiter.hit(Limit::JsonDepth))?;
@@ -116,14 +119,22 @@ pub fn check_content_type(request: &HttpRequest) -> Result<(), ApiError> {
         Ok(None) => true,
         Err(_) => false,
     };
-    if is_json { Ok(()) } else { Err(ApiError::new(ErrorCode::InvalidJson, "The body must be application/json.")) }
+    if is_json {
+        Ok(())
+    } else {
+        Err(ApiError::new(ErrorCode::InvalidJson, "The body must be JSON, sent with `Content-Type: application/json`."))
+    }
 }
 
 async fn read(mut payload: Payload, limit: usize) -> Result<BytesMut, ApiError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk =
-            chunk.map_err(|_| ApiError::new(ErrorCode::InvalidJson, "The body ended before it was complete."))?;
+        let chunk = chunk.map_err(|_| {
+            ApiError::new(
+                ErrorCode::InvalidJson,
+                "The body ended before it was complete. Please send the request again.",
+            )
+        })?;
         if body.len() + chunk.len() > limit {
             return Err(ApiError::new(
                 ErrorCode::MessageTooLong,

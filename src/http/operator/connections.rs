@@ -105,7 +105,7 @@ async fn get(
 }
 
 fn no_such_connection() -> ApiError {
-    ApiError::new(ErrorCode::NotFound, "There is no such connection.")
+    ApiError::new(ErrorCode::NotFound, "There is no such connection. It may have been closed.")
 }
 
 #[derive(Default, Deserialize, utoipa::ToSchema)]

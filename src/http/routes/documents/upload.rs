@@ -34,7 +34,10 @@ pub(super) fn refusal(error: &PayloadError, reason: &str) -> ApiError {
 }
 
 pub(super) fn too_slow() -> ApiError {
-    ApiError::new(ErrorCode::RequestTimeout, "The upload of the document took too long.")
+    ApiError::new(
+        ErrorCode::RequestTimeout,
+        "The upload of the document took too long. Please try again, or ask the operator to raise `knowledge.upload_timeout_s`.",
+    )
 }
 
 /// A temporary file that a document is streamed to.
