@@ -1,10 +1,9 @@
 //! The files in `config/prometheus` and `config/grafana`, with a real Prometheus that scrapes a real server.
 
-use crate::harness::{Program, TestApp, eventually, holds, installed};
+use crate::harness::{Program, ReservedPort, TestApp, eventually, holds, installed};
 use serde_json::{Value, json};
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -40,6 +39,7 @@ fn assert_passed(output: &Output) {
 struct Prometheus {
     url: String,
     child: Child,
+    _port: ReservedPort,
     _folder: TempDir,
 }
 
@@ -51,15 +51,15 @@ impl Prometheus {
             assert!(changed.contains(target) && changed.contains("scrape_interval: 250ms"), "{changed}");
             changed
         });
-        // It takes no port 0; another may take this one in between, and the test fails.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // It takes no port 0.
+        let port = ReservedPort::new();
         let mut command = program("prometheus");
         command
             .current_dir(folder.path())
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=error"])
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let prometheus = Self { url: format!("http://127.0.0.1:{port}"), child, _folder: folder };
+        let prometheus = Self { url: format!("http://127.0.0.1:{port}"), child, _port: port, _folder: folder };
         let ready = format!("{}/-/ready", prometheus.url);
         eventually(async || {
             let is_ready = reqwest::get(&ready).await.is_ok_and(|answer| answer.status() == 200);

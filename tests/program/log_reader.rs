@@ -1,11 +1,10 @@
 //! A log whose reader has stopped reading or has gone, or whose disk is full.
 
 use super::{NO_SEED, Program, SCRIPTED, command};
-use crate::harness::eventually;
+use crate::harness::{ReservedPort, eventually};
 use serde_json::json;
 use std::{
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -102,7 +101,7 @@ async fn a_full_stdout_does_not_keep_the_server_from_serving() {
     });
     while filled.1.recv_timeout(Duration::from_millis(500)).is_ok() {}
     stdout.flush().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = ReservedPort::new();
     let log = std::fs::File::create(folder.path().join("log")).unwrap();
     let mut serve = command(folder.path(), &["serve", "--port", &port.to_string()], &[SCRIPTED, NO_SEED]);
     let child = serve.stdout(stdout).stderr(log).spawn().unwrap();

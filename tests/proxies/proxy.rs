@@ -1,10 +1,9 @@
 //! A real proxy with the configuration that `docs/PROXIES.md` has for it.
 
 use super::TIMEOUT;
-use crate::harness::{eventually, holds, needs_installed};
+use crate::harness::{ReservedPort, eventually, holds, needs_installed};
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -26,6 +25,7 @@ pub struct Proxy {
     /// Certificate that a client must trust.
     pub certificate: PathBuf,
     child: Child,
+    _ports: Ports,
     _folder: TempDir,
 }
 
@@ -43,7 +43,8 @@ impl Proxy {
     pub async fn start(kind: Kind, server: &str) -> Self {
         let folder = TempDir::new().unwrap();
         make_certificate(folder.path());
-        let ports = Ports { plain: free_port(), secure: free_port(), redirect: free_port() };
+        let [plain, secure, redirect] = std::array::from_fn(|_| ReservedPort::new());
+        let ports = Ports { plain, secure, redirect };
         let server = server.strip_prefix("http://").unwrap();
         let (program, file, text, arguments) = match kind {
             Kind::Nginx => {
@@ -71,6 +72,7 @@ impl Proxy {
             secure_url: format!("https://localhost:{}", ports.secure),
             certificate: folder.path().join("certificate.pem"),
             child,
+            _ports: ports,
             _folder: folder,
         };
         let ready = format!("{}/health/ready", proxy.url);
@@ -99,14 +101,9 @@ impl Drop for Proxy {
 }
 
 struct Ports {
-    plain: u16,
-    secure: u16,
-    redirect: u16,
-}
-
-/// Another may take it in between; then the proxy does not start, and the test fails.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    plain: ReservedPort,
+    secure: ReservedPort,
+    redirect: ReservedPort,
 }
 
 /// Replaces what must be there.

@@ -29,6 +29,11 @@ fn open(folder: &TempDir) -> SqliteStore {
     .unwrap()
 }
 
+/// A connection beside those of a store, whose threads open and close theirs in the background: it waits for their locks.
+fn connection_to(folder: &TempDir) -> SqliteConnection {
+    plain_connection(file(folder).to_str().unwrap(), 10_000).unwrap()
+}
+
 fn url(folder: &TempDir) -> String {
     format!("sqlite://{}", file(folder).display())
 }
@@ -71,7 +76,7 @@ fn is_unavailable<T>(outcome: &Result<T, StoreError>) -> bool {
 async fn the_wait_for_a_lock_is_bounded() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
-    let mut other = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    let mut other = connection_to(&folder);
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let began = Instant::now();
     let first = note(&store, 1);
@@ -151,7 +156,7 @@ async fn the_check_of_a_read_only_file_fails_until_it_is_writable() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     note(&store, 1).await.unwrap();
-    let mut other = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    let mut other = connection_to(&folder);
     other.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     drop(other);
     // Permissions do not stop the superuser, who runs tests in containers. SQLite never writes a file whose header (byte 18)
@@ -189,7 +194,7 @@ async fn a_restored_backup_is_used_without_a_restart() {
     let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let backup = open(&other);
     note(&backup, 7).await.unwrap();
-    let mut connection = SqliteConnection::establish(file(&other).to_str().unwrap()).unwrap();
+    let mut connection = connection_to(&other);
     connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     drop((backup, connection));
     let store = open(&folder);
@@ -224,7 +229,7 @@ async fn revocations_of_version_0_1_0_are_migrated() {
     const GENERATIONS: &str = "20261126000401";
     let folder = TempDir::new().unwrap();
     drop(open(&folder));
-    let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    let mut connection = connection_to(&folder);
     while connection.revert_last_migration(MIGRATIONS).unwrap().to_string() != GENERATIONS {}
     let (user, family, [older, newer]) = (UserId::new(), Uuid::new_v4(), [(); 2].map(|()| Uuid::new_v4()));
     connection
@@ -260,7 +265,7 @@ async fn checkpoints_from_before_the_journal_are_recovered() {
     const JOURNAL: &str = "20261124000001";
     let folder = TempDir::new().unwrap();
     drop(open(&folder));
-    let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    let mut connection = connection_to(&folder);
     while connection.revert_last_migration(MIGRATIONS).unwrap().to_string() != JOURNAL {}
     let [user, conversation, turn] = std::array::from_fn(|_| TurnId::new().to_string());
     let metadata = AnswerMetadata { specialist: "specs".to_owned(), ..AnswerMetadata::default() };
@@ -288,7 +293,7 @@ async fn rebuilding_the_index_makes_older_documents_searchable() {
     const TERMS: &str = "20261126000101";
     let folder = TempDir::new().unwrap();
     drop(open(&folder));
-    let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    let mut connection = connection_to(&folder);
     while connection.revert_last_migration(MIGRATIONS).unwrap().to_string() != TERMS {}
     let [kept, replaced] = std::array::from_fn(|_| TurnId::new().to_string());
     let long = "The flywheel is red. ".repeat(20_000);
@@ -326,7 +331,7 @@ async fn rebuilding_the_index_makes_older_documents_searchable() {
     assert_eq!(found("sprocket").await, ["New"]);
     store.delete_document(kept.parse().unwrap()).await.unwrap();
     assert!(found("flywheel").await.is_empty());
-    let mut connection = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    let mut connection = connection_to(&folder);
     // The index of the previous version is usable after reverting the migration.
     connection.revert_last_migration(MIGRATIONS).unwrap();
     let count = |sql: &str| diesel::dsl::sql::<diesel::sql_types::BigInt>(sql);
@@ -387,7 +392,7 @@ async fn a_password_change_revokes_concurrent_sign_ins() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     let user = account(&store, "ada@example.org").await;
-    let mut other = SqliteConnection::establish(file(&folder).to_str().unwrap()).unwrap();
+    let mut other = connection_to(&folder);
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let mut changed = pin!(store.set_password(user.email, PasswordHash::new("new".to_owned())));
     assert!(changed.as_mut().now_or_never().is_none(), "it waits");
