@@ -24,9 +24,15 @@ function exchange(own, account, used) {
   return exclusively(`${ACCOUNT_KEY}.refresh`, async () => {
     const found = ofOtherTab();
     if (found) return found;
+    const exchanged = stored() ?? account;
     try {
-      const renewed = { user: account.user, ...withEnd(await refresh(base, stored() ?? account)) };
-      if (own === signIn) store(ACCOUNT_KEY, renewed); // somebody may have signed out or in meanwhile
+      const renewed = { user: account.user, ...withEnd(await refresh(base, exchanged)) };
+      if (own !== signIn) return renewed; // somebody has signed out or in meanwhile
+      // Without Web Locks, another tab may have gone on from these tokens before they arrived here.
+      const newer = stored();
+      if (newer && newer.refresh_token !== exchanged.refresh_token && newer.expires_at > renewed.expires_at)
+        return newer;
+      store(ACCOUNT_KEY, renewed);
       return renewed;
     } catch (error) {
       const other = error.status === 401 ? ofOtherTab() : null;
