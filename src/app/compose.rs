@@ -23,7 +23,6 @@ use crate::{
     workflow::{Engine, Recorder, Turns, Workflow, router::Router},
 };
 use actix::{Actor, Addr};
-use actix_web::web::Data;
 use secrecy::SecretString;
 use std::{
     error::Error,
@@ -141,7 +140,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
     let ops = OpsContext {
         feed: Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics)),
         registry: registry.clone(),
-        tokens: Data::from(Arc::clone(&tokens)),
+        tokens: Arc::clone(&tokens),
         limiter: Arc::clone(&limiter),
         audit: Arc::clone(&audit),
         session: Arc::new(config.session.clone()),
@@ -204,7 +203,7 @@ pub(super) fn worker_state(app: &Arc<AppState>, engine: &Arc<Engine>, config: &A
         config: Arc::clone(config),
         limiter: Arc::clone(&app.limiter),
         metrics: Arc::clone(&app.metrics),
-        tokens: Data::from(Arc::clone(&app.tokens)),
+        tokens: Arc::clone(&app.tokens),
         rules: *app.question_rules,
         registry: Addr::clone(&app.registry),
         workflow: workflow.clone(),

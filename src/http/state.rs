@@ -188,7 +188,7 @@ pub mod test_support {
         let ops = OpsContext {
             feed: Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics)),
             registry: registry.clone(),
-            tokens: Data::from(Arc::clone(&tokens)),
+            tokens: Arc::clone(&tokens),
             limiter: Arc::clone(&limiter),
             audit: Arc::clone(&audit),
             session: Arc::clone(&session_config),
@@ -197,7 +197,7 @@ pub mod test_support {
             config: session_config,
             limiter: Arc::clone(&limiter),
             metrics: Arc::clone(&metrics),
-            tokens: Data::from(Arc::clone(&tokens)),
+            tokens: Arc::clone(&tokens),
             rules,
             registry: registry.clone(),
             workflow: workflow.clone(),

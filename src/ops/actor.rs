@@ -26,10 +26,7 @@ use crate::{
     },
 };
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, WrapFuture};
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Bytes, Data},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Bytes};
 use bytestring::ByteString;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use switchboard_protocol::{ApiError, CloseReason};
@@ -43,7 +40,7 @@ use tokio::sync::{
 pub struct OpsContext {
     pub feed: Arc<Feed>,
     pub registry: Addr<ConnectionManager>,
-    pub tokens: Data<Tokens>,
+    pub tokens: Arc<Tokens>,
     pub limiter: Arc<Limiter>,
     pub audit: Arc<Audit>,
     pub session: Arc<SessionConfig>,

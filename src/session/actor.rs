@@ -29,10 +29,7 @@ use crate::{
     workflow::{CancelTurn, ReadEvents, ResumeConversation, ResumeEvents, ResumedConversation, StartTurn, TurnError},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, MailboxError, Recipient, WrapFuture};
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Bytes, Data},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Bytes};
 use std::{net::IpAddr, sync::Arc};
 use switchboard_protocol::{ApiError, CloseReason, Dialect, Offer, ResumeFrame};
 
@@ -50,7 +47,7 @@ pub struct Opening {
 }
 
 pub struct ChatSession {
-    context: Data<SessionContext>,
+    context: Arc<SessionContext>,
     stats: Arc<ConnectionStats>,
     dialect: Dialect,
     /// Set when the actor starts, because it needs the actor's address; `None` again once the close frame was sent.
@@ -77,7 +74,7 @@ struct Running {
 /// If the request is not a WebSocket handshake.
 pub fn upgrade(
     request: &HttpRequest,
-    context: Data<SessionContext>,
+    context: Arc<SessionContext>,
     opening: Opening,
 ) -> Result<HttpResponse, ApiError> {
     let Opening { offer, auth, address, address_permit, user_permit, user_agent } = opening;

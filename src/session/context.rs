@@ -6,7 +6,6 @@ use crate::{
     workflow::Workflow,
 };
 use actix::Addr;
-use actix_web::web::Data;
 use std::sync::Arc;
 
 /// The dependencies of a session, shared by all sessions of a worker thread.
@@ -14,7 +13,7 @@ pub struct SessionContext {
     pub config: Arc<SessionConfig>,
     pub limiter: Arc<Limiter>,
     pub metrics: Arc<Metrics>,
-    pub tokens: Data<Tokens>,
+    pub tokens: Arc<Tokens>,
     pub rules: QuestionRules,
     pub registry: Addr<ConnectionManager>,
     /// The workflow of the same worker thread, so that a turn runs on the thread of its connection.

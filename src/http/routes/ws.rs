@@ -63,7 +63,7 @@ async fn chat(
         _ => None,
     };
     let opening = Opening { offer, auth, address, address_permit, user_permit, user_agent: user_agent(&request) };
-    Ok(session::upgrade(&request, context.into_inner().into(), opening)?)
+    Ok(session::upgrade(&request, context.into_inner(), opening)?)
 }
 
 /// The user agent as the registry keeps it.
