@@ -1,6 +1,6 @@
 // The program itself, in a folder of its own, so that a test can kill it and start it again.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,6 +39,15 @@ export class Server {
     this.url = new URL(line.split(" ").find((word) => word.startsWith("http://")));
     this.#port = this.url.port;
     return this;
+  }
+
+  /** Runs another command of the program, such as `user set-role`, on the same data. */
+  run(...args) {
+    execFileSync(this.#binary, args, {
+      cwd: this.#folder,
+      env: { ...process.env, ...this.#settings },
+      stdio: ["ignore", "ignore", "inherit"],
+    });
   }
 
   /** Stops its process where it is; what is sent to it waits in the kernel. */
