@@ -24,13 +24,11 @@ impl SessionState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let ResumedEvents { from_position, head, is_snapshot, events, running, subscription } = resumed;
+        let ResumedEvents { from_position, head, is_snapshot, running, subscription } = resumed;
         let conversation = resume.conversation_id;
         let frame = ResumedFrame { conversation_id: conversation, from_position, head, snapshot: is_snapshot };
         effects.push(Effect::Send(Outgoing { frame: resumed_events(frame), tokens: 0 }));
-        let start =
-            Start { conversation, from_position, head, events: events.items, has_more: events.has_more, running };
-        if let Some(ended) = self.events.start(start) {
+        if let Some(ended) = self.events.start(Start { conversation, from_position, head, running }) {
             effects.push(Effect::UnsubscribeFromEvents(ended));
         }
         effects.push(Effect::KeepEvents(subscription));

@@ -1,8 +1,9 @@
 //! Cursors of one connection in the events of conversations. Pure.
 //!
 //! The store is the source of truth. A reader sends events in the order of their positions, without gaps: one that arrives over
-//! the bus and follows the previous one is sent; anything else makes the reader read the store from its cursor. A reader
-//! without credit keeps at most a page, so that a client that reads slowly costs no more memory.
+//! the bus and follows the previous one is sent; anything else makes the reader read the store from its cursor. A connection
+//! reads one page at a time, and only with credit, so that a client that reads slowly costs no more memory than that, however many
+//! conversations it has resumed.
 
 use crate::{
     bus::Arrived,
@@ -46,9 +47,6 @@ pub struct Start {
     pub conversation: ConversationId,
     pub from_position: i64,
     pub head: i64,
-    /// The first events.
-    pub events: Vec<Event>,
-    pub has_more: bool,
     pub running: Option<Arc<TurnLog>>,
 }
 
@@ -56,14 +54,14 @@ impl EventReaders {
     /// Starts a reader, or moves the one of this conversation. Returns the conversation whose reader ends, since a connection may
     /// not have more.
     pub fn start(&mut self, start: Start) -> Option<ConversationId> {
-        let Start { conversation, from_position, head, events, has_more, running } = start;
+        let Start { conversation, from_position, head, running } = start;
         self.end(conversation);
         let reader = Reader {
             conversation,
             cursor: from_position,
-            ready: events.into_iter().map(Arc::new).collect(),
+            ready: VecDeque::new(),
             is_reading: false,
-            is_lagging: has_more,
+            is_lagging: from_position < head,
             catching_up: Some((head, running)),
         };
         self.readers.push(reader);
@@ -95,7 +93,8 @@ impl EventReaders {
 
     /// Handles events that were read from the store; `None` if the store failed.
     pub fn on_read(&mut self, conversation: ConversationId, after: i64, read: Option<(Vec<Event>, bool)>) {
-        let Some(reader) = self.find(conversation) else { return };
+        let Some(index) = self.readers.iter().position(|reader| reader.conversation == conversation) else { return };
+        let reader = &mut self.readers[index];
         // Otherwise a late result, of a read before the reader was started again.
         if reader.cursor != after || !std::mem::take(&mut reader.is_reading) {
             return;
@@ -105,13 +104,18 @@ impl EventReaders {
                 reader.ready.extend(events.into_iter().map(Arc::new));
                 reader.is_lagging |= has_more;
             }
-            None => reader.is_lagging = true,
+            None => {
+                reader.is_lagging = true;
+                // The others read before it tries again.
+                self.readers[index..].rotate_left(1);
+            }
         }
     }
 
     /// Returns the next action. `has_credit`: the connection may be given another frame.
     pub fn next(&mut self, has_credit: bool) -> Option<ReaderAction> {
-        self.readers.iter_mut().find_map(|reader| reader.next(has_credit))
+        let may_read = !self.readers.iter().any(|reader| reader.is_reading);
+        self.readers.iter_mut().find_map(|reader| reader.next(has_credit, may_read))
     }
 
     fn find(&mut self, conversation: ConversationId) -> Option<&mut Reader> {
@@ -140,7 +144,7 @@ impl Reader {
         self.is_lagging |= has_missed;
     }
 
-    fn next(&mut self, has_credit: bool) -> Option<ReaderAction> {
+    fn next(&mut self, has_credit: bool, may_read: bool) -> Option<ReaderAction> {
         if self.catching_up.as_ref().is_some_and(|(head, _)| self.cursor >= *head) {
             let (_, running) = self.catching_up.take()?;
             return Some(ReaderAction::CaughtUp(running));
@@ -152,7 +156,7 @@ impl Reader {
             self.cursor = event.position;
             return Some(ReaderAction::Send(event));
         }
-        if self.is_lagging && !self.is_reading {
+        if self.is_lagging && may_read {
             self.is_lagging = false;
             self.is_reading = true;
             return Some(ReaderAction::Read(self.conversation, self.cursor));
@@ -173,7 +177,7 @@ mod tests {
     }
 
     fn start(conversation: ConversationId, from_position: i64, head: i64) -> Start {
-        Start { conversation, from_position, head, events: Vec::new(), has_more: head > from_position, running: None }
+        Start { conversation, from_position, head, running: None }
     }
 
     fn arrived(conversation: ConversationId, positions: &[i64]) -> Arrived {
@@ -217,10 +221,32 @@ mod tests {
     #[test]
     fn an_arrival_during_the_lookup_is_not_lost() {
         let (mut readers, here) = (EventReaders::default(), ConversationId::new());
-        // The subscription begins before the store is read: what arrives may be among the first events.
-        readers.start(Start { events: vec![event(here, 1)], ..start(here, 0, 1) });
+        // The subscription begins before the head is read: what arrives may be among the events up to it.
+        readers.start(start(here, 0, 1));
         readers.on_arrived(here, arrived(here, &[1, 2]));
         assert_eq!(run(&mut readers, 2, 99), [1, 2]);
+    }
+
+    #[test]
+    fn one_page_is_read_at_a_time() {
+        let (mut readers, one, two) = (EventReaders::default(), ConversationId::new(), ConversationId::new());
+        readers.start(start(one, 0, 2));
+        readers.start(start(two, 0, 1));
+        assert!(readers.next(false).is_none() && readers.is_waiting());
+        assert!(matches!(readers.next(true), Some(ReaderAction::Read(id, 0)) if id == one));
+        assert!(readers.next(true).is_none());
+        // What cannot be read does not keep the others waiting.
+        readers.on_read(one, 0, None);
+        assert!(matches!(readers.next(true), Some(ReaderAction::Read(id, 0)) if id == two));
+        readers.on_read(two, 0, Some((vec![event(two, 1)], false)));
+        assert!(readers.next(false).is_none());
+        assert!(matches!(readers.next(true), Some(ReaderAction::Send(event)) if event.conversation_id == two));
+        assert!(matches!(readers.next(true), Some(ReaderAction::CaughtUp(None))));
+        assert!(matches!(readers.next(true), Some(ReaderAction::Read(id, 0)) if id == one));
+        // A reader that ends while it reads.
+        readers.end(one);
+        readers.start(start(one, 1, 2));
+        assert!(matches!(readers.next(true), Some(ReaderAction::Read(id, 1)) if id == one));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct ResumeConversation {
     pub turn_id: Option<TurnId>,
 }
 
-/// Finds the events that a connection has missed in a conversation, and subscribes to later ones. Turns that others start are
+/// Finds the range of the events that a connection has missed in a conversation, and subscribes to later ones. Turns that others start are
 /// announced to the connection.
 #[derive(actix::Message)]
 #[rtype(result = "Result<ResumedEvents, TurnError>")]
@@ -49,7 +49,7 @@ pub struct ResumedConversation {
     pub has_more: bool,
 }
 
-/// The events that a connection has missed in a conversation.
+/// The range of the events that a connection has missed in a conversation.
 pub struct ResumedEvents {
     /// Position after which the events follow.
     pub from_position: i64,
@@ -57,8 +57,6 @@ pub struct ResumedEvents {
     pub head: i64,
     /// Whether the events follow from another position than the client named.
     pub is_snapshot: bool,
-    /// The first of the events.
-    pub events: Listed<Event>,
     /// The turn that is running.
     pub running: Option<Arc<TurnLog>>,
     /// The subscription to later events.
@@ -116,21 +114,20 @@ impl Engine {
         Ok(resumed)
     }
 
-    /// Finds the events that a connection has missed after a position, and the running turn, and subscribes to later ones.
+    /// Finds out where the events begin that a connection has missed after a position, and the running turn, and subscribes to
+    /// later events. The connection reads the events when it can send them.
     pub(super) async fn resume_events(&self, message: ResumeEvents) -> Result<ResumedEvents, TurnError> {
         let ResumeEvents { user_id, connection_id, conversation_id, last_position, waker } = message;
         let readable_from = self.readable_from(user_id, conversation_id).await?;
         // Before the lookup, so that a turn or an event during it is found or arrives.
         self.announce_to(connection_id, conversation_id);
         let subscription = self.bus.subscribe(conversation_id, waker);
-        // Before the events are read: a turn that ends in between is shown, and its end arrives.
+        // Before the head is read: a turn that ends in between is shown, and its end arrives.
         let running = self.turns.running_in(conversation_id).await;
         let head = self.events.head(conversation_id).await?;
         let is_snapshot = last_position > head || head - last_position > MAX_REPLAYED_EVENTS;
         let from = if is_snapshot { (head - SNAPSHOT_EVENTS).max(0) } else { last_position };
-        let from_position = from.max(readable_from - 1);
-        let events = self.events.events_after(conversation_id, from_position, PAGE_OF_EVENTS).await?;
-        Ok(ResumedEvents { from_position, head, is_snapshot, events, running, subscription })
+        Ok(ResumedEvents { from_position: from.max(readable_from - 1), head, is_snapshot, running, subscription })
     }
 
     /// Reads the next events after a position.

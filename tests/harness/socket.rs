@@ -145,6 +145,14 @@ impl TestSocket {
         self.send_message(Message::text(text)).await;
     }
 
+    /// Sends frames in one write, so that the server has all of them before it answers the first.
+    pub async fn send_at_once(&mut self, frames: impl IntoIterator<Item = Value>) {
+        for frame in frames {
+            self.stream.feed(Message::text(frame.to_string())).await.unwrap();
+        }
+        self.stream.flush().await.unwrap();
+    }
+
     pub async fn send_message(&mut self, message: Message) {
         self.stream.send(message).await.unwrap();
     }

@@ -103,6 +103,44 @@ async fn readers_of_events_that_stall_cost_little_memory_and_miss_nothing() {
     }
 }
 
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn events_of_many_conversations_cost_a_reader_that_stalls_one_page() {
+    const CONVERSATIONS: usize = 30;
+    const STUCK: usize = 12;
+    let program = Program::start(&[("session.write_stall_timeout_s", "120")]);
+    let user = program.user().await;
+    let mut owner = program.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let mut ids = Vec::new();
+    for _ in 0..CONVERSATIONS {
+        let id = owner.turn(small()).await.conversation_id;
+        let script = json!({"tokens": 200, "token_bytes": 1_000, "interval_ms": 0});
+        owner
+            .turn(json!({"type": "message", "message": "Go on", "session_id": id, "metadata": {"script": script}}))
+            .await;
+        ids.push(id);
+    }
+    let before = program.resident_bytes();
+    let mut stuck = Vec::new();
+    for _ in 0..STUCK {
+        let mut socket = program.socket().receive_buffer(4_096).subprotocols("chat.v2").signed_in(&user).await;
+        let resume = |id| json!({"type": "resume", "conversation_id": id, "last_position": 0});
+        socket.send_at_once(ids.iter().map(resume)).await;
+        assert_eq!(socket.expect("resumed").await["head"], 8);
+        stuck.push(socket);
+    }
+    // The work of others begins after theirs.
+    owner.turn(small()).await;
+    let grown = program.resident_bytes().saturating_sub(before);
+    // A page of each conversation is 200 kB: kept for all of them, it would be 72 MB.
+    assert!(grown < 30 * MIB, "{grown} bytes more");
+    for mut socket in stuck {
+        let mut seen = 0;
+        while seen < 8 * CONVERSATIONS {
+            seen += usize::from(socket.next().await["type"] == "event");
+        }
+    }
+}
+
 /// Whether something waits for a connection.
 fn is_lagging(connection: &Value) -> bool {
     ["lagging", "stalled"].contains(&connection["state"].as_str().unwrap())
@@ -136,6 +174,30 @@ async fn peer_that_never_reads_again_is_removed() {
     owner.turn(small()).await;
     owner.close().await;
     stuck.expect_end().await;
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn reader_of_events_that_never_reads_again_is_removed() {
+    let app = TestApp::with(|config| config.session.write_stall_timeout_s = 1).await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let mut owner = app.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let id = owner.turn(small()).await.conversation_id;
+    owner.turn(long(&id)).await;
+    owner.turn(long(&id)).await;
+    // Events alone: no turn is running.
+    let mut stuck = app.socket().receive_buffer(4_096).subprotocols("chat.v2").signed_in(&user).await;
+    stuck.send(json!({"type": "resume", "conversation_id": id, "last_position": 0})).await;
+    let stats = app.stats_when(&operator, |stats| stats["connections"] == 1).await;
+    assert_eq!((&stats["stalled"], &stats["lagging"]), (&1.into(), &0.into()));
+    stuck.expect_end().await;
+    let mut again = app.socket().subprotocols("chat.v2").signed_in(&user).await;
+    again.send(json!({"type": "resume", "conversation_id": id, "last_position": 0})).await;
+    assert_eq!(again.expect("resumed").await["head"], 12);
+    for position in 1..=12 {
+        assert_eq!(again.next().await["position"], position);
+    }
+    again.close().await;
+    owner.close().await;
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]

@@ -31,9 +31,14 @@ const MAX_LOGGED_KINDS: usize = 100;
 pub(super) struct LoggedKinds(Mutex<BTreeSet<String>>);
 
 impl LoggedKinds {
-    fn log(&self, kind: &str) {
+    /// Whether a kind has yet to be logged; `true` once.
+    fn is_new(&self, kind: &str) -> bool {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < MAX_LOGGED_KINDS && logged.insert(kind.to_owned()) {
+        logged.len() < MAX_LOGGED_KINDS && logged.insert(kind.to_owned())
+    }
+
+    fn log(&self, kind: &str) {
+        if self.is_new(kind) {
             log::warn!(kind; "an event of an unknown kind was stored by another version; clients get its kind only");
         }
     }
@@ -359,3 +364,6 @@ impl EventStore for SqliteStore {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;
