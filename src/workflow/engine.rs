@@ -89,7 +89,7 @@ impl Engine {
             return Ok(turn);
         }
         let stored = self.store.turn(turn_id).await?;
-        stored.and_then(restore).ok_or(TurnError::Unknown)
+        stored.and_then(restore).map(|turn| self.turns.share(turn)).ok_or(TurnError::Unknown)
     }
 }
 

@@ -22,7 +22,7 @@ use serde::Serialize;
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -49,6 +49,8 @@ struct Table {
     /// The running turn of each conversation.
     by_conversation: HashMap<ConversationId, TurnId>,
     ended: HashMap<TurnId, Arc<TurnLog>>,
+    /// Ended turns that were read from the store, as long as a connection reads them.
+    restored: HashMap<TurnId, Weak<TurnLog>>,
     /// Ended turns, oldest first.
     ended_at: VecDeque<(Instant, TurnId)>,
     /// The number of turns since the start of the server.
@@ -218,14 +220,26 @@ impl Turns {
         TurnError::Busy { retry_after_ms: OVERLOADED_RETRY_MS }
     }
 
-    /// Finds a running or recently ended turn. For a turn that is being admitted, it waits for the outcome: a rejected
+    /// Finds a running turn, or an ended one that is in memory. For a turn that is being admitted, it waits for the outcome: a rejected
     /// turn never ends, so nobody may subscribe to it.
     pub async fn find(&self, id: TurnId) -> Option<Arc<TurnLog>> {
         self.decided(|table| match table.running.get(&id) {
             Some(running) => Some(running.when_decided()),
-            None => table.ended.get(&id).map(|log| Ok(Arc::clone(log))),
+            None => table.ended(id).map(Ok),
         })
         .await
+    }
+
+    /// Returns the log of an ended turn that others read already, or this one, which was read from the store, for others to share. A
+    /// turn is in memory once, however many connections read it.
+    pub fn share(&self, restored: Arc<TurnLog>) -> Arc<TurnLog> {
+        let mut table = self.lock();
+        let id = restored.subject.turn_id;
+        if let Some(shared) = table.ended(id) {
+            return shared;
+        }
+        table.restored.insert(id, Arc::downgrade(&restored));
+        restored
     }
 
     /// Finds the running turn of a conversation.
@@ -268,12 +282,18 @@ impl Turns {
 
     /// Drops the ended turns of a deleted conversation.
     pub fn forget_conversation(&self, conversation: ConversationId) {
-        self.lock().ended.retain(|_, log| log.subject.conversation_id != conversation);
+        let mut table = self.lock();
+        table.ended.retain(|_, log| log.subject.conversation_id != conversation);
+        let is_other = |log: Arc<TurnLog>| log.subject.conversation_id != conversation;
+        table.restored.retain(|_, log| log.upgrade().is_some_and(is_other));
     }
 
     /// Drops turns that ended longer ago than `workflow.turn_retention_s`.
     pub fn sweep(&self) {
-        self.lock().forget_old(self.retention);
+        let mut table = self.lock();
+        table.forget_old(self.retention);
+        table.restored.retain(|_, log| log.strong_count() > 0);
+        table.restored.shrink_to_fit();
     }
 
     /// Removes a turn from the running ones; repeated calls have no effect. The end is published under the table's lock, so
@@ -322,6 +342,10 @@ impl Running {
 }
 
 impl Table {
+    fn ended(&self, id: TurnId) -> Option<Arc<TurnLog>> {
+        self.ended.get(&id).cloned().or_else(|| self.restored.get(&id)?.upgrade())
+    }
+
     fn forget_old(&mut self, retention: Duration) {
         while let Some((ended_at, id)) = self.ended_at.front()
             && (ended_at.elapsed() >= retention || self.ended_at.len() > MAX_RETAINED_TURNS)

@@ -164,3 +164,13 @@ async fn a_user_without_access_is_not_subscribed() {
     assert_eq!(elsewhere.resume_events(elsewhere.owner).await.err(), Some(unknown));
     assert!(elsewhere.interloper.subscribed.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn connections_share_a_turn_that_is_read_from_the_store() {
+    let fixture = Fixture::new().await;
+    fixture.engine.store.interrupt_running_turns("TURN_INTERRUPTED", "cut off").await.unwrap();
+    let turn_id = fixture.engine.store.latest_turn(fixture.conversation).await.unwrap().unwrap();
+    let (one, two) =
+        tokio::join!(fixture.engine.find(fixture.owner, turn_id), fixture.engine.find(fixture.owner, turn_id));
+    assert!(Arc::ptr_eq(&one.unwrap(), &two.unwrap()));
+}

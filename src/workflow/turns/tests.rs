@@ -83,6 +83,26 @@ async fn lookup_waits_until_the_turn_is_accepted_or_rejected() {
 }
 
 #[test]
+fn restored_turn_is_in_memory_once_and_only_while_it_is_read() {
+    let (turns, first) = (turns(|_| {}), log(ConversationId::new()));
+    let subject = first.subject;
+    let find = || turns.find(subject.turn_id).now_or_never().unwrap();
+    assert!(find().is_none());
+    assert!(Arc::ptr_eq(&turns.share(Arc::clone(&first)), &first));
+    assert!(Arc::ptr_eq(&turns.share(TurnLog::new(subject)), &first));
+    assert!(Arc::ptr_eq(&find().unwrap(), &first));
+    drop(first);
+    assert!(find().is_none());
+    turns.sweep();
+    assert!(turns.lock().restored.is_empty());
+    // A deleted conversation is gone for those who still read it, too.
+    let again = turns.share(TurnLog::new(subject));
+    turns.forget_conversation(subject.conversation_id);
+    assert!(find().is_none());
+    drop(again);
+}
+
+#[test]
 fn conversation_is_free_once_the_end_is_published() {
     struct NextTurn(Arc<Turns>, Mutex<Option<std::thread::JoinHandle<Option<TurnError>>>>);
 
