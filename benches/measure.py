@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import results
-from servers import BEFORE, BUILT, FLOOR, SWITCHBOARD, Server, end_with_parent
+from servers import BEFORE, BUILT, FLOOR, SWITCHBOARD, Server
 
 # A token every 100 ms, of 64 bytes: the table in docs/BENCHMARKS.md says so.
 INTERVAL_MS = 100
@@ -51,7 +51,6 @@ def load(server, *arguments):
             text=True,
             timeout=LOAD_TIMEOUT_S,
             check=False,
-            preexec_fn=end_with_parent,
         )
         text = Path(file.name).read_text()
         if not text:

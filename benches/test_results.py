@@ -1,4 +1,4 @@
-"""The bench's own arithmetic: `python3 -m unittest discover benches`. Starts no server."""
+"""The bench's own arithmetic: `python3 -m unittest discover benches`. Measures nothing."""
 
 import os
 import sys
