@@ -87,6 +87,7 @@ def relay(report, tokens_per_answer):
             question_ms = (whole_s - streaming_us * tokens / 1e6) / report["complete"] * 1000
     idle = named["before_asking"]["resident"] - named["start"]["resident"]
     return {
+        "complete": report["complete"] / report["connections"],
         "whole_us": ratio(whole_s * 1e6, tokens),
         "streaming_us": streaming_us,
         "question_ms": question_ms,

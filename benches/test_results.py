@@ -201,6 +201,13 @@ class Relay(unittest.TestCase):
         self.assertIn("does not keep up", lines["| fastapi relay"])
         self.assertNotIn("does not keep up", lines["| bare relay"])
 
+    def test_the_cost_of_answers_that_are_mostly_missing_is_not_shown(self):
+        few = relay_runs(complete=0.003, whole_us=160_000.0, question_ms=16_000.0, late_p99_ms=10.0)
+        text = relay_page.of_clients(record({"runs": {"bare relay": relay_runs(), "litellm": few}, "wire": {}}), 1000)
+        line = next(line for line in text.splitlines() if line.startswith("| litellm"))
+        self.assertTrue(line.startswith("| litellm | – | – | ") and "does not keep up" in line, line)
+        self.assertNotIn("16,000", line)
+
     def test_every_server_of_the_job_says_what_it_leaves_out(self):
         for name in (*run.RELAY, *run.PRODUCTS):
             self.assertIn(name, relay_page.OMITS)
