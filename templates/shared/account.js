@@ -11,6 +11,9 @@ export let signIn = null;
 
 const withEnd = (answer) => ({ expires_at: Math.floor(Date.now() / 1000) + answer.expires_in, ...answer });
 
+/** Whether the tokens of `account` were issued before those of `other`. */
+const isOlder = (account, other) => account.expires_at < other.expires_at;
+
 /** Gets new tokens in place of the access token `used`, unless another tab has: a refresh token is good for one renewal. */
 function exchange(own, account, used) {
   const stored = () => {
@@ -30,8 +33,7 @@ function exchange(own, account, used) {
       if (own !== signIn) return renewed; // somebody has signed out or in meanwhile
       // Without Web Locks, another tab may have gone on from these tokens before they arrived here.
       const newer = stored();
-      if (newer && newer.refresh_token !== exchanged.refresh_token && newer.expires_at > renewed.expires_at)
-        return newer;
+      if (newer && newer.refresh_token !== exchanged.refresh_token && isOlder(renewed, newer)) return newer;
       store(ACCOUNT_KEY, renewed);
       return renewed;
     } catch (error) {
@@ -60,8 +62,11 @@ export async function authenticate(path, credentials) {
 
 /** Keeps the user that the server named. The end of a token that was pasted is known only from the server. */
 export function keepUser({ user, expires_at }) {
-  signIn.adopt({ ...signIn.account, user, expires_at: signIn.account.expires_at || expires_at });
-  store(ACCOUNT_KEY, signIn.account);
+  const account = { ...signIn.account, user, expires_at: signIn.account.expires_at || expires_at };
+  const other = readStored(ACCOUNT_KEY);
+  if (other?.user?.id === user.id && isOlder(account, other)) return signIn.adopt(other);
+  signIn.adopt(account);
+  store(ACCOUNT_KEY, account);
 }
 
 /** Forgets the sign-in in all tabs; `revoke` also ends it at the server. */
@@ -87,7 +92,8 @@ export function watchOtherTabs(onSignedOut) {
     if (event.key !== ACCOUNT_KEY || !signIn) return;
     const other = readStored(ACCOUNT_KEY);
     if (!other) onSignedOut(new SwitchboardError({ error: "You signed out in another tab.", code: "SIGNED_OUT" }));
-    else if (other.user?.id === signIn.account.user?.id) signIn.adopt(other);
+    // The write of another tab may arrive after a newer one of this tab.
+    else if (other.user?.id === signIn.account.user?.id && !isOlder(other, signIn.account)) signIn.adopt(other);
   });
 }
 
