@@ -130,16 +130,17 @@ pub(super) struct Parts {
 /// Builds the services that all worker threads share.
 pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppState, Box<dyn Error>> {
     let Parts { config, metrics, store, knowledge, clock, accounts, tokens, registry } = parts;
+    let registry = Arc::new(registry);
     let limiter = Arc::new(Limiter::new(&config.limits));
     let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
     let conversations = Arc::clone(&store) as Arc<dyn ConversationStore>;
     let events = Arc::clone(&store) as Arc<dyn EventStore>;
-    let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::new(registry.clone())));
+    let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::clone(&registry) as _));
     let audit_store = Arc::clone(&store) as Arc<dyn AuditStore>;
     let audit = Audit::new(audit_store, config.database.audit_retention_days, clock.clone());
     let ops = OpsContext {
-        feed: Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics)),
-        registry: registry.clone(),
+        feed: Feed::new(Addr::clone(&registry), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics)),
+        registry: Arc::clone(&registry),
         tokens: Arc::clone(&tokens),
         limiter: Arc::clone(&limiter),
         audit: Arc::clone(&audit),
@@ -166,7 +167,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
         question_rules: Arc::new(question_rules),
         recorder: Recorder::new(Arc::clone(&conversations), bus, clock, from_failure),
         conversations,
-        registry: Arc::new(registry),
+        registry,
         scrape_rules: Arc::new(ScrapeRules::new(&config.metrics)),
         tickets: Arc::new(Tickets::new(config.auth.ws_ticket_ttl_s)),
         settings: Arc::new(Settings::new(config, Arc::clone(&limiter), Arc::clone(&turns))),
@@ -204,8 +205,8 @@ pub(super) fn worker_state(app: &Arc<AppState>, engine: &Arc<Engine>, config: &A
         limiter: Arc::clone(&app.limiter),
         metrics: Arc::clone(&app.metrics),
         tokens: Arc::clone(&app.tokens),
-        rules: *app.question_rules,
-        registry: Addr::clone(&app.registry),
+        rules: Arc::clone(&app.question_rules),
+        registry: Arc::clone(&app.registry),
         workflow: workflow.clone(),
     };
     WorkerState { app: Arc::clone(app), workflow: Arc::new(workflow), session: Arc::new(session) }

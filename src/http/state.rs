@@ -157,18 +157,18 @@ pub mod test_support {
         let tokens = Arc::new(test_support::tokens());
         let passwords = Passwords::start(&config.auth).unwrap();
         let limit = Duration::from_secs(20);
-        let registry = ConnectionManager::new(StallLimits { lagging: limit, idle: limit }).start();
+        let registry = Arc::new(ConnectionManager::new(StallLimits { lagging: limit, idle: limit }).start());
         let limiter = Arc::new(Limiter::new(&config.limits));
         let metrics = Arc::new(Metrics::default());
         let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
         let audit = Audit::new(Arc::new(store.clone()), 0, clock.clone());
         let events = Arc::new(store.clone()) as Arc<dyn EventStore>;
-        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::new(registry.clone())));
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::clone(&registry) as _));
         let recorder = Recorder::new(Arc::clone(&conversations), Arc::clone(&bus), clock, from_failure);
         let knowledge = Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config.knowledge.clone()));
         let specialists = Arc::new(Specialists::load(None).unwrap());
         let session_config = Arc::new(config.session.clone());
-        let rules = QuestionRules { max_message_chars: config.session.max_message_chars, script: None };
+        let rules = Arc::new(QuestionRules { max_message_chars: config.session.max_message_chars, script: None });
         let engine = Engine {
             config: config.workflow.clone(),
             max_passages: config.knowledge.max_passages,
@@ -186,8 +186,8 @@ pub mod test_support {
         };
         let workflow = Workflow::new(Arc::new(engine)).start();
         let ops = OpsContext {
-            feed: Feed::new(registry.clone(), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics)),
-            registry: registry.clone(),
+            feed: Feed::new(Addr::clone(&registry), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics)),
+            registry: Arc::clone(&registry),
             tokens: Arc::clone(&tokens),
             limiter: Arc::clone(&limiter),
             audit: Arc::clone(&audit),
@@ -198,8 +198,8 @@ pub mod test_support {
             limiter: Arc::clone(&limiter),
             metrics: Arc::clone(&metrics),
             tokens: Arc::clone(&tokens),
-            rules,
-            registry: registry.clone(),
+            rules: Arc::clone(&rules),
+            registry: Arc::clone(&registry),
             workflow: workflow.clone(),
         };
         let mut app = AppState {
@@ -218,9 +218,9 @@ pub mod test_support {
             metrics,
             ops: Arc::new(ops),
             origins: Arc::new(Origins::of(config.env, &config.server.allowed_origins)),
-            question_rules: Arc::new(rules),
+            question_rules: rules,
             recorder,
-            registry: Arc::new(registry),
+            registry,
             scrape_rules: Arc::new(ScrapeRules::new(&config.metrics)),
             settings: Arc::new(Settings::new(config, limiter, Arc::clone(&turns))),
             tickets: Arc::new(Tickets::new(30)),

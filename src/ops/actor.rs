@@ -39,7 +39,7 @@ use tokio::sync::{
 #[derive(Clone)]
 pub struct OpsContext {
     pub feed: Arc<Feed>,
-    pub registry: Addr<ConnectionManager>,
+    pub registry: Arc<Addr<ConnectionManager>>,
     pub tokens: Arc<Tokens>,
     pub limiter: Arc<Limiter>,
     pub audit: Arc<Audit>,
@@ -112,7 +112,8 @@ impl Actor for OpsSession {
 
     fn started(&mut self, ctx: &mut Context) {
         let address = ConnectionAddress::Actor(ctx.address().recipient());
-        self.registration = Some(Registration::new(self.context.registry.clone(), Arc::clone(&self.stats), address));
+        self.registration =
+            Some(Registration::new(Arc::clone(&self.context.registry), Arc::clone(&self.stats), address));
         if let Some(outcome) = self.auth.take() {
             self.decide(ctx, |state, authenticator, effects| {
                 state.on_auth(outcome, Now::read(), authenticator, effects)
@@ -208,7 +209,7 @@ impl OpsSession {
     }
 
     fn ask_for_rows(&self, ViewFrame { id, query }: ViewFrame, ctx: &mut Context) {
-        let registry = self.context.registry.clone();
+        let registry = Arc::clone(&self.context.registry);
         let answer = async move { registry.list(query).await };
         ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| match answer {
             Ok(page) => session.decide(ctx, |state, _, effects| state.on_rows(id, &page, effects)),
@@ -217,7 +218,7 @@ impl OpsSession {
     }
 
     fn ask_for_connection(&self, id: ConnectionId, ctx: &mut Context) {
-        let registry = self.context.registry.clone();
+        let registry = Arc::clone(&self.context.registry);
         let answer = async move { registry.find(id).await };
         ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| {
             let found = answer.ok().flatten();

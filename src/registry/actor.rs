@@ -135,12 +135,13 @@ impl ConnectionRegistry for Addr<ConnectionManager> {
 
 /// A connection's entry in the registry; dropping it removes the entry.
 pub struct Registration {
-    registry: Addr<ConnectionManager>,
+    /// Shared, because each clone of an address allocates.
+    registry: Arc<Addr<ConnectionManager>>,
     id: ConnectionId,
 }
 
 impl Registration {
-    pub fn new(registry: Addr<ConnectionManager>, stats: Arc<ConnectionStats>, to: ConnectionAddress) -> Self {
+    pub fn new(registry: Arc<Addr<ConnectionManager>>, stats: Arc<ConnectionStats>, to: ConnectionAddress) -> Self {
         let id = stats.connection_id;
         registry.register(stats, to);
         Self { registry, id }

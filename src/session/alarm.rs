@@ -14,20 +14,20 @@ pub(super) trait AlarmHandler: Actor<Context: AsyncContext<Self>> {
 pub(super) struct Alarm {
     handle: SpawnHandle,
     at: Instant,
-    /// Set after a pause of the process. No deadline is enforced before this time, so that input that arrived during the pause
-    /// is handled first.
-    catches_up_until: Option<Instant>,
+    /// Whether the process was paused. No deadline is enforced before `at` then, so that input that arrived during the pause is
+    /// handled first.
+    is_catching_up: bool,
 }
 
 impl Alarm {
     pub fn set<A: AlarmHandler>(at: Instant, ctx: &mut A::Context) -> Self {
-        Self { handle: go_off_at::<A>(at, ctx), at, catches_up_until: None }
+        Self { handle: go_off_at::<A>(at, ctx), at, is_catching_up: false }
     }
 
     /// Makes the alarm go off no later than `at`. An early alarm is harmless, because its handler sets it again, so it is never
     /// moved to a later time.
     pub fn move_up<A: AlarmHandler>(&mut self, at: Instant, ctx: &mut A::Context) {
-        if at < self.at && self.catches_up_until.is_none() {
+        if at < self.at && !self.is_catching_up {
             ctx.cancel_future(self.handle);
             (self.handle, self.at) = (go_off_at::<A>(at, ctx), at);
         }
@@ -37,12 +37,13 @@ impl Alarm {
     /// later.
     pub fn catches_up<A: AlarmHandler>(&mut self, ctx: &mut A::Context) -> bool {
         let now = Instant::now();
-        let until = match self.catches_up_until {
-            None => pause::lateness(self.at, now).map(|_| now + CATCH_UP_TIME),
-            Some(until) => Some(until).filter(|until| now < *until),
+        let until = if self.is_catching_up {
+            Some(self.at).filter(|until| now < *until)
+        } else {
+            pause::lateness(self.at, now).map(|_| now + CATCH_UP_TIME)
         };
         if let Some(until) = until {
-            *self = Self { handle: go_off_at::<A>(until, ctx), at: until, catches_up_until: Some(until) };
+            *self = Self { handle: go_off_at::<A>(until, ctx), at: until, is_catching_up: true };
         }
         until.is_some()
     }

@@ -10,7 +10,7 @@ use crate::{
     limits::{MAX_REMEMBERED_TURNS, MAX_WAITING_TURNS_PER_CONNECTION},
     turn::TurnLog,
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 /// The announcements of one connection.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub struct Announcements {
     /// Announced and not yet shown.
     waiting: Vec<Arc<TurnLog>>,
     /// The most recently shown turns.
-    shown: VecDeque<TurnId>,
+    shown: Vec<TurnId>,
 }
 
 impl Announcements {
@@ -28,9 +28,9 @@ impl Announcements {
             return;
         }
         if self.shown.len() == MAX_REMEMBERED_TURNS {
-            self.shown.pop_front();
+            self.shown.remove(0);
         }
-        self.shown.push_back(turn);
+        self.shown.push(turn);
     }
 
     pub fn was_shown(&self, turn: TurnId) -> bool {

@@ -14,8 +14,8 @@ pub struct SessionContext {
     pub limiter: Arc<Limiter>,
     pub metrics: Arc<Metrics>,
     pub tokens: Arc<Tokens>,
-    pub rules: QuestionRules,
-    pub registry: Addr<ConnectionManager>,
+    pub rules: Arc<QuestionRules>,
+    pub registry: Arc<Addr<ConnectionManager>>,
     /// The workflow of the same worker thread, so that a turn runs on the thread of its connection.
     pub workflow: Addr<Workflow>,
 }

@@ -27,7 +27,7 @@ use switchboard_protocol::{ApiError, CloseReason, Dialect, ErrorSubject, FieldNa
 
 pub struct SessionState {
     pub(super) config: Arc<SessionConfig>,
-    pub(super) rules: QuestionRules,
+    pub(super) rules: Arc<QuestionRules>,
     pub(super) dialect: Dialect,
     pub(super) auth: ConnectionAuth<UserPermit>,
     pub(super) inbound: InboundGuard,
@@ -56,7 +56,7 @@ impl SessionState {
     pub fn new(
         config: Arc<SessionConfig>,
         limits: &LimitsConfig,
-        rules: QuestionRules,
+        rules: Arc<QuestionRules>,
         dialect: Dialect,
         mailbox: Mailbox,
         now: Now,

@@ -27,7 +27,6 @@ use actix_web::{
 use socket2::{Domain, SockRef, Socket, Type};
 use std::{
     cell::OnceCell,
-    future::ready,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     rc::Rc,
@@ -69,7 +68,8 @@ struct Admission {
 
 impl Admission {
     /// Refuses a connection if its address has too many. Trusted proxies are exempt, because they forward many clients.
-    fn accept(&self, stream: TcpStream) -> Result<(Accepted, Protocol, Option<SocketAddr>), DispatchError> {
+    /// An upgraded connection is handed over to `handover`.
+    fn accept(&self, stream: TcpStream, handover: Handover) -> Result<(Accepted, Option<SocketAddr>), DispatchError> {
         let peer = stream.peer_addr().ok();
         let mut permit = None;
         if let Some(address) = peer.map(|peer| peer.ip()).filter(|address| !self.addresses.is_trusted(*address)) {
@@ -81,14 +81,15 @@ impl Admission {
             }
         }
         accepted::set_options(&stream, self.stall_timeout);
-        let accepted = Accepted::new(
+        let mut accepted = Accepted::new(
             stream,
             Arc::clone(&self.connections),
             Arc::clone(&self.in_flight),
             Arc::clone(&self.refusals),
             permit,
         );
-        Ok((accepted, Protocol::Http1, peer))
+        accepted.set_handover(handover);
+        Ok((accepted, peer))
     }
 }
 
@@ -179,23 +180,22 @@ where
                 .on_connect_ext(mark_reserve)
                 .upgrade(upgrades)
                 .finish(requests);
-            let connections = apply_fn_factory(http, |(mut accepted, protocol, peer): (Accepted, _, _), http: &_| {
+            let admission = admission.clone();
+            apply_fn_factory(http, move |stream: TcpStream, http: &_| {
                 let handover = Handover::default();
-                accepted.set_handover(handover.clone());
                 // Boxed, because the dispatcher of actix-http is large and ends when the connection is upgraded.
-                let requests = Box::pin(Service::call(http, (accepted, protocol, peer)));
+                let requests = admission
+                    .accept(stream, handover.clone())
+                    .map(|(accepted, peer)| Box::pin(Service::call(http, (accepted, Protocol::Http1, peer))));
                 async move {
-                    let ended = requests.await;
+                    requests?.await?;
                     if let Some(serving) = handover.take() {
                         serving.await;
                     }
-                    ended
+                    Ok(())
                 }
-            });
-            let admission = admission.clone();
-            fn_service(move |stream: TcpStream| ready(admission.accept(stream)))
-                .and_then(connections)
-                .map_err(|error| log_end(&error))
+            })
+            .map_err(|error| log_end(&error))
         })?;
     }
     Ok(server.run())

@@ -34,34 +34,27 @@ use tokio_util::codec::Encoder;
 struct Upgraded {
     socket: Rc<Accepted>,
     body: BoxBody,
+    /// Data of the body that the kernel has yet to take.
+    unsent: Bytes,
 }
 
 impl Upgraded {
-    /// Serves the connection to its end. Network errors end it without an error.
-    async fn serve(mut self) {
-        if self.send_all().await.is_ok() {
-            // Boxed, so that the future of an open connection does not reserve memory for its close.
-            Box::pin(self.close()).await;
-        }
-    }
-
     /// Sends the whole body. Polls it only after the previous data was handed to the kernel, which is the backpressure for a client
     /// that does not read.
-    async fn send_all(&mut self) -> Result<(), Box<dyn StdError>> {
-        while let Some(bytes) = self.next().await {
-            send(&self.socket, bytes?).await?;
+    fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Box<dyn StdError>>> {
+        loop {
+            ready!(poll_send(&self.socket, &mut self.unsent, cx))?;
+            match ready!(Pin::new(&mut self.body).poll_next(cx)) {
+                Some(bytes) => self.unsent = bytes?,
+                None => return Poll::Ready(Ok(())),
+            }
         }
-        Ok(())
-    }
-
-    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn StdError>>> {
-        poll_fn(|cx| Pin::new(&mut self.body).poll_next(cx)).await
     }
 
     /// Lingering close: shuts down the write side, then reads and discards for a moment. Closing with unread data sends RST, and the
     /// client may lose our close frame.
     async fn close(self) {
-        let Self { socket, body } = self;
+        let Self { socket, body, .. } = self;
         drop(body);
         // Fails if the client is already gone.
         if SockRef::from(&**socket).shutdown(Shutdown::Write).is_ok() {
@@ -84,10 +77,15 @@ where
     B: MessageBody + 'static,
 {
     let handover = connection.io_mut().take_handover();
-    if let Ok(Some(upgraded)) = respond(app, request, connection).await
+    if let Ok(Some(mut upgraded)) = respond(app, request, connection).await
         && let Some(handover) = handover
     {
-        handover.set(Box::pin(upgraded.serve()));
+        handover.set(Box::pin(async move {
+            if poll_fn(|cx| upgraded.poll_send_all(cx)).await.is_ok() {
+                // Boxed, so that the future of an open connection does not reserve memory for its close.
+                Box::pin(upgraded.close()).await;
+            }
+        }));
     }
     Ok(())
 }
@@ -120,14 +118,14 @@ where
     // After the responses to earlier requests that are still in the buffer.
     let mut unsent = parts.write_buf;
     parts.codec.encode(Message::Item((head, body.size())), &mut unsent)?;
-    let mut connection = Upgraded { socket, body };
+    let mut connection = Upgraded { socket, body, unsent: Bytes::new() };
     if is_upgraded {
         send(&connection.socket, unsent.freeze()).await?;
         return Ok(Some(connection));
     }
     loop {
         // The head is sent together with the first data, for clients that read a response at once.
-        let bytes = connection.next().await.transpose()?;
+        let bytes = poll_fn(|cx| Pin::new(&mut connection.body).poll_next(cx)).await.transpose()?;
         let is_end = bytes.is_none();
         parts.codec.encode(Message::Chunk(bytes), &mut unsent)?;
         send(&connection.socket, unsent.split().freeze()).await?;
@@ -138,20 +136,21 @@ where
     }
 }
 
-/// Completes when all bytes were handed to the kernel.
 async fn send(socket: &Accepted, mut bytes: Bytes) -> io::Result<()> {
-    poll_fn(|cx| {
-        while !bytes.is_empty() {
-            match socket.try_write(&bytes) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(sent) => bytes.advance(sent),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_write_ready(cx))?,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+    poll_fn(|cx| poll_send(socket, &mut bytes, cx)).await
+}
+
+/// Completes when all bytes were handed to the kernel.
+fn poll_send(socket: &Accepted, bytes: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    while !bytes.is_empty() {
+        match socket.try_write(bytes) {
+            Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Ok(sent) => bytes.advance(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_write_ready(cx))?,
+            Err(error) => return Poll::Ready(Err(error)),
         }
-        Poll::Ready(Ok(()))
-    })
-    .await
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// Inbound data of a connection, as the body of its request. A WebSocket reads from its connection itself.

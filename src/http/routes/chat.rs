@@ -98,7 +98,7 @@ async fn chat(
     let metrics = metrics.into_inner();
     if wants_events {
         let held = (permits, in_flight.into_inner().open_stream());
-        let caller = Caller::register(&request, identity, tokens.into_inner(), &registry, held);
+        let caller = Caller::register(&request, identity, tokens.into_inner(), registry.into_inner(), held);
         // The token may have been revoked since it was verified. A revocation ends only registered streams.
         caller.tokens.check_revoked(&caller.identity).map_err(ApiError::from)?;
         Ok(event_response(TurnReader::new(turn, cursor, &Sse, metrics), caller))
@@ -177,7 +177,7 @@ impl Caller {
         request: &HttpRequest,
         identity: Identity,
         tokens: Arc<Tokens>,
-        registry: &Addr<ConnectionManager>,
+        registry: Arc<Addr<ConnectionManager>>,
         held: Held,
     ) -> Self {
         let identity = Arc::new(identity);
@@ -187,7 +187,7 @@ impl Caller {
         stats.set_identity(Arc::clone(&identity));
         let (to_stream, commands) = mpsc::channel(1);
         let address = ConnectionAddress::Stream(to_stream);
-        let registration = Registration::new(registry.clone(), Arc::clone(&stats), address);
+        let registration = Registration::new(registry, Arc::clone(&stats), address);
         Self { identity, tokens, stats, commands, _registration: registration, _held: held }
     }
 

@@ -155,7 +155,7 @@ impl Simulation {
         let (sender, mailbox) = mpsc::channel(credit);
         let config =
             SessionConfig { max_running_turns: 4, heartbeat_timeout_s: 60, coalesce_ms, ..SessionConfig::default() };
-        let rules = QuestionRules { max_message_chars: 4, script: None };
+        let rules = Arc::new(QuestionRules { max_message_chars: 4, script: None });
         let identity = |email: &str| Identity {
             user_id: UserId::new(),
             email: Email::parse(email).unwrap(),

@@ -105,7 +105,7 @@ impl Session {
         change(&mut config);
         let (sink, events) = mpsc::channel(4);
         let now = Now { instant: Instant::now(), unix: UnixMillis(START_S * 1000) };
-        let rules = QuestionRules { max_message_chars: 100, script: None };
+        let rules = Arc::new(QuestionRules { max_message_chars: 100, script: None });
         let state = SessionState::new(
             Arc::new(config),
             &LimitsConfig::default(),
