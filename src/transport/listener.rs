@@ -69,7 +69,7 @@ struct Admission {
 impl Admission {
     /// Refuses a connection if its address has too many. Trusted proxies are exempt, because they forward many clients.
     /// An upgraded connection is handed over to `handover`.
-    fn accept(&self, stream: TcpStream, handover: Handover) -> Result<(Accepted, Option<SocketAddr>), DispatchError> {
+    fn accept(&self, stream: TcpStream, handover: Handover) -> Option<(Accepted, Option<SocketAddr>)> {
         let peer = stream.peer_addr().ok();
         let mut permit = None;
         if let Some(address) = peer.map(|peer| peer.ip()).filter(|address| !self.addresses.is_trusted(*address)) {
@@ -77,7 +77,7 @@ impl Admission {
             if permit.is_none() {
                 // Written without reading the request, so the client may not receive it.
                 let _ = SockRef::from(&stream).send(&Refusal::TooManyConnections.response());
-                return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
+                return None;
             }
         }
         accepted::set_options(&stream, self.stall_timeout);
@@ -89,7 +89,7 @@ impl Admission {
             permit,
         );
         accepted.set_handover(handover);
-        Ok((accepted, peer))
+        Some((accepted, peer))
     }
 }
 
@@ -188,7 +188,10 @@ where
                     .accept(stream, handover.clone())
                     .map(|(accepted, peer)| Box::pin(Service::call(http, (accepted, Protocol::Http1, peer))));
                 async move {
-                    requests?.await?;
+                    let Some(requests) = requests else {
+                        return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
+                    };
+                    requests.await?;
                     if let Some(serving) = handover.take() {
                         serving.await;
                     }

@@ -44,6 +44,8 @@ impl Upgraded {
     fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Box<dyn StdError>>> {
         loop {
             ready!(poll_send(&self.socket, &mut self.unsent, cx))?;
+            // Frees the memory: connections are idle most of the time.
+            self.unsent = Bytes::new();
             match ready!(Pin::new(&mut self.body).poll_next(cx)) {
                 Some(bytes) => self.unsent = bytes?,
                 None => return Poll::Ready(Ok(())),
