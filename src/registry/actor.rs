@@ -28,7 +28,7 @@ pub struct ConnectionManager {
     /// Time of the last check for stalled connections.
     looked_at: Instant,
     drain: Option<Drain>,
-    /// Set when the server stops: operators' connections are closed, also new ones.
+    /// Whether the server stops. Operators' connections are closed then, including new ones.
     operators_go_away: bool,
 }
 
@@ -208,7 +208,7 @@ struct Kick {
 #[rtype(result = "()")]
 struct TokensRevoked(Vec<Revocation>);
 
-/// Sends a frame on all chat connections, or on those of one user; returns on how many.
+/// Sends a frame to all chat connections, or to those of one user; returns the number of these connections.
 #[derive(actix::Message)]
 #[rtype(result = "usize")]
 struct SendNotice {
@@ -216,7 +216,7 @@ struct SendNotice {
     user_id: Option<UserId>,
 }
 
-/// Closes the operators' connections, and those that are opened later: the server stops.
+/// Closes all operators' connections, and each that is opened later, because the server stops.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct CloseOperators;

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 pub enum ConnectionCommand {
     /// Subscribe to a turn that another connection started.
     Subscribe(Arc<TurnLog>),
+    /// Close for this reason.
     Close(CloseReason),
     /// Close on behalf of an operator, with this text in the close frame.
     Kick(Arc<str>),
@@ -34,7 +35,7 @@ pub enum ConnectionAddress {
 }
 
 impl ConnectionAddress {
-    /// Sends a command without waiting, and whatever the mailbox of an actor holds.
+    /// Sends a command without waiting, even if the mailbox of the actor is full.
     pub fn send(&self, command: ConnectionCommand) {
         match self {
             Self::Actor(actor) => actor.do_send(command),

@@ -57,6 +57,7 @@ impl ConnectionStats {
         Self::of_kind(ConnectionKind::Chat, connection_id, Some(dialect), address, user_agent)
     }
 
+    /// Creates the statistics of a connection of any kind.
     pub fn of_kind(
         kind: ConnectionKind,
         connection_id: ConnectionId,

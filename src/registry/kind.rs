@@ -27,8 +27,10 @@ pub enum KindFilter {
 }
 
 impl ConnectionKind {
+    /// All kinds, in the order in which they are listed.
     pub const ALL: &[Self] = &[Self::Chat, Self::Operator, Self::Stream];
 
+    /// Returns the name of the kind, as in REST responses and labels of metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
@@ -39,6 +41,7 @@ impl ConnectionKind {
 }
 
 impl KindFilter {
+    /// Whether the query selects connections of this kind.
     pub fn includes(self, kind: ConnectionKind) -> bool {
         match self {
             Self::Chat => kind == ConnectionKind::Chat,

@@ -36,7 +36,7 @@ struct Entry<R> {
     subscriptions: VecDeque<ConversationId>,
 }
 
-/// The live connections in numbers: chat connections, unless a field says otherwise.
+/// Counts of live connections: of chat connections, unless a field says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RegistryStats {
     /// Open connections.
@@ -92,7 +92,7 @@ pub struct DialectConnections {
 pub struct KindConnections {
     pub kind: ConnectionKind,
     pub connections: usize,
-    /// Authenticated ones of these.
+    /// Number of these that are authenticated.
     pub authenticated: usize,
 }
 
@@ -196,9 +196,9 @@ impl<R> RegistryState<R> {
         self.unregister(id);
     }
 
-    /// Subscribes a connection, whose user may do so, to a conversation: the turns that other connections start there are announced to it. A known
-    /// subscription becomes the most recently used one; the least recently used is dropped beyond
-    /// [`MAX_SUBSCRIBED_CONVERSATIONS`].
+    /// Subscribes a connection to a conversation: the turns that other connections start there are announced to it. The caller has
+    /// checked that its user may subscribe. A known subscription becomes the most recently used one; the least recently used is
+    /// dropped beyond [`MAX_SUBSCRIBED_CONVERSATIONS`].
     pub fn subscribe(&mut self, id: ConnectionId, conversation: ConversationId) {
         let Some(entry) = self.connections.get_mut(&id) else { return };
         if let Some(place) = entry.subscriptions.iter().position(|known| *known == conversation) {
