@@ -82,6 +82,7 @@ impl Accepted {
         self.handover = Some(handover);
     }
 
+    /// Returns the slot that was set, once.
     pub fn take_handover(&mut self) -> Option<Handover> {
         self.handover.take()
     }

@@ -8,6 +8,7 @@ use std::{cell::Cell, rc::Rc};
 pub struct Handover(Rc<Cell<Option<LocalBoxFuture<'static, ()>>>>);
 
 impl Handover {
+    /// Stores the future.
     pub fn set(self, serving: LocalBoxFuture<'static, ()>) {
         self.0.set(Some(serving));
     }

@@ -17,11 +17,12 @@ thread_local! {
 pub struct ReadBuffer(BytesMut);
 
 impl ReadBuffer {
+    /// Takes the buffer of the current thread.
     pub fn take() -> Self {
         Self(BUFFER.take())
     }
 
-    /// Replaces the content by what has arrived; returns its length, which is 0 at the end of the stream.
+    /// Replaces the content with the bytes that have arrived; returns their number, which is 0 at the end of the stream.
     pub fn poll_read(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.0.clear();
         // Reuses the memory of messages that were handled.

@@ -1,5 +1,5 @@
-//! Responses to what is no acceptable request: malformed, with a head that is too large or late, or on a connection over the
-//! limit of its address.
+//! Responses to requests that never reach the application: malformed ones, those with a head that is too large or late, and those
+//! on a connection over the limit of its address.
 //!
 //! The first three are made by actix-http, without a body and without saying that the connection ends, and it then closes the
 //! connection at once. If something is still unread, closing sends RST, and the client may lose the response. No hook of
@@ -33,7 +33,7 @@ use std::{
 use switchboard_protocol::ErrorCode;
 use uuid::Uuid;
 
-/// Most bytes of a response that actix-http makes: its status line, length, connection and date.
+/// Maximum length of a response that actix-http makes, in bytes: its status line, length, connection and date.
 const MAX_BYTES: usize = 192;
 const STATUS_LINE: &[u8] = b"HTTP/1.1 ";
 
@@ -81,7 +81,7 @@ impl Refusal {
         }
     }
 
-    /// The whole response.
+    /// Returns the whole response, head and body.
     pub fn response(self) -> Bytes {
         let (status, code) = (self.status(), self.code());
         let mut body = json!({
@@ -103,7 +103,7 @@ impl Refusal {
         Bytes::from(head + &body)
     }
 
-    /// Finds a response that actix-http has made at the end of `written`, and where it begins.
+    /// Finds a response of actix-http at the end of `written`; returns where it begins, and the refusal.
     fn find(written: &[u8]) -> Option<(usize, Self)> {
         if !written.ends_with(b"\r\n\r\n") {
             return None;
@@ -121,7 +121,7 @@ impl Refusal {
     }
 }
 
-/// Counts refusals, and logs them at a bounded rate: anybody can open a connection and send anything.
+/// Counts refusals, and logs them at a bounded rate, because any client can cause them.
 pub(super) struct RefusalCount {
     metrics: Arc<Metrics>,
     logged: LogInterval,
@@ -161,7 +161,7 @@ pub(super) fn log_end(error: &DispatchError) {
 /// The write of a replaced response, and the lingering close after it.
 pub(super) struct Refusing {
     unsent: Bytes,
-    /// Bytes of actix-http that this stands for.
+    /// Number of bytes written by actix-http that this replaces.
     replaced: usize,
     deadline: Pin<Box<Sleep>>,
     is_shut: bool,
@@ -177,8 +177,8 @@ impl Refusing {
         Some(Box::new(Self { unsent, replaced: written.len(), deadline, is_shut: false }))
     }
 
-    /// Sends the response, then reads and discards until the client closes, or the deadline. Returns the length of what it stands
-    /// for.
+    /// Sends the response, then reads and discards until the client closes or the deadline has passed. Returns the number of bytes
+    /// that it replaces.
     pub fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(self.replaced));

@@ -31,23 +31,27 @@ pub struct SocketContext<A: Actor<Context = Self>> {
 }
 
 impl<A: Actor<Context = Self>> SocketContext<A> {
+    /// Sends a text message.
     pub fn text(&mut self, text: impl AsRef<str>) {
         self.write(OpCode::Text, text.as_ref().as_bytes());
     }
 
+    /// Sends a binary message.
     pub fn binary(&mut self, bytes: &[u8]) {
         self.write(OpCode::Binary, bytes);
     }
 
+    /// Sends a ping.
     pub fn ping(&mut self, payload: &[u8]) {
         self.write(OpCode::Ping, payload);
     }
 
+    /// Sends a pong.
     pub fn pong(&mut self, payload: &[u8]) {
         self.write(OpCode::Pong, payload);
     }
 
-    /// Sends a close frame; without a code, it has no text either.
+    /// Sends a close frame. Without a code, the text is omitted.
     pub fn close(&mut self, code: Option<u16>, text: &str) {
         let description = (!text.is_empty()).then(|| text.to_owned());
         let reason = code.map(|code| CloseReason { code: code.into(), description });
@@ -59,7 +63,7 @@ impl<A: Actor<Context = Self>> SocketContext<A> {
         self.has_demand
     }
 
-    /// Whether the connection has polled since the last call.
+    /// Whether the connection has polled since the last call; resets that.
     pub fn take_demand(&mut self) -> bool {
         mem::take(&mut self.has_demand)
     }
@@ -128,7 +132,7 @@ pub struct SocketBody<A: Actor<Context = SocketContext<A>>> {
 }
 
 impl<A: Actor<Context = SocketContext<A>>> SocketBody<A> {
-    /// `input` delivers to the actor what arrives.
+    /// Creates the body. `input` reads the connection and delivers messages to the actor.
     pub fn new(actor: A, input: impl ActorFuture<A, Output = ()> + 'static) -> Self {
         let mailbox = Mailbox::default();
         let parts = ContextParts::new(mailbox.sender_producer());
