@@ -93,8 +93,8 @@ impl Application {
         Ok(Self { server, address, state, drain_timeout, clock, clock_store, serving_right })
     }
 
-    /// Checks everything that [`Application::build`] would refuse, without creating or changing anything. A running server
-    /// does not disturb: its port and its database may be in use.
+    /// Checks everything that [`Application::build`] would refuse, without creating or changing anything. A server may be
+    /// running, and use the port and the database.
     ///
     /// # Errors
     /// As [`Application::build`].

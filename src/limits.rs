@@ -82,7 +82,7 @@ pub const CONNECTION_CREDIT_BYTES: usize = 64 * 1024;
 pub const TCP_NOT_SENT_BYTES: u32 = 16 * 1024;
 /// Size of one read from an upgraded connection, in bytes.
 pub const SOCKET_READ_BYTES: usize = 8 * 1024;
-/// Reads from an upgraded connection, and messages in what was read, before other tasks of the thread take their turn.
+/// Reads and messages of one WebSocket that are handled in a row; then other tasks of the thread run.
 pub const SOCKET_STEPS_PER_POLL: usize = 16;
 /// Time that a peer gets to close a connection that this side has closed.
 pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -94,6 +94,7 @@ impl<P> ConnectionAuth<P> {
         Ok(Authenticated { identity, is_first })
     }
 
+    /// Returns the identity of the last accepted token; `None` while the connection is anonymous.
     pub fn identity(&self) -> Option<&Identity> {
         match &self.state {
             State::Anonymous { .. } => None,

@@ -17,13 +17,14 @@ pub trait GuardEffect {
     /// Count that a limit refused something.
     fn limit_hit(limit: Limit) -> Self;
 
+    /// Close the connection.
     fn close(reason: CloseReason) -> Self;
 }
 
 /// A text that was refused.
 #[derive(Debug)]
 pub enum Refused<F> {
-    /// It is no frame; to be answered with the error.
+    /// The text is not a valid frame; to be answered with the error.
     Malformed(ApiError),
     /// The frame exceeds the rate limit; to be answered with the error.
     TooFast(F, ApiError),
@@ -32,6 +33,7 @@ pub enum Refused<F> {
 }
 
 impl InboundGuard {
+    /// Creates the guard of a new connection.
     pub fn new(limits: &LimitsConfig) -> Self {
         Self { budget: FrameBudget::new(limits), max_json_depth: limits.json_depth }
     }

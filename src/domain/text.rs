@@ -27,8 +27,8 @@ pub fn is_misleading(c: char) -> bool {
     )
 }
 
-/// Whether a text shows nothing: it is empty, or has only white space, control characters and characters that are invisible by
-/// themselves, such as joiners and variation selectors.
+/// Whether a text has no visible character: it is empty, or consists of white space, control characters and characters that are
+/// invisible by themselves, such as joiners and variation selectors.
 pub fn is_blank(text: &str) -> bool {
     let is_ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     text.chars().all(|c| {
@@ -69,7 +69,7 @@ mod tests {
         for c in invisible.chars() {
             assert!(is_blank(&c.to_string()), "{c:?}");
         }
-        // All that is misleading shows nothing by itself.
+        // Every misleading character is invisible by itself.
         for c in ('\0'..=char::MAX).filter(|c| is_misleading(*c)) {
             assert!(is_blank(&c.to_string()), "{c:?}");
         }

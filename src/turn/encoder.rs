@@ -27,7 +27,7 @@ pub struct ReplayStart<'a> {
 ///
 /// An encoding depends only on its arguments, so a replay equals the live stream.
 pub trait Encoder: Sync {
-    /// Encodes an entry; `after` is the position behind it. `None` if the surface does not show such entries.
+    /// Encodes an entry; `after` is the position after it. `None` if the surface does not show such entries.
     fn entry(&self, turn: SubscribedAs<'_>, entry: &Entry<'_>, after: Cursor) -> Option<ByteString>;
 
     /// Encodes the announcement of a replay; `None` if the surface has none.

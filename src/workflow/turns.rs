@@ -230,8 +230,8 @@ impl Turns {
         .await
     }
 
-    /// Returns the log of an ended turn that others read already, or this one, which was read from the store, for others to share. A
-    /// turn is in memory once, however many connections read it.
+    /// Shares the log of an ended turn that was read from the store: returns the log of the same turn that other connections read
+    /// already, or this one. A turn is in memory once, however many connections read it.
     pub fn share(&self, restored: Arc<TurnLog>) -> Arc<TurnLog> {
         let mut table = self.lock();
         let id = restored.subject.turn_id;

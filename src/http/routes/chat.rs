@@ -191,7 +191,7 @@ impl Caller {
         Self { identity, tokens, stats, commands, _registration: registration, _held: held }
     }
 
-    /// The last event of a stream that a command ends. The turn goes on.
+    /// Encodes the last event of a stream that a command ends. The turn goes on.
     fn end_event(&self, command: &ConnectionCommand) -> Bytes {
         let error = match (self.tokens.check_revoked(&self.identity), command) {
             (Err(revoked), _) => ApiError::from(revoked),

@@ -7,7 +7,7 @@ impl ChatSession {
         let Some(running) = &mut self.running else { return };
         running.events.retain(|earlier| earlier.conversation() != subscription.conversation());
         running.events.push(subscription);
-        // It may have been woken for what arrived before it was kept.
+        // Events may have arrived, and woken the actor, before the subscription was kept.
         ctx.notify(EventsArrived);
     }
 
