@@ -14,9 +14,9 @@ class Plan:
     job: relay.Job
     # Rounds of each measurement.
     pairs: int
-    # Of the measurement of first tokens.
+    # For the measurement of first tokens.
     connections: int
-    # Of the measurement of whole turns.
+    # For the measurement of whole turns.
     seconds: int
 
 

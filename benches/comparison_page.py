@@ -63,7 +63,7 @@ def pairs(runs, key):
 
 
 def over_the_floor(runs):
-    """What a server adds to the floor's 99th percentile in the same round."""
+    """The difference between a server's 99th percentile and the floor's in the same round."""
     return {
         name: [
             {"p99_ms": max(0.0, of_name["p99_ms"] - floor["p99_ms"])}

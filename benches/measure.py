@@ -23,7 +23,7 @@ SIGN_IN_CLIENTS = 6
 CLASSIC_TOKENS = (250, 500, 1000, 2000)
 PASSWORD = "quiet-otter-paints-thursday"
 
-# What went wrong since it was last taken, in the order in which it did.
+# Faults since they were last taken, in the order in which they occurred.
 faults = []
 
 

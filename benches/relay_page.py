@@ -34,7 +34,7 @@ METHOD = """- **Relay job** (`benches/relay.py`): each client opens a connection
   that exceeds a second, or when more than one answer in a hundred is not complete a minute after the last question.
 """
 
-# What a server leaves out of the job that Switchboard does.
+# The parts of Switchboard's job that a server leaves out.
 OMITS = {
     BARE: "verify tokens, store, resume, limit, route, retrieve, time out, check the upstream's answer",
     OURS: "",

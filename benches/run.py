@@ -59,12 +59,12 @@ OURS = "switchboard"
 RUST = (*RUST_PEERS, OURS)
 ALL = (*RUST_PEERS, *OTHER_PEERS, OURS)
 RELAY = (BARE_RELAY, OURS, *RELAY_PEERS)
-# What all others are held against.
+# The servers that all others are compared with.
 ALWAYS = (FLOOR, BARE_RELAY, OURS, BEFORE)
 # The peers of the relay job repeat less often than the pairs of Switchboard and the bare relay.
 RELAY_JOBS = {100: relay.Job(100, 100, 40), 1000: relay.Job(1000, 100, 333)}
 RELAY_PEER_ROUNDS = 2
-# As many as all products serve without a delay.
+# So few clients that all products keep up.
 FEW = relay.Job(50, 100, 20)
 TINY_RELAY = relay.Job(20, 50, 200, interval_ms=20, settle_ms=200)
 SIZES = {1000: Size(1000, 1000, 200), 15000: Size(15000, 2500, 250)}
@@ -74,7 +74,7 @@ CPUS = os.cpu_count()
 
 @dataclass
 class Part:
-    """One measurement: what it is called, the servers that take part, and how it is taken with those of them that are there."""
+    """One measurement: its name, the servers that take part, and a function that measures those of them that are installed."""
 
     name: str
     servers: tuple
@@ -83,12 +83,12 @@ class Part:
 
 def main():
     options = parse(sys.argv[1:])
-    # Whoever ends this ends the servers, too.
+    # Exits normally, so that the servers are ended, too.
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # Before anything is built: that is a load, too.
+    # Read before anything is built, because building is a load, too.
     load_before = os.getloadavg()[0]
     parts = parts_of(options)
     if parts:
@@ -168,7 +168,7 @@ def relay_parts(options, servers=RELAY):
 
 
 def products(options):
-    """With 1,000 clients once: that products do not keep up, and time out, takes a minute and a half each."""
+    """The measurements of products. One round with 1,000 clients: a product that does not keep up takes 90 s to time out."""
     servers = (BARE_RELAY, OURS, *PRODUCTS)
     return [
         relay_part("products-50", servers, FEW, options.rounds),
@@ -197,7 +197,7 @@ def smoke(options):
     parts = [
         relay_part("relay-20", RELAY, TINY_RELAY, 1),
         streaming(20, ALL, TINY, 1),
-        # With itself.
+        # Compares the binary with itself.
         comparison_part(SWITCHBOARD, plan),
         Part("first-token", (FLOOR, OURS), lambda names: measure.first_token(names, 20, 1)),
         Part("turns", (FLOOR, OURS), lambda names: measure.turns(names, 2, 1)),
@@ -238,7 +238,7 @@ def comparison_part(against, plan):
 
 
 def chosen(parts, only):
-    """Those of the parts that are wanted, by their name or that of their group, which is the name without the number."""
+    """The parts that `only` names, by their own name or by their group, which is the name without the number."""
     if only is None:
         return parts
     unknown = [name for name in only if name not in {known for part in parts for known in (part.name, group(part))}]
@@ -252,14 +252,14 @@ def group(part):
 
 
 def missing_servers(parts, wanted):
-    """Family of servers → why it does not take part; nothing is said of those that are not wanted."""
+    """Family of servers → the reason why it does not take part; empty for those that are not wanted."""
     families = {family(name) for part in parts for name in part.servers if name not in ALWAYS}
     unwanted = {name: "" for name in families if wanted is not None and name not in wanted}
     return unwanted | install(families - unwanted.keys())
 
 
 def record(part, missing, load_before):
-    """Takes a measurement; its result, with when, at which commit and on which machine."""
+    """Takes a measurement; returns its result with the date, the commit and the machine."""
     say(f"{part.name}:")
     measure.take_faults()
     for name, why in missing.items():

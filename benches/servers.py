@@ -49,7 +49,7 @@ def build():
 
 
 def family(name):
-    """What is installed for a server: for `node relay`, `node`."""
+    """The name of the packages that a server needs: for `node relay`, `node`."""
     return name.split()[0]
 
 
@@ -73,7 +73,7 @@ def requirements_of(name):
 
 
 def is_installed(name):
-    """Whether a peer in Python is there, with the versions that it needs now."""
+    """Whether a peer in Python is installed, with the pinned versions."""
     return is_same(requirements_of(name), venv_of(name) / "installed.txt")
 
 
@@ -210,7 +210,7 @@ class Server:
             self.process.kill()
             self.process.wait()
         finally:
-            # What it started and did not end.
+            # Processes that it started and did not end.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""What was measured last: a file for each part in benches/results, with the date, the commit and the machine of its run.
+"""The latest results: a file for each part in benches/results, with the date, the commit and the machine of its run.
 
 A run replaces the parts that it measured; the pages are written from all of them.
 """
