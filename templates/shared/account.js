@@ -30,8 +30,8 @@ function exchange(own, account, used) {
     const exchanged = stored() ?? account;
     try {
       const renewed = { user: account.user, ...withEnd(await refresh(base, exchanged)) };
-      if (own !== signIn) return renewed; // somebody has signed out or in meanwhile
-      // Without Web Locks, another tab may have gone on from these tokens before they arrived here.
+      if (own !== signIn) return renewed; // the user has signed out or in meanwhile
+      // Without Web Locks, another tab may have renewed these tokens again before they arrived here.
       const newer = stored();
       if (newer && newer.refresh_token !== exchanged.refresh_token && isOlder(renewed, newer)) return newer;
       store(ACCOUNT_KEY, renewed);
@@ -92,7 +92,7 @@ export function watchOtherTabs(onSignedOut) {
     if (event.key !== ACCOUNT_KEY || !signIn) return;
     const other = readStored(ACCOUNT_KEY);
     if (!other) onSignedOut(new SwitchboardError({ error: "You signed out in another tab.", code: "SIGNED_OUT" }));
-    // The write of another tab may arrive after a newer one of this tab.
+    // The event about another tab's write may arrive after this tab has written newer tokens.
     else if (other.user?.id === signIn.account.user?.id && !isOlder(other, signIn.account)) signIn.adopt(other);
   });
 }

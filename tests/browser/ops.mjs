@@ -15,8 +15,8 @@ const MANY = 10_000;
 /** CPU time that the page may take per frame while it is scrolled, on average. */
 const MAX_CPU_MS_PER_FRAME = 10;
 /**
- * How long the page may be busy at a time. Not the page's own work, none of which takes 50 ms: a task lasts longer only while another
- * process has the core, and a loaded machine takes it for hundreds of milliseconds.
+ * Maximum duration of one task of the page. Its own work never takes 50 ms; a task lasts longer only while another process has the
+ * core, on a loaded machine for hundreds of milliseconds.
  */
 const MAX_BUSY_MS = 500;
 

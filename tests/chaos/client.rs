@@ -94,7 +94,7 @@ pub struct Turn {
     pub indices: BTreeSet<i64>,
     /// Entries that are known come again.
     repeats_entries: bool,
-    /// Whether it may have been read from the store, which keeps of steps and reasoning only the first step.
+    /// Whether the turn may have been read from the store, which keeps only the first step, and no reasoning.
     skips_entries: bool,
     pub text: String,
     pub terminal: Option<Value>,
@@ -378,7 +378,7 @@ impl Client {
 }
 
 impl Turn {
-    /// Takes an entry other than a token; one that is known comes again only after a `resumed` from before it.
+    /// Records an entry other than a token. A known entry may come again only after a `resumed` from before it.
     fn take_index(&mut self, frame: &Value) {
         if let Some(index) = frame["index"].as_i64() {
             let last = self.indices.last().copied().unwrap_or(-1);

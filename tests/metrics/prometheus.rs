@@ -51,7 +51,7 @@ impl Prometheus {
             assert!(changed.contains(target) && changed.contains("scrape_interval: 250ms"), "{changed}");
             changed
         });
-        // It takes no port 0.
+        // Prometheus does not accept port 0.
         let port = ReservedPort::new();
         let mut command = program("prometheus");
         command

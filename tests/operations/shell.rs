@@ -182,7 +182,7 @@ async fn users_may_be_named_by_their_address() {
         let refused = run(&app, &operator, &arguments).await;
         assert!(refused.code == Some(2) && refused.err.contains(words), "{}", refused.err);
     }
-    // What an operator may not do is no matter of the role.
+    // A refusal that has another cause than the role does not mention roles.
     let own = run(&app, &operator, &["lock", &operator.email]).await;
     assert!(own.code == Some(1) && own.err.contains("your own account"), "{}", own.err);
     assert!(!own.err.contains("set-role"), "{}", own.err);

@@ -35,7 +35,7 @@ async fn stalled_readers_cost_little_memory_and_catch_up_later() {
     for _ in 0..40 {
         stuck.push(subscriber(program.socket(), &user, &conversation_id).await);
     }
-    // Once with nobody stuck in it, so that what a turn of this size takes is there already.
+    // Warms up: the memory that a turn of this size needs is allocated before it is measured.
     let mut other = program.socket().subprotocols("chat.v2").signed_in(&user).await;
     let elsewhere = other.turn(small()).await.conversation_id;
     other.turn(long(&elsewhere)).await;
@@ -71,7 +71,7 @@ async fn readers_of_events_that_stall_cost_little_memory_and_miss_nothing() {
         let script = json!({"tokens": 75, "token_bytes": 1_000, "interval_ms": 0});
         json!({"type": "message", "message": "Go on", "session_id": conversation_id, "metadata": {"script": script}})
     };
-    // Once with nobody stuck in it, so that what turns of this size take is there already.
+    // Warms up: the memory that turns of this size need is allocated before it is measured.
     let elsewhere = owner.turn(small()).await.conversation_id;
     for _ in 0..10 {
         owner.turn(long(&elsewhere)).await;
@@ -128,7 +128,7 @@ async fn events_of_many_conversations_cost_a_reader_that_stalls_one_page() {
         assert_eq!(socket.expect("resumed").await["head"], 8);
         stuck.push(socket);
     }
-    // The work of others begins after theirs.
+    // The server handles this turn after the requests of the stuck connections.
     owner.turn(small()).await;
     let grown = program.resident_bytes().saturating_sub(before);
     // A page of each conversation is 200 kB: kept for all of them, it would be 72 MB.

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 const TOKENS: u32 = 1_000;
 const TOKEN_BYTES: u32 = 10;
-/// Most bytes of a token on average, with the header of its frame.
+/// Maximum bytes of a token on average, with the header of its frame.
 const MAX_BYTES: usize = 85;
-/// Beside the tokens before them, these show what the digits of `seq` add.
+/// Tokens that are measured: those with a `seq` of three digits.
 const MEASURED: std::ops::RangeInclusive<i64> = 100..=999;
 
 #[actix_web::rt::test(system = "crate::harness::System")]
