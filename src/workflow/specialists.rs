@@ -167,6 +167,11 @@ mod tests {
             "which air-bags are there",
             "Ｆｉｒｅ",
             "I can't steer",
+            "Es riecht nach Benzin",
+            "Die Bremse reagiert nicht",
+            "Unter der Haube brennt es!",
+            "Aus dem Motorraum kommt QUALM",
+            "der Tank ist undicht",
         ] {
             assert!(specialists.safety_warning(question).is_some(), "{question}");
         }
@@ -178,6 +183,8 @@ mod tests {
             "breaking news",
             "the air is bad, a bag would help",
             "steerage, smokeless",
+            "ein brandneues Auto",
+            "Wie viel PS hat der Motor?",
             "",
             "👍",
         ] {
