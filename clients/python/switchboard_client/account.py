@@ -43,7 +43,9 @@ def _post(base: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
             if not isinstance(frame, dict) or "code" not in frame:
                 raise ValueError("not an answer of the server")
         except ValueError:
-            reason = f"the server answered {error.code} without saying why; a proxy in front of it may have answered instead"
+            reason = (
+                f"the server answered {error.code} without saying why; a proxy in front of it may have answered instead"
+            )
             frame = {"code": f"HTTP_{error.code}", "error": reason}
         frame.setdefault("retryable", error.code >= 500 or error.code in (408, 425, 429))
         raise SwitchboardError(frame) from None
