@@ -74,18 +74,29 @@ impl SessionState {
                 self.send_events(now, effects);
             }
             Err(error) => {
-                // The next event, credit or alarm reads again.
                 self.events.on_read(conversation, after, None);
-                self.end_if_inaccessible(conversation, &error, effects);
+                if self.end_if_inaccessible(conversation, &error, effects) {
+                    // The other conversations waited for this read.
+                    self.send_events(now, effects);
+                }
+                // Otherwise the next event, credit or alarm reads again.
             }
         }
     }
 
-    /// Ends the events of a conversation that was deleted, or to which the user has no access any more.
-    fn end_if_inaccessible(&mut self, conversation: ConversationId, error: &ApiError, effects: &mut Vec<Effect>) {
-        if matches!(error.code, ErrorCode::NotFound | ErrorCode::Forbidden) && self.events.end(conversation) {
+    /// Ends the events of a conversation that was deleted, or to which the user has no access any more. Returns whether it is
+    /// such a conversation.
+    fn end_if_inaccessible(
+        &mut self,
+        conversation: ConversationId,
+        error: &ApiError,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let is_inaccessible = matches!(error.code, ErrorCode::NotFound | ErrorCode::Forbidden);
+        if is_inaccessible && self.events.end(conversation) {
             effects.push(Effect::UnsubscribeFromEvents(conversation));
         }
+        is_inaccessible
     }
 
     /// Sends events as far as credit allows. They wait while the token is expired.

@@ -5,7 +5,7 @@ use crate::{
     auth::{Identity, test_support::user},
     domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Role, UnixMillis, User},
     limiter::Limiter,
-    session::{authenticator::Authenticator, pending_resumes::ResumeTicket},
+    session::{authenticator::Authenticator, event_readers::Start, pending_resumes::ResumeTicket},
     turn::{Progress, TurnEnd, TurnLog, TurnSink, TurnSubject},
     workflow::StartedTurn,
 };
@@ -503,4 +503,23 @@ fn late_event_of_an_unsubscribed_turn_has_no_effect() {
     assert!(session.sink.try_deliver(late).is_ok());
     session.read_events();
     assert!(session.effects.is_empty());
+}
+
+#[test]
+fn a_deleted_conversation_does_not_keep_others_waiting_for_events() {
+    let mut session = Session::signed_in(900);
+    let [deleted, other] = [(), ()].map(|()| ConversationId::new());
+    for conversation in [deleted, other] {
+        session.state.events.start(Start { conversation, from_position: 0, head: 1, running: None });
+    }
+    session.state.send_events(session.now, &mut session.effects);
+    assert!(matches!(session.effects[..], [Effect::ReadEvents { conversation, .. }] if conversation == deleted));
+    session.effects.clear();
+    let error = ApiError::new(ErrorCode::NotFound, "deleted");
+    session.state.on_events_read(deleted, 0, Err(error), session.now, &mut session.effects);
+    assert!(matches!(
+        session.effects[..],
+        [Effect::UnsubscribeFromEvents(ended), Effect::ReadEvents { conversation, .. }]
+            if ended == deleted && conversation == other
+    ));
 }
