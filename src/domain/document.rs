@@ -1,6 +1,6 @@
 //! Documents of the knowledge base, their chunks, and passages found by a search.
 
-use super::{DocumentId, Source, UnixMillis};
+use super::{DocumentId, UnixMillis};
 use serde::Serialize;
 
 /// Metadata of a document in the knowledge base.
@@ -36,13 +36,9 @@ pub struct Passage {
     pub source: String,
     /// Headings of its section, outermost first, joined by ` › `.
     pub title: String,
+    /// Number of the passage in its document, from 1.
+    pub passage: u32,
     pub text: String,
     /// Relevance, from 0 to 1.
     pub score: f64,
-}
-
-impl From<&Passage> for Source {
-    fn from(passage: &Passage) -> Self {
-        Self { source: passage.source.clone(), title: passage.title.clone(), score: passage.score }
-    }
 }

@@ -12,6 +12,7 @@ mod chunk;
 mod document_file;
 mod docx;
 mod embedded_data;
+mod excerpt;
 mod extract;
 mod extract_error;
 mod extract_limits;

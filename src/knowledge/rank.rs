@@ -68,6 +68,7 @@ pub fn rank(
         document_id: hit.document_id,
         source: hit.source.clone(),
         title: hit.title.clone(),
+        passage: hit.passage,
         text: hit.text.clone(),
         score,
     };
@@ -94,6 +95,7 @@ mod tests {
             document_id: DocumentId::new(),
             source: "a.md".to_owned(),
             title: title.to_owned(),
+            passage: 1,
             text: "text".to_owned(),
             in_scope: true,
             bm25,

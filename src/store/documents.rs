@@ -12,6 +12,8 @@ pub struct SearchHit {
     pub document_id: DocumentId,
     pub source: String,
     pub title: String,
+    /// Number of the chunk in its document, from 1.
+    pub passage: u32,
     pub text: String,
     /// Whether its document belongs to a collection of the scope, or to none.
     pub in_scope: bool,

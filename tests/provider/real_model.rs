@@ -86,6 +86,7 @@ fn ask(question: &str) -> GenerateRequest {
             document_id: DocumentId::new(),
             source: "specs.md".to_owned(),
             title: "Engine".to_owned(),
+            passage: 1,
             text: "The engine power is 74 kW.".to_owned(),
             score: 1.0,
         }],

@@ -1,5 +1,6 @@
 //! Metadata of an answer: finish reason, sources, usage and latency.
 
+use crate::DocumentId;
 use serde::{Deserialize, Serialize};
 use std::{str::FromStr, sync::Arc};
 
@@ -42,7 +43,9 @@ impl FromStr for FinishReason {
     }
 }
 
-/// Passage of a document that an answer cites.
+/// Passage of a document that an answer is based on. The answer cites the first one of its list as `[1]`.
+///
+/// Answers of older versions have only `source`, `title` and `score`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
@@ -53,6 +56,14 @@ pub struct Source {
     pub title: String,
     /// Relevance to the question, from 0 to 1.
     pub score: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_id: Option<DocumentId>,
+    /// Number of the passage in its document, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passage: Option<u32>,
+    /// Beginning of the passage as plain text, at most 240 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<String>,
 }
 
 /// Token counts of the model.
@@ -98,4 +109,16 @@ pub struct AnswerMetadata {
     /// `false` while the answer is missing from the history because the store has failed; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_of_older_versions_are_read() {
+        let source: Source = serde_json::from_str(r#"{"source":"a.md","title":"A","score":0.5}"#).unwrap();
+        assert_eq!((source.document_id, source.passage, source.excerpt.as_deref()), (None, None, None));
+        assert_eq!(serde_json::to_string(&source).unwrap(), r#"{"source":"a.md","title":"A","score":0.5}"#);
+    }
 }

@@ -19,7 +19,7 @@ pub struct MetadataView<'a> {
     pub confidence: f64,
     /// Whether the default specialist answered because the router's confidence in the others was too low.
     pub fallback: bool,
-    /// Passages that the answer cites.
+    /// Passages that the answer is based on, in the order of the numbers by which it cites them.
     pub sources: &'a [Source],
     /// Name of the model that generated the answer.
     pub model: &'a str,

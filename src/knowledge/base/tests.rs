@@ -159,6 +159,19 @@ async fn retrieval_falls_back_to_all_collections() {
     assert_eq!(beyond[0], "infotainment-and-assistance.md");
 }
 
+#[tokio::test]
+async fn passages_are_numbered_within_their_document() {
+    let base = empty_base();
+    for source in ["a.md", "b.md"] {
+        let text = "# Parts\n\nAll.\n\n## Gasket\n\nIt is blue.\n\n## Flange\n\nIt is green.";
+        base.ingest(document(source, "", text)).await.unwrap();
+    }
+    for (query, number) in [("gasket", 2), ("flange", 3)] {
+        let passages = base.search(query, &[], 4).await.unwrap();
+        assert_eq!(passages.iter().map(|passage| passage.passage).collect::<Vec<_>>(), [number, number]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]

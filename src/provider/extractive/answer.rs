@@ -31,7 +31,7 @@ const OWN_WORDS_BOOST: f64 = 3.0;
 /// Maximum number of table rows or list items per block.
 const MAX_LINES: usize = 12;
 
-/// Writes the answer in Markdown.
+/// Writes the answer in Markdown. It cites passages by their numbers in the request, which are those of the turn's sources.
 pub(super) fn write(request: &GenerateRequest, topics: &[String]) -> String {
     let query = retrieval_query(&request.question, &request.history);
     let Some(best) = request.passages.first() else { return no_passages(topics) };
@@ -40,32 +40,26 @@ pub(super) fn write(request: &GenerateRequest, topics: &[String]) -> String {
     }
     let question = Question::new(&request.question, &query, &request.passages);
     let mut answer = String::new();
-    let mut sources: Vec<&Passage> = Vec::new();
     let mut quoted = HashSet::new();
-    for passage in request.passages.iter().take(MAX_QUOTED) {
+    for (number, passage) in (1..).zip(&request.passages).take(MAX_QUOTED) {
         if passage.score < GOOD_SCORE.max(best.score * FURTHER_SHARE) {
             break;
         }
-        if !sources.is_empty() && !question.matches_heading(passage) {
+        if !answer.is_empty() && !question.matches_heading(passage) {
             continue;
         }
         let quote = question.quote(passage, passage.score >= best.score * EQUAL_SHARE, &mut quoted);
         if quote.is_empty() {
             continue;
         }
-        sources.push(passage);
-        let (title, number) = (escape(&passage.title), sources.len());
-        let _ = match number {
-            1 => write!(answer, "According to **{title}** [{number}]:\n\n{quote}\n\n"),
-            _ => write!(answer, "**{title}** adds [{number}]:\n\n{quote}\n\n"),
+        let title = escape(&passage.title);
+        let _ = match answer.is_empty() {
+            true => write!(answer, "According to **{title}** [{number}]:\n\n{quote}\n\n"),
+            false => write!(answer, "**{title}** adds [{number}]:\n\n{quote}\n\n"),
         };
     }
-    if sources.is_empty() {
+    if answer.is_empty() {
         return weak_passages(&request.passages, topics);
-    }
-    answer.push_str("Sources:\n\n");
-    for (number, passage) in (1..).zip(sources) {
-        let _ = writeln!(answer, "{number}. {} ({})", escape(&passage.title), escape(&passage.source));
     }
     answer.truncate(answer.trim_end().len());
     answer

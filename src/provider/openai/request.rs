@@ -247,6 +247,7 @@ mod tests {
             document_id: DocumentId::new(),
             source: "specs.md".to_owned(),
             title: "Engine › \"Power\"".to_owned(),
+            passage: 1,
             text: (*text).to_owned(),
             score: 1.0,
         };

@@ -28,10 +28,10 @@ struct BestChunks {
     limit: i64,
 }
 
-type HitRow = (i64, String, String, String, String, bool, f64);
+type HitRow = (i64, String, String, String, i64, String, bool, f64);
 
 impl Query for BestChunks {
-    type SqlType = (BigInt, Text, Text, Text, Text, Bool, Double);
+    type SqlType = (BigInt, Text, Text, Text, BigInt, Text, Bool, Double);
 }
 
 impl RunQueryDsl<SqliteConnection> for BestChunks {}
@@ -40,7 +40,7 @@ impl QueryFragment<Sqlite> for BestChunks {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         // Texts are loaded only for the chunks that remain after ranking.
         out.push_sql(
-            "SELECT r.id, c.document_id, d.source, c.title, c.text, r.in_scope, r.relevance \
+            "SELECT r.id, c.document_id, d.source, c.title, c.position, c.text, r.in_scope, r.relevance \
              FROM (SELECT *, row_number() OVER (PARTITION BY in_scope ORDER BY relevance DESC, id) AS position \
                    FROM (SELECT f.rowid AS id, -bm25(chunks_fts, 4.0, 1.0) AS relevance, \
                          d.collection = '' OR json_array_length(",
@@ -122,10 +122,12 @@ pub(super) fn search(
                 matched[term] = matching.contains(id);
             }
         }
-        let hits =
-            rows.into_iter().zip(matched).map(|((_, document_id, source, title, text, in_scope, bm25), matched)| {
-                Ok(SearchHit { document_id: parse(&document_id)?, source, title, text, in_scope, bm25, matched })
-            });
+        let hits = rows.into_iter().zip(matched).map(
+            |((_, document_id, source, title, position, text, in_scope, bm25), matched)| {
+                let (document_id, passage) = (parse(&document_id)?, number_of(position)?);
+                Ok(SearchHit { document_id, source, title, passage, text, in_scope, bm25, matched })
+            },
+        );
         Ok(SearchHits { chunks: unsigned(all), frequencies, hits: hits.collect::<Result<_, StoreError>>()? })
     })
 }
@@ -141,6 +143,11 @@ pub(super) fn merge_segments(connection: &mut SqliteConnection) -> Result<(), St
 fn expression(term: &SearchTerm) -> String {
     let phrases = term.any_of.iter().map(|words| format!("\"{}\"", words.replace('"', "\"\"")));
     phrases.collect::<Vec<_>>().join(" OR ")
+}
+
+/// Returns the number of the chunk at a position: positions count from 0, numbers from 1.
+pub(super) fn number_of(position: i64) -> Result<u32, StoreError> {
+    u32::try_from(position.saturating_add(1)).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// Converts a count, which is never negative in the database.

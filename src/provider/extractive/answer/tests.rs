@@ -33,6 +33,7 @@ fn passage(title: &str, text: &str, score: f64) -> Passage {
         document_id: DocumentId::new(),
         source: "notes.md".to_owned(),
         title: title.to_owned(),
+        passage: 1,
         text: text.to_owned(),
         score,
     }
@@ -52,9 +53,11 @@ async fn common_questions_are_answered_with_facts_and_their_source() {
         ("The brakes make a grinding noise", &["metal on metal"], "troubleshooting.md"),
         ("How many airbags are there?", &["seven airbags"], "safety.md"),
     ] {
-        let answer = ask(&base, question, &[]).await;
-        assert!(answer.starts_with("According to **"), "{answer}");
-        assert!(answer.contains(&format!("({source})")), "{answer}");
+        let passages = base.search(question, &[], 4).await.unwrap();
+        let best = passages[0].source.clone();
+        let answer = write(&request(question, passages, Vec::new()), &[]);
+        assert!(answer.starts_with("According to **") && answer.contains("** [1]:"), "{answer}");
+        assert_eq!(best, source, "{answer}");
         for fact in facts {
             assert!(answer.contains(fact), "{question}: {fact} is not in\n{answer}");
         }
@@ -113,6 +116,18 @@ fn duplicate_text_is_quoted_once() {
     let passages = vec![passage("Gasket", text, 0.9), passage("Gasket", text, 0.9)];
     let answer = write(&request("Which colour has the gasket?", passages, Vec::new()), &[]);
     assert_eq!(answer.matches(text).count(), 1, "{answer}");
+    assert!(!answer.contains("[2]"), "{answer}");
+}
+
+#[test]
+fn passages_are_cited_by_their_numbers_among_all_passages() {
+    let passages = vec![
+        passage("Gasket", "The gasket is blue.", 0.9),
+        passage("Paint", "The gasket is painted.", 0.9),
+        passage("Gasket colour", "The gasket colour fades.", 0.9),
+    ];
+    let answer = write(&request("Which colour has the gasket?", passages, Vec::new()), &[]);
+    assert!(answer.contains("**Gasket** [1]:") && answer.contains("**Gasket colour** adds [3]:"), "{answer}");
     assert!(!answer.contains("[2]"), "{answer}");
 }
 
