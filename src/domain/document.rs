@@ -1,6 +1,6 @@
 //! Documents of the knowledge base, their chunks, and passages found by a search.
 
-use super::{DocumentId, UnixMillis};
+use super::{DocumentId, RetrievalAccount, RetrievalBasis, RetrievalMethods, UnixMillis};
 use serde::Serialize;
 
 /// Metadata of a document in the knowledge base.
@@ -41,4 +41,20 @@ pub struct Passage {
     pub text: String,
     /// Relevance, from 0 to 1.
     pub score: f64,
+}
+
+/// Result of a search for passages that answer a question.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Retrieval {
+    /// Best match first.
+    pub passages: Vec<Passage>,
+    pub basis: RetrievalBasis,
+    pub methods: RetrievalMethods,
+}
+
+impl Retrieval {
+    /// Returns the account of the search for the metadata of an answer.
+    pub fn account(&self) -> RetrievalAccount {
+        RetrievalAccount { basis: self.basis, methods: self.methods }
+    }
 }

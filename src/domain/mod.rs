@@ -18,15 +18,15 @@ mod user;
 pub use access::{ConversationAccess, MemberRole};
 pub use audit::{AuditEntry, AuditedOperator};
 pub use conversation::{Conversation, HistoryMessage, Message, MessageRole};
-pub use document::{Chunk, Document, Passage};
+pub use document::{Chunk, Document, Passage, Retrieval};
 pub use email::Email;
 pub use event::{ActorKind, ConversationHandler, Event, EventActor, Fact, LOCAL_NODE, TurnOutcome};
 pub use invalid_user_field::InvalidUserField;
 pub use part::{Part, StoredItem};
 pub use provider_error::ProviderErrorKind;
 pub use switchboard_protocol::{
-    AnswerMetadata, AuditId, ConnectionId, ConversationId, DocumentId, FinishReason, Latency, MessageId, Source,
-    TurnId, Usage, UserId,
+    AnswerMetadata, AuditId, ConnectionId, ConversationId, DocumentId, FinishReason, Latency, MessageId, MethodOutcome,
+    RetrievalAccount, RetrievalBasis, RetrievalMethods, Source, TurnId, Usage, UserId,
 };
 pub use text::{is_blank, is_misleading};
 pub use time::UnixMillis;

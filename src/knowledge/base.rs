@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::KnowledgeConfig,
-    domain::{Document, DocumentId, Passage},
+    domain::{Document, DocumentId, MethodOutcome, Passage, Retrieval, RetrievalBasis, RetrievalMethods},
     limits::{INDEX_UPDATE_RETRY_INTERVAL, INDEX_UPDATE_WAIT_AT_START},
     store::{DocumentStore, Listed, Page, SearchHits, StoreError},
     terms::{SearchTerms, search_terms},
@@ -55,13 +55,17 @@ impl KnowledgeBase {
     ///
     /// # Errors
     /// When the store is unavailable.
-    pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
+    pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Retrieval, StoreError> {
         let (search, found) = self.hits(query, scope, limit).await?;
         let in_scope = rank(&search, &found, |hit| hit.in_scope, limit);
-        if in_scope.first().is_some_and(|best| best.score >= GOOD_SCORE) {
-            return Ok(in_scope);
-        }
-        Ok(rank(&search, &found, |_| true, limit))
+        let passages = if is_covered(&in_scope) { in_scope } else { rank(&search, &found, |_| true, limit) };
+        let basis = match passages.as_slice() {
+            [] => RetrievalBasis::Nothing,
+            passages if is_covered(passages) => RetrievalBasis::Covered,
+            _ => RetrievalBasis::Closest,
+        };
+        let methods = RetrievalMethods { words: Some(MethodOutcome::Used), ..RetrievalMethods::default() };
+        Ok(Retrieval { passages, basis, methods })
     }
 
     /// Returns the terms of a query and the chunks that contain any of them.
@@ -147,6 +151,11 @@ impl KnowledgeBase {
     pub fn max_document_bytes(&self) -> usize {
         self.config.max_document_bytes
     }
+}
+
+/// Whether the best passage contains enough of the question's words to answer it.
+fn is_covered(passages: &[Passage]) -> bool {
+    passages.first().is_some_and(|best| best.score >= GOOD_SCORE)
 }
 
 #[cfg(test)]

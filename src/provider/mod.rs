@@ -11,7 +11,7 @@ pub use crate::domain::ProviderErrorKind;
 
 use crate::{
     config::{ProviderConfig, ProviderKind, ScriptedConfig},
-    domain::{FinishReason, HistoryMessage, Part, Passage, Usage},
+    domain::{FinishReason, HistoryMessage, Part, Passage, RetrievalBasis, Usage},
 };
 use futures_util::stream::BoxStream;
 use std::{error::Error, sync::Arc};
@@ -23,6 +23,8 @@ pub struct GenerateRequest {
     pub system_prompt: String,
     /// Passages retrieved for the question, best match first.
     pub passages: Vec<Passage>,
+    /// Strength of the passages.
+    pub basis: RetrievalBasis,
     /// Earlier messages of the conversation, oldest first.
     pub history: Vec<HistoryMessage>,
     pub question: String,

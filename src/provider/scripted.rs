@@ -187,12 +187,14 @@ impl Stream for ScriptedStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::RetrievalBasis;
     use futures_util::{FutureExt, StreamExt};
 
     fn request(script: ScriptedConfig) -> GenerateRequest {
         GenerateRequest {
             system_prompt: "1234".to_owned(),
             passages: vec![],
+            basis: RetrievalBasis::Nothing,
             history: vec![],
             question: "1234".to_owned(),
             script: Some(script),

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     domain::{
-        AnswerMetadata, ConnectionId, ConversationAccess, FinishReason, LOCAL_NODE, Latency, MessageId, Source, TurnId,
-        UnixMillis, Usage,
+        AnswerMetadata, ConnectionId, ConversationAccess, FinishReason, LOCAL_NODE, Latency, MessageId, MethodOutcome,
+        Retrieval, RetrievalMethods, Source, TurnId, UnixMillis, Usage,
     },
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
@@ -216,20 +216,21 @@ impl Steps<'_> {
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
         let search = self.engine.knowledge.retrieve(&query, &routed.specialist.collections, self.engine.max_passages);
-        let passages = self.unless_stopped(pin!(search)).await?.unwrap_or_else(|error| {
+        let found = self.unless_stopped(pin!(search)).await?.unwrap_or_else(|error| {
             // An answer without sources is better than none.
             log::error!("knowledge base search failed; answering without sources: {error}");
-            Vec::new()
+            let methods = RetrievalMethods { words: Some(MethodOutcome::Failed), ..RetrievalMethods::default() };
+            Retrieval { methods, ..Retrieval::default() }
         });
-        let sources = passages.iter().map(Source::from).collect();
+        let sources = found.passages.iter().map(Source::from).collect();
         let took = began.elapsed();
         self.engine.metrics.step(TurnStep::Retrieve, took);
-        Ok(Retrieved { routed, passages, sources, took })
+        Ok(Retrieved { routed, found, sources, took })
     }
 
     async fn ask(&self, retrieved: Retrieved) -> Answering {
         let began = Instant::now();
-        let Retrieved { routed, passages, sources, took: retrieval } = retrieved;
+        let Retrieved { routed, found, sources, took: retrieval } = retrieved;
         self.log.announce(Progress {
             sources: Some(Arc::clone(&sources)),
             ..routed.progress(Step::Generating, "Writing the answer…")
@@ -242,6 +243,7 @@ impl Steps<'_> {
             model: self.engine.provider.model().to_owned(),
             usage: Usage::default(),
             latency_ms: Latency { routing: millis(routed.took), retrieval: millis(retrieval), ..Latency::default() },
+            retrieval: Some(found.account()),
             stored: None,
         });
         self.recording.describe(AnswerMetadata::clone(&metadata));
@@ -250,7 +252,8 @@ impl Steps<'_> {
         }
         let request = GenerateRequest {
             system_prompt: routed.specialist.system_prompt.clone(),
-            passages,
+            passages: found.passages,
+            basis: found.basis,
             history: routed.asked.history,
             question: routed.asked.question.text,
             script: routed.asked.question.script,

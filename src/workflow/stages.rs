@@ -2,7 +2,7 @@
 
 use super::{Question, progress::progress, specialists::Specialist};
 use crate::{
-    domain::{AnswerMetadata, FinishReason, HistoryMessage, Passage, Source},
+    domain::{AnswerMetadata, FinishReason, HistoryMessage, Retrieval, Source},
     provider::{AnswerStream, ProviderError},
     turn::{Progress, TurnFailure},
 };
@@ -31,7 +31,7 @@ pub(super) struct Routed {
 /// The result of `retrieve`.
 pub(super) struct Retrieved {
     pub routed: Routed,
-    pub passages: Vec<Passage>,
+    pub found: Retrieval,
     pub sources: Arc<[Source]>,
     pub took: Duration,
 }

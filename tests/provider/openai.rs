@@ -7,7 +7,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 use switchboard::{
     config::ProviderConfig,
-    domain::{FinishReason, Usage},
+    domain::{FinishReason, RetrievalBasis, Usage},
     provider::{AnswerPart, GenerateRequest, ModelProvider, ProviderError, ProviderErrorKind as Kind, openai::OpenAi},
 };
 
@@ -15,6 +15,7 @@ pub fn ask(question: &str) -> GenerateRequest {
     GenerateRequest {
         system_prompt: "Be brief.".to_owned(),
         passages: vec![],
+        basis: RetrievalBasis::Nothing,
         history: vec![],
         question: question.to_owned(),
         script: None,

@@ -11,7 +11,7 @@ use std::{
 };
 use switchboard::{
     config::{ProviderConfig, ProviderKind},
-    domain::{DocumentId, FinishReason, HistoryMessage, MessageRole, Passage},
+    domain::{DocumentId, FinishReason, HistoryMessage, MessageRole, Passage, RetrievalBasis},
     provider::{AnswerPart, ClassifyRequest, GenerateRequest, ModelProvider, ProviderErrorKind, openai::OpenAi},
     workflow::{router::Router, specialists::Specialists},
 };
@@ -90,6 +90,7 @@ fn ask(question: &str) -> GenerateRequest {
             text: "The engine power is 74 kW.".to_owned(),
             score: 1.0,
         }],
+        basis: RetrievalBasis::Covered,
         history: vec![
             HistoryMessage { role: MessageRole::User, content: "Hello!".to_owned() },
             HistoryMessage { role: MessageRole::Assistant, content: "Hello! How can I help?".to_owned() },

@@ -54,6 +54,8 @@ const CHAT_V1: Frames = &[
             "metadata.latency_ms.retrieval",
             "metadata.latency_ms.first_token",
             "metadata.latency_ms.total",
+            "metadata.retrieval.basis",
+            "metadata.retrieval.methods.words",
         ],
     ),
     ("resumed", &["session_id", "turn_id", "from_seq", "state", "client_message_id"]),
@@ -103,6 +105,8 @@ const CHAT_V2: Frames = &[
             "metadata.latency_ms.retrieval",
             "metadata.latency_ms.first_token",
             "metadata.latency_ms.total",
+            "metadata.retrieval.basis",
+            "metadata.retrieval.methods.words",
         ],
     ),
     (

@@ -1,6 +1,6 @@
 //! Metadata of an answer: finish reason, sources, usage and latency.
 
-use crate::DocumentId;
+use crate::{DocumentId, RetrievalAccount};
 use serde::{Deserialize, Serialize};
 use std::{str::FromStr, sync::Arc};
 
@@ -106,6 +106,9 @@ pub struct AnswerMetadata {
     pub model: String,
     pub usage: Usage,
     pub latency_ms: Latency,
+    /// Account of the search; absent if the turn ended before it, and for answers of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrieval: Option<RetrievalAccount>,
     /// `false` while the answer is missing from the history because the store has failed; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,

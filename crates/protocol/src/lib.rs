@@ -18,6 +18,7 @@ mod json_depth;
 mod lenient_json;
 mod malformed;
 mod metadata_view;
+mod retrieval;
 mod server_frame;
 mod turn_frame;
 mod type_first;
@@ -37,6 +38,7 @@ pub use json_depth::check_json_depth;
 pub use lenient_json::{parse_fields, remove_null, replace_lone_surrogates};
 pub use malformed::{invalid_field, invalid_json};
 pub use metadata_view::MetadataView;
+pub use retrieval::{MethodOutcome, RetrievalAccount, RetrievalBasis, RetrievalMethods};
 pub use server_frame::{
     AuthError, AuthExpiring, AuthSuccess, ErrorFrame, ErrorSubject, GoingAway, Notice, NoticeLevel, Pong, ServerFrame,
     UserView,

@@ -1,7 +1,7 @@
 //! Metadata of an answer, with the field names of a surface.
 
 use super::FieldNames;
-use crate::{AnswerMetadata, Latency, Source, Usage};
+use crate::{AnswerMetadata, Latency, RetrievalAccount, Source, Usage};
 use serde::Serialize;
 
 /// `metadata` of a `complete` frame and of an answer in the history.
@@ -25,6 +25,9 @@ pub struct MetadataView<'a> {
     pub model: &'a str,
     pub usage: Usage,
     pub latency_ms: Latency,
+    /// Account of the search; absent if the turn ended before it, and for answers of earlier versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrieval: Option<RetrievalAccount>,
     /// `false` while the answer is missing from the history because the store has failed; otherwise absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,
@@ -43,6 +46,7 @@ impl<'a> MetadataView<'a> {
             model: &metadata.model,
             usage: metadata.usage,
             latency_ms: metadata.latency_ms,
+            retrieval: metadata.retrieval,
             stored: metadata.stored,
         }
     }

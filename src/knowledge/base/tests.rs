@@ -152,7 +152,7 @@ async fn a_scope_includes_documents_without_a_collection() {
 async fn retrieval_falls_back_to_all_collections() {
     let base = seeded_base().await;
     let scope = ["maintenance".to_owned()];
-    let sources = |passages: Vec<Passage>| passages.into_iter().map(|passage| passage.source).collect::<Vec<_>>();
+    let sources = |found: Retrieval| found.passages.into_iter().map(|passage| passage.source).collect::<Vec<_>>();
     let within = sources(base.retrieve("When is an oil change due?", &scope, 3).await.unwrap());
     assert!(within.iter().all(|source| source != "dimensions-and-capacities.md"), "{within:?}");
     let beyond = sources(base.retrieve("How do I pair my phone?", &scope, 3).await.unwrap());

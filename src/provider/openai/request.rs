@@ -239,7 +239,7 @@ fn break_control_tokens(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::DocumentId;
+    use crate::domain::{DocumentId, RetrievalBasis};
     use proptest::prelude::*;
 
     fn request(passages: &[&str], history: &[(MessageRole, &str)], question: &str) -> GenerateRequest {
@@ -256,6 +256,7 @@ mod tests {
         GenerateRequest {
             system_prompt: "Be brief.".to_owned(),
             passages: passages.iter().map(passage).collect(),
+            basis: RetrievalBasis::Covered,
             history: history.iter().map(message).collect(),
             question: question.to_owned(),
             script: None,

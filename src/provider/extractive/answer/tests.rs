@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{DatabaseConfig, KnowledgeConfig},
-    domain::{DocumentId, HistoryMessage, MessageRole},
+    domain::{DocumentId, HistoryMessage, MessageRole, RetrievalBasis},
     knowledge::KnowledgeBase,
     store::sqlite::SqliteStore,
 };
@@ -20,7 +20,14 @@ async fn seeded_base() -> (KnowledgeBase, TempDir) {
 }
 
 fn request(question: &str, passages: Vec<Passage>, history: Vec<HistoryMessage>) -> GenerateRequest {
-    GenerateRequest { system_prompt: String::new(), passages, history, question: question.to_owned(), script: None }
+    GenerateRequest {
+        system_prompt: String::new(),
+        passages,
+        basis: RetrievalBasis::Covered,
+        history,
+        question: question.to_owned(),
+        script: None,
+    }
 }
 
 async fn ask(base: &KnowledgeBase, question: &str, history: &[HistoryMessage]) -> String {
