@@ -22,7 +22,7 @@ async fn the_first_question_has_a_real_answer() {
     let turn = socket.ask("What is the engine power?").await;
     assert_eq!(turn.terminal["type"], "complete", "{}", turn.terminal);
     assert!(turn.tokens.len() > 10, "{} tokens", turn.tokens.len());
-    for fact in ["180 kW", "(engine-and-performance.md)"] {
+    for fact in ["180 kW", "[1]"] {
         assert!(turn.text.contains(fact), "{}", turn.text);
     }
     let metadata = &turn.terminal["metadata"];
@@ -69,7 +69,8 @@ async fn a_document_that_an_operator_uploads_answers_the_next_question() {
     let document: serde_json::Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
 
     let answer = socket.ask(question).await;
-    assert!(answer.text.contains("17 Nm") && answer.text.contains("(clamp.md)"), "{}", answer.text);
+    assert!(answer.text.contains("17 Nm") && answer.text.contains("[1]"), "{}", answer.text);
+    assert_eq!(answer.terminal["metadata"]["sources"][0]["source"], "clamp.md");
 
     let path = format!("/api/v1/documents/{}", document["id"].as_str().unwrap());
     assert_eq!(app.delete(&path, Some(&user)).await.0, 403);
