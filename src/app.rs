@@ -14,7 +14,7 @@ use crate::{
     ops::Feed,
     preflight::Preflight,
     process,
-    provider::{self, ModelProvider},
+    provider::Providers,
     steering::Audit,
     store::{
         ClockStore, ServingClock,
@@ -55,7 +55,7 @@ impl Application {
         let serving_right = ServingRight::take(&config.database)?;
         let limits = server_limits(&config)?;
         let secret = config.signing_secret()?;
-        actix::spawn(provider::check_at_start(Arc::clone(&preflight.provider)));
+        actix::spawn(Arc::clone(&preflight.providers).check_at_start());
 
         let names: Vec<_> = preflight.specialists.all().iter().map(|specialist| specialist.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names));
@@ -77,6 +77,7 @@ impl Application {
             accounts,
             tokens,
             registry,
+            providers: Arc::clone(&preflight.providers),
         };
         let state = Arc::new(compose::app_state(parts, &listeners)?);
         let engine = Arc::new(compose::engine(&config, preflight, &state));
@@ -98,12 +99,12 @@ impl Application {
     ///
     /// # Errors
     /// As [`Application::build`].
-    pub fn check(config: &Config) -> Result<Arc<dyn ModelProvider>, Box<dyn Error>> {
+    pub fn check(config: &Config) -> Result<Arc<Providers>, Box<dyn Error>> {
         let preflight = Preflight::run(config)?;
         compose::check_port(&config.server)?;
         server_limits(config)?;
         SqliteStore::check(&config.database)?;
-        Ok(preflight.provider)
+        Ok(preflight.providers)
     }
 
     /// The address it listens on.

@@ -5,7 +5,7 @@
 
 use crate::{
     config::{Config, ConfigError, Problem},
-    provider::{self, ModelProvider},
+    provider::Providers,
     workflow::specialists::{Specialists, SpecialistsError},
 };
 use std::{net::TcpListener, sync::Arc};
@@ -13,7 +13,7 @@ use std::{net::TcpListener, sync::Arc};
 /// Parts of the server that the checks had to build.
 pub struct Preflight {
     pub specialists: Arc<Specialists>,
-    pub provider: Arc<dyn ModelProvider>,
+    pub providers: Arc<Providers>,
 }
 
 impl Preflight {
@@ -26,8 +26,20 @@ impl Preflight {
         let specialists = Specialists::load(config.workflow.agents_file.as_deref());
         let topics = specialists.as_ref().map(Specialists::topics).unwrap_or_default();
         let specialists = specialists.map_err(|error| problems.extend(of_specialists(config, &error)));
-        let provider = provider::build(&config.provider, topics)
-            .map_err(|error| problems.push(problem("provider", None, error.to_string())));
+        if let Ok(specialists) = &specialists {
+            let faults = specialists.check_providers(|names| config.check_provider_names(names));
+            let path = config.workflow.agents_file.as_ref().map(|path| path.display().to_string());
+            problems.extend(
+                faults.into_iter().map(|fault| problem("workflow.agents_file", path.clone(), fault.to_string())),
+            );
+        }
+        let choices = specialists.as_ref().map(Specialists::model_choices).unwrap_or_default();
+        let providers = match problems.is_empty() {
+            true => Providers::build(config, &topics, choices)
+                .map_err(|error| problems.push(problem("provider", None, error.to_string()))),
+            // The lists may name unknown providers.
+            false => Err(()),
+        };
         if let Err(error) = config.check_kept_secret() {
             let folder = Some(config.data_dir.display().to_string());
             problems.push(problem("data_dir", folder, error.to_string()));
@@ -43,9 +55,9 @@ impl Preflight {
                 ),
             ));
         }
-        match (specialists, provider) {
-            (Ok(specialists), Ok(provider)) if problems.is_empty() => {
-                Ok(Self { specialists: Arc::new(specialists), provider })
+        match (specialists, providers) {
+            (Ok(specialists), Ok(providers)) if problems.is_empty() => {
+                Ok(Self { specialists: Arc::new(specialists), providers: Arc::new(providers) })
             }
             _ => Err(ConfigError::Invalid(problems)),
         }

@@ -11,6 +11,7 @@ use crate::{
     metrics::Metrics,
     ops::{Feed, OpsContext},
     preflight::Preflight,
+    provider::Providers,
     registry::{ConnectionManager, StallLimits},
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
@@ -125,11 +126,12 @@ pub(super) struct Parts {
     pub(super) accounts: Arc<Accounts>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) registry: Addr<ConnectionManager>,
+    pub(super) providers: Arc<Providers>,
 }
 
 /// Builds the services that all worker threads share.
 pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppState, Box<dyn Error>> {
-    let Parts { config, metrics, store, knowledge, clock, accounts, tokens, registry } = parts;
+    let Parts { config, metrics, store, knowledge, clock, accounts, tokens, registry, providers } = parts;
     let registry = Arc::new(registry);
     let limiter = Arc::new(Limiter::new(&config.limits));
     let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
@@ -164,6 +166,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
         metrics,
         ops: Arc::new(ops),
         origins: Arc::new(Origins::of(config.env, &config.server.allowed_origins)),
+        providers,
         question_rules: Arc::new(question_rules),
         recorder: Recorder::new(Arc::clone(&conversations), bus, clock, from_failure),
         conversations,
@@ -179,13 +182,13 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
 }
 
 /// Builds the dependencies of turns.
-pub(super) fn engine(config: &Config, Preflight { specialists, provider }: Preflight, state: &AppState) -> Engine {
+pub(super) fn engine(config: &Config, Preflight { specialists, providers }: Preflight, state: &AppState) -> Engine {
     Engine {
         config: config.workflow.clone(),
         max_passages: config.knowledge.max_passages,
         router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
         specialists,
-        provider,
+        providers,
         knowledge: Arc::clone(&state.knowledge),
         store: Arc::clone(&state.conversations),
         recorder: Arc::clone(&state.recorder),

@@ -5,7 +5,7 @@ use crate::{
     app::Application,
     config::Config,
     process,
-    provider::{self, ModelProvider},
+    provider::{self, Providers, SetupProblem},
 };
 use clap::Subcommand;
 use std::io;
@@ -24,11 +24,12 @@ impl Command {
         match self {
             Self::Check => {
                 process::raise_file_limit_to_maximum();
-                let provider = Application::check(config).map_err(start_error)?;
+                let providers = Application::check(config).map_err(start_error)?;
                 writeln!(out, "The configuration is fine (env = {:?}).", config.env.as_str())?;
                 writeln!(out, "Files read: {}.", config.files)?;
-                if let Some(problem) = block_on(model_server_problem(provider.as_ref()))? {
-                    writeln!(out, "Warning: {problem}")?;
+                for SetupProblem { provider, model, error } in block_on(model_server_problems(&providers))? {
+                    let problem = provider::setup_problem(error.kind);
+                    writeln!(out, "Warning: provider {provider}, model {model}: {problem} ({}).", error.detail)?;
                 }
             }
             Self::Print => out.write_all(toml::to_string(config).map_err(io::Error::other)?.as_bytes())?,
@@ -37,10 +38,9 @@ impl Command {
     }
 }
 
-/// Describes a problem with the model server, if one is configured. This is no error: the model server may start later.
-async fn model_server_problem(provider: &dyn ModelProvider) -> Result<Option<String>, CliError> {
-    let problem = provider.check().await.err();
-    Ok(problem.map(|error| format!("{} ({}).", provider::setup_problem(error.kind), error.detail)))
+/// Finds problems with the model servers. They are no errors: a model server may start later.
+async fn model_server_problems(providers: &Providers) -> Result<Vec<SetupProblem>, CliError> {
+    Ok(providers.check().await)
 }
 
 #[cfg(test)]

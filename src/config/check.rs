@@ -3,13 +3,15 @@
 //! Pure, except that `knowledge.extract_program` must be a file; [`crate::preflight`] checks files and addresses.
 
 use super::{
-    Config, Environment, Problem, ProviderKind, SETTINGS,
+    Config, DEFAULT_PROVIDER, EXTRACTIVE_PROVIDER, Environment, Problem, ProviderConfig, ProviderKind, SETTINGS,
+    Setting,
     address::{HostPattern, is_origin, parse_network},
+    named::NAMED_PROVIDERS,
 };
 use crate::limits::{MAX_JSON_BYTES_PER_CHAR, MESSAGE_OVERHEAD_BYTES};
 use figment::value::Value;
 use secrecy::ExposeSecret;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// Shortest key that may sign tokens, in bytes: the length of an HS256 hash (RFC 7518, section 3.2).
 pub const JWT_SECRET_MIN_BYTES: usize = 32;
@@ -26,11 +28,15 @@ impl Config {
     pub fn check(&self) -> Result<(), Vec<Problem>> {
         let mut found =
             Found { config: Value::serialize(self).unwrap_or_else(|_| Value::from("")), problems: Vec::new() };
-        found.ranges();
+        found.ranges(&self.providers);
         self.check_server(&mut found);
         self.check_auth(&mut found);
         self.check_limits(&mut found);
-        self.check_provider(&mut found);
+        check_provider("provider", &self.provider, &mut found);
+        for (name, provider) in &self.providers {
+            check_provider(&format!("{}.{name}", NAMED_PROVIDERS.path), provider, &mut found);
+        }
+        self.check_provider_list(&mut found);
         if found.problems.is_empty() { Ok(()) } else { Err(found.problems) }
     }
 
@@ -139,26 +145,69 @@ impl Config {
         }
     }
 
-    fn check_provider(&self, found: &mut Found) {
-        let provider = &self.provider;
-        for (key, timeout_ms) in [
-            ("provider.connect_timeout_ms", provider.connect_timeout_ms),
-            ("provider.first_token_timeout_ms", provider.first_token_timeout_ms),
-            ("provider.idle_timeout_ms", provider.idle_timeout_ms),
-        ] {
-            found.require(timeout_ms <= provider.total_timeout_ms, key, || {
-                format!("must be at most provider.total_timeout_ms, which is {}", provider.total_timeout_ms)
-            });
+    /// The kind of the provider that a list calls `name`; `None` if there is none.
+    pub fn provider_kind(&self, name: &str) -> Option<ProviderKind> {
+        match name {
+            DEFAULT_PROVIDER => Some(self.provider.kind),
+            EXTRACTIVE_PROVIDER => Some(ProviderKind::Extractive),
+            name => self.providers.get(name).map(|provider| provider.kind),
         }
-        if provider.kind == ProviderKind::Openai {
-            if let Err(reason) = check_base_url(&provider.base_url) {
-                found.add("provider.base_url", reason.to_owned());
+    }
+
+    /// Checks an ordered list of providers.
+    ///
+    /// # Errors
+    /// The problem, as a clause that follows the key.
+    pub fn check_provider_names(&self, names: &[String]) -> Result<(), String> {
+        let Some(last) = names.len().checked_sub(1) else {
+            return Err("must name a provider".to_owned());
+        };
+        for (index, name) in names.iter().enumerate() {
+            match self.provider_kind(name) {
+                None => {
+                    let known: Vec<_> = self.providers.keys().map(String::as_str).collect();
+                    let known = [&[DEFAULT_PROVIDER][..], &known, &[EXTRACTIVE_PROVIDER]].concat().join(", ");
+                    return Err(format!("names the unknown provider {name:?}; expected one of {known}"));
+                }
+                Some(ProviderKind::Extractive) if index < last => {
+                    return Err(format!(
+                        "must have {name:?} last: it never fails, so those after it would never answer"
+                    ));
+                }
+                Some(_) if names[..index].contains(name) => return Err(format!("names {name:?} twice")),
+                Some(_) => {}
             }
-            let key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
-            found.require(key.is_none_or(is_sendable), "provider.api_key", || {
-                "must be printable ASCII without spaces, because it is sent in a header".to_owned()
-            });
         }
+        Ok(())
+    }
+
+    fn check_provider_list(&self, found: &mut Found) {
+        if let Err(problem) = self.check_provider_names(&self.workflow.providers) {
+            found.add("workflow.providers", problem);
+        }
+    }
+}
+
+/// Checks the section of a provider.
+fn check_provider(section: &str, provider: &ProviderConfig, found: &mut Found) {
+    let key = |name: &str| format!("{section}.{name}");
+    for (name, timeout_ms) in [
+        ("connect_timeout_ms", provider.connect_timeout_ms),
+        ("first_token_timeout_ms", provider.first_token_timeout_ms),
+        ("idle_timeout_ms", provider.idle_timeout_ms),
+    ] {
+        found.require(timeout_ms <= provider.total_timeout_ms, &key(name), || {
+            format!("must be at most {section}.total_timeout_ms, which is {}", provider.total_timeout_ms)
+        });
+    }
+    if provider.kind == ProviderKind::Openai {
+        if let Err(reason) = check_base_url(&provider.base_url) {
+            found.add(&key("base_url"), reason.to_owned());
+        }
+        let api_key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
+        found.require(api_key.is_none_or(is_sendable), &key("api_key"), || {
+            "must be printable ASCII without spaces, because it is sent in a header".to_owned()
+        });
     }
 }
 
@@ -171,22 +220,30 @@ struct Found {
 
 impl Found {
     /// Checks the range of every setting.
-    fn ranges(&mut self) {
-        for setting in SETTINGS.iter() {
-            if !self.config.find_ref(setting.key).is_some_and(|value| setting.allows(value)) {
-                self.add(setting.key, setting.requirement());
+    fn ranges(&mut self, providers: &BTreeMap<String, ProviderConfig>) {
+        let declared = SETTINGS.iter().map(|setting| (setting.key.to_owned(), *setting));
+        let named = providers.keys().flat_map(|name| {
+            let of_provider = move |setting: &&'static Setting| {
+                let rest = setting.key.strip_prefix(NAMED_PROVIDERS.like)?.strip_prefix('.')?;
+                Some((format!("{}.{name}.{rest}", NAMED_PROVIDERS.path), *setting))
+            };
+            SETTINGS.iter().filter_map(of_provider)
+        });
+        for (key, setting) in declared.chain(named) {
+            if !self.config.find_ref(&key).is_some_and(|value| setting.allows(value)) {
+                self.add(&key, setting.requirement());
             }
         }
     }
 
-    fn require(&mut self, fulfilled: bool, key: &'static str, allowed: impl FnOnce() -> String) {
+    fn require(&mut self, fulfilled: bool, key: &str, allowed: impl FnOnce() -> String) {
         if !fulfilled {
             self.add(key, allowed());
         }
     }
 
     /// Keeps only the first problem of a key, since the others follow from it.
-    fn add(&mut self, key: &'static str, allowed: String) {
+    fn add(&mut self, key: &str, allowed: String) {
         if self.problems.iter().any(|problem| problem.key == key) {
             return;
         }
@@ -263,6 +320,42 @@ mod tests {
     #[test]
     fn the_defaults_pass() {
         assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn lists_of_providers_name_known_ones_and_end_with_the_extractive_one() {
+        let listed = |names: &[&str]| {
+            rejected(|config| {
+                config.provider.kind = ProviderKind::Openai;
+                config.providers.insert("backup".to_owned(), config.provider.clone());
+                config.providers.insert("quotes".to_owned(), ProviderConfig::default());
+                config.workflow.providers = names.iter().map(|name| (*name).to_owned()).collect();
+            })
+        };
+        for names in [&["default"][..], &["backup", "default", "extractive"], &["extractive"], &["default", "quotes"]] {
+            assert!(listed(names).is_empty(), "{names:?}");
+        }
+        for names in [&[][..], &["other"], &["backup", "backup"], &["extractive", "default"], &["quotes", "default"]] {
+            assert_eq!(listed(names), ["workflow.providers"], "{names:?}");
+        }
+    }
+
+    #[test]
+    fn named_providers_are_checked_like_the_default_one() {
+        let named = |provider: ProviderConfig| {
+            rejected(|config| {
+                config.providers.insert("backup".to_owned(), provider);
+            })
+        };
+        let openai = || ProviderConfig { kind: ProviderKind::Openai, ..ProviderConfig::default() };
+        assert!(named(openai()).is_empty());
+        let wrong_url = ProviderConfig { base_url: "localhost".to_owned(), ..openai() };
+        assert_eq!(named(wrong_url), ["providers.backup.base_url"]);
+        let out_of_range = ProviderConfig { temperature: 3.0, breaker_cooldown_s: 29, ..openai() };
+        assert_eq!(named(out_of_range), ["providers.backup.temperature", "providers.backup.breaker_cooldown_s"]);
+        let too_long = ProviderConfig { idle_timeout_ms: 2_000, total_timeout_ms: 1_000, ..openai() };
+        let too_long = named(too_long);
+        assert!(too_long.contains(&"providers.backup.idle_timeout_ms".to_owned()), "{too_long:?}");
     }
 
     #[test]

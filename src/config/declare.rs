@@ -19,7 +19,8 @@
 /// Integers need a range, floating-point numbers a `fraction in` range; for other types [`Plain`](super::setting::Plain)
 /// says which values are allowed. `live "…"` marks a setting that operators can change while the server runs and says what a
 /// change affects; a section with such settings also names its [`live_settings!`] types. `sections` lists nested sections,
-/// `internal` fields that are not settings.
+/// `named` a table of sections that users name and that have the settings of another one
+/// ([`NamedSections`](super::named::NamedSections)), `internal` fields that are not settings.
 macro_rules! settings {
     (@key [$($part:ident).*] $field:ident) => { concat!($(stringify!($part), ".",)* stringify!($field)) };
     (@path []) => { "" };
@@ -51,6 +52,7 @@ macro_rules! settings {
             )*
         }
         $(sections { $($name:ident: $Nested:ty),* })?
+        $(named { $(#[doc = $named_doc:literal])* $named:ident: $Named:ty })?
         $(internal { $(#[doc = $internal_doc:literal])* $internal:ident: $internal_type:ty })?
     ) => {
         $(#[doc = $about])*
@@ -59,6 +61,7 @@ macro_rules! settings {
         pub struct $Config {
             $($(#[doc = $doc])* $(#[serde($($serde)*)])? pub $field: $type,)*
             $($(pub $name: $Nested,)*)?
+            $($(#[doc = $named_doc])* pub $named: std::collections::BTreeMap<String, $Named>,)?
             $($(#[doc = $internal_doc])* #[serde(skip)] pub $internal: $internal_type,)?
         }
 
@@ -67,6 +70,7 @@ macro_rules! settings {
                 Self {
                     $($field: settings!(@default $($default)?),)*
                     $($($name: <$Nested>::default(),)*)?
+                    $($named: std::collections::BTreeMap::new(),)?
                     $($internal: <$internal_type>::default(),)?
                 }
             }

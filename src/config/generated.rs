@@ -1,7 +1,10 @@
 //! The files that are generated from the declarations of settings: `config/default.toml` and the end of
 //! `docs/CONFIGURATION.md`. `UPDATE_DOCS=1 cargo test --lib config::generated` writes them.
 
-use super::{Config, Environment, Flags, Kind, LogFormat, SETTINGS, Section, Setting, Sources};
+use super::{
+    Config, Environment, Flags, Kind, LogFormat, SETTINGS, Section, Setting, Sources,
+    named::{NAMED_PROVIDERS, NamedSections},
+};
 use figment::value::{Dict, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -130,9 +133,41 @@ fn section_as_tables(text: &mut String, section: &Section) {
     section.sections.iter().for_each(|nested| section_as_tables(text, nested));
 }
 
+/// Description of the sections that users name.
+const ABOUT_PROVIDERS: &str = "declares a further provider, with the settings of [{like}] and the same defaults. NAME consists of \
+a-z, 0-9 and single underscores. workflow.providers and the file of specialists say which providers answer, and in which order.";
+
+/// Describes the sections that users name: their settings are those of another section.
+fn named_as_toml(text: &mut String, named: &NamedSections) {
+    let NamedSections { path, like, .. } = named;
+    wrapped_comment(text, &format!("[{path}.NAME] {}", ABOUT_PROVIDERS.replace("{like}", like)));
+}
+
+/// Writes a comment of lines of at most 120 characters.
+fn wrapped_comment(text: &mut String, about: &str) {
+    text.push('\n');
+    let mut line = String::from("#");
+    for word in about.split_whitespace() {
+        if line.len() + 1 + word.len() > 120 {
+            writeln!(text, "{line}").unwrap();
+            line = String::from("#");
+        }
+        write!(line, " {word}").unwrap();
+    }
+    writeln!(text, "{line}").unwrap();
+}
+
+fn named_as_text(text: &mut String, named: &NamedSections) {
+    let NamedSections { path, like, reserved } = named;
+    let about = ABOUT_PROVIDERS.replace("{like}", like);
+    let reserved = reserved.join("` and `");
+    writeln!(text, "\n### `[{path}.NAME]`\n\nA section `[{path}.NAME]` {about} The names `{reserved}` are taken; see [`[{like}]`](#{like}).").unwrap();
+}
+
 fn default_toml() -> String {
     let mut text = String::new();
     section_as_toml(&mut text, &Config::SECTION);
+    named_as_toml(&mut text, &NAMED_PROVIDERS);
     text
 }
 
@@ -147,6 +182,7 @@ fn the_tables_of_the_documentation_are_up_to_date() {
     let (written, _) = committed.split_once(MARKER).expect("the page has no marker of its generated part");
     let mut text = format!("{written}{MARKER}");
     section_as_tables(&mut text, &Config::SECTION);
+    named_as_text(&mut text, &NAMED_PROVIDERS);
     check(CONFIGURATION_MD, &text);
 }
 

@@ -1,6 +1,6 @@
 //! Validation of one layer: unknown keys and values that are not allowed.
 
-use super::{Problem, Section, Setting};
+use super::{Problem, Section, Setting, named::NAMED_PROVIDERS};
 use figment::value::{Dict, Value};
 
 /// Adds a problem for each unknown key and each value that is not allowed. `values` is the part of a layer at `path`.
@@ -15,7 +15,9 @@ pub(super) fn inspect(origin: &str, path: &str, values: &Dict, problems: &mut Ve
                 origin: Some(origin.to_owned()),
                 allowed: setting.requirement(),
             }),
-            (None, Value::Dict(_, values)) if Section::find(&key).is_some() => inspect(origin, &key, values, problems),
+            (None, Value::Dict(_, values)) if key == NAMED_PROVIDERS.path || Section::find(&key).is_some() => {
+                inspect(origin, &key, values, problems);
+            }
             (None, _) => problems.push(unknown(origin, &key)),
         }
     }
@@ -26,6 +28,11 @@ pub(super) fn unknown(origin: &str, key: &str) -> Problem {
     let names = |section: &Section| section.names().collect::<Vec<_>>().join(", ");
     let parent = key.rsplit_once('.').map_or("", |(parent, _)| parent);
     let allowed = match (Section::find(key).filter(|section| !section.path.is_empty()), Section::find(parent)) {
+        _ if parent == NAMED_PROVIDERS.path => format!(
+            "is not a provider; [{}.NAME] has a name of a-z, 0-9 and single underscores other than {}",
+            NAMED_PROVIDERS.path,
+            NAMED_PROVIDERS.reserved.join(" and ")
+        ),
         (Some(section), _) => format!("is a section, not a setting; it contains {}", names(section)),
         (None, Some(section)) if !section.path.is_empty() => {
             format!("unknown setting; expected one of {} in `{}`", names(section), section.path)
@@ -46,10 +53,32 @@ mod tests {
             "log.levl (from x.toml): unknown setting; expected one of format, level in `log`"
         );
         let nested = unknown("x.toml", "provider.x").to_string();
-        assert!(nested.contains("expected one of kind, base_url") && nested.contains("total_timeout_ms, extractive"));
+        assert!(nested.contains("expected one of kind, base_url") && nested.contains("breaker_cooldown_s, extractive"));
         for key in ["sevrer.port", "prov", ""] {
             let unknown = unknown("x.toml", key).to_string();
             assert!(unknown.contains("expected one of env, data_dir, server, log"), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_named_provider_has_the_settings_of_the_default_one() {
+        let found = |values: &str| {
+            let values = Value::serialize(toml::from_str::<toml::Table>(values).unwrap()).unwrap();
+            let mut problems = Vec::new();
+            inspect("x.toml", "", &values.into_dict().unwrap(), &mut problems);
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(found("[providers]").is_empty());
+        assert!(found("[providers.fast_2]\nmodel = \"m\"\nscripted.tokens = 3").is_empty());
+        assert_eq!(
+            found("[providers.backup]\ntemperature = 3.5"),
+            ["providers.backup.temperature = 3.5 (from x.toml): must be a number from 0 to 2"]
+        );
+        let mistyped = found("[providers.backup]\nmodle = 1");
+        assert!(mistyped[0].starts_with("providers.backup.modle (from x.toml): unknown setting; expected one of kind"));
+        for name in ["Backup", "default", "extractive", "a__b", "_a", "2a", "a-b"] {
+            let refused = found(&format!("[providers.{name}]\nmodel = \"m\""));
+            assert!(refused[0].contains("is not a provider; [providers.NAME] has a name of a-z"), "{refused:?}");
         }
     }
 

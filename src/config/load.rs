@@ -301,6 +301,23 @@ mod tests {
     }
 
     #[test]
+    fn providers_are_declared_in_files_and_variables() {
+        let files = [("default.toml", "[providers.backup]\nkind = \"openai\"\nmodel = \"in the file\"")];
+        let variables = [
+            ("SWITCHBOARD__PROVIDERS__BACKUP__API_KEY", "4711"),
+            ("SWITCHBOARD__PROVIDERS__IN_HOUSE__KIND", "openai"),
+            ("SWITCHBOARD__WORKFLOW__PROVIDERS", "in_house,backup,extractive"),
+        ];
+        let config = load(&files, &variables).unwrap();
+        let backup = &config.providers["backup"];
+        assert_eq!((backup.model.as_str(), backup.temperature), ("in the file", 0.2));
+        assert_eq!(backup.api_key.as_ref().map(ExposeSecret::expose_secret), Some("4711"));
+        assert_eq!(config.workflow.providers, ["in_house", "backup", "extractive"]);
+        let wrong = load(&files, &[("SWITCHBOARD__PROVIDERS__BACKUP__BASE_URL", "localhost")]).unwrap_err().to_string();
+        assert!(wrong.contains("providers.backup.base_url = \"localhost\" (from SWITCHBOARD__PROVIDERS__"), "{wrong}");
+    }
+
+    #[test]
     fn the_environment_selects_its_file() {
         let files = [("default.toml", ""), ("production.toml", "[log]\nformat = \"json\"")];
         let secret = ("SWITCHBOARD__AUTH__JWT_SECRET", SECRET);

@@ -30,6 +30,7 @@ mod knowledge;
 mod limits;
 mod log;
 mod metrics;
+mod named;
 mod provider;
 mod server;
 mod session;
@@ -46,6 +47,7 @@ pub use limits::{LimitsChange, LimitsConfig, LimitsInForce};
 pub use load::{ConfigFiles, ENV_PREFIX, Flags, Sources};
 pub use log::{LogConfig, LogFormat};
 pub use metrics::MetricsConfig;
+pub use named::{DEFAULT_PROVIDER, EXTRACTIVE_PROVIDER};
 pub use provider::{ExtractiveConfig, ProviderConfig, ProviderKind, ScriptedConfig};
 pub use server::ServerConfig;
 pub use session::SessionConfig;
@@ -77,6 +79,10 @@ settings! {
         knowledge: KnowledgeConfig,
         provider: ProviderConfig,
         metrics: MetricsConfig
+    }
+    named {
+        /// Providers beside `provider`, by name.
+        providers: ProviderConfig
     }
     internal {
         /// The files that it was read from.

@@ -1,14 +1,14 @@
-//! `[provider]`: the service that generates answers.
+//! `[provider]`: the service that generates answers, and `[providers.NAME]`: others that answer instead of it or after it.
 
 use super::{
     declare::{choices, settings},
     redacted,
-    setting::HOUR_MS,
+    setting::{HOUR_MS, HOUR_S},
 };
 use secrecy::SecretString;
 
 settings! {
-    /// The service that generates answers.
+    /// The service that generates answers. Its name in lists of providers is `default`.
     ProviderConfig [provider] {
         /// Source of the answers.
         kind: ProviderKind = ProviderKind::Extractive;
@@ -31,6 +31,14 @@ settings! {
         idle_timeout_ms: u64 = 15_000, in 1..=HOUR_MS;
         /// Time limit for a whole answer; at least each of the three above.
         total_timeout_ms: u64 = 300_000, in 1..=24 * HOUR_MS;
+        /// Failures within a minute after which no request is sent to the provider for a while (its circuit opens); 0 never
+        /// opens it.
+        breaker_failures: u32 = 5, in 0..=1_000_000;
+        /// Share of the requests of that minute that must have failed as well.
+        breaker_share: f64 = 0.5, fraction in 0.0..=1.0;
+        /// Time for which the circuit stays open, unless the model server asks for more with `Retry-After`. After it, a single
+        /// request probes whether the provider has recovered.
+        breaker_cooldown_s: u64 = 30, in 30..=HOUR_S;
     }
     sections { extractive: ExtractiveConfig, scripted: ScriptedConfig }
 }

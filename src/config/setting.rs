@@ -1,7 +1,7 @@
 //! Descriptions of settings: key, allowed values, text for people. The loader, the check of ranges, error messages, the
 //! environment and the published documentation all read them. The sections beside this file declare them.
 
-use super::Config;
+use super::{Config, named::NAMED_PROVIDERS};
 use figment::value::{Num, Value};
 use secrecy::SecretString;
 use std::{fmt, ops::RangeInclusive, path::PathBuf, sync::LazyLock};
@@ -121,7 +121,7 @@ pub static SETTINGS: LazyLock<Vec<&'static Setting>> = LazyLock::new(|| {
 });
 
 impl Section {
-    /// The section at `path`, such as `provider.scripted`; the empty path is the whole configuration.
+    /// The section at `path`, such as `provider.scripted` or `providers.backup`; the empty path is the whole configuration.
     pub(super) fn find(path: &str) -> Option<&'static Self> {
         fn within(section: &'static Section, path: &str) -> Option<&'static Section> {
             if section.path == path {
@@ -130,7 +130,7 @@ impl Section {
             section.sections.iter().find_map(|nested| within(nested, path))
         }
 
-        within(&Config::SECTION, path)
+        within(&Config::SECTION, &NAMED_PROVIDERS.declared(path))
     }
 
     /// The settings and sections directly in this section.
@@ -147,6 +147,7 @@ fn last_name(path: &'static str) -> &'static str {
 
 impl Setting {
     pub fn find(key: &str) -> Option<&'static Self> {
+        let key = NAMED_PROVIDERS.declared(key);
         SETTINGS.iter().copied().find(|setting| setting.key == key)
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     declare::{choices, live_settings, settings},
-    setting::{DAY_S, HOUR_S},
+    setting::{DAY_S, HOUR_MS, HOUR_S},
 };
 use std::path::PathBuf;
 
@@ -11,6 +11,13 @@ settings! {
     WorkflowConfig [workflow], live WorkflowInForce WorkflowChange {
         /// TOML file of the specialists; absent: the built-in ones.
         agents_file: Option<PathBuf>, example "\"config/agents.toml\"";
+        /// Providers that answer, in the order in which they are tried: `default` is `[provider]`, `extractive` the built-in
+        /// answerer, others are sections `[providers.NAME]`. A specialist may have a list of its own. The next one is tried
+        /// only before the first token.
+        providers: Vec<String> = vec!["default".to_owned()];
+        /// Time from a question to the first token after which no further provider is tried. Without effect beyond
+        /// `stall_timeout_s`.
+        fallback_timeout_ms: u64 = 60_000, in 1_000..=HOUR_MS;
         /// Turns that may run at once on this server; further ones wait or are answered `OVERLOADED`.
         max_running_turns: usize = 20_000, in 1..=10_000_000, live "Live: running turns go on.";
         /// Turns of one user that may run at once; further ones are answered `OVERLOADED`. 0 disables this limit.

@@ -9,6 +9,7 @@ mod document;
 mod email;
 mod event;
 mod invalid_user_field;
+mod model_task;
 mod part;
 mod provider_error;
 mod text;
@@ -22,6 +23,7 @@ pub use document::{Chunk, Document, Passage, Retrieval};
 pub use email::Email;
 pub use event::{ActorKind, ConversationHandler, Event, EventActor, Fact, LOCAL_NODE, TurnOutcome};
 pub use invalid_user_field::InvalidUserField;
+pub use model_task::ModelTask;
 pub use part::{Part, StoredItem};
 pub use provider_error::ProviderErrorKind;
 pub use switchboard_protocol::{

@@ -8,6 +8,7 @@ use crate::{
     limiter::{ClientAddresses, Limiter, Origins},
     metrics::Metrics,
     ops::OpsContext,
+    provider::Providers,
     registry::ConnectionManager,
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
@@ -56,6 +57,7 @@ app_state! {
     metrics: Metrics,
     ops: OpsContext,
     origins: Origins,
+    providers: Providers,
     question_rules: QuestionRules,
     recorder: Recorder,
     registry: Addr<ConnectionManager>,
@@ -136,7 +138,6 @@ pub mod test_support {
         config::{Config, DatabaseConfig},
         limiter::client_addresses,
         ops::Feed,
-        provider,
         registry::StallLimits,
         store::{ServedTime, ServingClock, sqlite::SqliteStore},
         workflow::{Engine, router::Router, specialists::Specialists},
@@ -169,11 +170,12 @@ pub mod test_support {
         let specialists = Arc::new(Specialists::load(None).unwrap());
         let session_config = Arc::new(config.session.clone());
         let rules = Arc::new(QuestionRules { max_message_chars: config.session.max_message_chars, script: None });
+        let providers = Arc::new(Providers::build(&config, &specialists.topics(), []).unwrap());
         let engine = Engine {
             config: config.workflow.clone(),
             max_passages: config.knowledge.max_passages,
             router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
-            provider: provider::build(&config.provider, specialists.topics()).unwrap(),
+            providers: Arc::clone(&providers),
             specialists,
             knowledge: Arc::clone(&knowledge),
             store: Arc::clone(&conversations),
@@ -218,6 +220,7 @@ pub mod test_support {
             metrics,
             ops: Arc::new(ops),
             origins: Arc::new(Origins::of(config.env, &config.server.allowed_origins)),
+            providers,
             question_rules: rules,
             recorder,
             registry,

@@ -112,6 +112,6 @@ mod tests {
             let expected = u64::from(task == ModelTask::Generate && kind == ProviderErrorKind::Timeout) * 2;
             assert_eq!(count, expected, "{task:?} {kind:?}");
         }
-        assert_eq!(pairs.each().count(), 2 * ProviderErrorKind::ALL.len());
+        assert_eq!(pairs.each().count(), ModelTask::ALL.len() * ProviderErrorKind::ALL.len());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `docs/OPERATIONS.md` lists every family; a test compares them.
 
-use super::{ConnectionCount, HistogramSnapshot, KindCount, Label, Live, Metrics, TurnStep};
+use super::{ConnectionCount, HistogramSnapshot, KindCount, Label, Live, Metrics, ProviderState, TurnStep};
 use crate::{build_info, process::Statistics};
 use prometheus_client::{
     collector::Collector,
@@ -15,6 +15,8 @@ use std::{
     sync::Arc,
 };
 
+/// States of the circuit of a provider.
+const CIRCUITS: [&str; 3] = ["closed", "open", "half_open"];
 /// Prefix of all names.
 const PREFIX: &str = "switchboard";
 
@@ -327,6 +329,20 @@ impl Ours {
         let provider =
             provider.map(|(task, kind, count)| (vec![("task", task.value()), ("kind", kind.value())], count));
         families.counter("provider_errors", "Failures of the model's server.", provider)?;
+        let requests = live.providers.iter().flat_map(|ProviderState { name, requests, .. }| {
+            requests
+                .iter()
+                .map(move |(outcome, count)| (vec![("provider", name.as_str()), ("outcome", *outcome)], *count))
+        });
+        families.counter(
+            "provider_requests",
+            "Requests to providers, and those that an open circuit spared.",
+            requests,
+        )?;
+        let circuits = live.providers.iter().flat_map(|ProviderState { name, circuit, .. }| {
+            CIRCUITS.map(|state| (vec![("provider", name.as_str()), ("state", state)], u64::from(state == *circuit)))
+        });
+        families.gauge("provider_circuit", None, "1 for the state of the provider's circuit.", circuits)?;
         let store =
             metrics.store_errors.each().map(|(operation, count)| (vec![("operation", operation.value())], count));
         families.counter("store_errors", "Failures of the database.", store)?;

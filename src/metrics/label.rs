@@ -1,6 +1,6 @@
 //! Labels of series. The values of a label are the variants of a type, so that clients cannot create series.
 
-use crate::domain::{FinishReason, ProviderErrorKind};
+use crate::domain::{FinishReason, ModelTask, ProviderErrorKind};
 use switchboard_protocol::{CloseReason, Dialect, ErrorCode};
 
 /// A label with a fixed set of values.
@@ -95,12 +95,6 @@ labels! {
         Record = "record",
     }
 
-    /// Task of a request to a model.
-    ModelTask {
-        Classify = "classify",
-        Generate = "generate",
-    }
-
     /// Outcome of a request to resume.
     Resumption {
         /// The turn is running.
@@ -172,6 +166,7 @@ known_labels! {
     CloseReason, CloseReason::as_str;
     Dialect, Dialect::subprotocol;
     ErrorCode, ErrorCode::as_str;
+    ModelTask, ModelTask::as_str;
     ProviderErrorKind, ProviderErrorKind::as_str;
 }
 

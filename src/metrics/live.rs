@@ -1,5 +1,6 @@
 //! Values that other parts of the server supply for a scrape.
 
+use std::collections::BTreeMap;
 use switchboard_protocol::Dialect;
 
 /// The state of the server at the time of a scrape.
@@ -32,6 +33,16 @@ pub struct Live {
     pub log_lines_lost: u64,
     /// Since the start.
     pub limits: Vec<LimitCount>,
+    pub providers: Vec<ProviderState>,
+}
+
+/// State of a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderState {
+    pub name: String,
+    pub circuit: &'static str,
+    /// Requests since the start, by outcome.
+    pub requests: BTreeMap<&'static str, u64>,
 }
 
 /// Number of connections in one state and dialect.

@@ -13,10 +13,10 @@ mod live;
 pub use counter::{Counter, CounterPairs, Counters};
 pub use exposition::Format;
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use label::{AuthResult, AuthWay, ClientClose, Label, ModelTask, Resumption, StoreOperation, Surface, TurnStep};
-pub use live::{ConnectionCount, KindCount, LimitCount, Live};
+pub use label::{AuthResult, AuthWay, ClientClose, Label, Resumption, StoreOperation, Surface, TurnStep};
+pub use live::{ConnectionCount, KindCount, LimitCount, Live, ProviderState};
 
-use crate::domain::{FinishReason, ProviderErrorKind};
+use crate::domain::{FinishReason, ModelTask, ProviderErrorKind};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 use switchboard_protocol::{CloseReason, ErrorCode, TurnState};

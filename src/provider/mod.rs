@@ -2,12 +2,25 @@
 //!
 //! A provider takes a request and streams an answer; it knows no conversations, connections or store. Dropping an
 //! [`AnswerStream`] also cancels the request to the model server.
+//!
+//! [`Providers`] holds those of the configuration. A turn uses a [`Chain`] of them, which falls back from one to the next and
+//! records in [`Calls`] what it asked.
 
+mod breaker;
+mod calls;
+mod chain;
 pub mod extractive;
+mod member;
 pub mod openai;
+mod providers;
 pub mod scripted;
 
 pub use crate::domain::ProviderErrorKind;
+pub use breaker::Circuit;
+pub use calls::{Call, CallOutcome, Calls};
+pub use chain::{Chain, RecordedChain};
+pub use member::ProviderStatus;
+pub use providers::{ModelChoice, Providers, SetupProblem};
 
 use crate::{
     config::{ProviderConfig, ProviderKind, ScriptedConfig},
@@ -89,10 +102,11 @@ impl ProviderError {
     }
 }
 
-/// Invalid setting in the `[provider]` section.
+/// Invalid setting in the section of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`provider.{key}` {reason}")]
+#[error("`{section}.{key}` {reason}")]
 pub struct InvalidProviderConfig {
+    pub section: String,
     pub key: &'static str,
     pub reason: String,
 }
@@ -143,19 +157,6 @@ pub fn setup_problem(kind: ProviderErrorKind) -> &'static str {
              in /v1"
         }
         _ => "the model server is unreachable; turns fail until it responds; check provider.base_url",
-    }
-}
-
-/// Checks the provider once and logs a warning on failure. The server starts regardless, since the model server may come
-/// up later.
-pub async fn check_at_start(provider: Arc<dyn ModelProvider>) {
-    let Err(error) = provider.check().await else { return };
-    match error.kind {
-        // Already logged by the provider, with advice.
-        ProviderErrorKind::Unauthorized | ProviderErrorKind::OutOfCredit => {}
-        kind => {
-            log::warn!(kind = kind.as_str(), model = provider.model(), detail = error.detail; "{}", setup_problem(kind));
-        }
     }
 }
 

@@ -29,10 +29,12 @@ impl Capacity {
         let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
         let readers = usize::try_from(config.database.readers).unwrap_or(usize::MAX);
         let own = OPEN_FILES_BASE + OPEN_FILES_PER_WORKER * workers + OPEN_FILES_PER_READER * readers;
-        let models = match config.provider.kind {
-            // Each running turn holds a connection to its provider.
-            ProviderKind::Openai => config.workflow.max_running_turns,
-            ProviderKind::Extractive | ProviderKind::Scripted => 0,
+        let kinds = [&config.provider].into_iter().chain(config.providers.values()).map(|provider| provider.kind);
+        // Each running turn holds a connection to its provider, one at a time.
+        let models = if kinds.into_iter().any(|kind| kind == ProviderKind::Openai) {
+            config.workflow.max_running_turns
+        } else {
+            0
         };
         let reserved = own + models + RESERVED_CONNECTIONS;
         if open_files >= reserved.saturating_add(wanted) {

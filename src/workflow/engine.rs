@@ -13,7 +13,7 @@ use crate::{
     domain::{ConnectionId, ConversationAccess, ConversationId, TurnId, UserId},
     knowledge::KnowledgeBase,
     metrics::Metrics,
-    provider::ModelProvider,
+    provider::Providers,
     store::{ConversationStore, EventStore, StoreError, StoredTurn, StoredTurnState},
     turn::{FailureMapping, Progress, Tokens, TurnEnd, TurnFailure, TurnLog, TurnSubject},
 };
@@ -27,7 +27,7 @@ pub struct Engine {
     pub max_passages: usize,
     pub specialists: Arc<Specialists>,
     pub router: Router,
-    pub provider: Arc<dyn ModelProvider>,
+    pub providers: Arc<Providers>,
     pub knowledge: Arc<KnowledgeBase>,
     pub store: Arc<dyn ConversationStore>,
     pub events: Arc<dyn EventStore>,

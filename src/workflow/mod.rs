@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod history;
 mod journal;
+mod model_calls;
 mod progress;
 mod question;
 mod reasoning;

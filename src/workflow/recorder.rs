@@ -19,7 +19,7 @@ use crate::{
 };
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -57,7 +57,9 @@ struct RecordedTurn {
     is_changed: AtomicBool,
     /// Epoch of the conversation, under which the turn writes.
     epoch: i64,
-    metadata: OnceLock<AnswerMetadata>,
+    /// The metadata known so far.
+    metadata: Mutex<Option<AnswerMetadata>>,
+    /// Whether this metadata is in a checkpoint.
     metadata_saved: AtomicBool,
     /// The number of items that are in a checkpoint; [`UNSAVED`] before the first.
     saved_items: AtomicUsize,
@@ -106,7 +108,7 @@ impl Recorder {
             epoch,
             saved_tokens: AtomicU32::new(0),
             is_changed: AtomicBool::new(false),
-            metadata: OnceLock::new(),
+            metadata: Mutex::default(),
             metadata_saved: AtomicBool::new(false),
             saved_items: AtomicUsize::new(UNSAVED),
             is_stored: AtomicBool::new(false),
@@ -295,7 +297,8 @@ impl RecordedTurn {
             let count = tokens.count();
             (count, tokens.joined(first_seq..count).to_owned(), tokens.ends()[first_seq as usize..].to_vec())
         });
-        let metadata = self.metadata.get().filter(|_| !self.metadata_saved.swap(true, Ordering::SeqCst)).cloned();
+        let is_saved = self.metadata_saved.swap(true, Ordering::SeqCst);
+        let metadata = if is_saved { None } else { lock(&self.metadata).clone() };
         let known = Some(self.saved_items.load(Ordering::SeqCst)).filter(|known| *known != UNSAVED);
         let (items_count, items) = self.log.items_to_store(known);
         self.saved_tokens.store(count, Ordering::SeqCst);
@@ -336,9 +339,10 @@ impl Recording {
         self.recorder.mark_changed(&self.turn);
     }
 
-    /// Saves the metadata known before the first token, in case the turn never ends. Called once.
+    /// Saves the metadata known so far, in case the turn never ends.
     pub fn describe(&self, metadata: AnswerMetadata) {
-        let _ = self.turn.metadata.set(metadata);
+        *lock(&self.turn.metadata) = Some(metadata);
+        self.turn.metadata_saved.store(false, Ordering::SeqCst);
         self.recorder.mark_changed(&self.turn);
     }
 
@@ -388,7 +392,7 @@ impl Drop for Recording {
                 text,
                 token_ends,
                 finish_reason: FinishReason::Error,
-                metadata: self.turn.metadata.get().cloned().unwrap_or_default(),
+                metadata: lock(&self.turn.metadata).clone().unwrap_or_default(),
                 items: log.items_to_store(None).1,
                 reasoning: None,
             },

@@ -5,7 +5,7 @@ use super::{
     Question,
     engine::Engine,
     error::TurnError,
-    history,
+    history, model_calls,
     progress::{STARTING, progress},
     reasoning::TurnReasoning,
     recorder::Recording,
@@ -18,12 +18,12 @@ use super::{
 use crate::{
     domain::{
         AnswerMetadata, ConnectionId, ConversationAccess, FinishReason, LOCAL_NODE, Latency, MessageId, MethodOutcome,
-        Retrieval, RetrievalMethods, Source, TurnId, UnixMillis, Usage,
+        ModelTask, Retrieval, RetrievalMethods, Source, TurnId, UnixMillis,
     },
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
-    metrics::{ModelTask, TurnStep},
-    provider::{AnswerPart, AnswerStream, GenerateRequest, ProviderError, ProviderErrorKind},
+    metrics::TurnStep,
+    provider::{AnswerPart, AnswerStream, Calls, GenerateRequest, ModelProvider, ProviderError, ProviderErrorKind},
     store::{AcceptedTurn, Answer, BegunTurn, EndedTurn, NewTurn, StoreError},
     turn::{Progress, TurnEnd, TurnFailure, TurnLog},
 };
@@ -136,14 +136,15 @@ impl TurnRun {
             recording: &recording,
             acceptance: &acceptance,
             watchdog: &watchdog,
+            calls: &Arc::default(),
             began,
         };
         let generated = match steps.up_to_answer(asked).await {
             Ok(generated) => generated,
             // Stopped before the first token: the answer is empty.
             Err(Stopped) => {
-                let metadata =
-                    AnswerMetadata { model: engine.provider.model().to_owned(), ..AnswerMetadata::default() };
+                let model = engine.providers.default_chain().model().to_owned();
+                let metadata = AnswerMetadata { model, ..AnswerMetadata::default() };
                 Generated { metadata: Box::new(metadata), reasoning: None, ending: steps.stopped() }
             }
         };
@@ -163,6 +164,8 @@ struct Steps<'a> {
     recording: &'a Recording,
     acceptance: &'a Acceptance,
     watchdog: &'a Watchdog,
+    /// The requests to providers so far.
+    calls: &'a Arc<Calls>,
     began: Instant,
 }
 
@@ -196,7 +199,8 @@ impl Steps<'_> {
     async fn classify(&self, asked: Box<Asked>) -> Result<Routed, Stopped> {
         self.log.announce(progress(Step::Routing, "Choosing a specialist…"));
         let began = Instant::now();
-        let route = self.engine.router.route(self.engine.provider.as_ref(), &asked.question.text, &asked.history);
+        let provider = self.engine.providers.default_chain().recorded(self.calls);
+        let route = self.engine.router.route(&provider, &asked.question.text, &asked.history);
         let route = self.unless_stopped(pin!(route)).await?;
         let Route { specialist, confidence, fell_back, failure, .. } = route;
         let (metrics, took) = (&self.engine.metrics, began.elapsed());
@@ -235,16 +239,16 @@ impl Steps<'_> {
             sources: Some(Arc::clone(&sources)),
             ..routed.progress(Step::Generating, "Writing the answer…")
         });
+        let provider = self.engine.providers.of_specialist(&routed.specialist.name).recorded(self.calls);
         let mut metadata = Box::new(AnswerMetadata {
             specialist: routed.specialist.name.clone(),
             confidence: routed.confidence,
             fallback: routed.fell_back,
             sources,
-            model: self.engine.provider.model().to_owned(),
-            usage: Usage::default(),
+            model: provider.model().to_owned(),
             latency_ms: Latency { routing: millis(routed.took), retrieval: millis(retrieval), ..Latency::default() },
             retrieval: Some(found.account()),
-            stored: None,
+            ..AnswerMetadata::default()
         });
         self.recording.describe(AnswerMetadata::clone(&metadata));
         if let Some(warning) = self.engine.specialists.safety_warning(&routed.asked.question.text) {
@@ -258,7 +262,7 @@ impl Steps<'_> {
             question: routed.asked.question.text,
             script: routed.asked.question.script,
         };
-        let answer = self.unless_stopped(pin!(self.engine.provider.generate(request))).await;
+        let answer = self.unless_stopped(pin!(provider.generate(request))).await;
         Answering { metadata, answer, began }
     }
 
@@ -286,9 +290,15 @@ impl Steps<'_> {
         metadata: &mut AnswerMetadata,
         reasoning: &mut TurnReasoning,
     ) -> Result<FinishReason, ProviderError> {
+        let mut has_text = false;
         while let Some(part) = answer.next().await {
             match part? {
-                AnswerPart::Token(token) => self.append(&token, metadata),
+                AnswerPart::Token(token) => {
+                    if !std::mem::replace(&mut has_text, true) {
+                        self.note_model(metadata);
+                    }
+                    self.append(&token, metadata);
+                }
                 AnswerPart::Reasoning(delta) => {
                     self.watchdog.on_progress(Instant::now());
                     reasoning.push(&delta, self.log);
@@ -313,6 +323,14 @@ impl Steps<'_> {
         })
     }
 
+    /// Corrects the model in the metadata after a fallback.
+    fn note_model(&self, metadata: &mut AnswerMetadata) {
+        if let Some(model) = self.calls.answering().filter(|model| **model != *metadata.model) {
+            metadata.model = model.as_ref().to_owned();
+            self.recording.describe(metadata.clone());
+        }
+    }
+
     fn append(&self, token: &str, metadata: &mut AnswerMetadata) {
         let seq = self.recording.append(token);
         let now = Instant::now();
@@ -330,6 +348,8 @@ impl Steps<'_> {
     async fn record(&self, generated: Generated) -> TurnEnd {
         let Generated { mut metadata, reasoning, ending } = generated;
         metadata.latency_ms.total = millis(self.began.elapsed());
+        self.note_model(&mut metadata);
+        metadata.attempts = model_calls::attempts(&self.calls.ended());
         let subject = self.log.subject;
         let (text, token_ends, sha256) =
             self.log.with_tokens(|tokens| (tokens.text().to_owned(), tokens.ends().to_vec(), tokens.sha256()));

@@ -5,8 +5,10 @@
 mod file;
 
 pub use file::Fault;
+use file::Place;
 
 use super::words::words;
+use crate::provider::ModelChoice;
 use std::{
     collections::HashMap,
     io,
@@ -19,7 +21,7 @@ const BUILT_IN: &str = include_str!("../../config/agents.toml");
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// An LLM persona with its instructions and its share of the knowledge base.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Specialist {
     /// Lower-case letters, digits, `-` and `_`. Sent to clients.
     pub name: String,
@@ -35,6 +37,8 @@ pub struct Specialist {
     pub collections: Vec<String>,
     /// Whether it answers when the router is not confident. True for exactly one specialist.
     pub default: bool,
+    /// The providers and the parameters of its answers.
+    pub models: ModelChoice,
 }
 
 /// All specialists and the safety warning.
@@ -43,6 +47,8 @@ pub struct Specialists {
     specialists: Vec<Arc<Specialist>>,
     default: Arc<Specialist>,
     safety: Option<Safety>,
+    /// The places of the lists of providers, which are checked against the configuration.
+    provider_lists: Vec<Place>,
 }
 
 /// The reason why a file of specialists is refused.
@@ -94,7 +100,24 @@ impl Specialists {
             .find(|specialist| specialist.default)
             .cloned()
             .expect("`file::parse` checks that one is the default");
-        Ok(Self { specialists, default, safety: parsed.safety })
+        Ok(Self { specialists, default, safety: parsed.safety, provider_lists: parsed.provider_lists })
+    }
+
+    /// The providers and parameters of each specialist, by its name.
+    pub fn model_choices(&self) -> Vec<(&str, &ModelChoice)> {
+        self.specialists.iter().map(|specialist| (specialist.name.as_str(), &specialist.models)).collect()
+    }
+
+    /// Checks the lists of providers with `check`, which describes what is wrong with one; returns the faults.
+    pub fn check_providers(&self, check: impl Fn(&[String]) -> Result<(), String>) -> Vec<Fault> {
+        let lists = self.specialists.iter().zip(&self.provider_lists).enumerate();
+        let lists = lists.filter(|(_, (specialist, _))| !specialist.models.providers.is_empty());
+        let faults = lists.filter_map(|(index, (specialist, place))| {
+            let problem = check(&specialist.models.providers).err()?;
+            let Place { line, column } = *place;
+            Some(Fault { line, column, key: format!("agent[{index}].providers"), problem })
+        });
+        faults.collect()
     }
 
     /// All specialists, in the order of the file. Never empty.

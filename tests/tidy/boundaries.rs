@@ -67,7 +67,7 @@ const PARTS: &[(&str, &str)] = &[
     (
         "http",
         "api_error auth bus config domain encode knowledge limiter limits logging metrics ops pause process protocol \
-         registry session steering store transport turn workflow",
+         provider registry session steering store transport turn workflow",
     ),
     // Clients of a running server: of its code they know the contract.
     ("client", "protocol"),

@@ -90,6 +90,21 @@ pub struct Latency {
     pub total: u64,
 }
 
+/// Attempt of one provider to answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct Attempt {
+    /// Name of the provider in the server's configuration.
+    pub provider: String,
+    pub model: String,
+    /// `ok`, `cancelled`, `circuit_open` if the provider was skipped because it failed too often before, or the kind of the
+    /// failure, such as `unavailable`, `timeout` or `rate_limited`.
+    pub outcome: String,
+    /// Duration of the attempt, in milliseconds.
+    pub ms: u64,
+}
+
 /// Metadata of an answer as stored. Clients receive it as [`MetadataView`](crate::MetadataView).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AnswerMetadata {
@@ -103,7 +118,11 @@ pub struct AnswerMetadata {
     pub fallback: bool,
     /// Shared with the steps of the turn while it is in memory.
     pub sources: Arc<[Source]>,
+    /// Model that answered.
     pub model: String,
+    /// Attempts of all providers that were asked, in order; empty unless the first one failed or was skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
     pub usage: Usage,
     pub latency_ms: Latency,
     /// Account of the search; absent if the turn ended before it, and for answers of earlier versions.

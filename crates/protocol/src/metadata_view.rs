@@ -1,7 +1,7 @@
 //! Metadata of an answer, with the field names of a surface.
 
 use super::FieldNames;
-use crate::{AnswerMetadata, Latency, RetrievalAccount, Source, Usage};
+use crate::{AnswerMetadata, Attempt, Latency, RetrievalAccount, Source, Usage};
 use serde::Serialize;
 
 /// `metadata` of a `complete` frame and of an answer in the history.
@@ -23,6 +23,9 @@ pub struct MetadataView<'a> {
     pub sources: &'a [Source],
     /// Name of the model that generated the answer.
     pub model: &'a str,
+    /// Attempts of all providers that were asked, in order; absent unless the first one failed or was skipped.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub attempts: &'a [Attempt],
     pub usage: Usage,
     pub latency_ms: Latency,
     /// Account of the search; absent if the turn ended before it, and for answers of earlier versions.
@@ -44,6 +47,7 @@ impl<'a> MetadataView<'a> {
             fallback: metadata.fallback,
             sources: &metadata.sources,
             model: &metadata.model,
+            attempts: &metadata.attempts,
             usage: metadata.usage,
             latency_ms: metadata.latency_ms,
             retrieval: metadata.retrieval,

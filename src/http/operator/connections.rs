@@ -10,6 +10,7 @@ use crate::{
         state::State,
     },
     limiter::{LimitHits, Limiter},
+    provider::{ProviderStatus, Providers},
     registry::{
         ConnectionManager, ConnectionQuery, ConnectionRegistry, ConnectionView, ConnectionsPage, KickTarget,
         RegistryStats,
@@ -41,6 +42,8 @@ pub struct ConnectionStats {
     operators: usize,
     /// Number of refusals by each limit since the server started.
     limits: LimitHits,
+    /// Providers that answer questions, with the state of their circuits.
+    providers: Vec<ProviderStatus>,
 }
 
 /// Returns statistics of live connections and turns.
@@ -57,10 +60,12 @@ async fn stats(
     registry: State<Addr<ConnectionManager>>,
     turns: State<Turns>,
     limiter: State<Limiter>,
+    providers: State<Providers>,
 ) -> Result<HttpResponse, HttpError> {
     let connections = registry.stats().await.map_err(|error| ApiError::internal(&error))?;
     let (turns, operators, limits) = (turns.stats(), connections.operators(), limiter.hits());
-    Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns, operators, limits }))
+    let providers = providers.status();
+    Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns, operators, limits, providers }))
 }
 
 /// Lists live connections.

@@ -11,8 +11,9 @@ use crate::{
     },
     limiter::Limiter,
     logging,
-    metrics::{ConnectionCount, Format, KindCount, LimitCount, Live, Metrics},
+    metrics::{ConnectionCount, Format, KindCount, LimitCount, Live, Metrics, ProviderState},
     process::Process,
+    provider::{ProviderStatus, Providers},
     registry::{ConnectionManager, ConnectionRegistry, RegistryStats},
     workflow::{Recorder, Turns},
 };
@@ -52,11 +53,12 @@ async fn metrics(
     turns: State<Turns>,
     limiter: State<Limiter>,
     recorder: State<Recorder>,
+    providers: State<Providers>,
 ) -> Result<HttpResponse, HttpError> {
     let is_operator = identity.is_ok_and(|identity| require_operator(&identity).is_ok());
     rules.check(&request, client_address(&request), is_operator)?;
     let stats = registry.stats().await.map_err(|error| ApiError::internal(&error))?;
-    let live = live(&stats, &turns, &limiter, &recorder);
+    let live = live(&stats, &turns, &limiter, &recorder, &providers);
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (format, metrics) = (Format::accepted(accept), metrics.into_inner());
     // Reading /proc and encoding the page would delay tokens on this thread.
@@ -65,7 +67,7 @@ async fn metrics(
     Ok(HttpResponse::Ok().content_type(format.content_type()).insert_header((CACHE_CONTROL, "no-store")).body(page))
 }
 
-fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Recorder) -> Live {
+fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Recorder, providers: &Providers) -> Live {
     let connections = stats.by_state.iter().map(|alike| ConnectionCount {
         state: alike.state.as_str(),
         dialect: alike.dialect,
@@ -73,6 +75,11 @@ fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Reco
     });
     let kinds =
         stats.by_kind.iter().map(|counted| KindCount { kind: counted.kind.as_str(), connections: counted.connections });
+    let providers = providers.status().into_iter().map(|ProviderStatus { name, circuit, requests }| ProviderState {
+        name,
+        circuit: circuit.as_str(),
+        requests,
+    });
     let of_turns = turns.stats();
     Live {
         accepting: turns.check_open().is_ok(),
@@ -91,5 +98,6 @@ fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Reco
         answers_unstored: recorder.unstored(),
         log_lines_lost: logging::lost_lines(),
         limits: limiter.hits().each().map(|(limit, hits)| LimitCount { limit, hits }).collect(),
+        providers: providers.collect(),
     }
 }

@@ -18,10 +18,10 @@ pub(super) struct AdviceLog {
 
 impl AdviceLog {
     /// Logs advice about `error`, unless the same advice was logged within the last [`INTERVAL`].
-    pub fn log(&self, error: &ProviderError, model: &str) {
+    pub fn log(&self, error: &ProviderError, model: &str, section: &str) {
         let Some(advice) = advice(error.kind) else { return };
         if self.is_due(error.kind, Instant::now()) {
-            log::error!(kind = error.kind.as_str(), model, detail = error.detail; "{advice}");
+            log::error!(kind = error.kind.as_str(), model, section, detail = error.detail; "{advice}");
         }
     }
 

@@ -20,7 +20,8 @@ const POOL_IDLE: Duration = Duration::from_secs(60);
 /// Maximum size of a response that is not streamed, in bytes.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// Client of one model server.
+/// Client of one model server. Clones share its connections.
+#[derive(Clone)]
 pub(super) struct Connection {
     client: reqwest::Client,
     chat_url: Url,
@@ -32,8 +33,9 @@ impl Connection {
     ///
     /// # Errors
     /// When the URL is invalid or the key contains characters that are not allowed in a header.
-    pub fn new(config: &ProviderConfig) -> Result<Self, InvalidProviderConfig> {
-        let invalid = |key, reason: &str| InvalidProviderConfig { key, reason: reason.to_owned() };
+    pub fn new(config: &ProviderConfig, section: &str) -> Result<Self, InvalidProviderConfig> {
+        let invalid =
+            |key, reason: &str| InvalidProviderConfig { section: section.to_owned(), key, reason: reason.to_owned() };
         let base = config.base_url.trim_end_matches('/');
         let url = |path: &str| {
             Url::parse(&format!("{base}/{path}")).map_err(|err| invalid("base_url", &format!("is not a URL: {err}")))

@@ -64,6 +64,8 @@ pub struct OpenAi {
 struct FailureReporter {
     api_key: Option<SecretString>,
     model: String,
+    /// Section of the configuration that describes the provider.
+    section: String,
     advice: AdviceLog,
 }
 
@@ -80,22 +82,32 @@ impl FailureReporter {
     /// Redacts the error and logs advice for the operator.
     fn report(&self, failure: Failure) -> ProviderError {
         let error = self.redact(failure);
-        self.advice.log(&error, &self.model);
+        self.advice.log(&error, &self.model, &self.section);
         error
     }
 }
 
 impl OpenAi {
-    /// Creates a provider for the server at `config.base_url` without connecting to it.
+    /// Creates the provider of `[provider]`.
+    ///
+    /// # Errors
+    /// As [`Self::of_section`].
+    pub fn new(config: &ProviderConfig) -> Result<Self, InvalidProviderConfig> {
+        Self::of_section(config, "provider")
+    }
+
+    /// Creates a provider for the server at `config.base_url` without connecting to it. `section` is the part of the
+    /// configuration that log lines name.
     ///
     /// # Errors
     /// When the model is empty, the URL is invalid or the key contains characters that are not allowed in a header.
-    pub fn new(config: &ProviderConfig) -> Result<Self, InvalidProviderConfig> {
+    pub fn of_section(config: &ProviderConfig, section: &str) -> Result<Self, InvalidProviderConfig> {
         if config.model.is_empty() {
-            return Err(InvalidProviderConfig { key: "model", reason: "must not be empty".to_owned() });
+            let (section, reason) = (section.to_owned(), "must not be empty".to_owned());
+            return Err(InvalidProviderConfig { section, key: "model", reason });
         }
         Ok(Self {
-            connection: Connection::new(config)?,
+            connection: Connection::new(config, section)?,
             model: config.model.clone(),
             max_answer_tokens: config.max_answer_tokens,
             temperature: config.temperature,
@@ -106,9 +118,30 @@ impl OpenAi {
             reporter: Arc::new(FailureReporter {
                 api_key: config.api_key.clone(),
                 model: config.model.clone(),
+                section: section.to_owned(),
                 advice: AdviceLog::default(),
             }),
         })
+    }
+
+    /// Returns a provider with other parameters for the same server, which shares the connections.
+    pub fn with(&self, model: Option<&str>, temperature: Option<f64>, max_answer_tokens: Option<u32>) -> Self {
+        let model = model.unwrap_or(&self.model);
+        Self {
+            connection: self.connection.clone(),
+            model: model.to_owned(),
+            max_answer_tokens: max_answer_tokens.unwrap_or(self.max_answer_tokens),
+            temperature: temperature.unwrap_or(self.temperature),
+            // Another model may accept other parameters.
+            rejected: RejectedParameters::default(),
+            reporter: Arc::new(FailureReporter {
+                api_key: self.reporter.api_key.clone(),
+                model: model.to_owned(),
+                section: self.reporter.section.clone(),
+                advice: AdviceLog::default(),
+            }),
+            ..*self
+        }
     }
 
     /// Sends the request once and waits for the first part of the answer.

@@ -9,7 +9,7 @@ use crate::{
     knowledge::KnowledgeBase,
     limiter::Limiter,
     metrics::Metrics,
-    provider,
+    provider::Providers,
     store::{
         ConversationStore, EventStore, NewTurn, PasswordHash, ServedTime, ServingClock, UserStore, sqlite::SqliteStore,
     },
@@ -101,7 +101,7 @@ impl Fixture {
         let engine = Engine {
             max_passages: 1,
             router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
-            provider: provider::build(&config.provider, specialists.topics()).unwrap(),
+            providers: Arc::new(Providers::build(&config, &specialists.topics(), []).unwrap()),
             specialists,
             knowledge: Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config.knowledge.clone())),
             recorder: Recorder::new(Arc::clone(&conversations), bus.clone(), clock, from_failure),

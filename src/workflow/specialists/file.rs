@@ -1,7 +1,7 @@
 //! Parser of the TOML file of specialists. It reports every fault with its position.
 
 use super::{Safety, Specialist};
-use crate::{domain::is_blank, workflow::words::words};
+use crate::{domain::is_blank, provider::ModelChoice, workflow::words::words};
 use serde::Deserialize;
 use std::{
     collections::{HashMap, HashSet},
@@ -55,6 +55,10 @@ struct SpecialistTable {
     examples: Spanned<Vec<String>>,
     collections: Option<Spanned<Vec<String>>>,
     default: Option<Spanned<bool>>,
+    providers: Option<Spanned<Vec<String>>>,
+    model: Option<Spanned<String>>,
+    temperature: Option<Spanned<f64>>,
+    max_answer_tokens: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -64,9 +68,20 @@ struct SafetyTable {
     warning: Spanned<String>,
 }
 
+/// A place in a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
 /// The content of a file.
 pub(super) struct Parsed {
     pub specialists: Vec<Specialist>,
+    /// The place of each specialist's list of providers, or of the specialist if it has none.
+    pub provider_lists: Vec<Place>,
     pub safety: Option<Safety>,
 }
 
@@ -86,7 +101,13 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Fault>> {
         faults.found.sort_by_key(|fault| (fault.line, fault.column));
         return Err(faults.found);
     }
+    let provider_lists = file.specialist.iter().map(|table| {
+        let at = table.get_ref().providers.as_ref().map_or(table.span(), Spanned::span);
+        let (line, column) = line_and_column(text, at.start);
+        Place { line, column }
+    });
     Ok(Parsed {
+        provider_lists: provider_lists.collect(),
         specialists: file.specialist.into_iter().map(|specialist| specialist.into_inner().into()).collect(),
         safety,
     })
@@ -117,6 +138,12 @@ impl From<SpecialistTable> for Specialist {
             examples: table.examples.into_inner(),
             collections: table.collections.map(Spanned::into_inner).unwrap_or_default(),
             default: table.default.is_some_and(Spanned::into_inner),
+            models: ModelChoice {
+                providers: table.providers.map(Spanned::into_inner).unwrap_or_default(),
+                model: table.model.map(Spanned::into_inner),
+                temperature: table.temperature.map(Spanned::into_inner),
+                max_answer_tokens: table.max_answer_tokens.map(Spanned::into_inner),
+            },
         }
     }
 }
@@ -185,6 +212,22 @@ impl Faults<'_> {
             && collections.get_ref().iter().any(|name| is_blank(name))
         {
             self.add(collections.span(), key("collections"), "has an empty name");
+        }
+        if let Some(providers) = &specialist.providers
+            && providers.get_ref().is_empty()
+        {
+            self.add(providers.span(), key("providers"), "is empty; omit it to use `workflow.providers`");
+        }
+        if let Some(model) = &specialist.model
+            && is_blank(model.get_ref())
+        {
+            self.add(model.span(), key("model"), "is empty");
+        }
+        if let Some(temperature) = &specialist.temperature
+            && !(0.0..=2.0).contains(temperature.get_ref())
+        {
+            let problem = format!("is {}, and must be a number from 0 to 2", temperature.get_ref());
+            self.add(temperature.span(), key("temperature"), problem);
         }
     }
 
@@ -268,6 +311,18 @@ mod tests {
                 specialist("a", "collections = [\" \"]\ndefault = true"),
                 "line 7, column 15: `agent[0].collections` ",
                 "empty",
+            ),
+            (specialist("a", "default = true\nproviders = []"), "line 8, column 13: `agent[0].providers` ", "is empty"),
+            (specialist("a", "default = true\nmodel = \" \""), "line 8, column 9: `agent[0].model` ", "is empty"),
+            (
+                specialist("a", "default = true\ntemperature = 2.1"),
+                "line 8, column 15: `agent[0].temperature` ",
+                "from 0 to 2",
+            ),
+            (
+                specialist("a", "default = true\nmax_answer_tokens = -1"),
+                "line 8, column 21: `agent[0].max_answer_tokens` ",
+                "expected u32",
             ),
             ("[[agent]]\nname = \"a\"\n".to_owned(), "line 1, column 1: `agent[0]` ", "missing field `topic`"),
             (format!("{one}[agents]\n"), "line 8, column 2: `agents` ", "unknown field"),

@@ -1,0 +1,21 @@
+//! Tasks of requests to models.
+
+/// Purpose of a request to a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ModelTask {
+    /// Choice of a specialist.
+    Classify,
+    /// The answer.
+    Generate,
+}
+
+impl ModelTask {
+    pub const ALL: &[Self] = &[Self::Classify, Self::Generate];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Classify => "classify",
+            Self::Generate => "generate",
+        }
+    }
+}

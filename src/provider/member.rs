@@ -1,0 +1,205 @@
+//! One provider of the server, with its circuit and the counts of its requests. All lists that name it share it.
+
+use super::{
+    breaker::{Breaker, BreakerPolicy, Circuit, Permission, Verdict},
+    calls::{Call, CallOutcome, Calls},
+};
+use crate::{
+    config::{ProviderConfig, ProviderKind},
+    domain::{ModelTask, ProviderErrorKind},
+};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// A provider by its name.
+#[derive(Debug)]
+pub(super) struct Member {
+    name: Arc<str>,
+    breaker: Mutex<Breaker>,
+    /// Kind of the latest failure that counted against the provider.
+    last_failure: Mutex<Option<ProviderErrorKind>>,
+    outcomes: [AtomicU64; CallOutcome::COUNT],
+}
+
+/// State of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ProviderStatus {
+    /// Name of the provider, as in `workflow.providers`.
+    pub name: String,
+    pub circuit: Circuit,
+    /// Requests since the start of the server, by outcome: `ok`, `cancelled`, `circuit_open`, or the kind of the failure.
+    pub requests: BTreeMap<&'static str, u64>,
+}
+
+impl Member {
+    pub fn new(name: &str, config: &ProviderConfig) -> Self {
+        let failures = match config.kind {
+            ProviderKind::Openai => config.breaker_failures,
+            // They send no requests.
+            ProviderKind::Extractive | ProviderKind::Scripted => 0,
+        };
+        let cooldown = Duration::from_secs(config.breaker_cooldown_s);
+        let policy = BreakerPolicy { failures, share: config.breaker_share, cooldown };
+        Self {
+            name: name.into(),
+            breaker: Mutex::new(Breaker::new(policy)),
+            last_failure: Mutex::default(),
+            outcomes: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Kind of failure of a request that is not sent because the circuit is open: a permanent one stays what it is.
+    pub fn failure_while_open(&self) -> ProviderErrorKind {
+        let last = *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|kind| kind.is_permanent()).unwrap_or(ProviderErrorKind::Unavailable)
+    }
+
+    pub fn status(&self) -> ProviderStatus {
+        let counts = CallOutcome::all().zip(&self.outcomes);
+        let counts = counts.map(|(outcome, count)| (outcome.as_str(), count.load(Ordering::Relaxed)));
+        ProviderStatus {
+            name: self.name.as_ref().to_owned(),
+            circuit: self.breaker().circuit(Instant::now()),
+            requests: counts.collect(),
+        }
+    }
+
+    fn report(&self, permission: Permission, verdict: Verdict) {
+        let now = Instant::now();
+        let mut breaker = self.breaker();
+        let before = breaker.circuit(now);
+        breaker.report(permission, verdict, now);
+        let after = breaker.circuit(now);
+        drop(breaker);
+        match (before, after) {
+            (Circuit::Closed | Circuit::HalfOpen, Circuit::Open) => {
+                log::warn!(provider:% = self.name; "circuit opened; no requests are sent to this provider for a while");
+            }
+            (Circuit::HalfOpen | Circuit::Open, Circuit::Closed) => {
+                log::info!(provider:% = self.name; "circuit closed; the provider has recovered");
+            }
+            _ => {}
+        }
+    }
+
+    /// Ignores poisoning: the breaker is consistent between any two statements that could panic.
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that has been permitted and not ended. Dropping it ends it as cancelled.
+#[derive(Debug)]
+pub(super) struct OpenCall {
+    member: Arc<Member>,
+    calls: Arc<Calls>,
+    task: ModelTask,
+    model: Arc<str>,
+    began: Instant,
+    /// Absent once the provider has been judged.
+    permission: Option<Permission>,
+    has_ended: bool,
+}
+
+impl OpenCall {
+    /// Asks the provider's circuit for permission.
+    ///
+    /// # Errors
+    /// The time after which asking again makes sense.
+    pub fn begin(
+        member: &Arc<Member>,
+        model: &Arc<str>,
+        task: ModelTask,
+        calls: &Arc<Calls>,
+    ) -> Result<Self, Duration> {
+        let began = Instant::now();
+        let permission = member.breaker().admit(began);
+        let call = Self {
+            member: Arc::clone(member),
+            calls: Arc::clone(calls),
+            task,
+            model: Arc::clone(model),
+            began,
+            permission: permission.ok(),
+            has_ended: false,
+        };
+        match permission {
+            Ok(_) => {
+                calls.begin(task, model);
+                Ok(call)
+            }
+            Err(wait) => {
+                call.end(CallOutcome::CircuitOpen);
+                Err(wait)
+            }
+        }
+    }
+
+    /// Notes that the provider works: it has produced output.
+    pub fn on_output(&mut self) {
+        if let Some(permission) = self.permission.take() {
+            self.member.report(permission, Verdict::Healthy);
+        }
+    }
+
+    /// Ends the request successfully.
+    pub fn succeed(mut self) {
+        self.on_output();
+        self.end(CallOutcome::Answered);
+    }
+
+    /// Ends the request with the failure, which counts against the provider even after it has produced output.
+    pub fn fail(mut self, error: &super::ProviderError) {
+        let verdict = Verdict::of(error.kind, error.retry_after_ms);
+        if verdict != Verdict::Unknown {
+            *self.member.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.kind);
+        }
+        self.member.report(self.permission.take().unwrap_or_default(), verdict);
+        self.end(CallOutcome::Failed(error.kind));
+    }
+
+    /// Ends a request that the provider has no use for: it was not sent anywhere.
+    pub fn discard(mut self) {
+        self.has_ended = true;
+    }
+
+    fn end(mut self, outcome: CallOutcome) {
+        self.record(outcome);
+    }
+
+    fn record(&mut self, outcome: CallOutcome) {
+        self.has_ended = true;
+        self.member.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
+        self.calls.end(Call {
+            task: self.task,
+            provider: Arc::clone(&self.member.name),
+            model: Arc::clone(&self.model),
+            outcome,
+            took: self.began.elapsed(),
+        });
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.record(CallOutcome::Cancelled);
+        }
+        // A probe without a verdict must not keep others from probing.
+        if let Some(permission) = self.permission.take() {
+            self.member.report(permission, Verdict::Unknown);
+        }
+    }
+}
