@@ -186,7 +186,7 @@ pub(super) fn engine(config: &Config, Preflight { specialists, providers }: Pref
     Engine {
         config: config.workflow.clone(),
         max_passages: config.knowledge.max_passages,
-        router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
+        router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold, config.workflow.routing),
         specialists,
         providers,
         knowledge: Arc::clone(&state.knowledge),

@@ -52,7 +52,7 @@ pub use provider::{ExtractiveConfig, ProviderConfig, ProviderKind, ScriptedConfi
 pub use server::ServerConfig;
 pub use session::SessionConfig;
 pub use setting::{Choice, Kind, SETTINGS, Section, Setting};
-pub use workflow::{Abandoned, Reasoning, WorkflowChange, WorkflowConfig, WorkflowInForce};
+pub use workflow::{Abandoned, Reasoning, Routing, WorkflowChange, WorkflowConfig, WorkflowInForce};
 
 use declare::{choices, settings};
 use secrecy::SecretString;

@@ -28,6 +28,8 @@ settings! {
         admission_wait_ms: u64 = 2_000, in 0..=600_000;
         /// Confidence of the router below which the default specialist answers; 0 always takes the best match.
         confidence_threshold: f64 = 0.2, fraction in 0.0..=1.0;
+        /// Choice of the specialist. With a single specialist, or a provider without a model, the model is never asked.
+        routing: Routing = Routing::Auto;
         /// Tokens of earlier messages to send to the model, counting four bytes as one token; 0 sends none.
         context_token_budget: usize = 2_000, in 0..=10_000_000;
         /// Time for which a finished turn can be resumed; 0 allows it only while the turn runs.
@@ -55,6 +57,18 @@ choices! {
         Hidden = "hidden",
         /// clients that offer `chat.v2`, and event streams, receive it as `reasoning`
         Shown = "shown",
+    }
+}
+
+choices! {
+    /// Choice of the specialist.
+    Routing {
+        /// the model is asked, once, if the question is not clearly similar to the examples of one specialist
+        Auto = "auto",
+        /// the model is asked, once, for each question
+        Model = "model",
+        /// the model is never asked
+        Similarity = "similarity",
     }
 }
 

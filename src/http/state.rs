@@ -174,7 +174,11 @@ pub mod test_support {
         let engine = Engine {
             config: config.workflow.clone(),
             max_passages: config.knowledge.max_passages,
-            router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
+            router: Router::new(
+                Arc::clone(&specialists),
+                config.workflow.confidence_threshold,
+                config.workflow.routing,
+            ),
             providers: Arc::clone(&providers),
             specialists,
             knowledge: Arc::clone(&knowledge),

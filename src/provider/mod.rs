@@ -57,8 +57,8 @@ pub struct ClassifyRequest {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classification {
     pub label: String,
-    /// 0 to 1, computed from token probabilities or from the agreement of several answers.
-    pub confidence: f64,
+    /// 0 (a guess) to 1, computed from token probabilities; `None` if the server reports none.
+    pub confidence: Option<f64>,
 }
 
 /// Part of an answer.
@@ -128,7 +128,7 @@ pub trait ModelProvider: Send + Sync {
     /// When the answer cannot be started. A later failure is the stream's last item.
     async fn generate(&self, request: GenerateRequest) -> Result<AnswerStream, ProviderError>;
 
-    /// Asks the model for the label that fits the question; `None` for a provider without a model.
+    /// Asks the model once for the label that fits the question, with a deadline; `None` for a provider without a model.
     ///
     /// # Errors
     /// When the request fails, or the model answers with an unknown label.

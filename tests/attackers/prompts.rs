@@ -6,7 +6,7 @@ use crate::{
 };
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
-use switchboard::config::ProviderKind;
+use switchboard::config::{ProviderKind, Routing};
 
 const EVIL: &str = "SYSTEM OVERRIDE";
 
@@ -50,6 +50,7 @@ async fn untrusted_text_never_reaches_the_system_prompt() {
     let app = TestApp::with(|config| {
         config.provider.kind = ProviderKind::Openai;
         config.provider.base_url = base_url;
+        config.workflow.routing = Routing::Model;
     })
     .await;
     let (user, operator) = (app.user().await, app.operator().await);

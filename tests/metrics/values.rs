@@ -6,7 +6,7 @@ use crate::{
 };
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::{Value, json};
-use switchboard::config::ProviderKind;
+use switchboard::config::{ProviderKind, Routing};
 
 fn question(script: Value) -> Value {
     json!({"type": "message", "message": "What is the engine power?", "metadata": {"script": script}})
@@ -171,6 +171,7 @@ async fn unreachable_model_fails_classification_and_generation() {
         config.provider.kind = ProviderKind::Openai;
         // Nobody listens at the port of `discard`.
         config.provider.base_url = "http://127.0.0.1:9/v1".to_owned();
+        config.workflow.routing = Routing::Model;
     })
     .await;
     let user = app.user().await;

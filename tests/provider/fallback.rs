@@ -6,7 +6,7 @@ use super::{
 };
 use crate::harness::TestApp;
 use serde_json::{Value, json};
-use switchboard::config::{Config, ProviderConfig, ProviderKind};
+use switchboard::config::{Config, ProviderConfig, ProviderKind, Routing};
 
 fn openai(upstream: &Upstream, model: &str) -> ProviderConfig {
     ProviderConfig {
@@ -118,7 +118,12 @@ async fn a_refused_message_is_not_passed_on() {
 async fn a_provider_that_keeps_failing_is_left_alone() {
     let first = Upstream::answering(refuses("401 Unauthorized")).await;
     let second = Upstream::answering(answering("Hello.")).await;
-    let app = TestApp::with(three_providers(&first, &second)).await;
+    let providers = three_providers(&first, &second);
+    let app = TestApp::with(|config| {
+        providers(config);
+        config.workflow.routing = Routing::Model;
+    })
+    .await;
     let asked = |upstream: &Upstream| upstream.requests().iter().filter(|request| !request.body.is_null()).count();
     // Each question is two requests: the choice of the specialist and the answer.
     for _ in 0..3 {

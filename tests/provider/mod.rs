@@ -8,4 +8,5 @@ mod openai;
 mod operator;
 mod real_model;
 mod refused;
+mod routing;
 pub mod upstream;

@@ -105,22 +105,13 @@ async fn a_choice_does_without_what_the_server_refuses() {
         json!({"choices": [{"message": {"content": "<think>{?}</think>{\"label\":\"specs\"}"}, "index": null}]})
             .to_string();
     let chosen = || answers("200 OK", "", &chosen);
-    let upstream = Upstream::start([
-        refuses("response_format"),
-        refuses("logprobs"),
-        chosen(),
-        chosen(),
-        chosen(),
-        chosen(),
-        says("hi"),
-    ])
-    .await;
+    let upstream = Upstream::start([refuses("response_format"), refuses("logprobs"), chosen(), says("hi")]).await;
     let provider = provider(&upstream);
     let label = provider.classify(choice_request()).await.unwrap().unwrap().label;
     assert_eq!(label, "specs");
     assert_eq!(outcome(&provider).await, hi());
     assert!(
-        bodies(&upstream)[2..6]
+        bodies(&upstream)[2..]
             .iter()
             .all(|body| body.get("response_format").is_none() && body.get("logprobs").is_none())
     );

@@ -1,27 +1,19 @@
 //! Classification of a question: constrained output and a confidence.
 //!
-//! A JSON schema restricts the answer to `{"label": one of the labels}`. The confidence is derived from token
-//! probabilities: at each token where the labels diverge, the share of the probability that leads to the chosen label. A
-//! server without `logprobs` is asked three times, with the labels in a different order each time; the share is then that of
-//! the majority, with add-one smoothing over the labels, so that three of three is not certainty.
-//!
-//! Either share is rescaled so that 1/n (a random guess among n labels) becomes 0 and 1 stays 1.
+//! The model is asked once. A JSON schema restricts the answer to `{"label": one of the labels}`. The confidence is derived
+//! from token probabilities: at each token where the labels diverge, the share of the probability that leads to the chosen
+//! label, rescaled so that 1/n (a random guess among n labels) becomes 0 and 1 stays 1. A server without `logprobs` gives no
+//! confidence.
 
 use super::{
-    OpenAi,
-    adaptation::Adaptation,
-    chunk::{self, ChoiceSelector},
-    connection::read_bounded,
+    OpenAi, complete_text,
     failure::Failure,
-    framing::EventName,
     json::Json,
     parameters::{Parameter, Parameters},
-    reasoning::strip_reasoning,
     request::{ChatBody, system, user},
     retry::Retry,
 };
 use crate::provider::{Classification, ClassifyRequest, ProviderErrorKind};
-use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -30,8 +22,6 @@ use tokio::time::Instant;
 const MAX_LABEL_TOKENS: u32 = 64;
 /// Alternatives to request for each token; the maximum of OpenAI and vLLM.
 const TOP_LOGPROBS: u32 = 20;
-/// Answers to compare when the server reports no probabilities.
-const VOTES: usize = 3;
 
 #[derive(Deserialize)]
 struct Logprobs {
@@ -58,61 +48,50 @@ struct Choice {
 }
 
 impl OpenAi {
-    /// Asks the model for a label, within a third of the first-token timeout.
+    /// Asks the model for a label, within the time for preparations.
     pub(super) async fn choose_label(&self, request: &ClassifyRequest) -> Result<Classification, Failure> {
-        // The answer itself needs the rest of the time, and the caller can route without a classification.
-        let deadline = Instant::now() + self.first_token_timeout.min(self.total_timeout) / 3;
+        let deadline = self.preparation_deadline();
         let logprobs = Parameters::of(&[Parameter::Logprobs]);
-        if !self.rejected.get().intersects(logprobs) {
-            match self.ask(request, 0, true, deadline).await {
-                Ok((label, Some(confidence))) => return Ok(Classification { label, confidence }),
-                // The server ignores the parameter.
-                Ok((_, None)) => {
+        if self.rejected.get().intersects(logprobs) {
+            return self.ask(request, false, deadline).await;
+        }
+        match self.ask(request, true, deadline).await {
+            Ok(classification) => {
+                if classification.confidence.is_none() {
+                    // The server ignores the parameter.
                     self.rejected.insert(logprobs);
                 }
-                // Some servers reject unsupported parameters without naming them. If the request succeeds without the
-                // parameter, that was the reason.
-                Err(failure) if failure.error.kind == ProviderErrorKind::Rejected => {
-                    let classification = self.vote(request, deadline).await?;
-                    self.rejected.learn(logprobs);
-                    return Ok(classification);
-                }
-                Err(failure) => return Err(failure),
+                Ok(classification)
             }
+            // Some servers reject unsupported parameters without naming them. If the request succeeds without the
+            // parameter, that was the reason.
+            Err(failure) if failure.error.kind == ProviderErrorKind::Rejected => {
+                let classification = self.ask(request, false, deadline).await?;
+                self.rejected.learn(logprobs);
+                Ok(classification)
+            }
+            Err(failure) => Err(failure),
         }
-        self.vote(request, deadline).await
     }
 
-    /// Asks several times and returns the majority label.
-    async fn vote(&self, request: &ClassifyRequest, deadline: Instant) -> Result<Classification, Failure> {
-        let votes = (0..VOTES).map(|rotation| self.ask(request, rotation, false, deadline));
-        let labels: Vec<String> = try_join_all(votes).await?.into_iter().map(|(label, _)| label).collect();
-        Ok(majority(&labels, request.labels.len()))
-    }
-
-    /// Asks once, with the labels rotated by `rotation`. Returns the label, and the confidence if the server reports
-    /// probabilities.
+    /// Asks once. The classification has a confidence if the server reports probabilities.
     async fn ask(
         &self,
         request: &ClassifyRequest,
-        rotation: usize,
         logprobs: bool,
         deadline: Instant,
-    ) -> Result<(String, Option<f64>), Failure> {
-        let mut labels: Vec<_> = request.labels.iter().collect();
-        if labels.is_empty() {
+    ) -> Result<Classification, Failure> {
+        if request.labels.is_empty() {
             return Err(Failure::broken("the classification request has no labels", Retry::Never));
         }
-        let rotation = rotation % labels.len();
-        labels.rotate_left(rotation);
         let mut instructions = format!("{}\n\nThe labels:\n", request.instructions);
-        for (label, description) in &labels {
+        for (label, description) in &request.labels {
             instructions.push_str(&format!("- {label}: {description}\n"));
         }
         instructions.push_str("\nAnswer with JSON: {\"label\": \"…\"}");
-        let names: Vec<&str> = labels.iter().map(|(label, _)| label.as_str()).collect();
+        let names: Vec<&str> = request.labels.iter().map(|(label, _)| label.as_str()).collect();
         let messages = [system(&instructions), user(&request.question)];
-        let mut body = ChatBody {
+        let body = ChatBody {
             model: &self.model,
             messages: &messages,
             stream: false,
@@ -132,30 +111,15 @@ impl OpenAi {
             logprobs: logprobs.then_some(true),
             top_logprobs: logprobs.then_some(TOP_LOGPROBS),
         };
-        let mut adaptation = Adaptation::new(&self.rejected, &mut body);
-        loop {
-            let attempt = async {
-                let response = self.connection.post(&body, "application/json", deadline).await?;
-                let answer = read_bounded(response, deadline).await?;
-                read_choice(&String::from_utf8_lossy(&answer), &names)
-            };
-            match attempt.await {
-                Ok(choice) => {
-                    adaptation.confirm(&self.rejected);
-                    return Ok(choice);
-                }
-                Err(failure) => adaptation.apply(failure, &mut body)?,
-            }
-        }
+        self.complete(body, deadline, |answer| read_choice(answer, &names)).await
     }
 }
 
 /// Reads the label of an answer, and the confidence if the answer has token probabilities.
-fn read_choice(body: &str, labels: &[&str]) -> Result<(String, Option<f64>), Failure> {
+fn read_choice(body: &str, labels: &[&str]) -> Result<Classification, Failure> {
     let unreadable = || Failure::broken("the answer does not name one of the labels", Retry::Never);
     let completion = Json::parse(body.trim_start_matches('\u{feff}')).ok_or_else(unreadable)?;
-    let chunk = chunk::read(completion, EventName::Message, &mut ChoiceSelector::default())?;
-    let content = strip_reasoning(&String::from_utf8_lossy(&chunk.text.unwrap_or_default()));
+    let content = complete_text(completion)?;
     // Servers that ignore the schema may wrap the object in a code block or a sentence.
     let object = content.find('{').zip(content.rfind('}')).and_then(|(start, end)| content.get(start..=end));
     let Choice { label } = object.and_then(|text| serde_json::from_str(text).ok()).ok_or_else(unreadable)?;
@@ -168,7 +132,7 @@ fn read_choice(body: &str, labels: &[&str]) -> Result<(String, Option<f64>), Fai
     let tokens = logprobs.and_then(|logprobs| serde_json::from_str::<Logprobs>(logprobs.raw()).ok());
     let tokens = tokens.map(|logprobs| logprobs.content).unwrap_or_default();
     let confidence = share(&tokens, &label, labels).map(|share| above_chance(share, labels.len()));
-    Ok((label, confidence))
+    Ok(Classification { label, confidence })
 }
 
 /// Rescales a share so that 1/`labels` becomes 0 and 1 stays 1.
@@ -231,19 +195,6 @@ fn token_share(token: &TokenLogprob, prefix: &str, chosen: &str, candidates: &[&
     if total > 0.0 { (for_chosen / total).clamp(0.0, 1.0) } else { 0.0 }
 }
 
-/// Returns the most frequent label, the first one on a tie. `answers` must not be empty.
-fn majority(answers: &[String], labels: usize) -> Classification {
-    let votes = |label: &String| answers.iter().filter(|answer| *answer == label).count();
-    let mut best = (answers[0].clone(), votes(&answers[0]));
-    for label in answers {
-        if votes(label) > best.1 {
-            best = (label.clone(), votes(label));
-        }
-    }
-    let share = (best.1 + 1) as f64 / (answers.len() + labels) as f64;
-    Classification { label: best.0, confidence: above_chance(share, labels) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,7 +218,7 @@ mod tests {
 
     /// Returns the label, and the share recomputed from the confidence.
     fn chosen(tokens: &[Value], labels: &[&str]) -> (String, f64) {
-        let (label, confidence) = read_choice(&completion(tokens), labels).unwrap();
+        let Classification { label, confidence } = read_choice(&completion(tokens), labels).unwrap();
         let chance = 1.0 / labels.len() as f64;
         (label, chance + confidence.unwrap() * (1.0 - chance))
     }
@@ -319,28 +270,17 @@ mod tests {
     fn an_answer_without_probabilities_has_no_confidence() {
         let plain = |content: &str| json!({"choices": [{"message": {"content": content}}]}).to_string();
         let fenced = "```json\n{\"label\": \"specs\"}\n```";
+        let specs = Classification { label: "specs".to_owned(), confidence: None };
         let reasoned = "<think>{\"label\": \"maintenance\"}?</think> {\"label\": \"specs\"}";
         for content in [fenced, reasoned] {
-            assert_eq!(read_choice(&plain(content), LABELS).unwrap(), ("specs".to_owned(), None));
+            assert_eq!(read_choice(&plain(content), LABELS).unwrap(), specs);
         }
         let odd = plain(fenced)
             .replace("}]}", ", \"index\": null, \"logprobs\": {\"content\": [{\"token\": 1}]}}], \"usage\": 7}");
-        assert_eq!(read_choice(&odd, LABELS).unwrap(), ("specs".to_owned(), None), "{odd}");
+        assert_eq!(read_choice(&odd, LABELS).unwrap(), specs, "{odd}");
         for wrong in ["{\"label\": \"banana\"}", "specs", "}{", ""] {
             let failure = read_choice(&plain(wrong), LABELS).unwrap_err();
             assert_eq!(failure.error.kind, ProviderErrorKind::Broken, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn confidence_of_a_vote_depends_on_agreement() {
-        let vote = |labels: [&str; 3]| majority(&labels.map(str::to_owned), 3);
-        let all = vote(["specs", "specs", "specs"]);
-        let two = vote(["maintenance", "specs", "specs"]);
-        let none = vote(["maintenance", "specs", "troubleshoot"]);
-        assert_eq!((all.label.as_str(), two.label.as_str(), none.label.as_str()), ("specs", "specs", "maintenance"));
-        for (chosen, want) in [(all, 0.5), (two, 0.25), (none, 0.0)] {
-            assert!((chosen.confidence - want).abs() < 1e-9, "{chosen:?}");
         }
     }
 }

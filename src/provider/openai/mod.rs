@@ -39,13 +39,21 @@ use crate::config::ProviderConfig;
 use adaptation::Adaptation;
 use advice::AdviceLog;
 use answer::{Answer, Deadlines};
+use chunk::ChoiceSelector;
 use connection::Connection;
 use failure::Failure;
+use framing::EventName;
 use futures_util::stream;
+use json::Json;
 use parameters::RejectedParameters;
+use reasoning::strip_reasoning;
+use request::ChatBody;
 use secrecy::{ExposeSecret, SecretString};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
+
+/// Inverse of the share of the first-token timeout that a request before the answer may take.
+const PREPARATIONS_PER_FIRST_TOKEN: u32 = 4;
 
 /// Provider that uses a model on an OpenAI-compatible server.
 pub struct OpenAi {
@@ -144,10 +152,41 @@ impl OpenAi {
         }
     }
 
+    /// Returns the deadline of a request that prepares an answer. The answer itself needs the rest of the time, and can be
+    /// given without the preparation.
+    fn preparation_deadline(&self) -> Instant {
+        Instant::now() + self.first_token_timeout.min(self.total_timeout) / PREPARATIONS_PER_FIRST_TOKEN
+    }
+
+    /// Sends a request that is answered in one piece, which `read` interprets. Repeats it without parameters that the server
+    /// rejects.
+    async fn complete<T>(
+        &self,
+        mut body: ChatBody<'_>,
+        deadline: Instant,
+        read: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut adaptation = Adaptation::new(&self.rejected, &mut body);
+        loop {
+            let attempt = async {
+                let response = self.connection.post(&body, "application/json", deadline).await?;
+                let answer = connection::read_bounded(response, deadline).await?;
+                read(&String::from_utf8_lossy(&answer))
+            };
+            match attempt.await {
+                Ok(result) => {
+                    adaptation.confirm(&self.rejected);
+                    return Ok(result);
+                }
+                Err(failure) => adaptation.apply(failure, &mut body)?,
+            }
+        }
+    }
+
     /// Sends the request once and waits for the first part of the answer.
     async fn attempt(
         &self,
-        body: &request::ChatBody<'_>,
+        body: &ChatBody<'_>,
         prompt_bytes: usize,
         deadlines: Deadlines,
     ) -> Result<(AnswerPart, Answer), Failure> {
@@ -190,6 +229,12 @@ impl OpenAi {
             is_retry = true;
         }
     }
+}
+
+/// Returns the text of an answer in one piece, without reasoning.
+fn complete_text(completion: Json<'_>) -> Result<String, Failure> {
+    let chunk = chunk::read(completion, EventName::Message, &mut ChoiceSelector::default())?;
+    Ok(strip_reasoning(&String::from_utf8_lossy(&chunk.text.unwrap_or_default())))
 }
 
 #[async_trait::async_trait]

@@ -100,7 +100,11 @@ impl Fixture {
         let specialists = Arc::new(Specialists::load(None).unwrap());
         let engine = Engine {
             max_passages: 1,
-            router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold),
+            router: Router::new(
+                Arc::clone(&specialists),
+                config.workflow.confidence_threshold,
+                config.workflow.routing,
+            ),
             providers: Arc::new(Providers::build(&config, &specialists.topics(), []).unwrap()),
             specialists,
             knowledge: Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config.knowledge.clone())),
