@@ -106,7 +106,7 @@ fn put_frame_head(opcode: u8, length: usize, mask_bit: u8, out: &mut Vec<u8>) {
     out.push(0x80 | opcode);
     match length {
         ..126 => out.push(mask_bit | length as u8),
-        ..0x1_0000 => {
+        126..0x1_0000 => {
             out.push(mask_bit | 126);
             out.extend_from_slice(&(length as u16).to_be_bytes());
         }
