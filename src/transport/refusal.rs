@@ -77,7 +77,9 @@ impl Refusal {
                 "The request line and the headers are too large together. Send fewer or shorter headers."
             }
             Self::HeadTimeout => "The head of the request did not arrive in time.",
-            Self::TooManyConnections => "Your address has too many connections. Close some, or try again later.",
+            Self::TooManyConnections => {
+                "There are too many connections from your address. Close some, or try again later."
+            }
         }
     }
 
