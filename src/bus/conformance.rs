@@ -79,6 +79,14 @@ pub fn unread_events_are_bounded(bus: &impl Bus, _: &Announced) {
     assert!(!subscription.take().has_missed);
 }
 
+pub fn an_invalidated_conversation_has_to_be_read(bus: &impl Bus, _: &Announced) {
+    let (here, wakes) = (ConversationId::new(), Arc::<Wakes>::default());
+    let (one, other) = (bus.subscribe(here, wakes.clone()), bus.subscribe(ConversationId::new(), wakes.clone()));
+    bus.invalidate(here);
+    assert!(one.take().has_missed && !other.take().has_missed);
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+}
+
 pub fn turns_are_announced(bus: &impl Bus, announced: &Announced) {
     let subject =
         TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id: UserId::new() };
@@ -120,7 +128,7 @@ macro_rules! conformance {
     ($open:expr) => {
         $crate::bus::conformance::conformance! { $open;
             events_reach_the_subscribers_of_their_conversation unread_events_are_bounded turns_are_announced
-            the_latest_signal_wins_and_signals_are_never_replayed
+            an_invalidated_conversation_has_to_be_read the_latest_signal_wins_and_signals_are_never_replayed
         }
     };
 }

@@ -21,7 +21,7 @@ pub trait Waker: Send + Sync {
 pub struct Arrived {
     /// In the order of publication, which may differ from that of the positions.
     pub events: Vec<Arc<Event>>,
-    /// Whether more events arrived than are kept. They are in the store.
+    /// Whether the store has to be read: more events arrived than are kept, or the conversation was deleted.
     pub has_missed: bool,
     pub signals: Vec<Signal>,
 }
@@ -44,6 +44,11 @@ impl Inbox {
                 arrived.has_missed = true;
             }
         });
+    }
+
+    /// Makes the reader read the store.
+    pub(super) fn push_missed(&self) {
+        self.change(|arrived| arrived.has_missed = true);
     }
 
     pub(super) fn push_signal(&self, signal: &Signal) {

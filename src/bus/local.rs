@@ -51,6 +51,10 @@ impl Bus for LocalBus {
         self.each(conversation, |inbox| events.iter().for_each(|event| inbox.push_event(event)));
     }
 
+    fn invalidate(&self, conversation: ConversationId) {
+        self.each(conversation, Inbox::push_missed);
+    }
+
     fn announce_to(&self, connection: ConnectionId, conversation: ConversationId) {
         self.announcements.subscribe(connection, conversation);
     }

@@ -35,6 +35,9 @@ pub trait Bus: Send + Sync {
     /// Delivers events of one conversation that have been stored. Writers may publish in another order than they stored.
     fn publish(&self, events: Vec<Event>);
 
+    /// Makes the subscribers of a conversation read the store: it was deleted, which no event records.
+    fn invalidate(&self, conversation: ConversationId);
+
     /// Announces the turns that other connections start in a conversation to this one from now on. The caller has checked that
     /// its user may subscribe to the conversation.
     fn announce_to(&self, connection: ConnectionId, conversation: ConversationId);

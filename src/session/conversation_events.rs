@@ -43,7 +43,9 @@ impl SessionState {
         about: &ErrorSubject,
         effects: &mut Vec<Effect>,
     ) {
-        self.end_if_inaccessible(resume.conversation_id, error, effects);
+        if is_inaccessible(error) {
+            self.end_events(resume.conversation_id, effects);
+        }
         send_error(error, about, self.names(), effects);
     }
 
@@ -75,7 +77,11 @@ impl SessionState {
             }
             Err(error) => {
                 self.events.on_read(conversation, after, None);
-                if self.end_if_inaccessible(conversation, &error, effects) {
+                if is_inaccessible(&error) {
+                    if self.end_events(conversation, effects) {
+                        let about = ErrorSubject { conversation_id: Some(conversation), ..ErrorSubject::default() };
+                        send_error(&error, &about, self.names(), effects);
+                    }
                     // The other conversations waited for this read.
                     self.send_events(now, effects);
                 }
@@ -84,19 +90,13 @@ impl SessionState {
         }
     }
 
-    /// Ends the events of a conversation that was deleted, or to which the user has no access any more. Returns whether it is
-    /// such a conversation.
-    fn end_if_inaccessible(
-        &mut self,
-        conversation: ConversationId,
-        error: &ApiError,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
-        let is_inaccessible = matches!(error.code, ErrorCode::NotFound | ErrorCode::Forbidden);
-        if is_inaccessible && self.events.end(conversation) {
+    /// Ends the events of a conversation. Returns whether the connection was subscribed to them.
+    fn end_events(&mut self, conversation: ConversationId, effects: &mut Vec<Effect>) -> bool {
+        let was_subscribed = self.events.end(conversation);
+        if was_subscribed {
             effects.push(Effect::UnsubscribeFromEvents(conversation));
         }
-        is_inaccessible
+        was_subscribed
     }
 
     /// Sends events as far as credit allows. They wait while the token is expired.
@@ -125,4 +125,9 @@ impl SessionState {
             }
         }
     }
+}
+
+/// Whether a conversation was deleted, or the user has no access to it any more.
+fn is_inaccessible(error: &ApiError) -> bool {
+    matches!(error.code, ErrorCode::NotFound | ErrorCode::Forbidden)
 }

@@ -206,3 +206,25 @@ async fn invalid_and_forbidden_requests_are_refused() {
     }
     socket.close().await;
 }
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn a_subscriber_learns_that_the_conversation_was_deleted() {
+    let app = TestApp::scripted(2, 0).await;
+    let user = app.user().await;
+    let mut socket = v2(&app, &user).await;
+    let [deleted, kept] = [socket.ask("One").await.conversation_id, socket.ask("Two").await.conversation_id];
+    for id in [&deleted, &kept] {
+        socket.send(resume(id, 4)).await;
+        socket.expect("resumed").await;
+    }
+    assert_eq!(app.delete(&format!("/api/v1/conversations/{deleted}"), Some(&user)).await.0, 204);
+    let error = socket.expect_error("NOT_FOUND").await;
+    assert_eq!((&error["conversation_id"], &error["retryable"]), (&json!(deleted), &json!(false)));
+    socket.expect_nothing().await;
+    // Events of the other conversation still arrive.
+    let mut asking = v2(&app, &user).await;
+    asking.turn(ask_in(&kept, "Three")).await;
+    events(&read_until(&mut socket, 8, 1).await, 4);
+    asking.close().await;
+    socket.close().await;
+}

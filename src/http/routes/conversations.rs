@@ -2,6 +2,7 @@
 
 use crate::{
     auth::Identity,
+    bus::Bus,
     domain::{
         Conversation, ConversationAccess, ConversationId, FinishReason, Message, MessageId, MessageRole, Part, TurnId,
         UnixMillis,
@@ -182,6 +183,7 @@ async fn delete(
     events: State<dyn EventStore>,
     turns: State<Turns>,
     registry: State<Addr<ConnectionManager>>,
+    bus: State<dyn Bus>,
 ) -> Result<HttpResponse, HttpError> {
     events.require(identity.user_id, *conversation, ConversationAccess::can_administer).await?;
     if turns.running_in(*conversation).await.is_some() {
@@ -191,5 +193,6 @@ async fn delete(
     store.delete_conversation(identity.user_id, *conversation).await?;
     turns.forget_conversation(*conversation);
     registry.forget_conversation(*conversation);
+    bus.invalidate(*conversation);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     auth::{Identity, test_support::user},
+    bus::Arrived,
     domain::{AnswerMetadata, ConversationId, FinishReason, MessageId, Role, UnixMillis, User},
     limiter::Limiter,
     session::{authenticator::Authenticator, event_readers::Start, pending_resumes::ResumeTicket},
@@ -517,9 +518,24 @@ fn a_deleted_conversation_does_not_keep_others_waiting_for_events() {
     session.effects.clear();
     let error = ApiError::new(ErrorCode::NotFound, "deleted");
     session.state.on_events_read(deleted, 0, Err(error), session.now, &mut session.effects);
-    assert!(matches!(
-        session.effects[..],
-        [Effect::UnsubscribeFromEvents(ended), Effect::ReadEvents { conversation, .. }]
-            if ended == deleted && conversation == other
-    ));
+    assert!(matches!(session.effects.first(), Some(Effect::UnsubscribeFromEvents(ended)) if *ended == deleted));
+    let read = session.effects.last();
+    assert!(matches!(read, Some(Effect::ReadEvents { conversation, .. }) if *conversation == other));
+    let frames = session.frames();
+    assert_eq!((&frames[0]["code"], &frames[0]["session_id"]), (&json!("NOT_FOUND"), &json!(deleted)));
+}
+
+#[test]
+fn events_wait_while_the_token_is_expired() {
+    let mut session = Session::signed_in(100);
+    let conversation = ConversationId::new();
+    session.state.events.start(Start { conversation, from_position: 0, head: 0, running: None });
+    session.state.send_events(session.now, &mut session.effects);
+    session.wait(101);
+    session.frames();
+    let missed = Arrived { has_missed: true, ..Arrived::default() };
+    session.state.on_events_arrived(conversation, missed, session.now, &mut session.effects);
+    assert!(session.effects.is_empty(), "an expired token reads events");
+    session.receive(&json!({"type": "auth", "token": "900"}));
+    assert!(session.effects.iter().any(|effect| matches!(effect, Effect::ReadEvents { after: 0, .. })));
 }
