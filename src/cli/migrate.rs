@@ -12,7 +12,9 @@ pub(super) async fn run(config: &Config, out: &mut dyn io::Write) -> Result<(), 
     let ran = sqlite::migrate(&config.database)?;
     // Otherwise the next start of the server would do this.
     let store = SqliteStore::open(&config.database)?;
-    KnowledgeBase::new(Arc::new(store), config.knowledge.clone()).update_index(Duration::MAX).await?;
+    let documents = Arc::new(store.clone());
+    KnowledgeBase::new(documents, config.knowledge.clone()).update_index(Duration::MAX).await?;
+    store.close().await;
     if ran.is_empty() {
         writeln!(out, "The database is up to date.")?;
     }
@@ -37,5 +39,7 @@ mod tests {
         };
         assert!(migrate().await.unwrap().starts_with("Applied "));
         assert_eq!(migrate().await.unwrap(), "The database is up to date.\n");
+        let files = std::fs::read_dir(folder.path().join("new")).unwrap().map(|file| file.unwrap().file_name());
+        assert_eq!(files.collect::<Vec<_>>(), ["switchboard.db"], "files of the write-ahead log remain");
     }
 }

@@ -57,6 +57,9 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Minimum time to wait for a free reader.
 const MIN_READER_WAIT: Duration = Duration::from_secs(1);
 
+/// Maximum time to wait for the writer to end.
+const MAX_CLOSE_WAIT: Duration = Duration::from_secs(5);
+
 /// Size of the WAL, in pages of 4 KiB, after which a commit performs a checkpoint. A checkpoint takes some milliseconds, for
 /// which later changes wait. At SQLite's default of 1,000 pages, 200 questions per second cause more than one per second.
 const WAL_PAGES: u32 = 8_192;
@@ -128,6 +131,16 @@ impl SqliteStore {
             metrics,
             logged_kinds: Arc::default(),
         })
+    }
+
+    /// Closes all connections, so that SQLite removes the files of the write-ahead log. Does not wait long for clones of the
+    /// store that are still in use.
+    pub async fn close(self) {
+        let Self { writer, readers, .. } = self;
+        drop(readers);
+        if tokio::time::timeout(MAX_CLOSE_WAIT, writer.close()).await.is_err() {
+            log::warn!("the database is still in use; the files of its write-ahead log remain");
+        }
     }
 
     /// Checks that the store is writable. The outcome is cached briefly, since each check syncs the disk and can be triggered by
