@@ -119,6 +119,9 @@ struct Connections {
     /// Only connections of this user
     #[arg(long, value_name = "ID|EMAIL", value_parser = UserName::parse)]
     user: Option<UserName>,
+    /// Kind of the connections: chat (default), operator, stream or all
+    #[arg(long)]
+    kind: Option<String>,
     /// Only connections with this dialect: chat.v1 or chat.v2
     #[arg(long)]
     dialect: Option<String>,
@@ -294,6 +297,7 @@ impl Connections {
         for (name, value) in [
             ("q", &self.q),
             ("user_id", &user_id),
+            ("kind", &self.kind),
             ("dialect", &self.dialect),
             ("state", &self.state),
             ("sort", &self.sort),
@@ -353,6 +357,7 @@ mod tests {
         let wanted = Connections {
             q: Some("a&limit=1".to_owned()),
             user: None,
+            kind: Some("all".to_owned()),
             dialect: None,
             state: None,
             sort: None,
@@ -360,6 +365,6 @@ mod tests {
             offset: None,
             limit: Some(3),
         };
-        assert_eq!(wanted.query(None), "q=a%26limit%3D1&order=desc&limit=3");
+        assert_eq!(wanted.query(None), "q=a%26limit%3D1&kind=all&order=desc&limit=3");
     }
 }

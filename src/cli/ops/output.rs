@@ -76,6 +76,7 @@ fn write_connections(answer: &Value, out: &mut dyn io::Write) -> io::Result<()> 
                 text(&one["id"]),
                 text(&one["user"]["email"]),
                 text(&one["address"]),
+                text(&one["kind"]),
                 text(&one["dialect"]),
                 text(&one["state"]),
                 age(Duration::from_millis(age_ms.try_into().unwrap_or_default())),
@@ -87,7 +88,7 @@ fn write_connections(answer: &Value, out: &mut dyn io::Write) -> io::Result<()> 
         })
         .collect();
     let headings =
-        ["CONNECTION", "USER", "ADDRESS", "DIALECT", "STATE", "AGE", "TOKENS", "TURNS", "WAITING", "PING MS"];
+        ["CONNECTION", "USER", "ADDRESS", "KIND", "DIALECT", "STATE", "AGE", "TOKENS", "TURNS", "WAITING", "PING MS"];
     write_table(&headings, &rows, out)?;
     writeln!(out, "{} of {}", rows.len(), text(&answer["total"]))
 }
