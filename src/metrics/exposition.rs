@@ -220,7 +220,7 @@ impl Ours {
 
     fn connections(&self, families: &mut Families<'_>) -> fmt::Result {
         let Self { metrics, live } = self;
-        families.gauge("connections", None, "Open WebSocket connections.", self.open_connections(|state| state))?;
+        families.gauge("connections", None, "Open chat connections.", self.open_connections(|state| state))?;
         let kinds = live.connections_by_kind.iter();
         let kinds = kinds.map(|KindCount { kind, connections }| (vec![("kind", *kind)], count(*connections)));
         families.gauge("connections_by_kind", None, "Open connections of every kind.", kinds)?;
