@@ -90,17 +90,56 @@ pub enum TurnOutcome {
     Failed(String),
 }
 
-impl Fact {
-    pub const MESSAGE: &str = "message";
-    pub const TURN_STARTED: &str = "turn_started";
-    pub const TURN_ENDED: &str = "turn_ended";
+/// Declares the kinds of events, one line each: variant and name.
+macro_rules! fact_kinds {
+    ($($Kind:ident = $name:literal,)*) => {
+        /// Kind of a [`Fact`] that this version knows.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum FactKind {
+            $($Kind,)*
+        }
 
-    pub fn kind(&self) -> &str {
+        impl FactKind {
+            /// Returns the name of the kind, as in the store and on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$Kind => $name,)*
+                }
+            }
+
+            /// Returns the kind with this name; `None` for a kind of another version.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$Kind),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+fact_kinds! {
+    Message = "message",
+    TurnStarted = "turn_started",
+    TurnEnded = "turn_ended",
+}
+
+impl Fact {
+    /// Returns the kind; the name of one that this version does not know as an error.
+    pub fn kind(&self) -> Result<FactKind, &str> {
         match self {
-            Self::Message { .. } => Self::MESSAGE,
-            Self::TurnStarted { .. } => Self::TURN_STARTED,
-            Self::TurnEnded { .. } => Self::TURN_ENDED,
-            Self::Other { kind } => kind,
+            Self::Message { .. } => Ok(FactKind::Message),
+            Self::TurnStarted { .. } => Ok(FactKind::TurnStarted),
+            Self::TurnEnded { .. } => Ok(FactKind::TurnEnded),
+            Self::Other { kind } => Err(kind),
+        }
+    }
+
+    /// Returns the name of the kind, as in the store and on the wire.
+    pub fn kind_name(&self) -> &str {
+        match self.kind() {
+            Ok(kind) => kind.as_str(),
+            Err(name) => name,
         }
     }
 }

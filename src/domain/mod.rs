@@ -21,7 +21,7 @@ pub use audit::{AuditEntry, AuditedOperator};
 pub use conversation::{Conversation, HistoryMessage, Message, MessageRole};
 pub use document::{Chunk, Document, Passage, Retrieval};
 pub use email::Email;
-pub use event::{ActorKind, ConversationHandler, Event, EventActor, Fact, LOCAL_NODE, TurnOutcome};
+pub use event::{ActorKind, ConversationHandler, Event, EventActor, Fact, FactKind, LOCAL_NODE, TurnOutcome};
 pub use invalid_user_field::InvalidUserField;
 pub use model_task::ModelTask;
 pub use part::{Part, StoredItem};

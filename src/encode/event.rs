@@ -9,7 +9,7 @@ pub fn event_view(event: &Event) -> EventFrame<'_> {
     let mut frame = EventFrame {
         conversation_id: event.conversation_id,
         position: event.position,
-        kind: event.fact.kind(),
+        kind: event.fact.kind_name(),
         at: event.at.0,
         actor: ActorView { kind: event.actor.kind.as_str(), user_id: event.actor.user_id },
         message_id: None,

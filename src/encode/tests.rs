@@ -7,7 +7,7 @@ use crate::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{fs, path::Path, sync::Arc};
 use switchboard_protocol::Step;
 
 const ENCODERS: [(&str, &dyn Encoder); 4] =
@@ -158,6 +158,14 @@ proptest! {
             prop_assert_eq!(next, appends.len() as u64);
         }
     }
+}
+
+#[test]
+fn every_encoder_is_tested() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/encode");
+    let files = fs::read_dir(folder).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let implementations: usize = files.map(|text| text.matches("\nimpl Encoder for ").count()).sum();
+    assert_eq!(implementations, ENCODERS.len(), "an encoder is missing in ENCODERS");
 }
 
 #[test]

@@ -13,13 +13,15 @@ pub(super) fn to_json(items: &[PlacedItem]) -> String {
     let mut stored: Vec<StoredItem> = Vec::new();
     for PlacedItem { tokens_before, item } in items {
         let tokens_before = *tokens_before;
-        match (item, stored.last_mut()) {
-            (Item::Part(part), _) => {
+        match item {
+            Item::Part(part) => {
                 let Part { kind, fields } = (**part).clone();
                 stored.push(StoredItem::Part { tokens_before, kind, fields });
             }
-            (_, Some(StoredItem::Skipped(position, count))) if *position == tokens_before => *count += 1,
-            _ => stored.push(StoredItem::Skipped(tokens_before, 1)),
+            Item::Progress(_) | Item::Reasoning(_) | Item::Skipped => match stored.last_mut() {
+                Some(StoredItem::Skipped(position, count)) if *position == tokens_before => *count += 1,
+                _ => stored.push(StoredItem::Skipped(tokens_before, 1)),
+            },
         }
     }
     serde_json::to_string(&stored).expect("all keys are strings")

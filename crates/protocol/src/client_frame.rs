@@ -10,19 +10,51 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// Frame from a client. Unknown fields are ignored; an unknown `type` is an error.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ClientFrame {
+/// Declares the frames of clients, one line each: documentation, `type`, variant and struct of the fields.
+macro_rules! client_frames {
+    ($(#[doc = $doc:literal] $frame_type:literal => $Variant:ident($Fields:ty),)*) => {
+        /// Frame from a client. Unknown fields are ignored; an unknown `type` is an error.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum ClientFrame {
+            $(#[doc = $doc] $Variant($Fields),)*
+        }
+
+        impl ClientFrame {
+            /// All types, as in `type`.
+            const TYPES: &[&str] = &[$($frame_type),*];
+
+            /// Parses a frame of any form. The only parser that names errors.
+            fn parse_value(text: &str) -> Result<Self, ApiError> {
+                let (frame_type, value) = parse_type(text)?;
+                match frame_type.as_str() {
+                    $($frame_type => parse_fields(value).map(Self::$Variant),)*
+                    other => Err(unknown_type(other, Self::TYPES)),
+                }
+            }
+        }
+
+        impl FrameSet for ClientFrame {
+            fn deserialize<'de, D: Deserializer<'de>>(frame_type: &str, members: D) -> Result<Self, D::Error> {
+                match frame_type {
+                    $($frame_type => Deserialize::deserialize(members).map(Self::$Variant),)*
+                    _ => Err(D::Error::custom("unknown type")),
+                }
+            }
+        }
+    };
+}
+
+client_frames! {
     /// Authenticates the connection.
-    Auth(AuthFrame),
+    "auth" => Auth(AuthFrame),
     /// Starts a turn.
-    Message(MessageFrame),
+    "message" => Message(MessageFrame),
     /// Subscribes to a conversation.
-    Resume(ResumeFrame),
+    "resume" => Resume(ResumeFrame),
     /// Stops a turn.
-    Cancel(CancelFrame),
+    "cancel" => Cancel(CancelFrame),
     /// Requests a `pong`.
-    Ping(PingFrame),
+    "ping" => Ping(PingFrame),
 }
 
 /// Authenticates the connection, or renews its token.
@@ -162,9 +194,6 @@ impl<'de> Deserialize<'de> for IgnoredValue {
 }
 
 impl ClientFrame {
-    /// All types, as in `type`.
-    const TYPES: &[&str] = &["auth", "message", "resume", "cancel", "ping"];
-
     /// Parses a text frame.
     ///
     /// # Errors
@@ -172,31 +201,6 @@ impl ClientFrame {
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         // Clients usually send `type` first. Everything else, and every error, is left to a parser of the whole value.
         parse_type_first(text).map_or_else(|| Self::parse_value(text), Ok)
-    }
-
-    fn parse_value(text: &str) -> Result<Self, ApiError> {
-        let (frame_type, value) = parse_type(text)?;
-        match frame_type.as_str() {
-            "auth" => parse_fields(value).map(Self::Auth),
-            "message" => parse_fields(value).map(Self::Message),
-            "resume" => parse_fields(value).map(Self::Resume),
-            "cancel" => parse_fields(value).map(Self::Cancel),
-            "ping" => parse_fields(value).map(Self::Ping),
-            other => Err(unknown_type(other, Self::TYPES)),
-        }
-    }
-}
-
-impl FrameSet for ClientFrame {
-    fn deserialize<'de, D: Deserializer<'de>>(frame_type: &str, members: D) -> Result<Self, D::Error> {
-        match frame_type {
-            "auth" => Deserialize::deserialize(members).map(Self::Auth),
-            "message" => Deserialize::deserialize(members).map(Self::Message),
-            "resume" => Deserialize::deserialize(members).map(Self::Resume),
-            "cancel" => Deserialize::deserialize(members).map(Self::Cancel),
-            "ping" => Deserialize::deserialize(members).map(Self::Ping),
-            _ => Err(D::Error::custom("unknown type")),
-        }
     }
 }
 

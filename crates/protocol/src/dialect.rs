@@ -2,30 +2,42 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Dialect of the frames on a connection, chosen by its subprotocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
-pub enum Dialect {
-    /// `token` frames carry `partial_response`, the answer so far.
-    #[default]
-    #[serde(rename = "chat.v1")]
-    V1,
-    /// `token` frames carry only new text; adjacent tokens may share a frame.
-    #[serde(rename = "chat.v2")]
-    V2,
+/// Declares the dialects, one line each: documentation, variant and subprotocol.
+macro_rules! dialects {
+    ($(#[doc = $doc:literal] $Dialect:ident = $subprotocol:literal,)*) => {
+        /// Dialect of the frames on a connection, chosen by its subprotocol.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+        pub enum Dialect {
+            $(#[doc = $doc] #[serde(rename = $subprotocol)] $Dialect,)*
+        }
+
+        impl Dialect {
+            /// All dialects.
+            pub const ALL: &[Self] = &[$(Self::$Dialect),*];
+
+            /// Returns the dialect's name in `Sec-WebSocket-Protocol`.
+            pub const fn subprotocol(self) -> &'static str {
+                match self {
+                    $(Self::$Dialect => $subprotocol,)*
+                }
+            }
+        }
+    };
 }
 
-impl Dialect {
-    /// All dialects.
-    pub const ALL: &[Self] = &[Self::V1, Self::V2];
+dialects! {
+    /// `token` frames carry `partial_response`, the answer so far.
+    V1 = "chat.v1",
+    /// `token` frames carry only new text; adjacent tokens may share a frame.
+    V2 = "chat.v2",
+}
 
-    /// Returns the dialect's name in `Sec-WebSocket-Protocol`.
-    pub const fn subprotocol(self) -> &'static str {
-        match self {
-            Self::V1 => "chat.v1",
-            Self::V2 => "chat.v2",
-        }
+impl Default for Dialect {
+    /// The dialect of a connection without a subprotocol.
+    fn default() -> Self {
+        Self::V1
     }
 }
 
@@ -54,7 +66,7 @@ impl Offer {
             }
             has_subprotocols = true;
             if offer.echo.is_none()
-                && let Some(dialect) = [Dialect::V1, Dialect::V2].into_iter().find(|d| d.subprotocol() == entry)
+                && let Some(dialect) = Dialect::ALL.iter().copied().find(|d| d.subprotocol() == entry)
             {
                 offer.dialect = dialect;
                 offer.echo = Some(dialect.subprotocol());

@@ -82,7 +82,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fi
         let question = self.question("And?", false);
         self.store.begin_turn(question).await.unwrap();
         self.interrupt().await;
-        let kinds: Vec<_> = self.events().await[4..].iter().map(|event| event.fact.kind().to_owned()).collect();
+        let kinds: Vec<_> = self.events().await[4..].iter().map(|event| event.fact.kind_name().to_owned()).collect();
         assert_eq!(kinds, ["message", "turn_started", "turn_ended"]);
     }
 

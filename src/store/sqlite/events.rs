@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     domain::{
-        ActorKind, ConversationAccess, ConversationId, Event, EventActor, Fact, FinishReason, MessageId, TurnId,
-        TurnOutcome, UnixMillis, UserId,
+        ActorKind, ConversationAccess, ConversationId, Event, EventActor, Fact, FactKind, FinishReason, MessageId,
+        TurnId, TurnOutcome, UnixMillis, UserId,
     },
     store::{EventStore, Fence, Listed, StoreError},
 };
@@ -150,7 +150,7 @@ fn row_of<'a>(conversation_id: &'a str, event: &'a Event) -> NewRow<'a> {
     NewRow {
         conversation_id,
         position: event.position,
-        kind: event.fact.kind(),
+        kind: event.fact.kind_name(),
         at_ms: event.at.0,
         actor_kind: event.actor.kind.as_str(),
         actor_user_id: event.actor.user_id.map(|id| id.to_string()),
@@ -210,7 +210,7 @@ fn read(
             messages::table.on(messages::id
                 .nullable()
                 .eq(conversation_events::message_id)
-                .and(conversation_events::kind.eq(Fact::MESSAGE))),
+                .and(conversation_events::kind.eq(FactKind::Message.as_str()))),
         )
         .left_join(turns::table.on(turns::id.nullable().eq(conversation_events::turn_id).and(asked)))
         .filter(conversation_events::conversation_id.eq(conversation.to_string()))
@@ -254,19 +254,19 @@ fn event(conversation_id: ConversationId, row: Row, logged: &LoggedKinds) -> Res
     let turn = |row: &Row| -> Result<TurnId, StoreError> {
         parse(row.turn_id.as_deref().ok_or_else(|| missing("turn_id", row.position))?)
     };
-    let fact = match row.kind.as_str() {
-        Fact::MESSAGE => Fact::Message {
+    let fact = match FactKind::from_name(&row.kind) {
+        Some(FactKind::Message) => Fact::Message {
             message_id: message(&row)?,
             turn_id: row.turn_id.as_deref().map(parse).transpose()?,
             text: row.text.unwrap_or_default(),
             client_message_id: row.client_message_id,
         },
-        Fact::TURN_STARTED => Fact::TurnStarted { turn_id: turn(&row)?, message_id: message(&row)? },
-        Fact::TURN_ENDED => {
+        Some(FactKind::TurnStarted) => Fact::TurnStarted { turn_id: turn(&row)?, message_id: message(&row)? },
+        Some(FactKind::TurnEnded) => {
             let message_id = row.message_id.as_deref().map(parse).transpose()?;
             Fact::TurnEnded { turn_id: turn(&row)?, message_id, outcome: outcome(&row.payload)? }
         }
-        _ => {
+        None => {
             logged.log(&row.kind);
             Fact::Other { kind: row.kind }
         }
@@ -304,7 +304,7 @@ pub(super) fn of_ended_turn(
     let first: Option<i64> = conversation_events::table
         .filter(conversation_events::conversation_id.eq(conversation.to_string()))
         .filter(conversation_events::turn_id.eq(turn))
-        .filter(conversation_events::kind.eq(Fact::TURN_STARTED))
+        .filter(conversation_events::kind.eq(FactKind::TurnStarted.as_str()))
         .select(conversation_events::position)
         .first(connection)
         .optional()?;

@@ -27,7 +27,7 @@ async fn an_event_of_an_unknown_kind_keeps_its_position() {
     );
     store.write(move |connection| Ok(connection.batch_execute(&rows)?)).await.unwrap();
     let after = store.events_after(conversation, 0, 9).await.unwrap().items;
-    let facts: Vec<_> = after.iter().map(|event| (event.position, event.fact.kind())).collect();
+    let facts: Vec<_> = after.iter().map(|event| (event.position, event.fact.kind_name())).collect();
     assert_eq!(facts, [(1, "message"), (2, "call_started"), (3, "call_started")]);
     let unknown = Event {
         conversation_id: conversation,
