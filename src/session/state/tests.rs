@@ -522,7 +522,7 @@ fn a_deleted_conversation_does_not_keep_others_waiting_for_events() {
     let read = session.effects.last();
     assert!(matches!(read, Some(Effect::ReadEvents { conversation, .. }) if *conversation == other));
     let frames = session.frames();
-    assert_eq!((&frames[0]["code"], &frames[0]["session_id"]), (&json!("NOT_FOUND"), &json!(deleted)));
+    assert_eq!((&frames[0]["code"], &frames[0]["conversation_id"]), (&json!("NOT_FOUND"), &json!(deleted)));
 }
 
 #[test]

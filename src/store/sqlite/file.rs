@@ -8,7 +8,11 @@ use diesel::{
     connection::SimpleConnection,
     r2d2::{Error, ManageConnection},
 };
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{convert::Infallible, fs, os::unix::fs::MetadataExt};
+use tokio::sync::mpsc;
+
+/// Held by each open connection. The receiver learns when all are closed.
+pub(super) type OpenMark = mpsc::Sender<Infallible>;
 
 /// Identity of a file, independent of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub(super) struct FileConnection {
     pub(super) connection: SqliteConnection,
     path: String,
     file: FileId,
+    /// Dropped after the connection.
+    _mark: OpenMark,
 }
 
 impl FileConnection {
@@ -34,9 +40,9 @@ impl FileConnection {
     ///
     /// # Errors
     /// When the file does not exist or cannot be opened.
-    pub(super) fn open(path: &str, busy_timeout_ms: u32) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &str, busy_timeout_ms: u32, mark: &OpenMark) -> Result<Self, StoreError> {
         let file = FileId::of(path).map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))?;
-        Ok(Self { connection: connect(path, busy_timeout_ms)?, path: path.to_owned(), file })
+        Ok(Self { connection: connect(path, busy_timeout_ms)?, path: path.to_owned(), file, _mark: mark.clone() })
     }
 
     /// Whether the path still denotes this file.
@@ -50,6 +56,7 @@ impl FileConnection {
 pub(super) struct Readers {
     pub(super) path: String,
     pub(super) busy_timeout_ms: u32,
+    pub(super) mark: OpenMark,
 }
 
 impl ManageConnection for Readers {
@@ -59,7 +66,7 @@ impl ManageConnection for Readers {
     fn connect(&self) -> Result<FileConnection, Error> {
         let failed =
             |error: StoreError| Error::ConnectionError(diesel::ConnectionError::BadConnection(error.to_string()));
-        let mut reader = FileConnection::open(&self.path, self.busy_timeout_ms).map_err(failed)?;
+        let mut reader = FileConnection::open(&self.path, self.busy_timeout_ms, &self.mark).map_err(failed)?;
         reader.connection.batch_execute("PRAGMA query_only = ON").map_err(Error::QueryError)?;
         Ok(reader)
     }

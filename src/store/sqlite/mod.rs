@@ -44,11 +44,12 @@ pub use migrate::migrate;
 use schema::store_checks;
 pub use serving::ServingRight;
 use std::{
+    convert::Infallible,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use writer::Writer;
 
 /// Time for which the outcome of a check is cached.
@@ -56,9 +57,6 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Minimum time to wait for a free reader.
 const MIN_READER_WAIT: Duration = Duration::from_secs(1);
-
-/// Maximum time to wait for the writer to end.
-const MAX_CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// Size of the WAL, in pages of 4 KiB, after which a commit performs a checkpoint. A checkpoint takes some milliseconds, for
 /// which later changes wait. At SQLite's default of 1,000 pages, 200 questions per second cause more than one per second.
@@ -77,6 +75,9 @@ pub struct SqliteStore {
     last_check: Arc<Mutex<Option<Check>>>,
     metrics: Arc<Metrics>,
     logged_kinds: Arc<events::LoggedKinds>,
+    path: String,
+    /// Closed when all connections are.
+    open: Arc<Mutex<mpsc::Receiver<Infallible>>>,
 }
 
 /// Outcome of a check whether the store is writable.
@@ -112,8 +113,10 @@ impl SqliteStore {
         let path = text_of(&locate(config, Absent::Refuse)?)?;
         let busy_timeout_ms = config.busy_timeout_ms;
         let max_wait = Duration::from_millis(u64::from(busy_timeout_ms));
-        let readers = Readers { path: path.clone(), busy_timeout_ms };
-        let connect = Box::new(move || FileConnection::open(&path, busy_timeout_ms));
+        let (mark, open) = mpsc::channel(1);
+        let readers = Readers { path: path.clone(), busy_timeout_ms, mark: mark.clone() };
+        let file = path.clone();
+        let connect = Box::new(move || FileConnection::open(&file, busy_timeout_ms, &mark));
         let writer = Writer::start(connect, max_wait, Arc::clone(&metrics))?;
         let max_wait = max_wait.max(MIN_READER_WAIT);
         let readers = Pool::builder()
@@ -130,16 +133,21 @@ impl SqliteStore {
             last_check: Arc::default(),
             metrics,
             logged_kinds: Arc::default(),
+            path,
+            open: Arc::new(Mutex::new(open)),
         })
     }
 
     /// Closes all connections, so that SQLite removes the files of the write-ahead log. Does not wait long for clones of the
     /// store that are still in use.
     pub async fn close(self) {
-        let Self { writer, readers, .. } = self;
-        drop(readers);
-        if tokio::time::timeout(MAX_CLOSE_WAIT, writer.close()).await.is_err() {
-            log::warn!("the database is still in use; the files of its write-ahead log remain");
+        let Self { writer, readers, path, open, max_wait, .. } = self;
+        drop((writer, readers));
+        let all_closed = async { open.lock().await.recv().await };
+        // Connections that are closed at the same time each take the other for a user of the files. This one is alone.
+        match tokio::time::timeout(max_wait, all_closed).await {
+            Ok(_) => drop(connect(&path, 0)),
+            Err(_) => log::warn!("the database is still in use; the files of its write-ahead log remain"),
         }
     }
 

@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::sync::{
     mpsc::{self, error::SendTimeoutError},
-    oneshot, watch,
+    oneshot,
 };
 
 /// Capacity of the queue. When it is full, callers wait.
@@ -35,8 +35,6 @@ type Connect = Box<dyn Fn() -> Result<FileConnection, StoreError> + Send>;
 pub(super) struct Writer {
     jobs: mpsc::Sender<QueuedJob>,
     max_wait: Duration,
-    /// Changes when the thread has ended and closed its connection.
-    ended: watch::Receiver<()>,
 }
 
 /// Queued change with the deadline for beginning its transaction.
@@ -51,22 +49,11 @@ impl Writer {
     pub(super) fn start(connect: Connect, max_wait: Duration, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let connection = Some(connect()?);
-        let (running, ended) = watch::channel(());
         std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || {
-                WriterThread { connect, connection, lock_wait_ms: None, metrics }.run(queue);
-                drop(running);
-            })
+            .spawn(move || WriterThread { connect, connection, lock_wait_ms: None, metrics }.run(queue))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { jobs, max_wait, ended })
-    }
-
-    /// Waits until the thread has ended, once no other handle is left.
-    pub(super) async fn close(self) {
-        let Self { jobs, mut ended, .. } = self;
-        drop(jobs);
-        while ended.changed().await.is_ok() {}
+        Ok(Self { jobs, max_wait })
     }
 
     pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
