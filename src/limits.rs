@@ -41,6 +41,14 @@ pub const MAX_JSON_BODY_BYTES: usize = 64 * 1024;
 pub const MAX_PING_ID_BYTES: usize = 256;
 /// Time for which a `client_message_id` is known at least, in milliseconds.
 pub const CLIENT_MESSAGE_ID_LIFE_MS: i64 = 24 * 3_600 * 1_000;
+/// Reasons of one feedback.
+pub const MAX_FEEDBACK_REASONS: usize = 10;
+/// Longest reason of a feedback, in characters.
+pub const MAX_FEEDBACK_REASON_CHARS: usize = 64;
+/// Longest comment of a feedback, in characters.
+pub const MAX_FEEDBACK_COMMENT_CHARS: usize = 1_000;
+/// Earlier messages of users that an exported evaluation case has.
+pub const MAX_EXPORTED_HISTORY: i64 = 8;
 /// Period whose requests a user or an address may send at once: a page sends many when it opens, and then few for a while.
 pub const REQUEST_BURST: Duration = Duration::from_secs(2);
 /// Longest stored `User-Agent`, in characters.

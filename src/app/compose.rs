@@ -16,7 +16,7 @@ use crate::{
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
     store::{
-        AuditStore, ConversationStore, DocumentStore, EventStore, ServingClock, UserList, UserStore,
+        AuditStore, ConversationStore, DocumentStore, EventStore, FeedbackStore, ServingClock, UserList, UserStore,
         sqlite::SqliteStore,
     },
     transport,
@@ -159,6 +159,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
         client_addresses: Arc::new(limiter::client_addresses(&config.server)),
         drain: DrainControl::new(Arc::clone(&turns)),
         events,
+        feedback: Arc::clone(&store) as Arc<dyn FeedbackStore>,
         host_check: Arc::new(HostCheck::new(&config.server, listeners)?),
         in_flight: Arc::default(),
         json_limit: Arc::new(JsonLimit::new(&config)),

@@ -7,6 +7,7 @@ mod backup;
 mod completions;
 mod config;
 mod extract;
+mod feedback;
 mod ingest;
 mod load;
 mod man;
@@ -79,6 +80,8 @@ enum Command {
     /// Read one document, in a process of its own
     #[command(hide = true)]
     Extract(extract::Command),
+    /// Print the answers that users rated as evaluation cases, one JSON object per line
+    Feedback(feedback::Command),
     /// Manage accounts
     #[command(subcommand)]
     User(user::Command),
@@ -161,6 +164,7 @@ impl Cli {
             Command::Migrate => block_on(migrate::run(&flags.start(variables)?, out)),
             Command::Backup(command) => command.run(&flags.start(variables)?, out),
             Command::Ingest(command) => block_on(command.run(&flags.start(variables)?, out)),
+            Command::Feedback(command) => block_on(command.run(&flags.start(variables)?, out)),
             Command::User(command) => block_on(command.run(&flags.start(variables)?, out)),
             Command::Config(command) => command.run(&flags.load(variables)?.config, out),
             Command::Ops(command) => {

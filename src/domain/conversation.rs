@@ -1,6 +1,6 @@
 //! Conversations and their messages.
 
-use super::{AnswerMetadata, ConversationId, FinishReason, MessageId, Part, TurnId, UnixMillis, UserId};
+use super::{AnswerMetadata, ConversationId, Feedback, FinishReason, MessageId, Part, TurnId, UnixMillis, UserId};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -58,6 +58,8 @@ pub struct Message {
     pub reasoning: Option<String>,
     /// Parts that are not text; only for answers.
     pub parts: Vec<Part>,
+    /// Feedback of the user who reads the message; only for answers.
+    pub feedback: Option<Feedback>,
     pub created_at: UnixMillis,
 }
 

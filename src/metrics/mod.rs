@@ -6,6 +6,7 @@
 
 mod counter;
 mod exposition;
+mod feedback;
 mod histogram;
 mod label;
 mod live;
@@ -16,7 +17,8 @@ pub use histogram::{Histogram, HistogramSnapshot};
 pub use label::{AuthResult, AuthWay, ClientClose, Label, Resumption, StoreOperation, Surface, TurnStep};
 pub use live::{ConnectionCount, KindCount, LimitCount, Live, ProviderState};
 
-use crate::domain::{FinishReason, ModelTask, ProviderErrorKind};
+use crate::domain::{FinishReason, ModelTask, ProviderErrorKind, Rating};
+use feedback::RatingCounts;
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 use switchboard_protocol::{CloseReason, ErrorCode, TurnState};
@@ -116,6 +118,7 @@ const NO_SPECIALIST: &str = "none";
 pub struct Metrics {
     /// Finish reasons by specialist: those of the configuration, and [`NO_SPECIALIST`] as the last.
     specialists: Vec<(String, Counters<FinishReason>)>,
+    ratings: RatingCounts,
     pub auth: CounterPairs<AuthWay, AuthResult>,
     /// Connections that the server closed.
     pub closed: Counters<CloseReason>,
@@ -153,6 +156,7 @@ impl Metrics {
         let names = specialists.iter().map(String::as_str).chain([NO_SPECIALIST]);
         Self {
             specialists: names.map(|name| (name.to_owned(), Counters::default())).collect(),
+            ratings: RatingCounts::new(specialists.len() + 1),
             auth: CounterPairs::default(),
             closed: Counters::default(),
             left: Counters::default(),
@@ -199,11 +203,20 @@ impl Metrics {
 
     /// Counts the end of a turn that took `took`. A `specialist` that is not in the configuration counts as none.
     pub fn turn_ended(&self, specialist: &str, reason: FinishReason, took: Duration) {
-        let known = self.specialists.iter().find(|(name, _)| name == specialist).or(self.specialists.last());
-        if let Some((_, ended)) = known {
+        if let Some((_, ended)) = self.specialists.get(self.specialist_index(specialist)) {
             ended.increment(reason);
         }
         self.turn.record(took);
+    }
+
+    /// Counts a rating of an answer. A `specialist` that is not in the configuration counts as none.
+    pub fn rated(&self, specialist: &str, model: &str, rating: Rating) {
+        self.ratings.increment(self.specialist_index(specialist), model, rating);
+    }
+
+    fn specialist_index(&self, specialist: &str) -> usize {
+        let index = self.specialists.iter().position(|(name, _)| name == specialist);
+        index.unwrap_or(self.specialists.len() - 1)
     }
 
     pub fn step(&self, step: TurnStep, took: Duration) {

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod events;
+mod feedback;
 mod lists;
 
 use checkpoints::part;
@@ -348,6 +349,8 @@ macro_rules! conformance {
             positions_of_concurrent_writers_are_gapless events_are_paged_in_both_directions
             only_members_have_access a_repeated_end_returns_the_events_of_its_turn
             a_question_is_refused_while_an_agent_is_the_handler an_end_under_an_earlier_epoch_is_refused
+            feedback_is_changed_shown_and_withdrawn only_own_answers_are_rated
+            rated_answers_are_listed_with_their_questions
             a_checkpoint_under_another_epoch_has_no_effect a_fenced_turn_is_recovered_without_an_answer
         }
     };

@@ -9,6 +9,7 @@ mod conversations;
 mod documents;
 mod error;
 mod events;
+mod feedback;
 mod serving_clock;
 pub mod sqlite;
 mod user_list;
@@ -22,6 +23,7 @@ pub use conversations::{
 pub use documents::{DocumentStore, SearchHit, SearchHits};
 pub use error::StoreError;
 pub use events::{EventStore, Fence};
+pub use feedback::{ChangedFeedback, FeedbackStore, RatedAnswer};
 #[cfg(test)]
 pub(crate) use serving_clock::test_support::TurnedClock;
 pub use serving_clock::{ClockStore, ServedTime, ServingClock};

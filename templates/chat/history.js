@@ -35,7 +35,9 @@ export const answeredTurn = (answer) => ({
   ...(answer.reasoning ? { reasoning: answer.reasoning } : {}),
   lastSeq: answer.last_seq ?? -1,
   citations: citationsOf(answer.parts ?? []),
+  messageId: answer.message_id,
   metadata: answer.metadata,
+  feedback: answer.feedback ?? null,
   finishReason: answer.finish_reason,
   ended: true,
 });

@@ -1,6 +1,7 @@
 // The turns of the conversation that is shown.
 
 import { $, el } from "../shared/dom.js";
+import { feedbackOf } from "./feedback.js";
 import { announce, isAtEnd, layout, scrollToEnd } from "./layout.js";
 import { renderMarkdown } from "./markdown.js";
 import { errorBox } from "./notices.js";
@@ -115,6 +116,10 @@ function footOf(turn) {
     if (metadata.sources?.length) parts.push(sourcesOf(metadata.sources));
     if (turn.citations.length) parts.push(citationsOf(turn.citations));
     parts.push(el("div", { class: "meta" }, ...tagsOf(turn, metadata)));
+    if (turn.messageId) {
+      turn.feedbackView ??= feedbackOf(turn);
+      parts.push(turn.feedbackView);
+    }
   }
   if (error) {
     const text = error.code === "TURN_INTERRUPTED" ? `The answer could not be completed. ${error.error}` : error.error;

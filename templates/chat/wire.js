@@ -95,7 +95,9 @@ export const newTurn = (fields) => ({
   stepMessage: "",
   hasThought: false,
   specialist: null,
+  messageId: null,
   metadata: null,
+  feedback: null,
   finishReason: null,
   error: null,
   ended: false,
@@ -242,6 +244,7 @@ async function onComplete(frame) {
   const isWhole = turn.text === frame.response;
   Object.assign(turn, {
     ended: true,
+    messageId: frame.message_id,
     finishReason: frame.finish_reason,
     metadata: frame.metadata,
     text: frame.response,

@@ -14,6 +14,22 @@ const suite = process.argv[3] ?? "answers";
 /** Turns that a tab misses: more than the server replays. */
 const MISSED = 18;
 
+/** Rates an answer up, withdraws that, and rates it down with a reason and a comment. */
+async function rate(answer) {
+  const [up, down] = ["Good answer", "Bad answer"].map((name) => answer.getByRole("button", { name }));
+  const pressed = (thumb, isPressed) => thumb.and(answer.locator(`[aria-pressed="${isPressed}"]`)).waitFor();
+  await up.click();
+  await pressed(up, true);
+  await up.click();
+  await pressed(up, false);
+  await down.click();
+  await pressed(down, true);
+  await answer.getByLabel("Incomplete").check();
+  await answer.getByLabel("Comment").fill("It leaves out the hybrid.");
+  await answer.getByRole("button", { name: "Send" }).click();
+  await answer.locator("form.reasons").waitFor({ state: "hidden" });
+}
+
 const answers = {
   async "a new user registers, asks, and watches the answer arrive"(visit) {
     const visitor = await visit();
@@ -44,6 +60,7 @@ const answers = {
     await visitor.shot("desktop-light-answer");
     await page.click("#toggle-log");
 
+    await rate(turn(page, 0));
     await ask(visitor, "And how often should I change the oil?");
     await answered(visitor, 1);
     assert.equal(await page.locator("#conversations .pick").count(), 1, "both turns are one conversation");
@@ -52,6 +69,8 @@ const answers = {
     // A turn's words come with the frame that the browser draws next.
     for (const n of [0, 1]) await turn(page, n).locator(".answer > *").first().waitFor();
     assert.equal(await turn(page, 0).locator(".answer").innerText(), answer, "the history has the same answer");
+    const down = turn(page, 0).getByRole("button", { name: "Bad answer" });
+    assert.equal(await down.getAttribute("aria-pressed"), "true", "the history has the rating");
     await page.click("#new");
     assert.equal(await page.locator(".turn").count(), 0);
     await page.locator("#conversations .pick").first().click();
@@ -72,6 +91,8 @@ const answers = {
     await ask(visitor, QUESTION);
     await answered(visitor);
     await turn(page, 0).locator(".sources summary").click();
+    await turn(page, 0).getByRole("button", { name: "Bad answer" }).click();
+    await turn(page, 0).locator("form.reasons").waitFor();
     await page.click("#toggle-log");
     await page.click(".settings summary");
     for (const colorScheme of ["light", "dark"]) {

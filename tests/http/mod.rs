@@ -7,6 +7,7 @@ mod caching;
 mod chat;
 mod conversations;
 mod events;
+mod feedback;
 mod head;
 mod openapi;
 

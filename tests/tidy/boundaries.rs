@@ -24,7 +24,7 @@ const PARTS: &[(&str, &str)] = &[
     ("pause", "limits"),
     // The published contract in types, and the values that the server adds to it.
     ("protocol", ""),
-    ("domain", "protocol"),
+    ("domain", "limits protocol"),
     // Settings. A development secret is a private file.
     ("config", "limits private"),
     ("logging", "config limits"),

@@ -43,6 +43,7 @@ macro_rules! client_files {
 /// The scripts and styles of the pages, by their path below `/static/`.
 const PAGE_FILES: &[(&str, &str)] = &page_files![
     "chat/conversations.js",
+    "chat/feedback.js",
     "chat/frames.js",
     "chat/history.js",
     "chat/layout.js",

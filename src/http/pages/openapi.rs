@@ -8,7 +8,7 @@ use crate::{
         pages::files::redirect,
         pages::static_file::static_file,
         pages::swagger_ui,
-        routes::{auth, chat, conversation_events, conversations, documents, health, metrics},
+        routes::{auth, chat, conversation_events, conversations, documents, feedback, health, metrics},
     },
     registry::{ConnectionState, KindFilter, Order, SortKey},
 };
@@ -43,6 +43,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         chat::chat, chat::cancel,
         conversations::list, conversations::messages, conversations::delete,
         conversation_events::events,
+        feedback::put, feedback::withdraw,
         documents::create, documents::list, documents::get, documents::delete, documents::search,
         connections::stats, connections::list, connections::get, connections::kick, user_list::list, users::kick,
         users::lock, users::unlock,

@@ -10,6 +10,7 @@ use crate::{
     http::{
         error::{ErrorBody, HttpError},
         extract::{PageQuery, Query},
+        routes::feedback::FeedbackView,
         state::State,
     },
     registry::{ConnectionManager, ConnectionRegistry},
@@ -85,6 +86,9 @@ pub struct MessageView<'a> {
     /// you do not know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parts: Vec<PartView<'a>>,
+    /// The caller's feedback on the answer. Absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feedback: Option<FeedbackView<'a>>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -120,6 +124,7 @@ impl<'a> From<&'a Message> for MessageView<'a> {
             metadata: message.metadata.as_ref().map(|metadata| MetadataView::new(metadata, FieldNames::Both)),
             reasoning: message.reasoning.as_deref(),
             parts: message.parts.iter().map(|Part { kind, fields }| PartView { kind, fields }).collect(),
+            feedback: message.feedback.as_ref().map(FeedbackView::from),
         }
     }
 }

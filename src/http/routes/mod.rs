@@ -5,6 +5,7 @@ pub mod chat;
 pub mod conversation_events;
 pub mod conversations;
 pub mod documents;
+pub mod feedback;
 pub mod health;
 pub mod metrics;
 pub mod ws;
@@ -16,6 +17,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(chat::routes)
         .configure(conversation_events::routes)
         .configure(conversations::routes)
+        .configure(feedback::routes)
         .configure(auth::routes)
         .configure(documents::routes)
         .configure(health::routes)

@@ -5,9 +5,10 @@ use super::{
     conversation_rows::{ConversationRow, MemberRow},
     end_turn::end_turn,
     events::{self, NewEvent, Standing, require},
+    feedback::{FeedbackColumns, feedback_of},
     page::{json_bytes, listed, rowid_of},
     parse,
-    schema::{conversations, members, messages, turns},
+    schema::{conversations, feedback, members, messages, turns},
     stored_turns,
     turn_rows::{BYTES_PER_END, MessageRow, RUNNING, TurnRow, metadata},
 };
@@ -110,18 +111,21 @@ impl ConversationStore for SqliteStore {
             require(connection, user, conversation, ConversationAccess::can_read_all)?;
             let is_answered =
                 turns::id.nullable().eq(messages::turn_id).and(messages::role.eq(MessageRole::Assistant.as_str()));
+            let is_rated = feedback::message_id.eq(messages::id).and(feedback::user_id.eq(user.to_string()));
+            let rating = (feedback::rating, feedback::reasons, feedback::comment).nullable();
             let mut query = messages::table
                 .left_join(turns::table.on(is_answered))
+                .left_join(feedback::table.on(is_rated))
                 .filter(messages::conversation_id.eq(conversation.to_string()))
                 .order(messages::rowid.desc())
                 .limit(page.limit.saturating_add(1))
-                .select((MessageRow::as_select(), stored_turns::token_bytes(), turns::items.nullable()))
+                .select((MessageRow::as_select(), stored_turns::token_bytes(), turns::items.nullable(), rating))
                 .into_boxed();
             if let Some(before) = page.before {
                 query = query.filter(messages::rowid.lt(rowid_of!(messages, connection, before)));
             }
             let rows = query.load_iter::<ListedMessage, DefaultLoadingMode>(connection)?;
-            let bytes = |(row, _, items): &ListedMessage| {
+            let bytes = |(row, _, items, _): &ListedMessage| {
                 let reasoning = row.reasoning.as_deref().map_or(0, json_bytes);
                 let json = [&row.metadata, items].into_iter().flatten().map(String::len).sum::<usize>();
                 json_bytes(&row.content) + reasoning + json
@@ -258,10 +262,10 @@ fn turn_of_message(
         .transpose()
 }
 
-/// A message; for an answer, also the size of its token boundaries and the other entries of its turn.
-type ListedMessage = (MessageRow, Option<i64>, Option<String>);
+/// A message; for an answer, also the size of its token boundaries, the other entries of its turn and the user's feedback.
+type ListedMessage = (MessageRow, Option<i64>, Option<String>, Option<FeedbackColumns>);
 
-fn message((row, token_bytes, items): ListedMessage) -> Result<Message, StoreError> {
+fn message((row, token_bytes, items, feedback): ListedMessage) -> Result<Message, StoreError> {
     let is_answer = row.role == MessageRole::Assistant.as_str();
     Ok(Message {
         id: parse(&row.id)?,
@@ -274,6 +278,7 @@ fn message((row, token_bytes, items): ListedMessage) -> Result<Message, StoreErr
         metadata: metadata(row.metadata.as_deref())?,
         reasoning: row.reasoning,
         parts: items.as_deref().map(Part::of_stored_items).unwrap_or_default(),
+        feedback: feedback.map(feedback_of).transpose()?,
         created_at: UnixMillis(row.created_at_ms),
     })
 }

@@ -12,6 +12,7 @@ mod conversations;
 mod documents;
 mod end_turn;
 mod events;
+mod feedback;
 mod file;
 mod location;
 mod migrate;

@@ -12,7 +12,7 @@ pub(super) fn listed<R, T>(
     rows: impl Iterator<Item = QueryResult<R>>,
     limit: i64,
     bytes: impl Fn(&R) -> usize,
-    item: impl Fn(R) -> Result<T, StoreError>,
+    mut item: impl FnMut(R) -> Result<T, StoreError>,
 ) -> Result<Listed<T>, StoreError> {
     let limit = usize::try_from(limit).unwrap_or_default();
     let (mut items, mut total_bytes) = (Vec::new(), 0_usize);

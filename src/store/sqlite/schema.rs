@@ -86,8 +86,20 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    feedback (message_id, user_id) {
+        rowid -> BigInt,
+        message_id -> Text,
+        user_id -> Text,
+        rating -> Text,
+        reasons -> Text,
+        comment -> Nullable<Text>,
+        at_ms -> BigInt,
+    }
+}
+
 diesel::joinable!(turns -> conversations (conversation_id));
-diesel::allow_tables_to_appear_in_same_query!(conversations, members, conversation_events, turns, messages);
+diesel::allow_tables_to_appear_in_same_query!(conversations, members, conversation_events, turns, messages, feedback);
 
 diesel::table! {
     users (id) {
