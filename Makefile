@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test-quick test test-long tools fmt clippy lint audit check bench bench-quick bench-relay bench-products bench-smoke bench-build
+.PHONY: help run run-llm test-quick test test-long tools fmt clippy lint audit check bench bench-quick bench-relay bench-products bench-smoke bench-search bench-build
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ bench-products: ## Install LiteLLM's proxy and Chainlit, and measure them at the
 
 bench-smoke: ## Whether every server still does the job: 20 connections for some seconds each
 	python3 benches/run.py smoke
+
+bench-search: ## Measure a search by the number of passages, and the memory of the index: some minutes
+	$(CARGO) bench --locked --bench search
 
 bench-build: ## Measure a first release build: CPU time, packages, size of the binary, the most expensive packages
 	python3 benches/first_build.py

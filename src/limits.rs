@@ -145,10 +145,10 @@ pub const MAX_UNSTORED_BYTES: usize = 64 * 1024 * 1024;
 pub const UNSTORED_RETRY_INTERVAL_MS: u64 = 500;
 /// Interval between purges of expired data in the store.
 pub const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
-/// Time for which a start waits for the update of the search index; the rest is done while the server runs.
-pub const INDEX_UPDATE_WAIT_AT_START: Duration = Duration::from_secs(2);
-/// Interval between attempts to continue that update while the store is unavailable.
-pub const INDEX_UPDATE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// Time for which a start waits for the search index; the rest is built while the server runs.
+pub const INDEX_WAIT_AT_START: Duration = Duration::from_secs(2);
+/// Interval at which the server looks for documents that another process has changed.
+pub const INDEX_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 // Retry hints to clients.
 

@@ -161,7 +161,7 @@ impl Cli {
                 let serving = serve::Serving::prepare()?;
                 serving.run(flags.start(variables)?)
             }
-            Command::Migrate => block_on(migrate::run(&flags.start(variables)?, out)),
+            Command::Migrate => migrate::run(&flags.start(variables)?, out),
             Command::Backup(command) => command.run(&flags.start(variables)?, out),
             Command::Ingest(command) => block_on(command.run(&flags.start(variables)?, out)),
             Command::Feedback(command) => block_on(command.run(&flags.start(variables)?, out)),

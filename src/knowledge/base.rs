@@ -1,28 +1,32 @@
 //! Knowledge base service: search, index maintenance and document management.
 
 use super::{
-    rank::{GOOD_SCORE, rank},
+    index::Index,
+    live_index::LiveIndex,
     reader::{ChildReader, DocumentReader},
+    retrieval::{retrieve_from, search_in},
 };
 use crate::{
     config::KnowledgeConfig,
-    domain::{Document, DocumentId, MethodOutcome, Passage, Retrieval, RetrievalBasis, RetrievalMethods},
-    limits::{INDEX_UPDATE_RETRY_INTERVAL, INDEX_UPDATE_WAIT_AT_START},
-    store::{DocumentStore, Listed, Page, SearchHits, StoreError},
+    domain::{Document, DocumentId, Passage, Retrieval},
+    limits::{INDEX_SYNC_INTERVAL, INDEX_WAIT_AT_START},
+    store::{DocumentStore, Listed, Page, StoreError},
     terms::{SearchTerms, search_terms},
 };
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
+use tokio::sync::oneshot;
 
-/// Number of chunks with the best BM25 scores that a search ranks.
-const CANDIDATES: u32 = 50;
+/// Largest index that is searched on the thread of the request: some hundred microseconds.
+const MAX_PASSAGES_IN_PLACE: usize = 2_000;
 
-/// Handle to the knowledge base. Clones share the store and the reader.
+/// Handle to the knowledge base. Clones share the store, the index and the reader.
 #[derive(Clone)]
 pub struct KnowledgeBase {
     pub(super) store: Arc<dyn DocumentStore>,
+    pub(super) index: Arc<LiveIndex>,
     pub(super) config: KnowledgeConfig,
     pub(super) reader: Arc<dyn DocumentReader>,
 }
@@ -30,96 +34,75 @@ pub struct KnowledgeBase {
 impl KnowledgeBase {
     pub fn new(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
         let reader = Arc::new(ChildReader::new(config.clone()));
-        Self { store, config, reader }
+        Self { store, index: Arc::default(), config, reader }
     }
 
     /// Creates a knowledge base that extracts documents in this process.
     #[cfg(test)]
     pub fn in_process(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
         let reader = Arc::new(super::reader::test_support::InProcess(config.clone()));
-        Self { store, config, reader }
+        Self { store, index: Arc::default(), config, reader }
     }
 
     /// Finds passages for a query, best first, in the collections of `scope` (empty: all) and in documents without a
-    /// collection. [`super::rank`] defines the scores; a query about another subject finds no passages or low scores.
+    /// collection. [`super::index`] defines the scores; a query about another subject finds no passages or low scores.
     ///
     /// # Errors
-    /// When the store is unavailable.
+    /// When the process is stopping.
     pub async fn search(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
-        let (search, found) = self.hits(query, scope, limit).await?;
-        Ok(rank(&search, &found, |hit| hit.in_scope, limit))
+        let scope = scope.to_vec();
+        self.with_index(query, move |index, search| search_in(index, &search, &scope, limit)).await
     }
 
     /// Finds passages to answer a question from: those in `scope`, or in all collections if none of them scores as an answer.
     /// This makes retrieval robust against a wrong choice of specialist.
     ///
     /// # Errors
-    /// When the store is unavailable.
+    /// When the process is stopping.
     pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Retrieval, StoreError> {
-        let (search, found) = self.hits(query, scope, limit).await?;
-        let in_scope = rank(&search, &found, |hit| hit.in_scope, limit);
-        let passages = if is_covered(&in_scope) { in_scope } else { rank(&search, &found, |_| true, limit) };
-        let basis = match passages.as_slice() {
-            [] => RetrievalBasis::Nothing,
-            passages if is_covered(passages) => RetrievalBasis::Covered,
-            _ => RetrievalBasis::Closest,
-        };
-        let methods = RetrievalMethods { words: Some(MethodOutcome::Used), ..RetrievalMethods::default() };
-        Ok(Retrieval { passages, basis, methods })
+        let scope = scope.to_vec();
+        self.with_index(query, move |index, search| retrieve_from(index, &search, &scope, limit)).await
     }
 
-    /// Returns the terms of a query and the chunks that contain any of them.
-    async fn hits(&self, query: &str, scope: &[String], limit: usize) -> Result<(SearchTerms, SearchHits), StoreError> {
-        let search = search_terms(query);
-        if search.is_empty() || limit == 0 {
-            return Ok((search, SearchHits::default()));
+    /// Searches the index: a small one in place, since that takes less time than to involve another thread; a large one on a
+    /// blocking thread, so that the streams of this thread do not wait.
+    async fn with_index<T: Send + 'static>(
+        &self,
+        query: &str,
+        search: impl FnOnce(&Index, SearchTerms) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let terms = search_terms(query, |_| false);
+        if self.indexed_passages() <= MAX_PASSAGES_IN_PLACE {
+            return Ok(search(&self.index.read(), terms));
         }
-        let candidates = CANDIDATES.max(limit.try_into().unwrap_or(u32::MAX));
-        let found = self.store.search_chunks(search.terms.clone(), scope.to_vec(), candidates).await?;
-        Ok((search, found))
+        let index = Arc::clone(&self.index);
+        let work = tokio::task::spawn_blocking(move || search(&index.read(), terms));
+        work.await.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
-    /// Updates the index to the current version of [`crate::terms`] for at most `max_duration`. Returns whether it is complete.
-    /// If not, the remaining documents may not be found until a later call has updated them.
-    ///
-    /// # Errors
-    /// When the store is unavailable.
-    pub async fn update_index(&self, max_duration: Duration) -> Result<bool, StoreError> {
-        let began = Instant::now();
-        let mut updated = 0;
-        loop {
-            let chunks = self.store.update_chunk_terms().await?;
-            updated += chunks;
-            let is_done = chunks == 0;
-            if is_done || began.elapsed() >= max_duration {
-                if !is_done {
-                    log::warn!(chunks = updated; "rebuilding the search index in the background; search is incomplete until then");
-                } else if updated > 0 {
-                    log::info!(chunks = updated; "rebuilt the search index for this version");
-                }
-                return Ok(is_done);
-            }
-        }
-    }
-
-    /// Updates the index, and continues in a background task if that takes long.
+    /// Fills the index from the store, and keeps it equal to the store, which other processes may change (`switchboard
+    /// ingest`). If filling it takes longer than [`INDEX_WAIT_AT_START`], it continues in the background.
     ///
     /// # Errors
     /// When the store is unavailable.
     pub async fn start_index(&self) -> Result<(), StoreError> {
-        if !self.update_index(INDEX_UPDATE_WAIT_AT_START).await? {
-            let base = self.clone();
-            tokio::spawn(async move { base.finish_index().await });
+        let began = Instant::now();
+        let (filled, is_filled) = oneshot::channel();
+        tokio::spawn(follow(Arc::downgrade(&self.store), Arc::clone(&self.index), filled));
+        match tokio::time::timeout(INDEX_WAIT_AT_START, is_filled).await {
+            Ok(Ok(outcome)) => {
+                outcome?;
+                log::info!(passages = self.indexed_passages(), took_ms = began.elapsed().as_millis(); "built the search index");
+            }
+            Ok(Err(_)) => return Err(StoreError::Unavailable("the search index was not built".to_owned())),
+            Err(_) => log::warn!("building the search index in the background; search is incomplete until then"),
         }
         Ok(())
     }
 
-    /// Updates the index completely, retrying while the store fails.
-    async fn finish_index(&self) {
-        while let Err(error) = self.update_index(Duration::MAX).await {
-            log::warn!(error:%; "could not rebuild the search index; retrying later");
-            tokio::time::sleep(INDEX_UPDATE_RETRY_INTERVAL).await;
-        }
+    /// Returns the number of passages in the index.
+    pub fn indexed_passages(&self) -> usize {
+        self.index.read().len()
     }
 
     /// Lists documents, newest first.
@@ -139,7 +122,9 @@ impl KnowledgeBase {
     /// # Errors
     /// `NotFound`, or when the store is unavailable.
     pub async fn delete(&self, id: DocumentId) -> Result<(), StoreError> {
-        self.store.delete_document(id).await
+        let change = self.index.change().await;
+        self.store.delete_document(id).await?;
+        self.index.delete(change, id).await
     }
 
     /// Returns the maximum duration of an upload.
@@ -153,9 +138,38 @@ impl KnowledgeBase {
     }
 }
 
-/// Whether the best passage contains enough of the question's words to answer it.
-fn is_covered(passages: &[Passage]) -> bool {
-    passages.first().is_some_and(|best| best.score >= GOOD_SCORE)
+/// Keeps `index` equal to the store while the store is in use. Reports the first result.
+async fn follow(
+    store: Weak<dyn DocumentStore>,
+    index: Arc<LiveIndex>,
+    filled: oneshot::Sender<Result<(), StoreError>>,
+) {
+    let mut filled = Some(filled);
+    let mut seen = None;
+    while let Some(store) = store.upgrade() {
+        let outcome = catch_up(store.as_ref(), &index, &mut seen).await;
+        drop(store);
+        match (outcome, filled.take()) {
+            (outcome, Some(filled)) => _ = filled.send(outcome),
+            (Err(error), None) => log::warn!(error:%; "could not update the search index; retrying later"),
+            (Ok(()), None) => {}
+        }
+        tokio::time::sleep(INDEX_SYNC_INTERVAL).await;
+    }
+}
+
+/// Updates the index if the fingerprint of the documents is not the one that was `seen` before.
+async fn catch_up(
+    store: &dyn DocumentStore,
+    index: &Arc<LiveIndex>,
+    seen: &mut Option<(i64, i64, i64)>,
+) -> Result<(), StoreError> {
+    let current = store.documents_fingerprint().await?;
+    if *seen != Some(current) {
+        index.sync(store).await?;
+        *seen = Some(current);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

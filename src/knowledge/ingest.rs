@@ -111,7 +111,9 @@ impl KnowledgeBase {
             created_at_ms: now,
             updated_at_ms: now,
         };
-        let document = self.store.put_document(document, read.chunks).await?;
+        let change = self.index.change().await;
+        let document = self.store.put_document(document, read.chunks.clone()).await?;
+        self.index.put(change, &document, read.chunks).await?;
         log::info!(document_id:% = document.id, chunks = document.chunks; "ingested document");
         Ok(document)
     }

@@ -1,8 +1,8 @@
 //! Knowledge base: ingests documents and retrieves passages for a question. Independent of models and conversations.
 //!
-//! Ingestion extracts the text of a document ([`extract`]), splits it along its headings ([`chunk`]) and stores the chunks. A
-//! search turns the question into terms ([`crate::terms`]), lets the store find the chunks that contain them, and scores
-//! these ([`rank`]).
+//! Ingestion extracts the text of a document ([`extract`]), splits it along its headings ([`chunk`]), stores the chunks and
+//! adds them to the index in memory ([`live_index`]). A search turns the question into terms ([`crate::terms`]), lets the
+//! [`index`] score the chunks that contain them, and decides what the best ones are worth ([`retrieval`]).
 //!
 //! Extraction and chunking run in a child process, started by [`reader`] and implemented by [`worker`], since documents are
 //! untrusted input.
@@ -17,12 +17,14 @@ mod extract;
 mod extract_error;
 mod extract_limits;
 mod front_matter;
+mod index;
 mod ingest;
 mod ingest_error;
+mod live_index;
 mod pdf;
 mod query;
-mod rank;
 mod reader;
+mod retrieval;
 mod seed;
 mod worker;
 
@@ -30,8 +32,8 @@ pub use base::KnowledgeBase;
 pub use document_file::DocumentFile;
 pub use extract::MediaType;
 pub use extract_error::ExtractError;
+pub use index::{GOOD_SCORE, MIN_SCORE};
 pub use ingest::{IngestReport, NewDocument, is_invisible};
 pub use ingest_error::IngestError;
 pub use query::retrieval_query;
-pub use rank::{GOOD_SCORE, MIN_SCORE};
 pub use worker::ReadTask;

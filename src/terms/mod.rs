@@ -1,4 +1,4 @@
-//! Text analysis for the full-text index: terms of a text to index, and terms of a question to search for. Pure.
+//! Text analysis for the search index: terms of a text to index, and terms of a question to search for. Pure.
 //!
 //! Both sides are normalized in the same way, so that spelling does not matter: full or half width, accents, apostrophes,
 //! hyphens and thousands separators ([`fold`]). A compound is indexed as a whole and in parts ([`words`]): `e-mail` as `e`,
@@ -12,14 +12,12 @@ mod script;
 mod stop_words;
 mod words;
 
-use fold::fold_spelling;
+use fold::{fold_case, fold_spelling};
 use rust_stemmers::{Algorithm, Stemmer};
 use std::collections::HashSet;
-use stop_words::{COURTESIES, is_stop_word};
+use stop_words::COURTESIES;
+pub use stop_words::is_stop_word;
 use words::{Part, Token, Word, tokens};
-
-/// Version of the index. Must change whenever [`index_terms`] changes; an index of another version is rebuilt.
-pub const INDEX_VERSION: i32 = 1;
 
 /// Maximum number of words of a question to search for. Bounds the cost of a search.
 pub const MAX_QUERY_WORDS: usize = 32;
@@ -31,6 +29,8 @@ const WEAK_WEIGHT: f64 = 0.25;
 /// Term of a question, with alternatives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchTerm {
+    /// Word of the question, folded, or n-gram.
+    pub word: String,
     /// Alternatives, any of which matches: index terms, or phrases of several index terms separated by spaces.
     pub any_of: Vec<String>,
     /// Weight of the term, in addition to its rarity.
@@ -53,23 +53,34 @@ impl SearchTerms {
     }
 }
 
-/// Returns the terms of a text to index, in order, separated by spaces.
-pub fn index_terms(text: &str) -> String {
-    index_words(text).join(" ")
+/// Returns the terms of a text to index, in order.
+pub fn index_terms(text: &str) -> Vec<String> {
+    let mut terms = Vec::new();
+    for token in tokens(&fold_spelling(text)) {
+        match token {
+            Token::Word(word) => {
+                terms.extend(word.parts.iter().flat_map(Part::index_texts).map(english_stem));
+                terms.extend(word.joined().map(|joined| english_stem(&joined)));
+            }
+            Token::Run(run) => terms.extend(run.index_grams()),
+        }
+    }
+    terms
 }
 
-/// Returns the distinct terms of a question, at most [`MAX_QUERY_WORDS`] words and [`MAX_QUERY_GRAMS`] n-grams.
-pub fn search_terms(question: &str) -> SearchTerms {
+/// Returns the distinct terms of a question, at most [`MAX_QUERY_WORDS`] words and [`MAX_QUERY_GRAMS`] n-grams. Words that
+/// satisfy `is_filler` are left out like stop words.
+pub fn search_terms(question: &str, is_filler: impl Fn(&str) -> bool) -> SearchTerms {
     let mut search = SearchTerms::default();
     let mut seen = HashSet::new();
     let (mut words_left, mut grams_left) = (MAX_QUERY_WORDS, MAX_QUERY_GRAMS);
     for token in tokens(&fold_spelling(question)) {
         match token {
             Token::Word(word) => {
-                for any_of in word_alternatives(&word) {
-                    if words_left > 0 && seen.insert(any_of[0].clone()) {
+                for (word, any_of) in word_alternatives(&word) {
+                    if words_left > 0 && !is_filler(&word) && seen.insert(any_of[0].clone()) {
                         words_left -= 1;
-                        search.terms.push(SearchTerm { any_of, weight: 1.0, is_gram: false });
+                        search.terms.push(SearchTerm { word, any_of, weight: 1.0, is_gram: false });
                     }
                 }
             }
@@ -78,7 +89,12 @@ pub fn search_terms(question: &str) -> SearchTerms {
                     if grams_left > 0 && seen.insert(gram.text.clone()) {
                         grams_left -= 1;
                         let weight = if gram.is_weak { WEAK_WEIGHT } else { 1.0 };
-                        search.terms.push(SearchTerm { any_of: vec![gram.text], weight, is_gram: true });
+                        search.terms.push(SearchTerm {
+                            word: gram.text.clone(),
+                            any_of: vec![gram.text],
+                            weight,
+                            is_gram: true,
+                        });
                     }
                 }
             }
@@ -101,42 +117,29 @@ pub fn stems(text: &str) -> Vec<String> {
     let mut stems = Vec::new();
     for token in tokens(&fold_spelling(text)) {
         match token {
-            Token::Word(word) => stems.extend(significant_parts(&word).map(|part| stem(&part.whole))),
+            Token::Word(word) => stems.extend(significant_parts(&word).map(|part| english_stem(&part.whole))),
             Token::Run(run) => stems.extend(run.question_grams().map(|gram| gram.text)),
         }
     }
     stems
 }
 
-fn index_words(text: &str) -> Vec<String> {
-    let mut terms = Vec::new();
-    for token in tokens(&fold_spelling(text)) {
-        match token {
-            Token::Word(word) => {
-                terms.extend(word.parts.iter().flat_map(Part::index_texts).map(stem));
-                terms.extend(word.joined().map(|joined| stem(&joined)));
-            }
-            Token::Run(run) => terms.extend(run.index_grams()),
-        }
-    }
-    terms
-}
-
-/// Returns the alternative spellings of each significant part of a word; for a word without any, such as `U.S.A.` or `AT&T`,
-/// those of the whole word.
-fn word_alternatives(word: &Word) -> Vec<Vec<String>> {
-    let joined = word.joined().map(|joined| stem(&joined));
-    let mut alternatives: Vec<Vec<String>> = significant_parts(word)
+/// Returns each significant part of a word with its alternative spellings; for a word without any, such as `U.S.A.` or `AT&T`,
+/// the whole word.
+fn word_alternatives(word: &Word) -> Vec<(String, Vec<String>)> {
+    let joined = word.joined().map(|joined| english_stem(&joined));
+    let mut alternatives: Vec<(String, Vec<String>)> = significant_parts(word)
         .map(|part| {
-            let separate = part.as_words().map(|words| phrase(words.into_iter().map(stem)));
-            [stem(&part.whole)].into_iter().chain(separate).chain(joined.clone()).collect()
+            let separate = part.as_words().map(|words| phrase(words.into_iter().map(english_stem)));
+            let any_of = [english_stem(&part.whole)].into_iter().chain(separate).chain(joined.clone());
+            (part.whole.clone(), any_of.collect())
         })
         .collect();
     if alternatives.is_empty()
         && let Some(joined) = joined
     {
-        let parts = word.stem_parts().iter().map(|part| stem(&part.whole));
-        alternatives.push(vec![joined, phrase(parts)]);
+        let parts = word.stem_parts().iter().map(|part| english_stem(&part.whole));
+        alternatives.push((joined.clone(), vec![joined, phrase(parts)]));
     }
     alternatives
 }
@@ -147,10 +150,10 @@ fn significant_parts(word: &Word) -> impl Iterator<Item = &Part> {
 
 /// Terms of a question that contains only stop words, such as "To be or not to be" or "The Who": their phrase and each of them.
 fn stop_word_terms(question: &str) -> SearchTerms {
-    let courtesies: HashSet<_> = COURTESIES.iter().map(|word| stem(word)).collect();
+    let courtesies: HashSet<_> = COURTESIES.iter().map(|word| english_stem(word)).collect();
     let words: Vec<_> =
-        index_words(question).into_iter().filter(|word| !courtesies.contains(word)).take(MAX_QUERY_WORDS).collect();
-    let term = |text| SearchTerm { any_of: vec![text], weight: 1.0, is_gram: false };
+        index_terms(question).into_iter().filter(|word| !courtesies.contains(word)).take(MAX_QUERY_WORDS).collect();
+    let term = |text: String| SearchTerm { word: text.clone(), any_of: vec![text], weight: 1.0, is_gram: false };
     let mut terms = Vec::new();
     if words.len() > 1 {
         terms.push(term(phrase(words.iter().cloned())));
@@ -160,14 +163,28 @@ fn stop_word_terms(question: &str) -> SearchTerms {
     SearchTerms { terms, only_stop_words: true }
 }
 
+/// Returns a text in the spelling of terms: folded, in lower case.
+pub fn fold(text: &str) -> String {
+    fold_case(&fold_spelling(text))
+}
+
 fn phrase(terms: impl Iterator<Item = String>) -> String {
     terms.collect::<Vec<_>>().join(" ")
 }
 
-/// Stems a word of ASCII letters; returns others unchanged.
-fn stem(word: &str) -> String {
+/// Returns the English stem of a folded word of ASCII letters; others unchanged.
+pub fn english_stem(word: &str) -> String {
+    stem(word, Algorithm::English)
+}
+
+/// Returns the German stem of a folded word of ASCII letters; others unchanged.
+pub fn german_stem(word: &str) -> String {
+    stem(word, Algorithm::German)
+}
+
+fn stem(word: &str, language: Algorithm) -> String {
     if word.bytes().all(|byte| byte.is_ascii_lowercase()) {
-        Stemmer::create(Algorithm::English).stem(word).into_owned()
+        Stemmer::create(language).stem(word).into_owned()
     } else {
         word.to_owned()
     }

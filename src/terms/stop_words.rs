@@ -147,7 +147,7 @@ pub(super) const COURTESIES: &[&str] =
     &["hello", "help", "hey", "hi", "ok", "okay", "please", "thank", "thanks", "yes"];
 
 /// Whether a lower-case word is a stop word, a conversational word or a single letter.
-pub(super) fn is_stop_word(word: &str) -> bool {
+pub fn is_stop_word(word: &str) -> bool {
     let is_letter = word.len() == 1 && word.as_bytes()[0].is_ascii_alphabetic();
     is_letter || STOP_WORDS.binary_search(&word).is_ok() || COURTESIES.binary_search(&word).is_ok()
 }

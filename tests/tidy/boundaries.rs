@@ -30,8 +30,8 @@ const PARTS: &[(&str, &str)] = &[
     ("logging", "config limits"),
     // Labels of metrics are types of the contract and of the domain, never texts.
     ("metrics", "build_info domain process protocol"),
-    // The database. Its full-text index holds `terms`; commits and failures are measured.
-    ("store", "config domain limits metrics private terms"),
+    // The database. Commits and failures are measured.
+    ("store", "config domain limits metrics private"),
     ("knowledge", "config domain limits store terms"),
     // The provider `extractive` judges sentences as the knowledge base judges passages.
     ("provider", "config domain knowledge pause terms"),

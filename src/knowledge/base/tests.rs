@@ -172,6 +172,28 @@ async fn passages_are_numbered_within_their_document() {
     }
 }
 
+#[tokio::test]
+async fn documents_that_another_process_changes_are_found() {
+    let base = empty_base();
+    let gone = base.ingest(document("gone.md", "", "# Gone\nThe flywheel is red.")).await.unwrap();
+    base.ingest(document("kept.md", "", "# Kept\nThe gasket is red.")).await.unwrap();
+    let other = KnowledgeBase::in_process(Arc::clone(&base.store), KnowledgeConfig::default());
+    assert!(titles(&other, "gasket", &[]).await.is_empty());
+    other.start_index().await.unwrap();
+    assert_eq!(titles(&other, "gasket", &[]).await, ["Kept"]);
+    assert_eq!(titles(&other, "flywheel", &[]).await, ["Gone"]);
+    // Only the task of `start_index` can tell `other` of these changes.
+    base.ingest(document("new.md", "", "# New\nThe sprocket is red.")).await.unwrap();
+    base.ingest(document("kept.md", "", "# Changed\nThe gasket is green.")).await.unwrap();
+    base.delete(gone.id).await.unwrap();
+    while titles(&other, "flywheel", &[]).await != Vec::<String>::new()
+        || titles(&other, "sprocket", &[]).await != ["New"]
+        || titles(&other, "gasket", &[]).await != ["Changed"]
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]

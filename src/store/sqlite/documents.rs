@@ -1,24 +1,19 @@
-//! [`DocumentStore`] in SQLite, with the full-text index FTS5.
+//! [`DocumentStore`] in SQLite.
 
 use super::{
     SqliteStore,
     page::{json_bytes, listed, rowid_of},
     parse,
-    schema::{chunks, chunks_fts, documents},
-    search::{merge_segments, search},
+    schema::{chunks, documents},
 };
 use crate::{
     domain::{Chunk, Document, DocumentId, UnixMillis},
-    store::{DocumentStore, Listed, Page, SearchHits, StoreError},
-    terms::{INDEX_VERSION, SearchTerm, index_terms},
+    store::{DocumentStore, Listed, Page, StoreError},
 };
-use diesel::{connection::DefaultLoadingMode, prelude::*};
-use std::collections::HashSet;
+use diesel::{connection::DefaultLoadingMode, dsl::sql, prelude::*, sql_types::BigInt};
 
 /// Maximum number of rows per INSERT. With five variables each, below SQLite's limit of 32,766 variables.
 const INSERT_ROWS: usize = 1_000;
-/// Size of text after which a batch of updated chunks ends, in bytes.
-const UPDATE_BATCH_BYTES: usize = 128 * 1024;
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = documents, check_for_backend(diesel::sqlite::Sqlite))]
@@ -40,22 +35,6 @@ struct ChunkRow<'a> {
     position: i64,
     title: &'a str,
     text: &'a str,
-    terms_version: i32,
-}
-
-/// Index entry of a chunk.
-#[derive(Insertable)]
-#[diesel(table_name = chunks_fts)]
-struct TermsRow {
-    rowid: i64,
-    title: String,
-    text: String,
-}
-
-impl TermsRow {
-    fn new(id: i64, title: &str, text: &str) -> Self {
-        Self { rowid: id, title: index_terms(title), text: index_terms(text) }
-    }
 }
 
 #[async_trait::async_trait]
@@ -97,11 +76,10 @@ impl DocumentStore for SqliteStore {
     async fn delete_document(&self, id: DocumentId) -> Result<(), StoreError> {
         self.write(move |connection| {
             let id = id.to_string();
-            // Chunks first: a trigger removes them from the index.
             diesel::delete(chunks::table.filter(chunks::document_id.eq(&id))).execute(connection)?;
             match diesel::delete(documents::table.find(&id)).execute(connection)? {
                 0 => Err(StoreError::NotFound("document")),
-                _ => merge_segments(connection),
+                _ => Ok(()),
             }
         })
         .await
@@ -111,56 +89,37 @@ impl DocumentStore for SqliteStore {
         self.read(|connection| Ok(unsigned(documents::table.count().get_result(connection)?))).await
     }
 
-    async fn search_chunks(
-        &self,
-        terms: Vec<SearchTerm>,
-        scope: Vec<String>,
-        limit: u32,
-    ) -> Result<SearchHits, StoreError> {
-        self.read(move |connection| search(connection, &terms, &scope, limit)).await
+    async fn document_with_chunks(&self, id: DocumentId) -> Result<(Document, Vec<Chunk>), StoreError> {
+        self.read(move |connection| connection.transaction(|connection| with_chunks(connection, id))).await
     }
 
-    async fn update_chunk_terms(&self) -> Result<usize, StoreError> {
-        // Computes terms on a reader's thread, so that the writer is not blocked.
-        let rows = self.read(outdated_chunks).await?;
-        if rows.is_empty() {
-            return Ok(0);
-        }
-        self.write(move |connection| update_terms(connection, rows)).await
+    async fn document_versions(&self) -> Result<Vec<(DocumentId, i64)>, StoreError> {
+        self.read(|connection| {
+            let rows = documents::table.order(documents::rowid).select((documents::id, documents::updated_at_ms));
+            let rows: Vec<(String, i64)> = rows.load(connection)?;
+            rows.into_iter().map(|(id, version)| Ok((parse(&id)?, version))).collect()
+        })
+        .await
+    }
+
+    async fn documents_fingerprint(&self) -> Result<(i64, i64, i64), StoreError> {
+        self.read(|connection| {
+            let sums = ("count(*)", "coalesce(sum(updated_at_ms), 0)", "coalesce(sum(rowid), 0)");
+            let sums = (sql::<BigInt>(sums.0), sql::<BigInt>(sums.1), sql::<BigInt>(sums.2));
+            Ok(documents::table.select(sums).get_result(connection)?)
+        })
+        .await
     }
 }
 
-/// Computes new index entries of a batch of chunks with another index version.
-fn outdated_chunks(connection: &mut SqliteConnection) -> Result<Vec<TermsRow>, StoreError> {
-    let outdated = chunks::terms_version.lt(INDEX_VERSION).or(chunks::terms_version.gt(INDEX_VERSION));
-    let chunks = chunks::table.filter(outdated).select((chunks::id, chunks::title, chunks::text));
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    for chunk in chunks.load_iter::<(i64, String, String), DefaultLoadingMode>(connection)? {
-        let (id, title, text) = chunk?;
-        bytes += title.len() + text.len();
-        rows.push(TermsRow::new(id, &title, &text));
-        if bytes >= UPDATE_BATCH_BYTES || rows.len() == INSERT_ROWS {
-            break;
-        }
-    }
-    Ok(rows)
-}
-
-fn update_terms(connection: &mut SqliteConnection, mut rows: Vec<TermsRow>) -> Result<usize, StoreError> {
-    // Meanwhile a chunk may have been deleted, and its id reused.
-    let ids: Vec<_> = rows.iter().map(|row| row.rowid).collect();
-    let outdated = chunks::table.filter(chunks::id.eq_any(&ids)).filter(chunks::terms_version.ne(INDEX_VERSION));
-    let outdated: HashSet<i64> = outdated.select(chunks::id).load(connection)?.into_iter().collect();
-    rows.retain(|row| outdated.contains(&row.rowid));
-    let ids: Vec<_> = rows.iter().map(|row| row.rowid).collect();
-    diesel::delete(chunks_fts::table.filter(chunks_fts::rowid.eq_any(&ids))).execute(connection)?;
-    diesel::insert_into(chunks_fts::table).values(&rows).execute(connection)?;
-    diesel::update(chunks::table.filter(chunks::id.eq_any(&ids)))
-        .set(chunks::terms_version.eq(INDEX_VERSION))
-        .execute(connection)?;
-    merge_segments(connection)?;
-    // At least 1, since only `outdated_chunks` can tell that nothing is left.
-    Ok(rows.len().max(1))
+fn with_chunks(connection: &mut SqliteConnection, id: DocumentId) -> Result<(Document, Vec<Chunk>), StoreError> {
+    let id = id.to_string();
+    let row: Option<DocumentRow> =
+        documents::table.find(&id).select(DocumentRow::as_select()).first(connection).optional()?;
+    let document = row.ok_or(StoreError::NotFound("document"))?.try_into()?;
+    let chunks = chunks::table.filter(chunks::document_id.eq(&id)).order(chunks::position);
+    let chunks: Vec<(String, String)> = chunks.select((chunks::title, chunks::text)).load(connection)?;
+    Ok((document, chunks.into_iter().map(|(title, text)| Chunk { title, text }).collect()))
 }
 
 fn put(connection: &mut SqliteConnection, document: Document, chunks: &[Chunk]) -> Result<Document, StoreError> {
@@ -180,11 +139,10 @@ fn put(connection: &mut SqliteConnection, document: Document, chunks: &[Chunk]) 
     for (first, chunks) in (0_i64..).step_by(INSERT_ROWS).zip(chunks.chunks(INSERT_ROWS)) {
         insert_chunks(connection, &row.id, first, chunks)?;
     }
-    merge_segments(connection)?;
     row.try_into()
 }
 
-/// Inserts and indexes chunks, the first of them at position `first` of the document.
+/// Inserts chunks, the first of them at position `first` of the document.
 fn insert_chunks(
     connection: &mut SqliteConnection,
     document_id: &str,
@@ -193,23 +151,9 @@ fn insert_chunks(
 ) -> Result<(), StoreError> {
     let rows: Vec<_> = (first..)
         .zip(chunks)
-        .map(|(position, Chunk { title, text })| ChunkRow {
-            document_id,
-            position,
-            title,
-            text,
-            terms_version: INDEX_VERSION,
-        })
+        .map(|(position, Chunk { title, text })| ChunkRow { document_id, position, title, text })
         .collect();
     diesel::insert_into(chunks::table).values(&rows).execute(connection)?;
-    let ids: Vec<i64> = chunks::table
-        .filter(chunks::document_id.eq(document_id).and(chunks::position.ge(first)))
-        .order(chunks::position)
-        .select(chunks::id)
-        .load(connection)?;
-    let terms: Vec<_> =
-        ids.iter().zip(chunks).map(|(id, chunk)| TermsRow::new(*id, &chunk.title, &chunk.text)).collect();
-    diesel::insert_into(chunks_fts::table).values(&terms).execute(connection)?;
     Ok(())
 }
 

@@ -20,7 +20,6 @@ mod page;
 mod refresh;
 mod revocations;
 mod schema;
-mod search;
 mod serving;
 mod serving_clock;
 mod stored_turns;

@@ -195,15 +195,5 @@ diesel::table! {
         position -> BigInt,
         title -> Text,
         text -> Text,
-        terms_version -> Integer,
-    }
-}
-
-diesel::table! {
-    /// Full-text index of the terms; the texts are in `chunks`.
-    chunks_fts (rowid) {
-        rowid -> BigInt,
-        title -> Text,
-        text -> Text,
     }
 }

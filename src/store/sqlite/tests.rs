@@ -7,7 +7,6 @@ use crate::{
         ClockStore, ConversationStore, DocumentStore, Page, PasswordHash, RefreshFamily, Revoked, ServedTime,
         TokenIssue, UserStore, conformance::conformance,
     },
-    terms::search_terms,
 };
 use diesel_migrations::MigrationHarness;
 use futures_util::FutureExt;
@@ -289,51 +288,42 @@ async fn checkpoints_from_before_the_journal_are_recovered() {
 }
 
 #[tokio::test]
-async fn rebuilding_the_index_makes_older_documents_searchable() {
+async fn chunks_survive_the_removal_of_the_full_text_index() {
     const TERMS: &str = "20261126000101";
     let folder = TempDir::new().unwrap();
     drop(open(&folder));
     let mut connection = connection_to(&folder);
     while connection.revert_last_migration(MIGRATIONS).unwrap().to_string() != TERMS {}
     let [kept, replaced] = std::array::from_fn(|_| TurnId::new().to_string());
-    let long = "The flywheel is red. ".repeat(20_000);
     connection
         .batch_execute(&format!(
-            "INSERT INTO documents VALUES ('{kept}', 'kept.md', '', 'text/markdown', 9, 3, 0, 0);
-             INSERT INTO documents VALUES ('{replaced}', 'replaced.md', '', 'text/markdown', 9, 1, 0, 0);
+            "INSERT INTO documents VALUES ('{kept}', 'kept.md', '', 'text/markdown', 9, 2, 0, 7);
+             INSERT INTO documents VALUES ('{replaced}', 'replaced.md', '', 'text/markdown', 9, 1, 0, 8);
              INSERT INTO chunks (document_id, position, title, text) VALUES
-                 ('{kept}', 0, 'Flywheel', '{long}'), ('{kept}', 1, 'タイヤ', '空気圧'), ('{kept}', 2, 'Oil', 'O''Brannigan'),
+                 ('{kept}', 1, 'タイヤ', '空気圧'), ('{kept}', 0, 'Flywheel', 'It is red.'),
                  ('{replaced}', 0, 'Old', 'The sprocket is green.');
              INSERT INTO chunks_fts (chunks_fts) VALUES ('integrity-check');"
         ))
         .unwrap();
     drop(connection);
     let store = open(&folder);
-    let found = async |question: &str| {
-        let terms = search_terms(question).terms;
-        let hits = store.search_chunks(terms, Vec::new(), 10).await.unwrap().hits;
-        hits.into_iter().map(|hit| hit.title).collect::<Vec<_>>()
-    };
-    assert!(found("flywheel").await.is_empty(), "the index is empty before it is rebuilt");
-    // A document ingested meanwhile is indexed at once and replaces the old one.
+    let (kept, replaced) = (kept.parse().unwrap(), replaced.parse().unwrap());
+    assert_eq!(store.document_versions().await.unwrap(), [(kept, 7), (replaced, 8)]);
+    let (document, chunks) = store.document_with_chunks(kept).await.unwrap();
+    assert_eq!(document.source, "kept.md");
+    assert_eq!(chunks.iter().map(|chunk| chunk.title.as_str()).collect::<Vec<_>>(), ["Flywheel", "タイヤ"]);
+    let before = store.documents_fingerprint().await.unwrap();
     let chunk = Chunk { title: "New".to_owned(), text: "The sprocket is blue.".to_owned() };
-    let document = store.document(replaced.parse().unwrap()).await.unwrap();
-    store.put_document(document, vec![chunk]).await.unwrap();
-    assert_eq!(found("sprocket").await, ["New"]);
-    let mut updated = Vec::new();
-    while let chunks @ 1.. = store.update_chunk_terms().await.unwrap() {
-        updated.push(chunks);
-    }
-    assert_eq!(updated, [1, 2], "a long chunk is a batch of its own");
-    assert_eq!(found("flywheel").await, ["Flywheel"]);
-    assert_eq!(found("空気圧").await, ["タイヤ"]);
-    assert_eq!(found("O’Brannigan").await, ["Oil"]);
-    assert_eq!(found("sprocket").await, ["New"]);
-    store.delete_document(kept.parse().unwrap()).await.unwrap();
-    assert!(found("flywheel").await.is_empty());
+    let document = Document { updated_at_ms: UnixMillis(9), ..store.document(replaced).await.unwrap() };
+    store.put_document(document, vec![chunk.clone()]).await.unwrap();
+    assert_eq!(store.document_with_chunks(replaced).await.unwrap().1, [chunk]);
+    assert_ne!(store.documents_fingerprint().await.unwrap(), before);
+    store.delete_document(kept).await.unwrap();
+    assert!(matches!(store.document_with_chunks(kept).await, Err(StoreError::NotFound(_))));
+    assert_eq!(store.document_versions().await.unwrap(), [(replaced, 9)]);
+    // The previous versions find the chunks after the migrations are reverted.
     let mut connection = connection_to(&folder);
-    // The index of the previous version is usable after reverting the migration.
-    connection.revert_last_migration(MIGRATIONS).unwrap();
+    while connection.revert_last_migration(MIGRATIONS).unwrap().to_string() != TERMS {}
     let count = |sql: &str| diesel::dsl::sql::<diesel::sql_types::BigInt>(sql);
     let matches: i64 = diesel::select(count("(SELECT count(*) FROM chunks_fts WHERE chunks_fts MATCH 'sprocket')"))
         .get_result(&mut connection)

@@ -1,0 +1,115 @@
+//! What a search costs by the number of passages, and the memory of the index: `cargo bench --bench search [PASSAGES…]`.
+//!
+//! The words of the passages are made up, with the frequencies of a natural language (Zipf). One word in six of the
+//! questions has a typing error, which is the most expensive kind of word.
+
+use std::{
+    error::Error,
+    fs,
+    io::{self, Write},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use switchboard::{
+    config::{DatabaseConfig, KnowledgeConfig},
+    domain::{Chunk, Document, DocumentId, UnixMillis},
+    knowledge::KnowledgeBase,
+    store::{DocumentStore, sqlite::SqliteStore},
+};
+
+const DOCUMENT_PASSAGES: usize = 1_000;
+const PASSAGE_WORDS: usize = 150;
+const VOCABULARY: usize = 40_000;
+const QUESTION_WORDS: usize = 6;
+const SEARCHES: usize = 500;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
+    let sizes = if sizes.is_empty() { vec![100, 1_000, 10_000, 50_000] } else { sizes };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    sizes.into_iter().try_for_each(|passages| runtime.block_on(measure(passages)))
+}
+
+async fn measure(passages: usize) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::TempDir::new()?;
+    let url = format!("sqlite://{}", folder.path().join("bench.db").display());
+    let store = Arc::new(SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() })?);
+    let mut random = fastrand::Rng::with_seed(7);
+    let words = words(&mut random);
+    for first in (0..passages).step_by(DOCUMENT_PASSAGES) {
+        let chunks: Vec<_> =
+            (first..passages.min(first + DOCUMENT_PASSAGES)).map(|_| chunk(&words, &mut random)).collect();
+        store.put_document(document(first, chunks.len()), chunks).await?;
+    }
+    let memory_before = resident_bytes()?;
+    let base = KnowledgeBase::new(store, KnowledgeConfig::default());
+    let began = Instant::now();
+    base.start_index().await?;
+    while base.indexed_passages() < passages {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let built = began.elapsed();
+    let memory = resident_bytes()?.saturating_sub(memory_before);
+    let mut times = Vec::with_capacity(SEARCHES);
+    for _ in 0..SEARCHES {
+        let question = question(&words, &mut random);
+        let began = Instant::now();
+        base.retrieve(&question, &[], 4).await?;
+        times.push(began.elapsed());
+    }
+    times.sort();
+    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    writeln!(
+        io::stdout(),
+        "{passages} passages: built in {built:?}, {} kB per 1,000 passages, search p50 {:?}, p95 {:?}, max {:?}",
+        memory / 1_024 * 1_000 / passages,
+        at(50),
+        at(95),
+        at(100)
+    )?;
+    Ok(())
+}
+
+/// Makes distinct words, the most frequent ones first.
+fn words(random: &mut fastrand::Rng) -> Vec<String> {
+    let letter = |random: &mut fastrand::Rng| char::from(b'a' + random.u8(..26));
+    (0..VOCABULARY).map(|_| (0..random.usize(3..11)).map(|_| letter(random)).collect()).collect()
+}
+
+/// Chooses a word with a probability that is inversely proportional to its rank.
+fn word<'a>(words: &'a [String], random: &mut fastrand::Rng) -> &'a str {
+    let rank = (words.len() as f64).powf(random.f64());
+    &words[(rank as usize).min(words.len()) - 1]
+}
+
+fn chunk(words: &[String], random: &mut fastrand::Rng) -> Chunk {
+    let text = |count: usize, random: &mut fastrand::Rng| {
+        (0..count).map(|_| word(words, random)).collect::<Vec<_>>().join(" ")
+    };
+    Chunk { title: text(4, random), text: text(PASSAGE_WORDS, random) }
+}
+
+fn question(words: &[String], random: &mut fastrand::Rng) -> String {
+    let mut chosen: Vec<String> = (0..QUESTION_WORDS).map(|_| word(words, random).to_owned()).collect();
+    chosen[0].insert(2, 'x');
+    chosen.join(" ")
+}
+
+fn document(number: usize, chunks: usize) -> Document {
+    Document {
+        id: DocumentId::new(),
+        source: format!("{number}.md"),
+        collection: String::new(),
+        media_type: "text/markdown".to_owned(),
+        bytes: 0,
+        chunks: u32::try_from(chunks).unwrap_or(u32::MAX),
+        created_at_ms: UnixMillis(0),
+        updated_at_ms: UnixMillis(0),
+    }
+}
+
+fn resident_bytes() -> Result<usize, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<usize>()? * 1_024)
+}

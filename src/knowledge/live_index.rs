@@ -1,0 +1,127 @@
+//! Shared index: searches run while documents change, and it follows the store.
+//!
+//! Searches hold a read lock, changes a write lock for one batch of passages at a time, so a search never waits for a whole
+//! document. Changes are made one after the other, in the order of their commits in the store.
+
+use super::index::{AnalyzedPassage, DocumentKey, Index};
+use crate::{
+    domain::{Chunk, Document, DocumentId},
+    store::{DocumentStore, StoreError},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// Number of passages that are added under one lock: well below a millisecond of work.
+const BATCH_PASSAGES: usize = 64;
+
+/// Index of the documents in a store.
+#[derive(Default)]
+pub struct LiveIndex {
+    index: RwLock<Index>,
+    /// Held by each change of a document, from before its commit in the store until it is in the index.
+    changes: Arc<Mutex<()>>,
+}
+
+/// Permit to change one document in the store and in the index.
+pub struct Change(#[expect(dead_code, reason = "held until it is dropped")] OwnedMutexGuard<()>);
+
+impl LiveIndex {
+    pub fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no other change is in progress.
+    pub async fn change(&self) -> Change {
+        Change(Arc::clone(&self.changes).lock_owned().await)
+    }
+
+    /// Adds a document that was stored under `change`, or replaces its earlier version. Completes even if the caller stops
+    /// waiting.
+    ///
+    /// # Errors
+    /// When the process is stopping.
+    pub async fn put(
+        self: &Arc<Self>,
+        change: Change,
+        document: &Document,
+        chunks: Vec<Chunk>,
+    ) -> Result<(), StoreError> {
+        let index = Arc::clone(self);
+        let (id, version) = (document.id, document.updated_at_ms.0);
+        let key = DocumentKey { id, source: document.source.clone(), collection: document.collection.clone() };
+        let work = tokio::task::spawn_blocking(move || {
+            index.put_now(id, version, &Arc::new(key), chunks);
+            drop(change);
+        });
+        work.await.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    fn put_now(&self, id: DocumentId, version: i64, key: &Arc<DocumentKey>, chunks: Vec<Chunk>) {
+        let mut slots = Vec::with_capacity(chunks.len());
+        let mut passages = (1..).zip(chunks).map(|(number, chunk)| AnalyzedPassage::new(number, chunk));
+        loop {
+            let batch: Vec<_> = passages.by_ref().take(BATCH_PASSAGES).collect();
+            if batch.is_empty() {
+                break;
+            }
+            slots.extend(self.write().add(key, batch));
+        }
+        let old = self.write().publish(id, version, slots);
+        self.write().remove(&old);
+    }
+
+    /// Removes a document that was deleted from the store under `change`. Completes even if the caller stops waiting.
+    ///
+    /// # Errors
+    /// When the process is stopping.
+    pub async fn delete(self: &Arc<Self>, change: Change, id: DocumentId) -> Result<(), StoreError> {
+        let index = Arc::clone(self);
+        let work = tokio::task::spawn_blocking(move || {
+            index.delete_now(id);
+            drop(change);
+        });
+        work.await.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    fn delete_now(&self, id: DocumentId) {
+        let old = self.write().hide(id);
+        self.write().remove(&old);
+    }
+
+    /// Adds, replaces and removes documents until the index is equal to the store.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn sync(self: &Arc<Self>, store: &dyn DocumentStore) -> Result<(), StoreError> {
+        let outdated = self.remove_deleted(store).await?;
+        for id in outdated {
+            let change = self.change().await;
+            match store.document_with_chunks(id).await {
+                Ok((document, chunks)) => self.put(change, &document, chunks).await?,
+                Err(StoreError::NotFound(_)) => self.delete(change, id).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes documents that are no longer in the store. Returns those that are new or have changed.
+    async fn remove_deleted(&self, store: &dyn DocumentStore) -> Result<Vec<DocumentId>, StoreError> {
+        let _change = self.change().await;
+        let stored = store.document_versions().await?;
+        let indexed: HashMap<DocumentId, i64> = self.read().versions();
+        let existing: HashSet<DocumentId> = stored.iter().map(|(id, _)| *id).collect();
+        for id in indexed.keys().filter(|id| !existing.contains(id)) {
+            self.delete_now(*id);
+        }
+        let is_current = |(id, version): &(DocumentId, i64)| indexed.get(id) == Some(version);
+        Ok(stored.into_iter().filter(|stored| !is_current(stored)).map(|(id, _)| id).collect())
+    }
+}
