@@ -2,9 +2,11 @@
 //! free port.
 
 mod compose;
+mod pipeline;
 mod stop;
 mod tasks;
 
+pub use pipeline::{Pipeline, PipelineAnswer, PipelineError};
 pub use stop::ApplicationHandle;
 
 use crate::{

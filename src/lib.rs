@@ -37,6 +37,7 @@
 //! | [`session`] | the session actor of a chat connection, and its pure state |
 //! | [`ops`] | the live feed for operators |
 //! | [`http`] | REST routes, operators' routes, pages, and the extractors and middleware before them |
+//! | [`eval`] | labelled questions, measures of answers, reports and their comparison |
 //! | [`app`] | the composition root: starts actors, chooses backends, stops |
 //! | [`cli`] | the commands of the program |
 
@@ -50,6 +51,7 @@ pub mod config;
 mod connection;
 pub mod domain;
 pub mod encode;
+pub mod eval;
 pub mod http;
 pub mod knowledge;
 pub mod limiter;

@@ -1,11 +1,12 @@
 //! The command line: arguments and exit codes. Each command has a file of its own.
 //!
 //! Results go to stdout, messages and the log to stderr. Exit code 0: success; 1: failure; 2: wrong arguments or a refused
-//! configuration; 130: interrupted by Ctrl-C.
+//! configuration; 3: the provider failed (`eval`); 130: interrupted by Ctrl-C.
 
 mod backup;
 mod completions;
 mod config;
+mod eval;
 mod extract;
 mod feedback;
 mod ingest;
@@ -35,6 +36,8 @@ use switchboard_protocol::ApiError;
 
 /// The exit code that shells use for a program ended by SIGINT.
 const INTERRUPTED: u8 = 130;
+/// The exit code of an evaluation that the provider could not answer.
+const PROVIDER_FAILED: u8 = 3;
 
 /// The command line of the program.
 #[derive(Debug, Parser)]
@@ -88,6 +91,8 @@ enum Command {
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Ask labelled questions and report how well they are answered; exit code 1 on a regression, 3 when the provider fails
+    Eval(eval::Command),
     /// Inspect and control a running server, as an operator
     #[command(args = hidden_settings())]
     Ops(Box<ops::Command>),
@@ -115,6 +120,9 @@ pub enum CliError {
     Refused(#[from] ApiError),
     #[error("{0}")]
     Failed(String),
+    /// The provider of the model failed.
+    #[error("{0}")]
+    Provider(String),
     /// Interrupted by Ctrl-C.
     #[error("{0}")]
     Interrupted(String),
@@ -139,6 +147,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Provider(_) => ExitCode::from(PROVIDER_FAILED),
             Self::Interrupted(_) => ExitCode::from(INTERRUPTED),
             Self::Refused(_) | Self::Failed(_) | Self::Store(_) | Self::Io(_) => ExitCode::FAILURE,
         }
@@ -167,6 +176,7 @@ impl Cli {
             Command::Feedback(command) => block_on(command.run(&flags.start(variables)?, out)),
             Command::User(command) => block_on(command.run(&flags.start(variables)?, out)),
             Command::Config(command) => command.run(&flags.load(variables)?.config, out),
+            Command::Eval(command) => command.run(flags.start_quietly(variables)?, out),
             Command::Ops(command) => {
                 flags.refuse()?;
                 flags.start(variables)?;
@@ -230,6 +240,14 @@ impl GlobalFlags {
     fn start(self, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Config, CliError> {
         let Loaded { config, rust_log } = self.load(variables)?;
         logging::init(&config.log, rust_log.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
+        Ok(config)
+    }
+
+    /// Loads the settings, and logs only warnings and errors unless `RUST_LOG` says otherwise.
+    fn start_quietly(self, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Config, CliError> {
+        let Loaded { config, rust_log } = self.load(variables)?;
+        let filter = rust_log.as_deref().unwrap_or("warn");
+        logging::init(&config.log, Some(filter)).map_err(|error| CliError::Usage(error.to_string()))?;
         Ok(config)
     }
 

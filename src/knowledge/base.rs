@@ -127,6 +127,19 @@ impl KnowledgeBase {
         self.index.delete(change, id).await
     }
 
+    /// Lists the passages of all documents: the name of the document and the headings of each.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn sections(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let mut sections = Vec::new();
+        for (id, _) in self.store.document_versions().await? {
+            let (document, chunks) = self.store.document_with_chunks(id).await?;
+            sections.extend(chunks.into_iter().map(|chunk| (document.source.clone(), chunk.title)));
+        }
+        Ok(sections)
+    }
+
     /// Returns the maximum duration of an upload.
     pub fn upload_timeout(&self) -> Duration {
         Duration::from_secs(self.config.upload_timeout_s)

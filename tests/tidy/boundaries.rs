@@ -72,13 +72,15 @@ const PARTS: &[(&str, &str)] = &[
     // Clients of a running server: of its code they know the contract.
     ("client", "protocol"),
     ("load", "client protocol"),
+    // Judges answers, however they came about.
+    ("eval", ""),
     // The composition root.
     (
         "app",
-        "api_error auth bus config http knowledge limiter limits metrics ops preflight process provider registry session \
+        "api_error auth bus config domain encode http knowledge limiter limits metrics ops preflight process provider registry session \
          steering store transport turn workflow",
     ),
-    ("cli", "app auth build_info client config domain knowledge load logging process protocol provider store"),
+    ("cli", "app auth build_info client config domain eval knowledge load logging process protocol provider store"),
     ("main", "cli"),
 ];
 

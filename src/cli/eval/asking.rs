@@ -1,0 +1,94 @@
+//! One question on its way through the pipeline.
+
+use crate::{
+    app::{Pipeline, PipelineAnswer, PipelineError},
+    cli::CliError,
+    domain::{ConversationId, HistoryMessage, MessageRole, Passage, RetrievalBasis, Source},
+    eval::{Answered, Basis, Question, RankedPassage},
+};
+use std::time::{Duration, Instant};
+
+/// Passages of a ranking.
+const RANKED_PASSAGES: usize = 20;
+/// Attempts at a question while the provider fails with errors that may pass.
+const MAX_ATTEMPTS: u32 = 3;
+/// Wait before the second attempt, unless the provider names one; doubled before each further one.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// Asks a question in a conversation of its own, after the messages of its history, each of which is answered by a turn. A
+/// provider that keeps failing is an error.
+pub(super) async fn ask(pipeline: &Pipeline, place: &str, question: &Question) -> Result<Answered, CliError> {
+    let mut wait = RETRY_WAIT;
+    for attempt in 1.. {
+        match ask_once(pipeline, question).await {
+            Ok(answered) => return Ok(answered),
+            Err(PipelineError::Provider { kind, retry_after_ms }) if attempt < MAX_ATTEMPTS && !kind.is_permanent() => {
+                tokio::time::sleep(retry_after_ms.map_or(wait, Duration::from_millis)).await;
+                wait *= 2;
+            }
+            Err(error @ PipelineError::Provider { .. }) => {
+                return Err(CliError::Provider(format!("{place}: {error}; there is no report")));
+            }
+            Err(error) => return Err(CliError::Failed(format!("{place}: {error}"))),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+async fn ask_once(pipeline: &Pipeline, question: &Question) -> Result<Answered, PipelineError> {
+    let mut conversation: Option<ConversationId> = None;
+    let mut history = Vec::new();
+    for message in &question.history {
+        let answer = pipeline.ask(conversation, message).await?;
+        conversation = Some(answer.conversation_id);
+        let said = |role, content: &str| HistoryMessage { role, content: content.to_owned() };
+        history.extend([said(MessageRole::User, message), said(MessageRole::Assistant, &answer.text)]);
+    }
+    let began = Instant::now();
+    let answer = pipeline.ask(conversation, &question.question).await?;
+    let latency = began.elapsed();
+    let specialist = &answer.metadata.specialist;
+    let found = pipeline.search(&question.question, &history, specialist, RANKED_PASSAGES).await?;
+    Ok(answered(pipeline, question, answer, found, latency))
+}
+
+fn answered(
+    pipeline: &Pipeline,
+    question: &Question,
+    answer: PipelineAnswer,
+    mut found: Vec<Passage>,
+    latency: Duration,
+) -> Answered {
+    let PipelineAnswer { text, metadata, .. } = answer;
+    let warning = pipeline.safety_warning(&question.question);
+    let without_warning = warning.and_then(|warning| text.strip_prefix(warning));
+    let basis = match metadata.retrieval.map(|account| account.basis) {
+        Some(RetrievalBasis::Covered | RetrievalBasis::Similar) => Basis::Known,
+        Some(RetrievalBasis::Closest) => Basis::Closest,
+        Some(RetrievalBasis::Nothing) | None => Basis::Nothing,
+    };
+    // The sources are what the turn found, whatever the repeated search did.
+    let place = |passage: &Passage| {
+        let is_it = |source: &Source| {
+            source.document_id == Some(passage.document_id) && source.passage == Some(passage.passage)
+        };
+        metadata.sources.iter().position(is_it)
+    };
+    found.sort_by_key(|passage| place(passage).unwrap_or(usize::MAX));
+    Answered {
+        has_warning: without_warning.is_some(),
+        text: without_warning.unwrap_or(&text).to_owned(),
+        basis,
+        sources: found.iter().filter(|passage| place(passage).is_some()).count(),
+        specialist: metadata.specialist.clone(),
+        ranking: found.into_iter().map(ranked).collect(),
+        latency,
+        model: metadata.model.clone(),
+        prompt_tokens: metadata.usage.prompt_tokens.into(),
+        completion_tokens: metadata.usage.completion_tokens.into(),
+    }
+}
+
+fn ranked(passage: Passage) -> RankedPassage {
+    RankedPassage { document: passage.source, title: passage.title, text: passage.text }
+}

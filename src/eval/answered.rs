@@ -1,0 +1,63 @@
+//! Answer to a question, as far as it is judged.
+
+use std::time::Duration;
+
+/// Basis of an answer: how well the knowledge base covers the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// Answered from the documents, as fact.
+    Known,
+    /// Something was found, and is offered as the closest section.
+    Closest,
+    /// Nothing was found.
+    Nothing,
+}
+
+/// Passage of a ranking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankedPassage {
+    /// Name of the document.
+    pub document: String,
+    /// Headings of its section, outermost first, joined by ` › `.
+    pub title: String,
+    pub text: String,
+}
+
+/// Answer of the pipeline to a question.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Text of the answer, without the safety warning.
+    pub text: String,
+    /// Whether the safety warning precedes it.
+    pub has_warning: bool,
+    pub specialist: String,
+    pub basis: Basis,
+    /// Number of sources of the answer; they are the first passages of the ranking.
+    pub sources: usize,
+    /// Passages that the search found, best first.
+    pub ranking: Vec<RankedPassage>,
+    /// Time from the question to the end of the answer.
+    pub latency: Duration,
+    /// Model that answered.
+    pub model: String,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+}
+
+impl Answered {
+    /// The sources whose number the text cites as `[n]`, or all sources if it cites none.
+    pub fn cited(&self) -> Vec<&RankedPassage> {
+        let sources = &self.ranking[..self.sources.min(self.ranking.len())];
+        let cited: Vec<_> = (1..)
+            .zip(sources)
+            .filter(|(number, _): &(usize, _)| self.text.contains(&format!("[{number}]")))
+            .map(|(_, source)| source)
+            .collect();
+        if cited.is_empty() { sources.iter().collect() } else { cited }
+    }
+
+    /// Whether the answer states something from the documents as fact.
+    pub fn states_facts(&self) -> bool {
+        self.basis == Basis::Known && self.sources > 0
+    }
+}
