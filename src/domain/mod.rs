@@ -29,8 +29,8 @@ pub use model_task::ModelTask;
 pub use part::{Part, StoredItem};
 pub use provider_error::ProviderErrorKind;
 pub use switchboard_protocol::{
-    AnswerMetadata, AuditId, ConnectionId, ConversationId, DocumentId, FinishReason, Latency, MessageId, MethodOutcome,
-    RetrievalAccount, RetrievalBasis, RetrievalMethods, Source, TurnId, Usage, UserId,
+    AnswerMetadata, AuditId, Citation, ConnectionId, ConversationId, DocumentId, FinishReason, Latency, MessageId,
+    MethodOutcome, RetrievalAccount, RetrievalBasis, RetrievalMethods, Source, TurnId, Usage, UserId,
 };
 pub use text::{is_blank, is_misleading};
 pub use time::UnixMillis;

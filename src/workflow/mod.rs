@@ -4,10 +4,13 @@
 //! started it. The module knows neither sockets nor wire frames: a turn's output goes into its log.
 
 mod actor;
+mod citations;
+mod cited_answer;
 mod engine;
 mod error;
 mod history;
 mod journal;
+mod markdown_code;
 mod model_calls;
 mod progress;
 mod question;

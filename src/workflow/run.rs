@@ -3,6 +3,8 @@
 
 use super::{
     Question,
+    citations::{CitationFilter, located},
+    cited_answer::CitedAnswer,
     engine::Engine,
     error::TurnError,
     history, model_calls,
@@ -23,11 +25,11 @@ use crate::{
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
     metrics::TurnStep,
-    provider::{AnswerPart, AnswerStream, Calls, GenerateRequest, ModelProvider, ProviderError, ProviderErrorKind},
+    provider::{AnswerPart, Calls, GenerateRequest, ModelProvider, ProviderError, ProviderErrorKind},
     store::{AcceptedTurn, Answer, BegunTurn, EndedTurn, NewTurn, StoreError},
     turn::{Progress, TurnEnd, TurnFailure, TurnLog},
 };
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use std::{
     future::Future,
     net::IpAddr,
@@ -269,11 +271,18 @@ impl Steps<'_> {
     async fn generate(&self, answering: Answering) -> Generated {
         let Answering { mut metadata, answer, began } = answering;
         let mut reasoning = TurnReasoning::new(&self.engine.config);
+        let mut citations = CitationFilter::new(metadata.sources.len());
+        // A safety warning may precede the model's text.
+        let model_text_start = self.log.with_tokens(|tokens| tokens.text().len());
         let ending = match answer {
-            Ok(Ok(answer)) => self.unless_stopped(pin!(self.write(answer, &mut metadata, &mut reasoning))).await,
+            Ok(Ok(answer)) => {
+                let answer = CitedAnswer::new(answer, &mut citations);
+                self.unless_stopped(pin!(self.write(answer, &mut metadata, &mut reasoning))).await
+            }
             Ok(Err(error)) => Ok(Err(error)),
             Err(Stopped) => Err(Stopped),
         };
+        metadata.citations = self.log.with_tokens(|tokens| located(tokens.text(), model_text_start, citations.found()));
         let ending = match ending {
             Ok(Ok(reason)) => Ok(reason),
             Ok(Err(error)) => Err(self.provider_failure(&error)),
@@ -286,7 +295,7 @@ impl Steps<'_> {
     /// Moves the model's answer into the log, token by token.
     async fn write(
         &self,
-        mut answer: AnswerStream,
+        mut answer: CitedAnswer<'_>,
         metadata: &mut AnswerMetadata,
         reasoning: &mut TurnReasoning,
     ) -> Result<FinishReason, ProviderError> {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
 
 mod choice;
+mod citations;
 mod fallback;
 mod openai;
 mod operator;

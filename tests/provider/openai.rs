@@ -22,7 +22,7 @@ pub fn ask(question: &str) -> GenerateRequest {
     }
 }
 
-fn stream_head() -> Step {
+pub fn stream_head() -> Step {
     Step::Raw(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec())
 }
 
@@ -30,15 +30,15 @@ fn event(data: &serde_json::Value) -> Step {
     Step::Chunk(format!("data: {data}\n\n").into_bytes())
 }
 
-fn token(text: &str) -> Step {
+pub fn token(text: &str) -> Step {
     event(&json!({"choices": [{"index": 0, "delta": {"content": text}}]}))
 }
 
-fn stop() -> Step {
+pub fn stop() -> Step {
     event(&json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
 }
 
-fn done() -> Step {
+pub fn done() -> Step {
     Step::Chunk(b"data: [DONE]\n\n".to_vec())
 }
 

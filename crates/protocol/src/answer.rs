@@ -66,6 +66,25 @@ pub struct Source {
     pub excerpt: Option<String>,
 }
 
+/// Citation in the text of an answer, such as `[1]`.
+///
+/// A list such as `[1, 2]` is a citation of each of its sources, all with the same offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct Citation {
+    /// Number of the source: 1 for the first of `sources`.
+    pub n: u32,
+    /// Offset of the opening bracket in the answer, in bytes of UTF-8.
+    pub start: u32,
+    /// Offset after the closing bracket, in bytes of UTF-8.
+    pub end: u32,
+    /// `start` in UTF-16 code units, as JavaScript counts.
+    pub start_utf16: u32,
+    /// `end` in UTF-16 code units.
+    pub end_utf16: u32,
+}
+
 /// Token counts of the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -118,6 +137,9 @@ pub struct AnswerMetadata {
     pub fallback: bool,
     /// Shared with the steps of the turn while it is in memory.
     pub sources: Arc<[Source]>,
+    /// Citations in the order of the text. Answers of older versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub citations: Vec<Citation>,
     /// Model that answered.
     pub model: String,
     /// Attempts of all providers that were asked, in order; empty unless the first one failed or was skipped.

@@ -1,7 +1,7 @@
 //! Metadata of an answer, with the field names of a surface.
 
 use super::FieldNames;
-use crate::{AnswerMetadata, Attempt, Latency, RetrievalAccount, Source, Usage};
+use crate::{AnswerMetadata, Attempt, Citation, Latency, RetrievalAccount, Source, Usage};
 use serde::Serialize;
 
 /// `metadata` of a `complete` frame and of an answer in the history.
@@ -21,6 +21,8 @@ pub struct MetadataView<'a> {
     pub fallback: bool,
     /// Passages that the answer is based on, in the order of the numbers by which it cites them.
     pub sources: &'a [Source],
+    /// Citations in the order of the text. Every `[n]` of the answer outside of code and links is one.
+    pub citations: &'a [Citation],
     /// Name of the model that generated the answer.
     pub model: &'a str,
     /// Attempts of all providers that were asked, in order; absent unless the first one failed or was skipped.
@@ -46,6 +48,7 @@ impl<'a> MetadataView<'a> {
             confidence: metadata.confidence,
             fallback: metadata.fallback,
             sources: &metadata.sources,
+            citations: &metadata.citations,
             model: &metadata.model,
             attempts: &metadata.attempts,
             usage: metadata.usage,
