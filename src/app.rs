@@ -77,6 +77,7 @@ impl Application {
             knowledge,
             clock: clock.clone(),
             accounts,
+            document_links: compose::document_links(&config, &secret)?,
             tokens,
             registry,
             providers: Arc::clone(&preflight.providers),

@@ -20,6 +20,8 @@ pub const TOKEN_CLOCK_LEEWAY_S: i64 = 60;
 pub const MAX_ACCESS_TOKEN_LIFE_S: i64 = 24 * 3_600;
 /// Time for which a used refresh token still returns the tokens that it was exchanged for, in milliseconds.
 pub const REFRESH_GRACE_MS: i64 = 10_000;
+/// Lifetime of a link to a document, in seconds.
+pub const DOCUMENT_LINK_LIFE_S: i64 = 7 * 24 * 3_600;
 /// Running time for which a revocation is kept, in milliseconds: longer than any token that it applies to can live.
 pub const REVOCATION_LIFE_MS: i64 = (MAX_ACCESS_TOKEN_LIFE_S + 3_600) * 1_000;
 /// Interval at which the running time is stored; a crash loses less than that.

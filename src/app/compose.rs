@@ -2,10 +2,12 @@
 
 use crate::{
     api_error::from_failure,
-    auth::{Accounts, Passwords, Tickets, Tokens},
+    auth::{Accounts, DocumentLinks, Passwords, Tickets, Tokens},
     bus::{Bus, LocalBus},
-    config::{AuthConfig, Config, DatabaseConfig, KnowledgeConfig, ProviderKind, ServerConfig, SessionConfig},
-    http::{AppState, HostCheck, JsonLimit, ScrapeRules, WorkerState},
+    config::{
+        AuthConfig, Config, DatabaseConfig, Environment, KnowledgeConfig, ProviderKind, ServerConfig, SessionConfig,
+    },
+    http::{self, AppState, HostCheck, JsonLimit, ScrapeRules, WorkerState},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
     metrics::Metrics,
@@ -109,6 +111,17 @@ pub(super) async fn open_accounts(
     Ok((accounts, tokens))
 }
 
+/// Builds the signer of links to documents, and warns in production if they work only in pages of this server.
+pub(super) fn document_links(config: &Config, secret: &SecretString) -> Result<Arc<DocumentLinks>, Box<dyn Error>> {
+    if config.env == Environment::Production && config.server.public_url.is_none() {
+        log::warn!(
+            "links to sources are relative, so they do not work in other products: set server.public_url to the address of this \
+             server, such as https://chat.example.org"
+        );
+    }
+    Ok(Arc::new(DocumentLinks::new(&config.server, secret)?))
+}
+
 /// Starts the registry of connections.
 pub(super) fn start_registry(config: &SessionConfig) -> Addr<ConnectionManager> {
     let lagging = Duration::from_secs(config.write_stall_timeout_s);
@@ -124,6 +137,7 @@ pub(super) struct Parts {
     pub(super) knowledge: Arc<KnowledgeBase>,
     pub(super) clock: ServingClock,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) document_links: Arc<DocumentLinks>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) registry: Addr<ConnectionManager>,
     pub(super) providers: Arc<Providers>,
@@ -131,7 +145,8 @@ pub(super) struct Parts {
 
 /// Builds the services that all worker threads share.
 pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppState, Box<dyn Error>> {
-    let Parts { config, metrics, store, knowledge, clock, accounts, tokens, registry, providers } = parts;
+    let Parts { config, metrics, store, knowledge, clock, accounts, document_links, tokens, registry, providers } =
+        parts;
     let registry = Arc::new(registry);
     let limiter = Arc::new(Limiter::new(&config.limits));
     let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
@@ -157,6 +172,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
         audit,
         bus: Arc::clone(&bus),
         client_addresses: Arc::new(limiter::client_addresses(&config.server)),
+        document_links,
         drain: DrainControl::new(Arc::clone(&turns)),
         events,
         feedback: Arc::clone(&store) as Arc<dyn FeedbackStore>,
@@ -198,6 +214,7 @@ pub(super) fn engine(config: &Config, Preflight { specialists, providers }: Pref
         bus: Arc::clone(&state.bus),
         metrics: Arc::clone(&state.metrics),
         failures: from_failure,
+        passage_url: http::passage_url(&state.document_links),
     }
 }
 

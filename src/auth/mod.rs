@@ -2,6 +2,7 @@
 
 mod accounts;
 mod argon2id;
+mod document_link;
 mod error;
 mod hash_pool;
 mod password;
@@ -11,6 +12,7 @@ mod ticket;
 mod token;
 
 pub use accounts::{Accounts, SignIn};
+pub use document_link::{DocumentLinkError, DocumentLinks};
 pub use error::{AuthError, WeakPassword};
 pub use password::{Passwords, Verdict};
 pub use revocations::Revocations;

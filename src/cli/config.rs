@@ -76,6 +76,7 @@ mod tests {
         config.metrics.token = Some(SecretString::from("hunter2"));
         config.workflow.agents_file = Some("agents.toml".into());
         config.knowledge.extract_program = Some("sandbox".into());
+        config.server.public_url = Some("https://chat.example.org".to_owned());
         config.provider.scripted.fail_after = Some(0);
         let printed = printed(&config);
         assert!(!printed.contains("hunter2"), "{printed}");

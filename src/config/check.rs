@@ -67,6 +67,9 @@ impl Config {
                     .to_owned()
             },
         );
+        if let Some(Err(reason)) = self.server.public_url.as_deref().map(check_public_url) {
+            found.add("server.public_url", reason.to_owned());
+        }
         let path = self.database.url.strip_prefix("sqlite://");
         found.require(path.is_some_and(|path| !path.is_empty()), "database.url", || {
             "must be sqlite://path, such as sqlite://data/switchboard.db".to_owned()
@@ -265,13 +268,32 @@ fn is_host(host: &str) -> bool {
         })
 }
 
+/// Checks that the path of a page can be appended.
+fn check_public_url(text: &str) -> Result<(), &'static str> {
+    const EXAMPLE: &str = "must be an http or https URL, such as https://chat.example.org";
+    let url = http_url(text).ok_or(EXAMPLE)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not contain a user or a password");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must not contain a query (?) or a fragment (#)");
+    }
+    // It is copied into links as it is.
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(EXAMPLE);
+    }
+    Ok(())
+}
+
+fn http_url(text: &str) -> Option<reqwest::Url> {
+    let url = reqwest::Url::parse(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.host().is_some()).then_some(url)
+}
+
 /// Checks that `/chat/completions` can be appended.
 fn check_base_url(text: &str) -> Result<(), &'static str> {
     const EXAMPLE: &str = "must be an http or https URL, such as http://127.0.0.1:8080/v1";
-    let url = reqwest::Url::parse(text).map_err(|_| EXAMPLE)?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(EXAMPLE);
-    }
+    let url = http_url(text).ok_or(EXAMPLE)?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not contain a user or a password; set the key with provider.api_key");
     }
@@ -464,6 +486,28 @@ mod tests {
         }
         for host in ["", "localhost:80", "http://localhost", "a b", "a..b", "[::1]"] {
             assert_eq!(rejected(|config| config.server.host = host.to_owned()), ["server.host"], "{host:?}");
+        }
+    }
+
+    #[test]
+    fn the_public_url_is_an_address_to_which_paths_can_be_added() {
+        let with_url = |url: &'static str| rejected(move |config| config.server.public_url = Some(url.to_owned()));
+        for url in ["https://chat.example.org", "http://10.0.0.4:8000/", "https://example.org/chat"] {
+            assert!(with_url(url).is_empty(), "{url:?}");
+        }
+        for url in [
+            "",
+            "chat.example.org",
+            "ftp://chat.example.org",
+            "javascript:alert(1)",
+            "https://me:hunter2@chat.example.org",
+            "https://chat.example.org/?a=1",
+            "https://chat.example.org/#a",
+            "https://chat.example.org/a b",
+            " https://chat.example.org",
+            "https://chat.example.org\n",
+        ] {
+            assert_eq!(with_url(url), ["server.public_url"], "{url:?}");
         }
     }
 

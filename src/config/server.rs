@@ -23,6 +23,9 @@ settings! {
         /// Loopback names are always allowed. When empty, a server that listens on a loopback address allows only those, and
         /// any other server allows every name.
         allowed_hosts: Vec<String> = Vec::new();
+        /// Address of this server as readers reach it, with the path under which a proxy offers it, if any. Links to sources
+        /// begin with it; without it, they are relative and work only in pages of this server.
+        public_url: Option<String>, example "\"https://chat.example.org\"";
         /// Networks of the reverse proxies in front of the server, such as `["10.0.0.0/8"]`. Their `X-Forwarded-For` headers
         /// are trusted.
         trusted_proxies: Vec<String> = Vec::new();

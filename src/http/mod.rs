@@ -25,7 +25,7 @@ mod state;
 mod tests;
 
 pub use rules::{HostCheck, JsonLimit, ScrapeRules};
-pub use state::{AppState, WorkerState};
+pub use state::{AppState, WorkerState, passage_url};
 
 use actix_web::{
     App, Error,

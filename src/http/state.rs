@@ -1,7 +1,7 @@
 //! The services of the application, and the extractor by which a handler names the ones that it needs.
 
 use crate::{
-    auth::{Accounts, Tickets, Tokens},
+    auth::{Accounts, DocumentLinks, Tickets, Tokens},
     bus::Bus,
     http::rules::{HostCheck, JsonLimit, ScrapeRules},
     knowledge::KnowledgeBase,
@@ -14,7 +14,7 @@ use crate::{
     steering::{Audit, DrainControl, Settings},
     store::{ConversationStore, EventStore, FeedbackStore, UserList},
     transport::InFlight,
-    workflow::{Recorder, Turns, Workflow},
+    workflow::{PassageUrl, Recorder, Turns, Workflow},
 };
 use actix::Addr;
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
@@ -47,6 +47,7 @@ app_state! {
     bus: dyn Bus,
     client_addresses: ClientAddresses,
     conversations: dyn ConversationStore,
+    document_links: DocumentLinks,
     drain: DrainControl,
     events: dyn EventStore,
     feedback: dyn FeedbackStore,
@@ -68,6 +69,12 @@ app_state! {
     tokens: Tokens,
     turns: Turns,
     user_list: dyn UserList,
+}
+
+/// Returns the addresses of passages as signed links.
+pub fn passage_url(links: &Arc<DocumentLinks>) -> PassageUrl {
+    let links = Arc::clone(links);
+    Arc::new(move |document_id, passage| links.url(document_id, passage))
 }
 
 /// The services of a worker thread: those that all threads share, and its own.
@@ -172,6 +179,7 @@ pub mod test_support {
         let session_config = Arc::new(config.session.clone());
         let rules = Arc::new(QuestionRules { max_message_chars: config.session.max_message_chars, script: None });
         let providers = Arc::new(Providers::build(&config, &specialists.topics(), []).unwrap());
+        let document_links = Arc::new(DocumentLinks::new(&config.server, &test_support::SECRET.into()).unwrap());
         let engine = Engine {
             config: config.workflow.clone(),
             max_passages: config.knowledge.max_passages,
@@ -190,6 +198,7 @@ pub mod test_support {
             bus: Arc::clone(&bus),
             metrics: Arc::clone(&metrics),
             failures: from_failure,
+            passage_url: passage_url(&document_links),
         };
         let workflow = Workflow::new(Arc::new(engine)).start();
         let ops = OpsContext {
@@ -215,6 +224,7 @@ pub mod test_support {
             bus,
             client_addresses: Arc::new(client_addresses(&config.server)),
             conversations,
+            document_links,
             drain: DrainControl::new(Arc::clone(&turns)),
             events,
             feedback: Arc::new(store.clone()),

@@ -19,6 +19,7 @@ impl From<&Passage> for Source {
             document_id: Some(passage.document_id),
             passage: Some(passage.passage),
             excerpt: Some(excerpt(&passage.text)),
+            url: None,
         }
     }
 }

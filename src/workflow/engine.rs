@@ -5,6 +5,7 @@ use super::{
     error::TurnError,
     progress::{STARTING, progress},
     router::Router,
+    sources::{PassageUrl, renew_links},
     specialists::Specialists,
 };
 use crate::{
@@ -36,6 +37,7 @@ pub struct Engine {
     pub bus: Arc<dyn Bus>,
     pub metrics: Arc<Metrics>,
     pub failures: FailureMapping,
+    pub passage_url: PassageUrl,
 }
 
 impl Engine {
@@ -89,12 +91,13 @@ impl Engine {
             return Ok(turn);
         }
         let stored = self.store.turn(turn_id).await?;
-        stored.and_then(restore).map(|turn| self.turns.share(turn)).ok_or(TurnError::Unknown)
+        let restored = stored.and_then(|stored| restore(stored, &self.passage_url));
+        restored.map(|turn| self.turns.share(turn)).ok_or(TurnError::Unknown)
     }
 }
 
 /// Rebuilds the log of an ended turn; `None` if its token boundaries are unknown.
-fn restore(stored: StoredTurn) -> Option<Arc<TurnLog>> {
+fn restore(stored: StoredTurn, url: &PassageUrl) -> Option<Arc<TurnLog>> {
     let subject =
         TurnSubject { turn_id: stored.turn_id, conversation_id: stored.conversation_id, user_id: stored.user_id };
     let (tokens, items, answer) = match stored.answer {
@@ -105,12 +108,15 @@ fn restore(stored: StoredTurn) -> Option<Arc<TurnLog>> {
         None => (Tokens::default(), None, None),
     };
     let end = match (stored.state, answer) {
-        (StoredTurnState::Complete, Some(answer)) => TurnEnd::Complete {
-            message_id: answer.message_id,
-            finish_reason: answer.finish_reason,
-            metadata: Box::new(answer.metadata),
-            sha256: tokens.sha256(),
-        },
+        (StoredTurnState::Complete, Some(mut answer)) => {
+            renew_links(&mut answer.metadata, url);
+            TurnEnd::Complete {
+                message_id: answer.message_id,
+                finish_reason: answer.finish_reason,
+                metadata: Box::new(answer.metadata),
+                sha256: tokens.sha256(),
+            }
+        }
         (StoredTurnState::Failed { code, message }, _) => TurnEnd::Failed(TurnFailure::Restored { code, message }),
         (StoredTurnState::Running | StoredTurnState::Complete, _) => return None,
     };

@@ -12,6 +12,7 @@ use super::{
     reasoning::TurnReasoning,
     recorder::Recording,
     router::Route,
+    sources::sources,
     stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped},
     turn_metrics::TurnMetrics,
     turns::Acceptance,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     domain::{
         AnswerMetadata, ConnectionId, ConversationAccess, FinishReason, LOCAL_NODE, Latency, MessageId, MethodOutcome,
-        ModelTask, Retrieval, RetrievalMethods, Source, TurnId, UnixMillis,
+        ModelTask, Retrieval, RetrievalMethods, TurnId, UnixMillis,
     },
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
@@ -228,7 +229,7 @@ impl Steps<'_> {
             let methods = RetrievalMethods { words: Some(MethodOutcome::Failed), ..RetrievalMethods::default() };
             Retrieval { methods, ..Retrieval::default() }
         });
-        let sources = found.passages.iter().map(Source::from).collect();
+        let sources = sources(&found.passages, &self.engine.passage_url);
         let took = began.elapsed();
         self.engine.metrics.step(TurnStep::Retrieve, took);
         Ok(Retrieved { routed, found, sources, took })

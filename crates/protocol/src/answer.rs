@@ -64,6 +64,10 @@ pub struct Source {
     /// Beginning of the passage as plain text, at most 240 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excerpt: Option<String>,
+    /// Address of a page that shows the passage in its document, valid for seven days from the response; relative to the
+    /// server unless `server.public_url` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// Citation in the text of an answer, such as `[1]`.
@@ -163,6 +167,7 @@ mod tests {
     fn sources_of_older_versions_are_read() {
         let source: Source = serde_json::from_str(r#"{"source":"a.md","title":"A","score":0.5}"#).unwrap();
         assert_eq!((source.document_id, source.passage, source.excerpt.as_deref()), (None, None, None));
+        assert_eq!(source.url, None);
         assert_eq!(serde_json::to_string(&source).unwrap(), r#"{"source":"a.md","title":"A","score":0.5}"#);
     }
 }

@@ -1,7 +1,7 @@
 //! `/api/v1/conversations`: the caller's conversations and their messages.
 
 use crate::{
-    auth::Identity,
+    auth::{DocumentLinks, Identity},
     bus::Bus,
     domain::{
         Conversation, ConversationAccess, ConversationId, FinishReason, Message, MessageId, MessageRole, Part, TurnId,
@@ -11,11 +11,11 @@ use crate::{
         error::{ErrorBody, HttpError},
         extract::{PageQuery, Query},
         routes::feedback::FeedbackView,
-        state::State,
+        state::{State, passage_url},
     },
     registry::{ConnectionManager, ConnectionRegistry},
     store::{ConversationCursor, ConversationStore, EventStore, Listed, ListedConversations},
-    workflow::Turns,
+    workflow::{Turns, renew_links},
 };
 use actix::Addr;
 use actix_web::{HttpResponse, web};
@@ -163,8 +163,13 @@ async fn messages(
     conversation: web::Path<ConversationId>,
     Query(query): Query<PageQuery<MessageId>>,
     store: State<dyn ConversationStore>,
+    links: State<DocumentLinks>,
 ) -> Result<HttpResponse, HttpError> {
-    let Listed { items, has_more } = store.messages(identity.user_id, *conversation, query.page()?).await?;
+    let Listed { mut items, has_more } = store.messages(identity.user_id, *conversation, query.page()?).await?;
+    let url = passage_url(&links.into_inner());
+    for metadata in items.iter_mut().filter_map(|message| message.metadata.as_mut()) {
+        renew_links(metadata, &url);
+    }
     let messages: Vec<_> = items.iter().map(MessageView::from).collect();
     let next = messages.first().filter(|_| has_more).map(|message| message.message_id);
     Ok(HttpResponse::Ok().json(MessagesPage { messages, next }))

@@ -115,6 +115,7 @@ impl Fixture {
             bus,
             metrics: Arc::new(Metrics::default()),
             failures: from_failure,
+            passage_url: Arc::new(|_, _| None),
             config: config.workflow,
         };
         Self { engine, interloper, owner, stranger, conversation, _folder: folder }
