@@ -1,7 +1,7 @@
 //! Routes that the request limits, per address and per user, do not count.
 
 /// Routes and folders exempt from the limits: health checks, metrics, pages and their files, and WebSockets, which have limits of
-/// their own. Compared with the raw path, so an escaped form (`/%68ealth`) is not exempt.
+/// their own. The pages of documents count, since each is read from the database. Compared with the raw path, so an escaped form (`/%68ealth`) is not exempt.
 const UNCOUNTED_ROUTES: [&str; 7] = ["/", "/health", "/health/ready", "/metrics", "/ops", "/ops/", "/api/openapi.json"];
 const UNCOUNTED_FOLDERS: [&str; 3] = ["/ws/", "/api/docs", "/static/"];
 
@@ -30,9 +30,16 @@ mod tests {
         ] {
             assert!(!is_counted(path), "{path}");
         }
-        for path in
-            ["/api/v1/chat", "/%61pi/v1/chat", "//health", "/health/", "/healthy", "/api/v1/documents", "/nothing"]
-        {
+        for path in [
+            "/api/v1/chat",
+            "/%61pi/v1/chat",
+            "//health",
+            "/health/",
+            "/healthy",
+            "/api/v1/documents",
+            "/documents/x",
+            "/nothing",
+        ] {
             assert!(is_counted(path), "{path}");
         }
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 /// Pages, WebSockets and the document itself, which the OpenAPI document does not contain.
-const UNDOCUMENTED: [&str; 11] = [
+const UNDOCUMENTED: [&str; 12] = [
     "/",
     "/ws/chat",
     "/ws/ops",
@@ -23,6 +23,7 @@ const UNDOCUMENTED: [&str; 11] = [
     "/api/docs/{file:.*}",
     "/api/openapi.json",
     "/static/{file:.*}",
+    "/documents/{document_id}",
 ];
 
 /// Extracts the patterns from the `Debug` output of a resource map.

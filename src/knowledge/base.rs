@@ -9,8 +9,8 @@ use super::{
 use crate::{
     config::KnowledgeConfig,
     domain::{Document, DocumentId, Passage, Retrieval},
-    limits::{INDEX_SYNC_INTERVAL, INDEX_WAIT_AT_START},
-    store::{DocumentStore, Listed, Page, StoreError},
+    limits::{INDEX_SYNC_INTERVAL, INDEX_WAIT_AT_START, MAX_PAGE_BYTES},
+    store::{DocumentPassage, DocumentStore, Listed, Page, StoreError},
     terms::{SearchTerms, search_terms},
 };
 use std::{
@@ -117,6 +117,15 @@ impl KnowledgeBase {
     /// `NotFound`, or when the store is unavailable.
     pub async fn get(&self, id: DocumentId) -> Result<Document, StoreError> {
         self.store.document(id).await
+    }
+
+    /// Reads the passages of a document after the one with the number `after`: at least one, if there are any, and as many more
+    /// as have [`MAX_PAGE_BYTES`] of text.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn passages(&self, id: DocumentId, after: u32) -> Result<Vec<DocumentPassage>, StoreError> {
+        self.store.passages(id, after, MAX_PAGE_BYTES).await
     }
 
     /// # Errors

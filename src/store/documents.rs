@@ -3,6 +3,16 @@
 use super::{Listed, Page, StoreError};
 use crate::domain::{Chunk, Document, DocumentId};
 
+/// Passage of a document, as it is shown in its document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentPassage {
+    /// Number in the document, from 1.
+    pub number: u32,
+    /// Headings of its section, outermost first, joined by ` › `.
+    pub title: String,
+    pub text: String,
+}
+
 /// Stores the documents of the knowledge base.
 #[async_trait::async_trait]
 pub trait DocumentStore: Send + Sync {
@@ -22,6 +32,13 @@ pub trait DocumentStore: Send + Sync {
     /// # Errors
     /// `NotFound`, or when the database is unavailable.
     async fn document(&self, id: DocumentId) -> Result<Document, StoreError>;
+
+    /// Reads passages of a document in its order, those with numbers above `after`: at least one, if there are any, and as many
+    /// more as have `max_bytes` of text.
+    ///
+    /// # Errors
+    /// When the database is unavailable.
+    async fn passages(&self, id: DocumentId, after: u32, max_bytes: usize) -> Result<Vec<DocumentPassage>, StoreError>;
 
     /// # Errors
     /// `NotFound`, or when the database is unavailable.

@@ -20,7 +20,7 @@ pub use conversations::{
     AcceptedTurn, Answer, BegunTurn, Checkpoint, ConversationCursor, ConversationPosition, ConversationStore,
     EndedTurn, Listed, ListedConversations, NewTurn, Page, StoredTurn, StoredTurnState,
 };
-pub use documents::DocumentStore;
+pub use documents::{DocumentPassage, DocumentStore};
 pub use error::StoreError;
 pub use events::{EventStore, Fence};
 pub use feedback::{ChangedFeedback, FeedbackStore, RatedAnswer};

@@ -1,5 +1,7 @@
 //! The knowledge base from outside: what operators put in is what users get answers from.
 
+mod sources;
+
 use crate::harness::{TestApp, TestUser};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};

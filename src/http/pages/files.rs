@@ -53,8 +53,10 @@ const PAGE_FILES: &[(&str, &str)] = &page_files![
     "chat/page.js",
     "chat/queue.js",
     "chat/shown.js",
+    "chat/sources.js",
     "chat/thread.js",
     "chat/wire.js",
+    "document/page.css",
     "ops/actions.js",
     "ops/audit.js",
     "ops/breakdown.js",
@@ -145,12 +147,14 @@ mod tests {
             }
         }
         assert!(imports > 50, "{imports}");
-        for html in
-            [include_str!("../../../templates/chat/page.html"), include_str!("../../../templates/ops/page.html")]
-        {
+        for html in [
+            include_str!("../../../templates/chat/page.html"),
+            include_str!("../../../templates/document/head.html"),
+            include_str!("../../../templates/ops/page.html"),
+        ] {
             assert_eq!(html.matches("<script").count(), html.matches(" src=\"/static/").count(), "a script is inline");
             assert!(!html.contains("<style") && !html.contains(" style="), "a style is inline");
-            for path in html.split("\"/static/").skip(1).filter_map(|rest| rest.split('"').next()) {
+            for path in html.split("/static/").skip(1).filter_map(|rest| rest.split('"').next()) {
                 assert!(is_served(Path::new(path)), "{path}");
             }
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::{Chunk, Document, DocumentId, UnixMillis},
-    store::{DocumentStore, Listed, Page, StoreError},
+    store::{DocumentPassage, DocumentStore, Listed, Page, StoreError},
 };
 use diesel::{connection::DefaultLoadingMode, dsl::sql, prelude::*, sql_types::BigInt};
 
@@ -69,6 +69,29 @@ impl DocumentStore for SqliteStore {
                 .optional()?
                 .ok_or(StoreError::NotFound("document"))?
                 .try_into()
+        })
+        .await
+    }
+
+    async fn passages(&self, id: DocumentId, after: u32, max_bytes: usize) -> Result<Vec<DocumentPassage>, StoreError> {
+        self.read(move |connection| {
+            // Positions count from 0, numbers from 1.
+            let rows = chunks::table
+                .filter(chunks::document_id.eq(id.to_string()).and(chunks::position.ge(i64::from(after))))
+                .order(chunks::position)
+                .select((chunks::position, chunks::title, chunks::text));
+            let (mut passages, mut bytes) = (Vec::new(), 0);
+            for row in rows.load_iter::<(i64, String, String), DefaultLoadingMode>(connection)? {
+                let (position, title, text) = row?;
+                bytes += title.len() + text.len();
+                let number = u32::try_from(position.saturating_add(1));
+                let number = number.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+                passages.push(DocumentPassage { number, title, text });
+                if bytes >= max_bytes {
+                    break;
+                }
+            }
+            Ok(passages)
         })
         .await
     }
