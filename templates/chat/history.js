@@ -34,6 +34,7 @@ export const answeredTurn = (answer) => ({
   text: answer.content,
   ...(answer.reasoning ? { reasoning: answer.reasoning } : {}),
   lastSeq: answer.last_seq ?? -1,
+  sources: answer.metadata?.sources ?? [],
   citations: citationsOf(answer.parts ?? []),
   messageId: answer.message_id,
   metadata: answer.metadata,

@@ -1,14 +1,19 @@
 // A small subset of Markdown, as DOM nodes; blocks that have not changed are left alone.
 
 import { el } from "../shared/dom.js";
+import { citing } from "./sources.js";
 
-export function renderMarkdown(container, text) {
+/** Makes the link of a citation; set for the time of a call of `renderMarkdown`. */
+let cite = citing([]);
+
+export function renderMarkdown(container, text, sources) {
+  cite = citing(sources);
   const blocks = blocksOf(text);
   blocks.forEach((block, i) => {
     const old = container.children[i];
-    if (old?.source === block.source) return;
+    if (old?.source === block.source && old.sources === sources) return;
     const node = blockNode(block);
-    node.source = block.source;
+    Object.assign(node, { source: block.source, sources });
     if (old) old.replaceWith(node);
     else container.append(node);
   });
@@ -102,18 +107,28 @@ function tableNode(lines) {
   return el("div", { class: "table" }, el("table", {}, ...head, el("tbody", {}, ...rows)));
 }
 
+const MARKS =
+  /\\([\\`*_[\]<>|#])|\*\*(\S(?:[^*]*\S)?)\*\*|`([^`]+)`|(?<![\w*])\*(\S(?:[^*\n]*\S)?)\*(?![\w*])|\[{1,2}(\d{1,3}(?:, ?\d{1,3})*)\]{1,2}(?!\()/g;
+
 function inline(text) {
   const nodes = [];
-  const marks = /\*\*(\S(?:[^*]*\S)?)\*\*|`([^`]+)`|(?<![\w*])\*(\S(?:[^*\n]*\S)?)\*(?![\w*])|\[(\d{1,2})\]/g;
   let from = 0;
-  for (const m of text.matchAll(marks)) {
+  for (const m of text.matchAll(MARKS)) {
     nodes.push(text.slice(from, m.index));
     from = m.index + m[0].length;
-    if (m[1] !== undefined) nodes.push(el("strong", {}, m[1]));
-    else if (m[2] !== undefined) nodes.push(el("code", {}, m[2]));
-    else if (m[3] !== undefined) nodes.push(el("em", {}, m[3]));
-    else nodes.push(el("sup", {}, `[${m[4]}]`));
+    const [whole, escaped, strong, code, em, numbers] = m;
+    if (escaped !== undefined) nodes.push(escaped);
+    else if (strong !== undefined) nodes.push(el("strong", {}, ...inline(strong)));
+    else if (code !== undefined) nodes.push(el("code", {}, code));
+    else if (em !== undefined) nodes.push(el("em", {}, ...inline(em)));
+    else nodes.push(...citationsOf(numbers, whole));
   }
   nodes.push(text.slice(from));
   return nodes.filter((node) => node !== "");
+}
+
+/** A link for each number of a citation; the text as it is if a number has no source. */
+function citationsOf(numbers, whole) {
+  const links = numbers.split(",").map((number) => cite(Number(number)));
+  return links.every(Boolean) ? links : [whole];
 }

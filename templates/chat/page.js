@@ -19,6 +19,7 @@ import { announce, isAtEnd, layout, scrollToEnd, setStatus } from "./layout.js";
 import { dismissErrors, errorBox, showError, showNotice } from "./notices.js";
 import { ask, clearQueue, sendLater, sendQueued } from "./queue.js";
 import { isShown, shown } from "./shown.js";
+import { showTips } from "./sources.js";
 import { draw, findConnection, giveUp, loseConnection, reconnectNow, show } from "./thread.js";
 import { cancel, connect, connection, disconnect, isReady, on, runningIn, runningTurns, settings } from "./wire.js";
 
@@ -233,5 +234,6 @@ document.addEventListener("visibilitychange", () => {
 
 const example = document.querySelector("#gate pre").firstChild;
 example.data = example.data.replace("ws://localhost:8000", location.origin.replace("http", "ws"));
+showTips();
 layout();
 if (signIn) enter();

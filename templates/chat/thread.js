@@ -7,6 +7,7 @@ import { renderMarkdown } from "./markdown.js";
 import { errorBox } from "./notices.js";
 import { ask, drawQueue } from "./queue.js";
 import { isShown } from "./shown.js";
+import { sourcesOf } from "./sources.js";
 import { connection, runningTurns } from "./wire.js";
 
 const STEPS = {
@@ -67,7 +68,7 @@ function drawNow(turn) {
   drawSteps(turn, steps);
   drawLoss(turn);
   drawReasoning(turn, turn.parts.reasoning);
-  renderMarkdown(answer, turn.text);
+  renderMarkdown(answer, turn.text, turn.sources);
   if ((turn.ended && !turn.footDrawn) || turn.verified !== turn.footVerified) {
     turn.footDrawn = turn.ended;
     turn.footVerified = turn.verified;
@@ -113,7 +114,7 @@ function footOf(turn) {
   const parts = [],
     { metadata, error } = turn;
   if (metadata) {
-    if (metadata.sources?.length) parts.push(sourcesOf(metadata.sources));
+    if (metadata.sources?.length) parts.push(sourcesOf(metadata.sources, metadata.citations ?? []));
     if (turn.citations.length) parts.push(citationsOf(turn.citations));
     parts.push(el("div", { class: "meta" }, ...tagsOf(turn, metadata)));
     if (turn.messageId) {
@@ -161,30 +162,6 @@ function tagsOf(
     verified === false &&
       tag("bad", "✗ not what was sent", "The tokens joined differ from the answer, or its SHA-256 does not match"),
   ].filter(Boolean);
-}
-
-function sourcesOf(sources) {
-  const rows = sources.map(({ title, source, score }) =>
-    el(
-      "li",
-      {},
-      el("b", {}, title || source),
-      el("span", {}, source),
-      el("meter", {
-        min: 0,
-        max: 1,
-        value: score,
-        "aria-label": `Score ${score.toFixed(2)}`,
-        title: `score ${score.toFixed(2)}`,
-      }),
-    ),
-  );
-  return el(
-    "details",
-    { class: "sources" },
-    el("summary", {}, sources.length === 1 ? "1 source" : `${sources.length} sources`),
-    el("ol", {}, ...rows),
-  );
 }
 
 function citationsOf(citations) {

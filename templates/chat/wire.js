@@ -88,6 +88,7 @@ export const newTurn = (fields) => ({
   lastSeq: -1,
   lastIndex: -1,
   reasoning: "",
+  sources: [],
   citations: [],
   pieces: [],
   resuming: false,
@@ -197,6 +198,7 @@ function onProgress(frame) {
   turn.stepMessage = frame.message;
   turn.hasThought ||= frame.step === "thinking";
   turn.specialist = frame.specialist ?? frame.agent ?? turn.specialist;
+  turn.sources = frame.sources ?? turn.sources; // before the text that cites them
   on.changed(turn);
 }
 
@@ -247,6 +249,8 @@ async function onComplete(frame) {
     messageId: frame.message_id,
     finishReason: frame.finish_reason,
     metadata: frame.metadata,
+    // The list that `progress` had, unless the turn was replayed without it.
+    sources: turn.sources.length ? turn.sources : (frame.metadata.sources ?? []),
     text: frame.response,
   });
   on.changed(turn);

@@ -7,7 +7,19 @@
 import assert from "node:assert/strict";
 import { axe, PHONE } from "./chromium.mjs";
 import { CuttingProxy } from "./cutting_proxy.mjs";
-import { answered, ask, hasNewToken, online, QUESTION, register, run, tokenOf, turn, until } from "./visitor.mjs";
+import {
+  answered,
+  ask,
+  hasNewToken,
+  online,
+  QUESTION,
+  register,
+  run,
+  shotOf,
+  tokenOf,
+  turn,
+  until,
+} from "./visitor.mjs";
 
 const base = new URL(process.argv[2] ?? "http://localhost:8000");
 const suite = process.argv[3] ?? "answers";
@@ -28,6 +40,54 @@ async function rate(answer) {
   await answer.getByLabel("Comment").fill("It leaves out the hybrid.");
   await answer.getByRole("button", { name: "Send" }).click();
   await answer.locator("form.reasons").waitFor({ state: "hidden" });
+}
+
+/** A citation shows its source, and both it and the list lead to the passage in its document. */
+async function sourcesOpenAsPages(visitor) {
+  const { page } = visitor;
+  const [cite, row] = [".cite", ".sources > ol > li"].map((selector) => turn(page, 0).locator(selector).first());
+  assert.equal(await cite.innerText(), "[1]");
+  const title = await row.locator(".title").evaluate((link) => link.firstChild.data);
+  assert.equal(await cite.getAttribute("aria-label"), `Source 1: ${title}`);
+  assert.ok((await row.locator("p").innerText()).length > 20, "an excerpt");
+
+  const tip = page.locator("#source-tip");
+  for (const show of [() => cite.focus(), () => cite.hover()]) {
+    await show();
+    await tip.waitFor();
+    assert.ok((await tip.innerText()).startsWith(title));
+    assert.equal(await cite.getAttribute("aria-describedby"), "source-tip");
+    await page.keyboard.press("Escape");
+    await tip.waitFor({ state: "hidden" });
+    await page.mouse.move(0, 0);
+    await cite.blur();
+  }
+
+  const href = await cite.getAttribute("href");
+  assert.equal(await row.locator("a").getAttribute("href"), href);
+  const [source] = await Promise.all([page.waitForEvent("popup"), cite.click()]);
+  await source.waitForLoadState();
+  const target = new URL(href, base).hash;
+  const passage = source.locator(target);
+  assert.ok(await passage.isVisible(), `${target} is shown`);
+  const washed = await passage.evaluate((node) => getComputedStyle(node).backgroundColor);
+  const other = source.locator(`.passage:not(${target})`).first();
+  assert.notEqual(washed, await other.evaluate((node) => getComputedStyle(node).backgroundColor), "it is highlighted");
+  for (const colorScheme of ["light", "dark"]) {
+    await source.emulateMedia({ colorScheme });
+    await axe(source, `a source, ${colorScheme}`);
+    await shotOf(source, `desktop-${colorScheme}-source`);
+  }
+  await source.setViewportSize(PHONE.viewport);
+  const width = await source.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(width <= PHONE.viewport.width, `a source is ${width} px wide on a phone`);
+  await shotOf(source, "phone-dark-source");
+  assert.equal(await source.evaluate(() => document.referrer), "");
+
+  await source.goto(new URL(href.replace("?t=", "?t=1"), base).href);
+  assert.equal(await source.locator("h1").innerText(), "This link is not valid");
+  await axe(source, "a link that is not valid");
+  await source.close();
 }
 
 const answers = {
@@ -51,8 +111,7 @@ const answers = {
     const seen = await page.evaluate(() => window.seenAnswers);
     assert.ok(seen.length >= 3, `the page showed the answer growing, before its end: ${JSON.stringify(seen)}`);
 
-    await turn(page, 0).locator(".sources summary").click();
-    assert.ok((await turn(page, 0).locator(".sources li").count()) >= 1, "sources");
+    await sourcesOpenAsPages(visitor);
     assert.ok(await turn(page, 0).getByText("verified").isVisible(), "the SHA-256 was checked");
     await page.click("#toggle-log");
     assert.ok((await page.locator("#frames li").count()) >= beforeEnd.length, "the raw frames");
@@ -90,7 +149,7 @@ const answers = {
     await register(visitor);
     await ask(visitor, QUESTION);
     await answered(visitor);
-    await turn(page, 0).locator(".sources summary").click();
+    await turn(page, 0).locator(".cite").first().focus();
     await turn(page, 0).getByRole("button", { name: "Bad answer" }).click();
     await turn(page, 0).locator("form.reasons").waitFor();
     await page.click("#toggle-log");

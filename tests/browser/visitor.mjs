@@ -48,7 +48,7 @@ export function visitors(browser, base) {
       return tab;
     };
     Object.assign(visitor, await visitor.openTab());
-    visitor.shot = (name) => visitor.page.screenshot({ path: `${screenshots}/${name}.png` });
+    visitor.shot = (name) => shotOf(visitor.page, name);
     /** Passes over complaints that belong to the test. */
     visitor.expectComplaints = (...texts) => {
       visitor.complaints = visitor.complaints.filter((complaint) => !texts.some((text) => complaint.includes(text)));
@@ -56,6 +56,8 @@ export function visitors(browser, base) {
     return visitor;
   };
 }
+
+export const shotOf = (page, name) => page.screenshot({ path: `${screenshots}/${name}.png` });
 
 /** Waits until a condition holds. */
 export async function until(condition) {
