@@ -74,9 +74,18 @@ impl Pipeline {
         let registry = compose::start_registry(&config.session);
         let user_id = add_user(&*store).await?;
         let providers = Arc::clone(&preflight.providers);
-        let config_of_parts = config.clone();
-        let parts =
-            Parts { config: config_of_parts, metrics, store, knowledge, clock, accounts, tokens, registry, providers };
+        let parts = Parts {
+            document_links: compose::document_links(&config, &secret)?,
+            config: config.clone(),
+            metrics,
+            store,
+            knowledge,
+            clock,
+            accounts,
+            tokens,
+            registry,
+            providers,
+        };
         let state = Arc::new(compose::app_state(parts, &[])?);
         let engine = Arc::new(compose::engine(&config, preflight, &state));
         actix::spawn(Arc::clone(&state.recorder).run());
