@@ -12,8 +12,13 @@ use std::collections::BTreeSet;
 const HIT_PASSAGES: usize = 4;
 /// Sections that the nDCG and the reciprocal rank look at.
 const RANKED_SECTIONS: usize = 10;
-/// Texts, in lower case, by which an answer admits that it found nothing.
-const REFUSALS: &[&str] = &["i found nothing", "i found no clear answer"];
+/// Texts, in lower case, by which an answer of the embedded answerer admits that it found nothing.
+const REFUSALS: &[&str] = &[
+    "i found nothing",
+    "i found no clear answer",
+    "in den dokumenten nichts gefunden",
+    "in den dokumenten nicht gefunden",
+];
 
 /// Judgement of an answer's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
