@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help run run-llm test-quick test test-long tools fmt clippy lint audit check bench bench-quick bench-relay bench-products bench-smoke bench-search bench-build
+.PHONY: help run run-llm test-quick test test-long tools fmt clippy lint audit check bench bench-quick bench-relay bench-products bench-smoke bench-search bench-build quality
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,9 @@ bench-smoke: ## Whether every server still does the job: 20 connections for some
 
 bench-search: ## Measure a search by the number of passages, and the memory of the index: some minutes
 	$(CARGO) bench --locked --bench search
+
+quality: ## Evaluate the answers on the labelled questions, and write the baselines and docs/QUALITY.md; `HELD_OUT=1`: the other half, too
+	python3 benches/quality.py $(if $(HELD_OUT),--held-out) $(if $(EMBEDDINGS),--embeddings)
 
 bench-build: ## Measure a first release build: CPU time, packages, size of the binary, the most expensive packages
 	python3 benches/first_build.py

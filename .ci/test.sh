@@ -25,6 +25,7 @@ external=(
   metrics::prometheus::
   provider::real_model::
   proxies::
+  quality::reference::
 )
 # Tests whose subject is long: many rounds, or deadlines that cannot be shortened.
 slow=(

@@ -24,6 +24,7 @@ mod program;
 mod prototype;
 mod provider;
 mod proxies;
+mod quality;
 mod reliability;
 mod session;
 mod sleeps;
