@@ -108,7 +108,7 @@ function tableNode(lines) {
 }
 
 const MARKS =
-  /\\([\\`*_[\]<>|#])|\*\*(\S(?:[^*]*\S)?)\*\*|`([^`]+)`|(?<![\w*])\*(\S(?:[^*\n]*\S)?)\*(?![\w*])|\[{1,2}(\d{1,3}(?:, ?\d{1,3})*)\]{1,2}(?!\()/g;
+  /\\([\\`*_[\]<>|#])|\*\*(\S(?:[^*]*\S)?)\*\*|`([^`]+)`|(?<![\w*])\*(\S(?:[^*\n]*\S)?)\*(?![\w*])|\[(?:\[(\d{1,3})\]|(\d{1,3}(?:, ?\d{1,3})*))\](?!\()/g;
 
 function inline(text) {
   const nodes = [];
@@ -116,7 +116,7 @@ function inline(text) {
   for (const m of text.matchAll(MARKS)) {
     nodes.push(text.slice(from, m.index));
     from = m.index + m[0].length;
-    const [whole, escaped, strong, code, em, numbers] = m;
+    const [whole, escaped, strong, code, em, inDouble, numbers = inDouble] = m;
     if (escaped !== undefined) nodes.push(escaped);
     else if (strong !== undefined) nodes.push(el("strong", {}, ...inline(strong)));
     else if (code !== undefined) nodes.push(el("code", {}, code));
