@@ -43,6 +43,10 @@ pub const MAX_JSON_BODY_BYTES: usize = 64 * 1024;
 pub const MAX_PING_ID_BYTES: usize = 256;
 /// Time for which a `client_message_id` is known at least, in milliseconds.
 pub const CLIENT_MESSAGE_ID_LIFE_MS: i64 = 24 * 3_600 * 1_000;
+/// Longest title that is cut from a question or written by a model, in characters.
+pub const MAX_TITLE_CHARS: usize = 60;
+/// Longest title that a user gives a conversation, in characters.
+pub const MAX_USER_TITLE_CHARS: usize = 100;
 /// Reasons of one feedback.
 pub const MAX_FEEDBACK_REASONS: usize = 10;
 /// Longest reason of a feedback, in characters.
@@ -62,6 +66,19 @@ pub const MAX_PAGE_ENTRIES: i64 = 200;
 /// Text of one page of a list, in bytes of JSON; a single entry may be larger. The page stays in memory until the client has
 /// read it, which may take long.
 pub const MAX_PAGE_BYTES: usize = 256 * 1024;
+
+// The task model.
+
+/// Tasks that wait for the task model; further ones are dropped.
+pub const QUEUED_TASKS: usize = 64;
+/// Requests to the task model at once.
+pub const RUNNING_TASKS: usize = 4;
+/// Time for one task.
+pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Part of a question and of its answer that the task model receives, in characters each.
+pub const MAX_TASK_INPUT_CHARS: usize = 2_000;
+/// Longest answer of the task model that is read, in bytes.
+pub const MAX_TASK_ANSWER_BYTES: usize = 4 * 1024;
 
 // Connections.
 

@@ -13,7 +13,7 @@ use crate::{
     metrics::Metrics,
     ops::{Feed, OpsContext},
     preflight::Preflight,
-    provider::Providers,
+    provider::{Providers, task_model},
     registry::{ConnectionManager, StallLimits},
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
@@ -23,7 +23,7 @@ use crate::{
     },
     transport,
     turn::TurnFailure,
-    workflow::{Engine, Recorder, Turns, Workflow, router::Router},
+    workflow::{Engine, Recorder, Tasks, Turns, Workflow, router::Router},
 };
 use actix::{Actor, Addr};
 use secrecy::SecretString;
@@ -199,7 +199,12 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
 }
 
 /// Builds the dependencies of turns.
-pub(super) fn engine(config: &Config, Preflight { specialists, providers }: Preflight, state: &AppState) -> Engine {
+pub(super) fn engine(
+    config: &Config,
+    Preflight { specialists, providers }: Preflight,
+    state: &AppState,
+    tasks: Option<Tasks>,
+) -> Engine {
     Engine {
         config: config.workflow.clone(),
         max_passages: config.knowledge.max_passages,
@@ -209,6 +214,7 @@ pub(super) fn engine(config: &Config, Preflight { specialists, providers }: Pref
         knowledge: Arc::clone(&state.knowledge),
         store: Arc::clone(&state.conversations),
         recorder: Arc::clone(&state.recorder),
+        tasks,
         turns: Arc::clone(&state.turns),
         events: Arc::clone(&state.events),
         bus: Arc::clone(&state.bus),
@@ -216,6 +222,14 @@ pub(super) fn engine(config: &Config, Preflight { specialists, providers }: Pref
         failures: from_failure,
         passage_url: http::passage_url(&state.document_links),
     }
+}
+
+/// Starts the task model, if there is one.
+pub(super) fn tasks(config: &Config, state: &AppState) -> Result<Option<Tasks>, Box<dyn Error>> {
+    let Some(name) = &config.workflow.task_provider else { return Ok(None) };
+    let model = task_model(config, name)?;
+    let (store, metrics) = (Arc::clone(&state.conversations), Arc::clone(&state.metrics));
+    Ok(Some(Tasks::start(model, store, metrics)))
 }
 
 /// Starts the workflow of a worker thread, and builds the state of its application.

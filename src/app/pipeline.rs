@@ -87,7 +87,7 @@ impl Pipeline {
             providers,
         };
         let state = Arc::new(compose::app_state(parts, &[])?);
-        let engine = Arc::new(compose::engine(&config, preflight, &state));
+        let engine = Arc::new(compose::engine(&config, preflight, &state, None));
         actix::spawn(Arc::clone(&state.recorder).run());
         let workflow = Workflow::new(Arc::clone(&engine)).start();
         Ok(Self { state, engine, workflow, user_id })

@@ -37,6 +37,11 @@ impl Config {
             check_provider(&format!("{}.{name}", NAMED_PROVIDERS.path), provider, &mut found);
         }
         self.check_provider_list(&mut found);
+        let task_provider = self.workflow.task_provider.as_deref();
+        let is_model = |name| self.provider_kind(name) == Some(ProviderKind::Openai);
+        found.require(task_provider.is_none_or(is_model), "workflow.task_provider", || {
+            "must be the name of a provider whose kind is \"openai\"".to_owned()
+        });
         if found.problems.is_empty() { Ok(()) } else { Err(found.problems) }
     }
 

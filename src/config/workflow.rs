@@ -18,6 +18,9 @@ settings! {
         /// Time from a question to the first token after which no further provider is tried. Without effect beyond
         /// `stall_timeout_s`.
         fallback_timeout_ms: u64 = 60_000, in 1_000..=HOUR_MS;
+        /// Name of a provider of the kind `openai` that writes the title of a conversation after its first turn, as in `providers`.
+        /// Absent: the title is the start of the question.
+        task_provider: Option<String>, example "\"default\"";
         /// Turns that may run at once on this server; further ones wait or are answered `OVERLOADED`.
         max_running_turns: usize = 20_000, in 1..=10_000_000, live "Live: running turns go on.";
         /// Turns of one user that may run at once; further ones are answered `OVERLOADED`. 0 disables this limit.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub struct Conversation {
     pub id: ConversationId,
     pub user_id: UserId,
-    /// Start of the first message, shown in lists.
+    /// Title for lists: the start of the first message, until a model or the user gives another.
     pub title: String,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,

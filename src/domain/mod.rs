@@ -15,6 +15,7 @@ mod part;
 mod provider_error;
 mod text;
 mod time;
+mod title;
 mod user;
 
 pub use access::{ConversationAccess, MemberRole};
@@ -34,4 +35,5 @@ pub use switchboard_protocol::{
 };
 pub use text::{is_blank, is_misleading};
 pub use time::UnixMillis;
+pub use title::{UserTitle, title_of_answer, title_of_question};
 pub use user::{DisplayName, Role, User};

@@ -7,15 +7,18 @@ pub enum ModelTask {
     Classify,
     /// The answer.
     Generate,
+    /// The title of a conversation.
+    Title,
 }
 
 impl ModelTask {
-    pub const ALL: &[Self] = &[Self::Classify, Self::Generate];
+    pub const ALL: &[Self] = &[Self::Classify, Self::Generate, Self::Title];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Classify => "classify",
             Self::Generate => "generate",
+            Self::Title => "title",
         }
     }
 }

@@ -193,6 +193,7 @@ pub mod test_support {
             knowledge: Arc::clone(&knowledge),
             store: Arc::clone(&conversations),
             recorder: Arc::clone(&recorder),
+            tasks: None,
             turns: Arc::clone(&turns),
             events: Arc::clone(&events),
             bus: Arc::clone(&bus),

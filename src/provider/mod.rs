@@ -20,7 +20,7 @@ pub use breaker::Circuit;
 pub use calls::{Call, CallOutcome, Calls};
 pub use chain::{Chain, RecordedChain};
 pub use member::ProviderStatus;
-pub use providers::{ModelChoice, Providers, SetupProblem};
+pub use providers::{ModelChoice, Providers, SetupProblem, task_model};
 
 use crate::{
     config::{ProviderConfig, ProviderKind, ScriptedConfig},

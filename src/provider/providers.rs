@@ -106,6 +106,16 @@ impl Providers {
     }
 }
 
+/// Builds the provider of this name for tasks beside the turns, which are attempted once.
+///
+/// # Errors
+/// When there is no provider of this name with a model, or a setting is invalid.
+pub fn task_model(config: &Config, name: &str) -> Result<Arc<dyn ModelProvider>, Box<dyn Error>> {
+    let settings = if name == DEFAULT_PROVIDER { Some(&config.provider) } else { config.providers.get(name) };
+    let settings = settings.ok_or_else(|| format!("`workflow.task_provider` names the unknown provider {name:?}"))?;
+    Ok(Arc::new(OpenAi::of_section(settings, &section_of(name))?.without_retries()))
+}
+
 /// Section of the configuration that describes a provider.
 fn section_of(name: &str) -> String {
     match name {

@@ -3,7 +3,7 @@
 use super::StoreError;
 use crate::domain::{
     AnswerMetadata, Conversation, ConversationId, Event, FinishReason, Message, MessageId, MessageRole, TurnId,
-    UnixMillis, UserId,
+    UnixMillis, UserId, UserTitle,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -256,6 +256,21 @@ pub trait ConversationStore: Send + Sync {
         conversation: ConversationId,
         page: Page<MessageId>,
     ) -> Result<Listed<Message>, StoreError>;
+
+    /// Sets the title that a user gives a conversation.
+    ///
+    /// # Errors
+    /// `NotFound` if the conversation does not exist, `Forbidden` if the user may not rename it.
+    async fn rename_conversation(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        title: UserTitle,
+    ) -> Result<Conversation, StoreError>;
+
+    /// Replaces the title of a conversation, unless a user or an earlier suggestion has replaced it already, or the conversation
+    /// does not exist. Returns whether it did.
+    async fn suggest_title(&self, conversation: ConversationId, title: String) -> Result<bool, StoreError>;
 
     /// Deletes the `client_message_id`s of turns that began before `before`; returns their number.
     async fn forget_client_messages(&self, before: UnixMillis) -> Result<usize, StoreError>;

@@ -1,7 +1,7 @@
 //! The dependencies of a turn, shared by the workflows of all worker threads, the check of access, and the lookup of a turn's log.
 
 use super::{
-    Recorder, Turns,
+    Recorder, Tasks, Turns,
     error::TurnError,
     progress::{STARTING, progress},
     router::Router,
@@ -33,6 +33,8 @@ pub struct Engine {
     pub store: Arc<dyn ConversationStore>,
     pub events: Arc<dyn EventStore>,
     pub recorder: Arc<Recorder>,
+    /// Queue of the task model, if there is one.
+    pub tasks: Option<Tasks>,
     pub turns: Arc<Turns>,
     pub bus: Arc<dyn Bus>,
     pub metrics: Arc<Metrics>,

@@ -14,6 +14,7 @@ use super::{
     router::Route,
     sources::sources,
     stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped},
+    tasks::TitleTask,
     turn_metrics::TurnMetrics,
     turns::Acceptance,
     watchdog::{StopReason, Watchdog, stop_when_expired},
@@ -142,6 +143,7 @@ impl TurnRun {
             calls: &Arc::default(),
             began,
         };
+        let title_task = TitleTask::of(engine.tasks.as_ref(), &asked.question);
         let generated = match steps.up_to_answer(asked).await {
             Ok(generated) => generated,
             // Stopped before the first token: the answer is empty.
@@ -157,7 +159,11 @@ impl TurnRun {
         let end = Box::pin(steps.record(generated)).await;
         engine.metrics.step(TurnStep::Record, recording_began.elapsed());
         turn_metrics.count_end(&specialist, &end);
+        let title_task = title_task.filter(|_| TitleTask::is_due(&end));
         acceptance.end(end);
+        if let Some(task) = title_task {
+            task.add(&log);
+        }
     }
 }
 

@@ -10,4 +10,5 @@ mod operator;
 mod real_model;
 mod refused;
 mod routing;
+mod titles;
 pub mod upstream;

@@ -41,7 +41,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     paths(
         auth::register, auth::login, auth::refresh, auth::logout, auth::ws_ticket, auth::me,
         chat::chat, chat::cancel,
-        conversations::list, conversations::messages, conversations::delete,
+        conversations::list, conversations::messages, conversations::rename, conversations::delete,
         conversation_events::events,
         feedback::put, feedback::withdraw,
         documents::create, documents::list, documents::get, documents::delete, documents::search,

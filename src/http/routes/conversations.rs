@@ -5,11 +5,11 @@ use crate::{
     bus::Bus,
     domain::{
         Conversation, ConversationAccess, ConversationId, FinishReason, Message, MessageId, MessageRole, Part, TurnId,
-        UnixMillis,
+        UnixMillis, UserTitle,
     },
     http::{
         error::{ErrorBody, HttpError},
-        extract::{PageQuery, Query},
+        extract::{Json, PageQuery, Query},
         routes::feedback::FeedbackView,
         state::{State, passage_url},
     },
@@ -19,14 +19,18 @@ use crate::{
 };
 use actix::Addr;
 use actix_web::{HttpResponse, web};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use switchboard_protocol::{ApiError, ErrorCode, FieldNames, MetadataView};
 use utoipa::ToSchema;
 
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/api/v1/conversations").route(web::get().to(list)))
-        .service(web::resource("/api/v1/conversations/{conversation_id}").route(web::delete().to(delete)))
+        .service(
+            web::resource("/api/v1/conversations/{conversation_id}")
+                .route(web::patch().to(rename))
+                .route(web::delete().to(delete)),
+        )
         .service(web::resource("/api/v1/conversations/{conversation_id}/messages").route(web::get().to(messages)));
 }
 
@@ -45,7 +49,7 @@ pub struct ConversationView {
     conversation_id: ConversationId,
     /// Alias of `conversation_id`.
     session_id: ConversationId,
-    /// Start of the first message.
+    /// The user's title; without one, a title that a model has written, or the first words of the first message.
     title: String,
     created_at_ms: UnixMillis,
     updated_at_ms: UnixMillis,
@@ -173,6 +177,36 @@ async fn messages(
     let messages: Vec<_> = items.iter().map(MessageView::from).collect();
     let next = messages.first().filter(|_| has_more).map(|message| message.message_id);
     Ok(HttpResponse::Ok().json(MessagesPage { messages, next }))
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct RenameRequest {
+    /// 1 to 100 characters; white space is joined to single spaces.
+    title: String,
+}
+
+/// Gives a conversation a title.
+///
+/// No other title replaces it. The order of the conversations does not change.
+#[utoipa::path(
+    patch, path = "/api/v1/conversations/{conversation_id}", tag = "conversations",
+    operation_id = "rename_conversation",
+    params(("conversation_id" = ConversationId, Path)), request_body = RenameRequest,
+    responses(
+        (status = 200, description = "The conversation with its new title.", body = ConversationView),
+        (status = "4XX", description = "The request was refused; see `code`.", body = ErrorBody),
+    ),
+    security(("bearer" = [])),
+)]
+async fn rename(
+    identity: Identity,
+    conversation: web::Path<ConversationId>,
+    Json(RenameRequest { title }): Json<RenameRequest>,
+    store: State<dyn ConversationStore>,
+) -> Result<HttpResponse, HttpError> {
+    let title = UserTitle::parse(&title).map_err(|reason| ApiError::invalid_field("title", reason))?;
+    let renamed = store.rename_conversation(identity.user_id, *conversation, title).await?;
+    Ok(HttpResponse::Ok().json(ConversationView::from(renamed)))
 }
 
 /// Deletes a conversation and all its messages.

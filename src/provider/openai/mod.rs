@@ -64,6 +64,8 @@ pub struct OpenAi {
     first_token_timeout: Duration,
     idle_timeout: Duration,
     total_timeout: Duration,
+    /// Whether a request is repeated after a transient failure.
+    retries: bool,
     rejected: RejectedParameters,
     reporter: Arc<FailureReporter>,
 }
@@ -122,6 +124,7 @@ impl OpenAi {
             first_token_timeout: Duration::from_millis(config.first_token_timeout_ms),
             idle_timeout: Duration::from_millis(config.idle_timeout_ms),
             total_timeout: Duration::from_millis(config.total_timeout_ms),
+            retries: true,
             rejected: RejectedParameters::default(),
             reporter: Arc::new(FailureReporter {
                 api_key: config.api_key.clone(),
@@ -183,6 +186,12 @@ impl OpenAi {
         }
     }
 
+    /// Returns the provider without the second attempt after a transient failure.
+    #[must_use]
+    pub fn without_retries(self) -> Self {
+        Self { retries: false, ..self }
+    }
+
     /// Sends the request once and waits for the first part of the answer.
     async fn attempt(
         &self,
@@ -210,7 +219,7 @@ impl OpenAi {
             idle: self.idle_timeout,
         };
         let mut adaptation = Adaptation::new(&self.rejected, &mut body);
-        let mut is_retry = false;
+        let mut is_retry = !self.retries;
         loop {
             let failure = match self.attempt(&body, prompt_bytes, deadlines).await {
                 Ok(started) => {

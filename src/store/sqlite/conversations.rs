@@ -9,13 +9,13 @@ use super::{
     page::{json_bytes, listed, rowid_of},
     parse,
     schema::{conversations, feedback, members, messages, turns},
-    stored_turns,
+    stored_turns, titles,
     turn_rows::{BYTES_PER_END, MessageRow, RUNNING, TurnRow, metadata},
 };
 use crate::{
     domain::{
-        ConversationAccess, ConversationHandler, ConversationId, Event, EventActor, Fact, MemberRole, Message,
-        MessageId, MessageRole, Part, TurnId, UnixMillis, UserId,
+        Conversation, ConversationAccess, ConversationHandler, ConversationId, Event, EventActor, Fact, MemberRole,
+        Message, MessageId, MessageRole, Part, TurnId, UnixMillis, UserId, UserTitle, title_of_question,
     },
     store::{
         AcceptedTurn, BegunTurn, Checkpoint, ConversationCursor, ConversationStore, EndedTurn, Listed,
@@ -27,9 +27,6 @@ use diesel::{
     QueryDsl, RunQueryDsl, SelectableHelper, SqliteConnection, connection::DefaultLoadingMode,
 };
 use std::sync::Arc;
-
-/// Maximum length of a title, in characters.
-const TITLE_CHARS: usize = 80;
 
 #[async_trait::async_trait]
 impl ConversationStore for SqliteStore {
@@ -137,6 +134,19 @@ impl ConversationStore for SqliteStore {
         .await
     }
 
+    async fn rename_conversation(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        title: UserTitle,
+    ) -> Result<Conversation, StoreError> {
+        self.write(move |connection| titles::rename(connection, user, conversation, &title)).await
+    }
+
+    async fn suggest_title(&self, conversation: ConversationId, title: String) -> Result<bool, StoreError> {
+        self.write(move |connection| titles::suggest(connection, conversation, &title)).await
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.check_by_writing().await
     }
@@ -186,7 +196,7 @@ fn create_conversation(connection: &mut SqliteConnection, turn: &NewTurn) -> Res
             id: turn.conversation_id.to_string(),
             user_id: turn.user_id.to_string(),
             customer_id: turn.customer_id.clone(),
-            title: title(&turn.text),
+            title: title_of_question(&turn.text),
             created_at_ms: turn.at.0,
             updated_at_ms: turn.at.0,
         })
@@ -281,13 +291,4 @@ fn message((row, token_bytes, items, feedback): ListedMessage) -> Result<Message
         feedback: feedback.map(feedback_of).transpose()?,
         created_at: UnixMillis(row.created_at_ms),
     })
-}
-
-/// Returns the start of a message on one line, as title of the conversation.
-fn title(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(TITLE_CHARS) {
-        None => line,
-        Some((end, _)) => format!("{}…", line[..end].trim_end()),
-    }
 }

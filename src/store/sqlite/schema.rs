@@ -12,6 +12,7 @@ diesel::table! {
         handler -> Text,
         epoch -> BigInt,
         head_position -> BigInt,
+        titled_by -> Text,
     }
 }
 

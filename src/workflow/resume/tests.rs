@@ -109,6 +109,7 @@ impl Fixture {
             specialists,
             knowledge: Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config.knowledge.clone())),
             recorder: Recorder::new(Arc::clone(&conversations), bus.clone(), clock, from_failure),
+            tasks: None,
             store: conversations,
             turns,
             events: Arc::new(store) as Arc<dyn EventStore>,
