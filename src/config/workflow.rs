@@ -33,6 +33,8 @@ settings! {
         confidence_threshold: f64 = 0.2, fraction in 0.0..=1.0;
         /// Choice of the specialist. With a single specialist, or a provider without a model, the model is never asked.
         routing: Routing = Routing::Auto;
+        /// Follow-ups that are suggested after an answer, at most; 0 suggests none.
+        max_suggestions: usize = 3, in 0..=3;
         /// Tokens of earlier messages to send to the model, counting four bytes as one token; 0 sends none.
         context_token_budget: usize = 2_000, in 0..=10_000_000;
         /// Time for which a finished turn can be resumed; 0 allows it only while the turn runs.

@@ -23,6 +23,7 @@ mod similarity;
 mod sources;
 pub mod specialists;
 mod stages;
+mod suggestions;
 mod tasks;
 mod turn_metrics;
 mod turns;

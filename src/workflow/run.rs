@@ -14,6 +14,7 @@ use super::{
     router::Route,
     sources::sources,
     stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped},
+    suggestions,
     tasks::TitleTask,
     turn_metrics::TurnMetrics,
     turns::Acceptance,
@@ -228,22 +229,26 @@ impl Steps<'_> {
         self.log.announce(routed.progress(Step::Retrieval, &message));
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
-        let search = self.engine.knowledge.retrieve(&query, &routed.specialist.collections, self.engine.max_passages);
-        let found = self.unless_stopped(pin!(search)).await?.unwrap_or_else(|error| {
+        let (max_passages, max_suggestions) = (self.engine.max_passages, self.engine.config.max_suggestions);
+        let candidates = if max_passages == 0 || max_suggestions == 0 { 0 } else { suggestions::CANDIDATES };
+        let search = self.engine.knowledge.retrieve(&query, &routed.specialist.collections, max_passages + candidates);
+        let mut found = self.unless_stopped(pin!(search)).await?.unwrap_or_else(|error| {
             // An answer without sources is better than none.
             log::error!("knowledge base search failed; answering without sources: {error}");
             let methods = RetrievalMethods { words: Some(MethodOutcome::Failed), ..RetrievalMethods::default() };
             Retrieval { methods, ..Retrieval::default() }
         });
+        let question = &routed.asked.question.text;
+        let suggestions = suggestions::split_off(&mut found, max_passages, question, max_suggestions);
         let sources = sources(&found.passages, &self.engine.passage_url);
         let took = began.elapsed();
         self.engine.metrics.step(TurnStep::Retrieve, took);
-        Ok(Retrieved { routed, found, sources, took })
+        Ok(Retrieved { routed, found, sources, suggestions, took })
     }
 
     async fn ask(&self, retrieved: Retrieved) -> Answering {
         let began = Instant::now();
-        let Retrieved { routed, found, sources, took: retrieval } = retrieved;
+        let Retrieved { routed, found, sources, suggestions, took: retrieval } = retrieved;
         self.log.announce(Progress {
             sources: Some(Arc::clone(&sources)),
             ..routed.progress(Step::Generating, "Writing the answer…")
@@ -272,11 +277,11 @@ impl Steps<'_> {
             script: routed.asked.question.script,
         };
         let answer = self.unless_stopped(pin!(provider.generate(request))).await;
-        Answering { metadata, answer, began }
+        Answering { metadata, answer, suggestions, began }
     }
 
     async fn generate(&self, answering: Answering) -> Generated {
-        let Answering { mut metadata, answer, began } = answering;
+        let Answering { mut metadata, answer, suggestions, began } = answering;
         let mut reasoning = TurnReasoning::new(&self.engine.config);
         let mut citations = CitationFilter::new(metadata.sources.len());
         // A safety warning may precede the model's text.
@@ -295,6 +300,9 @@ impl Steps<'_> {
             Ok(Err(error)) => Err(self.provider_failure(&error)),
             Err(Stopped) => self.stopped(),
         };
+        if let (Ok(FinishReason::Stop), Some(part)) = (&ending, suggestions::part(suggestions)) {
+            self.recording.append_part(part);
+        }
         self.engine.metrics.step(TurnStep::Generate, began.elapsed());
         Generated { metadata, reasoning: reasoning.into_kept(), ending }
     }

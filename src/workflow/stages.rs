@@ -33,6 +33,8 @@ pub(super) struct Retrieved {
     pub routed: Routed,
     pub found: Retrieval,
     pub sources: Arc<[Source]>,
+    /// Follow-ups to suggest after the answer.
+    pub suggestions: Vec<String>,
     pub took: Duration,
 }
 
@@ -40,6 +42,7 @@ pub(super) struct Retrieved {
 pub(super) struct Answering {
     pub metadata: Box<AnswerMetadata>,
     pub answer: Result<Result<AnswerStream, ProviderError>, Stopped>,
+    pub suggestions: Vec<String>,
     pub began: Instant,
 }
 

@@ -29,6 +29,9 @@ export const citationsOf = (parts) =>
     .filter(({ kind, url }) => kind === "url_citation" && /^https?:/i.test(url))
     .map(({ url, title }) => ({ url, title: title ?? url }));
 
+/** The follow-ups that parts of an answer suggest. */
+export const suggestionsOf = (parts) => parts.flatMap(({ kind, items }) => (kind === "suggestions" ? items : []));
+
 /** The fields of a turn whose answer is stored. */
 export const answeredTurn = (answer) => ({
   text: answer.content,
@@ -36,6 +39,7 @@ export const answeredTurn = (answer) => ({
   lastSeq: answer.last_seq ?? -1,
   sources: answer.metadata?.sources ?? [],
   citations: citationsOf(answer.parts ?? []),
+  suggestions: suggestionsOf(answer.parts ?? []),
   messageId: answer.message_id,
   metadata: answer.metadata,
   feedback: answer.feedback ?? null,

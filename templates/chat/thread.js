@@ -121,6 +121,7 @@ function footOf(turn) {
       turn.feedbackView ??= feedbackOf(turn);
       parts.push(turn.feedbackView);
     }
+    if (turn.suggestions.length) parts.push(suggestionsOf(turn));
   }
   if (error) {
     const text = error.code === "TURN_INTERRUPTED" ? `The answer could not be completed. ${error.error}` : error.error;
@@ -162,6 +163,12 @@ function tagsOf(
     verified === false &&
       tag("bad", "✗ not what was sent", "The tokens joined differ from the answer, or its SHA-256 does not match"),
   ].filter(Boolean);
+}
+
+/** Buttons that ask a suggested follow-up; below the last turn only. */
+function suggestionsOf({ suggestions, conversation }) {
+  const button = (text) => el("button", { type: "button", onclick: () => ask(text, conversation) }, text);
+  return el("div", { class: "suggestions", role: "group", "aria-label": "Related topics" }, ...suggestions.map(button));
 }
 
 function citationsOf(citations) {

@@ -6,7 +6,7 @@ import { SwitchboardError } from "../../clients/javascript/account.mjs";
 import { Connection, webSocketUrl } from "../../clients/javascript/connection.mjs";
 import { randomId, sha256 } from "../../clients/javascript/fallbacks.mjs";
 import { api } from "../shared/account.js";
-import { answeredTurn, citationsOf, messagesOf } from "./history.js";
+import { answeredTurn, citationsOf, messagesOf, suggestionsOf } from "./history.js";
 
 /** Events for the rest of the page, which replaces these functions. */
 export const on = {
@@ -90,6 +90,7 @@ export const newTurn = (fields) => ({
   reasoning: "",
   sources: [],
   citations: [],
+  suggestions: [],
   pieces: [],
   resuming: false,
   step: null,
@@ -227,6 +228,7 @@ function onPart(frame) {
   const turn = turnOf(frame);
   if (turn.ended || turn.resuming) return;
   turn.citations = [...turn.citations, ...citationsOf([frame])];
+  turn.suggestions = [...turn.suggestions, ...suggestionsOf([frame])];
   on.changed(turn);
 }
 

@@ -1,0 +1,108 @@
+//! Suggested follow-ups: the headings of the passages that fit the question next best.
+
+use crate::domain::{Part, Passage, Retrieval, RetrievalBasis};
+use serde_json::{Map, Value};
+
+/// Passages that are looked at for suggestions, after those of the answer.
+pub(super) const CANDIDATES: usize = 8;
+/// Lowest score of a passage that is suggested, relative to the best one.
+const MIN_SHARE: f64 = 0.25;
+/// Longest suggestion, in characters.
+const MAX_CHARS: usize = 80;
+/// Separator of the headings in the title of a passage.
+const HEADING_SEPARATOR: &str = " › ";
+
+/// Keeps the first `max_passages` passages for the answer, and returns up to `limit` suggestions from the others. There are none if
+/// the documents do not cover the question: what is only close to it would lead further away.
+pub(super) fn split_off(found: &mut Retrieval, max_passages: usize, question: &str, limit: usize) -> Vec<String> {
+    let rest = found.passages.split_off(max_passages.min(found.passages.len()));
+    if !matches!(found.basis, RetrievalBasis::Covered | RetrievalBasis::Similar) {
+        return Vec::new();
+    }
+    let best = found.passages.first().map_or(f64::INFINITY, |passage| passage.score);
+    let mut known: Vec<String> = found.passages.iter().map(|passage| heading(passage).to_lowercase()).collect();
+    known.push(question.trim().to_lowercase());
+    let mut suggestions = Vec::new();
+    for passage in rest.iter().filter(|passage| passage.score >= best * MIN_SHARE) {
+        let heading = heading(passage);
+        let is_usable = (1..=MAX_CHARS).contains(&heading.chars().count());
+        if suggestions.len() < limit && is_usable && !known.contains(&heading.to_lowercase()) {
+            known.push(heading.to_lowercase());
+            suggestions.push(heading.to_owned());
+        }
+    }
+    suggestions
+}
+
+/// Returns the innermost heading of a passage.
+fn heading(passage: &Passage) -> &str {
+    passage.title.rsplit(HEADING_SEPARATOR).next().unwrap_or_default().trim()
+}
+
+/// Returns the part of an answer that carries the suggestions; `None` without any.
+pub(super) fn part(suggestions: Vec<String>) -> Option<Part> {
+    let fields = Map::from_iter([("items".to_owned(), Value::from(suggestions))]);
+    let has_items = fields["items"].as_array().is_some_and(|items| !items.is_empty());
+    has_items.then(|| Part { kind: "suggestions".to_owned(), fields })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DocumentId;
+    use serde_json::json;
+
+    fn found(basis: RetrievalBasis, titles: &[(&str, f64)]) -> Retrieval {
+        let passage = |&(title, score): &(&str, f64)| Passage {
+            document_id: DocumentId::new(),
+            source: "a.md".to_owned(),
+            title: title.to_owned(),
+            passage: 1,
+            text: "Text.".to_owned(),
+            score,
+        };
+        Retrieval { passages: titles.iter().map(passage).collect(), basis, ..Retrieval::default() }
+    }
+
+    const TITLES: [(&str, f64); 7] = [
+        ("Car › Width", 0.8),
+        ("Car › Length", 0.7),
+        ("Car › width", 0.6),
+        ("Car › Height", 0.6),
+        ("Van › Height", 0.5),
+        ("Car › Weight", 0.4),
+        ("Car › Colours", 0.1),
+    ];
+
+    #[test]
+    fn the_next_best_headings_are_suggested_once() {
+        let mut found = found(RetrievalBasis::Covered, &TITLES);
+        assert_eq!(split_off(&mut found, 2, "How wide?", 3), ["Height", "Weight"]);
+        assert_eq!(found.passages.len(), 2);
+    }
+
+    #[test]
+    fn suggestions_are_limited_and_do_not_repeat_the_question() {
+        let split = |limit| split_off(&mut found(RetrievalBasis::Similar, &TITLES), 1, " length ", limit);
+        assert_eq!(split(3), ["Height", "Weight"]);
+        assert_eq!(split(1), ["Height"]);
+        assert!(split(0).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_suggested_for_a_question_that_is_not_covered() {
+        for basis in [RetrievalBasis::Closest, RetrievalBasis::Nothing] {
+            let mut found = found(basis, &TITLES);
+            assert!(split_off(&mut found, 2, "How wide?", 3).is_empty());
+            assert_eq!(found.passages.len(), 2);
+        }
+        assert!(split_off(&mut found(RetrievalBasis::Covered, &TITLES[..1]), 4, "How wide?", 3).is_empty());
+    }
+
+    #[test]
+    fn the_part_has_the_items() {
+        let part = part(vec!["Height".to_owned()]).unwrap();
+        assert_eq!((part.kind.as_str(), &part.fields["items"]), ("suggestions", &json!(["Height"])));
+        assert_eq!(super::part(Vec::new()), None);
+    }
+}
