@@ -77,6 +77,10 @@ pub const RUNNING_TASKS: usize = 4;
 pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Part of a question and of its answer that the task model receives, in characters each.
 pub const MAX_TASK_INPUT_CHARS: usize = 2_000;
+/// Messages that are added to a summary at once.
+pub const MAX_SUMMARIZED_MESSAGES: i64 = 200;
+/// Longest summary of a conversation, in characters.
+pub const MAX_SUMMARY_CHARS: usize = 1_500;
 /// Longest answer of the task model that is read, in bytes.
 pub const MAX_TASK_ANSWER_BYTES: usize = 4 * 1024;
 

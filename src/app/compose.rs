@@ -229,7 +229,7 @@ pub(super) fn tasks(config: &Config, state: &AppState) -> Result<Option<Tasks>, 
     let Some(name) = &config.workflow.task_provider else { return Ok(None) };
     let model = task_model(config, name)?;
     let (store, metrics) = (Arc::clone(&state.conversations), Arc::clone(&state.metrics));
-    Ok(Some(Tasks::start(model, store, metrics)))
+    Ok(Some(Tasks::start(model, store, metrics, config.workflow.context_token_budget)))
 }
 
 /// Starts the workflow of a worker thread, and builds the state of its application.

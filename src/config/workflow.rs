@@ -18,8 +18,9 @@ settings! {
         /// Time from a question to the first token after which no further provider is tried. Without effect beyond
         /// `stall_timeout_s`.
         fallback_timeout_ms: u64 = 60_000, in 1_000..=HOUR_MS;
-        /// Name of a provider of the kind `openai` that writes the title of a conversation after its first turn, as in `providers`.
-        /// Absent: the title is the start of the question.
+        /// Name of a provider of the kind `openai` that writes titles and summaries of conversations after the end of a turn, as
+        /// in `providers`. Absent: a title is the start of the question, and messages that do not fit into `context_token_budget`
+        /// are left out.
         task_provider: Option<String>, example "\"default\"";
         /// Turns that may run at once on this server; further ones wait or are answered `OVERLOADED`.
         max_running_turns: usize = 20_000, in 1..=10_000_000, live "Live: running turns go on.";

@@ -9,16 +9,19 @@ pub enum ModelTask {
     Generate,
     /// The title of a conversation.
     Title,
+    /// The summary of a conversation.
+    Summary,
 }
 
 impl ModelTask {
-    pub const ALL: &[Self] = &[Self::Classify, Self::Generate, Self::Title];
+    pub const ALL: &[Self] = &[Self::Classify, Self::Generate, Self::Title, Self::Summary];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Classify => "classify",
             Self::Generate => "generate",
             Self::Title => "title",
+            Self::Summary => "summary",
         }
     }
 }

@@ -351,6 +351,7 @@ macro_rules! conformance {
             only_members_have_access a_repeated_end_returns_the_events_of_its_turn
             a_question_is_refused_while_an_agent_is_the_handler an_end_under_an_earlier_epoch_is_refused
             a_title_is_suggested_once_and_renamed_at_any_time a_title_of_a_user_is_not_replaced
+            a_summary_grows_with_the_conversation
             feedback_is_changed_shown_and_withdrawn only_own_answers_are_rated
             rated_answers_are_listed_with_their_questions
             a_checkpoint_under_another_epoch_has_no_effect a_fenced_turn_is_recovered_without_an_answer

@@ -42,10 +42,28 @@ pub enum BegunTurn {
 pub struct AcceptedTurn {
     /// The conversation's earlier messages, oldest first.
     pub history: Vec<(MessageRole, String)>,
+    /// Summary of the messages before those that fitted into earlier turns.
+    pub summary: Option<String>,
     /// Epoch of the conversation, under which the turn writes.
     pub epoch: i64,
     /// Events that were appended.
     pub events: Vec<Event>,
+}
+
+/// Messages of a conversation that its summary does not have yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsummarized {
+    pub summary: Option<String>,
+    /// Oldest first.
+    pub messages: Vec<UnsummarizedMessage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsummarizedMessage {
+    /// Increases from message to message of a conversation.
+    pub position: i64,
+    pub role: MessageRole,
+    pub text: String,
 }
 
 /// Complete or partial answer.
@@ -271,6 +289,15 @@ pub trait ConversationStore: Send + Sync {
     /// Replaces the title of a conversation, unless a user or an earlier suggestion has replaced it already, or the conversation
     /// does not exist. Returns whether it did.
     async fn suggest_title(&self, conversation: ConversationId, title: String) -> Result<bool, StoreError>;
+
+    /// Returns the summary of a conversation, and at most `limit` messages after those that it has.
+    ///
+    /// # Errors
+    /// `NotFound` if the conversation does not exist.
+    async fn unsummarized(&self, conversation: ConversationId, limit: i64) -> Result<Unsummarized, StoreError>;
+
+    /// Stores the summary of the messages up to a position, unless the stored one has more of them.
+    async fn set_summary(&self, conversation: ConversationId, summary: String, until: i64) -> Result<(), StoreError>;
 
     /// Deletes the `client_message_id`s of turns that began before `before`; returns their number.
     async fn forget_client_messages(&self, before: UnixMillis) -> Result<usize, StoreError>;

@@ -18,7 +18,8 @@ mod users;
 pub use audit::AuditStore;
 pub use conversations::{
     AcceptedTurn, Answer, BegunTurn, Checkpoint, ConversationCursor, ConversationPosition, ConversationStore,
-    EndedTurn, Listed, ListedConversations, NewTurn, Page, StoredTurn, StoredTurnState,
+    EndedTurn, Listed, ListedConversations, NewTurn, Page, StoredTurn, StoredTurnState, Unsummarized,
+    UnsummarizedMessage,
 };
 pub use documents::{DocumentPassage, DocumentStore};
 pub use error::StoreError;

@@ -10,7 +10,7 @@
 use crate::domain::{HistoryMessage, MessageRole, is_blank};
 
 /// A token is about four bytes of English text; exact counts differ from model to model.
-const BYTES_PER_TOKEN: usize = 4;
+pub(super) const BYTES_PER_TOKEN: usize = 4;
 /// The inverse of the share of the budget that one message may take while others need it.
 const SHARES: usize = 4;
 /// The smallest share to which messages are shortened, in bytes. Below it, a message is included whole or not at all.

@@ -7,7 +7,8 @@ use super::{
     cited_answer::CitedAnswer,
     engine::Engine,
     error::TurnError,
-    history, model_calls,
+    model_calls,
+    passages::{self, Found},
     progress::{STARTING, progress},
     reasoning::TurnReasoning,
     recorder::Recording,
@@ -15,15 +16,16 @@ use super::{
     sources::sources,
     stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped},
     suggestions,
-    tasks::TitleTask,
+    summary::{self, TurnHistory},
+    tasks::AfterTurn,
     turn_metrics::TurnMetrics,
     turns::Acceptance,
     watchdog::{StopReason, Watchdog, stop_when_expired},
 };
 use crate::{
     domain::{
-        AnswerMetadata, ConnectionId, ConversationAccess, FinishReason, LOCAL_NODE, Latency, MessageId, MethodOutcome,
-        ModelTask, Retrieval, RetrievalMethods, TurnId, UnixMillis,
+        AnswerMetadata, ConnectionId, ConversationAccess, FinishReason, LOCAL_NODE, Latency, MessageId, ModelTask,
+        TurnId, UnixMillis,
     },
     knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
@@ -112,15 +114,17 @@ impl TurnRun {
             history_messages: MAX_HISTORY_MESSAGES,
         });
         match begun.await? {
-            BegunTurn::Started(AcceptedTurn { history, epoch, events }) => {
+            BegunTurn::Started(AcceptedTurn { history, summary, epoch, events }) => {
                 if question.conversation_id.is_none() {
                     engine.announce_to(by, log.subject.conversation_id);
                 }
                 engine.bus.publish(events);
-                let history = history::within_budget(history, engine.config.context_token_budget);
+                let TurnHistory { messages: history, is_cut: needs_summary } =
+                    summary::history(history, summary, engine.config.context_token_budget);
+                let asked = Box::new(Asked { question, history, needs_summary });
                 let acceptance = admission.accept();
                 engine.metrics.step(TurnStep::Admit, began.elapsed());
-                Ok(Ok(Self { engine, log, acceptance, epoch, asked: Box::new(Asked { question, history }), began }))
+                Ok(Ok(Self { engine, log, acceptance, epoch, asked, began }))
             }
             BegunTurn::Duplicate { turn_id } => Ok(Err(AlreadyStarted { turn_id })),
         }
@@ -144,7 +148,7 @@ impl TurnRun {
             calls: &Arc::default(),
             began,
         };
-        let title_task = TitleTask::of(engine.tasks.as_ref(), &asked.question);
+        let after_turn = AfterTurn::of(engine.tasks.as_ref(), &asked);
         let generated = match steps.up_to_answer(asked).await {
             Ok(generated) => generated,
             // Stopped before the first token: the answer is empty.
@@ -160,10 +164,10 @@ impl TurnRun {
         let end = Box::pin(steps.record(generated)).await;
         engine.metrics.step(TurnStep::Record, recording_began.elapsed());
         turn_metrics.count_end(&specialist, &end);
-        let title_task = title_task.filter(|_| TitleTask::is_due(&end));
+        let after_turn = after_turn.filter(|_| AfterTurn::is_due(&end));
         acceptance.end(end);
-        if let Some(task) = title_task {
-            task.add(&log);
+        if let Some(work) = after_turn {
+            work.add(&log);
         }
     }
 }
@@ -229,17 +233,9 @@ impl Steps<'_> {
         self.log.announce(routed.progress(Step::Retrieval, &message));
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
-        let (max_passages, max_suggestions) = (self.engine.max_passages, self.engine.config.max_suggestions);
-        let candidates = if max_passages == 0 || max_suggestions == 0 { 0 } else { suggestions::CANDIDATES };
-        let search = self.engine.knowledge.retrieve(&query, &routed.specialist.collections, max_passages + candidates);
-        let mut found = self.unless_stopped(pin!(search)).await?.unwrap_or_else(|error| {
-            // An answer without sources is better than none.
-            log::error!("knowledge base search failed; answering without sources: {error}");
-            let methods = RetrievalMethods { words: Some(MethodOutcome::Failed), ..RetrievalMethods::default() };
-            Retrieval { methods, ..Retrieval::default() }
-        });
-        let question = &routed.asked.question.text;
-        let suggestions = suggestions::split_off(&mut found, max_passages, question, max_suggestions);
+        let scope = &routed.specialist.collections;
+        let search = passages::search(self.engine, &query, scope, &routed.asked.question.text);
+        let Found { retrieval: found, suggestions } = self.unless_stopped(pin!(search)).await?;
         let sources = sources(&found.passages, &self.engine.passage_url);
         let took = began.elapsed();
         self.engine.metrics.step(TurnStep::Retrieve, took);

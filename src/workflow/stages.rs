@@ -16,6 +16,8 @@ use switchboard_protocol::Step;
 pub(super) struct Asked {
     pub question: Question,
     pub history: Vec<HistoryMessage>,
+    /// Whether messages are left out of the history.
+    pub needs_summary: bool,
 }
 
 /// The result of `classify`.

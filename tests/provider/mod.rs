@@ -10,5 +10,6 @@ mod operator;
 mod real_model;
 mod refused;
 mod routing;
+mod summaries;
 mod titles;
 pub mod upstream;

@@ -1,9 +1,9 @@
-//! Conformance of the titles of conversations.
+//! Conformance of the titles and summaries of conversations.
 
 use super::Fixture;
 use crate::{
-    domain::{ConversationId, UserId, UserTitle},
-    store::{AuditStore, ClockStore, ConversationStore, EventStore, Page, StoreError, UserStore},
+    domain::{ConversationId, MessageRole, UserId, UserTitle},
+    store::{AuditStore, BegunTurn, ClockStore, ConversationStore, EventStore, Page, StoreError, UserStore},
 };
 
 impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fixture<S> {
@@ -39,5 +39,24 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fi
         let refused = rename(UserId::new(), self.conversation).await;
         assert_eq!(refused, Err(StoreError::Forbidden("conversation")));
         assert_eq!(rename(self.user, ConversationId::new()).await, Err(StoreError::NotFound("conversation")));
+    }
+
+    pub async fn a_summary_grows_with_the_conversation(self) {
+        self.begin().await;
+        let found = self.store.unsummarized(self.conversation, 10).await.unwrap();
+        let [message] = found.messages.as_slice() else { panic!("{found:?}") };
+        assert_eq!((&found.summary, message.role, message.text.as_str()), (&None, MessageRole::User, "Why?"));
+        let set = |text: &str, until| self.store.set_summary(self.conversation, text.to_owned(), until);
+        set("Reasons.", message.position).await.unwrap();
+        set("Late.", message.position).await.unwrap();
+        let next = self.question("And?", false);
+        let BegunTurn::Started(started) = self.store.begin_turn(next).await.unwrap() else { panic!("a duplicate") };
+        assert_eq!(started.summary.as_deref(), Some("Reasons."));
+        let found = self.store.unsummarized(self.conversation, 10).await.unwrap();
+        let texts: Vec<_> = found.messages.iter().map(|message| message.text.as_str()).collect();
+        assert_eq!((found.summary.as_deref(), texts), (Some("Reasons."), vec!["And?"]));
+        assert!(found.messages[0].position > message.position);
+        let missing = self.store.unsummarized(ConversationId::new(), 10).await;
+        assert_eq!(missing, Err(StoreError::NotFound("conversation")));
     }
 }

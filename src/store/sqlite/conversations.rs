@@ -9,7 +9,7 @@ use super::{
     page::{json_bytes, listed, rowid_of},
     parse,
     schema::{conversations, feedback, members, messages, turns},
-    stored_turns, titles,
+    stored_turns, summaries, titles,
     turn_rows::{BYTES_PER_END, MessageRow, RUNNING, TurnRow, metadata},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     },
     store::{
         AcceptedTurn, BegunTurn, Checkpoint, ConversationCursor, ConversationStore, EndedTurn, Listed,
-        ListedConversations, NewTurn, Page, StoreError, StoredTurn,
+        ListedConversations, NewTurn, Page, StoreError, StoredTurn, Unsummarized,
     },
 };
 use diesel::{
@@ -147,6 +147,18 @@ impl ConversationStore for SqliteStore {
         self.write(move |connection| titles::suggest(connection, conversation, &title)).await
     }
 
+    async fn unsummarized(&self, conversation: ConversationId, limit: i64) -> Result<Unsummarized, StoreError> {
+        self.read(move |connection| {
+            // One transaction, so that both queries see the same state.
+            connection.transaction(|connection| summaries::unsummarized(connection, conversation, limit))
+        })
+        .await
+    }
+
+    async fn set_summary(&self, conversation: ConversationId, summary: String, until: i64) -> Result<(), StoreError> {
+        self.write(move |connection| summaries::set(connection, conversation, &summary, until)).await
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.check_by_writing().await
     }
@@ -167,16 +179,16 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
     {
         return Ok(BegunTurn::Duplicate { turn_id });
     }
-    let (history, epoch) = if turn.is_new_conversation {
+    let (history, summary, epoch) = if turn.is_new_conversation {
         create_conversation(connection, &turn)?;
-        (Vec::new(), 0)
+        (Vec::new(), None, 0)
     } else {
         let user = turn.user_id;
         let Standing { fence, .. } = require(connection, user, turn.conversation_id, ConversationAccess::can_write)?;
         if fence.handler != ConversationHandler::Assistant {
             return Err(StoreError::Fenced);
         }
-        (history(connection, &turn)?, fence.epoch)
+        (history(connection, &turn)?, summaries::summary(connection, turn.conversation_id)?, fence.epoch)
     };
     store_question(connection, &turn, epoch)?;
     let NewTurn { turn_id, user_id, conversation_id, message_id, text, client_message_id, at, .. } = turn;
@@ -186,7 +198,7 @@ fn begin_turn(connection: &mut SqliteConnection, turn: NewTurn) -> Result<BegunT
         NewEvent { actor: EventActor::ASSISTANT, fact: Fact::TurnStarted { turn_id, message_id } },
     ];
     let events = events::append(connection, conversation_id, at, new)?;
-    Ok(BegunTurn::Started(AcceptedTurn { history, epoch, events }))
+    Ok(BegunTurn::Started(AcceptedTurn { history, summary, epoch, events }))
 }
 
 /// Stores a new conversation, which the user owns.

@@ -23,6 +23,7 @@ mod schema;
 mod serving;
 mod serving_clock;
 mod stored_turns;
+mod summaries;
 mod titles;
 mod turn_rows;
 mod user_list;

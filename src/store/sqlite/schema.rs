@@ -13,6 +13,8 @@ diesel::table! {
         epoch -> BigInt,
         head_position -> BigInt,
         titled_by -> Text,
+        summary -> Nullable<Text>,
+        summarized_until -> BigInt,
     }
 }
 

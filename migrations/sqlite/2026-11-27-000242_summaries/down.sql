@@ -1,0 +1,2 @@
+ALTER TABLE conversations DROP COLUMN summarized_until;
+ALTER TABLE conversations DROP COLUMN summary;

@@ -1,0 +1,27 @@
+//! Search for the passages of an answer, and for the follow-ups to suggest after it.
+
+use super::{engine::Engine, suggestions};
+use crate::domain::{MethodOutcome, Retrieval, RetrievalMethods};
+
+/// Result of a search for one turn.
+pub(super) struct Found {
+    /// The passages of the answer.
+    pub retrieval: Retrieval,
+    /// Follow-ups to suggest.
+    pub suggestions: Vec<String>,
+}
+
+/// Searches the collections of `scope` for passages that answer `question`, by the words of `query`.
+pub(super) async fn search(engine: &Engine, query: &str, scope: &[String], question: &str) -> Found {
+    let (max_passages, max_suggestions) = (engine.max_passages, engine.config.max_suggestions);
+    let candidates = if max_passages == 0 || max_suggestions == 0 { 0 } else { suggestions::CANDIDATES };
+    let found = engine.knowledge.retrieve(query, scope, max_passages + candidates).await;
+    let mut retrieval = found.unwrap_or_else(|error| {
+        // An answer without sources is better than none.
+        log::error!("knowledge base search failed; answering without sources: {error}");
+        let methods = RetrievalMethods { words: Some(MethodOutcome::Failed), ..RetrievalMethods::default() };
+        Retrieval { methods, ..Retrieval::default() }
+    });
+    let suggestions = suggestions::split_off(&mut retrieval, max_passages, question, max_suggestions);
+    Found { retrieval, suggestions }
+}
