@@ -44,9 +44,11 @@ impl Command {
             }
             match page.items.last() {
                 Some(last) if page.has_more => after = last.position,
-                _ => return Ok(()),
+                _ => break,
             }
         }
+        store.close().await;
+        Ok(())
     }
 }
 
