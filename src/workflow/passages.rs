@@ -22,6 +22,18 @@ pub(super) async fn search(engine: &Engine, query: &str, scope: &[String], quest
         let methods = RetrievalMethods { words: Some(MethodOutcome::Failed), ..RetrievalMethods::default() };
         Retrieval { methods, ..Retrieval::default() }
     });
-    let suggestions = suggestions::split_off(&mut retrieval, max_passages, question, max_suggestions);
+    let suggestions = suggest(engine, &mut retrieval, question).await;
     Found { retrieval, suggestions }
+}
+
+/// Leaves the passages of the answer, and returns follow-ups from the others.
+async fn suggest(engine: &Engine, retrieval: &mut Retrieval, question: &str) -> Vec<String> {
+    let limit = engine.config.max_suggestions;
+    let mut candidates = suggestions::next_best(retrieval, engine.max_passages);
+    let suggested = suggestions::headings(question, &retrieval.passages, &candidates, limit);
+    let Some(best) = suggestions::best(retrieval).filter(|_| suggested.len() < limit) else { return suggested };
+    // Few passages contain the words of the question: others contain those of the best passage's headings.
+    let related = engine.knowledge.search(&best.title, &[], engine.max_passages + suggestions::CANDIDATES).await;
+    candidates.extend(related.unwrap_or_default());
+    suggestions::headings(question, &retrieval.passages, &candidates, limit)
 }

@@ -1,4 +1,4 @@
-//! Suggested follow-ups: the headings of the passages that fit the question next best.
+//! Suggested follow-ups: the headings of the passages that fit the question next best, or that are close to the best one.
 
 use crate::domain::{Part, Passage, Retrieval, RetrievalBasis};
 use serde_json::{Map, Value};
@@ -12,19 +12,28 @@ const MAX_CHARS: usize = 80;
 /// Separator of the headings in the title of a passage.
 const HEADING_SEPARATOR: &str = " › ";
 
-/// Keeps the first `max_passages` passages for the answer, and returns up to `limit` suggestions from the others. There are none if
+/// Keeps the first `max_passages` passages for the answer, and returns the others, except those that hardly fit. There are none if
 /// the documents do not cover the question: what is only close to it would lead further away.
-pub(super) fn split_off(found: &mut Retrieval, max_passages: usize, question: &str, limit: usize) -> Vec<String> {
-    let rest = found.passages.split_off(max_passages.min(found.passages.len()));
-    if !matches!(found.basis, RetrievalBasis::Covered | RetrievalBasis::Similar) {
-        return Vec::new();
-    }
-    let best = found.passages.first().map_or(f64::INFINITY, |passage| passage.score);
-    let mut known: Vec<String> = found.passages.iter().map(|passage| heading(passage).to_lowercase()).collect();
+pub(super) fn next_best(found: &mut Retrieval, max_passages: usize) -> Vec<Passage> {
+    let mut rest = found.passages.split_off(max_passages.min(found.passages.len()));
+    let Some(best) = best(found) else { return Vec::new() };
+    let min_score = best.score * MIN_SHARE;
+    rest.retain(|passage| passage.score >= min_score);
+    rest
+}
+
+/// Returns the best passage, if the documents cover the question.
+pub(super) fn best(found: &Retrieval) -> Option<&Passage> {
+    let is_covered = matches!(found.basis, RetrievalBasis::Covered | RetrievalBasis::Similar);
+    found.passages.first().filter(|_| is_covered)
+}
+
+/// Returns up to `limit` headings of candidates, best first, that neither the question nor the passages of the answer have.
+pub(super) fn headings(question: &str, used: &[Passage], candidates: &[Passage], limit: usize) -> Vec<String> {
+    let mut known: Vec<String> = used.iter().map(|passage| heading(passage).to_lowercase()).collect();
     known.push(question.trim().to_lowercase());
     let mut suggestions = Vec::new();
-    for passage in rest.iter().filter(|passage| passage.score >= best * MIN_SHARE) {
-        let heading = heading(passage);
+    for heading in candidates.iter().map(heading) {
         let is_usable = (1..=MAX_CHARS).contains(&heading.chars().count());
         if suggestions.len() < limit && is_usable && !known.contains(&heading.to_lowercase()) {
             known.push(heading.to_lowercase());
@@ -74,29 +83,31 @@ mod tests {
         ("Car › Colours", 0.1),
     ];
 
+    fn suggested(basis: RetrievalBasis, max_passages: usize, question: &str, limit: usize) -> Vec<String> {
+        let mut found = found(basis, &TITLES);
+        let candidates = next_best(&mut found, max_passages);
+        assert_eq!(found.passages.len(), max_passages);
+        headings(question, &found.passages, &candidates, limit)
+    }
+
     #[test]
     fn the_next_best_headings_are_suggested_once() {
-        let mut found = found(RetrievalBasis::Covered, &TITLES);
-        assert_eq!(split_off(&mut found, 2, "How wide?", 3), ["Height", "Weight"]);
-        assert_eq!(found.passages.len(), 2);
+        assert_eq!(suggested(RetrievalBasis::Covered, 2, "How wide?", 3), ["Height", "Weight"]);
     }
 
     #[test]
     fn suggestions_are_limited_and_do_not_repeat_the_question() {
-        let split = |limit| split_off(&mut found(RetrievalBasis::Similar, &TITLES), 1, " length ", limit);
-        assert_eq!(split(3), ["Height", "Weight"]);
-        assert_eq!(split(1), ["Height"]);
-        assert!(split(0).is_empty());
+        assert_eq!(suggested(RetrievalBasis::Similar, 1, " length ", 3), ["Height", "Weight"]);
+        assert_eq!(suggested(RetrievalBasis::Similar, 1, " length ", 1), ["Height"]);
+        assert!(suggested(RetrievalBasis::Similar, 1, " length ", 0).is_empty());
     }
 
     #[test]
     fn nothing_is_suggested_for_a_question_that_is_not_covered() {
         for basis in [RetrievalBasis::Closest, RetrievalBasis::Nothing] {
-            let mut found = found(basis, &TITLES);
-            assert!(split_off(&mut found, 2, "How wide?", 3).is_empty());
-            assert_eq!(found.passages.len(), 2);
+            assert!(suggested(basis, 2, "How wide?", 3).is_empty());
+            assert_eq!(best(&found(basis, &TITLES)), None);
         }
-        assert!(split_off(&mut found(RetrievalBasis::Covered, &TITLES[..1]), 4, "How wide?", 3).is_empty());
     }
 
     #[test]

@@ -217,3 +217,37 @@ async fn long_passages_are_fewer_than_were_asked_for() {
     let (_, found) = app.post("/api/v1/documents/search", Some(&operator), &search).await;
     assert_eq!(found["passages"].as_array().map(Vec::len), Some(3), "85 kB each, 256 KiB in all");
 }
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn follow_ups_are_suggested_after_answers_from_the_documents() {
+    let app = app().await;
+    let user = app.user().await;
+    let mut socket = app.socket().subprotocols("chat.v2").signed_in(&user).await;
+    let mut suggested = Vec::new();
+    for question in [
+        "How often should I change the oil?",
+        "Which engine oil does the diesel need?",
+        "What tyre pressure do I need with a trailer?",
+        "My car won't start, is the battery flat?",
+    ] {
+        let turn = socket.ask(question).await;
+        let Some(part) = turn.parts.first() else { continue };
+        assert_eq!((&part["kind"], turn.parts.len()), (&json!("suggestions"), 1));
+        let items = part["items"].as_array().unwrap();
+        assert!((1..=3).contains(&items.len()), "{items:?}");
+        // The last entry before the end, and stored with the answer.
+        assert_eq!(turn.terminal["index"], part["index"].as_u64().unwrap() + 1);
+        let history = app.history(&user, &turn.conversation_id).await;
+        assert_eq!(history[1]["parts"][0]["items"], part["items"]);
+        suggested.extend(items.iter().map(|item| item.as_str().unwrap().to_owned()));
+    }
+    assert!(!suggested.is_empty(), "nothing was suggested");
+    // Each is a question that the documents cover.
+    for item in suggested {
+        let answer = socket.ask(&item).await;
+        assert_ne!(answer.terminal["metadata"]["sources"], json!([]), "{item}");
+    }
+    let off_topic = socket.ask("Who won the World Cup in 2014?").await;
+    assert!(off_topic.parts.is_empty(), "{:?}", off_topic.parts);
+    socket.close().await;
+}
