@@ -1,6 +1,6 @@
 //! Search for the passages of an answer, and for the follow-ups to suggest after it.
 
-use super::{engine::Engine, suggestions};
+use super::{engine::Engine, stages::Routed, suggestions};
 use crate::domain::{MethodOutcome, Retrieval, RetrievalMethods};
 
 /// Result of a search for one turn.
@@ -11,8 +11,9 @@ pub(super) struct Found {
     pub suggestions: Vec<String>,
 }
 
-/// Searches the collections of `scope` for passages that answer `question`, by the words of `query`.
-pub(super) async fn search(engine: &Engine, query: &str, scope: &[String], question: &str) -> Found {
+/// Searches the collections of the specialist for passages that answer the question, by the words of `query`.
+pub(super) async fn search(engine: &Engine, query: &str, routed: &Routed) -> Found {
+    let (scope, question) = (&routed.specialist.collections, &routed.asked.question.text);
     let (max_passages, max_suggestions) = (engine.max_passages, engine.config.max_suggestions);
     let candidates = if max_passages == 0 || max_suggestions == 0 { 0 } else { suggestions::CANDIDATES };
     let found = engine.knowledge.retrieve(query, scope, max_passages + candidates).await;

@@ -15,8 +15,7 @@ use super::{
     router::Route,
     sources::sources,
     stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped},
-    suggestions,
-    summary::{self, TurnHistory},
+    suggestions, summary,
     tasks::AfterTurn,
     turn_metrics::TurnMetrics,
     turns::Acceptance,
@@ -119,9 +118,8 @@ impl TurnRun {
                     engine.announce_to(by, log.subject.conversation_id);
                 }
                 engine.bus.publish(events);
-                let TurnHistory { messages: history, is_cut: needs_summary } =
-                    summary::history(history, summary, engine.config.context_token_budget);
-                let asked = Box::new(Asked { question, history, needs_summary });
+                let history = summary::history(history, summary, engine.config.context_token_budget);
+                let asked = Box::new(Asked { question, history: history.messages, needs_summary: history.is_cut });
                 let acceptance = admission.accept();
                 engine.metrics.step(TurnStep::Admit, began.elapsed());
                 Ok(Ok(Self { engine, log, acceptance, epoch, asked, began }))
@@ -166,9 +164,7 @@ impl TurnRun {
         turn_metrics.count_end(&specialist, &end);
         let after_turn = after_turn.filter(|_| AfterTurn::is_due(&end));
         acceptance.end(end);
-        if let Some(work) = after_turn {
-            work.add(&log);
-        }
+        AfterTurn::add(after_turn, &log);
     }
 }
 
@@ -233,8 +229,7 @@ impl Steps<'_> {
         self.log.announce(routed.progress(Step::Retrieval, &message));
         let began = Instant::now();
         let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
-        let scope = &routed.specialist.collections;
-        let search = passages::search(self.engine, &query, scope, &routed.asked.question.text);
+        let search = passages::search(self.engine, &query, &routed);
         let Found { retrieval: found, suggestions } = self.unless_stopped(pin!(search)).await?;
         let sources = sources(&found.passages, &self.engine.passage_url);
         let took = began.elapsed();
@@ -296,9 +291,7 @@ impl Steps<'_> {
             Ok(Err(error)) => Err(self.provider_failure(&error)),
             Err(Stopped) => self.stopped(),
         };
-        if let (Ok(FinishReason::Stop), Some(part)) = (&ending, suggestions::part(suggestions)) {
-            self.recording.append_part(part);
-        }
+        suggestions::append(suggestions, &ending, self.recording);
         self.engine.metrics.step(TurnStep::Generate, began.elapsed());
         Generated { metadata, reasoning: reasoning.into_kept(), ending }
     }

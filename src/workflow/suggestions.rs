@@ -1,6 +1,10 @@
 //! Suggested follow-ups: the headings of the passages that fit the question next best, or that are close to the best one.
 
-use crate::domain::{Part, Passage, Retrieval, RetrievalBasis};
+use super::recorder::Recording;
+use crate::{
+    domain::{FinishReason, Part, Passage, Retrieval, RetrievalBasis},
+    turn::TurnFailure,
+};
 use serde_json::{Map, Value};
 
 /// Passages that are looked at for suggestions, after those of the answer.
@@ -48,8 +52,15 @@ fn heading(passage: &Passage) -> &str {
     passage.title.rsplit(HEADING_SEPARATOR).next().unwrap_or_default().trim()
 }
 
+/// Appends the suggestions to an answer that is complete.
+pub(super) fn append(suggestions: Vec<String>, ending: &Result<FinishReason, TurnFailure>, recording: &Recording) {
+    if let (Ok(FinishReason::Stop), Some(part)) = (ending, part(suggestions)) {
+        recording.append_part(part);
+    }
+}
+
 /// Returns the part of an answer that carries the suggestions; `None` without any.
-pub(super) fn part(suggestions: Vec<String>) -> Option<Part> {
+fn part(suggestions: Vec<String>) -> Option<Part> {
     let fields = Map::from_iter([("items".to_owned(), Value::from(suggestions))]);
     let has_items = fields["items"].as_array().is_some_and(|items| !items.is_empty());
     has_items.then(|| Part { kind: "suggestions".to_owned(), fields })

@@ -65,15 +65,16 @@ impl AfterTurn {
     }
 
     /// Queues the work of a turn that has been answered, unless the queue is full.
-    pub fn add(self, log: &TurnLog) {
+    pub fn add(work: Option<Self>, log: &TurnLog) {
+        let Some(Self { queue, question, needs_summary }) = work else { return };
         let conversation_id = log.subject.conversation_id;
-        let title = self.question.map(|question| {
+        let title = question.map(|question| {
             let answer = log.with_tokens(|tokens| start_of(tokens.text()).to_owned());
             Task::Title { conversation_id, question, answer }
         });
-        let summary = self.needs_summary.then_some(Task::Summary(conversation_id));
+        let summary = needs_summary.then_some(Task::Summary(conversation_id));
         for task in title.into_iter().chain(summary) {
-            if self.queue.0.try_send(task).is_err() {
+            if queue.0.try_send(task).is_err() {
                 log::warn!("the queue of the task model is full; a conversation gets no title or summary");
             }
         }
