@@ -166,6 +166,8 @@ pub const CHECKPOINT_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_UNSTORED_BYTES: usize = 64 * 1024 * 1024;
 /// Interval between attempts to store what the store did not accept, in milliseconds.
 pub const UNSTORED_RETRY_INTERVAL_MS: u64 = 500;
+/// Days for which the consumption of a user is kept.
+pub const USAGE_LIFE_DAYS: i64 = 31;
 /// Interval between purges of expired data in the store.
 pub const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Time for which a start waits for the search index; the rest is built while the server runs.

@@ -5,7 +5,7 @@
 
 use crate::{
     config::{Config, ConfigError, Problem},
-    provider::Providers,
+    provider::{PriceTable, Providers},
     workflow::specialists::{Specialists, SpecialistsError},
 };
 use std::{net::TcpListener, sync::Arc};
@@ -34,8 +34,13 @@ impl Preflight {
             );
         }
         let choices = specialists.as_ref().map(Specialists::model_choices).unwrap_or_default();
+        let prices = config.budgets.prices_file.as_deref().map(PriceTable::load).transpose().unwrap_or_else(|error| {
+            let path = config.budgets.prices_file.as_ref().map(|path| path.display().to_string());
+            problems.push(problem("budgets.prices_file", path, error.to_string()));
+            None
+        });
         let providers = match problems.is_empty() {
-            true => Providers::build(config, &topics, choices)
+            true => Providers::build(config, &topics, prices.unwrap_or_default(), choices)
                 .map_err(|error| problems.push(problem("provider", None, error.to_string()))),
             // The lists may name unknown providers.
             false => Err(()),

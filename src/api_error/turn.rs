@@ -26,6 +26,15 @@ impl From<TurnError> for ApiError {
                 ErrorCode::ResumeUnavailable,
                 "This turn is unknown or too old to resume; see the conversation's history for its answer.",
             ),
+            TurnError::BudgetExceeded { now, resets_at } => {
+                let message = "Your budget for today is used up. It is renewed at 00:00 UTC.";
+                let wait_ms = u64::try_from(resets_at.0.saturating_sub(now.0)).unwrap_or(0);
+                Self {
+                    retry_after_ms: Some(wait_ms),
+                    resets_at_ms: Some(resets_at.0),
+                    ..Self::new(ErrorCode::BudgetExceeded, message)
+                }
+            }
             TurnError::Store(error) => error.into(),
             TurnError::Internal(cause) => Self::internal(&cause),
         }
@@ -104,7 +113,7 @@ const fn from_provider_error(kind: Kind, has_begun: bool) -> (ErrorCode, &'stati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StoreError;
+    use crate::{domain::UnixMillis, store::StoreError};
 
     #[test]
     fn every_turn_error_has_its_code_message_and_wait() {
@@ -140,6 +149,12 @@ mod tests {
                 ErrorCode::ResumeUnavailable,
                 "This turn is unknown or too old to resume; see the conversation's history for its answer.",
                 None,
+            ),
+            (
+                TurnError::BudgetExceeded { now: UnixMillis(86_390_000), resets_at: UnixMillis(86_400_000) },
+                ErrorCode::BudgetExceeded,
+                "Your budget for today is used up. It is renewed at 00:00 UTC.",
+                Some(10_000),
             ),
             (StoreError::NotFound("turn").into(), ErrorCode::NotFound, "There is no such turn.", None),
             (TurnError::Internal("closed".to_owned()), ErrorCode::ProcessingError, internal, None),

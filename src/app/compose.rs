@@ -23,7 +23,7 @@ use crate::{
     },
     transport,
     turn::TurnFailure,
-    workflow::{Engine, Recorder, Tasks, Turns, Workflow, router::Router},
+    workflow::{Engine, Recorder, Tasks, Turns, Workflow, budgets::DailyLimits, router::Router},
 };
 use actix::{Actor, Addr};
 use secrecy::SecretString;
@@ -219,6 +219,8 @@ pub(super) fn engine(
         events: Arc::clone(&state.events),
         bus: Arc::clone(&state.bus),
         metrics: Arc::clone(&state.metrics),
+        currency: config.budgets.currency.clone(),
+        budget: DailyLimits::from(&config.budgets),
         failures: from_failure,
         passage_url: http::passage_url(&state.document_links),
     }

@@ -79,6 +79,7 @@ mod tests {
         config.knowledge.extract_program = Some("sandbox".into());
         config.server.public_url = Some("https://chat.example.org".to_owned());
         config.provider.scripted.fail_after = Some(0);
+        config.budgets.prices_file = Some("prices.toml".into());
         let printed = printed(&config);
         assert!(!printed.contains("hunter2"), "{printed}");
         assert!(printed.contains("jwt_secret = \"[redacted]\"") && printed.contains("api_key = \"[redacted]\""));

@@ -25,6 +25,7 @@ mod load;
 mod setting;
 
 mod auth;
+mod budgets;
 mod database;
 mod knowledge;
 mod limits;
@@ -38,6 +39,7 @@ mod workflow;
 
 pub use address::{HostPattern, parse_network};
 pub use auth::AuthConfig;
+pub use budgets::BudgetsConfig;
 pub use check::JWT_SECRET_MIN_BYTES;
 pub use database::DatabaseConfig;
 pub use development_secret::development_secret;
@@ -78,6 +80,7 @@ settings! {
         workflow: WorkflowConfig,
         knowledge: KnowledgeConfig,
         provider: ProviderConfig,
+        budgets: BudgetsConfig,
         metrics: MetricsConfig
     }
     named {

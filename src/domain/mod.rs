@@ -34,6 +34,6 @@ pub use switchboard_protocol::{
     MethodOutcome, RetrievalAccount, RetrievalBasis, RetrievalMethods, Source, TurnId, Usage, UserId,
 };
 pub use text::{is_blank, is_misleading};
-pub use time::UnixMillis;
+pub use time::{UnixMillis, UtcDay};
 pub use title::{UserTitle, title_of_answer, title_of_question};
 pub use user::{DisplayName, Role, User};

@@ -35,6 +35,9 @@ pub struct ErrorBody {
     /// Delay before repeating the request, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Moment at which a used-up budget is renewed, in milliseconds since 1970; only with `BUDGET_EXCEEDED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resets_at_ms: Option<i64>,
     /// Identifies the request in the server's log.
     pub correlation_id: Uuid,
 }
@@ -46,6 +49,7 @@ impl From<&ApiError> for ErrorBody {
             code: error.code,
             retryable: error.code.is_retryable(),
             retry_after_ms: error.retry_after_ms,
+            resets_at_ms: error.resets_at_ms,
             correlation_id: error.correlation_id.unwrap_or_else(Uuid::now_v7),
         }
     }

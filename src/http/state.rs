@@ -146,6 +146,7 @@ pub mod test_support {
         config::{Config, DatabaseConfig},
         limiter::client_addresses,
         ops::Feed,
+        provider::PriceTable,
         registry::StallLimits,
         store::{ServedTime, ServingClock, sqlite::SqliteStore},
         workflow::{Engine, router::Router, specialists::Specialists},
@@ -178,7 +179,7 @@ pub mod test_support {
         let specialists = Arc::new(Specialists::load(None).unwrap());
         let session_config = Arc::new(config.session.clone());
         let rules = Arc::new(QuestionRules { max_message_chars: config.session.max_message_chars, script: None });
-        let providers = Arc::new(Providers::build(&config, &specialists.topics(), []).unwrap());
+        let providers = Arc::new(Providers::build(&config, &specialists.topics(), PriceTable::default(), []).unwrap());
         let document_links = Arc::new(DocumentLinks::new(&config.server, &test_support::SECRET.into()).unwrap());
         let engine = Engine {
             config: config.workflow.clone(),
@@ -198,6 +199,8 @@ pub mod test_support {
             events: Arc::clone(&events),
             bus: Arc::clone(&bus),
             metrics: Arc::clone(&metrics),
+            currency: config.budgets.currency.clone(),
+            budget: Default::default(),
             failures: from_failure,
             passage_url: passage_url(&document_links),
         };

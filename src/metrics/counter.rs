@@ -32,7 +32,11 @@ pub struct Counters<L> {
 
 impl<L: Label> Counters<L> {
     pub fn increment(&self, label: L) {
-        increment(&self.counters, label.index());
+        add(&self.counters, label.index(), 1);
+    }
+
+    pub fn add(&self, label: L, amount: u64) {
+        add(&self.counters, label.index(), amount);
     }
 
     pub fn get(&self, label: L) -> u64 {
@@ -59,7 +63,11 @@ pub struct CounterPairs<A, B> {
 
 impl<A: Label, B: Label> CounterPairs<A, B> {
     pub fn increment(&self, first: A, second: B) {
-        increment(&self.counters, Self::index(first, second));
+        add(&self.counters, Self::index(first, second), 1);
+    }
+
+    pub fn add(&self, first: A, second: B, amount: u64) {
+        add(&self.counters, Self::index(first, second), amount);
     }
 
     pub fn get(&self, first: A, second: B) -> u64 {
@@ -82,10 +90,10 @@ impl<A: Label, B: Label> Default for CounterPairs<A, B> {
 }
 
 /// A value missing from `Label::ALL` is a bug, but must not end a connection.
-fn increment(counters: &[Counter], index: usize) {
+fn add(counters: &[Counter], index: usize, amount: u64) {
     debug_assert!(index < counters.len(), "a label has a value that is not in its list");
     if let Some(counter) = counters.get(index) {
-        counter.increment();
+        counter.add(amount);
     }
 }
 

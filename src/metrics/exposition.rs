@@ -3,7 +3,7 @@
 //! `docs/OPERATIONS.md` lists every family; a test compares them.
 
 use super::{ConnectionCount, HistogramSnapshot, KindCount, Label, Live, Metrics, ProviderState, TurnStep};
-use crate::{build_info, process::Statistics};
+use crate::{build_info, domain::ModelTask, process::Statistics};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text},
@@ -191,6 +191,7 @@ impl Collector for Ours {
         self.server(&mut families)?;
         self.connections(&mut families)?;
         self.turns(&mut families)?;
+        self.models(&mut families)?;
         self.latencies(&mut families)?;
         self.failures(&mut families)?;
         self.deprecated(&mut families)
@@ -307,6 +308,24 @@ impl Ours {
         })?;
         families.counter("tokens", "Tokens of all answers.", one(metrics.tokens()))?;
         families.counter("tokens_sent", "Tokens sent to WebSockets.", one(live.tokens_sent))
+    }
+
+    fn models(&self, families: &mut Families<'_>) -> fmt::Result {
+        let metrics = &self.metrics;
+        let tokens = metrics.model_tokens.each();
+        let tokens = tokens.map(|(task, kind, count)| (vec![("task", task.value()), ("kind", kind.value())], count));
+        families.counter("model_tokens", "Tokens of requests to models, each of one kind.", tokens)?;
+        let of_task = |(task, count): (ModelTask, u64)| (vec![("task", task.value())], count);
+        families.counter(
+            "model_cost_trillionths",
+            "Known costs of requests to models, in trillionths of budgets.currency.",
+            metrics.model_cost.each().map(of_task),
+        )?;
+        families.counter(
+            "model_calls_without_price",
+            "Requests to models whose price is unknown.",
+            metrics.unpriced_calls.each().map(of_task),
+        )
     }
 
     fn latencies(&self, families: &mut Families<'_>) -> fmt::Result {

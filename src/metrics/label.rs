@@ -95,6 +95,15 @@ labels! {
         Record = "record",
     }
 
+    /// Kind of tokens of a request to a model. No token is of two kinds.
+    TokenKind {
+        /// Part of the prompt that the model server had not cached.
+        Prompt = "prompt",
+        CachedPrompt = "cached_prompt",
+        /// The answer, with its reasoning.
+        Completion = "completion",
+    }
+
     /// Outcome of a request to resume.
     Resumption {
         /// The turn is running.
@@ -209,6 +218,7 @@ mod tests {
         check::<Resumption>();
         check::<StoreOperation>();
         check::<Surface>();
+        check::<TokenKind>();
         check::<TurnStep>();
     }
 }

@@ -14,7 +14,7 @@ mod live;
 pub use counter::{Counter, CounterPairs, Counters};
 pub use exposition::Format;
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use label::{AuthResult, AuthWay, ClientClose, Label, Resumption, StoreOperation, Surface, TurnStep};
+pub use label::{AuthResult, AuthWay, ClientClose, Label, Resumption, StoreOperation, Surface, TokenKind, TurnStep};
 pub use live::{ConnectionCount, KindCount, LimitCount, Live, ProviderState};
 
 use crate::domain::{FinishReason, ModelTask, ProviderErrorKind, Rating};
@@ -126,6 +126,12 @@ pub struct Metrics {
     pub left: Counters<ClientClose>,
     pub errors: CounterPairs<Surface, ErrorCode>,
     pub provider_errors: CounterPairs<ModelTask, ProviderErrorKind>,
+    /// Tokens of requests to models.
+    pub model_tokens: CounterPairs<ModelTask, TokenKind>,
+    /// Known costs of requests to models, in trillionths of the currency.
+    pub model_cost: Counters<ModelTask>,
+    /// Requests to models with an unknown price.
+    pub unpriced_calls: Counters<ModelTask>,
     pub resumes: Counters<Resumption>,
     /// Events that did not fit into a subscriber's mailbox, so that it began to lag.
     pub mailbox_full: Counter,
@@ -162,6 +168,9 @@ impl Metrics {
             left: Counters::default(),
             errors: CounterPairs::default(),
             provider_errors: CounterPairs::default(),
+            model_tokens: CounterPairs::default(),
+            model_cost: Counters::default(),
+            unpriced_calls: Counters::default(),
             resumes: Counters::default(),
             mailbox_full: Counter::default(),
             store_errors: Counters::default(),

@@ -1,5 +1,6 @@
 //! Record of the requests to providers that one turn made.
 
+use super::{prices::PriceTable, usage::CallUsage};
 use crate::domain::{ModelTask, ProviderErrorKind};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -55,11 +56,18 @@ pub struct Call {
     pub model: Arc<str>,
     pub outcome: CallOutcome,
     pub took: Duration,
+    /// Absent if no model took the request, or it failed before any output.
+    pub usage: Option<CallUsage>,
+    /// Cost in trillionths of the currency; absent if there is no usage or the price is unknown.
+    pub cost: Option<u64>,
 }
 
 /// Requests of one turn, in the order of their ends.
 #[derive(Debug, Default)]
-pub struct Calls(Mutex<Recorded>);
+pub struct Calls {
+    prices: Arc<PriceTable>,
+    recorded: Mutex<Recorded>,
+}
 
 #[derive(Debug, Default)]
 struct Recorded {
@@ -69,6 +77,10 @@ struct Recorded {
 }
 
 impl Calls {
+    pub fn new(prices: Arc<PriceTable>) -> Self {
+        Self { prices, recorded: Mutex::default() }
+    }
+
     /// Returns the requests that have ended.
     pub fn ended(&self) -> Vec<Call> {
         self.lock().ended.clone()
@@ -85,13 +97,15 @@ impl Calls {
         }
     }
 
-    pub(super) fn end(&self, call: Call) {
+    /// Records the end of a request, and computes its cost.
+    pub(super) fn end(&self, mut call: Call) {
+        call.cost = call.usage.and_then(|usage| self.prices.cost(&call.provider, &call.model, &usage));
         self.lock().ended.push(call);
     }
 
     /// Ignores poisoning: the record is consistent between any two statements that could panic.
     fn lock(&self) -> MutexGuard<'_, Recorded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

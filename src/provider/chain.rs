@@ -88,6 +88,7 @@ impl ModelProvider for RecordedChain {
             chain: Arc::clone(&self.chain),
             calls: Arc::clone(&self.calls),
             next: 0,
+            prompt_bytes: prompt_bytes(&request),
             request: Some(request),
             deadline: Instant::now() + self.chain.rules.timeout,
         };
@@ -97,11 +98,13 @@ impl ModelProvider for RecordedChain {
 
     /// Asks the first provider whose circuit permits it. There is no fallback, since the caller can decide without a model.
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
+        let bytes = request.instructions.len() + request.question.len();
+        let meter = request.meter.clone();
         for Link { member, provider, model } in &self.chain.links {
-            let Ok(call) = OpenCall::begin(member, model, ModelTask::Classify, &self.calls) else { continue };
+            let Ok(call) = OpenCall::begin(member, model, ModelTask::Classify, &self.calls, bytes) else { continue };
             return match provider.classify(request).await {
                 Ok(Some(classification)) => {
-                    call.succeed();
+                    call.succeed(meter.total());
                     Ok(Some(classification))
                 }
                 Ok(None) => {
@@ -109,7 +112,10 @@ impl ModelProvider for RecordedChain {
                     Ok(None)
                 }
                 Err(error) => {
-                    call.fail(&error);
+                    match error.kind {
+                        ProviderErrorKind::Timeout => call.give_up(&error, meter.total()),
+                        _ => call.fail(&error, meter.total()),
+                    }
                     Err(error)
                 }
             };
@@ -118,12 +124,20 @@ impl ModelProvider for RecordedChain {
     }
 }
 
+/// Length of the texts in a request.
+fn prompt_bytes(request: &GenerateRequest) -> usize {
+    let passages = request.passages.iter().map(|passage| passage.text.len());
+    let history = request.history.iter().map(|message| message.content.len());
+    request.system_prompt.len() + request.question.len() + passages.chain(history).sum::<usize>()
+}
+
 /// Providers that have not been asked, and the question for them.
 struct Untried {
     chain: Arc<Chain>,
     calls: Arc<Calls>,
     next: usize,
     request: Option<GenerateRequest>,
+    prompt_bytes: usize,
     deadline: Instant,
 }
 
@@ -145,7 +159,7 @@ impl Untried {
                 break;
             }
             self.next += 1;
-            let call = match OpenCall::begin(member, model, ModelTask::Generate, &self.calls) {
+            let call = match OpenCall::begin(member, model, ModelTask::Generate, &self.calls, self.prompt_bytes) {
                 Ok(call) => call,
                 Err(wait) => {
                     let (kind, shortest) = open.unwrap_or((member.failure_while_open(), wait));
@@ -162,12 +176,21 @@ impl Untried {
             let begun = provider.generate(request);
             let begun = match chain.links.len() {
                 1 => begun.await,
-                _ => timeout_at(self.deadline, begun).await.unwrap_or_else(|_| Err(too_late())),
+                _ => match timeout_at(self.deadline, begun).await {
+                    Ok(begun) => begun,
+                    // The time was spent on the providers before.
+                    Err(_) if failure.is_some() => {
+                        let error = too_late();
+                        call.give_up(&error, None);
+                        return Err(error);
+                    }
+                    Err(_) => Err(too_late()),
+                },
             };
             match begun {
                 Ok(answer) => return Ok(Started { answer, call, untried: (!is_last).then_some(self) }),
                 Err(error) => {
-                    call.fail(&error);
+                    call.fail(&error, None);
                     if !falls_back(error.kind) {
                         return Err(error);
                     }
@@ -212,7 +235,7 @@ impl ChainedAnswer {
     /// Takes a failure of the provider that is answering. Returns it if no other provider is asked.
     fn on_failure(&mut self, error: ProviderError) -> Option<ProviderError> {
         if let State::Streaming { call, .. } = std::mem::replace(&mut self.state, State::Ended) {
-            call.fail(&error);
+            call.fail(&error, None);
         }
         match self.untried.take().filter(|_| falls_back(error.kind)) {
             Some(untried) => {
@@ -227,19 +250,23 @@ impl ChainedAnswer {
         let State::Streaming { call, .. } = &mut self.state else { return };
         match part {
             AnswerPart::Working => {}
-            AnswerPart::Reasoning(_) => {
-                call.on_output();
+            AnswerPart::Reasoning(text) => {
+                call.on_output(text.len());
                 if self.untried.as_ref().is_some_and(|untried| untried.chain.rules.reasoning_is_output) {
                     self.untried = None;
                 }
             }
-            AnswerPart::Token(_) | AnswerPart::Part(_) => {
-                call.on_output();
+            AnswerPart::Token(text) => {
+                call.on_output(text.len());
                 self.untried = None;
             }
-            AnswerPart::Finished { .. } => {
+            AnswerPart::Part(_) => {
+                call.on_output(0);
+                self.untried = None;
+            }
+            AnswerPart::Finished { usage, .. } => {
                 if let State::Streaming { call, .. } = std::mem::replace(&mut self.state, State::Ended) {
-                    call.succeed();
+                    call.succeed(Some(*usage));
                 }
             }
         }

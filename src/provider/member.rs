@@ -3,10 +3,12 @@
 use super::{
     breaker::{Breaker, BreakerPolicy, Circuit, Permission, Verdict},
     calls::{Call, CallOutcome, Calls},
+    estimate_tokens,
+    usage::CallUsage,
 };
 use crate::{
     config::{ProviderConfig, ProviderKind},
-    domain::{ModelTask, ProviderErrorKind},
+    domain::{ModelTask, ProviderErrorKind, Usage},
 };
 use serde::Serialize;
 use std::{
@@ -23,6 +25,8 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Member {
     name: Arc<str>,
+    /// Whether its tokens are those of a model.
+    has_model: bool,
     breaker: Mutex<Breaker>,
     /// Kind of the latest failure that counted against the provider.
     last_failure: Mutex<Option<ProviderErrorKind>>,
@@ -50,6 +54,7 @@ impl Member {
         let policy = BreakerPolicy { failures, share: config.breaker_share, cooldown };
         Self {
             name: name.into(),
+            has_model: config.kind != ProviderKind::Extractive,
             breaker: Mutex::new(Breaker::new(policy)),
             last_failure: Mutex::default(),
             outcomes: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -108,6 +113,9 @@ pub(super) struct OpenCall {
     task: ModelTask,
     model: Arc<str>,
     began: Instant,
+    /// Length of the texts sent and received, for an estimate if the request does not end by itself.
+    prompt_bytes: usize,
+    output_bytes: usize,
     /// Absent once the provider has been judged.
     permission: Option<Permission>,
     has_ended: bool,
@@ -123,6 +131,7 @@ impl OpenCall {
         model: &Arc<str>,
         task: ModelTask,
         calls: &Arc<Calls>,
+        prompt_bytes: usize,
     ) -> Result<Self, Duration> {
         let began = Instant::now();
         let permission = member.breaker().admit(began);
@@ -132,6 +141,8 @@ impl OpenCall {
             task,
             model: Arc::clone(model),
             began,
+            prompt_bytes,
+            output_bytes: 0,
             permission: permission.ok(),
             has_ended: false,
         };
@@ -141,33 +152,45 @@ impl OpenCall {
                 Ok(call)
             }
             Err(wait) => {
-                call.end(CallOutcome::CircuitOpen);
+                call.end(CallOutcome::CircuitOpen, None);
                 Err(wait)
             }
         }
     }
 
-    /// Notes that the provider works: it has produced output.
-    pub fn on_output(&mut self) {
+    /// Notes that the provider works: it has produced output of this length.
+    pub fn on_output(&mut self, bytes: usize) {
+        self.output_bytes += bytes;
         if let Some(permission) = self.permission.take() {
             self.member.report(permission, Verdict::Healthy);
         }
     }
 
     /// Ends the request successfully.
-    pub fn succeed(mut self) {
-        self.on_output();
-        self.end(CallOutcome::Answered);
+    pub fn succeed(mut self, usage: Option<CallUsage>) {
+        self.on_output(0);
+        self.end(CallOutcome::Answered, usage);
     }
 
     /// Ends the request with the failure, which counts against the provider even after it has produced output.
-    pub fn fail(mut self, error: &super::ProviderError) {
-        let verdict = Verdict::of(error.kind, error.retry_after_ms);
+    /// `usage` is known consumption, without which it is estimated.
+    pub fn fail(self, error: &super::ProviderError, usage: Option<CallUsage>) {
+        self.fail_with(error, Verdict::of(error.kind, error.retry_after_ms), usage);
+    }
+
+    /// Ends the request with the failure of a deadline that is shorter than the provider's own, and no reason to judge it.
+    pub fn give_up(self, error: &super::ProviderError, usage: Option<CallUsage>) {
+        self.fail_with(error, Verdict::Unknown, usage);
+    }
+
+    fn fail_with(mut self, error: &super::ProviderError, verdict: Verdict, usage: Option<CallUsage>) {
         if verdict != Verdict::Unknown {
             *self.member.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.kind);
         }
         self.member.report(self.permission.take().unwrap_or_default(), verdict);
-        self.end(CallOutcome::Failed(error.kind));
+        // A request that failed before any output is not charged.
+        let usage = usage.or_else(|| (self.output_bytes > 0).then(|| self.estimated_usage()));
+        self.end(CallOutcome::Failed(error.kind), usage);
     }
 
     /// Ends a request that the provider has no use for: it was not sent anywhere.
@@ -175,11 +198,19 @@ impl OpenCall {
         self.has_ended = true;
     }
 
-    fn end(mut self, outcome: CallOutcome) {
-        self.record(outcome);
+    fn estimated_usage(&self) -> CallUsage {
+        let tokens = Usage {
+            prompt_tokens: estimate_tokens(self.prompt_bytes),
+            completion_tokens: estimate_tokens(self.output_bytes),
+        };
+        CallUsage { tokens, is_estimated: true, ..CallUsage::default() }
     }
 
-    fn record(&mut self, outcome: CallOutcome) {
+    fn end(mut self, outcome: CallOutcome, usage: Option<CallUsage>) {
+        self.record(outcome, usage);
+    }
+
+    fn record(&mut self, outcome: CallOutcome, usage: Option<CallUsage>) {
         self.has_ended = true;
         self.member.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
         self.calls.end(Call {
@@ -188,6 +219,8 @@ impl OpenCall {
             model: Arc::clone(&self.model),
             outcome,
             took: self.began.elapsed(),
+            usage: usage.filter(|_| self.member.has_model),
+            cost: None,
         });
     }
 }
@@ -195,7 +228,8 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.record(CallOutcome::Cancelled);
+            // The model server may have begun to work, and charges for that.
+            self.record(CallOutcome::Cancelled, Some(self.estimated_usage()));
         }
         // A probe without a verdict must not keep others from probing.
         if let Some(permission) = self.permission.take() {

@@ -12,19 +12,23 @@ mod chain;
 pub mod extractive;
 mod member;
 pub mod openai;
+mod prices;
 mod providers;
 pub mod scripted;
+mod usage;
 
 pub use crate::domain::ProviderErrorKind;
 pub use breaker::Circuit;
 pub use calls::{Call, CallOutcome, Calls};
 pub use chain::{Chain, RecordedChain};
 pub use member::ProviderStatus;
+pub use prices::{PriceTable, PricesError};
 pub use providers::{ModelChoice, Providers, SetupProblem, task_model};
+pub use usage::{CallUsage, Meter};
 
 use crate::{
     config::{ProviderConfig, ProviderKind, ScriptedConfig},
-    domain::{FinishReason, HistoryMessage, Part, Passage, RetrievalBasis, Usage},
+    domain::{FinishReason, HistoryMessage, Part, Passage, RetrievalBasis},
 };
 use futures_util::stream::BoxStream;
 use std::{error::Error, sync::Arc};
@@ -52,6 +56,7 @@ pub struct ClassifyRequest {
     pub question: String,
     /// Pairs of label and description.
     pub labels: Vec<(String, String)>,
+    pub meter: Meter,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +78,7 @@ pub enum AnswerPart {
     /// Sign of activity without anything to show.
     Working,
     /// End of the answer; always the last part.
-    Finished { reason: FinishReason, usage: Usage },
+    Finished { reason: FinishReason, usage: CallUsage },
 }
 
 pub type AnswerStream = BoxStream<'static, Result<AnswerPart, ProviderError>>;

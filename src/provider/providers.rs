@@ -2,9 +2,11 @@
 
 use super::{
     ModelProvider, ProviderError, ProviderErrorKind, build,
+    calls::Calls,
     chain::{Chain, FallbackRules, Link},
     member::{Member, ProviderStatus},
     openai::OpenAi,
+    prices::PriceTable,
 };
 use crate::config::{Config, DEFAULT_PROVIDER, EXTRACTIVE_PROVIDER, ProviderConfig, ProviderKind, Reasoning};
 use std::{
@@ -29,8 +31,9 @@ pub struct ModelChoice {
 pub struct Providers {
     default: Arc<Chain>,
     of_specialists: HashMap<String, Arc<Chain>>,
-    /// In the order of the configuration; those that no list names are not among them.
+    /// By name; those that no list names are not among them.
     members: Vec<Arc<Member>>,
+    prices: Arc<PriceTable>,
 }
 
 /// Failed check of a provider.
@@ -50,6 +53,7 @@ impl Providers {
     pub fn build<'a>(
         config: &Config,
         topics: &[String],
+        prices: PriceTable,
         choices: impl IntoIterator<Item = (&'a str, &'a ModelChoice)>,
     ) -> Result<Self, Box<dyn Error>> {
         let mut builder = Builder { config, topics, sources: BTreeMap::new() };
@@ -59,7 +63,7 @@ impl Providers {
             of_specialists.insert(specialist.to_owned(), builder.chain(choice)?);
         }
         let members = builder.sources.into_values().map(|source| source.member).collect();
-        Ok(Self { default, of_specialists, members })
+        Ok(Self { default, of_specialists, members, prices: Arc::new(prices) })
     }
 
     /// The list of `workflow.providers`.
@@ -70,6 +74,11 @@ impl Providers {
     /// The list of a specialist.
     pub fn of_specialist(&self, name: &str) -> &Arc<Chain> {
         self.of_specialists.get(name).unwrap_or(&self.default)
+    }
+
+    /// Creates the record of a turn's requests.
+    pub fn record_calls(&self) -> Arc<Calls> {
+        Arc::new(Calls::new(Arc::clone(&self.prices)))
     }
 
     pub fn status(&self) -> Vec<ProviderStatus> {

@@ -158,6 +158,7 @@ impl Stream for ScriptedStream {
         if !is_reasoning && this.sent == this.script.tokens {
             this.has_ended = true;
             let usage = Usage { prompt_tokens: this.prompt_tokens, completion_tokens: this.sent };
+            let usage = usage.into();
             return Poll::Ready(Some(Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage })));
         }
         match &mut this.timer {
@@ -229,7 +230,7 @@ mod tests {
     async fn the_answer_follows_the_script() {
         let usage = Usage { prompt_tokens: 2, completion_tokens: 2 };
         let word = |text: &str| Ok(AnswerPart::Token(text.to_owned()));
-        let end = Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage });
+        let end = Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage: usage.into() });
         assert_eq!(play(script(2, None)).await, [word("w000000 "), word("w000001 "), end.clone()]);
         assert_eq!(play(script(2, Some(3))).await.last(), Some(&end));
         let broken = Err(ProviderErrorKind::Broken);

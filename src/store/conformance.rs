@@ -5,6 +5,7 @@ mod events;
 mod feedback;
 mod lists;
 mod titles;
+mod usage;
 
 use checkpoints::part;
 
@@ -91,6 +92,7 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fi
             },
             error: None,
             at: UnixMillis::now(),
+            charge: None,
         }
     }
 
@@ -355,6 +357,7 @@ macro_rules! conformance {
             feedback_is_changed_shown_and_withdrawn only_own_answers_are_rated
             rated_answers_are_listed_with_their_questions
             a_checkpoint_under_another_epoch_has_no_effect a_fenced_turn_is_recovered_without_an_answer
+            charges_add_up_by_day an_ended_turn_is_charged_once
         }
     };
 }

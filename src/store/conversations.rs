@@ -1,6 +1,6 @@
 //! Storage of conversations, their turns and messages.
 
-use super::StoreError;
+use super::{Charge, StoreError, UsageStore};
 use crate::domain::{
     AnswerMetadata, Conversation, ConversationId, Event, FinishReason, Message, MessageId, MessageRole, TurnId,
     UnixMillis, UserId, UserTitle,
@@ -112,6 +112,8 @@ pub struct EndedTurn {
     /// Code and message of the terminal `error` frame, if the turn failed.
     pub error: Option<(String, String)>,
     pub at: UnixMillis,
+    /// Consumption to add to that of the user, if there is a budget.
+    pub charge: Option<Charge>,
 }
 
 /// Stored turn.
@@ -209,7 +211,7 @@ impl ConversationCursor {
 
 /// Stores conversations, turns and messages.
 #[async_trait::async_trait]
-pub trait ConversationStore: Send + Sync {
+pub trait ConversationStore: UsageStore {
     /// Stores a user's message and a running turn; durable on return.
     ///
     /// # Errors

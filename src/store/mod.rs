@@ -12,6 +12,7 @@ mod events;
 mod feedback;
 mod serving_clock;
 pub mod sqlite;
+mod usage;
 mod user_list;
 mod users;
 
@@ -28,6 +29,7 @@ pub use feedback::{ChangedFeedback, FeedbackStore, RatedAnswer};
 #[cfg(test)]
 pub(crate) use serving_clock::test_support::TurnedClock;
 pub use serving_clock::{ClockStore, ServedTime, ServingClock};
+pub use usage::{Charge, Consumption, UsageStore};
 pub use user_list::{ListedUser, UserList, UserQuery};
 pub use users::{
     Credentials, Grace, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, TokenIssue,

@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn finished() -> AnswerPart {
-        AnswerPart::Finished { reason: FinishReason::Stop, usage: Usage::default() }
+        AnswerPart::Finished { reason: FinishReason::Stop, usage: Usage::default().into() }
     }
 
     /// Returns the parts with the times at which they came, in milliseconds.

@@ -2,6 +2,7 @@
 
 use super::{
     Recorder, Tasks, Turns,
+    budgets::DailyLimits,
     error::TurnError,
     progress::{STARTING, progress},
     router::Router,
@@ -38,6 +39,10 @@ pub struct Engine {
     pub turns: Arc<Turns>,
     pub bus: Arc<dyn Bus>,
     pub metrics: Arc<Metrics>,
+    /// Currency of costs.
+    pub currency: String,
+    /// Daily budget of each user.
+    pub budget: DailyLimits,
     pub failures: FailureMapping,
     pub passage_url: PassageUrl,
 }

@@ -1,6 +1,6 @@
 //! Refusals to start, resume or cancel a turn.
 
-use crate::store::StoreError;
+use crate::{domain::UnixMillis, store::StoreError};
 
 /// The reason why a turn was not started, resumed or cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum TurnError {
     Forbidden,
     #[error("the turn is unknown, or too old to be replayed")]
     Unknown,
+    /// The user's daily budget of tokens or cost is used up.
+    #[error("the daily budget of the user is used up")]
+    BudgetExceeded { now: UnixMillis, resets_at: UnixMillis },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{0}")]

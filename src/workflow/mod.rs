@@ -4,6 +4,7 @@
 //! started it. The module knows neither sockets nor wire frames: a turn's output goes into its log.
 
 mod actor;
+pub mod budgets;
 mod citations;
 mod cited_answer;
 mod engine;

@@ -4,6 +4,7 @@
 //! the end of a turn, it is kept in memory and retried.
 
 use super::{
+    budgets,
     journal::{Journal, Part},
     unstored::Unstored,
 };
@@ -165,14 +166,17 @@ impl Recorder {
         let _retrying = self.retrying.lock().await;
         loop {
             let Some((end, turn)) = lock(&self.unstored).first() else { return };
-            let turn_id = end.turn_id;
+            let (turn_id, charge) = (end.turn_id, end.charge);
             match self.store.end_turn(end).await {
                 Ok(events) => {
                     log::info!(turn_id:%; "answer stored after a retry");
                     self.bus.publish(events);
                 }
                 Err(StoreError::Unavailable(_)) => return,
-                Err(error) => log::error!(turn_id:%; "answer lost; the store rejected it: {error}"),
+                Err(error) => {
+                    log::error!(turn_id:%; "answer lost; the store rejected it: {error}");
+                    budgets::charge_rejected(self.store.as_ref(), charge).await;
+                }
             }
             self.release_checkpoints(&turn);
             lock(&self.unstored).pop_first();
@@ -193,6 +197,7 @@ impl Recorder {
             Ok(ids) => log::info!(ids; "old client_message_ids deleted"),
             Err(error) => log::error!("old client_message_ids could not be deleted: {error}"),
         }
+        budgets::forget_old(self.store.as_ref(), self.clock.confirmed_now().day()).await;
     }
 
     /// Writes checkpoints of these turns in bounded batches.
@@ -354,6 +359,7 @@ impl Recording {
             self.recorder.keep_unstored(end, &self.turn);
             return false;
         }
+        let charge = end.charge;
         let stored = self.recorder.store.end_turn(end.clone()).await;
         self.has_ended.store(true, Ordering::SeqCst);
         match stored {
@@ -368,6 +374,7 @@ impl Recording {
                     self.recorder.keep_unstored(end, &self.turn);
                 } else {
                     self.recorder.release_checkpoints(&self.turn);
+                    budgets::charge_rejected(self.recorder.store.as_ref(), charge).await;
                 }
                 false
             }
@@ -398,6 +405,7 @@ impl Drop for Recording {
             },
             error: Some(self.recorder.stored_error(&TurnFailure::TaskLost)),
             at: UnixMillis::now(),
+            charge: None,
         };
         self.recorder.keep_unstored(end, &self.turn);
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::Routing,
     domain::{HistoryMessage, MessageRole},
-    provider::{ClassifyRequest, ModelProvider, ProviderErrorKind},
+    provider::{ClassifyRequest, Meter, ModelProvider, ProviderErrorKind},
 };
 use std::sync::Arc;
 
@@ -162,7 +162,8 @@ impl Router {
             format!("{} For example: {}", specialist.description.trim(), examples.join(", "))
         };
         let labels = self.specialists.all().iter().map(|specialist| (specialist.name.clone(), meaning(specialist)));
-        ClassifyRequest { instructions: INSTRUCTIONS.to_owned(), question, labels: labels.collect() }
+        let instructions = INSTRUCTIONS.to_owned();
+        ClassifyRequest { instructions, question, labels: labels.collect(), meter: Meter::default() }
     }
 }
 

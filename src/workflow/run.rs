@@ -14,7 +14,7 @@ use super::{
     recorder::Recording,
     router::Route,
     sources::sources,
-    stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped},
+    stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped, millis},
     suggestions, summary,
     tasks::AfterTurn,
     turn_metrics::TurnMetrics,
@@ -40,7 +40,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use switchboard_protocol::Step;
 use tokio_util::task::AbortOnDropHandle;
@@ -82,6 +82,7 @@ impl TurnRun {
                 engine.events.require(user_id, conversation, ConversationAccess::can_write).await?;
                 engine.announce_to(by, conversation);
             }
+            engine.budget.check(engine.store.as_ref(), user_id, UnixMillis::now()).await?;
             engine.turns.admit(&log, address).await
         };
         let admission = match admitted.await {
@@ -143,7 +144,7 @@ impl TurnRun {
             recording: &recording,
             acceptance: &acceptance,
             watchdog: &watchdog,
-            calls: &Arc::default(),
+            calls: &engine.providers.record_calls(),
             began,
         };
         let after_turn = AfterTurn::of(engine.tasks.as_ref(), &asked);
@@ -324,7 +325,7 @@ impl Steps<'_> {
                     self.watchdog.on_progress(Instant::now());
                 }
                 AnswerPart::Finished { reason, usage } => {
-                    metadata.usage = usage;
+                    metadata.usage = usage.tokens;
                     return Ok(reason);
                 }
             }
@@ -362,7 +363,8 @@ impl Steps<'_> {
         let Generated { mut metadata, reasoning, ending } = generated;
         metadata.latency_ms.total = millis(self.began.elapsed());
         self.note_model(&mut metadata);
-        metadata.attempts = model_calls::attempts(&self.calls.ended());
+        let calls = self.calls.ended();
+        model_calls::account(&mut metadata, &calls, &self.engine.currency, &self.engine.metrics);
         let subject = self.log.subject;
         let (text, token_ends, sha256) =
             self.log.with_tokens(|tokens| (tokens.text().to_owned(), tokens.ends().to_vec(), tokens.sha256()));
@@ -374,6 +376,7 @@ impl Steps<'_> {
             total_ms = metadata.latency_ms.total;
             "turn ended"
         );
+        let at = UnixMillis::now();
         let stored = self.recording.end(EndedTurn {
             turn_id: subject.turn_id,
             epoch: self.recording.epoch(),
@@ -388,7 +391,8 @@ impl Steps<'_> {
                 reasoning,
             },
             error: ending.as_ref().err().map(|failure| self.engine.recorder.stored_error(failure)),
-            at: UnixMillis::now(),
+            at,
+            charge: self.engine.budget.charge(subject.user_id, &calls, at),
         });
         let stored = stored.await;
         metadata.stored = (!stored).then_some(false);
@@ -412,8 +416,4 @@ impl Steps<'_> {
         let has_begun = self.log.position().1 > 0;
         TurnFailure::Provider { kind: error.kind, has_begun, retry_after_ms: error.retry_after_ms }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -69,3 +69,8 @@ impl Routed {
         }
     }
 }
+
+/// Converts a duration for the metadata.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,5 +1,6 @@
 //! Limits per client, address and user, and their effect on other clients.
 
+mod budgets;
 mod connections;
 mod frames;
 mod requests;

@@ -4,7 +4,7 @@ use super::upstream::{Step, Upstream, answers, config, provider};
 use serde_json::json;
 use switchboard::{
     config::ProviderConfig,
-    provider::{Classification, ClassifyRequest, ModelProvider, ProviderErrorKind as Kind, openai::OpenAi},
+    provider::{Classification, ClassifyRequest, Meter, ModelProvider, ProviderErrorKind as Kind, openai::OpenAi},
 };
 
 pub fn choice_request() -> ClassifyRequest {
@@ -14,7 +14,24 @@ pub fn choice_request() -> ClassifyRequest {
         labels: [("specs", "data"), ("maintenance", "care"), ("troubleshoot", "faults")]
             .map(|(label, meaning)| (label.to_owned(), meaning.to_owned()))
             .to_vec(),
+        meter: Meter::default(),
     }
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn the_consumption_of_a_choice_is_metered() {
+    let usage = json!({"prompt_tokens": 90, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 80}});
+    let body = json!({"choices": [{"message": {"content": "{\"label\": \"specs\"}"}}], "usage": usage});
+    let nonsense =
+        json!({"choices": [{"message": {"content": "Well."}}], "usage": {"prompt_tokens": 7, "completion_tokens": 1}});
+    let scripts = [&body, &nonsense].map(|body| answers("200 OK", "", &body.to_string()));
+    let upstream = Upstream::start(scripts).await;
+    let (provider, request) = (provider(&upstream), choice_request());
+    provider.classify(request.clone()).await.unwrap();
+    let total = request.meter.total().unwrap();
+    assert_eq!((total.tokens.prompt_tokens, total.cached_tokens, total.tokens.completion_tokens), (90, 80, 5));
+    provider.classify(request.clone()).await.unwrap_err();
+    assert_eq!(request.meter.total().unwrap().tokens.prompt_tokens, 97, "an unusable answer costs as much");
 }
 
 fn chooses(label: &str, logprobs: serde_json::Value) -> Vec<Step> {

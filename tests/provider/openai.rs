@@ -60,7 +60,7 @@ async fn answer(provider: &OpenAi) -> (Vec<String>, Result<(FinishReason, Usage)
         match part {
             Ok(AnswerPart::Token(token)) => tokens.push(token),
             Ok(AnswerPart::Working | AnswerPart::Reasoning(_) | AnswerPart::Part(_)) => {}
-            Ok(AnswerPart::Finished { reason, usage }) => end = Some(Ok((reason, usage))),
+            Ok(AnswerPart::Finished { reason, usage }) => end = Some(Ok((reason, usage.tokens))),
             Err(err) => end = Some(Err(err)),
         }
     }

@@ -109,7 +109,7 @@ async fn it_streams_an_answer_from_the_reference_data_and_counts_it() {
         match part.unwrap() {
             AnswerPart::Token(token) => tokens.push(token),
             AnswerPart::Working | AnswerPart::Reasoning(_) | AnswerPart::Part(_) => {}
-            AnswerPart::Finished { reason, usage } => end = Some((reason, usage)),
+            AnswerPart::Finished { reason, usage } => end = Some((reason, usage.tokens)),
         }
     }
     let (reason, usage) = end.unwrap();
@@ -135,6 +135,7 @@ async fn it_chooses_one_of_the_labels_and_says_how_sure_it_is() {
         labels: [("animals", "dogs, cats, birds"), ("tools", "hammers, saws")]
             .map(|(label, meaning)| (label.to_owned(), meaning.to_owned()))
             .to_vec(),
+        meter: Default::default(),
     };
     let provider = provider(|_| ());
     // A model this small only chooses well when it is told what to choose.

@@ -21,6 +21,7 @@ const EXCEPTIONS: &[(&str, usize, &str)] = &[
     ("src/store/sqlite/feedback.rs", 2, "a user rates the answers to their own questions"),
     ("src/store/sqlite/refresh.rs", 2, "sign-ins of a user"),
     ("src/store/sqlite/revocations.rs", 3, "sign-ins and revocations of a user"),
+    ("src/store/sqlite/usage.rs", 2, "consumption of users"),
     ("src/store/sqlite/user_list.rs", 1, "sign-ins of users"),
     ("src/store/sqlite/users.rs", 2, "sign-ins of a user"),
 ];

@@ -2,7 +2,7 @@
 
 use crate::{DocumentId, RetrievalAccount};
 use serde::{Deserialize, Serialize};
-use std::{str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 /// Reason why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +128,43 @@ pub struct Attempt {
     pub ms: u64,
 }
 
+/// Requests to models for one task of a turn, together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct TaskUsage {
+    /// Number of requests.
+    pub calls: u32,
+    /// Tokens of the prompts, with the cached ones.
+    pub prompt_tokens: u64,
+    /// Tokens of the prompts that the model server had cached; absent if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached_tokens: u64,
+    /// Tokens of the answers, with their reasoning.
+    pub completion_tokens: u64,
+    /// `true` if tokens were estimated because the model server did not count them; otherwise absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+    /// Cost in trillionths (10⁻¹²) of the currency; absent if the price of a request is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_trillionths: Option<u64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Cost of all requests of a turn to models.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct Cost {
+    /// Currency of the amount, such as `USD`.
+    pub currency: String,
+    /// Amount in trillionths (10⁻¹²) of the currency.
+    pub trillionths: u64,
+}
+
 /// Metadata of an answer as stored. Clients receive it as [`MetadataView`](crate::MetadataView).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AnswerMetadata {
@@ -149,7 +186,14 @@ pub struct AnswerMetadata {
     /// Attempts of all providers that were asked, in order; empty unless the first one failed or was skipped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// Tokens of the answer.
     pub usage: Usage,
+    /// Requests to models by task: `classify`, `generate`. Empty if they say no more than `usage`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: BTreeMap<String, TaskUsage>,
+    /// Absent if the price of a request is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     pub latency_ms: Latency,
     /// Account of the search; absent if the turn ended before it, and for answers of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,8 @@ pub struct ApiError {
     pub message: Cow<'static, str>,
     /// Delay before the next attempt, in milliseconds.
     pub retry_after_ms: Option<u64>,
+    /// Moment at which a used-up budget is renewed, in milliseconds since 1970.
+    pub resets_at_ms: Option<i64>,
     /// Id of the log line that gives the cause.
     pub correlation_id: Option<Uuid>,
 }
@@ -21,7 +23,7 @@ pub struct ApiError {
 impl ApiError {
     /// Creates an error without a delay and without a correlation id.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), retry_after_ms: None, correlation_id: None }
+        Self { code, message: message.into(), retry_after_ms: None, resets_at_ms: None, correlation_id: None }
     }
 
     /// Creates an `INVALID_FIELD` error. `reason` continues the sentence that begins with the field's name.

@@ -65,6 +65,7 @@ error_codes! {
     ResumeUnavailable = "RESUME_UNAVAILABLE", 410, false, "the turn is unknown or too old to resume; the history has its answer";
     TurnInterrupted = "TURN_INTERRUPTED", 502, true, "the server or the model stopped before the answer was complete";
     RateLimited = "RATE_LIMITED", 429, true, "too many requests; try again after `retry_after_ms`";
+    BudgetExceeded = "BUDGET_EXCEEDED", 429, true, "the user's daily budget of tokens or cost is used up; it is renewed at `resets_at_ms`, after `retry_after_ms`";
     TooManyConnections = "TOO_MANY_CONNECTIONS", 429, true, "the user or the address has too many connections";
     Overloaded = "OVERLOADED", 503, true, "the server is at a limit or draining, or its store is unavailable; try again after `retry_after_ms`";
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", 502, true, "the model's provider failed, is overloaded or is unreachable";

@@ -23,7 +23,7 @@ mod server_frame;
 mod turn_frame;
 mod type_first;
 
-pub use answer::{AnswerMetadata, Attempt, Citation, FinishReason, Latency, Source, Usage};
+pub use answer::{AnswerMetadata, Attempt, Citation, Cost, FinishReason, Latency, Source, TaskUsage, Usage};
 pub use api_error::ApiError;
 pub use client_frame::{
     AuthFrame, CancelFrame, ClientFrame, MessageFrame, PingFrame, ResumeFrame, parse_type, unknown_type,

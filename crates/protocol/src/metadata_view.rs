@@ -1,8 +1,9 @@
 //! Metadata of an answer, with the field names of a surface.
 
 use super::FieldNames;
-use crate::{AnswerMetadata, Attempt, Citation, Latency, RetrievalAccount, Source, Usage};
+use crate::{AnswerMetadata, Attempt, Citation, Cost, Latency, RetrievalAccount, Source, TaskUsage, Usage};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// `metadata` of a `complete` frame and of an answer in the history.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,6 +30,12 @@ pub struct MetadataView<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub attempts: &'a [Attempt],
     pub usage: Usage,
+    /// Requests to models by task: `classify`, `generate`; absent if they say no more than `usage`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: &'a BTreeMap<String, TaskUsage>,
+    /// Cost of all these requests; absent if the price of one is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<&'a Cost>,
     pub latency_ms: Latency,
     /// Account of the search; absent if the turn ended before it, and for answers of earlier versions.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +59,8 @@ impl<'a> MetadataView<'a> {
             model: &metadata.model,
             attempts: &metadata.attempts,
             usage: metadata.usage,
+            calls: &metadata.calls,
+            cost: metadata.cost.as_ref(),
             latency_ms: metadata.latency_ms,
             retrieval: metadata.retrieval,
             stored: metadata.stored,

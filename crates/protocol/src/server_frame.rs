@@ -108,6 +108,9 @@ pub struct ErrorFrame<'a> {
     /// Delay before the next attempt, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Moment at which a used-up budget is renewed, in milliseconds since 1970; only with `BUDGET_EXCEEDED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resets_at_ms: Option<i64>,
     /// Id of the server's log line that gives the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<Uuid>,
@@ -148,6 +151,7 @@ impl<'a> ErrorFrame<'a> {
             code: error.code,
             retryable: error.code.is_retryable(),
             retry_after_ms: error.retry_after_ms,
+            resets_at_ms: error.resets_at_ms,
             correlation_id: error.correlation_id,
             turn_id: subject.turn_id,
             turn: None,

@@ -11,7 +11,7 @@ use crate::{
     },
     limits::MAX_QUERY_CHARS,
     registry::{ConnectionManager, ConnectionRegistry},
-    store::{Listed, ListedUser, UserList, UserQuery},
+    store::{Consumption, ConversationStore, Listed, ListedUser, UserList, UserQuery},
     workflow::Turns,
 };
 use actix::Addr;
@@ -69,6 +69,17 @@ pub struct ListedUserView {
     connections: usize,
     /// Number of turns that are running or waiting for a permit.
     running_turns: usize,
+    /// Consumption of the user's turns since 00:00 UTC, towards the daily budget. Absent if nothing, or if there is no budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_today: Option<UsedToday>,
+}
+
+/// Consumption of a user on one day.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct UsedToday {
+    tokens: u64,
+    /// Known costs, in trillionths (10⁻¹²) of `budgets.currency`.
+    cost_trillionths: u64,
 }
 
 /// Lists accounts.
@@ -90,6 +101,7 @@ async fn list(
     tokens: State<Tokens>,
     registry: State<Addr<ConnectionManager>>,
     turns: State<Turns>,
+    conversations: State<dyn ConversationStore>,
 ) -> Result<HttpResponse, HttpError> {
     if q.as_ref().is_some_and(|text| text.chars().count() > MAX_QUERY_CHARS) {
         return Err(ApiError::invalid_field("q", format_args!("must be at most {MAX_QUERY_CHARS} characters")).into());
@@ -102,9 +114,11 @@ async fn list(
     let next = found.last().filter(|_| has_more).map(|listed| listed.user.id);
     let ids: Vec<_> = found.iter().map(|listed| listed.user.id).collect();
     let running = turns.count_of(&ids);
+    let mut used = conversations.usage_on(now.day(), ids.clone()).await?;
     let connections = registry.count_of(ids).await.map_err(|error| ApiError::internal(&error))?;
     let views = found.into_iter().zip(connections).zip(running).map(|((listed, connections), running_turns)| {
         let ListedUser { user, sign_ins, signed_in_until } = listed;
+        let used_today = used.remove(&user.id);
         ListedUserView {
             id: user.id,
             email: user.email,
@@ -116,6 +130,7 @@ async fn list(
             sign_ins,
             connections,
             running_turns,
+            used_today: used_today.map(|Consumption { tokens, cost }| UsedToday { tokens, cost_trillionths: cost }),
         }
     });
     Ok(HttpResponse::Ok().json(UsersPage { users: views.collect(), next }))

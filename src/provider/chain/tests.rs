@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     config::{ProviderConfig, ProviderKind},
-    domain::{FinishReason, RetrievalBasis, Usage},
-    provider::{CallOutcome, Circuit},
+    domain::{FinishReason, RetrievalBasis},
+    provider::{CallOutcome, CallUsage, Circuit},
 };
 use futures_util::stream;
 use std::{
@@ -56,7 +56,7 @@ fn token(text: &str) -> Part {
 }
 
 fn finished() -> Part {
-    Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage: Usage::default() })
+    Ok(AnswerPart::Finished { reason: FinishReason::Stop, usage: CallUsage::default() })
 }
 
 fn says(text: &str) -> Result<Vec<Part>, ProviderError> {
@@ -243,12 +243,54 @@ async fn a_dropped_request_is_cancelled_and_frees_the_probe() {
 async fn classification_asks_one_provider_whose_circuit_is_closed() {
     let (first, second) = (broken(ProviderErrorKind::Unavailable), fake([]));
     let chain = chain(&[&first, &second]);
-    let request =
-        || ClassifyRequest { instructions: String::new(), question: "q".to_owned(), labels: vec![Default::default()] };
+    let request = || ClassifyRequest {
+        instructions: String::new(),
+        question: "q".to_owned(),
+        labels: vec![Default::default()],
+        meter: Default::default(),
+    };
     for _ in 0..5 {
         assert!(chain.recorded(&Arc::default()).classify(request()).await.is_err());
     }
     assert_eq!((first.requests.load(Ordering::SeqCst), second.requests.load(Ordering::SeqCst)), (5, 0));
     assert!(chain.recorded(&Arc::default()).classify(request()).await.is_err());
     assert_eq!((first.requests.load(Ordering::SeqCst), second.requests.load(Ordering::SeqCst)), (5, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_classification_does_not_open_the_circuit() {
+    let slow = Arc::new(Slow);
+    let config = ProviderConfig { kind: ProviderKind::Openai, ..ProviderConfig::default() };
+    let member = Arc::new(Member::new("slow", &config));
+    let links = vec![Link { member: Arc::clone(&member), provider: slow, model: "slow".into() }];
+    let rules = FallbackRules { timeout: Duration::from_secs(60), reasoning_is_output: false };
+    let chain = Arc::new(Chain { links, rules });
+    for _ in 0..20 {
+        let request = ClassifyRequest {
+            instructions: String::new(),
+            question: "q".to_owned(),
+            labels: Vec::new(),
+            meter: Default::default(),
+        };
+        assert!(chain.recorded(&Arc::default()).classify(request).await.is_err());
+    }
+    assert_eq!(member.status().circuit, Circuit::Closed);
+}
+
+/// Provider that never classifies in time.
+struct Slow;
+
+#[async_trait::async_trait]
+impl ModelProvider for Slow {
+    fn model(&self) -> &str {
+        "slow"
+    }
+
+    async fn generate(&self, _: GenerateRequest) -> Result<AnswerStream, ProviderError> {
+        Err(failure(ProviderErrorKind::Unavailable))
+    }
+
+    async fn classify(&self, _: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
+        Err(failure(ProviderErrorKind::Timeout))
+    }
 }

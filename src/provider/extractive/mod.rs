@@ -43,7 +43,7 @@ impl ModelProvider for ExtractiveProvider {
         let usage = Usage { prompt_tokens: count_prompt_words(&request), completion_tokens: count_words(&answer) };
         let parts: Vec<_> = tokens(&answer)
             .map(|token| AnswerPart::Token(token.to_owned()))
-            .chain([AnswerPart::Finished { reason: FinishReason::Stop, usage }])
+            .chain([AnswerPart::Finished { reason: FinishReason::Stop, usage: usage.into() }])
             .collect();
         let interval = self.interval;
         let stream = stream::iter(parts).then(move |part| async move {
@@ -128,12 +128,17 @@ mod tests {
         assert_eq!(answer, answer::write(&request(), &[]));
         assert!(answer.starts_with("According to **Gasket** [1]:\n\nThe gasket is blue."), "{answer}");
         let usage = Usage { prompt_tokens: 12, completion_tokens: u32::try_from(tokens.len()).unwrap() };
-        assert_eq!(last, &AnswerPart::Finished { reason: FinishReason::Stop, usage });
+        assert_eq!(last, &AnswerPart::Finished { reason: FinishReason::Stop, usage: usage.into() });
     }
 
     #[tokio::test]
     async fn classification_is_not_supported() {
-        let request = ClassifyRequest { instructions: String::new(), question: "q".to_owned(), labels: Vec::new() };
+        let request = ClassifyRequest {
+            instructions: String::new(),
+            question: "q".to_owned(),
+            labels: Vec::new(),
+            meter: Default::default(),
+        };
         assert_eq!(
             ExtractiveProvider::new(Vec::new(), ExtractiveConfig { interval_ms: 0 }).classify(request).await.unwrap(),
             None

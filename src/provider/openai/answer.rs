@@ -5,11 +5,7 @@ use super::{
     failure::Failure,
     parser::{Ending, Parser, Progress},
 };
-use crate::{
-    domain::Usage,
-    pause,
-    provider::{AnswerPart, estimate_tokens},
-};
+use crate::{pause, provider::AnswerPart};
 use futures_util::{StreamExt, stream::BoxStream};
 use std::{pin::Pin, time::Duration};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -152,18 +148,17 @@ impl Answer {
             log::warn!(finish_reason = reason.as_str();
                 "model returned an empty answer; a reasoning model may need a higher provider.max_answer_tokens");
         }
-        let usage = Usage {
-            prompt_tokens: token_counts.prompt.unwrap_or_else(|| estimate_tokens(self.prompt_bytes)),
-            completion_tokens: token_counts.completion.unwrap_or_else(|| estimate_tokens(text_bytes)),
-        };
-        AnswerPart::Finished { reason, usage }
+        AnswerPart::Finished { reason, usage: token_counts.usage(self.prompt_bytes, text_bytes) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::FinishReason, provider::ProviderErrorKind};
+    use crate::{
+        domain::{FinishReason, Usage},
+        provider::ProviderErrorKind,
+    };
     use futures_util::{FutureExt, stream};
 
     fn deadlines() -> Deadlines {
@@ -189,7 +184,7 @@ mod tests {
             match answer.next().await.map_err(|failure| failure.error.kind)? {
                 AnswerPart::Token(token) => text.push_str(&token),
                 AnswerPart::Working | AnswerPart::Reasoning(_) | AnswerPart::Part(_) => {}
-                AnswerPart::Finished { reason, usage } => return Ok((text, reason, usage)),
+                AnswerPart::Finished { reason, usage } => return Ok((text, reason, usage.tokens)),
             }
         }
     }

@@ -4,7 +4,10 @@
 //! which decide whether the answer succeeded, are read strictly; see [`Finish`] and [`read`].
 
 use super::{failure::Failure, framing::EventName, json::Json, retry::Retry};
-use crate::{domain::FinishReason, provider::ProviderErrorKind as Kind};
+use crate::{
+    domain::{FinishReason, Usage},
+    provider::{CallUsage, ProviderErrorKind as Kind, estimate_tokens},
+};
 use std::borrow::Cow;
 
 /// Contents of an event.
@@ -38,24 +41,70 @@ pub(super) enum Finish {
     Failed(Failure),
 }
 
-/// Token counts reported by the server.
+/// Token counts and cost reported by the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TokenCounts {
+    /// With the cached tokens.
     pub prompt: Option<u32>,
+    pub cached: Option<u32>,
+    /// With the reasoning.
     pub completion: Option<u32>,
+    /// Trillionths of the currency.
+    pub cost: Option<u64>,
 }
 
 impl TokenCounts {
     /// Fills the missing counts from `earlier`.
     pub fn or(self, earlier: Self) -> Self {
-        Self { prompt: self.prompt.or(earlier.prompt), completion: self.completion.or(earlier.completion) }
+        Self {
+            prompt: self.prompt.or(earlier.prompt),
+            cached: self.cached.or(earlier.cached),
+            completion: self.completion.or(earlier.completion),
+            cost: self.cost.or(earlier.cost),
+        }
     }
 
     fn read(usage: Json<'_>) -> Self {
-        let [prompt, input, completion, output] =
-            usage.members(["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"]);
-        Self { prompt: prompt.or(input).and_then(count), completion: completion.or(output).and_then(count) }
+        let [prompt, input, completion, output, prompt_details, input_details, cache_hits, cost] = usage.members([
+            "prompt_tokens",
+            "input_tokens",
+            "completion_tokens",
+            "output_tokens",
+            "prompt_tokens_details",
+            "input_tokens_details",
+            // DeepSeek.
+            "prompt_cache_hit_tokens",
+            // OpenRouter.
+            "cost",
+        ]);
+        let cached = prompt_details.or(input_details).and_then(|details| details.member("cached_tokens"));
+        Self {
+            prompt: prompt.or(input).and_then(count),
+            cached: cached.or(cache_hits).and_then(count),
+            completion: completion.or(output).and_then(count),
+            cost: cost.and_then(trillionths),
+        }
     }
+
+    /// Returns the consumption of a request; missing counts are estimated from the length of the texts.
+    pub fn usage(self, prompt_bytes: usize, text_bytes: usize) -> CallUsage {
+        CallUsage {
+            tokens: Usage {
+                prompt_tokens: self.prompt.unwrap_or_else(|| estimate_tokens(prompt_bytes)),
+                completion_tokens: self.completion.unwrap_or_else(|| estimate_tokens(text_bytes)),
+            },
+            cached_tokens: self.cached.unwrap_or(0),
+            reported_cost: self.cost,
+            is_estimated: self.prompt.is_none() || self.completion.is_none(),
+        }
+    }
+}
+
+/// Reads an amount of the currency. The precision of a number in JSON suffices for nine thousand of it.
+fn trillionths(amount: Json<'_>) -> Option<u64> {
+    const MAX: f64 = 9e15;
+    let amount = amount.number().map(|amount| (amount * 1e12).round());
+    amount.filter(|amount| (0.0..=MAX).contains(amount)).map(|amount| amount as u64)
 }
 
 /// Reads a token count. Zero and negative numbers are placeholders of servers that do not count tokens.
@@ -252,7 +301,8 @@ fn read_ollama(event: Json<'_>) -> Chunk<'_> {
             Finish::Absent => Finish::Reason(FinishReason::Stop),
             reason => reason,
         };
-        chunk.usage = TokenCounts { prompt: prompt.and_then(count), completion: completion.and_then(count) };
+        let (prompt, completion) = (prompt.and_then(count), completion.and_then(count));
+        chunk.usage = TokenCounts { prompt, completion, ..TokenCounts::default() };
     }
     chunk
 }
@@ -384,7 +434,7 @@ mod tests {
     #[test]
     fn plausible_token_counts_are_read_and_others_ignored() {
         let usage = |usage: &str| chunk(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).3;
-        let counted = |prompt, completion| TokenCounts { prompt, completion };
+        let counted = |prompt, completion| TokenCounts { prompt, completion, ..TokenCounts::default() };
         assert_eq!(usage(r#"{"prompt_tokens":7,"completion_tokens":1}"#), counted(Some(7), Some(1)));
         assert_eq!(usage(r#"{"prompt_tokens":7.0,"completion_tokens":null}"#), counted(Some(7), None));
         assert_eq!(usage(r#"{"prompt_tokens":"7","completion_tokens":-1}"#), counted(Some(7), None));
@@ -395,6 +445,26 @@ mod tests {
         }
         assert_eq!(chunk(r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":7}}}"#).3.prompt, Some(7));
         assert_eq!(chunk(r#"{"done":true,"prompt_eval_count":7,"eval_count":2}"#).3, counted(Some(7), Some(2)));
+    }
+
+    #[test]
+    fn cached_tokens_and_costs_are_read() {
+        let usage = |usage: &str| chunk(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).3;
+        assert_eq!(usage(r#"{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":7}}"#).cached, Some(7));
+        assert_eq!(usage(r#"{"input_tokens":9,"input_tokens_details":{"cached_tokens":7}}"#).cached, Some(7));
+        assert_eq!(usage(r#"{"prompt_tokens":9,"prompt_cache_hit_tokens":7}"#).cached, Some(7));
+        assert_eq!(usage(r#"{"prompt_tokens":9,"prompt_tokens_details":null}"#).cached, None);
+        for (cost, want) in [
+            ("0.00014", Some(140_000_000)),
+            ("1.5e-7", Some(150_000)),
+            ("0", Some(0)),
+            ("-1", None),
+            ("1e9", None),
+            ("{}", None),
+            ("null", None),
+        ] {
+            assert_eq!(usage(&format!(r#"{{"prompt_tokens":9,"cost":{cost}}}"#)).cost, want, "{cost}");
+        }
     }
 
     fn error(event: &str, name: EventName) -> Option<Kind> {

@@ -12,6 +12,7 @@ use super::{
     parameters::{Parameter, Parameters},
     request::{ChatBody, system, user},
     retry::Retry,
+    usage_of,
 };
 use crate::provider::{Classification, ClassifyRequest, ProviderErrorKind};
 use serde::Deserialize;
@@ -111,7 +112,12 @@ impl OpenAi {
             logprobs: logprobs.then_some(true),
             top_logprobs: logprobs.then_some(TOP_LOGPROBS),
         };
-        self.complete(body, deadline, |answer| read_choice(answer, &names)).await
+        let prompt_bytes = instructions.len() + request.question.len();
+        let read = |answer: &str| {
+            request.meter.add(usage_of(answer, prompt_bytes));
+            read_choice(answer, &names)
+        };
+        self.complete(body, deadline, read).await
     }
 }
 

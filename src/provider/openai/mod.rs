@@ -32,8 +32,8 @@ mod retry;
 mod surrogates;
 
 use super::{
-    AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, InvalidProviderConfig, ModelProvider,
-    ProviderError,
+    AnswerPart, AnswerStream, CallUsage, Classification, ClassifyRequest, GenerateRequest, InvalidProviderConfig,
+    ModelProvider, ProviderError,
 };
 use crate::config::ProviderConfig;
 use adaptation::Adaptation;
@@ -238,6 +238,14 @@ impl OpenAi {
             is_retry = true;
         }
     }
+}
+
+/// Returns the consumption of a request that was answered in one piece.
+fn usage_of(answer: &str, prompt_bytes: usize) -> CallUsage {
+    let completion = Json::parse(answer.trim_start_matches('\u{feff}'));
+    let chunk = completion.and_then(|it| chunk::read(it, EventName::Message, &mut ChoiceSelector::default()).ok());
+    let text_bytes = chunk.as_ref().and_then(|chunk| chunk.text.as_ref()).map_or(0, |text| text.len());
+    chunk.map(|chunk| chunk.usage).unwrap_or_default().usage(prompt_bytes, text_bytes)
 }
 
 /// Returns the text of an answer in one piece, without reasoning.

@@ -108,6 +108,7 @@ pub(super) fn interrupt_running(
             },
             error: Some((code.to_owned(), message.to_owned())),
             at: UnixMillis::now(),
+            charge: None,
         };
         if epoch == current_epoch {
             end_turn(connection, end, logged)?;

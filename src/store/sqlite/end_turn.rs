@@ -4,6 +4,7 @@ use super::{
     events::{self, LoggedKinds, NewEvent},
     schema::{conversations, messages, turns},
     turn_rows::{COMPLETE, FAILED, MessageRow, RUNNING, bytes_of, json_of},
+    usage,
 };
 use crate::{
     domain::{Event, EventActor, Fact, MessageRole, TurnOutcome, UnixMillis},
@@ -36,7 +37,10 @@ pub(super) fn end_turn(
 
 /// Stores the end of a turn that is known to be running under the current epoch.
 fn store_end(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<Vec<Event>, StoreError> {
-    let EndedTurn { turn_id, conversation_id, answer, error, at, .. } = turn;
+    let EndedTurn { turn_id, conversation_id, answer, error, at, charge, .. } = turn;
+    if let Some(charge) = charge {
+        usage::add(connection, charge)?;
+    }
     let Answer { message_id, text, token_ends, finish_reason, metadata, items, reasoning } = answer;
     let outcome = match &error {
         None => TurnOutcome::Finished(finish_reason),

@@ -26,6 +26,7 @@ mod stored_turns;
 mod summaries;
 mod titles;
 mod turn_rows;
+mod usage;
 mod user_list;
 mod user_row;
 mod users;

@@ -178,6 +178,15 @@ diesel::joinable!(refresh_families -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(users, refresh_families);
 
 diesel::table! {
+    daily_usage (user_id, day) {
+        user_id -> Text,
+        day -> BigInt,
+        tokens -> BigInt,
+        cost -> BigInt,
+    }
+}
+
+diesel::table! {
     documents (id) {
         rowid -> BigInt,
         id -> Text,

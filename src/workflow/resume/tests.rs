@@ -9,7 +9,7 @@ use crate::{
     knowledge::KnowledgeBase,
     limiter::Limiter,
     metrics::Metrics,
-    provider::Providers,
+    provider::{PriceTable, Providers},
     store::{
         ConversationStore, EventStore, NewTurn, PasswordHash, ServedTime, ServingClock, UserStore, sqlite::SqliteStore,
     },
@@ -105,7 +105,7 @@ impl Fixture {
                 config.workflow.confidence_threshold,
                 config.workflow.routing,
             ),
-            providers: Arc::new(Providers::build(&config, &specialists.topics(), []).unwrap()),
+            providers: Arc::new(Providers::build(&config, &specialists.topics(), PriceTable::default(), []).unwrap()),
             specialists,
             knowledge: Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config.knowledge.clone())),
             recorder: Recorder::new(Arc::clone(&conversations), bus.clone(), clock, from_failure),
@@ -117,6 +117,8 @@ impl Fixture {
             metrics: Arc::new(Metrics::default()),
             failures: from_failure,
             passage_url: Arc::new(|_, _| None),
+            currency: config.budgets.currency,
+            budget: Default::default(),
             config: config.workflow,
         };
         Self { engine, interloper, owner, stranger, conversation, _folder: folder }

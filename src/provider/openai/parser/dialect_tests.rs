@@ -91,7 +91,7 @@ fn check(dialect: &Dialect, pieces: &[&[u8]]) {
     match (outcome, dialect.end) {
         (Ok(Ending { reason, token_counts, .. }), Ok(want)) => {
             let (prompt, completion) = dialect.tokens.unzip();
-            assert_eq!((reason, token_counts), (want, TokenCounts { prompt, completion }), "{name}");
+            assert_eq!((reason, token_counts), (want, TokenCounts { prompt, completion, ..token_counts }), "{name}");
         }
         (outcome, want) => assert_eq!(outcome.map(|ending| ending.reason), want, "{name}"),
     }
