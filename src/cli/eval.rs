@@ -127,6 +127,8 @@ impl Command {
         config.knowledge.seed = self.documents.is_none() && !self.from_database;
         config.provider.extractive.interval_ms = 0;
         config.workflow.max_running_turns_per_user = 0;
+        config.budgets.tokens_per_user_per_day = 0;
+        config.budgets.cost_per_user_per_day = 0.0;
         config.workflow.turn_retention_s = 0;
         if self.specialists.is_some() {
             config.workflow.agents_file.clone_from(&self.specialists);
@@ -201,10 +203,8 @@ async fn check_labels(pipeline: &Pipeline, questions: &QuestionSet) -> Result<()
 
 fn report(questions: &QuestionSet, asked: &[Asked<'_>]) -> Report {
     let latencies: Vec<f64> = asked.iter().map(|asked| asked.answered.latency.as_secs_f64() * 1_000.0).collect();
-    let usage = Totals {
-        prompt_tokens: asked.iter().map(|asked| asked.answered.prompt_tokens).sum(),
-        completion_tokens: asked.iter().map(|asked| asked.answered.completion_tokens).sum(),
-    };
+    let mut usage = Totals::default();
+    asked.iter().for_each(|asked| usage.add(&asked.answered));
     let outcomes = asked.iter().map(|asked| (asked.question, &asked.outcome, asked.answered.model.as_str()));
     Report::new(questions.sha256(), outcomes, &latencies, usage)
 }

@@ -13,6 +13,14 @@ pub enum Basis {
     Nothing,
 }
 
+/// Amount of money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cost {
+    pub currency: String,
+    /// Amount in trillionths (10⁻¹²) of the currency.
+    pub trillionths: u64,
+}
+
 /// Passage of a ranking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RankedPassage {
@@ -40,6 +48,8 @@ pub struct Answered {
     pub latency: Duration,
     /// Model that answered.
     pub model: String,
+    /// Cost of all requests to models; absent if the price of one is unknown.
+    pub cost: Option<Cost>,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
 }

@@ -177,6 +177,7 @@ mod tests {
             ranking: ranking.iter().map(|(title, text)| passage(title, text)).collect(),
             latency: Duration::ZERO,
             model: "m".to_owned(),
+            cost: None,
             prompt_tokens: 0,
             completion_tokens: 0,
         }

@@ -13,7 +13,7 @@ mod measures;
 mod question;
 mod report;
 
-pub use answered::{Answered, Basis, RankedPassage};
+pub use answered::{Answered, Basis, Cost, RankedPassage};
 pub use baseline::{Regression, regressions};
 pub use judge::{Outcome, Verdict, judge};
 pub use labels::{Sections, check_labels};

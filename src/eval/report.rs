@@ -1,6 +1,7 @@
 //! The report: the values of each measure, overall and by kind, language and group.
 
 use super::{
+    answered::Answered,
     judge::Outcome,
     measure::{percentile, wilson},
     measures::Measure,
@@ -33,11 +34,29 @@ pub struct Percentiles {
     pub p95: f64,
 }
 
-/// Tokens of all answers, as the provider counted them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Tokens and cost of all answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+    /// Cost by currency, in trillionths (10⁻¹²), of the answers whose price is known.
+    #[serde(default)]
+    pub cost_trillionths: BTreeMap<String, u64>,
+    /// Answers whose price is unknown. They are not part of the cost.
+    #[serde(default)]
+    pub answers_without_price: usize,
+}
+
+impl Totals {
+    /// Adds an answer.
+    pub fn add(&mut self, answered: &Answered) {
+        self.prompt_tokens += answered.prompt_tokens;
+        self.completion_tokens += answered.completion_tokens;
+        match &answered.cost {
+            Some(cost) => *self.cost_trillionths.entry(cost.currency.clone()).or_default() += cost.trillionths,
+            None => self.answers_without_price += 1,
+        }
+    }
 }
 
 /// Questions that are summed up together.
@@ -168,7 +187,8 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::QuestionSet;
+    use crate::eval::{Basis, Cost, QuestionSet};
+    use std::time::Duration;
 
     fn report() -> Report {
         let lines = [
@@ -212,5 +232,26 @@ mod tests {
         let read: Report = serde_json::from_str(&json).unwrap();
         assert_eq!(read.rows[0].values[&Measure::HitAt4].sum, 1.0);
         assert_eq!((read.questions, read.sha256), (report.questions, report.sha256));
+    }
+
+    #[test]
+    fn costs_are_summed_by_currency_and_unknown_ones_are_counted() {
+        let answered = |trillionths: Option<u64>| Answered {
+            text: String::new(),
+            has_warning: false,
+            specialist: String::new(),
+            basis: Basis::Nothing,
+            sources: 0,
+            ranking: Vec::new(),
+            latency: Duration::ZERO,
+            model: String::new(),
+            cost: trillionths.map(|trillionths| Cost { currency: "USD".to_owned(), trillionths }),
+            prompt_tokens: 10,
+            completion_tokens: 1,
+        };
+        let mut totals = Totals::default();
+        [Some(5), None, Some(7)].map(answered).iter().for_each(|answered| totals.add(answered));
+        assert_eq!((totals.prompt_tokens, totals.completion_tokens, totals.answers_without_price), (30, 3, 1));
+        assert_eq!(totals.cost_trillionths, BTreeMap::from([("USD".to_owned(), 12)]));
     }
 }

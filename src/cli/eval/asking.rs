@@ -4,7 +4,7 @@ use crate::{
     app::{Pipeline, PipelineAnswer, PipelineError},
     cli::CliError,
     domain::{ConversationId, HistoryMessage, MessageRole, Passage, RetrievalBasis, Source},
-    eval::{Answered, Basis, Question, RankedPassage},
+    eval::{Answered, Basis, Cost, Question, RankedPassage},
 };
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,7 @@ fn answered(
         ranking: found.into_iter().map(ranked).collect(),
         latency,
         model: metadata.model.clone(),
+        cost: metadata.cost.clone().map(|cost| Cost { currency: cost.currency, trillionths: cost.trillionths }),
         prompt_tokens: metadata.usage.prompt_tokens.into(),
         completion_tokens: metadata.usage.completion_tokens.into(),
     }

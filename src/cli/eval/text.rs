@@ -42,8 +42,16 @@ pub(super) fn write_report(report: &Report, out: &mut dyn io::Write) -> io::Resu
     write_table(&["BY", "ROW", "MEASURE", "VALUE", "COUNT", "N", "95 %"], &lines, out)?;
     let latency = report.latency_ms;
     writeln!(out, "\nLatency: p50 {:.1} ms, p95 {:.1} ms", latency.p50, latency.p95)?;
-    let usage = report.usage;
-    writeln!(out, "Tokens: {} of prompts, {} of answers", usage.prompt_tokens, usage.completion_tokens)
+    let usage = &report.usage;
+    writeln!(out, "Tokens: {} of prompts, {} of answers", usage.prompt_tokens, usage.completion_tokens)?;
+    for (currency, trillionths) in &usage.cost_trillionths {
+        let unknown = match usage.answers_without_price {
+            0 => String::new(),
+            answers => format!(" and that of {answers} answers whose price is unknown"),
+        };
+        writeln!(out, "Cost: {:.6} {}{unknown}", *trillionths as f64 / 1e12, harmless(currency))?;
+    }
+    Ok(())
 }
 
 /// Writes each missed question with what was found and answered.
