@@ -63,6 +63,7 @@ impl Application {
         let metrics = Arc::new(Metrics::new(&names));
         let store = compose::open_store(&config.database, &metrics).await?;
         let knowledge = compose::open_knowledge(&config.knowledge, &store).await?;
+        let guide = compose::guide(&preflight, &knowledge);
         let clock = ServingClock::resume(store.served_time().await?);
         let (accounts, tokens) = compose::open_accounts(&config.auth, &secret, &store, &clock, &metrics).await?;
         let registry = compose::start_registry(&config.session);
@@ -75,6 +76,7 @@ impl Application {
             metrics,
             store,
             knowledge,
+            guide,
             clock: clock.clone(),
             accounts,
             document_links: compose::document_links(&config, &secret)?,

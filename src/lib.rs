@@ -14,6 +14,8 @@
 //! | [`limits`] | bounds that are not settings, with units, and their relations |
 //! | [`domain`] | plain values: users, conversations, messages, answers, audit entries, time |
 //! | `private`, [`process`], [`build_info`], `pause` | private files, resource usage, the commit of the build, pauses of the process |
+//! | `toml_file` | operators' TOML files, with the positions of their faults |
+//! | [`language`] | languages: small talk, follow-ups, danger, stop words, detection |
 //! | [`terms`] | words and search terms of texts in any language, for the index and for scoring passages |
 //! | `switchboard_protocol` | the published contract: frames, error codes, close reasons, dialects (a crate of its own) |
 //! | [`config`] | settings, each declared once; loading, checking, explaining them |
@@ -54,6 +56,7 @@ pub mod encode;
 pub mod eval;
 pub mod http;
 pub mod knowledge;
+pub mod language;
 pub mod limiter;
 pub mod limits;
 pub mod logging;
@@ -69,6 +72,7 @@ pub mod session;
 pub mod steering;
 pub mod store;
 pub mod terms;
+mod toml_file;
 pub mod transport;
 pub mod turn;
 pub mod workflow;

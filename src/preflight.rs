@@ -5,6 +5,7 @@
 
 use crate::{
     config::{Config, ConfigError, Problem},
+    language::{Languages, LanguagesError},
     provider::{PriceTable, Providers},
     workflow::specialists::{Specialists, SpecialistsError},
 };
@@ -13,6 +14,7 @@ use std::{net::TcpListener, sync::Arc};
 /// Parts of the server that the checks had to build.
 pub struct Preflight {
     pub specialists: Arc<Specialists>,
+    pub languages: Arc<Languages>,
     pub providers: Arc<Providers>,
 }
 
@@ -24,8 +26,10 @@ impl Preflight {
     pub fn run(config: &Config) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let specialists = Specialists::load(config.workflow.agents_file.as_deref());
-        let topics = specialists.as_ref().map(Specialists::topics).unwrap_or_default();
         let specialists = specialists.map_err(|error| problems.extend(of_specialists(config, &error)));
+        let languages = Languages::load(config.workflow.languages_dir.as_deref()).map(Arc::new);
+        let languages = languages.map_err(|error| problems.extend(of_languages(config, &error)));
+        let spoken = languages.as_ref().map_or_else(|()| Arc::new(Languages::built_in()), Arc::clone);
         if let Ok(specialists) = &specialists {
             let faults = specialists.check_providers(|names| config.check_provider_names(names));
             let path = config.workflow.agents_file.as_ref().map(|path| path.display().to_string());
@@ -40,7 +44,7 @@ impl Preflight {
             None
         });
         let providers = match problems.is_empty() {
-            true => Providers::build(config, &topics, prices.unwrap_or_default(), choices)
+            true => Providers::build(config, &spoken, prices.unwrap_or_default(), choices)
                 .map_err(|error| problems.push(problem("provider", None, error.to_string()))),
             // The lists may name unknown providers.
             false => Err(()),
@@ -60,9 +64,9 @@ impl Preflight {
                 ),
             ));
         }
-        match (specialists, providers) {
-            (Ok(specialists), Ok(providers)) if problems.is_empty() => {
-                Ok(Self { specialists: Arc::new(specialists), providers: Arc::new(providers) })
+        match (specialists, languages, providers) {
+            (Ok(specialists), Ok(languages), Ok(providers)) if problems.is_empty() => {
+                Ok(Self { specialists: Arc::new(specialists), languages, providers: Arc::new(providers) })
             }
             _ => Err(ConfigError::Invalid(problems)),
         }
@@ -80,5 +84,19 @@ fn of_specialists(config: &Config, error: &SpecialistsError) -> Vec<Problem> {
     match error {
         SpecialistsError::Unreadable { cause, .. } => vec![in_file(format!("cannot be read: {cause}"))],
         SpecialistsError::Invalid { faults, .. } => faults.iter().map(|fault| in_file(fault.to_string())).collect(),
+    }
+}
+
+/// One problem for each fault in a language file.
+fn of_languages(config: &Config, error: &LanguagesError) -> Vec<Problem> {
+    let folder = config.workflow.languages_dir.as_ref().map(|path| path.display().to_string());
+    let in_folder = |reason: String| problem("workflow.languages_dir", folder.clone(), reason);
+    match error {
+        LanguagesError::Unreadable { path, cause } => {
+            vec![in_folder(format!("cannot be used: {}: {cause}", path.display()))]
+        }
+        LanguagesError::Invalid { path, faults } => {
+            faults.iter().map(|fault| in_folder(format!("{}, {fault}", path.display()))).collect()
+        }
     }
 }

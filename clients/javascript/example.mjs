@@ -17,8 +17,8 @@ for await (const frame of client.ask(question)) {
   if (frame.type === "progress") console.error(`· ${frame.message}`);
   if (frame.type === "token") process.stdout.write(frame.token);
   if (frame.type === "complete") {
-    const { specialist, agent, confidence, sources } = frame.metadata; // chat.v1 and older servers say `agent`
-    console.log(`\n\n${specialist ?? agent} (${Math.round(confidence * 100)} % sure), SHA-256 verified`);
+    const { specialist, agent, sources } = frame.metadata; // chat.v1 and older servers say `agent`
+    console.log(`\n\n${specialist ?? agent}, SHA-256 verified`);
     for (const source of sources) console.log(`- ${source.source}: ${source.title}`);
   }
 }

@@ -29,7 +29,7 @@ async def main(base: str = "http://localhost:8000", question: str = "What is the
                     specialist = (
                         metadata.get("specialist") or metadata["agent"]
                     )  # chat.v1 and older servers say `agent`
-                    print(f"\n\n{specialist} ({metadata['confidence']:.0%} sure), SHA-256 verified")
+                    print(f"\n\n{specialist}, SHA-256 verified")
                     for source in metadata["sources"]:
                         print(f"- {source['source']}: {source['title']}")
 

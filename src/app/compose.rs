@@ -23,7 +23,7 @@ use crate::{
     },
     transport,
     turn::TurnFailure,
-    workflow::{Engine, Recorder, Tasks, Turns, Workflow, budgets::DailyLimits, router::Router},
+    workflow::{Engine, Recorder, Tasks, Turns, Workflow, budgets::DailyLimits, guide::Guide, router::Router},
 };
 use actix::{Actor, Addr};
 use secrecy::SecretString;
@@ -135,6 +135,7 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) store: Arc<SqliteStore>,
     pub(super) knowledge: Arc<KnowledgeBase>,
+    pub(super) guide: Arc<Guide>,
     pub(super) clock: ServingClock,
     pub(super) accounts: Arc<Accounts>,
     pub(super) document_links: Arc<DocumentLinks>,
@@ -143,10 +144,27 @@ pub(super) struct Parts {
     pub(super) providers: Arc<Providers>,
 }
 
+/// Builds the suggestions for empty chats and small talk.
+pub(super) fn guide(preflight: &Preflight, knowledge: &Arc<KnowledgeBase>) -> Arc<Guide> {
+    let Preflight { specialists, languages, .. } = preflight;
+    Arc::new(Guide::new(Arc::clone(specialists), Arc::clone(languages), Arc::clone(knowledge)))
+}
+
 /// Builds the services that all worker threads share.
 pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppState, Box<dyn Error>> {
-    let Parts { config, metrics, store, knowledge, clock, accounts, document_links, tokens, registry, providers } =
-        parts;
+    let Parts {
+        config,
+        metrics,
+        store,
+        knowledge,
+        guide,
+        clock,
+        accounts,
+        document_links,
+        tokens,
+        registry,
+        providers,
+    } = parts;
     let registry = Arc::new(registry);
     let limiter = Arc::new(Limiter::new(&config.limits));
     let turns = Turns::new(&config.workflow, Arc::clone(&limiter));
@@ -176,6 +194,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
         drain: DrainControl::new(Arc::clone(&turns)),
         events,
         feedback: Arc::clone(&store) as Arc<dyn FeedbackStore>,
+        guide,
         host_check: Arc::new(HostCheck::new(&config.server, listeners)?),
         in_flight: Arc::default(),
         json_limit: Arc::new(JsonLimit::new(&config)),
@@ -201,7 +220,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
 /// Builds the dependencies of turns.
 pub(super) fn engine(
     config: &Config,
-    Preflight { specialists, providers }: Preflight,
+    Preflight { specialists, languages, providers }: Preflight,
     state: &AppState,
     tasks: Option<Tasks>,
 ) -> Engine {
@@ -210,6 +229,8 @@ pub(super) fn engine(
         max_passages: config.knowledge.max_passages,
         router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold, config.workflow.routing),
         specialists,
+        languages,
+        guide: Arc::clone(&state.guide),
         providers,
         knowledge: Arc::clone(&state.knowledge),
         store: Arc::clone(&state.conversations),

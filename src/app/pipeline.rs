@@ -67,6 +67,7 @@ impl Pipeline {
         let metrics = Arc::new(Metrics::new(&names));
         let store = compose::open_store(&config.database, &metrics).await?;
         let knowledge = compose::open_knowledge(&config.knowledge, &store).await?;
+        let guide = compose::guide(&preflight, &knowledge);
         let clock = ServingClock::resume(store.served_time().await?);
         // Signs nothing: nobody signs in.
         let secret = SecretString::from(TurnId::new().to_string());
@@ -80,6 +81,7 @@ impl Pipeline {
             metrics,
             store,
             knowledge,
+            guide,
             clock,
             accounts,
             tokens,
@@ -168,7 +170,8 @@ impl Pipeline {
 
     /// The safety warning before the answer to a question.
     pub fn safety_warning(&self, question: &str) -> Option<&str> {
-        self.engine.specialists.safety_warning(question)
+        let warning = self.engine.specialists.safety_warning(question, &self.engine.languages);
+        warning.map(|warning| warning.text)
     }
 }
 

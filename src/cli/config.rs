@@ -76,6 +76,7 @@ mod tests {
         config.metrics.token = Some(SecretString::from("hunter2"));
         config.workflow.agents_file = Some("agents.toml".into());
         config.workflow.task_provider = Some("default".to_owned());
+        config.workflow.languages_dir = Some("languages".into());
         config.knowledge.extract_program = Some("sandbox".into());
         config.server.public_url = Some("https://chat.example.org".to_owned());
         config.provider.scripted.fail_after = Some(0);

@@ -22,6 +22,8 @@ settings! {
         /// in `providers`. Absent: a title is the start of the question, and messages that do not fit into `context_token_budget`
         /// are left out.
         task_provider: Option<String>, example "\"default\"";
+        /// Folder of language files, such as `fr.toml`: each replaces or adds a language. Absent: English and German, built in.
+        languages_dir: Option<PathBuf>, example "\"config/languages\"";
         /// Turns that may run at once on this server; further ones wait or are answered `OVERLOADED`.
         max_running_turns: usize = 20_000, in 1..=10_000_000, live "Live: running turns go on.";
         /// Turns of one user that may run at once; further ones are answered `OVERLOADED`. 0 disables this limit.

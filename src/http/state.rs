@@ -14,7 +14,7 @@ use crate::{
     steering::{Audit, DrainControl, Settings},
     store::{ConversationStore, EventStore, FeedbackStore, UserList},
     transport::InFlight,
-    workflow::{PassageUrl, Recorder, Turns, Workflow},
+    workflow::{PassageUrl, Recorder, Turns, Workflow, guide::Guide},
 };
 use actix::Addr;
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
@@ -51,6 +51,7 @@ app_state! {
     drain: DrainControl,
     events: dyn EventStore,
     feedback: dyn FeedbackStore,
+    guide: Guide,
     host_check: HostCheck,
     in_flight: InFlight,
     json_limit: JsonLimit,
@@ -144,6 +145,7 @@ pub mod test_support {
         api_error::from_failure,
         auth::{Passwords, test_support},
         config::{Config, DatabaseConfig},
+        language::Languages,
         limiter::client_addresses,
         ops::Feed,
         provider::PriceTable,
@@ -177,9 +179,12 @@ pub mod test_support {
         let recorder = Recorder::new(Arc::clone(&conversations), Arc::clone(&bus), clock, from_failure);
         let knowledge = Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config.knowledge.clone()));
         let specialists = Arc::new(Specialists::load(None).unwrap());
+        let languages = Arc::new(Languages::built_in());
+        let guide = Guide::new(Arc::clone(&specialists), Arc::clone(&languages), Arc::clone(&knowledge));
+        let guide = Arc::new(guide);
         let session_config = Arc::new(config.session.clone());
         let rules = Arc::new(QuestionRules { max_message_chars: config.session.max_message_chars, script: None });
-        let providers = Arc::new(Providers::build(&config, &specialists.topics(), PriceTable::default(), []).unwrap());
+        let providers = Arc::new(Providers::build(&config, &languages, PriceTable::default(), []).unwrap());
         let document_links = Arc::new(DocumentLinks::new(&config.server, &test_support::SECRET.into()).unwrap());
         let engine = Engine {
             config: config.workflow.clone(),
@@ -191,6 +196,8 @@ pub mod test_support {
             ),
             providers: Arc::clone(&providers),
             specialists,
+            languages,
+            guide: Arc::clone(&guide),
             knowledge: Arc::clone(&knowledge),
             store: Arc::clone(&conversations),
             recorder: Arc::clone(&recorder),
@@ -238,6 +245,7 @@ pub mod test_support {
             knowledge,
             limiter: Arc::clone(&limiter),
             metrics,
+            guide,
             ops: Arc::new(ops),
             origins: Arc::new(Origins::of(config.env, &config.server.allowed_origins)),
             providers,

@@ -65,6 +65,11 @@ impl Chain {
         RecordedChain { chain: Arc::clone(self), calls: Arc::clone(calls) }
     }
 
+    /// Whether the first provider composes answers without a model.
+    pub fn is_embedded(&self) -> bool {
+        self.links[0].provider.is_embedded()
+    }
+
     /// Model of the first provider.
     pub fn model(&self) -> &str {
         &self.links[0].model

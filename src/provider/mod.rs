@@ -29,6 +29,7 @@ pub use usage::{CallUsage, Meter};
 use crate::{
     config::{ProviderConfig, ProviderKind, ScriptedConfig},
     domain::{FinishReason, HistoryMessage, Part, Passage, RetrievalBasis},
+    language::{Languages, SmallTalk},
 };
 use futures_util::stream::BoxStream;
 use std::{error::Error, sync::Arc};
@@ -45,8 +46,40 @@ pub struct GenerateRequest {
     /// Earlier messages of the conversation, oldest first.
     pub history: Vec<HistoryMessage>,
     pub question: String,
+    /// Read only by the embedded answerer.
+    pub guidance: Guidance,
     /// Script of this turn; read only by the `scripted` provider.
     pub script: Option<ScriptedConfig>,
+}
+
+/// Input of the embedded answerer, which has no model to work it out.
+#[derive(Clone, Debug, Default)]
+pub struct Guidance {
+    /// Code of the language to answer in.
+    pub language: String,
+    /// Subjects that the documents cover, in that language.
+    pub topics: Vec<String>,
+    /// Questions that the documents answer, in that language.
+    pub starters: Vec<String>,
+    /// Kind of small talk that the message consists of.
+    pub small_talk: Option<SmallTalk>,
+    /// Small talk in a message that also has something to search for.
+    pub aside: Option<SmallTalk>,
+    /// Whether a safety warning precedes the answer. The first passage is then about the danger.
+    pub is_danger: bool,
+    /// The text that was searched for; differs from the question if that is a follow-up.
+    pub query: String,
+    /// The questions in the message, if there are several.
+    pub parts: Vec<QuestionPart>,
+}
+
+/// One of several questions in a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuestionPart {
+    pub question: String,
+    pub basis: RetrievalBasis,
+    /// Indices of its passages in the request, best match first.
+    pub passages: Vec<usize>,
 }
 
 /// Request to classify a question with one of a few labels.
@@ -127,6 +160,12 @@ pub trait ModelProvider: Send + Sync {
     /// Returns the model's name, as reported to clients in `metadata.model`.
     fn model(&self) -> &str;
 
+    /// Whether answers are composed from passages without a model. Small talk is then answered from
+    /// [`GenerateRequest::guidance`], without a search.
+    fn is_embedded(&self) -> bool {
+        false
+    }
+
     /// Starts generating an answer.
     ///
     /// # Errors
@@ -165,14 +204,13 @@ pub fn setup_problem(kind: ProviderErrorKind) -> &'static str {
     }
 }
 
-/// Builds the configured provider. `topics` describe the knowledge base; the extractive provider suggests them when it
-/// has no answer.
+/// Builds the configured provider. The extractive provider answers in `languages`.
 ///
 /// # Errors
 /// When a setting is invalid; the error names it.
-pub fn build(config: &ProviderConfig, topics: Vec<String>) -> Result<Arc<dyn ModelProvider>, Box<dyn Error>> {
+pub fn build(config: &ProviderConfig, languages: Arc<Languages>) -> Result<Arc<dyn ModelProvider>, Box<dyn Error>> {
     Ok(match config.kind {
-        ProviderKind::Extractive => Arc::new(extractive::ExtractiveProvider::new(topics, config.extractive)),
+        ProviderKind::Extractive => Arc::new(extractive::ExtractiveProvider::new(languages, config.extractive)),
         ProviderKind::Openai => Arc::new(openai::OpenAi::new(config)?),
         ProviderKind::Scripted => Arc::new(scripted::Scripted::new(config.scripted)?),
     })

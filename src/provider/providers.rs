@@ -8,7 +8,10 @@ use super::{
     openai::OpenAi,
     prices::PriceTable,
 };
-use crate::config::{Config, DEFAULT_PROVIDER, EXTRACTIVE_PROVIDER, ProviderConfig, ProviderKind, Reasoning};
+use crate::{
+    config::{Config, DEFAULT_PROVIDER, EXTRACTIVE_PROVIDER, ProviderConfig, ProviderKind, Reasoning},
+    language::Languages,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     error::Error,
@@ -45,18 +48,18 @@ pub struct SetupProblem {
 }
 
 impl Providers {
-    /// Builds the providers that the lists name. `topics` describe the knowledge base; `choices` are those of the specialists.
+    /// Builds the providers that the lists name. The extractive provider answers in `languages`; `choices` are those of the specialists.
     /// The names in the lists have been checked.
     ///
     /// # Errors
     /// When a setting of a provider is invalid; the error names it.
     pub fn build<'a>(
         config: &Config,
-        topics: &[String],
+        languages: &Arc<Languages>,
         prices: PriceTable,
         choices: impl IntoIterator<Item = (&'a str, &'a ModelChoice)>,
     ) -> Result<Self, Box<dyn Error>> {
-        let mut builder = Builder { config, topics, sources: BTreeMap::new() };
+        let mut builder = Builder { config, languages, sources: BTreeMap::new() };
         let default = builder.chain(&ModelChoice::default())?;
         let mut of_specialists = HashMap::new();
         for (specialist, choice) in choices.into_iter().filter(|(_, choice)| **choice != ModelChoice::default()) {
@@ -143,7 +146,7 @@ struct Source {
 
 struct Builder<'a> {
     config: &'a Config,
-    topics: &'a [String],
+    languages: &'a Arc<Languages>,
     sources: BTreeMap<String, Source>,
 }
 
@@ -191,7 +194,7 @@ impl Builder<'_> {
                     Source { member, provider: Arc::clone(&openai) as _, openai: Some(openai) }
                 }
                 ProviderKind::Extractive | ProviderKind::Scripted => {
-                    Source { member, provider: build(config, self.topics.to_vec())?, openai: None }
+                    Source { member, provider: build(config, Arc::clone(self.languages))?, openai: None }
                 }
             };
             self.sources.insert(name.to_owned(), source);

@@ -188,11 +188,12 @@ impl Stream for ScriptedStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::RetrievalBasis;
+    use crate::{domain::RetrievalBasis, provider::Guidance};
     use futures_util::{FutureExt, StreamExt};
 
     fn request(script: ScriptedConfig) -> GenerateRequest {
         GenerateRequest {
+            guidance: Guidance::default(),
             system_prompt: "1234".to_owned(),
             passages: vec![],
             basis: RetrievalBasis::Nothing,

@@ -1,30 +1,34 @@
 //! Search for the passages of an answer, and for the follow-ups to suggest after it.
 
-use super::{engine::Engine, stages::Routed, suggestions};
+use super::{
+    engine::Engine,
+    guidance,
+    stages::{Routed, Searched},
+    suggestions,
+};
 use crate::domain::{MethodOutcome, Retrieval, RetrievalMethods};
 
 /// Result of a search for one turn.
 pub(super) struct Found {
     /// The passages of the answer.
-    pub retrieval: Retrieval,
+    pub searched: Searched,
     /// Follow-ups to suggest.
     pub suggestions: Vec<String>,
 }
 
-/// Searches the collections of the specialist for passages that answer the question, by the words of `query`.
-pub(super) async fn search(engine: &Engine, query: &str, routed: &Routed) -> Found {
-    let (scope, question) = (&routed.specialist.collections, &routed.asked.question.text);
+/// Searches the collections of the specialist for passages that answer the question.
+pub(super) async fn search(engine: &Engine, routed: &Routed) -> Found {
     let (max_passages, max_suggestions) = (engine.max_passages, engine.config.max_suggestions);
     let candidates = if max_passages == 0 || max_suggestions == 0 { 0 } else { suggestions::CANDIDATES };
-    let found = engine.knowledge.retrieve(query, scope, max_passages + candidates).await;
-    let mut retrieval = found.unwrap_or_else(|error| {
+    let found = guidance::search(engine, &routed.asked, &routed.specialist, max_passages + candidates).await;
+    let mut searched = found.unwrap_or_else(|error| {
         // An answer without sources is better than none.
         log::error!("knowledge base search failed; answering without sources: {error}");
         let methods = RetrievalMethods { words: Some(MethodOutcome::Failed), ..RetrievalMethods::default() };
-        Retrieval { methods, ..Retrieval::default() }
+        Searched { retrieval: Retrieval { methods, ..Retrieval::default() }, ..Searched::default() }
     });
-    let suggestions = suggest(engine, &mut retrieval, question).await;
-    Found { retrieval, suggestions }
+    let suggestions = suggest(engine, &mut searched.retrieval, &routed.asked.question.text).await;
+    Found { searched, suggestions }
 }
 
 /// Leaves the passages of the answer, and returns follow-ups from the others.

@@ -7,7 +7,7 @@ use super::{
     cited_answer::CitedAnswer,
     engine::Engine,
     error::TurnError,
-    model_calls,
+    guidance, model_calls,
     passages::{self, Found},
     progress::{STARTING, progress},
     reasoning::TurnReasoning,
@@ -16,6 +16,7 @@ use super::{
     sources::sources,
     stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped, millis},
     suggestions, summary,
+    support::support,
     tasks::AfterTurn,
     turn_metrics::TurnMetrics,
     turns::Acceptance,
@@ -26,10 +27,9 @@ use crate::{
         AnswerMetadata, ConnectionId, ConversationAccess, FinishReason, LOCAL_NODE, Latency, MessageId, ModelTask,
         TurnId, UnixMillis,
     },
-    knowledge::retrieval_query,
     limits::MAX_HISTORY_MESSAGES,
     metrics::TurnStep,
-    provider::{AnswerPart, Calls, GenerateRequest, ModelProvider, ProviderError, ProviderErrorKind},
+    provider::{AnswerPart, Calls, ModelProvider, ProviderError, ProviderErrorKind},
     store::{AcceptedTurn, Answer, BegunTurn, EndedTurn, NewTurn, StoreError},
     turn::{Progress, TurnEnd, TurnFailure, TurnLog},
 };
@@ -202,8 +202,12 @@ impl Steps<'_> {
             question: Some(asked.question.text.clone()),
             ..progress(Step::Starting, STARTING)
         });
-        let routed = self.classify(asked).await?;
-        let retrieved = self.retrieve(routed).await?;
+        let retrieved = if guidance::needs_no_search(self.engine, &asked) {
+            Retrieved::without_search(asked, Arc::clone(self.engine.specialists.default_specialist()))
+        } else {
+            let routed = self.classify(asked).await?;
+            self.retrieve(routed).await?
+        };
         Ok(self.ask(retrieved).await)
     }
 
@@ -229,18 +233,17 @@ impl Steps<'_> {
         };
         self.log.announce(routed.progress(Step::Retrieval, &message));
         let began = Instant::now();
-        let query = retrieval_query(&routed.asked.question.text, &routed.asked.history);
-        let search = passages::search(self.engine, &query, &routed);
-        let Found { retrieval: found, suggestions } = self.unless_stopped(pin!(search)).await?;
-        let sources = sources(&found.passages, &self.engine.passage_url);
+        let search = passages::search(self.engine, &routed);
+        let Found { searched, suggestions } = self.unless_stopped(pin!(search)).await?;
+        let sources = sources(&searched.retrieval.passages, &self.engine.passage_url);
         let took = began.elapsed();
         self.engine.metrics.step(TurnStep::Retrieve, took);
-        Ok(Retrieved { routed, found, sources, suggestions, took })
+        Ok(Retrieved { routed, account: Some(searched.retrieval.account()), searched, sources, suggestions, took })
     }
 
     async fn ask(&self, retrieved: Retrieved) -> Answering {
         let began = Instant::now();
-        let Retrieved { routed, found, sources, suggestions, took: retrieval } = retrieved;
+        let Retrieved { routed, searched, account, sources, suggestions, took: retrieval } = retrieved;
         self.log.announce(Progress {
             sources: Some(Arc::clone(&sources)),
             ..routed.progress(Step::Generating, "Writing the answer…")
@@ -253,21 +256,15 @@ impl Steps<'_> {
             sources,
             model: provider.model().to_owned(),
             latency_ms: Latency { routing: millis(routed.took), retrieval: millis(retrieval), ..Latency::default() },
-            retrieval: Some(found.account()),
+            retrieval: account,
+            support: account.map(|_| support(&searched.retrieval)),
             ..AnswerMetadata::default()
         });
         self.recording.describe(AnswerMetadata::clone(&metadata));
-        if let Some(warning) = self.engine.specialists.safety_warning(&routed.asked.question.text) {
-            self.append(warning, &mut metadata);
+        if let Some(warning) = guidance::warning(self.engine, &routed.asked) {
+            self.append(warning.text, &mut metadata);
         }
-        let request = GenerateRequest {
-            system_prompt: routed.specialist.system_prompt.clone(),
-            passages: found.passages,
-            basis: found.basis,
-            history: routed.asked.history,
-            question: routed.asked.question.text,
-            script: routed.asked.question.script,
-        };
+        let request = guidance::request(self.engine, routed, searched).await;
         let answer = self.unless_stopped(pin!(provider.generate(request))).await;
         Answering { metadata, answer, suggestions, began }
     }

@@ -4,13 +4,13 @@
 
 mod file;
 
-pub use file::Fault;
-use file::Place;
-
-use super::words::words;
-use crate::provider::ModelChoice;
+use crate::{
+    language::{DangerRules, Languages, Phrases},
+    provider::ModelChoice,
+    toml_file::{self, Fault, Place},
+};
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,6 +27,8 @@ pub struct Specialist {
     pub name: String,
     /// The subject area in a few words, shown to users: "care and service".
     pub topic: String,
+    /// The subject area in other languages, by language code.
+    pub topics: BTreeMap<String, String>,
     /// The description by which the router and the model choose.
     pub description: String,
     /// Instructions for the model.
@@ -39,6 +41,13 @@ pub struct Specialist {
     pub default: bool,
     /// The providers and the parameters of its answers.
     pub models: ModelChoice,
+}
+
+impl Specialist {
+    /// Returns the subject area in a language, if the file has it, else as it stands.
+    pub fn topic_in(&self, language: &str) -> &str {
+        self.topics.get(language).unwrap_or(&self.topic)
+    }
 }
 
 /// All specialists and the safety warning.
@@ -61,12 +70,32 @@ pub enum SpecialistsError {
     Invalid { file: String, faults: Vec<Fault> },
 }
 
-/// The phrases that trigger a warning before the answer.
+/// The warning before an answer to a message about danger.
 #[derive(Clone, Debug)]
 struct Safety {
     warning: String,
-    /// The words of each phrase, by the first word.
-    phrases: HashMap<String, Vec<Vec<String>>>,
+    /// The warning in other languages, by language code.
+    warning_in: BTreeMap<String, String>,
+    /// Danger in the domain of the documents, in addition to the rules of the languages.
+    rules: DangerRules,
+    sections: Vec<SafetySection>,
+}
+
+/// Section of the documents about a danger.
+#[derive(Clone, Debug)]
+struct SafetySection {
+    /// Words of messages about this danger.
+    words: Phrases,
+    /// Text that finds the section.
+    search: String,
+}
+
+/// The warning before an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SafetyWarning<'a> {
+    pub text: &'a str,
+    /// Text that finds the section about the danger, if the file of specialists has one.
+    pub search: Option<&'a str>,
 }
 
 impl Specialists {
@@ -76,19 +105,9 @@ impl Specialists {
     /// If the file cannot be read, or is invalid, with the position of each fault.
     pub fn load(file: Option<&Path>) -> Result<Self, SpecialistsError> {
         let Some(path) = file else { return Self::parse(BUILT_IN, "config/agents.toml") };
-        let unreadable = |cause| SpecialistsError::Unreadable { path: path.to_owned(), cause };
-        let about = std::fs::metadata(path).map_err(unreadable)?;
-        // Reading a pipe could block for ever.
-        if !about.is_file() {
-            return Err(unreadable(io::Error::other("it is not a file")));
-        }
-        let bytes = about.len();
-        if bytes > MAX_FILE_BYTES {
-            return Err(unreadable(io::Error::other(format!(
-                "it has {bytes} bytes; at most {MAX_FILE_BYTES} are allowed"
-            ))));
-        }
-        Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?, &path.display().to_string())
+        let text = toml_file::read(path, MAX_FILE_BYTES)
+            .map_err(|cause| SpecialistsError::Unreadable { path: path.to_owned(), cause })?;
+        Self::parse(&text, &path.display().to_string())
     }
 
     /// Parses the content of the file named `name`.
@@ -134,21 +153,17 @@ impl Specialists {
         &self.default
     }
 
-    /// The topics of all specialists.
-    pub fn topics(&self) -> Vec<String> {
-        self.specialists.iter().map(|specialist| specialist.topic.clone()).collect()
-    }
-
-    /// Returns the warning to put before the answer if `question` contains a safety phrase. Whole words are compared: "fired"
-    /// is not "fire".
-    pub fn safety_warning(&self, question: &str) -> Option<&str> {
+    /// Returns the warning to put before the answer, in the language of the question, if `question` is about danger.
+    pub fn safety_warning(&self, question: &str, languages: &Languages) -> Option<SafetyWarning<'_>> {
         let safety = self.safety.as_ref()?;
-        let words = words(question);
-        let found = (0..words.len()).any(|at| {
-            let phrases = safety.phrases.get(&words[at]).map(Vec::as_slice).unwrap_or_default();
-            phrases.iter().any(|phrase| words[at..].starts_with(phrase))
-        });
-        found.then_some(&safety.warning)
+        if !languages.is_dangerous(question, Some(&safety.rules)) {
+            return None;
+        }
+        let language = languages.detect(question);
+        let translated = language.and_then(|language| safety.warning_in.get(&language.code));
+        let section = safety.sections.iter().find(|section| Languages::has_phrase(question, &section.words));
+        let search = section.map(|section| section.search.as_str());
+        Some(SafetyWarning { text: translated.unwrap_or(&safety.warning), search })
     }
 }
 
@@ -175,7 +190,7 @@ mod tests {
 
     #[test]
     fn safety_phrases_match_whole_words_in_any_form() {
-        let specialists = built_in();
+        let (specialists, languages) = (built_in(), Languages::built_in());
         for question in [
             "My brakes squeal",
             "BRAKING feels soft",
@@ -196,7 +211,7 @@ mod tests {
             "Aus dem Motorraum kommt QUALM",
             "der Tank ist undicht",
         ] {
-            assert!(specialists.safety_warning(question).is_some(), "{question}");
+            assert!(specialists.safety_warning(question, &languages).is_some(), "{question}");
         }
         for question in [
             "What is the engine power?",
@@ -211,7 +226,7 @@ mod tests {
             "",
             "👍",
         ] {
-            assert_eq!(specialists.safety_warning(question), None, "{question}");
+            assert_eq!(specialists.safety_warning(question, &languages), None, "{question}");
         }
     }
 
@@ -219,7 +234,7 @@ mod tests {
     fn file_without_safety_phrases_gives_no_warning() {
         let specialist = "[[agent]]\nname = \"a\"\ntopic = \"t\"\ndescription = \"d\"\nsystem_prompt = \"s\"\n";
         let text = format!("{specialist}examples = [\"e\"]\ndefault = true\n");
-        assert_eq!(Specialists::parse(&text, "my.toml").unwrap().safety_warning("fire"), None);
+        assert_eq!(Specialists::parse(&text, "my.toml").unwrap().safety_warning("fire", &Languages::built_in()), None);
         let refused = Specialists::parse(specialist, "my.toml").unwrap_err().to_string();
         assert!(refused.starts_with("my.toml, line 1, column 1: `agent[0]` missing field"), "{refused}");
     }

@@ -2,8 +2,8 @@
 
 use super::{Question, progress::progress, specialists::Specialist};
 use crate::{
-    domain::{AnswerMetadata, FinishReason, HistoryMessage, Retrieval, Source},
-    provider::{AnswerStream, ProviderError},
+    domain::{AnswerMetadata, FinishReason, HistoryMessage, Retrieval, RetrievalAccount, Source},
+    provider::{AnswerStream, ProviderError, QuestionPart},
     turn::{Progress, TurnFailure},
 };
 use std::{
@@ -30,14 +30,41 @@ pub(super) struct Routed {
     pub took: Duration,
 }
 
+/// The result of the search for a message.
+#[derive(Default)]
+pub(super) struct Searched {
+    pub retrieval: Retrieval,
+    /// The questions of the message, if there are several.
+    pub parts: Vec<QuestionPart>,
+    /// The text that was searched for.
+    pub query: String,
+}
+
 /// The result of `retrieve`.
 pub(super) struct Retrieved {
     pub routed: Routed,
-    pub found: Retrieval,
+    pub searched: Searched,
+    /// Account of the search; absent for small talk, for which nothing is searched.
+    pub account: Option<RetrievalAccount>,
     pub sources: Arc<[Source]>,
     /// Follow-ups to suggest after the answer.
     pub suggestions: Vec<String>,
     pub took: Duration,
+}
+
+impl Retrieved {
+    /// Continues with a specialist in which the router has no confidence, and without passages.
+    pub fn without_search(asked: Box<Asked>, specialist: Arc<Specialist>) -> Self {
+        let routed = Routed { asked, specialist, confidence: 0.0, fell_back: false, took: Duration::ZERO };
+        Self {
+            routed,
+            searched: Searched::default(),
+            account: None,
+            sources: Arc::new([]),
+            suggestions: Vec::new(),
+            took: Duration::ZERO,
+        }
+    }
 }
 
 /// The result of `ask`: the model's answer as a stream, or the reason for its absence.

@@ -10,7 +10,7 @@ use crate::{
         MAX_SUMMARIZED_MESSAGES, MAX_TASK_ANSWER_BYTES, MAX_TASK_INPUT_CHARS, QUEUED_TASKS, RUNNING_TASKS, TASK_TIMEOUT,
     },
     metrics::Metrics,
-    provider::{AnswerPart, GenerateRequest, ModelProvider, ProviderError, ProviderErrorKind},
+    provider::{AnswerPart, GenerateRequest, Guidance, ModelProvider, ProviderError, ProviderErrorKind},
     store::{ConversationStore, StoreError},
     turn::{TurnEnd, TurnLog},
 };
@@ -164,6 +164,7 @@ impl Worker {
     /// Returns the model's whole answer, cut at [`MAX_TASK_ANSWER_BYTES`].
     async fn ask(&self, instructions: &str, question: String) -> Result<String, ProviderError> {
         let request = GenerateRequest {
+            guidance: Guidance::default(),
             system_prompt: instructions.to_owned(),
             passages: Vec::new(),
             history: Vec::new(),

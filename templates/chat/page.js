@@ -20,6 +20,7 @@ import { dismissErrors, errorBox, showError, showNotice } from "./notices.js";
 import { ask, clearQueue, sendLater, sendQueued } from "./queue.js";
 import { isShown, shown } from "./shown.js";
 import { showTips } from "./sources.js";
+import { showStarters } from "./starters.js";
 import { draw, findConnection, giveUp, loseConnection, reconnectNow, show } from "./thread.js";
 import { cancel, connect, connection, disconnect, isReady, on, runningIn, runningTurns, settings } from "./wire.js";
 
@@ -191,13 +192,11 @@ document.onkeydown = (event) => {
     $("menu").focus();
   } else stop();
 };
-for (const button of document.querySelectorAll("[data-ask]")) {
-  button.onclick = () => {
-    ask(button.dataset.ask);
-    layout();
-    $("question").focus();
-  };
-}
+showStarters((question) => {
+  ask(question);
+  layout();
+  $("question").focus();
+});
 $("stop").onclick = () => {
   stop();
   $("question").focus();

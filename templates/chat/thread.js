@@ -141,12 +141,12 @@ function footOf(turn) {
 
 function tagsOf(
   { finishReason, resumes, verified },
-  { specialist, agent, confidence, model, latency_ms: latency, usage },
+  { specialist, agent, support, model, latency_ms: latency, usage },
 ) {
   const tag = (kind, text, title = null) => el("span", { class: `tag ${kind}`, title }, text);
   return [
     tag("specialist", specialist ?? agent),
-    tag("", `${Math.round(confidence * 100)} % sure`),
+    typeof support === "number" && tag(...supportOf(support)),
     tag("", model),
     latency &&
       tag(
@@ -169,6 +169,13 @@ function tagsOf(
 function suggestionsOf({ suggestions, conversation }) {
   const button = (text) => el("button", { type: "button", onclick: () => ask(text, conversation) }, text);
   return el("div", { class: "suggestions", role: "group", "aria-label": "Related topics" }, ...suggestions.map(button));
+}
+
+/** The kind, text and title of the tag that says how well the sources carry the answer. */
+function supportOf(support) {
+  const title = `In about ${Math.round(support * 100)} of 100 cases like this, the sources have the answer`;
+  if (support >= 0.7) return ["good", "well supported", title];
+  return support >= 0.45 ? ["", "partly supported", title] : ["warn", "weakly supported", title];
 }
 
 function citationsOf(citations) {

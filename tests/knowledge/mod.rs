@@ -1,5 +1,6 @@
 //! The knowledge base from outside: what operators put in is what users get answers from.
 
+mod answers;
 mod sources;
 
 use crate::harness::{TestApp, TestUser};

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use switchboard::{
     config::ProviderConfig,
     domain::{FinishReason, RetrievalBasis, Usage},
-    provider::{AnswerPart, GenerateRequest, ModelProvider, ProviderError, ProviderErrorKind as Kind, openai::OpenAi},
+    provider::{
+        AnswerPart, GenerateRequest, Guidance, ModelProvider, ProviderError, ProviderErrorKind as Kind, openai::OpenAi,
+    },
 };
 
 pub fn ask(question: &str) -> GenerateRequest {
     GenerateRequest {
+        guidance: Guidance::default(),
         system_prompt: "Be brief.".to_owned(),
         passages: vec![],
         basis: RetrievalBasis::Nothing,

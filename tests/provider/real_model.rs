@@ -12,7 +12,9 @@ use std::{
 use switchboard::{
     config::{ProviderConfig, ProviderKind, Routing},
     domain::{DocumentId, FinishReason, HistoryMessage, MessageRole, Passage, RetrievalBasis},
-    provider::{AnswerPart, ClassifyRequest, GenerateRequest, ModelProvider, ProviderErrorKind, openai::OpenAi},
+    provider::{
+        AnswerPart, ClassifyRequest, GenerateRequest, Guidance, ModelProvider, ProviderErrorKind, openai::OpenAi,
+    },
     workflow::{router::Router, specialists::Specialists},
 };
 
@@ -81,6 +83,7 @@ async fn a_question_goes_from_a_websocket_to_the_model_and_back() {
 
 fn ask(question: &str) -> GenerateRequest {
     GenerateRequest {
+        guidance: Guidance::default(),
         system_prompt: "You answer questions about a car. Be brief.".to_owned(),
         passages: vec![Passage {
             document_id: DocumentId::new(),

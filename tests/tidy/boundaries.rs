@@ -21,6 +21,9 @@ const PARTS: &[(&str, &str)] = &[
     ("private", ""),
     ("process", ""),
     ("terms", ""),
+    ("toml_file", ""),
+    // Phrases and words of languages, from operators' files.
+    ("language", "toml_file"),
     ("pause", "limits"),
     // The published contract in types, and the values that the server adds to it.
     ("protocol", ""),
@@ -34,7 +37,7 @@ const PARTS: &[(&str, &str)] = &[
     ("store", "config domain limits metrics private"),
     ("knowledge", "config domain limits store terms"),
     // The provider `extractive` judges sentences as the knowledge base judges passages.
-    ("provider", "config domain knowledge pause terms"),
+    ("provider", "config domain language pause terms"),
     ("limiter", "config domain limits"),
     ("auth", "config domain limits metrics store"),
     // The log is pure; the frames of a subscription to it come from an encoder.
@@ -44,8 +47,11 @@ const PARTS: &[(&str, &str)] = &[
     // Open connections, and the turns that are announced to them.
     ("registry", "auth bus domain limits pause protocol store turn"),
     // Takes a question, and writes what becomes of it into a turn's log. Its steps are those of the contract.
-    ("workflow", "bus config domain knowledge limiter limits logging metrics pause protocol provider store turn"),
-    ("preflight", "config provider workflow"),
+    (
+        "workflow",
+        "bus config domain knowledge language limiter limits logging metrics pause protocol provider store toml_file turn",
+    ),
+    ("preflight", "config language provider workflow"),
     ("steering", "auth config domain limiter limits logging store workflow"),
     // The errors of all layers below, as clients receive them.
     ("api_error", "auth domain limiter limits protocol registry steering store turn workflow"),

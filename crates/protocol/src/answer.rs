@@ -198,6 +198,10 @@ pub struct AnswerMetadata {
     /// Account of the search; absent if the turn ended before it, and for answers of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retrieval: Option<RetrievalAccount>,
+    /// Estimated probability that the passages carry the answer, from 0 to 1; absent where nothing was searched for, and for answers
+    /// of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub support: Option<f64>,
     /// `false` while the answer is missing from the history because the store has failed; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,

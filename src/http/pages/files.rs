@@ -54,6 +54,7 @@ const PAGE_FILES: &[(&str, &str)] = &page_files![
     "chat/queue.js",
     "chat/shown.js",
     "chat/sources.js",
+    "chat/starters.js",
     "chat/thread.js",
     "chat/wire.js",
     "document/page.css",

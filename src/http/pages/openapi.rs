@@ -8,7 +8,7 @@ use crate::{
         pages::files::redirect,
         pages::static_file::static_file,
         pages::swagger_ui,
-        routes::{auth, chat, conversation_events, conversations, documents, feedback, health, metrics},
+        routes::{auth, chat, conversation_events, conversations, documents, feedback, health, metrics, starters},
     },
     registry::{ConnectionState, KindFilter, Order, SortKey},
 };
@@ -40,7 +40,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     modifiers(&Bearer),
     paths(
         auth::register, auth::login, auth::refresh, auth::logout, auth::ws_ticket, auth::me,
-        chat::chat, chat::cancel,
+        chat::chat, chat::cancel, starters::starters,
         conversations::list, conversations::messages, conversations::rename, conversations::delete,
         conversation_events::events,
         feedback::put, feedback::withdraw,

@@ -8,6 +8,7 @@ pub mod documents;
 pub mod feedback;
 pub mod health;
 pub mod metrics;
+pub mod starters;
 pub mod ws;
 
 use actix_web::web;
@@ -21,5 +22,6 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .configure(auth::routes)
         .configure(documents::routes)
         .configure(health::routes)
-        .configure(metrics::routes);
+        .configure(metrics::routes)
+        .configure(starters::routes);
 }

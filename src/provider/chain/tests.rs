@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     config::{ProviderConfig, ProviderKind},
     domain::{FinishReason, RetrievalBasis},
-    provider::{CallOutcome, CallUsage, Circuit},
+    provider::{CallOutcome, CallUsage, Circuit, Guidance},
 };
 use futures_util::stream;
 use std::{
@@ -88,6 +88,7 @@ fn question() -> GenerateRequest {
         system_prompt: String::new(),
         passages: Vec::new(),
         basis: RetrievalBasis::Nothing,
+        guidance: Guidance::default(),
         history: Vec::new(),
         question: "Hello?".to_owned(),
         script: None,

@@ -7,28 +7,29 @@
 
 mod answer;
 mod blocks;
+mod quote;
 
 use super::{AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, ModelProvider, ProviderError};
 use crate::{
     config::ExtractiveConfig,
     domain::{FinishReason, Usage},
+    language::Languages,
 };
 use futures_util::{StreamExt, stream};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Provider that answers with quotes from passages.
 #[derive(Clone, Debug)]
 pub struct ExtractiveProvider {
-    /// Suggested when there is no answer.
-    topics: Vec<String>,
+    languages: Arc<Languages>,
     /// Time between two tokens.
     interval: Duration,
 }
 
 impl ExtractiveProvider {
-    /// Creates a provider. `topics` describe the knowledge base; each completes the phrase "ask me about …".
-    pub fn new(topics: Vec<String>, config: ExtractiveConfig) -> Self {
-        Self { topics, interval: Duration::from_millis(config.interval_ms) }
+    /// Creates a provider that answers in these languages.
+    pub fn new(languages: Arc<Languages>, config: ExtractiveConfig) -> Self {
+        Self { languages, interval: Duration::from_millis(config.interval_ms) }
     }
 }
 
@@ -38,8 +39,12 @@ impl ModelProvider for ExtractiveProvider {
         "extractive"
     }
 
+    fn is_embedded(&self) -> bool {
+        true
+    }
+
     async fn generate(&self, request: GenerateRequest) -> Result<AnswerStream, ProviderError> {
-        let answer = answer::write(&request, &self.topics);
+        let answer = answer::write(&request, &self.languages);
         let usage = Usage { prompt_tokens: count_prompt_words(&request), completion_tokens: count_words(&answer) };
         let parts: Vec<_> = tokens(&answer)
             .map(|token| AnswerPart::Token(token.to_owned()))
@@ -89,7 +94,10 @@ fn count_words(text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{DocumentId, Passage, RetrievalBasis};
+    use crate::{
+        domain::{DocumentId, Passage, RetrievalBasis},
+        provider::Guidance,
+    };
     use proptest::prelude::*;
 
     fn request() -> GenerateRequest {
@@ -106,8 +114,13 @@ mod tests {
             basis: RetrievalBasis::Covered,
             history: Vec::new(),
             question: "Which colour has the gasket?".to_owned(),
+            guidance: Guidance { query: "Which colour has the gasket?".to_owned(), ..Guidance::default() },
             script: None,
         }
+    }
+
+    fn provider() -> ExtractiveProvider {
+        ExtractiveProvider::new(Arc::new(Languages::built_in()), ExtractiveConfig { interval_ms: 0 })
     }
 
     async fn parts(provider: &ExtractiveProvider) -> Vec<AnswerPart> {
@@ -116,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_answer_streams_word_by_word_and_ends_once() {
-        let parts = parts(&ExtractiveProvider::new(Vec::new(), ExtractiveConfig { interval_ms: 0 })).await;
+        let parts = parts(&provider()).await;
         let (last, tokens) = parts.split_last().unwrap();
         let answer: String = tokens
             .iter()
@@ -125,7 +138,7 @@ mod tests {
                 other => panic!("{other:?} before the end"),
             })
             .collect();
-        assert_eq!(answer, answer::write(&request(), &[]));
+        assert_eq!(answer, answer::write(&request(), &Languages::built_in()));
         assert!(answer.starts_with("According to **Gasket** [1]:\n\nThe gasket is blue."), "{answer}");
         let usage = Usage { prompt_tokens: 12, completion_tokens: u32::try_from(tokens.len()).unwrap() };
         assert_eq!(last, &AnswerPart::Finished { reason: FinishReason::Stop, usage: usage.into() });
@@ -139,10 +152,7 @@ mod tests {
             labels: Vec::new(),
             meter: Default::default(),
         };
-        assert_eq!(
-            ExtractiveProvider::new(Vec::new(), ExtractiveConfig { interval_ms: 0 }).classify(request).await.unwrap(),
-            None
-        );
+        assert_eq!(provider().classify(request).await.unwrap(), None);
     }
 
     proptest! {

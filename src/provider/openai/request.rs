@@ -239,7 +239,10 @@ fn break_control_tokens(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{DocumentId, RetrievalBasis};
+    use crate::{
+        domain::{DocumentId, RetrievalBasis},
+        provider::Guidance,
+    };
     use proptest::prelude::*;
 
     fn request(passages: &[&str], history: &[(MessageRole, &str)], question: &str) -> GenerateRequest {
@@ -254,6 +257,7 @@ mod tests {
         let message =
             |(role, content): &(MessageRole, &str)| HistoryMessage { role: *role, content: (*content).to_owned() };
         GenerateRequest {
+            guidance: Guidance::default(),
             system_prompt: "Be brief.".to_owned(),
             passages: passages.iter().map(passage).collect(),
             basis: RetrievalBasis::Covered,

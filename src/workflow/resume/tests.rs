@@ -7,6 +7,7 @@ use crate::{
     config::{Config, DatabaseConfig, LimitsConfig},
     domain::{DisplayName, Email, MessageId, Role, UnixMillis, User},
     knowledge::KnowledgeBase,
+    language::Languages,
     limiter::Limiter,
     metrics::Metrics,
     provider::{PriceTable, Providers},
@@ -14,7 +15,7 @@ use crate::{
         ConversationStore, EventStore, NewTurn, PasswordHash, ServedTime, ServingClock, UserStore, sqlite::SqliteStore,
     },
     turn::TurnSubject,
-    workflow::{Recorder, Turns, router::Router, specialists::Specialists, turns::Acceptance},
+    workflow::{Recorder, Turns, guide::Guide, router::Router, specialists::Specialists, turns::Acceptance},
 };
 use futures_util::FutureExt;
 use std::{
@@ -98,6 +99,8 @@ impl Fixture {
         let conversations = Arc::new(store.clone()) as Arc<dyn ConversationStore>;
         let clock = ServingClock::resume(ServedTime::default());
         let specialists = Arc::new(Specialists::load(None).unwrap());
+        let languages = Arc::new(Languages::built_in());
+        let knowledge = Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config.knowledge.clone()));
         let engine = Engine {
             max_passages: 1,
             router: Router::new(
@@ -105,9 +108,11 @@ impl Fixture {
                 config.workflow.confidence_threshold,
                 config.workflow.routing,
             ),
-            providers: Arc::new(Providers::build(&config, &specialists.topics(), PriceTable::default(), []).unwrap()),
+            providers: Arc::new(Providers::build(&config, &languages, PriceTable::default(), []).unwrap()),
+            guide: Arc::new(Guide::new(Arc::clone(&specialists), Arc::clone(&languages), Arc::clone(&knowledge))),
             specialists,
-            knowledge: Arc::new(KnowledgeBase::in_process(Arc::new(store.clone()), config.knowledge.clone())),
+            languages,
+            knowledge,
             recorder: Recorder::new(Arc::clone(&conversations), bus.clone(), clock, from_failure),
             tasks: None,
             store: conversations,

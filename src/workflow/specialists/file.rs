@@ -1,40 +1,21 @@
 //! Parser of the TOML file of specialists. It reports every fault with its position.
 
-use super::{Safety, Specialist};
-use crate::{domain::is_blank, provider::ModelChoice, workflow::words::words};
+use super::{Safety, SafetySection, Specialist};
+use crate::{
+    domain::is_blank,
+    language::{DangerTable, Entries, EntryReader},
+    provider::ModelChoice,
+    toml_file::{self, Fault, Place},
+};
 use serde::Deserialize;
 use std::{
-    collections::{HashMap, HashSet},
-    fmt,
+    collections::{BTreeMap, HashSet},
     ops::Range,
 };
 use toml::Spanned;
 
 /// The maximum length of a name, in bytes.
 const MAX_NAME_BYTES: usize = 64;
-
-/// One fault in a file of specialists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The line, from 1.
-    pub line: usize,
-    /// The column in characters, from 1.
-    pub column: usize,
-    /// The key, such as `agent[0].name`; empty for the file as a whole.
-    pub key: String,
-    /// The description of the fault, as a clause that follows the key.
-    pub problem: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: ", self.line, self.column)?;
-        if !self.key.is_empty() {
-            write!(f, "`{}` ", self.key)?;
-        }
-        write!(f, "{}", self.problem)
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +31,8 @@ struct File {
 struct SpecialistTable {
     name: Spanned<String>,
     topic: Spanned<String>,
+    #[serde(default)]
+    topic_in: BTreeMap<String, Spanned<String>>,
     description: Spanned<String>,
     system_prompt: Spanned<String>,
     examples: Spanned<Vec<String>>,
@@ -66,15 +49,20 @@ struct SpecialistTable {
 struct SafetyTable {
     words: Spanned<Vec<String>>,
     warning: Spanned<String>,
+    /// The warning in other languages, by language code.
+    #[serde(default)]
+    warning_in: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    rules: DangerTable,
+    #[serde(default)]
+    sections: Vec<SafetySectionTable>,
 }
 
-/// A place in a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    /// The line, from 1.
-    pub line: usize,
-    /// The column in characters, from 1.
-    pub column: usize,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SafetySectionTable {
+    words: Entries,
+    search: Spanned<String>,
 }
 
 /// The content of a file.
@@ -90,42 +78,20 @@ pub(super) struct Parsed {
 /// # Errors
 /// Every fault, or only the first one if the text is not TOML or has the wrong structure.
 pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Fault>> {
-    let file = read(text).map_err(|fault| vec![fault])?;
-    let mut faults = Faults { text, found: Vec::new() };
-    faults.check_names_and_defaults(&file.specialist);
+    let file: File = toml_file::parse(text).map_err(|fault| vec![fault])?;
+    let mut checks = Checks(EntryReader::new(text));
+    checks.check_names_and_defaults(&file.specialist);
     for (index, specialist) in file.specialist.iter().enumerate() {
-        faults.check_specialist(index, specialist.get_ref());
+        checks.check_specialist(index, specialist.get_ref());
     }
-    let safety = file.safety.map(|table| faults.check_safety(table));
-    if !faults.found.is_empty() {
-        faults.found.sort_by_key(|fault| (fault.line, fault.column));
-        return Err(faults.found);
-    }
+    let safety = file.safety.map(|table| checks.check_safety(table));
     let provider_lists = file.specialist.iter().map(|table| {
         let at = table.get_ref().providers.as_ref().map_or(table.span(), Spanned::span);
-        let (line, column) = line_and_column(text, at.start);
-        Place { line, column }
+        Place::of(text, at.start)
     });
-    Ok(Parsed {
-        provider_lists: provider_lists.collect(),
-        specialists: file.specialist.into_iter().map(|specialist| specialist.into_inner().into()).collect(),
-        safety,
-    })
-}
-
-fn read(text: &str) -> Result<File, Fault> {
-    let fault = |error: &toml::de::Error, key: String| {
-        let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
-        Fault { line, column, key, problem: error.message().trim_end().replace('\n', "; ") }
-    };
-    let deserializer = toml::Deserializer::parse(text).map_err(|error| fault(&error, String::new()))?;
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        // `Spanned` adds path segments that are not keys of the file.
-        let key = error.path().to_string();
-        let key: Vec<_> = key.split('.').filter(|part| !part.is_empty() && !part.contains("$__")).collect();
-        let key = key.join(".");
-        fault(error.inner(), if key == "?" { String::new() } else { key })
-    })
+    let provider_lists = provider_lists.collect();
+    let specialists = file.specialist.into_iter().map(|specialist| specialist.into_inner().into()).collect();
+    checks.0.faults.into_result(Parsed { provider_lists, specialists, safety })
 }
 
 impl From<SpecialistTable> for Specialist {
@@ -133,6 +99,7 @@ impl From<SpecialistTable> for Specialist {
         Self {
             name: table.name.into_inner(),
             topic: table.topic.into_inner(),
+            topics: table.topic_in.into_iter().map(|(language, topic)| (language, topic.into_inner())).collect(),
             description: table.description.into_inner(),
             system_prompt: table.system_prompt.into_inner(),
             examples: table.examples.into_inner(),
@@ -148,16 +115,11 @@ impl From<SpecialistTable> for Specialist {
     }
 }
 
-/// The faults found so far.
-struct Faults<'a> {
-    text: &'a str,
-    found: Vec<Fault>,
-}
+struct Checks<'a>(EntryReader<'a>);
 
-impl Faults<'_> {
+impl Checks<'_> {
     fn add(&mut self, at: Range<usize>, key: String, problem: impl Into<String>) {
-        let (line, column) = line_and_column(self.text, at.start);
-        self.found.push(Fault { line, column, key, problem: problem.into() });
+        self.0.faults.add(at, key, problem);
     }
 
     fn check_names_and_defaults(&mut self, specialists: &[Spanned<SpecialistTable>]) {
@@ -204,6 +166,11 @@ impl Faults<'_> {
                 self.add(value.span(), key(name), "is empty");
             }
         }
+        for (language, topic) in &specialist.topic_in {
+            if is_blank(topic.get_ref()) {
+                self.add(topic.span(), key(&format!("topic_in.{language}")), "is empty");
+            }
+        }
         let examples = specialist.examples.get_ref();
         if examples.is_empty() || examples.iter().any(|example| is_blank(example)) {
             self.add(specialist.examples.span(), key("examples"), "must have one question or more, none of them empty");
@@ -238,26 +205,29 @@ impl Faults<'_> {
         if table.words.get_ref().is_empty() {
             self.add(table.words.span(), "safety.words".to_owned(), "is empty");
         }
-        let mut phrases: HashMap<String, Vec<Vec<String>>> = HashMap::new();
-        for entry in table.words.get_ref() {
-            let phrase = words(entry);
-            match phrase.first() {
-                Some(first) => phrases.entry(first.clone()).or_default().push(phrase),
-                None => {
-                    let problem = format!("has an entry without a word: {entry:?}");
-                    self.add(table.words.span(), "safety.words".to_owned(), problem);
-                }
+        let mut sections = Vec::with_capacity(table.sections.len());
+        for (index, section) in table.sections.iter().enumerate() {
+            if is_blank(section.search.get_ref()) {
+                self.add(section.search.span(), format!("safety.sections[{index}].search"), "is empty");
+            }
+            let words = self.0.phrases(&format!("safety.sections[{index}]"), "words", &section.words);
+            sections.push(SafetySection { words, search: section.search.get_ref().clone() });
+        }
+        for (language, warning) in &table.warning_in {
+            if is_blank(warning.get_ref()) {
+                self.add(warning.span(), format!("safety.warning_in.{language}"), "is empty");
             }
         }
-        Safety { warning: table.warning.into_inner(), phrases }
+        let mut rules = self.0.danger("safety.rules", &table.rules);
+        for entry in table.words.get_ref() {
+            if !rules.add(entry) {
+                let problem = format!("has an entry without a word: {entry:?}");
+                self.add(table.words.span(), "safety.words".to_owned(), problem);
+            }
+        }
+        let warning_in = table.warning_in.into_iter().map(|(language, warning)| (language, warning.into_inner()));
+        Safety { warning: table.warning.into_inner(), warning_in: warning_in.collect(), rules, sections }
     }
-}
-
-/// Returns the line and column of a byte offset, from 1.
-fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(byte)];
-    let line = before.rsplit('\n').next().unwrap_or(before);
-    (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use super::*;
 use crate::{
     config::{DatabaseConfig, KnowledgeConfig},
-    domain::{DocumentId, HistoryMessage, MessageRole, RetrievalBasis},
-    knowledge::KnowledgeBase,
+    domain::{DocumentId, HistoryMessage, MessageRole},
+    knowledge::{KnowledgeBase, retrieval_query},
+    provider::{Guidance, QuestionPart},
     store::sqlite::SqliteStore,
 };
 use std::sync::Arc;
@@ -26,13 +27,27 @@ fn request(question: &str, passages: Vec<Passage>, history: Vec<HistoryMessage>)
         basis: RetrievalBasis::Covered,
         history,
         question: question.to_owned(),
+        guidance: Guidance {
+            language: "en".to_owned(),
+            topics: ["specifications", "service", "faults"].map(str::to_owned).into(),
+            starters: vec!["What is the power?".to_owned()],
+            query: question.to_owned(),
+            ..Guidance::default()
+        },
         script: None,
     }
 }
 
+fn write(request: &GenerateRequest) -> String {
+    super::write(request, &Languages::built_in())
+}
+
 async fn ask(base: &KnowledgeBase, question: &str, history: &[HistoryMessage]) -> String {
-    let passages = base.search(&retrieval_query(question, history), &[], 4).await.unwrap();
-    write(&request(question, passages, history.to_vec()), &[])
+    let query = retrieval_query(question, history);
+    let found = base.retrieve(&query, &[], 4).await.unwrap();
+    let mut request = GenerateRequest { basis: found.basis, ..request(question, found.passages, history.to_vec()) };
+    request.guidance.query = query;
+    write(&request)
 }
 
 fn passage(title: &str, text: &str, score: f64) -> Passage {
@@ -62,7 +77,7 @@ async fn common_questions_are_answered_with_facts_and_their_source() {
     ] {
         let passages = base.search(question, &[], 4).await.unwrap();
         let best = passages[0].source.clone();
-        let answer = write(&request(question, passages, Vec::new()), &[]);
+        let answer = write(&request(question, passages, Vec::new()));
         assert!(answer.starts_with("According to **") && answer.contains("** [1]:"), "{answer}");
         assert_eq!(best, source, "{answer}");
         for fact in facts {
@@ -106,22 +121,25 @@ async fn a_question_without_an_answer_gets_suggestions() {
         let answer = ask(&base, question, &[]).await;
         assert!(answer.starts_with("I found no"), "{question}: {answer}");
     }
-    let topics = ["specifications".to_owned(), "service".to_owned(), "faults".to_owned()];
-    let answer = write(&request("hello", Vec::new(), Vec::new()), &topics);
-    assert!(answer.ends_with("ask me about specifications, service or faults."), "{answer}");
+    let nothing = GenerateRequest { basis: RetrievalBasis::Nothing, ..request("hello", Vec::new(), Vec::new()) };
+    let answer = write(&nothing);
+    assert!(answer.ends_with("I can help you with specifications, service or faults."), "{answer}");
 }
 
 #[test]
-fn a_weak_passage_is_listed_but_not_quoted() {
-    let answer = write(&request("gasket colour", vec![passage("Bolts", "A gasket secret.", 0.3)], Vec::new()), &[]);
-    assert!(answer.contains("**Bolts** (notes.md)") && !answer.contains("secret"), "{answer}");
+fn the_closest_section_is_quoted_and_said_to_be_the_closest() {
+    let passages = vec![passage("Bolts", "A bolt is grey.", 0.3)];
+    let closest = GenerateRequest { basis: RetrievalBasis::Closest, ..request("gasket colour", passages, Vec::new()) };
+    let answer = write(&closest);
+    let wanted = "The closest section is **Bolts** [1]:\n\nA bolt is grey.\n\nIf that is not what you are looking for";
+    assert!(answer.contains(wanted), "{answer}");
 }
 
 #[test]
 fn duplicate_text_is_quoted_once() {
     let text = "The gasket is blue.";
     let passages = vec![passage("Gasket", text, 0.9), passage("Gasket", text, 0.9)];
-    let answer = write(&request("Which colour has the gasket?", passages, Vec::new()), &[]);
+    let answer = write(&request("Which colour has the gasket?", passages, Vec::new()));
     assert_eq!(answer.matches(text).count(), 1, "{answer}");
     assert!(!answer.contains("[2]"), "{answer}");
 }
@@ -133,7 +151,7 @@ fn passages_are_cited_by_their_numbers_among_all_passages() {
         passage("Paint", "The gasket is painted.", 0.9),
         passage("Gasket colour", "The gasket colour fades.", 0.9),
     ];
-    let answer = write(&request("Which colour has the gasket?", passages, Vec::new()), &[]);
+    let answer = write(&request("Which colour has the gasket?", passages, Vec::new()));
     assert!(answer.contains("**Gasket** [1]:") && answer.contains("**Gasket colour** adds [3]:"), "{answer}");
     assert!(!answer.contains("[2]"), "{answer}");
 }
@@ -141,7 +159,7 @@ fn passages_are_cited_by_their_numbers_among_all_passages() {
 #[test]
 fn markup_of_a_document_is_escaped() {
     let text = "The gasket `<img src=x>` is ![blue](http://tracker.example/) and \\[odd\\](javascript:x).";
-    let answer = write(&request("gasket", vec![passage("Gasket <b>", text, 0.9)], Vec::new()), &[]);
+    let answer = write(&request("gasket", vec![passage("Gasket <b>", text, 0.9)], Vec::new()));
     assert!(answer.contains("Gasket \\<b\\>") && answer.contains("\\<img src=x\\>"), "{answer}");
     assert!(!answer.contains("tracker.example") && answer.contains("\\[odd\\]("), "{answer}");
 }
@@ -154,4 +172,101 @@ async fn answers_are_deterministic() {
     for _ in 0..5 {
         assert_eq!(ask(&base, question, &[]).await, first);
     }
+}
+
+#[test]
+fn several_questions_are_answered_one_by_one() {
+    let passages = vec![passage("Gasket", "The gasket is blue.", 0.9), passage("Bolts", "A bolt is grey.", 0.9)];
+    let mut both = request("gasket and bolts, and why?", passages, Vec::new());
+    let part = |question: &str, basis, passages: &[usize]| QuestionPart {
+        question: question.to_owned(),
+        basis,
+        passages: passages.to_vec(),
+    };
+    both.guidance.parts = vec![
+        part("gasket", RetrievalBasis::Covered, &[0]),
+        part("bolts", RetrievalBasis::Covered, &[1, 0]),
+        part("why?", RetrievalBasis::Nothing, &[]),
+        part("I wonder.", RetrievalBasis::Nothing, &[]),
+    ];
+    let answer = write(&both);
+    let wanted = "**gasket**\n\nAccording to **Gasket** [1]:\n\nThe gasket is blue.\n\n\
+                  **bolts**\n\nAccording to **Bolts** [2]:\n\nA bolt is grey.\n\n**why?**\n\nI found nothing";
+    assert!(answer.starts_with(wanted) && !answer.contains("wonder"), "{answer}");
+}
+
+#[test]
+fn a_follow_up_does_not_repeat_the_sentences_before_it() {
+    let text = "The gasket is blue. The gasket of the diesel is red.";
+    let said = HistoryMessage {
+        role: MessageRole::Assistant,
+        content: "According to **Gasket** [1]:\n\nThe gasket is blue.".to_owned(),
+    };
+    let mut follow_up = request("and the diesel?", vec![passage("Gasket", text, 0.9)], vec![said]);
+    follow_up.guidance.query = "and the diesel?\ngasket colour".to_owned();
+    let answer = write(&follow_up);
+    assert!(answer.contains("is red.") && !answer.contains("is blue."), "{answer}");
+    follow_up.history[0].content.push_str(" The gasket of the diesel is red.");
+    let answer = write(&follow_up);
+    assert!(answer.starts_with("Beyond what I quoted above") && answer.contains("is red."), "{answer}");
+}
+
+#[test]
+fn a_german_question_is_answered_in_german_and_the_language_of_the_document_is_named() {
+    let text = "The gasket is blue, and it has to be replaced when the engine was opened.";
+    let mut german = request("Welche Farbe hat die Dichtung?", vec![passage("Gasket", text, 0.9)], Vec::new());
+    german.guidance.language = "de".to_owned();
+    let answer = write(&german);
+    let wanted = format!("Laut **Gasket** [1]:\n\n{text}\n\nDieses Dokument ist auf Englisch.");
+    assert_eq!(answer, wanted);
+    german.guidance.language = "en".to_owned();
+    assert!(!write(&german).contains("This document is in"));
+}
+
+#[test]
+fn under_a_warning_the_whole_section_about_the_danger_is_quoted() {
+    let text =
+        "Do not start the engine. Open the doors.\n\n1. Walk away.\n2. Call for help.\n\nA gasket may leak fuel.";
+    let mut danger =
+        request("gasket", vec![passage("Fire", text, 0.9), passage("Gasket", "Blue gasket.", 0.9)], Vec::new());
+    danger.guidance.is_danger = true;
+    let answer = write(&danger);
+    assert!(
+        answer.contains("Open the doors.\n\n1. Walk away.\n2. Call for help.") && !answer.contains("[2]"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn small_talk_is_answered_with_topics_and_starters() {
+    for (kind, wanted, suggests) in [
+        (SmallTalk::Greeting, "Hello!", true),
+        (SmallTalk::Thanks, "You're welcome", false),
+        (SmallTalk::Farewell, "Goodbye", false),
+        (SmallTalk::Identity, "I am an assistant", true),
+        (SmallTalk::Capability, "I can help you", true),
+        (SmallTalk::Human, "I am a program", true),
+        (SmallTalk::Complaint, "I am sorry", true),
+        (SmallTalk::Acknowledgement, "What would you like", true),
+    ] {
+        let mut talk = request("hi", Vec::new(), Vec::new());
+        talk.guidance.small_talk = Some(kind);
+        let answer = write(&talk);
+        assert!(answer.starts_with(wanted), "{answer}");
+        assert_eq!(answer.contains("specifications, service or faults"), suggests, "{answer}");
+        assert_eq!(answer.ends_with("You could ask:\n\n- What is the power?"), suggests, "{answer}");
+    }
+    let mut aside = request("your product is rubbish", Vec::new(), Vec::new());
+    (aside.basis, aside.guidance.aside) = (RetrievalBasis::Nothing, Some(SmallTalk::Complaint));
+    assert!(write(&aside).starts_with("I am sorry"));
+}
+
+#[test]
+fn a_word_that_a_passage_shares_by_chance_does_not_make_it_an_answer() {
+    let chance = passage("Bolts", "The next bolt is grey.", 0.9);
+    let answer = write(&request("When is the next inspection of the gasket?", vec![chance], Vec::new()));
+    assert!(answer.contains("The closest section is **Bolts** [1]"), "{answer}");
+    let misspelt = passage("Bolts", "Bolts are grey.", 0.9);
+    let answer = write(&request("Bollts?", vec![misspelt], Vec::new()));
+    assert!(answer.starts_with("According to **Bolts**"), "{answer}");
 }
