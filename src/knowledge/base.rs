@@ -61,7 +61,8 @@ impl KnowledgeBase {
     /// When the process is stopping.
     pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Retrieval, StoreError> {
         let scope = scope.to_vec();
-        self.with_index(query, move |index, search| retrieve_from(index, &search, &scope, limit)).await
+        let thresholds = self.index.thresholds();
+        self.with_index(query, move |index, search| retrieve_from(index, &search, &scope, limit, thresholds)).await
     }
 
     /// Searches the index: a small one in place, since that takes less time than to involve another thread; a large one on a
@@ -189,6 +190,7 @@ async fn catch_up(
     let current = store.documents_fingerprint().await?;
     if *seen != Some(current) {
         index.sync(store).await?;
+        index.calibrate().await?;
         *seen = Some(current);
     }
     Ok(())

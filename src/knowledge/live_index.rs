@@ -3,10 +3,14 @@
 //! Searches hold a read lock, changes a write lock for one batch of passages at a time, so a search never waits for a whole
 //! document. Changes are made one after the other, in the order of their commits in the store.
 
-use super::index::{AnalyzedPassage, DocumentKey, Index};
+use super::{
+    index::{AnalyzedPassage, DocumentKey, Index},
+    probes::Thresholds,
+};
 use crate::{
     domain::{Chunk, Document, DocumentId},
     store::{DocumentStore, StoreError},
+    terms::search_terms,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -14,8 +18,11 @@ use std::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Number of passages that are added under one lock: well below a millisecond of work.
+/// Number of passages that are added under one lock: well below a millisecond of work, unless most of their words are new to the
+/// index and their vectors have to be found.
 const BATCH_PASSAGES: usize = 64;
+/// A change of the passages by one in this number makes the thresholds outdated.
+const CALIBRATION_SHARE: usize = 10;
 
 /// Index of the documents in a store.
 #[derive(Default)]
@@ -23,6 +30,8 @@ pub struct LiveIndex {
     index: RwLock<Index>,
     /// Held by each change of a document, from before its commit in the store until it is in the index.
     changes: Arc<Mutex<()>>,
+    /// Closeness by vectors that means something, and the number of passages for which it was measured.
+    thresholds: RwLock<Option<(Thresholds, usize)>>,
 }
 
 /// Permit to change one document in the store and in the index.
@@ -35,6 +44,35 @@ impl LiveIndex {
 
     fn write(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the thresholds of the similarity by vectors, once they have been measured.
+    pub fn thresholds(&self) -> Option<Thresholds> {
+        self.measured().map(|(thresholds, _)| thresholds)
+    }
+
+    fn measured(&self) -> Option<(Thresholds, usize)> {
+        *self.thresholds.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Measures the thresholds of the similarity by vectors, unless the number of passages has hardly changed.
+    ///
+    /// # Errors
+    /// When the process is stopping.
+    pub async fn calibrate(self: &Arc<Self>) -> Result<(), StoreError> {
+        let passages = self.read().len();
+        let is_current = self.measured().is_some_and(|(_, then)| passages.abs_diff(then) * CALIBRATION_SHARE < then);
+        if passages == 0 || is_current {
+            return Ok(());
+        }
+        let index = Arc::clone(self);
+        let work = tokio::task::spawn_blocking(move || {
+            // The lock is held for one probe at a time.
+            let closeness = |probe: &str| index.read().similar(&search_terms(probe, |_| false), &[], 1).closeness;
+            let thresholds = Thresholds::measure(closeness);
+            *index.thresholds.write().unwrap_or_else(PoisonError::into_inner) = Some((thresholds, passages));
+        });
+        work.await.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
     /// Waits until no other change is in progress.

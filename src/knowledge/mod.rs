@@ -2,7 +2,8 @@
 //!
 //! Ingestion extracts the text of a document ([`extract`]), splits it along its headings ([`chunk`]), stores the chunks and
 //! adds them to the index in memory ([`live_index`]). A search turns the question into terms ([`crate::terms`]), lets the
-//! [`index`] score the chunks that contain them, and decides what the best ones are worth ([`retrieval`]).
+//! [`index`] score the chunks that contain them, ranks chunks by the meaning of their words as well ([`word_vectors`]), and
+//! decides what the best ones are worth ([`retrieval`]).
 //!
 //! Extraction and chunking run in a child process, started by [`reader`] and implemented by [`worker`], since documents are
 //! untrusted input.
@@ -22,10 +23,12 @@ mod ingest;
 mod ingest_error;
 mod live_index;
 mod pdf;
+mod probes;
 mod query;
 mod reader;
 mod retrieval;
 mod seed;
+mod word_vectors;
 mod worker;
 
 pub use base::KnowledgeBase;

@@ -6,8 +6,10 @@
 
 mod expand;
 mod score;
+mod similar;
 mod vocabulary;
 
+use super::word_vectors::{TermVectors, WordVector};
 use crate::{
     domain::{Chunk, DocumentId, Passage},
     terms::index_terms,
@@ -20,6 +22,7 @@ use vocabulary::{TermId, Vocabulary};
 
 pub use expand::QuestionLanguage;
 pub use score::{Found, GOOD_SCORE, MIN_SCORE};
+pub use similar::Similar;
 
 /// Weight of a term in a title, relative to one in the text.
 const TITLE_WEIGHT: u8 = 4;
@@ -37,10 +40,14 @@ pub struct Index {
     vocabulary: Vocabulary,
     /// Passages that contain a term, by [`TermId`].
     postings: Vec<Vec<Posting>>,
+    /// Vectors of the terms, by [`TermId`].
+    vectors: TermVectors,
     slots: Vec<Option<IndexedPassage>>,
     /// Number of terms of the passage in each slot; 0 if it is invisible. Apart from the passages, since a search reads the
     /// lengths of all matches.
     lengths: Vec<u32>,
+    /// Direction of the passage in each slot: what it is about as a whole.
+    directions: Vec<WordVector>,
     free: Vec<Slot>,
     documents: HashMap<DocumentId, IndexedDocument>,
     /// Number of terms in all visible passages.
@@ -127,6 +134,7 @@ impl Index {
             let slot = Slot::try_from(self.slots.len()).ok().filter(|_| self.slots.len() < MAX_SLOTS)?;
             self.slots.push(None);
             self.lengths.push(0);
+            self.directions.push(WordVector::default());
             Some(slot)
         })?;
         let mut terms = Vec::with_capacity(passage.title.len() + 1 + passage.text.len());
@@ -134,6 +142,7 @@ impl Index {
         terms.push(SEPARATOR);
         terms.extend(passage.text.iter().map(|term| self.vocabulary.add(term)));
         self.postings.resize_with(self.vocabulary.len(), Vec::new);
+        self.vectors.extend(self.vocabulary.texts_from(self.vectors.len()));
         let mut weights: HashMap<TermId, u8> = HashMap::new();
         let mut weight = TITLE_WEIGHT;
         for term in &terms {
@@ -145,6 +154,7 @@ impl Index {
                 }
             }
         }
+        self.directions[slot as usize] = self.direction(&weights);
         for (term, weight) in weights {
             self.postings[term as usize].push(Posting::new(slot, weight));
         }
@@ -189,6 +199,7 @@ impl Index {
         for slot in slots {
             if let Some(passage) = self.slots[*slot as usize].take() {
                 terms.extend(passage.terms.iter().copied().filter(|term| *term != SEPARATOR));
+                self.directions[*slot as usize] = WordVector::default();
                 self.free.push(*slot);
             }
         }

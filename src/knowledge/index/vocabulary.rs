@@ -79,6 +79,11 @@ impl Vocabulary {
         self.terms.len()
     }
 
+    /// Returns the terms with the number `first` and higher.
+    pub fn texts_from(&self, first: usize) -> impl Iterator<Item = &str> {
+        self.terms.get(first..).unwrap_or_default().iter().map(|term| &*term.text)
+    }
+
     /// Returns the terms with the same German stem as a word.
     pub fn german_forms(&self, word: &str) -> Vec<TermId> {
         let stem = german_stem(word);

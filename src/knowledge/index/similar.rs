@@ -1,0 +1,62 @@
+//! Search by meaning: ranks passages by the vectors of their words ([`crate::knowledge::word_vectors`]).
+
+use super::{Index, Slot, TITLE_WEIGHT, vocabulary::TermId};
+use crate::{
+    knowledge::word_vectors::{Similarity, WordVector},
+    terms::SearchTerms,
+};
+use std::collections::HashMap;
+
+/// Passages that are similar to a question, best first.
+#[derive(Default)]
+pub struct Similar {
+    pub slots: Vec<Slot>,
+    /// Closeness of the closest of them; comparable between questions, 0 if there is none.
+    pub closeness: f32,
+}
+
+/// Weight of a term in the title for the direction of a passage, relative to one in the text.
+const TITLE_SHARE: f32 = 2.0;
+
+impl Index {
+    /// Ranks the passages in the collections of `scope` (empty: all) and in documents without a collection by the similarity of
+    /// their words to those of the question, best first. Returns at most `limit`; none for a question without telling words.
+    pub fn similar(&self, search: &SearchTerms, scope: &[String], limit: usize) -> Similar {
+        let words = search.terms.iter().filter(|term| !term.is_gram && !search.only_stop_words);
+        let words =
+            words.map(|term| (term.word.as_str(), term.any_of.first().and_then(|same| self.vocabulary.get(same))));
+        let question = self.vectors.compare(words, |term| !self.postings[term as usize].is_empty());
+        let scores = question.score(
+            self.slots.len(),
+            |term, visit| self.matches(term).for_each(|(slot, weight)| visit(slot, weight >= f32::from(TITLE_WEIGHT))),
+            &self.directions,
+        );
+        let mut ranked: Vec<(Slot, Similarity)> = (0..)
+            .zip(scores)
+            .filter(|(slot, score)| {
+                let is_wanted =
+                    |collection: &String| scope.is_empty() || collection.is_empty() || scope.contains(collection);
+                score.rank > 0.0 && self.visible(*slot).is_some_and(|passage| is_wanted(&passage.of.collection))
+            })
+            .collect();
+        let closeness = ranked.iter().map(|(_, score)| score.closeness).fold(0.0, f32::max);
+        let order = |(a_slot, a): &(Slot, Similarity), (b_slot, b): &(Slot, Similarity)| {
+            b.rank.total_cmp(&a.rank).then(a_slot.cmp(b_slot))
+        };
+        if ranked.len() > limit && limit > 0 {
+            ranked.select_nth_unstable_by(limit - 1, order);
+        }
+        ranked.truncate(limit);
+        ranked.sort_by(order);
+        Similar { slots: ranked.into_iter().map(|(slot, _)| slot).collect(), closeness }
+    }
+
+    /// Returns the direction of a passage with these terms. Repetitions in the text do not count.
+    pub(super) fn direction(&self, weights: &HashMap<TermId, u8>) -> WordVector {
+        let mut terms: Vec<_> = weights.iter().map(|(term, weight)| (*term, *weight)).collect();
+        // The sum of floating-point numbers depends on their order.
+        terms.sort_unstable();
+        let share = |weight| if weight >= TITLE_WEIGHT { TITLE_SHARE } else { 1.0 };
+        self.vectors.direction(terms.into_iter().map(|(term, weight)| (term, share(weight))))
+    }
+}
