@@ -1,7 +1,7 @@
 //! What a search costs by the number of passages, and the memory of the index: `cargo bench --bench search [PASSAGES…]`.
 //!
-//! The words of the passages are made up, with the frequencies of a natural language (Zipf). One word in six of the
-//! questions has a typing error, which is the most expensive kind of word.
+//! The words of the passages are those of the table of word vectors, with the frequencies of a natural language (Zipf). One word in
+//! six of the questions has a typing error, which is the most expensive kind of word.
 
 use std::{
     error::Error,
@@ -19,7 +19,6 @@ use switchboard::{
 
 const DOCUMENT_PASSAGES: usize = 1_000;
 const PASSAGE_WORDS: usize = 150;
-const VOCABULARY: usize = 40_000;
 const QUESTION_WORDS: usize = 6;
 const SEARCHES: usize = 500;
 
@@ -35,7 +34,7 @@ async fn measure(passages: usize) -> Result<(), Box<dyn Error>> {
     let url = format!("sqlite://{}", folder.path().join("bench.db").display());
     let store = Arc::new(SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() })?);
     let mut random = fastrand::Rng::with_seed(7);
-    let words = words(&mut random);
+    let words = words(&mut random)?;
     for first in (0..passages).step_by(DOCUMENT_PASSAGES) {
         let chunks: Vec<_> =
             (first..passages.min(first + DOCUMENT_PASSAGES)).map(|_| chunk(&words, &mut random)).collect();
@@ -70,10 +69,20 @@ async fn measure(passages: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Makes distinct words, the most frequent ones first.
-fn words(random: &mut fastrand::Rng) -> Vec<String> {
-    let letter = |random: &mut fastrand::Rng| char::from(b'a' + random.u8(..26));
-    (0..VOCABULARY).map(|_| (0..random.usize(3..11)).map(|_| letter(random)).collect()).collect()
+/// Reads the words of the table, the most frequent ones of the benchmark first.
+fn words(random: &mut fastrand::Rng) -> Result<Vec<String>, Box<dyn Error>> {
+    let table = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/config/word_vectors/table.bin"))?;
+    let numbers: Vec<usize> =
+        table.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes) as usize).collect();
+    // `src/knowledge/word_vectors/table.rs` has the format: a header of four numbers, the end of each word, the words.
+    let (header, rest) = numbers.split_at_checked(4).ok_or("the table of word vectors is too short")?;
+    let ends = rest.get(..header[1]).ok_or("the table of word vectors is too short")?;
+    let text = &table[16 + 4 * ends.len()..];
+    let starts = [0].iter().chain(ends);
+    let mut words: Vec<String> =
+        starts.zip(ends).map(|(start, end)| String::from_utf8_lossy(&text[*start..*end]).into_owned()).collect();
+    random.shuffle(&mut words);
+    Ok(words)
 }
 
 /// Chooses a word with a probability that is inversely proportional to its rank.
@@ -91,7 +100,7 @@ fn chunk(words: &[String], random: &mut fastrand::Rng) -> Chunk {
 
 fn question(words: &[String], random: &mut fastrand::Rng) -> String {
     let mut chosen: Vec<String> = (0..QUESTION_WORDS).map(|_| word(words, random).to_owned()).collect();
-    chosen[0].insert(2, 'x');
+    chosen[0].push('x');
     chosen.join(" ")
 }
 

@@ -85,9 +85,11 @@ pub(super) async fn open_store(
 pub(super) async fn open_knowledge(
     config: &KnowledgeConfig,
     store: &Arc<SqliteStore>,
+    preflight: &Preflight,
 ) -> Result<Arc<KnowledgeBase>, Box<dyn Error>> {
     let documents = Arc::clone(store) as Arc<dyn DocumentStore>;
-    let knowledge = Arc::new(KnowledgeBase::new(documents, config.clone()));
+    let knowledge = KnowledgeBase::new(documents, config.clone()).with_languages(Arc::clone(&preflight.languages));
+    let knowledge = Arc::new(knowledge);
     knowledge.start_index().await?;
     if config.seed {
         knowledge.seed().await?;

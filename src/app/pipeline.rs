@@ -66,7 +66,7 @@ impl Pipeline {
         let names: Vec<_> = preflight.specialists.all().iter().map(|specialist| specialist.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names));
         let store = compose::open_store(&config.database, &metrics).await?;
-        let knowledge = compose::open_knowledge(&config.knowledge, &store).await?;
+        let knowledge = compose::open_knowledge(&config.knowledge, &store, &preflight).await?;
         let guide = compose::guide(&preflight, &knowledge);
         let clock = ServingClock::resume(store.served_time().await?);
         // Signs nothing: nobody signs in.

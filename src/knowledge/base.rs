@@ -3,15 +3,16 @@
 use super::{
     index::Index,
     live_index::LiveIndex,
+    question::{Lexicon, Question},
     reader::{ChildReader, DocumentReader},
     retrieval::{retrieve_from, search_in},
 };
 use crate::{
     config::KnowledgeConfig,
     domain::{Document, DocumentId, Passage, Retrieval},
+    language::Languages,
     limits::{INDEX_SYNC_INTERVAL, INDEX_WAIT_AT_START, MAX_PAGE_BYTES},
     store::{DocumentPassage, DocumentStore, Listed, Page, StoreError},
-    terms::{SearchTerms, search_terms},
 };
 use std::{
     sync::{Arc, Weak},
@@ -20,28 +21,35 @@ use std::{
 use tokio::sync::oneshot;
 
 /// Largest index that is searched on the thread of the request: some hundred microseconds.
-const MAX_PASSAGES_IN_PLACE: usize = 2_000;
+const MAX_PASSAGES_IN_PLACE: usize = 500;
 
 /// Handle to the knowledge base. Clones share the store, the index and the reader.
 #[derive(Clone)]
 pub struct KnowledgeBase {
     pub(super) store: Arc<dyn DocumentStore>,
     pub(super) index: Arc<LiveIndex>,
+    lexicon: Arc<Lexicon>,
     pub(super) config: KnowledgeConfig,
     pub(super) reader: Arc<dyn DocumentReader>,
 }
 
 impl KnowledgeBase {
+    /// Creates a knowledge base that understands questions in the built-in languages.
     pub fn new(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
         let reader = Arc::new(ChildReader::new(config.clone()));
-        Self { store, index: Arc::default(), config, reader }
+        Self { store, index: Arc::default(), lexicon: Arc::default(), config, reader }
+    }
+
+    /// Replaces the languages in which it understands questions.
+    pub fn with_languages(self, languages: Arc<Languages>) -> Self {
+        Self { lexicon: Arc::new(Lexicon::new(languages)), ..self }
     }
 
     /// Creates a knowledge base that extracts documents in this process.
     #[cfg(test)]
     pub fn in_process(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
         let reader = Arc::new(super::reader::test_support::InProcess(config.clone()));
-        Self { store, index: Arc::default(), config, reader }
+        Self { store, index: Arc::default(), lexicon: Arc::default(), config, reader }
     }
 
     /// Finds passages for a query, best first, in the collections of `scope` (empty: all) and in documents without a
@@ -50,8 +58,8 @@ impl KnowledgeBase {
     /// # Errors
     /// When the process is stopping.
     pub async fn search(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
-        let scope = scope.to_vec();
-        self.with_index(query, move |index, search| search_in(index, &search, &scope, limit)).await
+        let (scope, thresholds) = (scope.to_vec(), self.index.thresholds());
+        self.with_index(query, move |index, question| search_in(index, question, &scope, limit, thresholds)).await
     }
 
     /// Finds passages to answer a question from: those in `scope`, or in all collections if none of them scores as an answer.
@@ -60,9 +68,8 @@ impl KnowledgeBase {
     /// # Errors
     /// When the process is stopping.
     pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Retrieval, StoreError> {
-        let scope = scope.to_vec();
-        let thresholds = self.index.thresholds();
-        self.with_index(query, move |index, search| retrieve_from(index, &search, &scope, limit, thresholds)).await
+        let (scope, thresholds) = (scope.to_vec(), self.index.thresholds());
+        self.with_index(query, move |index, question| retrieve_from(index, question, &scope, limit, thresholds)).await
     }
 
     /// Searches the index: a small one in place, since that takes less time than to involve another thread; a large one on a
@@ -70,14 +77,13 @@ impl KnowledgeBase {
     async fn with_index<T: Send + 'static>(
         &self,
         query: &str,
-        search: impl FnOnce(&Index, SearchTerms) -> T + Send + 'static,
+        search: impl FnOnce(&Index, &Question<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let terms = search_terms(query, |_| false);
         if self.indexed_passages() <= MAX_PASSAGES_IN_PLACE {
-            return Ok(search(&self.index.read(), terms));
+            return Ok(search(&self.index.read(), &Question::new(query, &self.lexicon)));
         }
-        let index = Arc::clone(&self.index);
-        let work = tokio::task::spawn_blocking(move || search(&index.read(), terms));
+        let (index, lexicon, query) = (Arc::clone(&self.index), Arc::clone(&self.lexicon), query.to_owned());
+        let work = tokio::task::spawn_blocking(move || search(&index.read(), &Question::new(&query, &lexicon)));
         work.await.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
@@ -89,7 +95,8 @@ impl KnowledgeBase {
     pub async fn start_index(&self) -> Result<(), StoreError> {
         let began = Instant::now();
         let (filled, is_filled) = oneshot::channel();
-        tokio::spawn(follow(Arc::downgrade(&self.store), Arc::clone(&self.index), filled));
+        let index = (Arc::clone(&self.index), Arc::clone(&self.lexicon));
+        tokio::spawn(follow(Arc::downgrade(&self.store), index, filled));
         match tokio::time::timeout(INDEX_WAIT_AT_START, is_filled).await {
             Ok(Ok(outcome)) => {
                 outcome?;
@@ -164,13 +171,13 @@ impl KnowledgeBase {
 /// Keeps `index` equal to the store while the store is in use. Reports the first result.
 async fn follow(
     store: Weak<dyn DocumentStore>,
-    index: Arc<LiveIndex>,
+    (index, lexicon): (Arc<LiveIndex>, Arc<Lexicon>),
     filled: oneshot::Sender<Result<(), StoreError>>,
 ) {
     let mut filled = Some(filled);
     let mut seen = None;
     while let Some(store) = store.upgrade() {
-        let outcome = catch_up(store.as_ref(), &index, &mut seen).await;
+        let outcome = catch_up(store.as_ref(), &index, &lexicon, &mut seen).await;
         drop(store);
         match (outcome, filled.take()) {
             (outcome, Some(filled)) => _ = filled.send(outcome),
@@ -185,12 +192,13 @@ async fn follow(
 async fn catch_up(
     store: &dyn DocumentStore,
     index: &Arc<LiveIndex>,
+    lexicon: &Arc<Lexicon>,
     seen: &mut Option<(i64, i64, i64)>,
 ) -> Result<(), StoreError> {
     let current = store.documents_fingerprint().await?;
     if *seen != Some(current) {
         index.sync(store).await?;
-        index.calibrate().await?;
+        index.calibrate(lexicon).await?;
         *seen = Some(current);
     }
     Ok(())

@@ -6,11 +6,11 @@
 use super::{
     index::{AnalyzedPassage, DocumentKey, Index},
     probes::Thresholds,
+    question::{Lexicon, Question},
 };
 use crate::{
     domain::{Chunk, Document, DocumentId},
     store::{DocumentStore, StoreError},
-    terms::search_terms,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -59,17 +59,19 @@ impl LiveIndex {
     ///
     /// # Errors
     /// When the process is stopping.
-    pub async fn calibrate(self: &Arc<Self>) -> Result<(), StoreError> {
+    pub async fn calibrate(self: &Arc<Self>, lexicon: &Arc<Lexicon>) -> Result<(), StoreError> {
         let passages = self.read().len();
         let is_current = self.measured().is_some_and(|(_, then)| passages.abs_diff(then) * CALIBRATION_SHARE < then);
         if passages == 0 || is_current {
             return Ok(());
         }
-        let index = Arc::clone(self);
+        let (index, lexicon) = (Arc::clone(self), Arc::clone(lexicon));
         let work = tokio::task::spawn_blocking(move || {
             // The lock is held for one probe at a time.
-            let closeness = |probe: &str| index.read().similar(&search_terms(probe, |_| false), &[], 1).closeness;
-            let thresholds = Thresholds::measure(closeness);
+            let thresholds = Thresholds::measure(|probe| {
+                let question = Question::new(probe, &lexicon);
+                index.read().similar(&question.telling, question.is_german, &[], 1).closeness
+            });
             *index.thresholds.write().unwrap_or_else(PoisonError::into_inner) = Some((thresholds, passages));
         });
         work.await.map_err(|error| StoreError::Unavailable(error.to_string()))

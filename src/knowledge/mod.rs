@@ -25,6 +25,7 @@ mod live_index;
 mod pdf;
 mod probes;
 mod query;
+mod question;
 mod reader;
 mod retrieval;
 mod seed;

@@ -6,7 +6,7 @@
 
 /// Factor by which a known question must come closer than the closest probe: questions about the subject of the documents that
 /// they do not answer come closer than any question about another subject.
-const KNOWN_FACTOR: f32 = 1.15;
+const KNOWN_FACTOR: f32 = 1.25;
 /// Share of the probes that a question must exceed for its passages to be offered at all.
 const OFFERED_SHARE: f64 = 0.1;
 
@@ -83,11 +83,13 @@ impl Thresholds {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{
         domain::{Chunk, Document, DocumentId, UnixMillis},
-        knowledge::{live_index::LiveIndex, retrieval::retrieve_from},
-        terms::search_terms,
+        knowledge::{
+            live_index::LiveIndex,
+            question::{Lexicon, Question},
+            retrieval::retrieve_from,
+        },
     };
     use std::sync::Arc;
 
@@ -112,11 +114,12 @@ mod tests {
         let chunk = |(title, text): &(&str, &str)| Chunk { title: (*title).to_owned(), text: (*text).to_owned() };
         let change = index.change().await;
         index.put(change, &document, passages.iter().map(chunk).collect()).await.unwrap();
-        index.calibrate().await.unwrap();
+        index.calibrate(&Arc::default()).await.unwrap();
     }
 
     fn basis(index: &LiveIndex, question: &str) -> crate::domain::RetrievalBasis {
-        retrieve_from(&index.read(), &search_terms(question, |_| false), &[], 4, index.thresholds()).basis
+        let lexicon = Lexicon::default();
+        retrieve_from(&index.read(), &Question::new(question, &lexicon), &[], 4, index.thresholds()).basis
     }
 
     #[tokio::test]

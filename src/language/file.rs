@@ -7,6 +7,7 @@ use super::{
     questions::QuestionPhrases,
     replies::Replies,
     small_talk::{SmallTalk, SmallTalkPhrases},
+    spellings::SpellingTable,
     words::fold,
 };
 use crate::toml_file::{self, Fault};
@@ -25,6 +26,8 @@ struct File {
     #[serde(default)]
     danger: DangerTable,
     stop_words: StopWordsTable,
+    #[serde(default)]
+    spelling: SpellingTable,
     #[serde(default)]
     questions: QuestionsTable,
     replies: Replies,
@@ -111,6 +114,7 @@ pub(super) fn parse(text: &str, expected: &str) -> Result<Language, Vec<Fault>> 
     // As phrases they report entries without a word, and are words of the language.
     reader.phrases("stop_words", "words", stop_words);
     let stop_words: Vec<String> = stop_words.iter().map(|word| word.get_ref().to_lowercase()).collect();
+    let spellings = file.spelling.read(&mut reader.faults);
     let EntryReader { faults, listed } = reader;
     faults.into_result(Language {
         code: file.language.into_inner(),
@@ -121,6 +125,7 @@ pub(super) fn parse(text: &str, expected: &str) -> Result<Language, Vec<Fault>> 
         follow_up,
         danger,
         questions,
+        spellings,
         replies: file.replies,
         listed,
     })

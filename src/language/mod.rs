@@ -12,6 +12,7 @@ mod phrases;
 mod questions;
 mod replies;
 mod small_talk;
+mod spellings;
 mod words;
 
 pub use danger::DangerRules;
@@ -28,6 +29,7 @@ use detect::Detector;
 use follow_up::FollowUpPhrases;
 use questions::QuestionPhrases;
 use small_talk::SmallTalkPhrases;
+use spellings::Spellings;
 use std::{
     collections::HashSet,
     io,
@@ -56,6 +58,7 @@ pub struct Language {
     follow_up: FollowUpPhrases,
     danger: DangerRules,
     questions: QuestionPhrases,
+    spellings: Spellings,
     /// Sentences of the embedded answerer.
     pub replies: Replies,
     /// Words of all phrases, from which the language is recognised.
@@ -152,6 +155,11 @@ impl Languages {
     pub fn is_stop_word(&self, word: &str) -> bool {
         let folded = fold(word);
         self.languages.iter().any(|language| language.folded_stop_words.contains(&folded))
+    }
+
+    /// Returns other spellings of a lower-case word, in any language.
+    pub fn spellings<'a>(&'a self, word: &str) -> impl Iterator<Item = &'a str> {
+        self.languages.iter().flat_map(|language| language.spellings.of(word)).collect::<Vec<_>>().into_iter()
     }
 
     /// Returns the kind of small talk that a message consists of, in any language; `None` if something telling remains of it.

@@ -35,7 +35,7 @@ const PARTS: &[(&str, &str)] = &[
     ("metrics", "build_info domain process protocol"),
     // The database. Commits and failures are measured.
     ("store", "config domain limits metrics private"),
-    ("knowledge", "config domain limits store terms"),
+    ("knowledge", "config domain language limits store terms"),
     // The provider `extractive` judges sentences as the knowledge base judges passages.
     ("provider", "config domain language pause terms"),
     ("limiter", "config domain limits"),

@@ -12,6 +12,8 @@ use crate::{
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+mod quality;
+
 struct TestBase {
     base: KnowledgeBase,
     _folder: TempDir,
@@ -51,9 +53,17 @@ fn document(source: &str, collection: &str, text: &str) -> NewDocument {
     }
 }
 
+/// Returns the titles of the passages found that contain a word of the query. The others are only similar.
 async fn titles(base: &KnowledgeBase, query: &str, scope: &[&str]) -> Vec<String> {
     let scope: Vec<_> = scope.iter().map(|&collection| collection.to_owned()).collect();
-    base.search(query, &scope, 10).await.unwrap().into_iter().map(|passage| passage.title).collect()
+    let words =
+        |text: &str| text.to_lowercase().split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect::<Vec<_>>();
+    let asked: Vec<_> = words(query).into_iter().filter(|word| !word.is_empty()).collect();
+    let has_word = |passage: &Passage| {
+        words(&format!("{} {}", passage.title, passage.text)).iter().any(|word| asked.contains(word))
+    };
+    let found = base.search(query, &scope, 10).await.unwrap();
+    found.into_iter().filter(has_word).map(|passage| passage.title).collect()
 }
 
 #[tokio::test]
@@ -168,7 +178,8 @@ async fn passages_are_numbered_within_their_document() {
     }
     for (query, number) in [("gasket", 2), ("flange", 3)] {
         let passages = base.search(query, &[], 4).await.unwrap();
-        assert_eq!(passages.iter().map(|passage| passage.passage).collect::<Vec<_>>(), [number, number]);
+        let first: Vec<_> = passages.iter().take(2).map(|passage| passage.passage).collect();
+        assert_eq!(first, [number, number]);
     }
 }
 

@@ -87,11 +87,11 @@ impl Index {
         expanded
     }
 
-    fn is_used(&self, term: TermId) -> bool {
+    pub(super) fn is_used(&self, term: TermId) -> bool {
         self.postings.get(term as usize).is_some_and(|postings| !postings.is_empty())
     }
 
-    fn used(&self, term: &str) -> Option<TermId> {
+    pub(super) fn used(&self, term: &str) -> Option<TermId> {
         self.vocabulary.get(term).filter(|id| self.is_used(*id))
     }
 

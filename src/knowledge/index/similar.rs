@@ -2,8 +2,8 @@
 
 use super::{Index, Slot, TITLE_WEIGHT, vocabulary::TermId};
 use crate::{
-    knowledge::word_vectors::{Similarity, WordVector},
-    terms::SearchTerms,
+    knowledge::word_vectors::{Similarity, WordVector, WordVectors},
+    terms::{SearchTerms, english_stem},
 };
 use std::collections::HashMap;
 
@@ -15,21 +15,27 @@ pub struct Similar {
     pub closeness: f32,
 }
 
+/// Influence of a question as a whole on the order of passages in the same language, relative to that of its words: paraphrases
+/// share a subject rather than words.
+const WHOLE_WEIGHT: f32 = 5.0;
+/// The same between languages, where the closest words are translations.
+const WHOLE_WEIGHT_ACROSS: f32 = 0.5;
 /// Weight of a term in the title for the direction of a passage, relative to one in the text.
 const TITLE_SHARE: f32 = 2.0;
 
 impl Index {
     /// Ranks the passages in the collections of `scope` (empty: all) and in documents without a collection by the similarity of
     /// their words to those of the question, best first. Returns at most `limit`; none for a question without telling words.
-    pub fn similar(&self, search: &SearchTerms, scope: &[String], limit: usize) -> Similar {
+    /// `is_foreign` says that the question is in another language than most documents.
+    pub fn similar(&self, search: &SearchTerms, is_foreign: bool, scope: &[String], limit: usize) -> Similar {
         let words = search.terms.iter().filter(|term| !term.is_gram && !search.only_stop_words);
-        let words =
-            words.map(|term| (term.word.as_str(), term.any_of.first().and_then(|same| self.vocabulary.get(same))));
-        let question = self.vectors.compare(words, |term| !self.postings[term as usize].is_empty());
+        let words = words.map(|term| (term.word.as_str(), self.same_term(&term.word)));
+        let question = self.vectors.compare(words, |term| self.is_used(term));
         let scores = question.score(
             self.slots.len(),
             |term, visit| self.matches(term).for_each(|(slot, weight)| visit(slot, weight >= f32::from(TITLE_WEIGHT))),
             &self.directions,
+            if is_foreign { WHOLE_WEIGHT_ACROSS } else { WHOLE_WEIGHT },
         );
         let mut ranked: Vec<(Slot, Similarity)> = (0..)
             .zip(scores)
@@ -49,6 +55,18 @@ impl Index {
         ranked.truncate(limit);
         ranked.sort_by(order);
         Similar { slots: ranked.into_iter().map(|(slot, _)| slot).collect(), closeness }
+    }
+
+    /// Returns the term of the index that is a word of a question, or that corrects its typing error.
+    fn same_term(&self, word: &str) -> Option<TermId> {
+        let stem = english_stem(word);
+        self.used(&stem).or_else(|| {
+            if WordVectors::embedded().contains(word) {
+                return None;
+            }
+            let (_, similar) = self.vocabulary.similar(&stem, |term| self.is_used(term))?;
+            similar.first().copied()
+        })
     }
 
     /// Returns the direction of a passage with these terms. Repetitions in the text do not count.

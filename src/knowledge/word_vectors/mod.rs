@@ -68,6 +68,11 @@ impl WordVectors {
         })
     }
 
+    /// Whether the table has a folded word or its stem.
+    pub fn contains(&self, word: &str) -> bool {
+        self.table.find(word).or_else(|| self.table.find(&english_stem(word))).is_some()
+    }
+
     fn known(&self, entry: Entry) -> KnownWord {
         KnownWord { vector: self.table.vector(entry), rarity: self.table.rarity(entry) }
     }

@@ -16,9 +16,9 @@ const MAX_SIMILAR_TERMS: usize = 64;
 /// Share of a match in the text, relative to one in the title.
 const TEXT_SHARE: f32 = 0.9;
 /// Rarity of words without meaning of their own; weights count from there.
-const COMMON_RARITY: f32 = 6.0;
+const COMMON_RARITY: f32 = 4.0;
 /// Range of rarity in which words become more telling, from [`COMMON_RARITY`].
-const RARITY_RANGE: f32 = 6.0;
+const RARITY_RANGE: f32 = 8.0;
 
 /// Vectors of the terms of an index, by number.
 #[derive(Default)]
@@ -38,7 +38,7 @@ pub struct SoftMatch {
 /// Similarity of a question and a passage; 0 if nothing matches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Similarity {
-    /// Orders the passages for one question; relative to the best of them.
+    /// Orders the passages for one question.
     pub rank: f32,
     /// Compares one question with another: from 0 to 2.
     pub closeness: f32,
@@ -121,12 +121,14 @@ impl TermVectors {
 
 impl SoftMatch {
     /// Compares the question with the passages `0..count`. `postings` calls back with each passage that contains a term, and
-    /// whether its title does; `directions` are those of the passages.
+    /// whether its title does; `directions` are those of the passages. `whole_weight` is the influence of the whole question on
+    /// the order of the passages, relative to that of its words.
     pub fn score(
         &self,
         count: usize,
         postings: impl Fn(u32, &mut dyn FnMut(u32, bool)),
         directions: &[WordVector],
+        whole_weight: f32,
     ) -> Vec<Similarity> {
         let mut scores = vec![0.0_f32; count];
         let mut best = vec![0.0_f32; count];
@@ -146,10 +148,9 @@ impl SoftMatch {
                 scores[passage] += word.weight / self.weight * std::mem::take(&mut best[passage]);
             }
         }
-        let most = scores.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         let pair = |(words, direction): (f32, &WordVector)| {
             let whole = self.whole.cosine(direction).max(0.0);
-            Similarity { rank: words / most + whole, closeness: words + whole }
+            Similarity { rank: words + whole_weight * whole, closeness: words + whole }
         };
         scores.into_iter().zip(directions).map(pair).collect()
     }

@@ -98,7 +98,7 @@ impl Passages {
                 }
             }
         };
-        let found = question.score(self.titles.len(), postings, &directions);
+        let found = question.score(self.titles.len(), postings, &directions, 1.0);
         found.into_iter().map(|similarity| similarity.rank).collect()
     }
 }
