@@ -6,6 +6,7 @@ use super::{
     question::{Lexicon, Question},
     reader::{ChildReader, DocumentReader},
     retrieval::{retrieve_from, search_in},
+    votes::{CollectionVote, votes_of},
 };
 use crate::{
     config::KnowledgeConfig,
@@ -70,6 +71,14 @@ impl KnowledgeBase {
     pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Retrieval, StoreError> {
         let (scope, thresholds) = (scope.to_vec(), self.index.thresholds());
         self.with_index(query, move |index, question| retrieve_from(index, question, &scope, limit, thresholds)).await
+    }
+
+    /// Searches all collections, and returns the vote for each collection with one of the best passages.
+    ///
+    /// # Errors
+    /// When the process is stopping.
+    pub async fn votes(&self, query: &str) -> Result<Vec<CollectionVote>, StoreError> {
+        self.with_index(query, votes_of).await
     }
 
     /// Searches the index: a small one in place, since that takes less time than to involve another thread; a large one on a

@@ -29,6 +29,7 @@ mod question;
 mod reader;
 mod retrieval;
 mod seed;
+mod votes;
 mod word_vectors;
 mod worker;
 
@@ -40,4 +41,5 @@ pub use index::{GOOD_SCORE, MIN_SCORE};
 pub use ingest::{IngestReport, NewDocument, is_invisible};
 pub use ingest_error::IngestError;
 pub use query::retrieval_query;
+pub use votes::CollectionVote;
 pub use worker::ReadTask;

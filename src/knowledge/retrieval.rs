@@ -70,7 +70,7 @@ pub fn retrieve_from(
     Retrieval { passages, basis, methods }
 }
 
-fn find(index: &Index, question: &Question<'_>, scope: &[String]) -> Found {
+pub(super) fn find(index: &Index, question: &Question<'_>, scope: &[String]) -> Found {
     question.with_language(|language| index.find(&question.words, scope, language))
 }
 

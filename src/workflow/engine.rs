@@ -6,18 +6,18 @@ use super::{
     error::TurnError,
     guide::Guide,
     progress::{STARTING, progress},
-    router::Router,
+    router::{Route, Router},
     sources::{PassageUrl, renew_links},
     specialists::Specialists,
 };
 use crate::{
     bus::Bus,
     config::WorkflowConfig,
-    domain::{ConnectionId, ConversationAccess, ConversationId, TurnId, UserId},
-    knowledge::KnowledgeBase,
+    domain::{ConnectionId, ConversationAccess, ConversationId, HistoryMessage, TurnId, UserId},
+    knowledge::{KnowledgeBase, retrieval_query},
     language::Languages,
     metrics::Metrics,
-    provider::Providers,
+    provider::{ModelProvider, Providers},
     store::{ConversationStore, EventStore, StoreError, StoredTurn, StoredTurnState},
     turn::{FailureMapping, Progress, Tokens, TurnEnd, TurnFailure, TurnLog, TurnSubject},
 };
@@ -52,6 +52,24 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Chooses the specialist for a question, asked after `history` (oldest first), with the votes of the search.
+    pub(super) async fn route(
+        &self,
+        provider: &dyn ModelProvider,
+        question: &str,
+        history: &[HistoryMessage],
+    ) -> Route {
+        let votes = match self.router.has_choice() {
+            true => self.knowledge.votes(&retrieval_query(question, history)).await,
+            false => Ok(Vec::new()),
+        };
+        let votes = votes.unwrap_or_else(|error| {
+            log::error!("knowledge base search failed; routing without it: {error}");
+            Vec::new()
+        });
+        self.router.route(provider, question, history, &votes).await
+    }
+
     /// Announces the turns that others start in a conversation to a connection, whose user has access.
     pub(super) fn announce_to(&self, connection_id: Option<ConnectionId>, conversation_id: ConversationId) {
         if let Some(connection_id) = connection_id {

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     config::Routing,
     domain::{HistoryMessage, MessageRole},
+    knowledge::CollectionVote,
     provider::{ClassifyRequest, Meter, ModelProvider, ProviderErrorKind},
 };
 use std::sync::Arc;
@@ -19,6 +20,8 @@ const CLASSIFY_EXAMPLES: usize = 4;
 /// The confidence from which similarity decides without the model. Of the labelled questions with at least this confidence, more
 /// than nine in ten reach the right specialist.
 const SURE: f64 = 0.5;
+/// The weight of a vote of the search, relative to a similarity.
+const VOTE_WEIGHT: f64 = 0.3;
 /// The assumed probability that a model without token probabilities names the right specialist.
 const MODEL_ACCURACY: f64 = 0.8;
 /// The instructions for the model.
@@ -66,16 +69,27 @@ impl Router {
         Self { specialists, topics, threshold, routing }
     }
 
-    /// Chooses the specialist for `question`, asked after `history` (oldest first). Asks the model once at most. Never fails: if
-    /// the model does, similarity decides.
-    pub async fn route(&self, provider: &dyn ModelProvider, question: &str, history: &[HistoryMessage]) -> Route {
+    /// Whether there are several specialists. If not, no search needs to vote.
+    pub fn has_choice(&self) -> bool {
+        self.specialists.all().len() > 1
+    }
+
+    /// Chooses the specialist for `question`, asked after `history` (oldest first). `votes` are those of the search for the
+    /// collections. Asks the model once at most. Never fails: if the model does, similarity decides.
+    pub async fn route(
+        &self,
+        provider: &dyn ModelProvider,
+        question: &str,
+        history: &[HistoryMessage],
+        votes: &[CollectionVote],
+    ) -> Route {
         if let [specialist] = self.specialists.all() {
             let specialist = Arc::clone(specialist);
             return Route { specialist, confidence: 1.0, how: RoutedBy::Similarity, fell_back: false, failure: None };
         }
         let earlier = history.iter().rev().find(|message| message.role == MessageRole::User);
         let earlier = earlier.map(|message| message.content.as_str());
-        let shares = self.shares(question, earlier);
+        let shares = self.shares(question, earlier, votes);
         let mut failure = None;
         if self.asks_model(&shares) {
             match self.ask_model(provider, question, earlier, &shares).await {
@@ -132,16 +146,20 @@ impl Router {
         Ok(Some((index, choice.confidence.unwrap_or_else(|| confirmed(shares, index)))))
     }
 
-    /// Returns the probability of each specialist by similarity. A question that is too short on its own ("And the rear ones?")
-    /// is compared together with the previous one.
-    fn shares(&self, question: &str, earlier: Option<&str>) -> Vec<f64> {
-        let own = self.topics.similarities(question);
-        let alone = similarity::shares(&own);
+    /// Returns the probability of each specialist: by the similarity of the question and by the votes for its collections. A
+    /// question that is too short on its own ("And the rear ones?") is compared together with the previous one.
+    fn shares(&self, question: &str, earlier: Option<&str>, votes: &[CollectionVote]) -> Vec<f64> {
+        let mut scores = self.topics.similarities(question);
+        for (score, specialist) in scores.iter_mut().zip(self.specialists.all()) {
+            let votes = votes.iter().filter(|vote| specialist.collections.contains(&vote.collection));
+            *score += VOTE_WEIGHT * votes.map(|vote| vote.score).fold(0.0, f64::max);
+        }
+        let alone = similarity::shares(&scores);
         let is_clear = similarity::best(&alone).is_some_and(|(_, confidence)| confidence >= self.threshold);
         match earlier {
             Some(earlier) if !is_clear => {
                 let before = self.topics.similarities(earlier);
-                let both: Vec<f64> = own.iter().zip(before).map(|(own, before)| own + before / 2.0).collect();
+                let both: Vec<f64> = scores.iter().zip(before).map(|(own, before)| own + before / 2.0).collect();
                 similarity::shares(&both)
             }
             _ => alone,
@@ -176,5 +194,7 @@ fn confirmed(shares: &[f64], chosen: usize) -> f64 {
     similarity::above_chance(weight((chosen, &shares[chosen])) / all, shares.len())
 }
 
+#[cfg(test)]
+mod labelled;
 #[cfg(test)]
 mod tests;

@@ -215,7 +215,7 @@ impl Steps<'_> {
         self.log.announce(progress(Step::Routing, "Choosing a specialist…"));
         let began = Instant::now();
         let provider = self.engine.providers.default_chain().recorded(self.calls);
-        let route = self.engine.router.route(&provider, &asked.question.text, &asked.history);
+        let route = self.engine.route(&provider, &asked.question.text, &asked.history);
         let route = self.unless_stopped(pin!(route)).await?;
         let Route { specialist, confidence, fell_back, failure, .. } = route;
         let (metrics, took) = (&self.engine.metrics, began.elapsed());

@@ -224,6 +224,11 @@ impl Index {
         })
     }
 
+    /// Returns the collection of a passage's document; empty for none.
+    pub fn collection(&self, slot: Slot) -> Option<&str> {
+        Some(&self.visible(slot)?.of.collection)
+    }
+
     /// Returns the visible passages that contain a term, with its weight in each.
     fn matches(&self, term: TermId) -> impl Iterator<Item = (Slot, f32)> + '_ {
         let postings = self.postings.get(term as usize).map_or(&[][..], Vec::as_slice);
