@@ -28,10 +28,12 @@ pub struct MetadataView<'a> {
     pub model: &'a str,
     /// Attempts of all providers that were asked, in order; absent unless the first one failed or was skipped.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<&[Attempt]>"))]
     pub attempts: &'a [Attempt],
     pub usage: Usage,
     /// Requests to models by task: `classify`, `generate`; absent if they say no more than `usage`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<&BTreeMap<String, TaskUsage>>"))]
     pub calls: &'a BTreeMap<String, TaskUsage>,
     /// Cost of all these requests; absent if the price of one is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
