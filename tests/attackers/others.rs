@@ -66,6 +66,7 @@ async fn no_route_reveals_data_of_another_user() {
         attempt("get", "/api/v1/conversations/{conversation_id}/messages"),
         attempt("get", "/api/v1/conversations/{conversation_id}/events"),
         attempt("delete", "/api/v1/conversations/{conversation_id}"),
+        Attempt { body: json!({"title": "Taken over"}), ..attempt("patch", "/api/v1/conversations/{conversation_id}") },
         attempt("post", "/api/v1/chat/{turn_id}/cancel"),
         attempt("post", "/api/v1/turns/{turn_id}/cancel"),
     ];
@@ -234,7 +235,7 @@ fn is_for_readers(operation_id: &str) -> bool {
 
 #[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_private_route_requires_a_token() {
-    const PUBLIC: [&str; 7] = [
+    const PUBLIC: [&str; 8] = [
         "get /health",
         "get /health/ready",
         // From this host, that is; tests/metrics/access.rs tries the others.
@@ -243,6 +244,7 @@ async fn every_private_route_requires_a_token() {
         "post /api/v1/auth/logout",
         "post /api/v1/auth/refresh",
         "post /api/v1/auth/register",
+        "get /api/v1/starters",
     ];
     let app = TestApp::start().await;
     let all = operations(&app, |_, _| true).await;

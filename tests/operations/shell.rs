@@ -59,7 +59,7 @@ async fn shell_commands_show_and_control_the_server() {
     let lines: Vec<_> = table.ok().lines().collect();
     assert!(lines[0].starts_with("CONNECTION") && lines.len() == 3 && lines[2] == "1 of 1", "{}", table.out);
     let cells: Vec<_> = lines[1].split_whitespace().collect();
-    assert_eq!(cells[..5], [&id, &user.email, "127.0.0.1", "chat.v2", "streaming"], "{}", table.out);
+    assert_eq!(cells[..6], [&id, &user.email, "127.0.0.1", "chat", "chat.v2", "streaming"], "{}", table.out);
     let page =
         run(&app, &operator, &["connections", "--json", "--sort", "user", "--desc", "--limit", "1"]).await.json();
     assert_eq!((&page["total"], page["connections"].as_array().unwrap().len()), (&json!(2), 1));
