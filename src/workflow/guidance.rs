@@ -96,7 +96,9 @@ pub(super) async fn search(
     let pieces = language.questions(text, MAX_QUESTIONS);
     if query == text && warning.is_none() {
         let found = search.pieces(&pieces).await?;
-        if found.iter().filter(|(_, found)| is_known(found)).count() > 1 {
+        // Questions that are clearly apart are answered one by one as soon as one of them can be; halves only if both can.
+        let known = found.iter().filter(|(_, found)| is_known(found)).count();
+        if known > 1 || (pieces.len() > 1 && known == 1) {
             let (retrieval, parts) = merge(&found, engine.max_passages);
             return Ok(Searched { retrieval, parts, query });
         }
