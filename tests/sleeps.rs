@@ -4,11 +4,14 @@
 use std::{fs, path::Path};
 
 /// A file, its sleeps, and what they are for.
-const SLEEPS: [(&str, usize, &str); 23] = [
+const SLEEPS: [(&str, usize, &str); 26] = [
+    ("src/knowledge/base/tests.rs", 1, "the interval of polling, until a second process has indexed a change"),
     ("src/pause.rs", 1, "blocks the thread, as a paused process does"),
+    ("src/provider/chain/tests.rs", 4, "the clock is paused: slow providers, and the time for which a circuit is open"),
     ("src/provider/openai/answer.rs", 1, "the clock is paused: an upstream that sends an event every four seconds"),
     ("src/provider/scripted.rs", 1, "the clock is paused: a reader that comes late"),
     ("src/store/sqlite/tests.rs", 2, "a change that comes while another waits for a lock; the interval between checks"),
+    ("src/workflow/cited_answer.rs", 1, "the clock is paused: a stream that stalls inside a marker"),
     ("src/workflow/turns/tests.rs", 1, "leaves an attempt time to succeed too early"),
     ("tests/chaos/client.rs", 2, "a client's back-off, and its wait before it repeats a question"),
     ("tests/clock.rs", 1, "leaves the server time to delete what it must not delete"),
