@@ -1,4 +1,4 @@
-//! What a search costs by the number of passages, and the memory of the index: `cargo bench --bench search [PASSAGES…]`.
+//! Cost of a search by the number of passages, and memory of the index: `cargo bench --bench search [PASSAGES…]`.
 //!
 //! The words of the passages are those of the table of word vectors, with the frequencies of a natural language (Zipf). One word in
 //! six of the questions has a typing error, which is the most expensive kind of word.
