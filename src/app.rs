@@ -85,7 +85,7 @@ impl Application {
             providers: Arc::clone(&preflight.providers),
         };
         let state = Arc::new(compose::app_state(parts, &listeners)?);
-        let engine = Arc::new(compose::engine(&config, preflight, &state, compose::tasks(&config, &state)?));
+        let engine = Arc::new(compose::engine(&config, preflight, &state, compose::tasks(&config, &state)));
         let shared = ServerContext {
             in_flight: Arc::clone(&state.in_flight),
             limiter: Arc::clone(&state.limiter),

@@ -13,7 +13,7 @@ use crate::{
     metrics::Metrics,
     ops::{Feed, OpsContext},
     preflight::Preflight,
-    provider::{Providers, task_model},
+    provider::Providers,
     registry::{ConnectionManager, StallLimits},
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
@@ -250,11 +250,15 @@ pub(super) fn engine(
 }
 
 /// Starts the task model, if there is one.
-pub(super) fn tasks(config: &Config, state: &AppState) -> Result<Option<Tasks>, Box<dyn Error>> {
-    let Some(name) = &config.workflow.task_provider else { return Ok(None) };
-    let model = task_model(config, name)?;
-    let (store, metrics) = (Arc::clone(&state.conversations), Arc::clone(&state.metrics));
-    Ok(Some(Tasks::start(model, store, metrics, config.workflow.context_token_budget)))
+pub(super) fn tasks(config: &Config, state: &AppState) -> Option<Tasks> {
+    let AppState { providers, conversations, metrics, .. } = state;
+    Tasks::start(
+        Arc::clone(providers),
+        Arc::clone(conversations),
+        Arc::clone(metrics),
+        config.workflow.context_token_budget,
+        DailyLimits::from(&config.budgets),
+    )
 }
 
 /// Starts the workflow of a worker thread, and builds the state of its application.

@@ -1,4 +1,4 @@
-//! Record of the requests to providers that one turn made.
+//! Record of the requests to providers that one turn or task made.
 
 use super::{prices::PriceTable, usage::CallUsage};
 use crate::domain::{ModelTask, ProviderErrorKind};
@@ -62,7 +62,7 @@ pub struct Call {
     pub cost: Option<u64>,
 }
 
-/// Requests of one turn, in the order of their ends.
+/// Requests of one turn or task, in the order of their ends.
 #[derive(Debug, Default)]
 pub struct Calls {
     prices: Arc<PriceTable>,

@@ -62,7 +62,12 @@ const fn falls_back(kind: ProviderErrorKind) -> bool {
 impl Chain {
     /// Returns the providers as one provider for a turn, whose requests are recorded in `calls`.
     pub fn recorded(self: &Arc<Self>, calls: &Arc<Calls>) -> RecordedChain {
-        RecordedChain { chain: Arc::clone(self), calls: Arc::clone(calls) }
+        self.recorded_for(ModelTask::Generate, calls)
+    }
+
+    /// Returns the providers as one provider whose texts serve `task`, and whose requests are recorded in `calls`.
+    pub fn recorded_for(self: &Arc<Self>, task: ModelTask, calls: &Arc<Calls>) -> RecordedChain {
+        RecordedChain { chain: Arc::clone(self), calls: Arc::clone(calls), task }
     }
 
     /// Whether the first provider composes answers without a model.
@@ -76,10 +81,12 @@ impl Chain {
     }
 }
 
-/// Providers of a list as one provider for one turn.
+/// Providers of a list as one provider for one turn or task.
 pub struct RecordedChain {
     chain: Arc<Chain>,
     calls: Arc<Calls>,
+    /// Purpose of the generated texts.
+    task: ModelTask,
 }
 
 #[async_trait::async_trait]
@@ -92,6 +99,7 @@ impl ModelProvider for RecordedChain {
         let untried = Untried {
             chain: Arc::clone(&self.chain),
             calls: Arc::clone(&self.calls),
+            task: self.task,
             next: 0,
             prompt_bytes: prompt_bytes(&request),
             request: Some(request),
@@ -140,6 +148,7 @@ fn prompt_bytes(request: &GenerateRequest) -> usize {
 struct Untried {
     chain: Arc<Chain>,
     calls: Arc<Calls>,
+    task: ModelTask,
     next: usize,
     request: Option<GenerateRequest>,
     prompt_bytes: usize,
@@ -164,7 +173,7 @@ impl Untried {
                 break;
             }
             self.next += 1;
-            let call = match OpenCall::begin(member, model, ModelTask::Generate, &self.calls, self.prompt_bytes) {
+            let call = match OpenCall::begin(member, model, self.task, &self.calls, self.prompt_bytes) {
                 Ok(call) => call,
                 Err(wait) => {
                     let (kind, shortest) = open.unwrap_or((member.failure_while_open(), wait));

@@ -23,7 +23,7 @@ pub use calls::{Call, CallOutcome, Calls};
 pub use chain::{Chain, RecordedChain};
 pub use member::ProviderStatus;
 pub use prices::{PriceTable, PricesError};
-pub use providers::{ModelChoice, Providers, SetupProblem, task_model};
+pub use providers::{ModelChoice, Providers, SetupProblem};
 pub use usage::{CallUsage, Meter};
 
 use crate::{

@@ -34,7 +34,9 @@ pub struct ModelChoice {
 pub struct Providers {
     default: Arc<Chain>,
     of_specialists: HashMap<String, Arc<Chain>>,
-    /// By name; those that no list names are not among them.
+    /// The task model alone; `None` without one.
+    tasks: Option<Arc<Chain>>,
+    /// By name; those that neither a list nor `workflow.task_provider` names are not among them.
     members: Vec<Arc<Member>>,
     prices: Arc<PriceTable>,
 }
@@ -65,8 +67,9 @@ impl Providers {
         for (specialist, choice) in choices.into_iter().filter(|(_, choice)| **choice != ModelChoice::default()) {
             of_specialists.insert(specialist.to_owned(), builder.chain(choice)?);
         }
+        let tasks = config.workflow.task_provider.as_deref().map(|name| builder.task_chain(name)).transpose()?;
         let members = builder.sources.into_values().map(|source| source.member).collect();
-        Ok(Self { default, of_specialists, members, prices: Arc::new(prices) })
+        Ok(Self { default, of_specialists, tasks, members, prices: Arc::new(prices) })
     }
 
     /// The list of `workflow.providers`.
@@ -79,7 +82,12 @@ impl Providers {
         self.of_specialists.get(name).unwrap_or(&self.default)
     }
 
-    /// Creates the record of a turn's requests.
+    /// The provider of `workflow.task_provider`, which is asked once per task.
+    pub fn task_model(&self) -> Option<&Arc<Chain>> {
+        self.tasks.as_ref()
+    }
+
+    /// Creates the record of the requests of a turn or task.
     pub fn record_calls(&self) -> Arc<Calls> {
         Arc::new(Calls::new(Arc::clone(&self.prices)))
     }
@@ -91,7 +99,8 @@ impl Providers {
     /// Checks every provider with each of its models, without generating text. Takes a few seconds at most.
     pub async fn check(&self) -> Vec<SetupProblem> {
         let mut links: Vec<&Link> = Vec::new();
-        for link in [&self.default].into_iter().chain(self.of_specialists.values()).flat_map(|chain| &chain.links) {
+        let chains = [&self.default].into_iter().chain(self.of_specialists.values()).chain(&self.tasks);
+        for link in chains.flat_map(|chain| &chain.links) {
             if !links.iter().any(|known| known.member.name() == link.member.name() && known.model == link.model) {
                 links.push(link);
             }
@@ -116,16 +125,6 @@ impl Providers {
                 "{}", super::setup_problem(error.kind));
         }
     }
-}
-
-/// Builds the provider of this name for tasks beside the turns, which are attempted once.
-///
-/// # Errors
-/// When there is no provider of this name with a model, or a setting is invalid.
-pub fn task_model(config: &Config, name: &str) -> Result<Arc<dyn ModelProvider>, Box<dyn Error>> {
-    let settings = if name == DEFAULT_PROVIDER { Some(&config.provider) } else { config.providers.get(name) };
-    let settings = settings.ok_or_else(|| format!("`workflow.task_provider` names the unknown provider {name:?}"))?;
-    Ok(Arc::new(OpenAi::of_section(settings, &section_of(name))?.without_retries()))
 }
 
 /// Section of the configuration that describes a provider.
@@ -170,12 +169,24 @@ impl Builder<'_> {
         if links.is_empty() {
             return Err("`workflow.providers` must name a provider".into());
         }
+        Ok(Arc::new(Chain { links, rules: self.rules() }))
+    }
+
+    /// Builds the list of the task model, whose requests are not repeated.
+    fn task_chain(&mut self, name: &str) -> Result<Arc<Chain>, Box<dyn Error>> {
+        let Source { member, openai, .. } = self.source(name)?;
+        let openai = openai.as_ref().ok_or_else(|| format!("`workflow.task_provider`: {name:?} has no model"))?;
+        let provider = Arc::new(openai.with(None, None, None).without_retries());
+        let link = Link { member: Arc::clone(member), model: provider.model().into(), provider };
+        Ok(Arc::new(Chain { links: vec![link], rules: self.rules() }))
+    }
+
+    fn rules(&self) -> FallbackRules {
         let workflow = &self.config.workflow;
-        let rules = FallbackRules {
+        FallbackRules {
             timeout: Duration::from_millis(workflow.fallback_timeout_ms),
             reasoning_is_output: workflow.keep_reasoning || workflow.reasoning == Reasoning::Shown,
-        };
-        Ok(Arc::new(Chain { links, rules }))
+        }
     }
 
     /// Returns the provider of this name, built from its section if no list has named it before.

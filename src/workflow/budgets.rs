@@ -1,4 +1,4 @@
-//! Daily budgets of users: the check before a turn, and its charge.
+//! Daily budgets of users: the check before a turn or task, and its charge.
 //!
 //! The store has the consumption of each day in UTC, so that it survives a restart. It is checked before a turn starts and charged
 //! when the turn ends; turns of one user that run at once can therefore exceed a budget by what they consume.
@@ -54,7 +54,7 @@ impl DailyLimits {
         }
     }
 
-    /// Returns the charge for a turn that ended at `at`; `None` without a budget, or if no model was used.
+    /// Returns the charge for requests that ended by `at`; `None` without a budget, or if no model was used.
     pub(super) fn charge(self, user_id: UserId, calls: &[Call], at: UnixMillis) -> Option<Charge> {
         let consumption = consumption(calls);
         let is_charged = !self.are_none() && consumption != Consumption::default();
@@ -62,11 +62,12 @@ impl DailyLimits {
     }
 }
 
-/// Charges a turn whose end the store has rejected, for example because the conversation was handed over.
-pub(super) async fn charge_rejected(store: &dyn UsageStore, charge: Option<Charge>) {
+/// Charges what is not charged with the end of a turn: a task, or a turn whose end the store has rejected, for example because
+/// the conversation was handed over.
+pub(super) async fn charge_apart(store: &dyn UsageStore, charge: Option<Charge>) {
     let Some(charge) = charge else { return };
     if let Err(error) = store.charge(charge).await {
-        log::error!("a turn could not be charged to its user's budget: {error}");
+        log::error!("requests to models could not be charged to the budget of their user: {error}");
     }
 }
 

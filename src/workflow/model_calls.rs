@@ -62,7 +62,8 @@ fn total_cost(used: &[(&Call, CallUsage)]) -> Option<u64> {
     })?
 }
 
-fn count(metrics: &Metrics, calls: &[Call]) {
+/// Counts the tokens and costs of requests.
+pub(super) fn count(metrics: &Metrics, calls: &[Call]) {
     for (call, usage) in calls.iter().filter_map(|call| Some((call, call.usage?))) {
         let cached = usage.cached_tokens.min(usage.tokens.prompt_tokens);
         for (kind, tokens) in [

@@ -175,7 +175,7 @@ impl Recorder {
                 Err(StoreError::Unavailable(_)) => return,
                 Err(error) => {
                     log::error!(turn_id:%; "answer lost; the store rejected it: {error}");
-                    budgets::charge_rejected(self.store.as_ref(), charge).await;
+                    budgets::charge_apart(self.store.as_ref(), charge).await;
                 }
             }
             self.release_checkpoints(&turn);
@@ -374,7 +374,7 @@ impl Recording {
                     self.recorder.keep_unstored(end, &self.turn);
                 } else {
                     self.recorder.release_checkpoints(&self.turn);
-                    budgets::charge_rejected(self.recorder.store.as_ref(), charge).await;
+                    budgets::charge_apart(self.recorder.store.as_ref(), charge).await;
                 }
                 false
             }

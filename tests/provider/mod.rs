@@ -11,5 +11,6 @@ mod real_model;
 mod refused;
 mod routing;
 mod summaries;
+mod task_model;
 mod titles;
 pub mod upstream;

@@ -29,7 +29,7 @@ pub fn stream_head() -> Step {
     Step::Raw(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec())
 }
 
-fn event(data: &serde_json::Value) -> Step {
+pub fn event(data: &serde_json::Value) -> Step {
     Step::Chunk(format!("data: {data}\n\n").into_bytes())
 }
 

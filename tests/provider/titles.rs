@@ -2,46 +2,22 @@
 
 use super::{
     openai::says,
+    task_model::{self, requests, title},
     upstream::{Step, Upstream, answers},
 };
 use crate::harness::{TestApp, TestUser};
 use serde_json::{Value, json};
-use switchboard::config::{ProviderConfig, ProviderKind};
 
 const QUESTION: &str = "How often do I have to change the oil of the diesel engine when I tow a caravan?";
 const START: &str = "How often do I have to change the oil of the diesel engine…";
 
 /// A server with a task model, which answers requests for titles like this.
 async fn app(title: impl Fn() -> Vec<Step> + Send + Sync + 'static) -> (TestApp, Upstream) {
-    let upstream = Upstream::answering(move |body| match body["model"] == "tasks" {
-        true => title(),
-        false => says("Every 15,000 km."),
-    })
-    .await;
-    let app = TestApp::with(|config| {
-        config.provider.kind = ProviderKind::Openai;
-        config.provider.base_url = upstream.base_url();
-        let tasks = ProviderConfig { model: "tasks".to_owned(), ..config.provider.clone() };
-        config.providers.insert("small".to_owned(), tasks);
-        config.workflow.task_provider = Some("small".to_owned());
-    })
-    .await;
-    (app, upstream)
+    task_model::app(move |_| title(), |_| {}).await
 }
 
 async fn ask(app: &TestApp, user: &TestUser, conversation_id: Option<&Value>) -> Value {
-    let body = json!({"message": QUESTION, "conversation_id": conversation_id});
-    let (status, answer) = app.post("/api/v1/chat", Some(user), &body).await;
-    assert_eq!((status, &answer["response"]), (200, &json!("Every 15,000 km.")), "{answer}");
-    answer["conversation_id"].clone()
-}
-
-fn requests_for_titles(upstream: &Upstream) -> usize {
-    upstream.requests().iter().filter(|request| request.body["model"] == "tasks").count()
-}
-
-fn title(list: &Value) -> &Value {
-    &list["conversations"][0]["title"]
+    task_model::ask(app, user, QUESTION, conversation_id).await
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]
@@ -51,9 +27,8 @@ async fn the_task_model_writes_a_title_once() {
     let conversation = ask(&app, &user, None).await;
     app.get_when("/api/v1/conversations", &user, |list| title(list) == "Oil change of the diesel").await;
     ask(&app, &user, Some(&conversation)).await;
-    assert_eq!(requests_for_titles(&upstream), 1, "only after the first turn");
-    let request = upstream.requests().into_iter().find(|request| request.body["model"] == "tasks").unwrap();
-    let messages = request.body["messages"].as_array().unwrap().clone();
+    assert_eq!(requests(&upstream).len(), 1, "only after the first turn");
+    let messages = requests(&upstream)[0]["messages"].as_array().unwrap().clone();
     assert!(!messages[0]["content"].as_str().unwrap().contains("diesel"), "the instructions contain the question");
     assert!(messages[1]["content"].as_str().unwrap().contains("Every 15,000 km."));
 }
@@ -65,11 +40,10 @@ async fn a_task_model_that_fails_or_stalls_changes_nothing() {
         let user = app.user().await;
         // The answer does not wait for the title.
         let conversation = ask(&app, &user, None).await;
-        crate::harness::eventually(async || crate::harness::holds(requests_for_titles(&upstream) > 0, "no request"))
-            .await;
+        crate::harness::eventually(async || crate::harness::holds(!requests(&upstream).is_empty(), "no request")).await;
         ask(&app, &user, Some(&conversation)).await;
         assert_eq!(title(&app.get("/api/v1/conversations", Some(&user)).await.1), START);
-        assert_eq!(requests_for_titles(&upstream), 1, "a second attempt");
+        assert_eq!(requests(&upstream).len(), 1, "a second attempt");
     }
 }
 
