@@ -49,14 +49,21 @@ async fn ask_once(pipeline: &Pipeline, question: &Question) -> Result<Answered, 
     let latency = began.elapsed();
     let specialist = &answer.metadata.specialist;
     let found = pipeline.search(&question.question, &history, specialist, RANKED_PASSAGES).await?;
-    Ok(answered(pipeline, question, answer, found, latency))
+    // The sources are what the turn found, whatever the repeated search did.
+    let mut ranking = Vec::new();
+    for source in answer.metadata.sources.iter() {
+        ranking.push(passage_of(pipeline, source).await?);
+    }
+    let is_source = |passage: &Passage| answer.metadata.sources.iter().any(|source| is_same(source, passage));
+    ranking.extend(found.into_iter().filter(|passage| !is_source(passage)).map(ranked));
+    Ok(answered(pipeline, question, answer, ranking, latency))
 }
 
 fn answered(
     pipeline: &Pipeline,
     question: &Question,
     answer: PipelineAnswer,
-    mut found: Vec<Passage>,
+    ranking: Vec<RankedPassage>,
     latency: Duration,
 ) -> Answered {
     let PipelineAnswer { text, metadata, .. } = answer;
@@ -67,27 +74,36 @@ fn answered(
         Some(RetrievalBasis::Closest) => Basis::Closest,
         Some(RetrievalBasis::Nothing) | None => Basis::Nothing,
     };
-    // The sources are what the turn found, whatever the repeated search did.
-    let place = |passage: &Passage| {
-        let is_it = |source: &Source| {
-            source.document_id == Some(passage.document_id) && source.passage == Some(passage.passage)
-        };
-        metadata.sources.iter().position(is_it)
-    };
-    found.sort_by_key(|passage| place(passage).unwrap_or(usize::MAX));
     Answered {
         has_warning: without_warning.is_some(),
         text: without_warning.unwrap_or(&text).to_owned(),
         basis,
-        sources: found.iter().filter(|passage| place(passage).is_some()).count(),
+        sources: metadata.sources.len(),
         specialist: metadata.specialist.clone(),
-        ranking: found.into_iter().map(ranked).collect(),
+        ranking,
         latency,
         model: metadata.model.clone(),
         cost: metadata.cost.clone().map(|cost| Cost { currency: cost.currency, trillionths: cost.trillionths }),
         prompt_tokens: metadata.usage.prompt_tokens.into(),
         completion_tokens: metadata.usage.completion_tokens.into(),
     }
+}
+
+fn is_same(source: &Source, passage: &Passage) -> bool {
+    source.document_id == Some(passage.document_id) && source.passage == Some(passage.passage)
+}
+
+/// Returns the passage that a source names.
+async fn passage_of(pipeline: &Pipeline, source: &Source) -> Result<RankedPassage, PipelineError> {
+    let text = match (source.document_id, source.passage) {
+        (Some(document), Some(number)) => {
+            let passages = pipeline.knowledge().passages(document, number.saturating_sub(1)).await?;
+            passages.into_iter().next().map(|passage| passage.text)
+        }
+        _ => None,
+    };
+    let text = text.unwrap_or_default();
+    Ok(RankedPassage { document: source.source.clone(), title: source.title.clone(), text })
 }
 
 fn ranked(passage: Passage) -> RankedPassage {
