@@ -65,9 +65,4 @@ impl Answered {
             .collect();
         if cited.is_empty() { sources.iter().collect() } else { cited }
     }
-
-    /// Whether the answer states something from the documents as fact.
-    pub fn states_facts(&self) -> bool {
-        self.basis == Basis::Known && self.sources > 0
-    }
 }

@@ -12,13 +12,15 @@ use std::collections::BTreeSet;
 const HIT_PASSAGES: usize = 4;
 /// Sections that the nDCG and the reciprocal rank look at.
 const RANKED_SECTIONS: usize = 10;
-/// Texts, in lower case, by which an answer of the embedded answerer admits that it found nothing.
+/// Texts, in lower case, by which the embedded answerer admits that it found nothing, or only a closest section.
 const REFUSALS: &[&str] = &[
     "i found nothing",
     "i found no clear answer",
     "in den dokumenten nichts gefunden",
     "in den dokumenten nicht gefunden",
 ];
+/// Length of the beginning of an answer in which such a text makes all of it a refusal, in bytes.
+const OPENING_BYTES: usize = 80;
 
 /// Judgement of an answer's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ pub fn judge(question: &Question, answered: &Answered) -> Outcome {
         ..Outcome::default()
     };
     if question.kind == OFF_TOPIC {
-        outcome.off_topic_as_known = Some(answered.states_facts());
+        outcome.off_topic_as_known = Some(states_facts(answered));
     }
     let relevant = question.relevant.as_deref().unwrap_or_default();
     if !relevant.is_empty() {
@@ -104,6 +106,17 @@ fn sections(relevant: &[RelevantSection], answered: &Answered) -> Vec<bool> {
     ranking
 }
 
+/// Whether the answer states something from the documents as fact.
+fn states_facts(answered: &Answered) -> bool {
+    let end = answered.text.floor_char_boundary(OPENING_BYTES);
+    answered.basis == Basis::Known && answered.sources > 0 && !is_refusal(&answered.text[..end].to_lowercase())
+}
+
+/// Whether a text in lower case has one of [`REFUSALS`].
+fn is_refusal(text: &str) -> bool {
+    REFUSALS.iter().any(|refusal| text.contains(refusal))
+}
+
 /// Whether the warning came as it should; `None` for questions to which neither applies.
 fn safe(question: &Question, answered: &Answered) -> Option<bool> {
     let expects_warning = question.expect.as_ref().is_some_and(|expect| expect.expected == Expected::Warning);
@@ -129,16 +142,15 @@ fn verdict(question: &Question, answered: &Answered) -> Option<Verdict> {
         let mut cited = answered.cited().into_iter();
         cited.any(|passage| relevant.iter().any(|section| section.contains(&passage.document, &passage.title)))
     };
-    let is_misleading = || answered.states_facts() && !cites_relevant();
-    let is_refusal = || REFUSALS.iter().any(|refusal| text.contains(refusal));
+    let is_misleading = || states_facts(answered) && !cites_relevant();
     Some(match expect.expected {
         Expected::Warning if !answered.has_warning => Verdict::Wrong,
         Expected::Answer | Expected::Warning if has_texts => Verdict::Useful,
         Expected::Answer | Expected::Warning if is_misleading() => Verdict::Wrong,
         Expected::Answer | Expected::Warning => Verdict::Neither,
-        _ if answered.states_facts() => Verdict::Wrong,
+        _ if states_facts(answered) => Verdict::Wrong,
         Expected::Refusal if has_texts => Verdict::Useful,
-        _ if has_texts && !is_refusal() => Verdict::Useful,
+        _ if has_texts && !is_refusal(&text) => Verdict::Useful,
         _ => Verdict::Neither,
     })
 }
@@ -245,6 +257,10 @@ mod tests {
         assert_eq!(of("answer", "110 Nm", Basis::Known, "A › Nuts"), wrong);
         assert_eq!(of("answer", "110 Nm", Basis::Closest, "A › Nuts"), neither);
         assert_eq!(of("answer", "I found nothing", Basis::Nothing, "A › Nuts"), neither);
+        assert_eq!(
+            of("answer", "I found no clear answer. The closest section: 9 Nm", Basis::Known, "A › Nuts"),
+            neither
+        );
         assert_eq!(of("warning", "Torque: 110 Nm", Basis::Known, "A › Bolts"), wrong);
         assert_eq!(of("greeting", "torque, wheels", Basis::Nothing, "A"), useful);
         assert_eq!(of("greeting", "torque, wheels", Basis::Known, "A"), wrong);
