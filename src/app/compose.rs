@@ -90,10 +90,11 @@ pub(super) async fn open_knowledge(
     let documents = Arc::clone(store) as Arc<dyn DocumentStore>;
     let knowledge = KnowledgeBase::new(documents, config.clone()).with_languages(Arc::clone(&preflight.languages));
     let knowledge = Arc::new(knowledge);
-    knowledge.start_index().await?;
+    // First, so that the thresholds of the index are measured with the built-in documents before the first question.
     if config.seed {
         knowledge.seed().await?;
     }
+    knowledge.start_index().await?;
     Ok(knowledge)
 }
 

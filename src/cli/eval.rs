@@ -20,13 +20,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, LocalOptions};
-
-/// Interval at which a large index is checked for completeness.
-const INDEX_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {
@@ -146,6 +142,8 @@ impl Command {
         if let Some(folder) = &self.documents {
             ingest(&pipeline, folder).await?;
         }
+        // Answers to the first questions would otherwise depend on how far the background has come.
+        pipeline.knowledge().complete_index().await.map_err(|error| start_error(error.into()))?;
         check_labels(&pipeline, questions).await?;
         // Otherwise the next one of the list would be measured instead.
         if let Some(SetupProblem { provider, error, .. }) = pipeline.check_providers().await.first() {
@@ -188,13 +186,8 @@ async fn ingest(pipeline: &Pipeline, folder: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Checks the labels, once all documents are in the index.
 async fn check_labels(pipeline: &Pipeline, questions: &QuestionSet) -> Result<(), CliError> {
     let passages = pipeline.knowledge().sections().await?;
-    // A large knowledge base is indexed in the background.
-    while pipeline.knowledge().indexed_passages() < passages.len() {
-        tokio::time::sleep(INDEX_POLL_INTERVAL).await;
-    }
     let mut sections = Sections::default();
     passages.iter().for_each(|(document, title)| sections.add(document, title));
     let specialists: Vec<_> = pipeline.specialists().iter().map(|specialist| specialist.name.as_str()).collect();

@@ -117,6 +117,15 @@ impl KnowledgeBase {
         Ok(())
     }
 
+    /// Brings the index and its thresholds up to date with the store now, instead of in the background.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn complete_index(&self) -> Result<(), StoreError> {
+        self.index.sync(self.store.as_ref()).await?;
+        self.index.measure_thresholds(&self.lexicon).await
+    }
+
     /// Returns the number of passages in the index.
     pub fn indexed_passages(&self) -> usize {
         self.index.read().len()

@@ -62,11 +62,20 @@ impl LiveIndex {
     pub async fn calibrate(self: &Arc<Self>, lexicon: &Arc<Lexicon>) -> Result<(), StoreError> {
         let passages = self.read().len();
         let is_current = self.measured().is_some_and(|(_, then)| passages.abs_diff(then) * CALIBRATION_SHARE < then);
-        if passages == 0 || is_current {
-            return Ok(());
-        }
+        if is_current { Ok(()) } else { self.measure_thresholds(lexicon).await }
+    }
+
+    /// Measures the thresholds of the similarity by vectors, unless there are no passages.
+    ///
+    /// # Errors
+    /// When the process is stopping.
+    pub async fn measure_thresholds(self: &Arc<Self>, lexicon: &Arc<Lexicon>) -> Result<(), StoreError> {
         let (index, lexicon) = (Arc::clone(self), Arc::clone(lexicon));
         let work = tokio::task::spawn_blocking(move || {
+            let passages = index.read().len();
+            if passages == 0 {
+                return;
+            }
             // The lock is held for one probe at a time.
             let thresholds = Thresholds::measure(|probe| {
                 let question = Question::new(probe, &lexicon);
