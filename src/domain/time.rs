@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
 /// Day in UTC, as the number of days since 1970-01-01.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct UtcDay(pub i64);
 
 impl UtcDay {

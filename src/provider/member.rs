@@ -2,20 +2,19 @@
 
 use super::{
     breaker::{Breaker, BreakerPolicy, Circuit, Permission, Verdict},
-    calls::{Call, CallOutcome, Calls},
-    estimate_tokens,
+    calls::{CallOutcome, Calls, SentCall},
     usage::CallUsage,
 };
 use crate::{
     config::{ProviderConfig, ProviderKind},
-    domain::{ModelTask, ProviderErrorKind, Usage},
+    domain::{ModelTask, ProviderErrorKind},
 };
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -110,12 +109,7 @@ impl Member {
 pub(super) struct OpenCall {
     member: Arc<Member>,
     calls: Arc<Calls>,
-    task: ModelTask,
-    model: Arc<str>,
-    began: Instant,
-    /// Length of the texts sent and received, for an estimate if the request does not end by itself.
-    prompt_bytes: usize,
-    output_bytes: usize,
+    sent: Arc<SentCall>,
     /// Absent once the provider has been judged.
     permission: Option<Permission>,
     has_ended: bool,
@@ -135,20 +129,25 @@ impl OpenCall {
     ) -> Result<Self, Duration> {
         let began = Instant::now();
         let permission = member.breaker().admit(began);
+        let sent = Arc::new(SentCall {
+            task,
+            provider: Arc::clone(&member.name),
+            model: Arc::clone(model),
+            has_model: member.has_model,
+            began,
+            prompt_bytes,
+            output_bytes: AtomicUsize::new(0),
+        });
         let call = Self {
             member: Arc::clone(member),
             calls: Arc::clone(calls),
-            task,
-            model: Arc::clone(model),
-            began,
-            prompt_bytes,
-            output_bytes: 0,
+            sent,
             permission: permission.ok(),
             has_ended: false,
         };
         match permission {
             Ok(_) => {
-                calls.begin(task, model);
+                calls.begin(&call.sent);
                 Ok(call)
             }
             Err(wait) => {
@@ -160,7 +159,7 @@ impl OpenCall {
 
     /// Notes that the provider works: it has produced output of this length.
     pub fn on_output(&mut self, bytes: usize) {
-        self.output_bytes += bytes;
+        self.sent.output_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(permission) = self.permission.take() {
             self.member.report(permission, Verdict::Healthy);
         }
@@ -189,21 +188,15 @@ impl OpenCall {
         }
         self.member.report(self.permission.take().unwrap_or_default(), verdict);
         // A request that failed before any output is not charged.
-        let usage = usage.or_else(|| (self.output_bytes > 0).then(|| self.estimated_usage()));
+        let has_output = self.sent.output_bytes.load(Ordering::Relaxed) > 0;
+        let usage = usage.or_else(|| has_output.then(|| self.sent.estimated_usage()));
         self.end(CallOutcome::Failed(error.kind), usage);
     }
 
     /// Ends a request that the provider has no use for: it was not sent anywhere.
     pub fn discard(mut self) {
         self.has_ended = true;
-    }
-
-    fn estimated_usage(&self) -> CallUsage {
-        let tokens = Usage {
-            prompt_tokens: estimate_tokens(self.prompt_bytes),
-            completion_tokens: estimate_tokens(self.output_bytes),
-        };
-        CallUsage { tokens, is_estimated: true, ..CallUsage::default() }
+        self.calls.discard(&self.sent);
     }
 
     fn end(mut self, outcome: CallOutcome, usage: Option<CallUsage>) {
@@ -213,23 +206,14 @@ impl OpenCall {
     fn record(&mut self, outcome: CallOutcome, usage: Option<CallUsage>) {
         self.has_ended = true;
         self.member.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
-        self.calls.end(Call {
-            task: self.task,
-            provider: Arc::clone(&self.member.name),
-            model: Arc::clone(&self.model),
-            outcome,
-            took: self.began.elapsed(),
-            usage: usage.filter(|_| self.member.has_model),
-            cost: None,
-        });
+        self.calls.end(&self.sent, outcome, usage);
     }
 }
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
         if !self.has_ended {
-            // The model server may have begun to work, and charges for that.
-            self.record(CallOutcome::Cancelled, Some(self.estimated_usage()));
+            self.record(CallOutcome::Cancelled, None);
         }
         // A probe without a verdict must not keep others from probing.
         if let Some(permission) = self.permission.take() {

@@ -99,6 +99,9 @@ pub struct Checkpoint {
     /// Entries of the turn other than text so far; included whenever there are new ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<String>,
+    /// Consumption of the turn so far, in case it never ends; `None` without a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge: Option<Charge>,
 }
 
 /// Ended turn with its answer.

@@ -2,10 +2,11 @@
 
 use super::StoreError;
 use crate::domain::{UserId, UtcDay};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Consumption of tokens, and their cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consumption {
     pub tokens: u64,
     /// Trillionths of the currency.
@@ -13,7 +14,7 @@ pub struct Consumption {
 }
 
 /// Consumption to add to that of a user's day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     pub user_id: UserId,
     pub day: UtcDay,

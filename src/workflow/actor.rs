@@ -6,7 +6,7 @@ use super::{
     engine::Engine,
     error::TurnError,
     resume::{ResumeConversation, ResumeEvents, ResumedConversation, ResumedEvents},
-    run::{AlreadyStarted, TurnRun},
+    start::{AlreadyStarted, TurnRun},
 };
 use crate::{
     domain::{ConnectionId, ConversationAccess, ConversationId, Event, TurnId, UserId},

@@ -1,16 +1,18 @@
 //! Daily budgets of users: the check before a turn or task, and its charge.
 //!
-//! The store has the consumption of each day in UTC, so that it survives a restart. It is checked before a turn starts and charged
-//! when the turn ends; turns of one user that run at once can therefore exceed a budget by what they consume.
+//! The store has the consumption of each day in UTC, so that it survives a restart. It is checked once a turn counts as one of its
+//! user's, and charged when the turn ends. A budget can therefore be exceeded by what the turns consume that one user may run at once,
+//! and by no more.
 
 use super::error::TurnError;
 use crate::{
     config::BudgetsConfig,
     domain::{UnixMillis, UserId, UtcDay},
     limits::USAGE_LIFE_DAYS,
-    provider::Call,
+    provider::{Call, Calls},
     store::{Charge, Consumption, UsageStore},
 };
+use std::sync::Arc;
 
 /// Trillionths in one unit of the currency.
 const TRILLION: f64 = 1e12;
@@ -59,6 +61,27 @@ impl DailyLimits {
         let consumption = consumption(calls);
         let is_charged = !self.are_none() && consumption != Consumption::default();
         is_charged.then(|| Charge { user_id, day: at.day(), consumption })
+    }
+}
+
+/// Consumption of one turn, for the budget of its user.
+pub struct Spending {
+    limits: DailyLimits,
+    user_id: UserId,
+    calls: Arc<Calls>,
+}
+
+impl Spending {
+    pub fn new(limits: DailyLimits, user_id: UserId, calls: &Arc<Calls>) -> Self {
+        Self { limits, user_id, calls: Arc::clone(calls) }
+    }
+
+    /// Returns the charge if the turn ended now, at `at`: requests that have not ended are estimated.
+    pub fn charge(&self, at: UnixMillis) -> Option<Charge> {
+        if self.limits.are_none() {
+            return None;
+        }
+        self.limits.charge(self.user_id, &self.calls.so_far(), at)
     }
 }
 

@@ -6,23 +6,21 @@
 use super::{
     budgets,
     journal::{Journal, Part},
+    recorded_turn::RecordedTurn,
     unstored::Unstored,
 };
 use crate::{
     bus::Bus,
-    domain::{AnswerMetadata, FinishReason, MessageId, Part as AnswerPart, UnixMillis},
+    domain::UnixMillis,
     limits::{
-        CHECKPOINT_BATCH_BYTES, CHECKPOINT_BATCH_TURNS, CHECKPOINT_INTERVAL_MS, CHECKPOINT_TOKENS,
-        CLIENT_MESSAGE_ID_LIFE_MS, MAX_UNSTORED_BYTES, PURGE_INTERVAL, UNSTORED_RETRY_INTERVAL_MS,
+        CHECKPOINT_BATCH_BYTES, CHECKPOINT_BATCH_TURNS, CHECKPOINT_INTERVAL_MS, CLIENT_MESSAGE_ID_LIFE_MS,
+        MAX_UNSTORED_BYTES, PURGE_INTERVAL, UNSTORED_RETRY_INTERVAL_MS,
     },
-    store::{Answer, Checkpoint, ConversationStore, EndedTurn, ServingClock, StoreError},
-    turn::{FailureMapping, TurnFailure, TurnLog},
+    store::{ConversationStore, EndedTurn, ServingClock, StoreError},
+    turn::{FailureMapping, TurnFailure},
 };
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -30,12 +28,9 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// The value of `saved_items` before the first checkpoint.
-const UNSAVED: usize = usize::MAX;
-
 pub struct Recorder {
-    store: Arc<dyn ConversationStore>,
-    bus: Arc<dyn Bus>,
+    pub(super) store: Arc<dyn ConversationStore>,
+    pub(super) bus: Arc<dyn Bus>,
     clock: ServingClock,
     failures: FailureMapping,
     /// Turns with output since their last checkpoint.
@@ -48,31 +43,6 @@ pub struct Recorder {
     unstored: Mutex<Unstored<Arc<RecordedTurn>>>,
     /// Serialises retries, so that each end is retried once at a time.
     retrying: AsyncMutex<()>,
-}
-
-/// The recorder's state of a running turn.
-struct RecordedTurn {
-    log: Arc<TurnLog>,
-    /// The number of tokens that are in a checkpoint, written or in flight.
-    saved_tokens: AtomicU32,
-    is_changed: AtomicBool,
-    /// Epoch of the conversation, under which the turn writes.
-    epoch: i64,
-    /// The metadata known so far.
-    metadata: Mutex<Option<AnswerMetadata>>,
-    /// Whether this metadata is in a checkpoint.
-    metadata_saved: AtomicBool,
-    /// The number of items that are in a checkpoint; [`UNSAVED`] before the first.
-    saved_items: AtomicUsize,
-    /// Whether the end is in the store, so that the checkpoints are obsolete.
-    is_stored: AtomicBool,
-}
-
-/// Records one turn. If dropped before [`Recording::end`], it stores the turn as interrupted.
-pub struct Recording {
-    recorder: Arc<Recorder>,
-    turn: Arc<RecordedTurn>,
-    has_ended: AtomicBool,
 }
 
 impl Recorder {
@@ -102,21 +72,6 @@ impl Recorder {
         (error.code.to_string(), error.message.into_owned())
     }
 
-    /// Starts recording a turn whose question is stored.
-    pub fn record(self: &Arc<Self>, log: Arc<TurnLog>, epoch: i64) -> Recording {
-        let turn = Arc::new(RecordedTurn {
-            log,
-            epoch,
-            saved_tokens: AtomicU32::new(0),
-            is_changed: AtomicBool::new(false),
-            metadata: Mutex::default(),
-            metadata_saved: AtomicBool::new(false),
-            saved_items: AtomicUsize::new(UNSAVED),
-            is_stored: AtomicBool::new(false),
-        });
-        Recording { recorder: Arc::clone(self), turn, has_ended: AtomicBool::new(false) }
-    }
-
     /// Writes checkpoints until every other owner has dropped the recorder.
     pub async fn run(self: Arc<Self>) {
         let recorder = Arc::downgrade(&self);
@@ -129,7 +84,7 @@ impl Recorder {
                     lock(&recorder.urgent).clear();
                     let turns = std::mem::take(&mut *lock(&recorder.changed));
                     for turn in &turns {
-                        turn.is_changed.store(false, Ordering::SeqCst);
+                        turn.clear_changed();
                     }
                     recorder.checkpoint(&turns).await;
                     recorder.compact_checkpoints().await;
@@ -225,7 +180,7 @@ impl Recorder {
             match self.store.checkpoint(checkpoints).await {
                 Ok(number) => {
                     let mut journal = lock(&self.journal);
-                    let needed = taken.into_iter().filter(|(turn, ..)| !turn.is_stored.load(Ordering::SeqCst));
+                    let needed = taken.into_iter().filter(|(turn, ..)| !turn.is_stored());
                     let parts = needed.map(|(turn, _, is_whole, bytes)| Part {
                         id: turn.log.subject.turn_id,
                         turn: Arc::clone(turn),
@@ -237,9 +192,7 @@ impl Recorder {
                 Err(error) => {
                     log::error!(turns = taken.len(); "checkpoint failed: {error}");
                     for (turn, first_seq, ..) in taken {
-                        turn.saved_tokens.store(first_seq, Ordering::SeqCst);
-                        turn.metadata_saved.store(false, Ordering::SeqCst);
-                        turn.saved_items.store(UNSAVED, Ordering::SeqCst);
+                        turn.save_again_from(first_seq);
                     }
                     // The other batches would fail as well, each after a timeout; the next interval retries all.
                     rest.iter().for_each(|turn| self.mark_changed(turn));
@@ -254,9 +207,7 @@ impl Recorder {
     async fn compact_checkpoints(&self) {
         let rewritten = lock(&self.journal).turns_to_rewrite();
         for turn in &rewritten {
-            turn.saved_tokens.store(0, Ordering::SeqCst);
-            turn.metadata_saved.store(false, Ordering::SeqCst);
-            turn.saved_items.store(UNSAVED, Ordering::SeqCst);
+            turn.save_again_from(0);
         }
         self.checkpoint(&rewritten).await;
         let obsolete = lock(&self.journal).obsolete_before();
@@ -270,144 +221,31 @@ impl Recorder {
     }
 
     /// Releases the checkpoints of a turn whose end is in the store, or never will be.
-    fn release_checkpoints(&self, turn: &RecordedTurn) {
+    pub(super) fn release_checkpoints(&self, turn: &RecordedTurn) {
         // Set before the journal is locked: a checkpoint in flight checks the flag under that lock.
-        turn.is_stored.store(true, Ordering::SeqCst);
+        turn.set_stored();
         lock(&self.journal).forget(turn.log.subject.turn_id);
     }
 
-    fn mark_changed(&self, turn: &Arc<RecordedTurn>) {
-        if !turn.is_changed.swap(true, Ordering::SeqCst) {
+    /// Lets the next interval write a turn with new output.
+    pub(super) fn mark_changed(&self, turn: &Arc<RecordedTurn>) {
+        if turn.set_changed() {
             lock(&self.changed).push(Arc::clone(turn));
         }
     }
 
+    /// Writes a turn without waiting for the interval.
+    pub(super) fn write_soon(&self, turn: &Arc<RecordedTurn>) {
+        lock(&self.urgent).push(Arc::clone(turn));
+        self.wake.notify_one();
+    }
+
     /// Keeps an end in memory for a retry.
-    fn keep_unstored(&self, end: EndedTurn, turn: &Arc<RecordedTurn>) {
+    pub(super) fn keep_unstored(&self, end: EndedTurn, turn: &Arc<RecordedTurn>) {
         let turn_id = end.turn_id;
         if !lock(&self.unstored).push(end, turn) {
             log::error!(turn_id:%, max_bytes = MAX_UNSTORED_BYTES; "answer lost; too many answers wait for the store");
         }
-    }
-}
-
-impl RecordedTurn {
-    /// Takes the output since the last checkpoint. `None` if there is none, or if the turn has ended: the end holds all of it.
-    fn take_checkpoint(&self) -> Option<Checkpoint> {
-        if self.log.has_ended() {
-            return None;
-        }
-        let first_seq = self.saved_tokens.load(Ordering::SeqCst);
-        let (count, text, token_ends) = self.log.with_tokens(|tokens| {
-            let count = tokens.count();
-            (count, tokens.joined(first_seq..count).to_owned(), tokens.ends()[first_seq as usize..].to_vec())
-        });
-        let is_saved = self.metadata_saved.swap(true, Ordering::SeqCst);
-        let metadata = if is_saved { None } else { lock(&self.metadata).clone() };
-        let known = Some(self.saved_items.load(Ordering::SeqCst)).filter(|known| *known != UNSAVED);
-        let (items_count, items) = self.log.items_to_store(known);
-        self.saved_tokens.store(count, Ordering::SeqCst);
-        self.saved_items.store(items_count, Ordering::SeqCst);
-        (count > first_seq || metadata.is_some() || items.is_some()).then(|| Checkpoint {
-            turn_id: self.log.subject.turn_id,
-            epoch: self.epoch,
-            first_seq,
-            text,
-            token_ends,
-            metadata,
-            items,
-        })
-    }
-}
-
-impl Recording {
-    /// Appends a token to the log and schedules its checkpoint. Returns its seq.
-    pub fn append(&self, token: &str) -> u32 {
-        let seq = self.turn.log.append(token);
-        self.recorder.mark_changed(&self.turn);
-        let unsaved = (seq + 1).saturating_sub(self.turn.saved_tokens.load(Ordering::SeqCst));
-        if unsaved > 0 && unsaved.is_multiple_of(CHECKPOINT_TOKENS) {
-            lock(&self.recorder.urgent).push(Arc::clone(&self.turn));
-            self.recorder.wake.notify_one();
-        }
-        seq
-    }
-
-    /// Epoch under which the turn writes.
-    pub fn epoch(&self) -> i64 {
-        self.turn.epoch
-    }
-
-    /// Appends a part to the log and schedules its checkpoint.
-    pub fn append_part(&self, part: AnswerPart) {
-        self.turn.log.append_part(part);
-        self.recorder.mark_changed(&self.turn);
-    }
-
-    /// Saves the metadata known so far, in case the turn never ends.
-    pub fn describe(&self, metadata: AnswerMetadata) {
-        *lock(&self.turn.metadata) = Some(metadata);
-        self.turn.metadata_saved.store(false, Ordering::SeqCst);
-        self.recorder.mark_changed(&self.turn);
-    }
-
-    /// Stores the end of the turn; returns `false` if the store could not take it now.
-    pub async fn end(&self, end: EndedTurn) -> bool {
-        // While others wait for a retry, an attempt would fail as well and only delay the client.
-        if self.recorder.unstored() > 0 {
-            self.has_ended.store(true, Ordering::SeqCst);
-            self.recorder.keep_unstored(end, &self.turn);
-            return false;
-        }
-        let charge = end.charge;
-        let stored = self.recorder.store.end_turn(end.clone()).await;
-        self.has_ended.store(true, Ordering::SeqCst);
-        match stored {
-            Ok(events) => {
-                self.recorder.bus.publish(events);
-                self.recorder.release_checkpoints(&self.turn);
-                true
-            }
-            Err(error) => {
-                log::error!("answer could not be stored: {error}");
-                if matches!(error, StoreError::Unavailable(_)) {
-                    self.recorder.keep_unstored(end, &self.turn);
-                } else {
-                    self.recorder.release_checkpoints(&self.turn);
-                    budgets::charge_apart(self.recorder.store.as_ref(), charge).await;
-                }
-                false
-            }
-        }
-    }
-}
-
-/// Stores the turn as interrupted if its task was dropped, by a panic or with its thread. The turn's `Acceptance` ends the log.
-impl Drop for Recording {
-    fn drop(&mut self) {
-        if self.has_ended.load(Ordering::SeqCst) {
-            return;
-        }
-        let log = &self.turn.log;
-        let (text, token_ends) = log.with_tokens(|tokens| (tokens.text().to_owned(), tokens.ends().to_vec()));
-        let end = EndedTurn {
-            turn_id: log.subject.turn_id,
-            epoch: self.turn.epoch,
-            conversation_id: log.subject.conversation_id,
-            answer: Answer {
-                message_id: MessageId::new(),
-                text,
-                token_ends,
-                finish_reason: FinishReason::Error,
-                metadata: lock(&self.turn.metadata).clone().unwrap_or_default(),
-                items: log.items_to_store(None).1,
-                reasoning: None,
-            },
-            error: Some(self.recorder.stored_error(&TurnFailure::TaskLost)),
-            at: UnixMillis::now(),
-            charge: None,
-        };
-        self.recorder.keep_unstored(end, &self.turn);
     }
 }
 

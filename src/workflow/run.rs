@@ -2,20 +2,20 @@
 //! `Asked → Routed → Retrieved → Answering → Generated`, so that the steps cannot run in another order.
 
 use super::{
-    Question,
+    budgets::Spending,
     citations::{CitationFilter, located},
     cited_answer::CitedAnswer,
     engine::Engine,
-    error::TurnError,
     guidance, model_calls,
     passages::{self, Found},
     progress::{STARTING, progress},
     reasoning::TurnReasoning,
-    recorder::Recording,
+    recording::Recording,
     router::Route,
     sources::sources,
     stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped, millis},
-    suggestions, summary,
+    start::TurnRun,
+    suggestions,
     support::support,
     tasks::AfterTurn,
     turn_metrics::TurnMetrics,
@@ -23,20 +23,15 @@ use super::{
     watchdog::{StopReason, Watchdog, stop_when_expired},
 };
 use crate::{
-    domain::{
-        AnswerMetadata, ConnectionId, ConversationAccess, FinishReason, LOCAL_NODE, Latency, MessageId, ModelTask,
-        TurnId, UnixMillis,
-    },
-    limits::MAX_HISTORY_MESSAGES,
+    domain::{AnswerMetadata, FinishReason, Latency, MessageId, ModelTask, UnixMillis},
     metrics::TurnStep,
     provider::{AnswerPart, Calls, ModelProvider, ProviderError, ProviderErrorKind},
-    store::{AcceptedTurn, Answer, BegunTurn, EndedTurn, NewTurn, StoreError},
+    store::{Answer, EndedTurn},
     turn::{Progress, TurnEnd, TurnFailure, TurnLog},
 };
 use futures_util::FutureExt;
 use std::{
     future::Future,
-    net::IpAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -45,95 +40,14 @@ use std::{
 use switchboard_protocol::Step;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The turn that the same `client_message_id` started before.
-pub(super) struct AlreadyStarted {
-    pub turn_id: TurnId,
-}
-
-/// An accepted turn, ready to run.
-pub struct TurnRun {
-    engine: Arc<Engine>,
-    log: Arc<TurnLog>,
-    acceptance: Acceptance,
-    /// Epoch of the conversation, under which the turn writes.
-    epoch: i64,
-    asked: Box<Asked>,
-    began: Instant,
-}
-
 impl TurnRun {
-    /// Admits a turn and stores its question.
-    ///
-    /// # Errors
-    /// The outer error refuses the turn; the inner one names the turn that the same message started before.
-    pub async fn begin(
-        engine: Arc<Engine>,
-        log: Arc<TurnLog>,
-        question: Question,
-        by: Option<ConnectionId>,
-        address: IpAddr,
-    ) -> Result<Result<Self, AlreadyStarted>, TurnError> {
-        let began = Instant::now();
-        let user_id = log.subject.user_id;
-        let admitted = async {
-            // Before admission, which reserves the conversation: a user without access must neither block it nor learn that a
-            // turn is running in it.
-            if let Some(conversation) = question.conversation_id {
-                engine.events.require(user_id, conversation, ConversationAccess::can_write).await?;
-                engine.announce_to(by, conversation);
-            }
-            engine.budget.check(engine.store.as_ref(), user_id, UnixMillis::now()).await?;
-            engine.turns.admit(&log, address).await
-        };
-        let admission = match admitted.await {
-            Ok(admission) => admission,
-            Err(refusal) => {
-                // The running turn may be that of the same message, sent again after a reconnect.
-                if let Some(id) = question.client_message_id
-                    && let Some(turn_id) = engine.store.turn_of_message(user_id, id).await?
-                {
-                    return Ok(Err(AlreadyStarted { turn_id }));
-                }
-                return Err(refusal);
-            }
-        };
-        if engine.recorder.unstored() > 0 {
-            return Err(StoreError::Unavailable("answers wait to be stored".to_owned()).into());
-        }
-        let begun = engine.store.begin_turn(NewTurn {
-            turn_id: log.subject.turn_id,
-            user_id,
-            conversation_id: log.subject.conversation_id,
-            is_new_conversation: question.conversation_id.is_none(),
-            message_id: MessageId::new(),
-            text: question.text.clone(),
-            client_message_id: question.client_message_id.clone(),
-            customer_id: question.customer_id.clone(),
-            at: UnixMillis::now(),
-            owner_node: LOCAL_NODE.to_owned(),
-            history_messages: MAX_HISTORY_MESSAGES,
-        });
-        match begun.await? {
-            BegunTurn::Started(AcceptedTurn { history, summary, epoch, events }) => {
-                if question.conversation_id.is_none() {
-                    engine.announce_to(by, log.subject.conversation_id);
-                }
-                engine.bus.publish(events);
-                let history = summary::history(history, summary, engine.config.context_token_budget);
-                let asked = Box::new(Asked { question, history: history.messages, needs_summary: history.is_cut });
-                let acceptance = admission.accept();
-                engine.metrics.step(TurnStep::Admit, began.elapsed());
-                Ok(Ok(Self { engine, log, acceptance, epoch, asked, began }))
-            }
-            BegunTurn::Duplicate { turn_id } => Ok(Err(AlreadyStarted { turn_id })),
-        }
-    }
-
     /// Runs the turn to its end, which is always appended to the log.
     pub async fn finish(self) {
         let Self { engine, log, acceptance, epoch, asked, began } = self;
         let mut turn_metrics = TurnMetrics::new(&engine.metrics, engine.failures, began);
-        let recording = engine.recorder.record(Arc::clone(&log), epoch);
+        let calls = engine.providers.record_calls();
+        let spending = Spending::new(engine.budget, log.subject.user_id, &calls);
+        let recording = Recording::begin(&engine.recorder, &log, epoch, spending);
         let watchdog = Rc::new(Watchdog::new(&engine.config, began));
         // In a task of its own, because joined with the answer it would be polled for each token.
         let watching = stop_when_expired(Rc::clone(&watchdog), Arc::clone(&log), acceptance.stop_signal().clone());
@@ -144,7 +58,7 @@ impl TurnRun {
             recording: &recording,
             acceptance: &acceptance,
             watchdog: &watchdog,
-            calls: &engine.providers.record_calls(),
+            calls: &calls,
             began,
         };
         let after_turn = AfterTurn::of(engine.tasks.as_ref(), &asked);
@@ -260,11 +174,12 @@ impl Steps<'_> {
             support: account.map(|_| support(&searched.retrieval)),
             ..AnswerMetadata::default()
         });
-        self.recording.describe(AnswerMetadata::clone(&metadata));
         if let Some(warning) = guidance::warning(self.engine, &routed.asked) {
             self.append(warning.text, &mut metadata);
         }
         let request = guidance::request(self.engine, routed, searched).await;
+        // Immediately before the request, so that the next checkpoint knows of both.
+        self.recording.describe(AnswerMetadata::clone(&metadata));
         let answer = self.unless_stopped(pin!(provider.generate(request))).await;
         Answering { metadata, answer, suggestions, began }
     }
@@ -389,7 +304,7 @@ impl Steps<'_> {
             },
             error: ending.as_ref().err().map(|failure| self.engine.recorder.stored_error(failure)),
             at,
-            charge: self.engine.budget.charge(subject.user_id, &calls, at),
+            charge: self.recording.charge(at),
         });
         let stored = stored.await;
         metadata.stored = (!stored).then_some(false);

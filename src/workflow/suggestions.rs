@@ -1,6 +1,6 @@
 //! Suggested follow-ups: the headings of the passages that fit the question next best, or that are close to the best one.
 
-use super::recorder::Recording;
+use super::recording::Recording;
 use crate::{
     domain::{FinishReason, Part, Passage, Retrieval, RetrievalBasis},
     turn::TurnFailure,

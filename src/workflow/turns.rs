@@ -4,7 +4,7 @@
 
 mod admission;
 
-pub use admission::{Acceptance, Admission};
+pub use admission::{Acceptance, Admission, Reservation};
 
 use super::{
     error::TurnError,
@@ -107,25 +107,13 @@ impl Turns {
         })
     }
 
-    /// Reserves the conversation for a turn requested from `address`, and acquires a permit, waiting up to
-    /// `workflow.admission_wait_ms`. The caller has checked that the user may write to the conversation: a reservation blocks
-    /// the other members.
+    /// Reserves the conversation for a turn requested from `address`. The turn counts as one of its user's from now on. The caller
+    /// has checked that the user may write to the conversation: a reservation blocks the other members.
     ///
     /// # Errors
-    /// `InProgress` if the conversation has a turn, `TooManyOfUser`, `Busy` if no permit became free in time, `Draining`.
-    pub async fn admit(self: &Arc<Self>, log: &Arc<TurnLog>, address: IpAddr) -> Result<Admission, TurnError> {
-        let admission = self.reserve(log, !self.limiter.is_exempt(address))?;
-        let permit = self.acquire_permit().await?;
-        let mut table = self.lock();
-        table.started += 1;
-        if let Some(running) = table.running.get_mut(&log.subject.turn_id) {
-            running.permit = Some(permit);
-        }
-        drop(table);
-        Ok(admission)
-    }
-
-    fn reserve(self: &Arc<Self>, log: &Arc<TurnLog>, counts_for_user: bool) -> Result<Admission, TurnError> {
+    /// `InProgress` if the conversation has a turn, `TooManyOfUser`, `Draining`.
+    pub fn reserve(self: &Arc<Self>, log: &Arc<TurnLog>, address: IpAddr) -> Result<Reservation, TurnError> {
+        let counts_for_user = !self.limiter.is_exempt(address);
         let mut table = self.lock();
         let subject = log.subject;
         if table.by_conversation.contains_key(&subject.conversation_id) {
@@ -152,7 +140,12 @@ impl Turns {
             decided: decided.clone(),
         };
         table.running.insert(subject.turn_id, running);
-        Ok(Admission { turns: Arc::clone(self), log: Arc::clone(log), stop, decided: decided.drop_guard() })
+        Ok(Reservation(Admission {
+            turns: Arc::clone(self),
+            log: Arc::clone(log),
+            stop,
+            decided: decided.drop_guard(),
+        }))
     }
 
     /// Returns the number of running and waiting turns of each of these users.

@@ -1,6 +1,7 @@
 //! Daily budgets of users: refusal, charge and restart.
 
 use crate::harness::{TestApp, TestUser};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::{io::Write as _, sync::Arc};
 use switchboard::config::Config;
@@ -67,6 +68,29 @@ async fn a_budget_survives_a_restart() {
     .await;
     let user = again.sign_in(&user.email, crate::harness::PASSWORD).await;
     assert_eq!(ask(&again, &user, 1).await.1["code"], "BUDGET_EXCEEDED");
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn turns_at_once_exceed_a_budget_by_at_most_their_own_consumption() {
+    const AT_ONCE: u64 = 3;
+    const BUDGET: u64 = 100;
+    let app = TestApp::with(|config| {
+        budget(BUDGET, 0.0)(config);
+        config.workflow.max_running_turns_per_user = usize::try_from(AT_ONCE).unwrap();
+    })
+    .await;
+    let (operator, other) = (app.operator().await, app.user().await);
+    assert_eq!(ask(&app, &other, 20).await.0, 200);
+    let of_turn = used_today(&app, &operator, &other).await["tokens"].as_u64().unwrap();
+    assert!(of_turn < BUDGET);
+    for _ in 0..5 {
+        let user = app.user().await;
+        let outcomes = join_all((0..24).map(|_| ask(&app, &user, 20))).await;
+        assert!(outcomes.iter().any(|(status, _)| *status == 200));
+        while ask(&app, &user, 20).await.0 == 200 {}
+        let used = used_today(&app, &operator, &user).await["tokens"].as_u64().unwrap();
+        assert!((BUDGET..BUDGET + AT_ONCE * of_turn).contains(&used), "{used} of {BUDGET}, {of_turn} a turn");
+    }
 }
 
 #[actix_web::rt::test(system = "crate::harness::System")]

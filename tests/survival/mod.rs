@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "the seed of a run has to be seen, to repeat it")]
 
+mod budgets;
 mod crash;
 mod events;
 mod storage;

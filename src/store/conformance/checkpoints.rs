@@ -90,5 +90,14 @@ pub(super) fn part(
     metadata: Option<AnswerMetadata>,
 ) -> Checkpoint {
     let items = metadata.is_some().then(|| ITEMS.to_owned());
-    Checkpoint { turn_id, epoch: 0, first_seq, text: text.to_owned(), token_ends: ends.to_vec(), items, metadata }
+    Checkpoint {
+        turn_id,
+        epoch: 0,
+        first_seq,
+        text: text.to_owned(),
+        token_ends: ends.to_vec(),
+        items,
+        metadata,
+        charge: None,
+    }
 }

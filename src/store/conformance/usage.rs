@@ -1,10 +1,11 @@
 //! Daily consumption of users.
 
-use super::Fixture;
+use super::{Fixture, checkpoints::part};
 use crate::{
-    domain::{UserId, UtcDay},
+    domain::{ConversationHandler, UserId, UtcDay},
     store::{
-        AuditStore, Charge, ClockStore, Consumption, ConversationStore, EndedTurn, EventStore, StoreError, UserStore,
+        AuditStore, Charge, Checkpoint, ClockStore, Consumption, ConversationStore, EndedTurn, EventStore, StoreError,
+        UserStore,
     },
 };
 
@@ -43,5 +44,24 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fi
         self.store.delete_conversation(self.user, self.conversation).await.unwrap();
         assert_eq!(self.store.end_turn(end).await, Err(StoreError::NotFound("turn")));
         assert_eq!(self.consumed(TODAY).await, Some((10, 7)), "it outlives the conversation");
+    }
+
+    pub async fn an_interrupted_turn_is_charged_as_its_last_checkpoint_says(self) {
+        let turn_id = self.begin().await;
+        let checkpoint = |first_seq, text: &str, end, epoch, charge| Checkpoint {
+            epoch,
+            charge,
+            ..part(turn_id, first_seq, text, &[end], None)
+        };
+        let charge = |tokens| Some(self.charge(TODAY, tokens, 2 * tokens));
+        self.store.checkpoint(vec![checkpoint(0, "Be", 2, 0, charge(10))]).await.unwrap();
+        self.store.checkpoint(vec![checkpoint(1, "cause", 7, 0, charge(12))]).await.unwrap();
+        self.store.checkpoint(vec![checkpoint(1, "not this", 10, 1, charge(99))]).await.unwrap();
+        // The charge applies although the answer does not.
+        self.store.change_handler(self.conversation, ConversationHandler::Agent).await.unwrap();
+        for _ in 0..2 {
+            self.interrupt().await;
+            assert_eq!(self.consumed(TODAY).await, Some((12, 24)));
+        }
     }
 }

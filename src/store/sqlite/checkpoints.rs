@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{AnswerMetadata, FinishReason, MessageId, TurnId, UnixMillis},
-    store::{Answer, Checkpoint, EndedTurn, StoreError},
+    store::{Answer, Charge, Checkpoint, EndedTurn, StoreError},
 };
 use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SqliteConnection};
 use std::collections::HashMap;
@@ -39,6 +39,7 @@ struct RecoveredAnswer {
     token_ends: Vec<u32>,
     metadata: Option<AnswerMetadata>,
     items: Option<String>,
+    charge: Option<Charge>,
 }
 
 impl RecoveredAnswer {
@@ -48,6 +49,7 @@ impl RecoveredAnswer {
         let first = usize::try_from(part.first_seq).unwrap_or(usize::MAX);
         self.metadata = part.metadata.or_else(|| self.metadata.take());
         self.items = part.items.or_else(|| self.items.take());
+        self.charge = part.charge.or(self.charge);
         let start = match first.checked_sub(1) {
             None => Some(0),
             Some(before) => self.token_ends.get(before).copied(),
@@ -62,7 +64,7 @@ impl RecoveredAnswer {
     }
 }
 
-/// Ends all running turns with the answers recovered from the journal. The caller's transaction makes this atomic.
+/// Ends all running turns with the answers recovered from the journal, and charges them for what they are known to have consumed. The caller's transaction makes this atomic.
 pub(super) fn interrupt_running(
     connection: &mut SqliteConnection,
     code: &str,
@@ -92,7 +94,8 @@ pub(super) fn interrupt_running(
     }
     for (turn_id, conversation_id, epoch, current_epoch) in &running {
         let turn_id = parse(turn_id)?;
-        let RecoveredAnswer { text, token_ends, metadata, items, .. } = recovered.remove(&turn_id).unwrap_or_default();
+        let RecoveredAnswer { text, token_ends, metadata, items, charge, .. } =
+            recovered.remove(&turn_id).unwrap_or_default();
         let end = EndedTurn {
             turn_id,
             epoch: *epoch,
@@ -108,7 +111,7 @@ pub(super) fn interrupt_running(
             },
             error: Some((code.to_owned(), message.to_owned())),
             at: UnixMillis::now(),
-            charge: None,
+            charge,
         };
         if epoch == current_epoch {
             end_turn(connection, end, logged)?;

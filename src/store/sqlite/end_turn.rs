@@ -73,7 +73,10 @@ fn store_end(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<Vec<E
 
 /// Ends a running turn whose epoch has passed: its answer is not stored.
 pub(super) fn end_fenced(connection: &mut SqliteConnection, turn: EndedTurn) -> Result<Vec<Event>, StoreError> {
-    let EndedTurn { turn_id, conversation_id, error, at, .. } = turn;
+    let EndedTurn { turn_id, conversation_id, error, at, charge, .. } = turn;
+    if let Some(charge) = charge {
+        usage::add(connection, charge)?;
+    }
     let code = error.as_ref().map(|(code, _)| code.clone()).unwrap_or_default();
     set_ended(connection, &turn_id.to_string(), error, None, at)?;
     let fact = Fact::TurnEnded { turn_id, message_id: None, outcome: TurnOutcome::Failed(code) };

@@ -38,7 +38,8 @@ impl TurnAnnouncements for Interloper {
         self.subscribed.lock().unwrap().push((connection, conversation_id));
         let (turns, user_id) = (self.turns.get().unwrap(), *self.user.get().unwrap());
         let log = TurnLog::new(TurnSubject { turn_id: TurnId::new(), conversation_id, user_id });
-        let admitted = turns.admit(&log, Ipv4Addr::LOCALHOST.into()).now_or_never().unwrap();
+        let reserved = turns.reserve(&log, Ipv4Addr::LOCALHOST.into());
+        let admitted = reserved.map(|reservation| reservation.admit().now_or_never().unwrap().unwrap());
         self.started.lock().unwrap().extend(admitted.map(|admission| admission.accept()));
     }
 

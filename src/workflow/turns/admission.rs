@@ -1,4 +1,4 @@
-//! Guards of a turn's lifetime: its wait for a permit, its admission, and its acceptance.
+//! Guards of a turn's lifetime: its reservation, its wait for a permit, its admission, and its acceptance.
 
 use super::Turns;
 use crate::{
@@ -27,6 +27,27 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.lock().waiting -= 1;
+    }
+}
+
+/// A conversation reserved for a turn that has yet to be admitted. Dropping it releases the conversation.
+pub struct Reservation(pub(super) Admission);
+
+impl Reservation {
+    /// Acquires a permit, waiting up to `workflow.admission_wait_ms`.
+    ///
+    /// # Errors
+    /// `Busy` if no permit became free in time.
+    pub async fn admit(self) -> Result<Admission, TurnError> {
+        let Self(admission) = self;
+        let permit = admission.turns.acquire_permit().await?;
+        let mut table = admission.turns.lock();
+        table.started += 1;
+        if let Some(running) = table.running.get_mut(&admission.log.subject.turn_id) {
+            running.permit = Some(permit);
+        }
+        drop(table);
+        Ok(admission)
     }
 }
 

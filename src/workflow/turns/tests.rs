@@ -35,7 +35,11 @@ fn refusal(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Option<TurnError> {
 
 /// Admits a turn that need not wait for a permit.
 fn admit(turns: &Arc<Turns>, log: &Arc<TurnLog>) -> Result<Admission, TurnError> {
-    turns.admit(log, ADDRESS).now_or_never().expect("no wait for a permit")
+    admit_from(turns, log, ADDRESS).now_or_never().expect("no wait for a permit")
+}
+
+async fn admit_from(turns: &Arc<Turns>, log: &Arc<TurnLog>, address: IpAddr) -> Result<Admission, TurnError> {
+    turns.reserve(log, address)?.admit().await
 }
 
 fn interrupted() -> TurnEnd {
@@ -135,7 +139,7 @@ async fn permits_are_limited_and_released() {
     let turns = turns(|config| config.max_running_turns = 1);
     let admission = admit(&turns, &log(ConversationId::new())).unwrap();
     let (waiting, began) = (log(ConversationId::new()), tokio::time::Instant::now());
-    assert_eq!(turns.admit(&waiting, ADDRESS).await.err(), Some(BUSY));
+    assert_eq!(admit_from(&turns, &waiting, ADDRESS).await.err(), Some(BUSY));
     assert_eq!(began.elapsed().as_secs(), 2, "the wait for a permit");
     assert_eq!((turns.limiter.hits().turns, turns.stats().waiting_turns), (1, 0));
     admission.reject();
@@ -152,8 +156,8 @@ fn permits_are_granted_in_fifo_order() {
     let _entered = runtime.enter();
     let logs: [_; 4] = std::array::from_fn(|_| log(ConversationId::new()));
     let running = admit(&turns, &log(ConversationId::new())).unwrap();
-    let mut first = Box::pin(turns.admit(&logs[0], ADDRESS));
-    let mut second = Box::pin(turns.admit(&logs[1], ADDRESS));
+    let mut first = Box::pin(admit_from(&turns, &logs[0], ADDRESS));
+    let mut second = Box::pin(admit_from(&turns, &logs[1], ADDRESS));
     assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
     let stats = turns.stats();
     assert_eq!((stats.running_turns, stats.waiting_turns), (1, 2));
@@ -165,7 +169,7 @@ fn permits_are_granted_in_fifo_order() {
     assert!((&mut second).now_or_never().is_none(), "the second waiter overtook the first");
     let admitted = (&mut first).now_or_never().unwrap().unwrap();
     // A newcomer does not overtake, and leaves the queue when it is dropped.
-    assert!(turns.admit(&logs[3], ADDRESS).now_or_never().is_none());
+    assert!(admit_from(&turns, &logs[3], ADDRESS).now_or_never().is_none());
     assert_eq!(turns.stats().waiting_turns, 1);
     drop(admitted);
     assert!(second.now_or_never().unwrap().is_ok());
@@ -192,20 +196,20 @@ fn turns_from_exempt_addresses_do_not_count_for_their_user() {
     let limits = LimitsConfig { exempt_addresses: vec!["198.51.100.0/24".to_owned()], ..LimitsConfig::default() };
     let turns = Turns::new(&config, Arc::new(Limiter::new(&limits)));
     let user_id = UserId::new();
-    let admit_from = |address: IpAddr| {
+    let admit_at = |address: IpAddr| {
         let subject = TurnSubject { turn_id: TurnId::new(), conversation_id: ConversationId::new(), user_id };
-        turns.admit(&TurnLog::new(subject), address).now_or_never().expect("no wait for a permit")
+        admit_from(&turns, &TurnLog::new(subject), address).now_or_never().expect("no wait for a permit")
     };
     let exempt = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
-    let from_exempt: Vec<_> = (0..5).map(|_| admit_from(exempt)).collect();
+    let from_exempt: Vec<_> = (0..5).map(|_| admit_at(exempt)).collect();
     assert!(from_exempt.iter().all(Result::is_ok));
-    let limited = admit_from(ADDRESS).unwrap();
-    assert_eq!(admit_from(ADDRESS).err(), Some(TOO_MANY_OF_USER));
+    let limited = admit_at(ADDRESS).unwrap();
+    assert_eq!(admit_at(ADDRESS).err(), Some(TOO_MANY_OF_USER));
     // Releasing turns that were not counted does not change the count.
     drop(from_exempt);
-    assert_eq!(admit_from(ADDRESS).err(), Some(TOO_MANY_OF_USER));
+    assert_eq!(admit_at(ADDRESS).err(), Some(TOO_MANY_OF_USER));
     drop(limited);
-    assert!(admit_from(ADDRESS).is_ok() && turns.lock().by_user.is_empty());
+    assert!(admit_at(ADDRESS).is_ok() && turns.lock().by_user.is_empty());
 }
 
 #[test]
@@ -213,8 +217,9 @@ fn limit_changes_while_turns_run() {
     let turns = turns(|config| config.max_running_turns = 3);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
-    let take =
-        || turns.admit(&log(ConversationId::new()), ADDRESS).now_or_never().map(|admitted| admitted.ok().unwrap());
+    let take = || {
+        admit_from(&turns, &log(ConversationId::new()), ADDRESS).now_or_never().map(|admitted| admitted.ok().unwrap())
+    };
     let mut held: Vec<_> = (0..3).map(|_| take().unwrap()).collect();
     turns.change_limits(1, 0);
     for left in [2, 1] {
