@@ -65,21 +65,28 @@ fn small_talk_is_told_from_questions() {
         ("cheers mate", SmallTalk::Thanks),
         ("thanks for that", SmallTalk::Thanks),
         ("super, danke dir", SmallTalk::Thanks),
+        ("danke für die schnelle Antwort", SmallTalk::Thanks),
+        ("all good, thanks for the info", SmallTalk::Thanks),
         ("That's all for now, goodbye", SmallTalk::Farewell),
         ("thanks, bye", SmallTalk::Farewell),
         ("Tschüss", SmallTalk::Farewell),
         ("Is this a real person?", SmallTalk::Identity),
         ("hi, who are you?", SmallTalk::Identity),
         ("Wie heißt du?", SmallTalk::Identity),
+        ("Wer bist du eigentlich?", SmallTalk::Identity),
+        ("Are you a human or a bot?", SmallTalk::Identity),
         ("help", SmallTalk::Capability),
         ("Hello, can you help me please?", SmallTalk::Capability),
         ("What can I ask you?", SmallTalk::Capability),
         ("Hilfe!", SmallTalk::Capability),
+        ("Kann ich dich was fragen?", SmallTalk::Capability),
         ("Can I talk to a person please", SmallTalk::Human),
         ("Ich will mit einem Menschen sprechen", SmallTalk::Human),
         ("thanks, but that's wrong", SmallTalk::Complaint),
         ("Ich möchte mich beschweren", SmallTalk::Complaint),
         ("ok", SmallTalk::Acknowledgement),
+        ("oh I see", SmallTalk::Acknowledgement),
+        ("ach so, kein Problem", SmallTalk::Acknowledgement),
         ("👍", SmallTalk::Acknowledgement),
     ] {
         assert_eq!(languages.small_talk(text), Some(kind), "{text}");
@@ -98,6 +105,9 @@ fn small_talk_is_told_from_questions() {
         "How much is it?",
         "What is this noise?",
         "how do I start it",
+        "it still does not work",
+        "Und mit einem Bot?",
+        "keine Ahnung, was das ist",
     ] {
         assert_eq!(languages.small_talk(question), None, "{question}");
     }
