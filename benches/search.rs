@@ -95,7 +95,7 @@ fn chunk(words: &[String], random: &mut fastrand::Rng) -> Chunk {
     let text = |count: usize, random: &mut fastrand::Rng| {
         (0..count).map(|_| word(words, random)).collect::<Vec<_>>().join(" ")
     };
-    Chunk { title: text(4, random), text: text(PASSAGE_WORDS, random) }
+    Chunk { title: text(4, random), text: text(PASSAGE_WORDS, random), keywords: Vec::new() }
 }
 
 fn question(words: &[String], random: &mut fastrand::Rng) -> String {

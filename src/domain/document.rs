@@ -21,11 +21,20 @@ pub struct Document {
 }
 
 /// Part of a document that is indexed and found as a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
     /// Headings of its section, outermost first, joined by ` › `.
     pub title: String,
     pub text: String,
+    /// Words and phrases that the author gave to its section, so that searches in other words find it. Never shown.
+    pub keywords: Vec<String>,
+}
+
+impl Chunk {
+    /// Returns the size of its texts, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.title.len() + self.text.len() + self.keywords.iter().map(String::len).sum::<usize>()
+    }
 }
 
 /// Chunk found by a search.

@@ -33,7 +33,7 @@ pub use switchboard_protocol::{
     AnswerMetadata, AuditId, Citation, ConnectionId, ConversationId, DocumentId, FinishReason, Latency, MessageId,
     MethodOutcome, RetrievalAccount, RetrievalBasis, RetrievalMethods, Source, TurnId, Usage, UserId,
 };
-pub use text::{is_blank, is_misleading};
+pub use text::{is_blank, is_invisible, is_misleading};
 pub use time::{UnixMillis, UtcDay};
 pub use title::{UserTitle, title_of_answer, title_of_question};
 pub use user::{DisplayName, Role, User};

@@ -40,6 +40,13 @@ pub fn is_blank(text: &str) -> bool {
     })
 }
 
+/// Whether a character is not allowed in a name: control characters, zero-width characters, line and paragraph separators,
+/// and the controls of bidirectional text.
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,12 @@ pub enum ExtractError {
     TooLarge { limit_bytes: u64 },
     #[error("contains no text; a scanned document needs text recognition (OCR) first")]
     Empty,
+    #[error("has a comment with keywords in line {line} that does not end; end it with \"-->\"")]
+    UnclosedKeywords { line: usize },
+    #[error("has a keyword of more than {limit} characters in line {line}; separate keywords by \";\" or lines")]
+    LongKeyword { line: usize, limit: usize },
+    #[error("has more than {limit} keywords for one section, in line {line}; keep those that people search by")]
+    TooManyKeywords { line: usize, limit: usize },
     #[error("would be split into more than {limit} chunks; split it into smaller documents")]
     TooManyChunks { limit: usize },
     #[error(

@@ -3,18 +3,49 @@
 //! A line of `---` is also a thematic break, so the lines up to the next one are front matter only if all of them can be YAML.
 //! In doubt they are text: indexing too much does less harm than losing text.
 
-/// Splits the front matter off a Markdown text. Returns the `collection` that it names, and the text after it.
-pub fn split_front_matter(markdown: &str) -> (Option<&str>, &str) {
+use super::keywords::split_keywords;
+
+/// Markdown text with what its front matter says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct FrontMatter<'a> {
+    pub collection: Option<&'a str>,
+    /// Keywords of the document, each with its line.
+    pub keywords: Vec<(usize, String)>,
+    /// Text after the front matter.
+    pub text: &'a str,
+    /// Number of the first line of the text.
+    pub first_line: usize,
+}
+
+/// Splits the front matter off a Markdown text.
+pub fn split_front_matter(markdown: &str) -> FrontMatter<'_> {
     let Some((matter, text)) = split(markdown).filter(|(matter, _)| is_mapping(matter)) else {
-        return (None, markdown);
+        return FrontMatter { text: markdown, first_line: 1, ..FrontMatter::default() };
     };
     let collection = matter
         .lines()
         .filter_map(|line| line.split_once(':'))
         .find(|(key, _)| key.trim_end() == "collection")
-        .map(|(_, value)| strip_comment(value).trim().trim_matches(['"', '\'']).trim())
+        .map(|(_, value)| unquoted(strip_comment(value)))
         .filter(|value| !value.is_empty());
-    (collection, text)
+    let first_line = 3 + matter.lines().count();
+    FrontMatter { collection, keywords: keywords(matter), text, first_line }
+}
+
+/// Reads `keywords`: a list in brackets, a list of `- item` lines, or a text with commas or semicolons.
+fn keywords(matter: &str) -> Vec<(usize, String)> {
+    let mut lines = (2..).zip(matter.lines());
+    let first = lines.find_map(|(number, line)| {
+        line.split_once(':').filter(|(key, _)| key.trim_end() == "keywords").map(|(_, value)| (number, value))
+    });
+    let more = lines.take_while(|(_, line)| !is_key(line));
+    let items = first.into_iter().chain(more).flat_map(|(number, line)| {
+        let line = strip_comment(line).trim();
+        let line = line.strip_prefix("- ").unwrap_or(line);
+        let items = line.trim_start_matches('[').trim_end_matches(']').split([',', ';']).map(unquoted);
+        items.flat_map(move |item| split_keywords(item, &[])).map(move |(_, keyword)| (number, keyword))
+    });
+    items.collect()
 }
 
 /// Splits off the lines between a first line of `---` and the next line of `---` or `...`.
@@ -53,7 +84,12 @@ fn is_key(line: &str) -> bool {
 }
 
 fn strip_comment(value: &str) -> &str {
+    let value = if value.trim_start().starts_with('#') { "" } else { value };
     value.split_once(" #").map_or(value, |(value, _)| value)
+}
+
+fn unquoted(value: &str) -> &str {
+    value.trim().trim_matches(['"', '\'']).trim()
 }
 
 #[cfg(test)]
@@ -68,7 +104,8 @@ mod tests {
             ("---\ntitle: A\ntags:\n  - x\n- y\n# comment\n\ndate: 2026-01-01\n---\nA", (None, "A")),
             ("--- \ncollection:\n---", (None, "")),
         ] {
-            assert_eq!(split_front_matter(markdown), expected, "{markdown:?}");
+            let FrontMatter { collection, text, .. } = split_front_matter(markdown);
+            assert_eq!((collection, text), expected, "{markdown:?}");
         }
     }
 
@@ -86,7 +123,30 @@ mod tests {
             "---\ntitle: never closed\n",
             "----\ntitle: A\n----\n",
         ] {
-            assert_eq!(split_front_matter(markdown), (None, markdown));
+            let expected = FrontMatter { text: markdown, first_line: 1, ..FrontMatter::default() };
+            assert_eq!(split_front_matter(markdown), expected);
+        }
+    }
+
+    #[test]
+    fn keywords_are_read_in_every_form_of_a_list() {
+        for (matter, expected) in [
+            (
+                "keywords: [opening hours, \"Öffnungszeiten\", 'x y'] # search\n",
+                &[(2, "opening hours"), (2, "Öffnungszeiten"), (2, "x y")][..],
+            ),
+            ("title: A\nkeywords: a; b\ndate: x\n", &[(3, "a"), (3, "b")]),
+            ("keywords:\n  - a b\n# note\n\n- \"c\"\ntags:\n- d\n", &[(3, "a b"), (6, "c")]),
+            ("keywords: [a,\n  b,\n]\n", &[(2, "a"), (3, "b")]),
+            ("keywords:\ntitle: A\n", &[]),
+            ("title: A\n", &[]),
+        ] {
+            let markdown = format!("---\n{matter}---\nText.\n");
+            let found = split_front_matter(&markdown);
+            let keywords: Vec<_> = found.keywords.iter().map(|(line, keyword)| (*line, keyword.as_str())).collect();
+            assert_eq!(keywords, expected, "{matter}");
+            let lines: Vec<_> = markdown.lines().collect();
+            assert_eq!(lines[found.first_line - 1], "Text.");
         }
     }
 }

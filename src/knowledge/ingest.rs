@@ -9,7 +9,10 @@ use super::{
     seed,
     worker::ReadDocument,
 };
-use crate::domain::{Document, DocumentId, UnixMillis};
+use crate::{
+    domain::{Chunk, Document, DocumentId, UnixMillis, is_invisible},
+    store::StoreError,
+};
 use std::{
     fs::{self, File},
     io,
@@ -43,24 +46,43 @@ pub struct IngestReport {
 }
 
 impl KnowledgeBase {
-    /// Loads the built-in documents if the settings enable them and there are no documents. Returns the number of documents
-    /// loaded.
+    /// If the settings enable them, loads the built-in documents when there are no documents. Otherwise loads those again that an
+    /// earlier version stored without their keywords. Returns the number of documents loaded.
     ///
     /// # Errors
     /// When a document cannot be ingested.
     pub async fn seed(&self) -> Result<usize, IngestError> {
-        if !self.config.seed || self.store.count_documents().await? > 0 {
+        if !self.config.seed {
             return Ok(0);
         }
+        let is_new = self.store.count_documents().await? == 0;
         // Built-in documents are trusted, so they need no child process.
         let task = reader::task(&self.config, Some(MediaType::Markdown));
+        let mut loaded = 0;
         for (source, text) in seed::DOCUMENTS {
             let read = task
                 .read(text.as_bytes(), Instant::now() + task.timeout)
                 .map_err(|error| IngestError::Extract { document: (*source).to_owned(), error })?;
-            self.put((*source).to_owned(), None, text.len() as u64, read).await?;
+            if is_new || self.lacks_keywords(source, &read).await? {
+                self.put((*source).to_owned(), None, text.len() as u64, read).await?;
+                loaded += 1;
+            }
         }
-        Ok(seed::DOCUMENTS.len())
+        Ok(loaded)
+    }
+
+    /// Whether the document with this name is `read` without any of its keywords.
+    pub(super) async fn lacks_keywords(&self, source: &str, read: &ReadDocument) -> Result<bool, IngestError> {
+        let Some(document) = self.store.document_named(source).await? else { return Ok(false) };
+        let (document, stored) = match self.store.document_with_chunks(document.id).await {
+            Err(StoreError::NotFound(_)) => return Ok(false),
+            found => found?,
+        };
+        let is_same_text = document.collection == read.collection.as_deref().unwrap_or_default()
+            && stored.len() == read.chunks.len()
+            && stored.iter().zip(&read.chunks).all(|(one, other)| one.text == other.text);
+        let has_keywords = |chunks: &[Chunk]| chunks.iter().any(|chunk| !chunk.keywords.is_empty());
+        Ok(is_same_text && has_keywords(&read.chunks) && !has_keywords(&stored))
     }
 
     /// Ingests a document, replacing an existing one with the same name.
@@ -177,13 +199,6 @@ fn checked_name(field: &'static str, name: &str) -> Result<String, IngestError> 
         return Err(IngestError::InvalidName { field, reason: "must be at most 200 printable characters" });
     }
     Ok(name.to_owned())
-}
-
-/// Whether a character is not allowed in a name: control characters, zero-width characters, line and paragraph separators,
-/// and the controls of bidirectional text.
-pub fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Path of a file and the name of its document, or a path that could not be listed.

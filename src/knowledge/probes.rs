@@ -111,7 +111,11 @@ mod tests {
             created_at_ms: UnixMillis(1),
             updated_at_ms: UnixMillis(1),
         };
-        let chunk = |(title, text): &(&str, &str)| Chunk { title: (*title).to_owned(), text: (*text).to_owned() };
+        let chunk = |(title, text): &(&str, &str)| Chunk {
+            title: (*title).to_owned(),
+            text: (*text).to_owned(),
+            ..Chunk::default()
+        };
         let change = index.change().await;
         index.put(change, &document, passages.iter().map(chunk).collect()).await.unwrap();
         index.calibrate(&Arc::default()).await.unwrap();

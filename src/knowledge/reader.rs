@@ -5,6 +5,7 @@ use super::{
     document_file::DocumentFile,
     extract::MediaType,
     extract_error::ExtractError,
+    keywords::{MAX_KEYWORD_CHARS, MAX_KEYWORDS},
     worker::{Line, ReadDocument, ReadTask},
 };
 use crate::{config::KnowledgeConfig, domain::Chunk};
@@ -31,8 +32,8 @@ const MAX_CHILDREN: usize = 2;
 const ALLOCATOR_RESERVE: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "32MiB");
 /// Maximum expansion of a byte of text in JSON.
 const JSON_ESCAPE_BYTES: usize = 6;
-/// Maximum length of a line apart from the chunk's text, in bytes: title and member names.
-const LINE_OVERHEAD_BYTES: usize = 64 * 1024;
+/// Maximum length of a line apart from the chunk's text, in bytes: title, keywords and member names.
+const LINE_OVERHEAD_BYTES: usize = 64 * 1024 + MAX_KEYWORDS * (MAX_KEYWORD_CHARS * char::MAX_LEN_UTF8 + 3);
 
 /// Reason why a document was not read.
 #[derive(Debug)]
@@ -150,12 +151,13 @@ impl Answer {
                 *document = Some(ReadDocument { media_type, collection, chunks: Vec::new() });
                 None
             }
-            (Line::Chunk { title, text }, Some(document)) if document.chunks.len() < MAX_CHUNKS => {
-                let Some(left) = self.bytes_left.checked_sub(title.len() + text.len()) else {
+            (Line::Chunk { title, text, keywords }, Some(document)) if document.chunks.len() < MAX_CHUNKS => {
+                let chunk = Chunk { title, text, keywords };
+                let Some(left) = self.bytes_left.checked_sub(chunk.bytes()) else {
                     return Some(Err(ExtractError::Damaged));
                 };
                 self.bytes_left = left;
-                document.chunks.push(Chunk { title, text });
+                document.chunks.push(chunk);
                 None
             }
             (Line::End { chunks }, Some(document)) if document.chunks.len() == chunks => self.document.take().map(Ok),
@@ -226,7 +228,7 @@ mod tests {
     use super::*;
 
     fn chunk(text: &str) -> Line {
-        Line::Chunk { title: String::new(), text: text.to_owned() }
+        Line::Chunk { title: String::new(), text: text.to_owned(), keywords: Vec::new() }
     }
 
     fn document() -> Line {
@@ -239,7 +241,7 @@ mod tests {
         assert_eq!(answer.push(document()), None);
         assert_eq!(answer.push(chunk("a")), None);
         let document = answer.push(Line::End { chunks: 1 }).unwrap().unwrap();
-        assert_eq!(document.chunks, [Chunk { title: String::new(), text: "a".to_owned() }]);
+        assert_eq!(document.chunks, [Chunk { text: "a".to_owned(), ..Chunk::default() }]);
         let refused = Answer::new(100).push(Line::Refused { error: ExtractError::Empty });
         assert_eq!(refused, Some(Err(ExtractError::Empty)));
     }

@@ -7,12 +7,12 @@
 //! or a single `refused`. An answer without its last line is discarded.
 
 use super::{
-    chunk::chunk,
-    embedded_data::strip_embedded_data,
+    chunk::Chunking,
     extract::{Extracted, MediaType, extract, media_type},
     extract_error::ExtractError,
     extract_limits::Limits,
     front_matter::split_front_matter,
+    keywords::add_keywords,
 };
 use crate::domain::{Chunk, is_blank};
 use serde::{Deserialize, Serialize};
@@ -50,10 +50,22 @@ pub struct ReadDocument {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Line {
-    Document { media_type: MediaType, collection: Option<String> },
-    Chunk { title: String, text: String },
-    End { chunks: usize },
-    Refused { error: ExtractError },
+    Document {
+        media_type: MediaType,
+        collection: Option<String>,
+    },
+    Chunk {
+        title: String,
+        text: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keywords: Vec<String>,
+    },
+    End {
+        chunks: usize,
+    },
+    Refused {
+        error: ExtractError,
+    },
 }
 
 impl ReadTask {
@@ -67,8 +79,8 @@ impl ReadTask {
             Ok(ReadDocument { media_type, collection, chunks }) => {
                 write_line(&mut output, &Line::Document { media_type, collection })?;
                 let count = chunks.len();
-                for Chunk { title, text } in chunks {
-                    write_line(&mut output, &Line::Chunk { title, text })?;
+                for Chunk { title, text, keywords } in chunks {
+                    write_line(&mut output, &Line::Chunk { title, text, keywords })?;
                 }
                 write_line(&mut output, &Line::End { chunks: count })?;
             }
@@ -93,19 +105,19 @@ impl ReadTask {
         let limits = Limits { max_text_bytes: self.max_text_bytes, deadline };
         let media_type = media_type(bytes, self.claimed)?;
         let mut text = extract(bytes, media_type, &limits)?;
-        let mut collection = None;
+        let has_comments = media_type == MediaType::Markdown;
+        let (max_chars, mut collection) = (self.chunk_chars, None);
+        let mut chunking = Chunking { max_chars, limits, has_comments, first_line: 1, keywords: Vec::new() };
         if media_type == MediaType::Markdown
             && let Extracted::Markdown(markdown) = &text
         {
-            let (named, rest) = split_front_matter(markdown);
-            collection = named.map(str::to_owned);
-            text = Extracted::Markdown(rest.to_owned());
+            let front = split_front_matter(markdown);
+            collection = front.collection.map(str::to_owned);
+            chunking.first_line = front.first_line;
+            add_keywords(&mut chunking.keywords, front.keywords)?;
+            text = Extracted::Markdown(front.text.to_owned());
         }
-        if matches!(media_type, MediaType::Markdown | MediaType::Plain) {
-            let (Extracted::Markdown(content) | Extracted::Plain(content)) = &mut text;
-            *content = strip_embedded_data(content);
-        }
-        let chunks = chunk(&text, self.chunk_chars, &limits)?;
+        let chunks = chunking.chunk(&text)?;
         if chunks.iter().all(|chunk| is_blank(&chunk.text)) {
             return Err(ExtractError::Empty);
         }
@@ -128,6 +140,7 @@ fn write_line(output: &mut impl Write, line: &Line) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::knowledge::keywords::MAX_KEYWORD_CHARS;
 
     fn answer(document: &[u8]) -> Vec<serde_json::Value> {
         let task = ReadTask {
@@ -149,14 +162,33 @@ mod tests {
 
     #[test]
     fn an_answer_ends_with_the_number_of_chunks() {
-        let document = b"---\ncollection: specs\n---\n# Engine\n\n180 kW.\n\n# Tyres\n\n2.4 bar.\n";
+        let document =
+            b"---\ncollection: specs\n---\n# Engine\n\n180 kW.\n\n# Tyres\n<!-- keywords: air; psi -->\n2.4 bar.\n";
         let expected = serde_json::json!([
             {"type": "document", "media_type": "markdown", "collection": "specs"},
             {"type": "chunk", "title": "Engine", "text": "180 kW."},
-            {"type": "chunk", "title": "Tyres", "text": "2.4 bar."},
+            {"type": "chunk", "title": "Tyres", "text": "2.4 bar.", "keywords": ["air", "psi"]},
             {"type": "end", "chunks": 2},
         ]);
         assert_eq!(serde_json::Value::from(answer(document)), expected);
+    }
+
+    #[test]
+    fn keywords_of_the_document_are_those_of_each_chunk() {
+        let document =
+            b"---\nkeywords: [a]\n---\n<!-- keywords: b -->\n# One\n\n1.\n\n# Two\n\n2.\n\n<!-- keywords: c; a -->\n";
+        let keywords: Vec<_> = answer(document).iter().filter_map(|line| line.get("keywords").cloned()).collect();
+        assert_eq!(keywords, [serde_json::json!(["a", "b"]), serde_json::json!(["a", "b", "c"])]);
+    }
+
+    #[test]
+    fn errors_of_keywords_name_the_line_in_the_file() {
+        let front = "---\ncollection: specs\n---\n# One\n\n1.\n";
+        let error = |rest: &str| answer(format!("{front}{rest}").as_bytes())[0]["error"].clone();
+        assert_eq!(error("## Two\n\n2.\n<!-- keywords: a\n"), serde_json::json!({"unclosed_keywords": {"line": 10}}));
+        let long = "a".repeat(MAX_KEYWORD_CHARS + 1);
+        let refused = error(&format!("<!-- keywords: b\n{long} -->\n"));
+        assert_eq!(refused, serde_json::json!({"long_keyword": {"line": 8, "limit": MAX_KEYWORD_CHARS}}));
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub trait DocumentStore: Send + Sync {
     /// `NotFound`, or when the database is unavailable.
     async fn document(&self, id: DocumentId) -> Result<Document, StoreError>;
 
+    /// Returns the document with this name.
+    ///
+    /// # Errors
+    /// When the database is unavailable.
+    async fn document_named(&self, source: &str) -> Result<Option<Document>, StoreError>;
+
     /// Reads passages of a document in its order, those with numbers above `after`: at least one, if there are any, and as many
     /// more as have `max_bytes` of text.
     ///

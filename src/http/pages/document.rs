@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn chunk(title: &str, text: &str) -> Chunk {
-        Chunk { title: title.to_owned(), text: text.to_owned() }
+        Chunk { title: title.to_owned(), text: text.to_owned(), keywords: vec!["hidden".to_owned()] }
     }
 
     #[actix_web::test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     config::DatabaseConfig,
+    domain::RetrievalBasis,
     knowledge::{
         DocumentFile, ExtractError, GOOD_SCORE, IngestError, MediaType, NewDocument, docx::tests::docx,
         pdf::tests::pdf_of_lines, reader, seed,
@@ -286,6 +287,45 @@ async fn a_knowledge_base_with_documents_is_not_seeded() {
     assert_eq!(base.seed().await.unwrap(), 0);
     let unwanted = empty_base_with(KnowledgeConfig { seed: false, ..KnowledgeConfig::default() });
     assert_eq!(unwanted.seed().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn built_in_documents_of_an_earlier_version_get_their_keywords() {
+    let base = empty_base();
+    let with_keywords = |keywords: &str| format!("# Power\n\n74 kW.\n\n<!-- {keywords} -->\n");
+    let task = reader::task(&KnowledgeConfig::default(), Some(MediaType::Markdown));
+    let read = |text: &str| task.read(text.as_bytes(), Instant::now() + task.timeout).unwrap();
+    let built_in = read(&with_keywords("keywords: horses"));
+    assert!(!base.lacks_keywords("a.md", &built_in).await.unwrap());
+    for (stored, lacks) in [
+        (with_keywords("none"), true),
+        (with_keywords("keywords: horses"), false),
+        (with_keywords("keywords: an operator's own"), false),
+        ("# Power\n\n80 kW.\n".to_owned(), false),
+    ] {
+        base.ingest(document("a.md", "", &stored)).await.unwrap();
+        assert_eq!(base.lacks_keywords("a.md", &built_in).await.unwrap(), lacks, "{stored}");
+    }
+    base.ingest(document("a.md", "", &with_keywords("none"))).await.unwrap();
+    assert!(!base.lacks_keywords("a.md", &read(&with_keywords("none"))).await.unwrap());
+}
+
+#[tokio::test]
+async fn keywords_find_a_section_and_are_not_shown() {
+    let base = seeded_base().await;
+    let text = "# Shelf care\n\n<!-- keywords: wobbly furniture; Regal wackelt -->\nTighten the screws.\n\n# Paint\n\nUse two coats.\n";
+    base.ingest(document("shelf.md", "", text)).await.unwrap();
+    for question in ["wobbly furniture", "Das Regal wackelt!", "wackelndes Regal"] {
+        let found = base.retrieve(question, &[], 4).await.unwrap();
+        assert_eq!(found.passages[0].title, "Shelf care", "{question}");
+        assert_eq!(found.passages[0].text, "Tighten the screws.");
+        assert_eq!(found.basis, RetrievalBasis::Covered, "{question}");
+    }
+    let other = base.retrieve("Who restores wobbly antique chairs in Boston?", &[], 4).await.unwrap();
+    assert_ne!(other.basis, RetrievalBasis::Covered);
+    // A new version without keywords is no longer found by them.
+    base.ingest(document("shelf.md", "", "# Shelf care\n\nTighten the screws.\n")).await.unwrap();
+    assert!(titles(&base, "wobbly", &[]).await.is_empty());
 }
 
 #[tokio::test]

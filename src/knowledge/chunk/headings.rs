@@ -115,7 +115,7 @@ fn next(markdown: &str, line: &str, start: usize, block: &mut Block) -> Option<H
 }
 
 /// Strips up to three spaces of indentation; `None` if the line is indented further.
-fn unindented(line: &str) -> Option<&str> {
+pub(super) fn unindented(line: &str) -> Option<&str> {
     let text = line.trim_start_matches(' ');
     (line.len() - text.len() <= 3 && !text.starts_with('\t')).then_some(text)
 }
@@ -134,7 +134,7 @@ fn atx(text: &str) -> Option<(usize, &str)> {
 }
 
 /// Parses a code fence into its character and length.
-fn fence(text: &str) -> Option<(u8, usize)> {
+pub(super) fn fence(text: &str) -> Option<(u8, usize)> {
     let fence = *text.as_bytes().first().filter(|byte| matches!(byte, b'`' | b'~'))?;
     let length = text.bytes().take_while(|byte| *byte == fence).count();
     let is_code_span = fence == b'`' && text[length..].contains('`');

@@ -8,12 +8,45 @@ fn limits() -> Limits {
     Limits { max_text_bytes: 10 * 1024 * 1024, deadline: Instant::now() + Duration::from_secs(60) }
 }
 
+fn chunk(text: &Extracted, max_chars: usize, limits: &Limits) -> Result<Vec<Chunk>, ExtractError> {
+    let chunking = Chunking { max_chars, limits: *limits, has_comments: true, first_line: 1, keywords: Vec::new() };
+    chunking.chunk(text)
+}
+
 fn markdown(text: &str, max_chars: usize) -> Vec<Chunk> {
     chunk(&Extracted::Markdown(text.to_owned()), max_chars, &limits()).unwrap()
 }
 
 fn plain(text: &str, max_chars: usize) -> Vec<Chunk> {
     chunk(&Extracted::Plain(text.to_owned()), max_chars, &limits()).unwrap()
+}
+
+#[test]
+fn keywords_belong_to_their_section_and_comments_to_none() {
+    let chunks = markdown(
+        "# Engine\n<!-- keywords: motor -->\n\n## Power\n\n74 kW. <!-- checked -->\n\n## Start\n\nTurn the key.\n\n\
+         <!-- keywords: ignition;\nanlassen -->\n\n# Tyres\n\n<!-- keywords: air -->\n\n# Roof\n\nOpen it.\n",
+        100,
+    );
+    let found: Vec<_> = chunks.iter().map(|c| (c.title.as_str(), c.text.as_str(), c.keywords.join(","))).collect();
+    let expected = [
+        ("Engine › Power", "74 kW.", "motor"),
+        ("Engine › Start", "Turn the key.", "motor,ignition,anlassen"),
+        ("Tyres", "Tyres", "air"),
+        ("Roof", "Open it.", ""),
+    ];
+    assert_eq!(found, expected.map(|(title, text, keywords)| (title, text, keywords.to_owned())));
+}
+
+#[test]
+fn every_chunk_of_a_section_has_its_keywords_and_they_count_towards_the_size_limit() {
+    let text = format!("# Long\n\n<!-- keywords: a; b -->\n{}", "A few words. ".repeat(100));
+    let chunks = markdown(&text, 100);
+    assert!(chunks.len() > 5 && chunks.iter().all(|chunk| chunk.keywords == ["a", "b"]), "{chunks:?}");
+    let keywords: Vec<_> = (0..90).map(|n| format!("{n}{}", "x".repeat(90))).collect();
+    let text = text.replace("a; b", &keywords.join(";"));
+    let limits = Limits { max_text_bytes: text.len(), ..limits() };
+    assert_eq!(chunk(&Extracted::Markdown(text), 100, &limits), Err(limits.too_much_text()));
 }
 
 #[test]
@@ -64,7 +97,7 @@ fn windows_lose_nothing_and_split_between_sentences() {
 #[test]
 fn plain_text_is_not_read_as_markdown() {
     let chunks = plain("# 1 bolt\n\n# 2 nuts", 100);
-    assert_eq!(chunks, [Chunk { title: String::new(), text: "# 1 bolt\n\n# 2 nuts".to_owned() }]);
+    assert_eq!(chunks, [Chunk { text: "# 1 bolt\n\n# 2 nuts".to_owned(), ..Chunk::default() }]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod score;
 mod similar;
 mod vocabulary;
 
-use super::word_vectors::{TermVectors, WordVector};
+use super::word_vectors::{TermVector, TermVectors, WordVector};
 use crate::{
     domain::{Chunk, DocumentId, Passage},
     terms::index_terms,
@@ -26,9 +26,11 @@ pub use similar::Similar;
 
 /// Weight of a term in a title, relative to one in the text.
 const TITLE_WEIGHT: u8 = 4;
+/// Weight of a term in any number of keywords, relative to one in the text.
+const KEYWORD_WEIGHT: u8 = 4;
 /// Maximum number of passages: what a [`Posting`] can name.
 const MAX_SLOTS: usize = 1 << 24;
-/// Separates the title from the text in a passage's terms, so that no phrase spans them.
+/// Separates the title from the text and keywords from each other, so that no phrase spans them.
 const SEPARATOR: TermId = TermId::MAX;
 
 /// Number of a passage in the index; reused after its removal.
@@ -48,6 +50,8 @@ pub struct Index {
     lengths: Vec<u32>,
     /// Direction of the passage in each slot: what it is about as a whole.
     directions: Vec<WordVector>,
+    /// Directions of the keywords of the passage in each slot.
+    keyword_directions: Vec<Box<[WordVector]>>,
     free: Vec<Slot>,
     documents: HashMap<DocumentId, IndexedDocument>,
     /// Number of terms in all visible passages.
@@ -87,6 +91,8 @@ struct IndexedPassage {
     text: Box<str>,
     /// Terms in order: those of the title, [`SEPARATOR`], those of the text.
     terms: Box<[TermId]>,
+    /// Terms of the keywords, with a [`SEPARATOR`] after each keyword.
+    keywords: Box<[TermId]>,
 }
 
 /// Document, as its passages name it.
@@ -102,13 +108,23 @@ pub struct AnalyzedPassage {
     chunk: Chunk,
     title: Vec<String>,
     text: Vec<String>,
+    keywords: Vec<Vec<String>>,
 }
+
+/// Vectors of the terms that are new to an index.
+#[derive(Default)]
+pub struct NewTerms(HashMap<String, TermVector>);
 
 impl AnalyzedPassage {
     /// Splits the passage with the number `number` into terms.
     pub fn new(number: u32, chunk: Chunk) -> Self {
         let (title, text) = (index_terms(&chunk.title), index_terms(&chunk.text));
-        Self { number, chunk, title, text }
+        let keywords = chunk.keywords.iter().map(|keyword| index_terms(keyword)).collect();
+        Self { number, chunk, title, text, keywords }
+    }
+
+    fn terms(&self) -> impl Iterator<Item = &String> {
+        self.title.iter().chain(&self.text).chain(self.keywords.iter().flatten())
     }
 }
 
@@ -123,26 +139,39 @@ impl Index {
         self.documents.iter().map(|(id, document)| (*id, document.version)).collect()
     }
 
-    /// Adds passages of a document, which stay invisible until [`Self::publish`].
-    /// Returns fewer slots than passages if the index is full.
-    pub fn add(&mut self, of: &Arc<DocumentKey>, passages: Vec<AnalyzedPassage>) -> Vec<Slot> {
-        passages.into_iter().map_while(|passage| self.add_passage(of, passage)).collect()
+    /// Returns the terms of passages that this index does not have, without their vectors.
+    pub fn new_terms(&self, passages: &[AnalyzedPassage]) -> HashSet<String> {
+        let terms = passages.iter().flat_map(AnalyzedPassage::terms);
+        terms.filter(|term| self.vocabulary.get(term).is_none()).cloned().collect()
     }
 
-    fn add_passage(&mut self, of: &Arc<DocumentKey>, passage: AnalyzedPassage) -> Option<Slot> {
+    /// Adds passages of a document, which stay invisible until [`Self::publish`]. `new` has the vectors of the terms that the
+    /// index does not have.
+    /// Returns fewer slots than passages if the index is full.
+    pub fn add(&mut self, of: &Arc<DocumentKey>, passages: Vec<AnalyzedPassage>, mut new: NewTerms) -> Vec<Slot> {
+        passages.into_iter().map_while(|passage| self.add_passage(of, passage, &mut new)).collect()
+    }
+
+    fn add_passage(&mut self, of: &Arc<DocumentKey>, passage: AnalyzedPassage, new: &mut NewTerms) -> Option<Slot> {
         let slot = self.free.pop().or_else(|| {
             let slot = Slot::try_from(self.slots.len()).ok().filter(|_| self.slots.len() < MAX_SLOTS)?;
             self.slots.push(None);
             self.lengths.push(0);
             self.directions.push(WordVector::default());
+            self.keyword_directions.push(Box::default());
             Some(slot)
         })?;
         let mut terms = Vec::with_capacity(passage.title.len() + 1 + passage.text.len());
         terms.extend(passage.title.iter().map(|term| self.vocabulary.add(term)));
         terms.push(SEPARATOR);
         terms.extend(passage.text.iter().map(|term| self.vocabulary.add(term)));
+        let mut keywords = Vec::new();
+        for keyword in &passage.keywords {
+            keywords.extend(keyword.iter().map(|term| self.vocabulary.add(term)));
+            keywords.push(SEPARATOR);
+        }
         self.postings.resize_with(self.vocabulary.len(), Vec::new);
-        self.vectors.extend(self.vocabulary.texts_from(self.vectors.len()));
+        self.vectors.extend(self.vocabulary.texts_from(self.vectors.len()).map(|term| new.take(term)));
         let mut weights: HashMap<TermId, u8> = HashMap::new();
         let mut weight = TITLE_WEIGHT;
         for term in &terms {
@@ -155,6 +184,12 @@ impl Index {
             }
         }
         self.directions[slot as usize] = self.direction(&weights);
+        self.keyword_directions[slot as usize] = self.keyword_directions(&keywords);
+        let in_keywords: HashSet<TermId> = keywords.iter().copied().filter(|term| *term != SEPARATOR).collect();
+        for term in in_keywords {
+            let sum = weights.entry(term).or_default();
+            *sum = sum.saturating_add(KEYWORD_WEIGHT);
+        }
         for (term, weight) in weights {
             self.postings[term as usize].push(Posting::new(slot, weight));
         }
@@ -164,6 +199,7 @@ impl Index {
             title: passage.chunk.title.into(),
             text: passage.chunk.text.into(),
             terms: terms.into(),
+            keywords: keywords.into(),
         });
         Some(slot)
     }
@@ -198,8 +234,10 @@ impl Index {
         let mut terms = HashSet::new();
         for slot in slots {
             if let Some(passage) = self.slots[*slot as usize].take() {
-                terms.extend(passage.terms.iter().copied().filter(|term| *term != SEPARATOR));
+                let all = passage.terms.iter().chain(&passage.keywords).copied();
+                terms.extend(all.filter(|term| *term != SEPARATOR));
                 self.directions[*slot as usize] = WordVector::default();
+                self.keyword_directions[*slot as usize] = Box::default();
                 self.free.push(*slot);
             }
         }
@@ -238,14 +276,33 @@ impl Index {
 }
 
 impl IndexedPassage {
-    /// Number of terms, and one for the separator, hence never 0.
+    /// Number of terms of title and text, and one for the separator, hence never 0. Keywords make a passage no longer.
     fn length(&self) -> u32 {
         u32::try_from(self.terms.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether it contains `phrase` in this order.
     fn contains(&self, phrase: &[TermId]) -> bool {
-        self.terms.windows(phrase.len()).any(|window| window == phrase)
+        [&self.terms, &self.keywords].iter().any(|terms| terms.windows(phrase.len()).any(|window| window == phrase))
+    }
+
+    fn has(&self, term: TermId) -> bool {
+        self.terms.contains(&term) || self.keywords.contains(&term)
+    }
+}
+
+impl NewTerms {
+    /// Finds the vectors of terms. Takes microseconds for each, so no lock should be held.
+    pub fn find(terms: HashSet<String>) -> Self {
+        let vector = |term: String| {
+            let vector = TermVector::of(&term);
+            (term, vector)
+        };
+        Self(terms.into_iter().map(vector).collect())
+    }
+
+    fn take(&mut self, term: &str) -> TermVector {
+        self.0.remove(term).unwrap_or_else(|| TermVector::of(term))
     }
 }
 

@@ -121,11 +121,7 @@ impl Index {
             for (slot, occurrences) in self.matches(rarest) {
                 let has_all = others.is_empty()
                     || self.visible(slot).is_some_and(|passage| {
-                        if *is_phrase {
-                            passage.contains(terms)
-                        } else {
-                            others.iter().all(|term| passage.terms.contains(term))
-                        }
+                        if *is_phrase { passage.contains(terms) } else { others.iter().all(|term| passage.has(*term)) }
                     });
                 if has_all {
                     let best = best.entry(slot).or_default();

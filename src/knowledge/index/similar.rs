@@ -1,11 +1,11 @@
 //! Search by meaning: ranks passages by the vectors of their words ([`crate::knowledge::word_vectors`]).
 
-use super::{Index, Slot, TITLE_WEIGHT, vocabulary::TermId};
+use super::{Index, SEPARATOR, Slot, TITLE_WEIGHT, vocabulary::TermId};
 use crate::{
     knowledge::word_vectors::{Similarity, WordVector, WordVectors},
     terms::{SearchTerms, english_stem},
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Passages that are similar to a question, best first.
 #[derive(Default)]
@@ -34,7 +34,10 @@ impl Index {
         let scores = question.score(
             self.slots.len(),
             |term, visit| self.matches(term).for_each(|(slot, weight)| visit(slot, weight >= f32::from(TITLE_WEIGHT))),
-            &self.directions,
+            |slot, whole| {
+                let keywords = self.keyword_directions[slot].iter().map(|keyword| whole.cosine(keyword));
+                keywords.fold(whole.cosine(&self.directions[slot]), f32::max)
+            },
             if is_foreign { WHOLE_WEIGHT_ACROSS } else { WHOLE_WEIGHT },
         );
         let mut ranked: Vec<(Slot, Similarity)> = (0..)
@@ -76,5 +79,14 @@ impl Index {
         terms.sort_unstable();
         let share = |weight| if weight >= TITLE_WEIGHT { TITLE_SHARE } else { 1.0 };
         self.vectors.direction(terms.into_iter().map(|(term, weight)| (term, share(weight))))
+    }
+
+    /// Returns the direction of each keyword that has one.
+    pub(super) fn keyword_directions(&self, keywords: &[TermId]) -> Box<[WordVector]> {
+        let directions = keywords.split(|term| *term == SEPARATOR).map(|keyword| {
+            let terms: BTreeSet<_> = keyword.iter().copied().collect();
+            self.vectors.direction(terms.into_iter().map(|term| (term, 1.0)))
+        });
+        directions.filter(|direction| *direction != WordVector::default()).collect()
     }
 }

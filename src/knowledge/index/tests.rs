@@ -14,9 +14,13 @@ fn index_of(passages: &[(&str, &str)]) -> Index {
 
 fn put(index: &mut Index, id: DocumentId, collection: &str, passages: &[(&str, &str)]) {
     let key = Arc::new(DocumentKey { id, source: "a.md".to_owned(), collection: collection.to_owned() });
-    let chunk = |(title, text): &(&str, &str)| Chunk { title: (*title).to_owned(), text: (*text).to_owned() };
+    let chunk = |(title, text): &(&str, &str)| Chunk {
+        title: (*title).to_owned(),
+        text: (*text).to_owned(),
+        ..Chunk::default()
+    };
     let passages = (1..).zip(passages).map(|(number, passage)| AnalyzedPassage::new(number, chunk(passage)));
-    let slots = index.add(&key, passages.collect());
+    let slots = index.add(&key, passages.collect(), NewTerms::default());
     let old = index.publish(id, 1, slots);
     index.remove(&old);
 }
@@ -146,8 +150,8 @@ fn passages_are_invisible_until_they_are_published() {
     let mut index = index_with(&[]);
     let id = DocumentId::new();
     let key = Arc::new(DocumentKey { id, source: "a.md".to_owned(), collection: String::new() });
-    let chunk = Chunk { title: "Gasket".to_owned(), text: "Blue.".to_owned() };
-    let slots = index.add(&key, vec![AnalyzedPassage::new(1, chunk)]);
+    let chunk = Chunk { title: "Gasket".to_owned(), text: "Blue.".to_owned(), ..Chunk::default() };
+    let slots = index.add(&key, vec![AnalyzedPassage::new(1, chunk)], NewTerms::default());
     assert!(titles(&index, "gasket").is_empty());
     index.publish(id, 1, slots);
     assert_eq!(titles(&index, "gasket"), ["Gasket"]);

@@ -27,6 +27,21 @@ pub struct TermVectors {
     weights: Vec<f32>,
 }
 
+/// Vector of a term, and how telling the term is.
+#[derive(Default)]
+pub struct TermVector {
+    vector: WordVector,
+    weight: f32,
+}
+
+impl TermVector {
+    /// Finds the vector of a term; one without a direction if the term is unknown or tells nothing.
+    pub fn of(term: &str) -> Self {
+        let known = WordVectors::embedded().word(term).map(|word| Self { weight: telling(&word), vector: word.vector });
+        known.filter(|known| known.weight > 0.0).unwrap_or_default()
+    }
+}
+
 /// Question, prepared for the comparison with passages.
 pub struct SoftMatch {
     words: Vec<MatchedWord>,
@@ -57,14 +72,8 @@ impl TermVectors {
     }
 
     /// Adds terms with the next numbers.
-    pub fn extend<'a>(&mut self, terms: impl IntoIterator<Item = &'a str>) {
-        let vectors = WordVectors::embedded();
-        for term in terms {
-            let (vector, weight) = vectors
-                .word(term)
-                .map(|word| (telling(&word), word.vector))
-                .filter(|(weight, _)| *weight > 0.0)
-                .map_or_else(Default::default, |(weight, vector)| (vector, weight));
+    pub fn extend(&mut self, terms: impl IntoIterator<Item = TermVector>) {
+        for TermVector { vector, weight } in terms {
             self.terms.push(vector);
             self.weights.push(weight);
         }
@@ -121,13 +130,13 @@ impl TermVectors {
 
 impl SoftMatch {
     /// Compares the question with the passages `0..count`. `postings` calls back with each passage that contains a term, and
-    /// whether its title does; `directions` are those of the passages. `whole_weight` is the influence of the whole question on
+    /// whether its title does; `closeness` compares a passage as a whole with the direction of the question. `whole_weight` is the influence of the whole question on
     /// the order of the passages, relative to that of its words.
     pub fn score(
         &self,
         count: usize,
         postings: impl Fn(u32, &mut dyn FnMut(u32, bool)),
-        directions: &[WordVector],
+        closeness: impl Fn(usize, &WordVector) -> f32,
         whole_weight: f32,
     ) -> Vec<Similarity> {
         let mut scores = vec![0.0_f32; count];
@@ -148,11 +157,11 @@ impl SoftMatch {
                 scores[passage] += word.weight / self.weight * std::mem::take(&mut best[passage]);
             }
         }
-        let pair = |(words, direction): (f32, &WordVector)| {
-            let whole = self.whole.cosine(direction).max(0.0);
+        let pair = |(passage, words): (usize, f32)| {
+            let whole = closeness(passage, &self.whole).max(0.0);
             Similarity { rank: words + whole_weight * whole, closeness: words + whole }
         };
-        scores.into_iter().zip(directions).map(pair).collect()
+        scores.into_iter().enumerate().map(pair).collect()
     }
 }
 

@@ -75,7 +75,7 @@ impl Passages {
         words.sort_unstable();
         words.dedup();
         let mut terms = TermVectors::default();
-        terms.extend(words.iter().copied());
+        terms.extend(words.iter().map(|word| TermVector::of(word)));
         let numbers = |text: &str| -> Vec<u32> {
             text.split(' ').map(|word| u32::try_from(words.binary_search(&word).unwrap()).unwrap()).collect()
         };
@@ -98,7 +98,8 @@ impl Passages {
                 }
             }
         };
-        let found = question.score(self.titles.len(), postings, &directions, 1.0);
+        let found =
+            question.score(self.titles.len(), postings, |passage, whole| whole.cosine(&directions[passage]), 1.0);
         found.into_iter().map(|similarity| similarity.rank).collect()
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 use diesel::{connection::DefaultLoadingMode, dsl::sql, prelude::*, sql_types::BigInt};
 
-/// Maximum number of rows per INSERT. With five variables each, below SQLite's limit of 32,766 variables.
+/// Maximum number of rows per INSERT. With six variables each, below SQLite's limit of 32,766 variables.
 const INSERT_ROWS: usize = 1_000;
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -35,6 +35,8 @@ struct ChunkRow<'a> {
     position: i64,
     title: &'a str,
     text: &'a str,
+    /// One per line.
+    keywords: String,
 }
 
 #[async_trait::async_trait]
@@ -69,6 +71,15 @@ impl DocumentStore for SqliteStore {
                 .optional()?
                 .ok_or(StoreError::NotFound("document"))?
                 .try_into()
+        })
+        .await
+    }
+
+    async fn document_named(&self, source: &str) -> Result<Option<Document>, StoreError> {
+        let source = source.to_owned();
+        self.read(move |connection| {
+            let row = documents::table.filter(documents::source.eq(source)).select(DocumentRow::as_select());
+            row.first(connection).optional()?.map(Document::try_from).transpose()
         })
         .await
     }
@@ -141,8 +152,14 @@ fn with_chunks(connection: &mut SqliteConnection, id: DocumentId) -> Result<(Doc
         documents::table.find(&id).select(DocumentRow::as_select()).first(connection).optional()?;
     let document = row.ok_or(StoreError::NotFound("document"))?.try_into()?;
     let chunks = chunks::table.filter(chunks::document_id.eq(&id)).order(chunks::position);
-    let chunks: Vec<(String, String)> = chunks.select((chunks::title, chunks::text)).load(connection)?;
-    Ok((document, chunks.into_iter().map(|(title, text)| Chunk { title, text }).collect()))
+    let chunks: Vec<(String, String, String)> =
+        chunks.select((chunks::title, chunks::text, chunks::keywords)).load(connection)?;
+    let chunk = |(title, text, keywords): (String, String, String)| Chunk {
+        title,
+        text,
+        keywords: keywords.lines().map(str::to_owned).collect(),
+    };
+    Ok((document, chunks.into_iter().map(chunk).collect()))
 }
 
 fn put(connection: &mut SqliteConnection, document: Document, chunks: &[Chunk]) -> Result<Document, StoreError> {
@@ -174,7 +191,10 @@ fn insert_chunks(
 ) -> Result<(), StoreError> {
     let rows: Vec<_> = (first..)
         .zip(chunks)
-        .map(|(position, Chunk { title, text })| ChunkRow { document_id, position, title, text })
+        .map(|(position, Chunk { title, text, keywords })| {
+            let keywords = keywords.join("\n");
+            ChunkRow { document_id, position, title, text, keywords }
+        })
         .collect();
     diesel::insert_into(chunks::table).values(&rows).execute(connection)?;
     Ok(())

@@ -207,5 +207,6 @@ diesel::table! {
         position -> BigInt,
         title -> Text,
         text -> Text,
+        keywords -> Text,
     }
 }

@@ -313,7 +313,11 @@ async fn chunks_survive_the_removal_of_the_full_text_index() {
     assert_eq!(document.source, "kept.md");
     assert_eq!(chunks.iter().map(|chunk| chunk.title.as_str()).collect::<Vec<_>>(), ["Flywheel", "タイヤ"]);
     let before = store.documents_fingerprint().await.unwrap();
-    let chunk = Chunk { title: "New".to_owned(), text: "The sprocket is blue.".to_owned() };
+    let chunk = Chunk {
+        title: "New".to_owned(),
+        text: "The sprocket is blue.".to_owned(),
+        keywords: vec!["gear wheel".to_owned(), "Zahnrad".to_owned()],
+    };
     let document = Document { updated_at_ms: UnixMillis(9), ..store.document(replaced).await.unwrap() };
     store.put_document(document, vec![chunk.clone()]).await.unwrap();
     assert_eq!(store.document_with_chunks(replaced).await.unwrap().1, [chunk]);
@@ -348,7 +352,7 @@ async fn documents_are_listed_in_the_order_of_insertion() {
             created_at_ms: UnixMillis(0),
             updated_at_ms: UnixMillis(0),
         };
-        let chunk = Chunk { title: "A".to_owned(), text: "B".to_owned() };
+        let chunk = Chunk { title: "A".to_owned(), text: "B".to_owned(), ..Chunk::default() };
         store.put_document(document, vec![chunk]).await.unwrap();
         ids.insert(0, id);
     }

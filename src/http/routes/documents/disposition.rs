@@ -3,7 +3,7 @@
 //! RFC 7578 specifies file names in UTF-8. In practice they also arrive as `filename*` of RFC 5987 (.NET sends both), as encoded
 //! words of RFC 2047 (.NET, mail programs), percent-encoded, in Latin-1, and with the sender's local path.
 
-use crate::knowledge::is_invisible;
+use crate::domain::is_invisible;
 use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
