@@ -9,7 +9,7 @@ use crate::{
     },
     encode::Json,
     http::AppState,
-    knowledge::{KnowledgeBase, retrieval_query},
+    knowledge::{KnowledgeBase, RetrievalQuery},
     metrics::Metrics,
     preflight::Preflight,
     provider::SetupProblem,
@@ -163,7 +163,7 @@ impl Pipeline {
         specialist: &str,
         limit: usize,
     ) -> Result<Vec<Passage>, StoreError> {
-        let query = retrieval_query(question, history);
+        let query = RetrievalQuery::new(question, history, &self.engine.languages);
         let scope = self.engine.specialists.get(specialist).map(|specialist| specialist.collections.as_slice());
         Ok(self.engine.knowledge.retrieve(&query, scope.unwrap_or_default(), limit).await?.passages)
     }

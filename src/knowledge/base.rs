@@ -3,6 +3,7 @@
 use super::{
     index::Index,
     live_index::LiveIndex,
+    query::RetrievalQuery,
     question::{Lexicon, Question},
     reader::{ChildReader, DocumentReader},
     retrieval::{retrieve_from, search_in},
@@ -60,7 +61,8 @@ impl KnowledgeBase {
     /// When the process is stopping.
     pub async fn search(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
         let (scope, thresholds) = (scope.to_vec(), self.index.thresholds());
-        self.with_index(query, move |index, question| search_in(index, question, &scope, limit, thresholds)).await
+        let query = query.into();
+        self.with_index(&query, move |index, question| search_in(index, question, &scope, limit, thresholds)).await
     }
 
     /// Finds passages to answer a question from: those in `scope`, or in all collections if none of them scores as an answer.
@@ -68,16 +70,21 @@ impl KnowledgeBase {
     ///
     /// # Errors
     /// When the process is stopping.
-    pub async fn retrieve(&self, query: &str, scope: &[String], limit: usize) -> Result<Retrieval, StoreError> {
-        let (scope, thresholds) = (scope.to_vec(), self.index.thresholds());
-        self.with_index(query, move |index, question| retrieve_from(index, question, &scope, limit, thresholds)).await
+    pub async fn retrieve(
+        &self,
+        query: impl Into<RetrievalQuery>,
+        scope: &[String],
+        limit: usize,
+    ) -> Result<Retrieval, StoreError> {
+        let (query, scope, thresholds) = (query.into(), scope.to_vec(), self.index.thresholds());
+        self.with_index(&query, move |index, question| retrieve_from(index, question, &scope, limit, thresholds)).await
     }
 
     /// Searches all collections, and returns the vote for each collection with one of the best passages.
     ///
     /// # Errors
     /// When the process is stopping.
-    pub async fn votes(&self, query: &str) -> Result<Vec<CollectionVote>, StoreError> {
+    pub async fn votes(&self, query: &RetrievalQuery) -> Result<Vec<CollectionVote>, StoreError> {
         self.with_index(query, votes_of).await
     }
 
@@ -85,14 +92,14 @@ impl KnowledgeBase {
     /// blocking thread, so that the streams of this thread do not wait.
     async fn with_index<T: Send + 'static>(
         &self,
-        query: &str,
+        query: &RetrievalQuery,
         search: impl FnOnce(&Index, &Question<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         if self.indexed_passages() <= MAX_PASSAGES_IN_PLACE {
-            return Ok(search(&self.index.read(), &Question::new(query, &self.lexicon)));
+            return Ok(search(&self.index.read(), &Question::of(query, &self.lexicon)));
         }
-        let (index, lexicon, query) = (Arc::clone(&self.index), Arc::clone(&self.lexicon), query.to_owned());
-        let work = tokio::task::spawn_blocking(move || search(&index.read(), &Question::new(&query, &lexicon)));
+        let (index, lexicon, query) = (Arc::clone(&self.index), Arc::clone(&self.lexicon), query.clone());
+        let work = tokio::task::spawn_blocking(move || search(&index.read(), &Question::of(&query, &lexicon)));
         work.await.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 

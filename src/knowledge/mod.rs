@@ -41,6 +41,6 @@ pub use extract_error::ExtractError;
 pub use index::{GOOD_SCORE, MIN_SCORE};
 pub use ingest::{IngestReport, NewDocument};
 pub use ingest_error::IngestError;
-pub use query::retrieval_query;
+pub use query::RetrievalQuery;
 pub use votes::CollectionVote;
 pub use worker::ReadTask;

@@ -1,6 +1,6 @@
 //! Question, prepared for the search in its language.
 
-use super::{index::QuestionLanguage, word_vectors::WordVectors};
+use super::{index::QuestionLanguage, query::RetrievalQuery, word_vectors::WordVectors};
 use crate::{
     language::Languages,
     terms::{SearchTerms, fold, search_terms},
@@ -16,7 +16,7 @@ pub struct Lexicon {
     stop_words: Vec<(String, HashSet<String>)>,
 }
 
-/// Question with its words, once for the search by words, once for that by vectors.
+/// Question with its words, once for the search by words, once for that by vectors. Words of earlier questions have less weight.
 pub struct Question<'a> {
     /// Without the function words of its language.
     pub words: SearchTerms,
@@ -53,17 +53,27 @@ impl Default for Lexicon {
 }
 
 impl<'a> Question<'a> {
+    /// Prepares a question that stands on its own.
     pub fn new(text: &str, lexicon: &'a Lexicon) -> Self {
-        let code = lexicon.languages.detect(text).map(|language| language.code.as_str());
-        // `terms` has a list of its own for English. It is shorter, since a word such as "like" or "many" that no passage
-        // contains tells that the question is about something else.
-        let foreign = code.filter(|code| *code != lexicon.languages.default_language().code);
-        Self {
-            words: search_terms(text, |word| foreign.is_some_and(|code| lexicon.is_stop_word(word, code))),
-            telling: search_terms(text, |word| lexicon.is_any_stop_word(word)),
-            is_german: code == Some(GERMAN),
-            lexicon,
+        Self::of(&RetrievalQuery::alone(text), lexicon)
+    }
+
+    /// Prepares a question and the earlier ones that it refers to. A text whose language is not recognised, such as "torque?", is
+    /// in that of the question before it.
+    pub fn of(query: &RetrievalQuery, lexicon: &'a Lexicon) -> Self {
+        let code_of = |text: &str| lexicon.languages.detect(text).map(|language| language.code.as_str());
+        let code = query.weighted().find_map(|(text, _)| code_of(text));
+        let (mut words, mut telling) = (SearchTerms::default(), SearchTerms::default());
+        for (text, weight) in query.weighted() {
+            let code = code_of(text).or(code);
+            // `terms` has a list of its own for English. It is shorter, since a word such as "like" or "many" that no passage
+            // contains tells that the question is about something else. In a follow-up it tells nothing.
+            let is_filtered = query.is_follow_up() || code != Some(&lexicon.languages.default_language().code);
+            let listed = code.filter(|_| is_filtered);
+            words.add(search_terms(text, |word| listed.is_some_and(|code| lexicon.is_stop_word(word, code))), weight);
+            telling.add(search_terms(text, |word| lexicon.is_any_stop_word(word)), weight);
         }
+        Self { words, telling, is_german: code == Some(GERMAN), lexicon }
     }
 
     /// Calls `search` with what the index needs to know about the language of the question.
@@ -92,6 +102,24 @@ mod tests {
         let english = Question::new("What does a copy cost in the library?", &lexicon);
         assert!(!english.is_german);
         assert_eq!(words(&english.words), ["copy", "cost", "library"]);
+    }
+
+    #[test]
+    fn words_of_a_follow_up_weigh_more_than_those_before_it() {
+        let lexicon = Lexicon::default();
+        let weights = |question: &str, previous: &str| {
+            let question = Question::of(&RetrievalQuery::after(question, previous), &lexicon);
+            let weights = question.words.terms.iter().map(|term| (term.word.clone(), term.weight)).collect::<Vec<_>>();
+            (weights, question.is_german)
+        };
+        let words = |words: &[(&str, f64)]| {
+            words.iter().map(|(word, weight)| ((*word).to_owned(), *weight)).collect::<Vec<_>>()
+        };
+        let english = (words(&[("torque", 1.0), ("engine", 0.5), ("power", 0.5)]), false);
+        assert_eq!(weights("and the torque?", "What is the engine power?"), english);
+        let german = (words(&[("drehmoment", 1.0), ("leistung", 0.5), ("motor", 0.5)]), true);
+        assert_eq!(weights("und das Drehmoment?", "Welche Leistung hat der Motor?"), german);
+        assert_eq!(weights("how often?", "oil change").0, words(&[("oil", 0.5), ("change", 0.5)]));
     }
 
     #[test]

@@ -57,8 +57,25 @@ struct SmallTalkTable {
 #[serde(deny_unknown_fields, default)]
 struct FollowUpTable {
     openers: Entries,
+    fragments: Entries,
     pointers: Entries,
+    demonstratives: Entries,
+    expletives: Entries,
     alone: Entries,
+}
+
+impl FollowUpTable {
+    fn read(&self, reader: &mut EntryReader<'_>) -> FollowUpPhrases {
+        let mut phrases = |key, entries| reader.phrases("follow_up", key, entries);
+        FollowUpPhrases {
+            openers: phrases("openers", &self.openers),
+            fragments: phrases("fragments", &self.fragments),
+            pointers: phrases("pointers", &self.pointers),
+            demonstratives: phrases("demonstratives", &self.demonstratives),
+            expletives: phrases("expletives", &self.expletives),
+            alone: phrases("alone", &self.alone),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -100,11 +117,7 @@ pub(super) fn parse(text: &str, expected: &str) -> Result<Language, Vec<Fault>> 
         kinds: kinds.map(|(kind, key, entries)| (kind, reader.phrases("small_talk", key, entries))).into(),
         fillers: reader.phrases("small_talk", "fillers", &talk.fillers),
     };
-    let follow_up = FollowUpPhrases {
-        openers: reader.phrases("follow_up", "openers", &file.follow_up.openers),
-        pointers: reader.phrases("follow_up", "pointers", &file.follow_up.pointers),
-        alone: reader.phrases("follow_up", "alone", &file.follow_up.alone),
-    };
+    let follow_up = file.follow_up.read(&mut reader);
     let danger = reader.danger("danger", &file.danger);
     let questions = QuestionPhrases {
         joins: reader.phrases("questions", "joins", &file.questions.joins),

@@ -140,6 +140,14 @@ fn follow_ups_have_marks() {
         ("wie oft?", marks(false, false, true, 0)),
         ("Can I do it myself?", marks(false, true, false, 0)),
         ("How wide are the tyres?", marks(false, false, false, 2)),
+        ("In winter?", marks(true, false, false, 1)),
+        ("In which winter do I have to do it?", marks(false, true, false, 1)),
+        ("Is there a discount?", marks(false, false, false, 1)),
+        ("Is there a discount on it?", marks(false, true, false, 1)),
+        ("Was kostet das?", marks(false, true, false, 1)),
+        ("Was kostet das Auto?", marks(false, false, false, 2)),
+        ("Gibt es Rabatt?", marks(false, false, false, 1)),
+        ("And 机油?", marks(true, false, false, 1)),
     ] {
         assert_eq!(languages.follow_up_marks(text), wanted, "{text}");
     }

@@ -51,6 +51,23 @@ impl SearchTerms {
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
+
+    /// Adds the terms of another question, with their weights multiplied by `factor`, up to the limits of one question. The stop
+    /// words of a question that has nothing else count only if the other one has nothing else either.
+    pub fn add(&mut self, mut other: Self, factor: f64) {
+        other.terms.iter_mut().for_each(|term| term.weight *= factor);
+        if self.is_empty() || (self.only_stop_words && !other.is_empty() && !other.only_stop_words) {
+            *self = other;
+        } else if self.only_stop_words == other.only_stop_words {
+            for term in other.terms {
+                let limit = if term.is_gram { MAX_QUERY_GRAMS } else { MAX_QUERY_WORDS };
+                let count = self.terms.iter().filter(|known| known.is_gram == term.is_gram).count();
+                if count < limit && !self.terms.iter().any(|known| known.any_of[0] == term.any_of[0]) {
+                    self.terms.push(term);
+                }
+            }
+        }
+    }
 }
 
 /// Returns the terms of a text to index, in order.
@@ -101,15 +118,6 @@ pub fn search_terms(question: &str, is_filler: impl Fn(&str) -> bool) -> SearchT
         }
     }
     if search.is_empty() { stop_word_terms(question) } else { search }
-}
-
-/// Counts the significant words of a question; a run of n-grams counts as one.
-pub fn count_significant_words(question: &str) -> usize {
-    let count = |token: &Token| match token {
-        Token::Word(word) => word_alternatives(word).len(),
-        Token::Run(_) => 1,
-    };
-    tokens(&fold_spelling(question)).iter().map(count).sum()
 }
 
 /// Returns the stems of the significant words of a text, and its n-grams, in order, with repetitions.

@@ -28,9 +28,23 @@ fn missing(text: &str, question: &str) -> Vec<String> {
 fn stop_words_are_removed_from_a_question() {
     assert_eq!(asked("What is the engine power?"), ["engin", "power"]);
     assert_eq!(asked("My car's engine won't start, why?"), ["car", "engin", "start"]);
-    assert_eq!(count_significant_words("My car's engine won't start, why?"), 3);
-    assert_eq!(count_significant_words("What is it?"), 0);
-    assert_eq!(count_significant_words("And 机油?"), 1);
+}
+
+#[test]
+fn terms_of_another_question_are_added_with_less_weight() {
+    let added = |first: &str, second: &str| {
+        let mut terms = search_terms(first, |_| false);
+        terms.add(search_terms(second, |_| false), 0.5);
+        terms.terms.into_iter().map(|term| (term.any_of[0].clone(), term.weight)).collect::<Vec<_>>()
+    };
+    let terms =
+        |terms: &[(&str, f64)]| terms.iter().map(|(term, weight)| ((*term).to_owned(), *weight)).collect::<Vec<_>>();
+    assert_eq!(added("and the torque?", "engine torque"), terms(&[("torqu", 1.0), ("engin", 0.5)]));
+    assert_eq!(added("why?", "engine power"), terms(&[("engin", 0.5), ("power", 0.5)]));
+    assert_eq!(added("engine power", "why?"), terms(&[("engin", 1.0), ("power", 1.0)]));
+    assert_eq!(added("why", "not"), terms(&[("whi", 1.0), ("not", 0.5)]));
+    let many: String = (0..100).map(|number| format!("word{number} ")).collect();
+    assert_eq!(added("torque", &many).len(), MAX_QUERY_WORDS);
 }
 
 #[test]

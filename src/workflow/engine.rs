@@ -13,8 +13,8 @@ use super::{
 use crate::{
     bus::Bus,
     config::WorkflowConfig,
-    domain::{ConnectionId, ConversationAccess, ConversationId, HistoryMessage, TurnId, UserId},
-    knowledge::{KnowledgeBase, retrieval_query},
+    domain::{ConnectionId, ConversationAccess, ConversationId, TurnId, UserId},
+    knowledge::{KnowledgeBase, RetrievalQuery},
     language::Languages,
     metrics::Metrics,
     provider::{ModelProvider, Providers},
@@ -52,22 +52,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Chooses the specialist for a question, asked after `history` (oldest first), with the votes of the search.
-    pub(super) async fn route(
-        &self,
-        provider: &dyn ModelProvider,
-        question: &str,
-        history: &[HistoryMessage],
-    ) -> Route {
+    /// Chooses the specialist for a question, with the votes of the search.
+    pub(super) async fn route(&self, provider: &dyn ModelProvider, query: &RetrievalQuery) -> Route {
         let votes = match self.router.has_choice() {
-            true => self.knowledge.votes(&retrieval_query(question, history)).await,
+            true => self.knowledge.votes(query).await,
             false => Ok(Vec::new()),
         };
         let votes = votes.unwrap_or_else(|error| {
             log::error!("knowledge base search failed; routing without it: {error}");
             Vec::new()
         });
-        self.router.route(provider, question, history, &votes).await
+        self.router.route(provider, query, &votes).await
     }
 
     /// Announces the turns that others start in a conversation to a connection, whose user has access.

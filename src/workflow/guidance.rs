@@ -2,12 +2,12 @@
 
 use super::{
     engine::Engine,
-    specialists::{SafetyWarning, Specialist},
+    specialists::SafetyWarning,
     stages::{Asked, Routed, Searched},
 };
 use crate::{
-    domain::{HistoryMessage, MessageRole, Passage, Retrieval, RetrievalBasis},
-    knowledge::retrieval_query,
+    domain::{MessageRole, Passage, Retrieval, RetrievalBasis},
+    knowledge::RetrievalQuery,
     language::{Language, Languages, Piece, SmallTalk},
     provider::{GenerateRequest, Guidance, QuestionPart},
     store::StoreError,
@@ -40,8 +40,8 @@ pub(super) fn warning<'a>(engine: &'a Engine, asked: &Asked) -> Option<SafetyWar
 
 /// Builds the request for the answer.
 pub(super) async fn request(engine: &Engine, routed: Routed, searched: Searched) -> GenerateRequest {
-    let Searched { retrieval, parts, query } = searched;
-    let guidance = guidance(engine, &routed.asked, parts, query).await;
+    let Searched { retrieval, parts } = searched;
+    let guidance = guidance(engine, &routed, parts).await;
     GenerateRequest {
         system_prompt: routed.specialist.system_prompt.clone(),
         passages: retrieval.passages,
@@ -54,8 +54,8 @@ pub(super) async fn request(engine: &Engine, routed: Routed, searched: Searched)
 }
 
 /// Gathers the input of the embedded answerer.
-async fn guidance(engine: &Engine, asked: &Asked, parts: Vec<QuestionPart>, query: String) -> Guidance {
-    let language = answer_language(&engine.languages, &asked.question.text, &asked.history);
+async fn guidance(engine: &Engine, Routed { asked, query, .. }: &Routed, parts: Vec<QuestionPart>) -> Guidance {
+    let language = answer_language(&engine.languages, asked);
     let suggestions = engine.guide.suggestions(&language.code).await;
     Guidance {
         language: language.code.clone(),
@@ -64,15 +64,15 @@ async fn guidance(engine: &Engine, asked: &Asked, parts: Vec<QuestionPart>, quer
         small_talk: small_talk(engine, asked),
         aside: engine.languages.aside(&asked.question.text),
         is_danger: warning(engine, asked).is_some(),
-        query,
+        query: query.joined(),
         parts,
     }
 }
 
 /// Returns the language to answer in: that of the message, else of the latest message of the user that has one.
-fn answer_language<'a>(languages: &'a Languages, text: &str, history: &[HistoryMessage]) -> &'a Language {
-    let earlier = history.iter().rev().filter(|message| message.role == MessageRole::User);
-    let mut texts = [text].into_iter().chain(earlier.map(|message| message.content.as_str()));
+fn answer_language<'a>(languages: &'a Languages, asked: &Asked) -> &'a Language {
+    let earlier = asked.earlier_messages().iter().rev().filter(|message| message.role == MessageRole::User);
+    let mut texts = [asked.question.text.as_str()].into_iter().chain(earlier.map(|message| message.content.as_str()));
     texts.find_map(|text| languages.detect(text)).unwrap_or_else(|| languages.default_language())
 }
 
@@ -81,36 +81,29 @@ fn answer_language<'a>(languages: &'a Languages, text: &str, history: &[HistoryM
 ///
 /// # Errors
 /// When the store is unavailable.
-pub(super) async fn search(
-    engine: &Engine,
-    asked: &Asked,
-    specialist: &Specialist,
-    limit: usize,
-) -> Result<Searched, StoreError> {
-    let Asked { question, history, .. } = asked;
-    let text = question.text.as_str();
-    let query = retrieval_query(text, history);
-    let search = Search { engine, history, scope: &specialist.collections };
-    let language = answer_language(&engine.languages, text, history);
+pub(super) async fn search(engine: &Engine, routed: &Routed, limit: usize) -> Result<Searched, StoreError> {
+    let Routed { asked, specialist, query, .. } = routed;
+    let text = asked.question.text.as_str();
+    let search = Search { engine, asked, scope: &specialist.collections };
     let warning = warning(engine, asked);
-    let pieces = language.questions(text, MAX_QUESTIONS);
-    if query == text && warning.is_none() {
+    let pieces = answer_language(&engine.languages, asked).questions(text, MAX_QUESTIONS);
+    if !query.is_follow_up() && warning.is_none() {
         let found = search.pieces(&pieces).await?;
         // Questions that are clearly apart are answered one by one as soon as one of them can be; halves only if both can.
         let known = found.iter().filter(|(_, found)| is_known(found)).count();
         if known > 1 || (pieces.len() > 1 && known == 1) {
             let (retrieval, parts) = merge(&found, engine.max_passages);
-            return Ok(Searched { retrieval, parts, query });
+            return Ok(Searched { retrieval, parts });
         }
     }
-    let mut retrieval = engine.knowledge.retrieve(&query, search.scope, limit).await?;
+    let mut retrieval = engine.knowledge.retrieve(query, search.scope, limit).await?;
     if let Some(danger) = warning.and_then(|warning| warning.search) {
         let section = engine.knowledge.retrieve(danger, &[], 1).await?;
         if is_known(&section) {
             put_first(&mut retrieval, section, limit);
         }
     } else if !is_known(&retrieval)
-        && query == text
+        && !query.is_follow_up()
         && let [piece] = pieces.as_slice()
         && piece.core != text
     {
@@ -120,7 +113,7 @@ pub(super) async fn search(
             retrieval = core;
         }
     }
-    Ok(Searched { retrieval, parts: Vec::new(), query })
+    Ok(Searched { retrieval, parts: Vec::new() })
 }
 
 fn is_known(found: &Retrieval) -> bool {
@@ -142,7 +135,7 @@ fn put_first(retrieval: &mut Retrieval, section: Retrieval, limit: usize) {
 
 struct Search<'a> {
     engine: &'a Engine,
-    history: &'a [HistoryMessage],
+    asked: &'a Asked,
     scope: &'a [String],
 }
 
@@ -168,13 +161,15 @@ impl Search<'_> {
 
     /// Searches for one question; if nothing is known about it and it points back, together with the question before it.
     async fn one(&self, text: &str, before: &[(String, Retrieval)]) -> Result<Retrieval, StoreError> {
-        let (knowledge, limit) = (&self.engine.knowledge, self.engine.max_passages);
+        let Engine { knowledge, languages, max_passages: limit, .. } = self.engine;
+        let limit = *limit;
         // Questions of one message may belong to different specialists.
         let scope = if before.is_empty() { self.scope } else { &[] };
-        let found = knowledge.retrieve(&retrieval_query(text, self.history), scope, limit).await?;
+        let query = RetrievalQuery::new(text, self.asked.earlier_messages(), languages);
+        let found = knowledge.retrieve(&query, scope, limit).await?;
         match before.last() {
-            Some((previous, _)) if !is_known(&found) && self.engine.languages.follow_up_marks(text).points_back => {
-                knowledge.retrieve(&format!("{text}\n{previous}"), scope, limit).await
+            Some((previous, _)) if !is_known(&found) && languages.follow_up_marks(text).points_back => {
+                knowledge.retrieve(RetrievalQuery::after(text, previous), scope, limit).await
             }
             _ => Ok(found),
         }

@@ -20,7 +20,7 @@ pub(super) struct Found {
 pub(super) async fn search(engine: &Engine, routed: &Routed) -> Found {
     let (max_passages, max_suggestions) = (engine.max_passages, engine.config.max_suggestions);
     let candidates = if max_passages == 0 || max_suggestions == 0 { 0 } else { suggestions::CANDIDATES };
-    let found = guidance::search(engine, &routed.asked, &routed.specialist, max_passages + candidates).await;
+    let found = guidance::search(engine, routed, max_passages + candidates).await;
     let mut searched = found.unwrap_or_else(|error| {
         // An answer without sources is better than none.
         log::error!("knowledge base search failed; answering without sources: {error}");

@@ -7,13 +7,12 @@ use super::{
 };
 use crate::{
     config::Routing,
-    domain::{HistoryMessage, MessageRole},
-    knowledge::CollectionVote,
+    knowledge::{CollectionVote, RetrievalQuery},
     provider::{ClassifyRequest, Meter, ModelProvider, ProviderErrorKind},
 };
 use std::sync::Arc;
 
-/// The length to which the previous question is cut for the model, in characters.
+/// The length to which each earlier question is cut for the model, in characters.
 const MAX_EARLIER_CHARS: usize = 500;
 /// The number of examples per specialist that the model receives.
 const CLASSIFY_EXAMPLES: usize = 4;
@@ -74,25 +73,17 @@ impl Router {
         self.specialists.all().len() > 1
     }
 
-    /// Chooses the specialist for `question`, asked after `history` (oldest first). `votes` are those of the search for the
-    /// collections. Asks the model once at most. Never fails: if the model does, similarity decides.
-    pub async fn route(
-        &self,
-        provider: &dyn ModelProvider,
-        question: &str,
-        history: &[HistoryMessage],
-        votes: &[CollectionVote],
-    ) -> Route {
+    /// Chooses the specialist for a question. `votes` are those of the search for the collections. Asks the model once at most.
+    /// Never fails: if the model does, similarity decides.
+    pub async fn route(&self, provider: &dyn ModelProvider, query: &RetrievalQuery, votes: &[CollectionVote]) -> Route {
         if let [specialist] = self.specialists.all() {
             let specialist = Arc::clone(specialist);
             return Route { specialist, confidence: 1.0, how: RoutedBy::Similarity, fell_back: false, failure: None };
         }
-        let earlier = history.iter().rev().find(|message| message.role == MessageRole::User);
-        let earlier = earlier.map(|message| message.content.as_str());
-        let shares = self.shares(question, earlier, votes);
+        let shares = self.shares(query, votes);
         let mut failure = None;
         if self.asks_model(&shares) {
-            match self.ask_model(provider, question, earlier, &shares).await {
+            match self.ask_model(provider, query, &shares).await {
                 Ok(Some((index, confidence))) if confidence >= self.threshold => {
                     let specialist = Arc::clone(&self.specialists.all()[index]);
                     return Route { specialist, confidence, how: RoutedBy::Model, fell_back: false, failure };
@@ -125,11 +116,10 @@ impl Router {
     async fn ask_model(
         &self,
         provider: &dyn ModelProvider,
-        question: &str,
-        earlier: Option<&str>,
+        query: &RetrievalQuery,
         shares: &[f64],
     ) -> Result<Option<(usize, f64)>, ProviderErrorKind> {
-        let choice = match provider.classify(self.classify_request(question, earlier)).await {
+        let choice = match provider.classify(self.classify_request(query)).await {
             Ok(Some(choice)) => choice,
             Ok(None) => return Ok(None),
             Err(err) => {
@@ -146,32 +136,31 @@ impl Router {
         Ok(Some((index, choice.confidence.unwrap_or_else(|| confirmed(shares, index)))))
     }
 
-    /// Returns the probability of each specialist: by the similarity of the question and by the votes for its collections. A
-    /// question that is too short on its own ("And the rear ones?") is compared together with the previous one.
-    fn shares(&self, question: &str, earlier: Option<&str>, votes: &[CollectionVote]) -> Vec<f64> {
-        let mut scores = self.topics.similarities(question);
+    /// Returns the probability of each specialist: by the similarity of the question, with less weight by that of the earlier
+    /// questions that it refers to, and by the votes for the specialist's collections.
+    fn shares(&self, query: &RetrievalQuery, votes: &[CollectionVote]) -> Vec<f64> {
+        let mut scores = vec![0.0; self.specialists.all().len()];
+        for (text, weight) in query.weighted() {
+            for (score, similarity) in scores.iter_mut().zip(self.topics.similarities(text)) {
+                *score += weight * similarity;
+            }
+        }
         for (score, specialist) in scores.iter_mut().zip(self.specialists.all()) {
             let votes = votes.iter().filter(|vote| specialist.collections.contains(&vote.collection));
             *score += VOTE_WEIGHT * votes.map(|vote| vote.score).fold(0.0, f64::max);
         }
-        let alone = similarity::shares(&scores);
-        let is_clear = similarity::best(&alone).is_some_and(|(_, confidence)| confidence >= self.threshold);
-        match earlier {
-            Some(earlier) if !is_clear => {
-                let before = self.topics.similarities(earlier);
-                let both: Vec<f64> = scores.iter().zip(before).map(|(own, before)| own + before / 2.0).collect();
-                similarity::shares(&both)
-            }
-            _ => alone,
-        }
+        similarity::shares(&scores)
     }
 
-    fn classify_request(&self, question: &str, earlier: Option<&str>) -> ClassifyRequest {
-        let question = match earlier {
-            None => question.to_owned(),
-            Some(earlier) => {
-                let earlier: String = earlier.chars().take(MAX_EARLIER_CHARS).collect();
-                format!("Earlier question, for context: {earlier}\n\nThe question: {question}")
+    fn classify_request(&self, query: &RetrievalQuery) -> ClassifyRequest {
+        let question = query.question();
+        let cut = |text: &str| text.chars().take(MAX_EARLIER_CHARS).collect::<String>();
+        let earlier: Vec<String> = query.earlier().map(cut).collect();
+        let question = match earlier.is_empty() {
+            true => question.to_owned(),
+            false => {
+                let earlier = earlier.into_iter().rev().collect::<Vec<_>>().join("\n");
+                format!("Earlier questions, for context: {earlier}\n\nThe question: {question}")
             }
         };
         let meaning = |specialist: &Specialist| {

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     domain::{AnswerMetadata, FinishReason, Latency, MessageId, ModelTask, UnixMillis},
+    knowledge::RetrievalQuery,
     metrics::TurnStep,
     provider::{AnswerPart, Calls, ModelProvider, ProviderError, ProviderErrorKind},
     store::{Answer, EndedTurn},
@@ -129,7 +130,8 @@ impl Steps<'_> {
         self.log.announce(progress(Step::Routing, "Choosing a specialist…"));
         let began = Instant::now();
         let provider = self.engine.providers.default_chain().recorded(self.calls);
-        let route = self.engine.route(&provider, &asked.question.text, &asked.history);
+        let query = RetrievalQuery::new(&asked.question.text, asked.earlier_messages(), &self.engine.languages);
+        let route = self.engine.route(&provider, &query);
         let route = self.unless_stopped(pin!(route)).await?;
         let Route { specialist, confidence, fell_back, failure, .. } = route;
         let (metrics, took) = (&self.engine.metrics, began.elapsed());
@@ -137,7 +139,7 @@ impl Steps<'_> {
         if let Some(kind) = failure {
             metrics.provider_errors.increment(ModelTask::Classify, kind);
         }
-        Ok(Routed { asked, specialist, confidence, fell_back, took })
+        Ok(Routed { asked, specialist, confidence, fell_back, query, took })
     }
 
     async fn retrieve(&self, routed: Routed) -> Result<Retrieved, Stopped> {

@@ -1,8 +1,9 @@
 //! The results of the steps of a turn. Each step consumes that of the step before, so that they cannot run in another order.
 
-use super::{Question, progress::progress, specialists::Specialist};
+use super::{Question, progress::progress, specialists::Specialist, summary::TurnHistory};
 use crate::{
     domain::{AnswerMetadata, FinishReason, HistoryMessage, Retrieval, RetrievalAccount, Source},
+    knowledge::RetrievalQuery,
     provider::{AnswerStream, ProviderError, QuestionPart},
     turn::{Progress, TurnFailure},
 };
@@ -16,8 +17,21 @@ use switchboard_protocol::Step;
 pub(super) struct Asked {
     pub question: Question,
     pub history: Vec<HistoryMessage>,
+    /// Whether the history begins with the summary of messages before it.
+    pub has_summary: bool,
     /// Whether messages are left out of the history.
     pub needs_summary: bool,
+}
+
+impl Asked {
+    pub fn new(question: Question, TurnHistory { messages, has_summary, is_cut }: TurnHistory) -> Self {
+        Self { question, history: messages, has_summary, needs_summary: is_cut }
+    }
+
+    /// The messages of the history as they were written, oldest first.
+    pub fn earlier_messages(&self) -> &[HistoryMessage] {
+        &self.history[usize::from(self.has_summary)..]
+    }
 }
 
 /// The result of `classify`.
@@ -27,6 +41,7 @@ pub(super) struct Routed {
     pub confidence: f64,
     /// No specialist fits well, so the default one answers.
     pub fell_back: bool,
+    pub query: RetrievalQuery,
     pub took: Duration,
 }
 
@@ -36,8 +51,6 @@ pub(super) struct Searched {
     pub retrieval: Retrieval,
     /// The questions of the message, if there are several.
     pub parts: Vec<QuestionPart>,
-    /// The text that was searched for.
-    pub query: String,
 }
 
 /// The result of `retrieve`.
@@ -55,7 +68,8 @@ pub(super) struct Retrieved {
 impl Retrieved {
     /// Continues with a specialist in which the router has no confidence, and without passages.
     pub fn without_search(asked: Box<Asked>, specialist: Arc<Specialist>) -> Self {
-        let routed = Routed { asked, specialist, confidence: 0.0, fell_back: false, took: Duration::ZERO };
+        let query = RetrievalQuery::alone(&asked.question.text);
+        let routed = Routed { asked, specialist, confidence: 0.0, fell_back: false, query, took: Duration::ZERO };
         Self {
             routed,
             searched: Searched::default(),

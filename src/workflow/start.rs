@@ -87,7 +87,7 @@ impl TurnRun {
                 }
                 engine.bus.publish(events);
                 let history = summary::history(history, summary, engine.config.context_token_budget);
-                let asked = Box::new(Asked { question, history: history.messages, needs_summary: history.is_cut });
+                let asked = Box::new(Asked::new(question, history));
                 let acceptance = admission.accept();
                 engine.metrics.step(TurnStep::Admit, began.elapsed());
                 Ok(Ok(Self { engine, log, acceptance, epoch, asked, began }))

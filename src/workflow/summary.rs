@@ -15,6 +15,8 @@ const HEAD: &str = "Summary of our conversation before the following messages:";
 /// History of a turn.
 pub(super) struct TurnHistory {
     pub messages: Vec<HistoryMessage>,
+    /// Whether the first message is the summary of the conversation.
+    pub has_summary: bool,
     /// Whether earlier messages are left out or shortened.
     pub is_cut: bool,
 }
@@ -29,13 +31,13 @@ pub(super) fn history(
     let is_long = i64::try_from(messages.len()).is_ok_and(|count| count >= MAX_HISTORY_MESSAGES);
     let is_cut = token_budget > 0 && (bytes > token_budget.saturating_mul(BYTES_PER_TOKEN) || is_long);
     let Some(summary) = summary.filter(|_| is_cut) else {
-        return TurnHistory { messages: within_budget(messages, token_budget), is_cut };
+        return TurnHistory { messages: within_budget(messages, token_budget), has_summary: false, is_cut };
     };
     let content = format!("{HEAD}\n{summary}");
     let left = token_budget.saturating_sub(content.len().div_ceil(BYTES_PER_TOKEN));
     let mut messages = within_budget(messages, left);
     messages.insert(0, HistoryMessage { role: MessageRole::User, content });
-    TurnHistory { messages, is_cut }
+    TurnHistory { messages, has_summary: true, is_cut }
 }
 
 /// Messages to be added to a summary.

@@ -88,7 +88,7 @@ impl Index {
                     touched.push(slot);
                 }
                 sum.coverage += weight * factor;
-                sum.bm25 += idf * factor * occurrences * (K1 + 1.0) / (occurrences + saturation);
+                sum.bm25 += term.weight as f32 * idf * factor * occurrences * (K1 + 1.0) / (occurrences + saturation);
                 sum.has_phrase |= at == 0;
             }
         }

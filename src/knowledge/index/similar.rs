@@ -2,7 +2,7 @@
 
 use super::{Index, SEPARATOR, Slot, TITLE_WEIGHT, vocabulary::TermId};
 use crate::{
-    knowledge::word_vectors::{Similarity, WordVector, WordVectors},
+    knowledge::word_vectors::{AskedWord, Similarity, WordVector, WordVectors},
     terms::{SearchTerms, english_stem},
 };
 use std::collections::{BTreeSet, HashMap};
@@ -29,7 +29,11 @@ impl Index {
     /// `is_foreign` says that the question is in another language than most documents.
     pub fn similar(&self, search: &SearchTerms, is_foreign: bool, scope: &[String], limit: usize) -> Similar {
         let words = search.terms.iter().filter(|term| !term.is_gram && !search.only_stop_words);
-        let words = words.map(|term| (term.word.as_str(), self.same_term(&term.word)));
+        let words = words.map(|term| AskedWord {
+            word: &term.word,
+            same: self.same_term(&term.word),
+            weight: term.weight as f32,
+        });
         let question = self.vectors.compare(words, |term| self.is_used(term));
         let scores = question.score(
             self.slots.len(),

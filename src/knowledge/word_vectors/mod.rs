@@ -9,7 +9,7 @@ mod soft_match;
 mod table;
 mod vector;
 
-pub use soft_match::{Similarity, TermVector, TermVectors};
+pub use soft_match::{AskedWord, Similarity, TermVector, TermVectors};
 pub use vector::WordVector;
 
 use crate::terms::{english_stem, german_stem};

@@ -42,6 +42,16 @@ impl TermVector {
     }
 }
 
+/// Word of a question.
+pub struct AskedWord<'a> {
+    /// Folded.
+    pub word: &'a str,
+    /// Number of the term that is the same word.
+    pub same: Option<u32>,
+    /// Weight, in addition to how telling the word is.
+    pub weight: f32,
+}
+
 /// Question, prepared for the comparison with passages.
 pub struct SoftMatch {
     words: Vec<MatchedWord>,
@@ -87,22 +97,21 @@ impl TermVectors {
         }))
     }
 
-    /// Compares the words of a question with all terms that satisfy `is_used`. `words` are folded, each with the number of the
-    /// term that is the same word.
+    /// Compares the words of a question with all terms that satisfy `is_used`.
     pub fn compare<'a>(
         &self,
-        words: impl IntoIterator<Item = (&'a str, Option<u32>)>,
+        words: impl IntoIterator<Item = AskedWord<'a>>,
         is_used: impl Fn(u32) -> bool,
     ) -> SoftMatch {
         let vectors = WordVectors::embedded();
-        let known: Vec<_> = words.into_iter().map(|(word, same)| (vectors.word(word), same)).collect();
-        let telling_words =
-            known.iter().filter_map(|(word, _)| word.as_ref()).map(|word| (&word.vector, telling(word)));
+        let known: Vec<_> = words.into_iter().map(|asked| (vectors.word(asked.word), asked)).collect();
+        let telling_words = known.iter().filter_map(|(word, asked)| Some((word.as_ref()?, asked.weight)));
+        let telling_words = telling_words.map(|(word, weight)| (&word.vector, weight * telling(word)));
         let whole = WordVector::mean(telling_words);
         let words: Vec<_> = known
             .into_iter()
-            .filter_map(|(word, same)| {
-                let weight = word.as_ref().map_or(1.0, telling);
+            .filter_map(|(word, AskedWord { same, weight, .. })| {
+                let weight = weight * word.as_ref().map_or(1.0, telling);
                 let mut terms = word.map(|word| self.similar(&word.vector, &is_used)).unwrap_or_default();
                 if let Some(same) = same.filter(|term| is_used(*term)) {
                     terms.retain(|(term, _)| *term != same);

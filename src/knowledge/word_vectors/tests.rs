@@ -85,7 +85,8 @@ impl Passages {
     }
 
     fn scores(&self, question: &str) -> Vec<f32> {
-        let question = self.terms.compare(question.split(' ').map(|word| (word, None)), |_| true);
+        let asked = question.split(' ').map(|word| AskedWord { word, same: None, weight: 1.0 });
+        let question = self.terms.compare(asked, |_| true);
         let weighted = |terms: &[u32], weight| terms.iter().map(move |term| (*term, weight)).collect::<Vec<_>>();
         let passages = self.titles.iter().zip(&self.texts);
         let directions: Vec<_> = passages

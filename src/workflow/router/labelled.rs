@@ -3,7 +3,9 @@
 use super::{tests::scripted, *};
 use crate::{
     config::{DatabaseConfig, KnowledgeConfig},
-    knowledge::{KnowledgeBase, retrieval_query},
+    domain::{HistoryMessage, MessageRole},
+    knowledge::KnowledgeBase,
+    language::Languages,
     store::sqlite::SqliteStore,
 };
 use serde::Deserialize;
@@ -61,6 +63,7 @@ struct Accuracy {
 struct Subject {
     router: Router,
     base: KnowledgeBase,
+    languages: Languages,
     _folder: TempDir,
 }
 
@@ -75,7 +78,7 @@ impl Subject {
         }
         let specialists = Arc::new(Specialists::load(agents).unwrap());
         let router = Router::new(specialists, THRESHOLD, Routing::Similarity);
-        Self { router, base, _folder: folder }
+        Self { router, base, languages: Languages::built_in(), _folder: folder }
     }
 
     async fn accuracy(&self, questions: &Path) -> Accuracy {
@@ -89,9 +92,9 @@ impl Subject {
                 .map(|content| HistoryMessage { role: MessageRole::User, content })
                 .collect();
             let began = Instant::now();
-            let query = retrieval_query(&labelled.question, &history);
+            let query = RetrievalQuery::new(&labelled.question, &history, &self.languages);
             let votes = self.base.votes(&query).await.unwrap();
-            let route = self.router.route(&scripted(), &labelled.question, &history, &votes).await;
+            let route = self.router.route(&scripted(), &query, &votes).await;
             times.push(began.elapsed());
             let is_right = |name: &String| *name == route.specialist.name;
             let is_right = is_right(&specialist) || labelled.specialist_also.iter().any(is_right);

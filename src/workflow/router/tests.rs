@@ -1,8 +1,10 @@
 //! Tests of the router with the built-in specialists, and with a model that the test decides.
 
 use super::*;
-use crate::provider::{
-    AnswerStream, Classification, GenerateRequest, ProviderError, ProviderErrorKind, scripted::Scripted,
+use crate::{
+    domain::{HistoryMessage, MessageRole},
+    language::Languages,
+    provider::{AnswerStream, Classification, GenerateRequest, ProviderError, ProviderErrorKind, scripted::Scripted},
 };
 use std::sync::Mutex;
 
@@ -43,6 +45,10 @@ fn router_with(routing: Routing) -> Router {
 
 pub fn scripted() -> Scripted {
     Scripted::new(Default::default()).unwrap()
+}
+
+fn query(question: &str, history: &[HistoryMessage]) -> RetrievalQuery {
+    RetrievalQuery::new(question, history, &Languages::built_in())
 }
 
 fn said(role: MessageRole, content: &str) -> HistoryMessage {
@@ -94,7 +100,7 @@ async fn questions_go_to_the_right_specialist() {
     let router = router();
     let mut wrong = Vec::new();
     for (want, question) in QUESTIONS {
-        let route = router.route(&scripted(), question, &[], &[]).await;
+        let route = router.route(&scripted(), &(*question).into(), &[]).await;
         assert_eq!(route.how, RoutedBy::Similarity);
         if route.specialist.name != *want || route.fell_back {
             wrong.push(format!(
@@ -119,7 +125,7 @@ async fn off_topic_questions_go_to_the_default() {
         "Write me a poem about cats",
         "日本語",
     ] {
-        let route = router.route(&scripted(), question, &[], &[]).await;
+        let route = router.route(&scripted(), &question.into(), &[]).await;
         assert!(
             route.fell_back && route.confidence < THRESHOLD,
             "{question}: {} {}",
@@ -137,9 +143,9 @@ async fn short_follow_up_goes_to_the_specialist_of_the_previous_question() {
         said(MessageRole::User, "How often should I change the oil?"),
         said(MessageRole::Assistant, "My car will not start, top speed, horsepower."),
     ];
-    let route = router.route(&scripted(), "And after that?", &history, &[]).await;
+    let route = router.route(&scripted(), &query("And after that?", &history), &[]).await;
     assert_eq!((route.specialist.name.as_str(), route.fell_back), ("maintenance", false));
-    let route = router.route(&scripted(), "What is the engine power?", &history, &[]).await;
+    let route = router.route(&scripted(), &query("What is the engine power?", &history), &[]).await;
     assert_eq!(route.specialist.name, "specs");
 }
 
@@ -147,11 +153,15 @@ async fn short_follow_up_goes_to_the_specialist_of_the_previous_question() {
 async fn confident_model_decides() {
     let model = classifier("troubleshoot", 0.7);
     let history = [said(MessageRole::User, &"x".repeat(10_000))];
-    let route = router().route(&model, "What is the engine power?", &history, &[]).await;
+    let route = router().route(&model, &query("And the engine power?", &history), &[]).await;
     assert_eq!((route.specialist.name.as_str(), route.how, route.fell_back), ("troubleshoot", RoutedBy::Model, false));
     assert_eq!(route.confidence, 0.7);
     let asked = model.1.into_inner().unwrap().pop().unwrap();
-    assert!(asked.question.ends_with("What is the engine power?") && asked.question.len() < 1_000);
+    assert!(
+        asked.question.ends_with("And the engine power?")
+            && asked.question.contains("xxx")
+            && asked.question.len() < 1_000
+    );
     assert_eq!(asked.labels.len(), 3);
     assert!(!asked.instructions.contains("engine power"));
 }
@@ -159,12 +169,12 @@ async fn confident_model_decides() {
 #[tokio::test]
 async fn unsure_model_falls_back_to_similarity_then_to_the_default() {
     let unsure = classifier("troubleshoot", 0.1);
-    let route = router().route(&unsure, "How often should I change the oil?", &[], &[]).await;
+    let route = router().route(&unsure, &"How often should I change the oil?".into(), &[]).await;
     assert_eq!(
         (route.specialist.name.as_str(), route.how, route.fell_back),
         ("maintenance", RoutedBy::Similarity, false)
     );
-    let route = router().route(&unsure, "asdf", &[], &[]).await;
+    let route = router().route(&unsure, &"asdf".into(), &[]).await;
     assert_eq!((route.specialist.name.as_str(), route.how, route.fell_back), ("specs", RoutedBy::Similarity, true));
 }
 
@@ -175,7 +185,7 @@ async fn single_specialist_is_chosen_without_asking_the_model() {
     std::fs::write(file.path(), only).unwrap();
     let router = Router::new(Arc::new(Specialists::load(Some(file.path())).unwrap()), THRESHOLD, Routing::Model);
     let model = classifier("a", 0.5);
-    let route = router.route(&model, "asdf", &[], &[]).await;
+    let route = router.route(&model, &"asdf".into(), &[]).await;
     assert_eq!((route.specialist.name.as_str(), route.confidence, route.fell_back), ("a", 1.0, false));
     assert!(model.1.into_inner().unwrap().is_empty(), "the model was asked");
 }
@@ -184,7 +194,7 @@ async fn single_specialist_is_chosen_without_asking_the_model() {
 async fn similarity_decides_when_the_model_fails() {
     let failing = Err(ProviderError::new(ProviderErrorKind::Broken, "x"));
     for model in [Classifier(failing, Mutex::default()), classifier("sales", 1.0)] {
-        let route = router().route(&model, "My car won't start", &[], &[]).await;
+        let route = router().route(&model, &"My car won't start".into(), &[]).await;
         assert_eq!((route.specialist.name.as_str(), route.how), ("troubleshoot", RoutedBy::Similarity));
     }
 }
@@ -202,7 +212,7 @@ async fn model_is_asked_once_unless_similarity_is_sure() {
         (Routing::Similarity, UNCLEAR, 0),
     ] {
         let model = classifier("troubleshoot", 0.9);
-        let route = router_with(routing).route(&model, question, &[], &[]).await;
+        let route = router_with(routing).route(&model, &question.into(), &[]).await;
         assert_eq!(model.1.into_inner().unwrap().len(), calls, "{routing:?}, {question}");
         assert_eq!(route.how == RoutedBy::Model, calls == 1, "{routing:?}, {question}");
     }
@@ -211,10 +221,10 @@ async fn model_is_asked_once_unless_similarity_is_sure() {
 #[tokio::test]
 async fn only_clear_similarity_outweighs_a_model_without_probabilities() {
     let model = || classifier("troubleshoot", None);
-    let route = router().route(&model(), "Is that so?", &[], &[]).await;
+    let route = router().route(&model(), &"Is that so?".into(), &[]).await;
     assert_eq!((route.specialist.name.as_str(), route.how), ("troubleshoot", RoutedBy::Model));
     assert!((0.5..1.0).contains(&route.confidence), "{}", route.confidence);
-    let route = router().route(&model(), "How often should I change the oil?", &[], &[]).await;
+    let route = router().route(&model(), &"How often should I change the oil?".into(), &[]).await;
     assert_eq!((route.specialist.name.as_str(), route.how), ("maintenance", RoutedBy::Similarity));
     assert!(confirmed(&[0.5, 0.3, 0.2], 0) > confirmed(&[0.3, 0.5, 0.2], 0));
 }
@@ -224,8 +234,8 @@ async fn votes_of_the_search_decide_between_similar_specialists() {
     let router = router_with(Routing::Similarity);
     let vote = |collection: &str, score| CollectionVote { collection: collection.to_owned(), score };
     let votes = [vote("maintenance", 0.9), vote("specs", 0.3)];
-    let route = router.route(&scripted(), "Frobnitz?", &[], &votes).await;
+    let route = router.route(&scripted(), &"Frobnitz?".into(), &votes).await;
     assert_eq!((route.specialist.name.as_str(), route.fell_back), ("maintenance", false));
-    let route = router.route(&scripted(), "Frobnitz?", &[], &[vote("unknown", 0.9)]).await;
+    let route = router.route(&scripted(), &"Frobnitz?".into(), &[vote("unknown", 0.9)]).await;
     assert!(route.fell_back, "{}", route.confidence);
 }

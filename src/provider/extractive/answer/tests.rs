@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     config::{DatabaseConfig, KnowledgeConfig},
     domain::{DocumentId, HistoryMessage, MessageRole},
-    knowledge::{KnowledgeBase, retrieval_query},
+    knowledge::{KnowledgeBase, RetrievalQuery},
     provider::{Guidance, QuestionPart},
     store::sqlite::SqliteStore,
 };
@@ -43,10 +43,10 @@ fn write(request: &GenerateRequest) -> String {
 }
 
 async fn ask(base: &KnowledgeBase, question: &str, history: &[HistoryMessage]) -> String {
-    let query = retrieval_query(question, history);
+    let query = RetrievalQuery::new(question, history, &Languages::built_in());
     let found = base.retrieve(&query, &[], 4).await.unwrap();
     let mut request = GenerateRequest { basis: found.basis, ..request(question, found.passages, history.to_vec()) };
-    request.guidance.query = query;
+    request.guidance.query = query.joined();
     write(&request)
 }
 
