@@ -73,6 +73,15 @@ impl Preflight {
     }
 }
 
+/// Loads the language files alone, for a command that needs no more.
+///
+/// # Errors
+/// All faults of the files.
+pub fn languages(config: &Config) -> Result<Languages, ConfigError> {
+    let languages = Languages::load(config.workflow.languages_dir.as_deref());
+    languages.map_err(|error| ConfigError::Invalid(of_languages(config, &error)))
+}
+
 fn problem(key: &str, value: Option<String>, allowed: String) -> Problem {
     Problem { key: key.to_owned(), value: value.map(|value| format!("{value:?}")), origin: None, allowed }
 }

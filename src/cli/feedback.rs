@@ -4,6 +4,8 @@ use super::CliError;
 use crate::{
     config::Config,
     domain::Rating,
+    language::Languages,
+    preflight,
     store::{FeedbackStore, RatedAnswer, sqlite::SqliteStore},
 };
 use clap::{
@@ -17,6 +19,8 @@ use std::{collections::BTreeSet, io};
 const PAGE: i64 = 200;
 /// Separator of the headings in the title of a source.
 const HEADING_SEPARATOR: &str = " › ";
+/// Language of a question whose language is not clear (BCP 47).
+const UNDETERMINED: &str = "und";
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {
@@ -32,13 +36,14 @@ fn rating() -> impl TypedValueParser<Value = Rating> {
 
 impl Command {
     pub(super) async fn run(self, config: &Config, out: &mut dyn io::Write) -> Result<(), CliError> {
+        let languages = preflight::languages(config)?;
         let store = SqliteStore::open_existing(&config.database)?;
         let mut after = 0;
         loop {
             let page = store.rated_answers(after, PAGE).await?;
             for rated in &page.items {
                 if self.rating.is_none_or(|rating| rating == rated.feedback.rating) {
-                    serde_json::to_writer(&mut *out, &Case::of(rated)).map_err(io::Error::from)?;
+                    serde_json::to_writer(&mut *out, &Case::of(rated, &languages)).map_err(io::Error::from)?;
                     writeln!(out)?;
                 }
             }
@@ -76,20 +81,26 @@ struct Section<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn of(rated: &'a RatedAnswer) -> Self {
+    fn of(rated: &'a RatedAnswer, languages: &'a Languages) -> Self {
         let is_right = rated.feedback.rating == Rating::Up;
         let specialist = rated.metadata.specialist.as_str();
         Self {
             id: format!("feedback-{}", rated.message_id),
             kind: "feedback",
             group: rated.feedback.rating.as_str(),
-            lang: "und",
+            lang: language(rated, languages),
             question: &rated.question,
             history: &rated.earlier,
             relevant: is_right.then(|| cited_sections(rated)).filter(|sections| !sections.is_empty()),
             specialist: Some(specialist).filter(|name| is_right && !name.is_empty()),
         }
     }
+}
+
+/// Detects the language of a question, else of the latest earlier one whose language is clear.
+fn language<'a>(rated: &RatedAnswer, languages: &'a Languages) -> &'a str {
+    let mut texts = [&rated.question].into_iter().chain(rated.earlier.iter().rev());
+    texts.find_map(|text| languages.detect(text)).map_or(UNDETERMINED, |language| language.code.as_str())
 }
 
 /// Returns the sections that an answer cites as `[n]`; those of all sources if it cites none.
@@ -111,11 +122,11 @@ mod tests {
     use crate::domain::{AnswerMetadata, Feedback, MessageId, Source};
     use serde_json::{Value, json};
 
-    fn case(rating: Rating, answer: &str) -> Value {
+    fn rated(rating: Rating, answer: &str) -> RatedAnswer {
         let source = |title: &str| -> Source {
             serde_json::from_value(json!({"title": title, "source": "a.md", "score": 1.0})).unwrap()
         };
-        let rated = RatedAnswer {
+        RatedAnswer {
             position: 1,
             message_id: MessageId::new(),
             feedback: Feedback { rating, reasons: Vec::new(), comment: Some("a secret".to_owned()) },
@@ -127,8 +138,12 @@ mod tests {
                 sources: [source("Car › Width"), source("Car › Length"), source("Car › Width")].into(),
                 ..AnswerMetadata::default()
             },
-        };
-        let mut case = serde_json::to_value(Case::of(&rated)).unwrap();
+        }
+    }
+
+    fn case(rating: Rating, answer: &str) -> Value {
+        let (rated, languages) = (rated(rating, answer), Languages::built_in());
+        let mut case = serde_json::to_value(Case::of(&rated, &languages)).unwrap();
         let id = case.as_object_mut().unwrap().remove("id").unwrap();
         assert_eq!(id, format!("feedback-{}", rated.message_id));
         case
@@ -138,7 +153,7 @@ mod tests {
     fn an_answer_rated_up_labels_what_it_cites() {
         let section = |heading: &str| json!({"document": "a.md", "heading": heading});
         let mut expected = json!({
-            "kind": "feedback", "group": "up", "lang": "und", "question": "How wide?", "history": ["How long?"],
+            "kind": "feedback", "group": "up", "lang": "en", "question": "How wide?", "history": ["How long?"],
             "relevant": [section("Length")], "specialist": "specs",
         });
         assert_eq!(case(Rating::Up, "4 m [2]."), expected);
@@ -149,8 +164,21 @@ mod tests {
     #[test]
     fn an_answer_rated_down_labels_nothing() {
         let expected = json!({
-            "kind": "feedback", "group": "down", "lang": "und", "question": "How wide?", "history": ["How long?"],
+            "kind": "feedback", "group": "down", "lang": "en", "question": "How wide?", "history": ["How long?"],
         });
         assert_eq!(case(Rating::Down, "4 m [2]."), expected);
+    }
+
+    #[test]
+    fn the_language_is_that_of_the_latest_question_with_a_clear_one() {
+        let languages = Languages::built_in();
+        let of = |earlier: &[&str], question: &str| {
+            let earlier = earlier.iter().map(|text| (*text).to_owned()).collect();
+            let rated = RatedAnswer { earlier, question: question.to_owned(), ..rated(Rating::Up, "4 m.") };
+            language(&rated, &languages).to_owned()
+        };
+        assert_eq!(of(&["How long is the car?"], "Wie breit ist das Auto?"), "de");
+        assert_eq!(of(&["How long is the car?", "Wie breit ist es?"], "2.0T?"), "de");
+        assert_eq!(of(&[], "2.0T?"), "und");
     }
 }

@@ -297,15 +297,14 @@ impl Ours {
             })
         });
         families.counter("turns_ended", "Turns that ended.", ended)?;
-        metrics.ratings.with(|counts| {
-            let ratings = counts.iter().flat_map(|(model, counts)| {
-                counts.iter().map(move |((specialist, rating), count)| {
-                    let specialist = metrics.specialists[*specialist].0.as_str();
-                    (vec![("specialist", specialist), ("model", model), ("rating", rating.as_str())], *count)
-                })
-            });
-            families.counter("answers_rated", "Ratings of answers that users gave or changed.", ratings)
-        })?;
+        for (name, help, ratings) in [
+            ("answers_rated", "Ratings of answers that users gave.", &metrics.ratings),
+            ("ratings_withdrawn", "Ratings of answers that users withdrew or replaced.", &metrics.withdrawn_ratings),
+        ] {
+            let counts = ratings.each();
+            let rows = counts.iter().map(|rated| (rated.labels(&metrics.specialists[rated.specialist].0), rated.count));
+            families.counter(name, help, rows)?;
+        }
         families.counter("tokens", "Tokens of all answers.", one(metrics.tokens()))?;
         families.counter("tokens_sent", "Tokens sent to WebSockets.", one(live.tokens_sent))
     }

@@ -23,6 +23,23 @@ pub(super) struct RatingCounts {
     counts: Mutex<Counts>,
 }
 
+/// Number of ratings of one kind.
+#[derive(Debug)]
+pub(super) struct RatingCount {
+    /// Index of the specialist.
+    pub specialist: usize,
+    model: String,
+    rating: Rating,
+    pub count: u64,
+}
+
+impl RatingCount {
+    /// Returns the labels of the series; `specialist` is the name.
+    pub fn labels<'a>(&'a self, specialist: &'a str) -> Vec<(&'static str, &'a str)> {
+        vec![("specialist", specialist), ("model", &self.model), ("rating", self.rating.as_str())]
+    }
+}
+
 impl RatingCounts {
     pub(super) fn new(specialists: usize) -> Self {
         let counts = Counts::from([(OTHER_MODEL.to_owned(), zeros(specialists))]);
@@ -37,9 +54,16 @@ impl RatingCounts {
         *of_model.entry((specialist, rating)).or_default() += 1;
     }
 
-    /// Calls `read` with the counts.
-    pub(super) fn with<T>(&self, read: impl FnOnce(&Counts) -> T) -> T {
-        read(&self.lock())
+    /// Returns all counts, by model, specialist and rating.
+    pub(super) fn each(&self) -> Vec<RatingCount> {
+        let mut each = Vec::new();
+        for (model, counts) in &*self.lock() {
+            for ((specialist, rating), count) in counts {
+                let (specialist, rating, count) = (*specialist, *rating, *count);
+                each.push(RatingCount { specialist, model: model.clone(), rating, count });
+            }
+        }
+        each
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -64,11 +88,9 @@ mod tests {
         }
         counts.increment(0, "model-0", Rating::Up);
         counts.increment(0, &"x".repeat(MAX_MODEL_BYTES + 1), Rating::Down);
-        counts.with(|counts| {
-            let of = |model: &str| counts.get(model).map(|counts| counts.values().sum::<u64>());
-            assert_eq!((of("model-0"), of("model-31"), of("model-32")), (Some(2), Some(1), None));
-            assert_eq!((of(OTHER_MODEL), counts.len()), (Some(6), MAX_MODELS + 1));
-            assert!(counts.values().all(|counts| counts.len() == 6));
-        });
+        let each = counts.each();
+        let of = |name: &str| each.iter().filter(|rated| rated.model == name).map(|rated| rated.count).sum::<u64>();
+        assert_eq!((of("model-0"), of("model-31"), of("model-32"), of(OTHER_MODEL)), (2, 1, 0, 6));
+        assert_eq!(each.len(), (MAX_MODELS + 1) * 6, "each specialist with each rating");
     }
 }

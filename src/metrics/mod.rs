@@ -119,6 +119,8 @@ pub struct Metrics {
     /// Finish reasons by specialist: those of the configuration, and [`NO_SPECIALIST`] as the last.
     specialists: Vec<(String, Counters<FinishReason>)>,
     ratings: RatingCounts,
+    /// Ratings that are no longer in force, because they were withdrawn or changed.
+    withdrawn_ratings: RatingCounts,
     pub auth: CounterPairs<AuthWay, AuthResult>,
     /// Connections that the server closed.
     pub closed: Counters<CloseReason>,
@@ -163,6 +165,7 @@ impl Metrics {
         Self {
             specialists: names.map(|name| (name.to_owned(), Counters::default())).collect(),
             ratings: RatingCounts::new(specialists.len() + 1),
+            withdrawn_ratings: RatingCounts::new(specialists.len() + 1),
             auth: CounterPairs::default(),
             closed: Counters::default(),
             left: Counters::default(),
@@ -218,9 +221,18 @@ impl Metrics {
         self.turn.record(took);
     }
 
-    /// Counts a rating of an answer. A `specialist` that is not in the configuration counts as none.
-    pub fn rated(&self, specialist: &str, model: &str, rating: Rating) {
-        self.ratings.increment(self.specialist_index(specialist), model, rating);
+    /// Counts a change of a user's rating of an answer, which may be none before or after. A `specialist` that is not in the
+    /// configuration counts as none.
+    pub fn rating_changed(&self, specialist: &str, model: &str, before: Option<Rating>, after: Option<Rating>) {
+        if before == after {
+            return;
+        }
+        let specialist = self.specialist_index(specialist);
+        for (counts, rating) in [(&self.withdrawn_ratings, before), (&self.ratings, after)] {
+            if let Some(rating) = rating {
+                counts.increment(specialist, model, rating);
+            }
+        }
     }
 
     fn specialist_index(&self, specialist: &str) -> usize {

@@ -44,7 +44,7 @@ pub trait FeedbackStore: Send + Sync {
     ///
     /// # Errors
     /// As [`FeedbackStore::set_feedback`].
-    async fn withdraw_feedback(&self, user: UserId, message: MessageId) -> Result<(), StoreError>;
+    async fn withdraw_feedback(&self, user: UserId, message: MessageId) -> Result<ChangedFeedback, StoreError>;
 
     /// Lists rated answers after a position, in the order in which they were first rated.
     async fn rated_answers(&self, after: i64, limit: i64) -> Result<Listed<RatedAnswer>, StoreError>;

@@ -39,13 +39,15 @@ async fn feedback_is_given_changed_shown_and_withdrawn() {
     }
     assert_eq!(shown().await, None);
 
-    // One of each rating: repeated ones and withdrawals do not count.
+    // One of each rating, and both are withdrawn: a repeated one does not count.
     let (specialist, model) = (asked["metadata"]["specialist"].as_str().unwrap(), &asked["metadata"]["model"]);
     let page = get(&app, "/metrics", None).await.body;
     for rating in ["up", "down"] {
-        let (model, name) = (model.as_str().unwrap(), "switchboard_answers_rated_total");
-        let line = format!("{name}{{specialist=\"{specialist}\",model=\"{model}\",rating=\"{rating}\"}} 1\n");
-        assert!(page.as_str().unwrap().contains(&line), "{line}");
+        let model = model.as_str().unwrap();
+        for name in ["switchboard_answers_rated_total", "switchboard_ratings_withdrawn_total"] {
+            let line = format!("{name}{{specialist=\"{specialist}\",model=\"{model}\",rating=\"{rating}\"}} 1\n");
+            assert!(page.as_str().unwrap().contains(&line), "{line}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `switchboard eval`: the command as a shell sees it, its measures against another implementation, and the floors of quality.
 
 mod command;
+mod feedback;
 mod floors;
 mod reference;
 
@@ -9,8 +10,15 @@ use std::path::{Path, PathBuf};
 
 /// `switchboard eval` in a folder of its own, in an environment without any setting.
 fn eval(folder: &Path) -> Command {
+    let mut command = switchboard(folder);
+    command.arg("eval");
+    command
+}
+
+/// The program in a folder of its own, in an environment without any setting.
+fn switchboard(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-    command.current_dir(folder).env_remove("RUST_LOG").arg("eval");
+    command.current_dir(folder).env_remove("RUST_LOG");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SWITCHBOARD__") {
             command.env_remove(name);

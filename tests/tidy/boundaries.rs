@@ -68,7 +68,8 @@ const PARTS: &[(&str, &str)] = &[
     ),
     (
         "ops",
-        "auth config connection domain limiter limits metrics pause process protocol registry steering transport workflow",
+        "auth config connection domain limiter limits metrics pause process protocol provider registry steering transport \
+         workflow",
     ),
     (
         "http",
@@ -86,7 +87,10 @@ const PARTS: &[(&str, &str)] = &[
         "api_error auth bus config domain encode http knowledge limiter limits metrics ops preflight process provider registry session \
          steering store transport turn workflow",
     ),
-    ("cli", "app auth build_info client config domain eval knowledge load logging process protocol provider store"),
+    (
+        "cli",
+        "app auth build_info client config domain eval knowledge language load logging preflight process protocol provider store",
+    ),
     ("main", "cli"),
 ];
 

@@ -69,9 +69,7 @@ async fn put(
     let feedback = Feedback::new(rating, reasons, comment).map_err(ApiError::from)?;
     let changed = store.set_feedback(identity.user_id, *message, feedback.clone(), UnixMillis::now());
     let ChangedFeedback { before, metadata } = changed.await?;
-    if before != Some(rating) {
-        metrics.rated(&metadata.specialist, &metadata.model, rating);
-    }
+    metrics.rating_changed(&metadata.specialist, &metadata.model, before, Some(rating));
     Ok(HttpResponse::Ok().json(FeedbackView::from(&feedback)))
 }
 
@@ -89,7 +87,9 @@ async fn withdraw(
     identity: Identity,
     message: web::Path<MessageId>,
     store: State<dyn FeedbackStore>,
+    metrics: State<Metrics>,
 ) -> Result<HttpResponse, HttpError> {
-    store.withdraw_feedback(identity.user_id, *message).await?;
+    let ChangedFeedback { before, metadata } = store.withdraw_feedback(identity.user_id, *message).await?;
+    metrics.rating_changed(&metadata.specialist, &metadata.model, before, None);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -41,8 +41,9 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + FeedbackStore
         let up = feedback(Rating::Up, &[], None);
         assert_eq!(self.rate(self.user, message, up.clone()).await, Ok(Some(Rating::Down)));
         assert_eq!(self.answers().await[0].feedback, Some(up));
-        for _ in 0..2 {
-            self.store.withdraw_feedback(self.user, message).await.unwrap();
+        for before in [Some(Rating::Up), None] {
+            let changed = self.store.withdraw_feedback(self.user, message).await.unwrap();
+            assert_eq!((changed.before, changed.metadata.model.as_str()), (before, "m"));
             assert_eq!(self.answers().await[0].feedback, None);
         }
     }

@@ -41,33 +41,30 @@ impl FeedbackStore for SqliteStore {
         at: UnixMillis,
     ) -> Result<ChangedFeedback, StoreError> {
         self.write(move |connection| {
-            let metadata = own_answer(connection, user, message)?;
+            let changed = before_change(connection, user, message)?;
             let (message_id, user_id) = (message.to_string(), user.to_string());
-            let before: Option<String> =
-                feedback::table.find((&message_id, &user_id)).select(feedback::rating).first(connection).optional()?;
             let content = (
                 feedback::rating.eq(given.rating.as_str()),
                 feedback::reasons.eq(serde_json::Value::from(given.reasons).to_string()),
                 feedback::comment.eq(given.comment),
                 feedback::at_ms.eq(at.0),
             );
-            if before.is_some() {
+            if changed.before.is_some() {
                 diesel::update(feedback::table.find((&message_id, &user_id))).set(content).execute(connection)?;
             } else {
                 let key = (feedback::message_id.eq(&message_id), feedback::user_id.eq(&user_id));
                 diesel::insert_into(feedback::table).values((key, content)).execute(connection)?;
             }
-            let before = before.as_deref().map(parse::<Rating>).transpose()?;
-            Ok(ChangedFeedback { before, metadata })
+            Ok(changed)
         })
         .await
     }
 
-    async fn withdraw_feedback(&self, user: UserId, message: MessageId) -> Result<(), StoreError> {
+    async fn withdraw_feedback(&self, user: UserId, message: MessageId) -> Result<ChangedFeedback, StoreError> {
         self.write(move |connection| {
-            own_answer(connection, user, message)?;
+            let changed = before_change(connection, user, message)?;
             diesel::delete(feedback::table.find((message.to_string(), user.to_string()))).execute(connection)?;
-            Ok(())
+            Ok(changed)
         })
         .await
     }
@@ -79,6 +76,18 @@ impl FeedbackStore for SqliteStore {
         })
         .await
     }
+}
+
+/// Checks that a message is an answer to this user, and returns its metadata and the user's rating.
+fn before_change(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    message: MessageId,
+) -> Result<ChangedFeedback, StoreError> {
+    let metadata = own_answer(connection, user, message)?;
+    let given = feedback::table.find((message.to_string(), user.to_string()));
+    let before: Option<String> = given.select(feedback::rating).first(connection).optional()?;
+    Ok(ChangedFeedback { before: before.as_deref().map(parse::<Rating>).transpose()?, metadata })
 }
 
 /// Checks that a message is an answer to this user, and returns its metadata.
