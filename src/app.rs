@@ -58,6 +58,7 @@ impl Application {
         let limits = server_limits(&config)?;
         let secret = config.signing_secret()?;
         actix::spawn(Arc::clone(&preflight.providers).check_at_start());
+        compose::warn_of_unknown_prices(&config.budgets, &preflight.providers);
 
         let names: Vec<_> = preflight.specialists.all().iter().map(|specialist| specialist.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names));

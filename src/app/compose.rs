@@ -5,15 +5,16 @@ use crate::{
     auth::{Accounts, DocumentLinks, Passwords, Tickets, Tokens},
     bus::{Bus, LocalBus},
     config::{
-        AuthConfig, Config, DatabaseConfig, Environment, KnowledgeConfig, ProviderKind, ServerConfig, SessionConfig,
+        AuthConfig, BudgetsConfig, Config, DatabaseConfig, Environment, KnowledgeConfig, ProviderKind, ServerConfig,
+        SessionConfig,
     },
     http::{self, AppState, HostCheck, JsonLimit, ScrapeRules, WorkerState},
     knowledge::KnowledgeBase,
     limiter::{self, Limiter, Origins},
     metrics::Metrics,
-    ops::{Feed, OpsContext},
+    ops::{Feed, FeedSources, OpsContext},
     preflight::Preflight,
-    provider::Providers,
+    provider::{Providers, UNKNOWN_PRICE},
     registry::{ConnectionManager, StallLimits},
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
@@ -23,7 +24,12 @@ use crate::{
     },
     transport,
     turn::TurnFailure,
-    workflow::{Engine, Recorder, Tasks, Turns, Workflow, budgets::DailyLimits, guide::Guide, router::Router},
+    workflow::{
+        Engine, Recorder, Tasks, Turns, Workflow,
+        budgets::{Budgets, DailyLimits},
+        guide::Guide,
+        router::Router,
+    },
 };
 use actix::{Actor, Addr};
 use secrecy::SecretString;
@@ -114,6 +120,15 @@ pub(super) async fn open_accounts(
     Ok((accounts, tokens))
 }
 
+/// Warns of models whose requests do not count towards the daily budget of cost.
+pub(super) fn warn_of_unknown_prices(budgets: &BudgetsConfig, providers: &Providers) {
+    if budgets.cost_per_user_per_day > 0.0 {
+        for (provider, model) in providers.models_without_price() {
+            log::warn!(provider, model; "{UNKNOWN_PRICE}");
+        }
+    }
+}
+
 /// Builds the signer of links to documents, and warns in production if they work only in pages of this server.
 pub(super) fn document_links(config: &Config, secret: &SecretString) -> Result<Arc<DocumentLinks>, Box<dyn Error>> {
     if config.env == Environment::Production && config.server.public_url.is_none() {
@@ -176,8 +191,16 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::clone(&registry) as _));
     let audit_store = Arc::clone(&store) as Arc<dyn AuditStore>;
     let audit = Audit::new(audit_store, config.database.audit_retention_days, clock.clone());
+    let budgets = Arc::new(Budgets::new(DailyLimits::from(&config.budgets), Arc::clone(&conversations)));
     let ops = OpsContext {
-        feed: Feed::new(Addr::clone(&registry), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics)),
+        feed: Feed::new(FeedSources {
+            registry: Addr::clone(&registry),
+            turns: Arc::clone(&turns),
+            limiter: Arc::clone(&limiter),
+            metrics: Arc::clone(&metrics),
+            providers: Arc::clone(&providers),
+            budgets: Arc::clone(&budgets),
+        }),
         registry: Arc::clone(&registry),
         tokens: Arc::clone(&tokens),
         limiter: Arc::clone(&limiter),
@@ -191,6 +214,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
     Ok(AppState {
         accounts,
         audit,
+        budgets,
         bus: Arc::clone(&bus),
         client_addresses: Arc::new(limiter::client_addresses(&config.server)),
         document_links,

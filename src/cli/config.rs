@@ -5,7 +5,7 @@ use crate::{
     app::Application,
     config::Config,
     process,
-    provider::{self, Providers, SetupProblem},
+    provider::{self, Providers, SetupProblem, UNKNOWN_PRICE},
 };
 use clap::Subcommand;
 use std::io;
@@ -27,6 +27,11 @@ impl Command {
                 let providers = Application::check(config).map_err(start_error)?;
                 writeln!(out, "The configuration is fine (env = {:?}).", config.env.as_str())?;
                 writeln!(out, "Files read: {}.", config.files)?;
+                if config.budgets.cost_per_user_per_day > 0.0 {
+                    for (provider, model) in providers.models_without_price() {
+                        writeln!(out, "Warning: provider {provider}, model {model}: {UNKNOWN_PRICE}.")?;
+                    }
+                }
                 for SetupProblem { provider, model, error } in block_on(model_server_problems(&providers))? {
                     let problem = provider::setup_problem(error.kind);
                     writeln!(out, "Warning: provider {provider}, model {model}: {problem} ({}).", error.detail)?;

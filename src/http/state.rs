@@ -14,7 +14,7 @@ use crate::{
     steering::{Audit, DrainControl, Settings},
     store::{ConversationStore, EventStore, FeedbackStore, UserList},
     transport::InFlight,
-    workflow::{PassageUrl, Recorder, Turns, Workflow, guide::Guide},
+    workflow::{PassageUrl, Recorder, Turns, Workflow, budgets::Budgets, guide::Guide},
 };
 use actix::Addr;
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
@@ -44,6 +44,7 @@ macro_rules! app_state {
 app_state! {
     accounts: Accounts,
     audit: Audit,
+    budgets: Budgets,
     bus: dyn Bus,
     client_addresses: ClientAddresses,
     conversations: dyn ConversationStore,
@@ -147,11 +148,11 @@ pub mod test_support {
         config::{Config, DatabaseConfig},
         language::Languages,
         limiter::client_addresses,
-        ops::Feed,
+        ops::{Feed, FeedSources},
         provider::PriceTable,
         registry::StallLimits,
         store::{ServedTime, ServingClock, sqlite::SqliteStore},
-        workflow::{Engine, router::Router, specialists::Specialists},
+        workflow::{Engine, budgets::DailyLimits, router::Router, specialists::Specialists},
     };
     use actix::Actor;
     use std::time::Duration;
@@ -212,8 +213,16 @@ pub mod test_support {
             passage_url: passage_url(&document_links),
         };
         let workflow = Workflow::new(Arc::new(engine)).start();
+        let budgets = Arc::new(Budgets::new(DailyLimits::default(), Arc::clone(&conversations)));
         let ops = OpsContext {
-            feed: Feed::new(Addr::clone(&registry), Arc::clone(&turns), Arc::clone(&limiter), Arc::clone(&metrics)),
+            feed: Feed::new(FeedSources {
+                registry: Addr::clone(&registry),
+                turns: Arc::clone(&turns),
+                limiter: Arc::clone(&limiter),
+                metrics: Arc::clone(&metrics),
+                providers: Arc::clone(&providers),
+                budgets: Arc::clone(&budgets),
+            }),
             registry: Arc::clone(&registry),
             tokens: Arc::clone(&tokens),
             limiter: Arc::clone(&limiter),
@@ -230,6 +239,7 @@ pub mod test_support {
             workflow: workflow.clone(),
         };
         let mut app = AppState {
+            budgets,
             accounts: Arc::new(Accounts::new(Arc::new(store.clone()), passwords, Arc::clone(&tokens))),
             audit,
             bus,

@@ -11,14 +11,18 @@ use crate::{
     limits::MAX_OPS_CONNECTIONS,
     metrics::{Bucket, Metrics},
     process::Process,
+    provider::Providers,
     registry::{ConnectionManager, ConnectionRegistry},
-    workflow::Turns,
+    workflow::{
+        Turns,
+        budgets::{BudgetUse, Budgets},
+    },
 };
 use actix::Addr;
 use bytestring::ByteString;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use switchboard_protocol::{ApiError, Dialect, ErrorCode};
 use tokio::{
@@ -26,11 +30,21 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
+/// Interval at which the use of the daily budgets is read.
+const BUDGET_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sources of the numbers.
+pub struct FeedSources {
+    pub registry: Addr<ConnectionManager>,
+    pub turns: Arc<Turns>,
+    pub limiter: Arc<Limiter>,
+    pub metrics: Arc<Metrics>,
+    pub providers: Arc<Providers>,
+    pub budgets: Arc<Budgets>,
+}
+
 pub struct Feed {
-    registry: Addr<ConnectionManager>,
-    turns: Arc<Turns>,
-    limiter: Arc<Limiter>,
-    metrics: Arc<Metrics>,
+    sources: FeedSources,
     process: Process,
     started_at: UnixMillis,
     permits: Arc<Semaphore>,
@@ -40,8 +54,16 @@ pub struct Feed {
 #[derive(Default)]
 struct Kept {
     history: History,
+    budget: BudgetReading,
     /// The latest `stats` frame, encoded once for all connections.
     stats: Option<Stats>,
+}
+
+/// The use of the budgets, which is read from the store.
+#[derive(Default)]
+struct BudgetReading {
+    read_at: Option<Instant>,
+    latest: Option<BudgetUse>,
 }
 
 /// An encoded `stats` frame.
@@ -52,17 +74,9 @@ pub struct Stats {
 }
 
 impl Feed {
-    pub fn new(
-        registry: Addr<ConnectionManager>,
-        turns: Arc<Turns>,
-        limiter: Arc<Limiter>,
-        metrics: Arc<Metrics>,
-    ) -> Arc<Self> {
+    pub fn new(sources: FeedSources) -> Arc<Self> {
         Arc::new(Self {
-            registry,
-            turns,
-            limiter,
-            metrics,
+            sources,
             process: Process::this(),
             started_at: UnixMillis::now(),
             permits: Arc::new(Semaphore::new(MAX_OPS_CONNECTIONS)),
@@ -82,9 +96,11 @@ impl Feed {
     }
 
     async fn read(&self) {
+        let FeedSources { registry, turns: all_turns, limiter, metrics, providers, .. } = &self.sources;
         // The registry is gone: the server stops.
-        let Ok(connections) = self.registry.stats().await else { return };
-        let (turns, counted, limits) = (self.turns.stats(), self.metrics.snapshot(), self.limiter.hits());
+        let Ok(connections) = registry.stats().await else { return };
+        let budget = self.budget_use().await;
+        let (turns, counted, limits) = (all_turns.stats(), metrics.snapshot(), limiter.hits());
         let of_dialect = |dialect| {
             let found = connections.by_dialect.iter().find(|counted| counted.dialect == dialect);
             found.map_or(0, |counted| counted.connections)
@@ -92,7 +108,7 @@ impl Feed {
         let (connections_v1, connections_v2) = (of_dialect(Dialect::V1), of_dialect(Dialect::V2));
         let totals = Totals {
             started_at_ms: self.started_at,
-            draining: self.turns.check_open().is_err(),
+            draining: all_turns.check_open().is_err(),
             operators: connections.operators(),
             connections_v1,
             connections_v2,
@@ -104,8 +120,10 @@ impl Feed {
             tokens: connections.tokens_sent,
             errors: counted.errors,
             refused: limits.total(),
-            errors_by_code: self.metrics.errors_by_code(),
+            errors_by_code: metrics.errors_by_code(),
             refused_by_limit: limits.each().filter(|(_, count)| *count > 0).collect(),
+            providers: providers.status(),
+            budget,
         };
         let usage = self.process.usage().unwrap_or_default();
         let bucket = |bucket: Bucket| (bucket.up_to_s.map_or(f64::INFINITY, |bound| bound * 1_000.0), bucket.count);
@@ -130,6 +148,22 @@ impl Feed {
         let sample = kept.history.push(reading);
         let (at, frame) = (sample.at_ms, OpsServerFrame::Stats(StatsFrame { sample, totals: &totals }).encode());
         kept.stats = Some(Stats { at, frame });
+    }
+
+    /// Returns the use of the daily budgets, as of [`BUDGET_INTERVAL`] ago at most. Without an operator's connection, the store is not
+    /// asked.
+    async fn budget_use(&self) -> Option<BudgetUse> {
+        let is_due = |read_at: Option<Instant>| read_at.is_none_or(|read_at| read_at.elapsed() >= BUDGET_INTERVAL);
+        let has_operators = self.permits.available_permits() < MAX_OPS_CONNECTIONS;
+        if !has_operators || !is_due(self.lock().budget.read_at) {
+            return self.lock().budget.latest;
+        }
+        let latest = self.sources.budgets.use_today().await.unwrap_or_else(|error| {
+            log::warn!("the use of the daily budgets could not be read: {error}");
+            None
+        });
+        self.lock().budget = BudgetReading { read_at: Some(Instant::now()), latest };
+        latest
     }
 
     /// The latest `stats` frame; `None` during the first second.

@@ -3,7 +3,9 @@
 use super::{Columns, Sample};
 use crate::{
     domain::{AuditEntry, ConnectionId, UnixMillis},
+    provider::ProviderStatus,
     registry::{ConnectionQuery, ConnectionView, FrameShape},
+    workflow::budgets::BudgetUse,
 };
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
@@ -123,6 +125,11 @@ pub struct Totals {
     /// `refused` by limit, without limits that refused nothing. The names are those of `limits` in
     /// `GET /api/v1/connections/stats`.
     pub refused_by_limit: BTreeMap<&'static str, u64>,
+    /// Providers with the state of their circuits.
+    pub providers: Vec<ProviderStatus>,
+    /// Use of the daily budgets; absent without a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetUse>,
 }
 
 /// The rows of the latest `view`.

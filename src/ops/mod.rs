@@ -11,6 +11,6 @@ mod history;
 mod state;
 
 pub use actor::{OpsContext, OpsOpening, upgrade};
-pub use feed::Feed;
+pub use feed::{Feed, FeedSources};
 pub use frames::OpsClientFrame;
 pub use history::{Columns, Sample};

@@ -106,11 +106,32 @@ struct Slice {
 pub struct Breaker {
     policy: BreakerPolicy,
     state: State,
+    /// Failures that opened the circuit, and of probes since.
+    failures_while_open: u32,
 }
 
 impl Breaker {
     pub fn new(policy: BreakerPolicy) -> Self {
-        Self { policy, state: State::Closed { window: VecDeque::new() } }
+        Self { policy, state: State::Closed { window: VecDeque::new() }, failures_while_open: 0 }
+    }
+
+    /// Returns the failures of the last minute; unless the circuit is closed, those that opened it, and of probes since.
+    pub fn failures(&self, now: Instant) -> u32 {
+        match &self.state {
+            State::Closed { window } => {
+                let recent = window.iter().filter(|slice| now < slice.began + WINDOW);
+                recent.fold(0, |sum, slice| sum.saturating_add(slice.failures))
+            }
+            State::Open { .. } | State::HalfOpen { .. } => self.failures_while_open,
+        }
+    }
+
+    /// Returns the time for which the circuit stays open; `None` if it is not open.
+    pub fn open_for(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Open { until } => until.checked_duration_since(now).filter(|wait| !wait.is_zero()),
+            State::Closed { .. } | State::HalfOpen { .. } => None,
+        }
     }
 
     pub fn circuit(&self, now: Instant) -> Circuit {
@@ -149,7 +170,10 @@ impl Breaker {
             _ if failures == 0 => {}
             (State::HalfOpen { is_probed }, verdict) if permission.is_probe => match verdict {
                 Verdict::Healthy => self.state = State::Closed { window: VecDeque::new() },
-                Verdict::Failed { .. } => self.open(now + retry_after.unwrap_or_default().max(cooldown)),
+                Verdict::Failed { .. } => {
+                    let failures = self.failures_while_open.saturating_add(1);
+                    self.open(now + retry_after.unwrap_or_default().max(cooldown), failures);
+                }
                 Verdict::Unknown => *is_probed = false,
             },
             (State::Open { until }, Verdict::Failed { .. }) => {
@@ -158,9 +182,12 @@ impl Breaker {
             (State::Closed { window }, Verdict::Healthy) => count(window, now, 0),
             (State::Closed { window }, Verdict::Failed { .. }) => {
                 count(window, now, 1);
+                let failures = self.failures(now);
                 match retry_after.filter(|wait| !wait.is_zero()) {
-                    _ if self.has_failed_enough() => self.open(now + retry_after.unwrap_or_default().max(cooldown)),
-                    Some(wait) => self.open(now + wait),
+                    _ if self.has_failed_enough() => {
+                        self.open(now + retry_after.unwrap_or_default().max(cooldown), failures);
+                    }
+                    Some(wait) => self.open(now + wait, failures),
                     None => {}
                 }
             }
@@ -168,8 +195,9 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, until: Instant) {
+    fn open(&mut self, until: Instant, failures: u32) {
         self.state = State::Open { until };
+        self.failures_while_open = failures;
     }
 
     fn has_failed_enough(&self) -> bool {
@@ -282,6 +310,23 @@ mod tests {
         assert_eq!(breaker.circuit(now + COOLDOWN), Circuit::HalfOpen);
         breaker.report(probe, Verdict::Healthy, now + COOLDOWN);
         assert_eq!(breaker.circuit(now + COOLDOWN), Circuit::Closed);
+    }
+
+    #[test]
+    fn failures_are_counted_until_the_circuit_closes() {
+        let now = Instant::now();
+        let mut closed = breaker(3, 0.5);
+        assert!(send(&mut closed, FAILED, now));
+        assert_eq!((closed.failures(now), closed.open_for(now)), (1, None));
+        assert_eq!(closed.failures(now + WINDOW), 0);
+        let mut breaker = opened(now);
+        assert_eq!((breaker.failures(now), breaker.open_for(now)), (3, Some(COOLDOWN)));
+        let later = now + COOLDOWN;
+        assert_eq!((breaker.failures(later), breaker.open_for(later)), (3, None));
+        assert!(send(&mut breaker, FAILED, later));
+        assert_eq!((breaker.failures(later), breaker.open_for(later)), (4, Some(COOLDOWN)));
+        assert!(send(&mut breaker, Verdict::Healthy, later + COOLDOWN));
+        assert_eq!(breaker.failures(later + COOLDOWN), 0);
     }
 
     #[test]

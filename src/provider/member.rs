@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     config::{ProviderConfig, ProviderKind},
-    domain::{ModelTask, ProviderErrorKind},
+    domain::{ModelTask, ProviderErrorKind, UnixMillis},
 };
 use serde::Serialize;
 use std::{
@@ -38,6 +38,14 @@ pub struct ProviderStatus {
     /// Name of the provider, as in `workflow.providers`.
     pub name: String,
     pub circuit: Circuit,
+    /// Failed requests within the last minute; unless the circuit is closed, those that opened it, and of probes since.
+    pub failures: u32,
+    /// Kind of the latest failure that counted against the provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<&'static str>,
+    /// Time at which an open circuit lets a probe through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_until_ms: Option<UnixMillis>,
     /// Requests since the start of the server, by outcome: `ok`, `cancelled`, `circuit_open`, or the kind of the failure.
     pub requests: BTreeMap<&'static str, u64>,
 }
@@ -64,18 +72,31 @@ impl Member {
         &self.name
     }
 
+    pub fn has_model(&self) -> bool {
+        self.has_model
+    }
+
     /// Kind of failure of a request that is not sent because the circuit is open: a permanent one stays what it is.
     pub fn failure_while_open(&self) -> ProviderErrorKind {
-        let last = *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
-        last.filter(|kind| kind.is_permanent()).unwrap_or(ProviderErrorKind::Unavailable)
+        self.last_failure().filter(|kind| kind.is_permanent()).unwrap_or(ProviderErrorKind::Unavailable)
+    }
+
+    fn last_failure(&self) -> Option<ProviderErrorKind> {
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn status(&self) -> ProviderStatus {
         let counts = CallOutcome::all().zip(&self.outcomes);
         let counts = counts.map(|(outcome, count)| (outcome.as_str(), count.load(Ordering::Relaxed)));
+        let (now, wall_clock) = (Instant::now(), UnixMillis::now());
+        let breaker = self.breaker();
+        let open_for = breaker.open_for(now).map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
         ProviderStatus {
             name: self.name.as_ref().to_owned(),
-            circuit: self.breaker().circuit(Instant::now()),
+            circuit: breaker.circuit(now),
+            failures: breaker.failures(now),
+            last_failure: self.last_failure().map(ProviderErrorKind::as_str),
+            open_until_ms: open_for.map(|wait| UnixMillis(wall_clock.0.saturating_add(wait))),
             requests: counts.collect(),
         }
     }

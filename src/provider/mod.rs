@@ -204,6 +204,10 @@ pub fn setup_problem(kind: ProviderErrorKind) -> &'static str {
     }
 }
 
+/// Describes a model without a price to the operator, when there is a budget of cost.
+pub const UNKNOWN_PRICE: &str = "the price of this model is unknown: its requests do not count towards \
+    budgets.cost_per_user_per_day, unless the model server reports their cost; add the model to budgets.prices_file";
+
 /// Builds the configured provider. The extractive provider answers in `languages`.
 ///
 /// # Errors

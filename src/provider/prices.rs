@@ -77,10 +77,16 @@ impl PriceTable {
     /// Returns the cost of a request; `None` if the price of the model is unknown. A cost that the model server reported
     /// prevails.
     pub fn cost(&self, provider: &str, model: &str, usage: &CallUsage) -> Option<u64> {
-        usage.reported_cost.or_else(|| {
-            let price = self.prices.iter().find(|price| price.applies_to(provider, model))?;
-            Some(price.of(usage))
-        })
+        usage.reported_cost.or_else(|| Some(self.price_of(provider, model)?.of(usage)))
+    }
+
+    /// Whether the price of a model is known.
+    pub fn knows(&self, provider: &str, model: &str) -> bool {
+        self.price_of(provider, model).is_some()
+    }
+
+    fn price_of(&self, provider: &str, model: &str) -> Option<&Price> {
+        self.prices.iter().find(|price| price.applies_to(provider, model))
     }
 }
 

@@ -96,8 +96,8 @@ impl Providers {
         self.members.iter().map(|member| member.status()).collect()
     }
 
-    /// Checks every provider with each of its models, without generating text. Takes a few seconds at most.
-    pub async fn check(&self) -> Vec<SetupProblem> {
+    /// Every provider with each of its models.
+    fn models(&self) -> Vec<&Link> {
         let mut links: Vec<&Link> = Vec::new();
         let chains = [&self.default].into_iter().chain(self.of_specialists.values()).chain(&self.tasks);
         for link in chains.flat_map(|chain| &chain.links) {
@@ -105,7 +105,19 @@ impl Providers {
                 links.push(link);
             }
         }
-        let checks = links.into_iter().map(|Link { member, provider, model }| async move {
+        links
+    }
+
+    /// Returns the models whose price is unknown, each after the name of its provider.
+    pub fn models_without_price(&self) -> Vec<(&str, &str)> {
+        let names = self.models().into_iter().filter(|link| link.member.has_model());
+        let names = names.map(|link| (link.member.name().as_ref(), link.model.as_ref()));
+        names.filter(|(provider, model)| !self.prices.knows(provider, model)).collect()
+    }
+
+    /// Checks every provider with each of its models, without generating text. Takes a few seconds at most.
+    pub async fn check(&self) -> Vec<SetupProblem> {
+        let checks = self.models().into_iter().map(|Link { member, provider, model }| async move {
             let error = provider.check().await.err()?;
             Some(SetupProblem { provider: Arc::clone(member.name()), model: Arc::clone(model), error })
         });

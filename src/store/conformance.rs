@@ -357,7 +357,7 @@ macro_rules! conformance {
             feedback_is_changed_shown_and_withdrawn only_own_answers_are_rated
             rated_answers_are_listed_with_their_questions
             a_checkpoint_under_another_epoch_has_no_effect a_fenced_turn_is_recovered_without_an_answer
-            charges_add_up_by_day an_ended_turn_is_charged_once an_interrupted_turn_is_charged_as_its_last_checkpoint_says
+            charges_add_up_by_day users_at_a_limit_are_counted an_ended_turn_is_charged_once an_interrupted_turn_is_charged_as_its_last_checkpoint_says
         }
     };
 }

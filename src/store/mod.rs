@@ -29,7 +29,7 @@ pub use feedback::{ChangedFeedback, FeedbackStore, RatedAnswer};
 #[cfg(test)]
 pub(crate) use serving_clock::test_support::TurnedClock;
 pub use serving_clock::{ClockStore, ServedTime, ServingClock};
-pub use usage::{Charge, Consumption, UsageStore};
+pub use usage::{Charge, Consumption, UsageStore, UsersOfDay};
 pub use user_list::{ListedUser, UserList, UserQuery};
 pub use users::{
     Credentials, Grace, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, TokenIssue,

@@ -21,11 +21,22 @@ pub struct Charge {
     pub consumption: Consumption,
 }
 
+/// Users that consumed something on a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsersOfDay {
+    pub users: u64,
+    /// Those of them that have reached one of the limits that are not 0.
+    pub at_limit: u64,
+}
+
 /// Stores the consumption of users by day.
 #[async_trait::async_trait]
 pub trait UsageStore: Send + Sync {
     /// Returns the consumption of users on a day, without users that consumed nothing.
     async fn usage_on(&self, day: UtcDay, users: Vec<UserId>) -> Result<HashMap<UserId, Consumption>, StoreError>;
+
+    /// Counts the users that consumed something on a day.
+    async fn users_on(&self, day: UtcDay, limits: Consumption) -> Result<UsersOfDay, StoreError>;
 
     /// Adds to the consumption of a user; no effect if the user has been deleted. Turns that end are charged with
     /// [`EndedTurn::charge`](super::EndedTurn::charge) instead.

@@ -10,8 +10,9 @@ use crate::{
     domain::{UnixMillis, UserId, UtcDay},
     limits::USAGE_LIFE_DAYS,
     provider::{Call, Calls},
-    store::{Charge, Consumption, UsageStore},
+    store::{Charge, Consumption, ConversationStore, StoreError, UsageStore, UsersOfDay},
 };
+use serde::Serialize;
 use std::sync::Arc;
 
 /// Trillionths in one unit of the currency.
@@ -61,6 +62,43 @@ impl DailyLimits {
         let consumption = consumption(calls);
         let is_charged = !self.are_none() && consumption != Consumption::default();
         is_charged.then(|| Charge { user_id, day: at.day(), consumption })
+    }
+}
+
+/// Use of the daily budgets by all users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct BudgetUse {
+    /// Users that consumed something today.
+    pub users: u64,
+    /// Users whose budget is used up.
+    pub users_at_limit: u64,
+    /// Time at which all budgets are renewed.
+    pub resets_at_ms: UnixMillis,
+}
+
+/// The daily budgets with the consumption of all users.
+pub struct Budgets {
+    limits: DailyLimits,
+    store: Arc<dyn ConversationStore>,
+}
+
+impl Budgets {
+    pub fn new(limits: DailyLimits, store: Arc<dyn ConversationStore>) -> Self {
+        Self { limits, store }
+    }
+
+    /// Returns the use of the budgets today; `None` without a budget.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn use_today(&self) -> Result<Option<BudgetUse>, StoreError> {
+        let DailyLimits { tokens, cost } = self.limits;
+        if self.limits.are_none() {
+            return Ok(None);
+        }
+        let today = UnixMillis::now().day();
+        let UsersOfDay { users, at_limit } = self.store.users_on(today, Consumption { tokens, cost }).await?;
+        Ok(Some(BudgetUse { users, users_at_limit: at_limit, resets_at_ms: today.end() }))
     }
 }
 

@@ -489,6 +489,24 @@ const scenarios = {
     return visitor;
   },
 
+  async "circuits and the use of budgets are shown"() {
+    const visitor = await enter();
+    const { page } = visitor;
+    const line = page.locator("#uptime");
+    await line.filter({ hasText: "circuit of titles open" }).waitFor();
+    // An earlier scenario may have stopped a turn of another user.
+    await line.filter({ hasText: /[1-9] of [1-9] users have used up their daily budget/ }).waitFor();
+    await page.click("#breakdowns summary");
+    const cells = page.locator("#providers tr", { hasText: "titles" }).locator("td");
+    const [circuit, failures, until] = await cells.allTextContents();
+    assert.deepEqual([circuit, failures], ["open", "1"]);
+    assert.match(until, /\d\d:\d\d:\d\d/);
+    assert.match(await cells.nth(1).getAttribute("title"), /unavailable/);
+    const own = await page.locator("#providers tr", { hasText: "default" }).locator("td").allTextContents();
+    assert.deepEqual(own, ["closed", "0", "–"]);
+    return visitor;
+  },
+
   async "everyone is on the list, and a locked account is unlocked there"() {
     const visitor = await enter();
     const { page } = visitor;

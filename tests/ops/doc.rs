@@ -4,7 +4,7 @@ use super::{next_of, ops, view};
 use crate::{harness::TestApp, websocket_doc::fences};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use switchboard::ops::OpsClientFrame;
+use switchboard::{config::ScriptedConfig, ops::OpsClientFrame};
 
 const DOC: &str = include_str!("../../docs/OPERATIONS.md");
 
@@ -36,7 +36,11 @@ fn server_accepts_every_documented_client_frame() {
 
 #[actix_web::rt::test(system = "crate::harness::System")]
 async fn every_server_frame_is_documented_with_its_fields() {
-    let app = TestApp::scripted(20, 50).await;
+    let app = TestApp::with(|config| {
+        config.provider.scripted = ScriptedConfig { tokens: 20, interval_ms: 50, ..ScriptedConfig::default() };
+        config.budgets.tokens_per_user_per_day = 1_000_000;
+    })
+    .await;
     let (user, operator) = (app.user().await, app.operator().await);
     let mut chat = app.socket().signed_in(&user).await;
     let mut socket = app.ops_socket().signed_in(&operator).await;
@@ -52,9 +56,13 @@ async fn every_server_frame_is_documented_with_its_fields() {
     // The last frame comes last.
     while real.len() + 1 < shown.len() {
         let frame = socket.next().await;
-        // One with a token, which is the fullest.
-        if frame["type"] != "frames" || frame["frames"].as_array().unwrap().iter().any(|shape| shape["type"] == "token")
-        {
+        // The fullest: one with a token, and one after the budgets have been read.
+        let is_full = match type_of(&frame) {
+            "frames" => frame["frames"].as_array().unwrap().iter().any(|shape| shape["type"] == "token"),
+            "stats" => frame.get("budget").is_some(),
+            _ => true,
+        };
+        if is_full {
             real.insert(type_of(&frame).to_owned(), frame);
         }
     }

@@ -9,6 +9,7 @@ mod logs;
 mod open_files;
 mod pauses;
 mod slow_readers;
+mod warnings;
 
 use crate::harness::{PASSWORD, SocketBuilder, TestUser};
 use serde_json::{Value, json};

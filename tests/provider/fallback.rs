@@ -4,8 +4,12 @@ use super::{
     openai::says,
     upstream::{Step, Upstream, answers},
 };
-use crate::harness::TestApp;
+use crate::harness::{TestApp, eventually, holds};
 use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use switchboard::config::{Config, ProviderConfig, ProviderKind, Routing};
 
 fn openai(upstream: &Upstream, model: &str) -> ProviderConfig {
@@ -170,4 +174,46 @@ async fn a_list_with_an_unknown_provider_is_refused_with_its_place() {
     let refused = switchboard::preflight::Preflight::run(&config).err().map(|error| error.to_string()).unwrap();
     let problem = "line 8, column 13: `agent[0].providers` names the unknown provider \"fast\"; expected one of default, extractive";
     assert!(refused.contains(problem), "{refused}");
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn a_single_provider_is_left_alone_until_a_probe_finds_it_working() {
+    let works = Arc::new(AtomicBool::new(false));
+    let is_up = Arc::clone(&works);
+    let upstream = Upstream::answering(move |_| match is_up.load(Ordering::SeqCst) {
+        true => says("Hello."),
+        false => answers("500 Internal Server Error", "", ""),
+    })
+    .await;
+    let provider = ProviderConfig { breaker_failures: 2, breaker_cooldown_s: 4, ..openai(&upstream, "big") };
+    let app = TestApp::with(|config| {
+        config.provider = provider;
+        config.workflow.routing = Routing::Similarity;
+    })
+    .await;
+    let operator = app.operator().await;
+    let circuit =
+        async || app.get("/api/v1/connections/stats", Some(&operator)).await.1["providers"][0]["circuit"].clone();
+    let asked = || upstream.requests().iter().filter(|request| request.body["stream"] == true).count();
+    for _ in 0..2 {
+        assert_eq!(ask(&app, "Hello?").await["code"], "UPSTREAM_UNAVAILABLE");
+    }
+    let sent = asked();
+    let refused = ask(&app, "Hello?").await;
+    assert_eq!((&refused["code"], &refused["retryable"]), (&json!("UPSTREAM_UNAVAILABLE"), &json!(true)), "{refused}");
+    assert!(refused["retry_after_ms"].as_u64().is_some_and(|wait| (1..=4_001).contains(&wait)), "{refused}");
+    assert_eq!((asked(), circuit().await), (sent, json!("open")));
+
+    // The first probe fails, and opens the circuit again.
+    eventually(async || {
+        ask(&app, "Hello?").await;
+        holds(asked() > sent, "no probe")
+    })
+    .await;
+    let probed = asked();
+    assert_eq!((ask(&app, "Hello?").await["code"].clone(), asked()), (json!("UPSTREAM_UNAVAILABLE"), probed));
+    works.store(true, Ordering::SeqCst);
+    eventually(async || holds(circuit().await == "half_open", "open")).await;
+    assert_eq!(ask(&app, "Hello?").await["response"], "Hello.");
+    assert_eq!((asked(), circuit().await), (probed + 1, json!("closed")));
 }

@@ -41,7 +41,7 @@ pub(super) fn write(question: &Question, answer: &Value, out: &mut dyn io::Write
     }
 }
 
-/// Flattens a response into rows of path and value. Lists are shown as their length.
+/// Flattens a response into rows of path and value. Lists are shown as their length, except those of things with a `name`.
 fn numbers(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
     match value {
         Value::Object(fields) => {
@@ -50,6 +50,14 @@ fn numbers(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
             }
         }
         Value::Array(items) if items.is_empty() => rows.push(vec![path.to_owned(), "none".to_owned()]),
+        Value::Array(items) if items.iter().all(|item| item["name"].is_string()) => {
+            for item in items {
+                let fields = item.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
+                for (field, value) in fields {
+                    numbers(&format!("{path}.{}.{field}", text(&item["name"])), value, rows);
+                }
+            }
+        }
         Value::Array(items) => {
             rows.push(vec![path.to_owned(), format!("{} entries (--json shows them)", items.len())]);
         }

@@ -16,7 +16,10 @@ use crate::{
         RegistryStats,
     },
     steering::{Audit, AuditedAction},
-    workflow::{Turns, TurnsStats},
+    workflow::{
+        Turns, TurnsStats,
+        budgets::{BudgetUse, Budgets},
+    },
 };
 use actix::Addr;
 use actix_web::{HttpResponse, web};
@@ -42,8 +45,11 @@ pub struct ConnectionStats {
     operators: usize,
     /// Number of refusals by each limit since the server started.
     limits: LimitHits,
-    /// Providers that answer questions, with the state of their circuits.
+    /// Providers that answer questions or serve tasks, with the state of their circuits.
     providers: Vec<ProviderStatus>,
+    /// Use of the daily budgets of users; absent without a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<BudgetUse>,
 }
 
 /// Returns statistics of live connections and turns.
@@ -61,11 +67,13 @@ async fn stats(
     turns: State<Turns>,
     limiter: State<Limiter>,
     providers: State<Providers>,
+    budgets: State<Budgets>,
 ) -> Result<HttpResponse, HttpError> {
+    let budget = budgets.use_today().await?;
     let connections = registry.stats().await.map_err(|error| ApiError::internal(&error))?;
     let (turns, operators, limits) = (turns.stats(), connections.operators(), limiter.hits());
     let providers = providers.status();
-    Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns, operators, limits, providers }))
+    Ok(HttpResponse::Ok().json(ConnectionStats { connections, turns, operators, limits, providers, budget }))
 }
 
 /// Lists live connections.

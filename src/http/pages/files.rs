@@ -72,6 +72,7 @@ const PAGE_FILES: &[(&str, &str)] = &page_files![
     "ops/overview.js",
     "ops/page.css",
     "ops/page.js",
+    "ops/providers.js",
     "ops/settings.js",
     "ops/theme.js",
     "ops/toast.js",

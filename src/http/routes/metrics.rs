@@ -75,10 +75,8 @@ fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Reco
     });
     let kinds =
         stats.by_kind.iter().map(|counted| KindCount { kind: counted.kind.as_str(), connections: counted.connections });
-    let providers = providers.status().into_iter().map(|ProviderStatus { name, circuit, requests }| ProviderState {
-        name,
-        circuit: circuit.as_str(),
-        requests,
+    let providers = providers.status().into_iter().map(|ProviderStatus { name, circuit, requests, .. }| {
+        ProviderState { name, circuit: circuit.as_str(), requests }
     });
     let of_turns = turns.stats();
     Live {

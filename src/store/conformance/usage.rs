@@ -4,8 +4,8 @@ use super::{Fixture, checkpoints::part};
 use crate::{
     domain::{ConversationHandler, UserId, UtcDay},
     store::{
-        AuditStore, Charge, Checkpoint, ClockStore, Consumption, ConversationStore, EndedTurn, EventStore, StoreError,
-        UserStore,
+        AuditStore, Charge, Checkpoint, ClockStore, Consumption, ConversationStore, EndedTurn, EventStore,
+        PasswordHash, StoreError, UserStore, UsersOfDay,
     },
 };
 
@@ -33,6 +33,24 @@ impl<S: AuditStore + ClockStore + ConversationStore + EventStore + UserStore> Fi
         assert_eq!((self.consumed(TODAY).await, self.consumed(UtcDay(TODAY.0 + 1)).await), (None, Some((1, 1))));
         let stranger = Charge { user_id: UserId::new(), ..self.charge(TODAY, 1, 1) };
         assert_eq!(self.store.charge(stranger).await, Ok(()), "a deleted user is nobody to charge");
+    }
+
+    pub async fn users_at_a_limit_are_counted(self) {
+        let count = async |tokens, cost| {
+            let UsersOfDay { users, at_limit } =
+                self.store.users_on(TODAY, Consumption { tokens, cost }).await.unwrap();
+            (users, at_limit)
+        };
+        assert_eq!(count(1, 1).await, (0, 0));
+        let other = Self::account("bob@example.org");
+        let of_other = Charge { user_id: other.id, ..self.charge(TODAY, 5, 100) };
+        self.store.add_user(other, PasswordHash::new("none".to_owned())).await.unwrap();
+        for charge in [self.charge(TODAY, 10, 7), of_other, self.charge(UtcDay(TODAY.0 - 1), 1_000, 1_000)] {
+            self.store.charge(charge).await.unwrap();
+        }
+        for ((tokens, cost), at_limit) in [((10, 0), 1), ((11, 0), 0), ((0, 100), 1), ((10, 100), 2), ((0, 0), 0)] {
+            assert_eq!(count(tokens, cost).await, (2, at_limit), "{tokens} {cost}");
+        }
     }
 
     pub async fn an_ended_turn_is_charged_once(self) {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     domain::{UserId, UtcDay},
-    store::{Charge, Consumption, StoreError, UsageStore},
+    store::{Charge, Consumption, StoreError, UsageStore, UsersOfDay},
 };
 use diesel::{dsl::exists, prelude::*, select};
 use std::collections::HashMap;
@@ -21,6 +21,20 @@ impl UsageStore for SqliteStore {
                 .select((daily_usage::user_id, daily_usage::tokens, daily_usage::cost))
                 .load(connection)?;
             rows.into_iter().map(|(user, tokens, cost)| Ok((parse(&user)?, consumption(tokens, cost)))).collect()
+        })
+        .await
+    }
+
+    async fn users_on(&self, day: UtcDay, limits: Consumption) -> Result<UsersOfDay, StoreError> {
+        // The maximum stands for no limit: only a consumption that has overflowed reaches it.
+        let limit = |limit: u64| i64::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(i64::MAX);
+        let (tokens, cost) = (limit(limits.tokens), limit(limits.cost));
+        self.read(move |connection| {
+            let of_day = daily_usage::table.filter(daily_usage::day.eq(day.0));
+            let users: i64 = of_day.count().get_result(connection)?;
+            let at_limit = of_day.filter(daily_usage::tokens.ge(tokens).or(daily_usage::cost.ge(cost)));
+            let at_limit: i64 = at_limit.count().get_result(connection)?;
+            Ok(UsersOfDay { users: positive(users), at_limit: positive(at_limit) })
         })
         .await
     }
@@ -63,6 +77,9 @@ pub(super) fn add(connection: &mut SqliteConnection, charge: Charge) -> Result<(
 }
 
 fn consumption(tokens: i64, cost: i64) -> Consumption {
-    let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     Consumption { tokens: positive(tokens), cost: positive(cost) }
+}
+
+fn positive(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }
