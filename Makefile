@@ -69,7 +69,7 @@ bench-smoke: ## Whether every server still does the job: 20 connections for some
 bench-search: ## Measure a search by the number of passages, and the memory of the index: some minutes
 	$(CARGO) bench --locked --bench search
 
-quality: ## Evaluate the answers on the labelled questions, and write the baselines and docs/QUALITY.md; `HELD_OUT=1`: the other half, too
+quality: ## Evaluate the answers on the labelled questions, and write the baselines and docs/QUALITY.md; `HELD_OUT=1`: the other half, too; `EMBEDDINGS=1`: with an embedding model
 	python3 benches/quality.py $(if $(HELD_OUT),--held-out) $(if $(EMBEDDINGS),--embeddings)
 
 bench-build: ## Measure a first release build: CPU time, packages, size of the binary, the most expensive packages

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Rust: Chromium, libfaketime, Prometheus (target/tools/prometheus), the proxies of
-# docs/PROXIES.md, a Python with `websockets`, ruff and trec_eval (target/tools/venv), the browser tests' packages and biome
-# (tests/browser/node_modules). What is there already is left alone.
+# docs/PROXIES.md, a Python with `websockets`, ruff, trec_eval and an embedding model (target/tools/venv), the browser tests'
+# packages and biome (tests/browser/node_modules). What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

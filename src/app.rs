@@ -63,7 +63,7 @@ impl Application {
         let names: Vec<_> = preflight.specialists.all().iter().map(|specialist| specialist.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names));
         let store = compose::open_store(&config.database, &metrics).await?;
-        let knowledge = compose::open_knowledge(&config.knowledge, &store, &preflight).await?;
+        let knowledge = compose::open_knowledge(&config, &store, &preflight, &metrics).await?;
         let guide = compose::guide(&preflight, &knowledge);
         let clock = ServingClock::resume(store.served_time().await?);
         let (accounts, tokens) = compose::open_accounts(&config.auth, &secret, &store, &clock, &metrics).await?;

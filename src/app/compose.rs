@@ -5,11 +5,10 @@ use crate::{
     auth::{Accounts, DocumentLinks, Passwords, Tickets, Tokens},
     bus::{Bus, LocalBus},
     config::{
-        AuthConfig, BudgetsConfig, Config, DatabaseConfig, Environment, KnowledgeConfig, ProviderKind, ServerConfig,
-        SessionConfig,
+        AuthConfig, BudgetsConfig, Config, DatabaseConfig, Environment, ProviderKind, ServerConfig, SessionConfig,
     },
     http::{self, AppState, HostCheck, JsonLimit, ScrapeRules, WorkerState},
-    knowledge::KnowledgeBase,
+    knowledge::{Embedder, KnowledgeBase},
     limiter::{self, Limiter, Origins},
     metrics::Metrics,
     ops::{Feed, FeedSources, OpsContext},
@@ -20,7 +19,7 @@ use crate::{
     steering::{Audit, DrainControl, Settings},
     store::{
         AuditStore, ConversationStore, DocumentStore, EventStore, FeedbackStore, ServingClock, UserList, UserStore,
-        sqlite::SqliteStore,
+        VectorStore, sqlite::SqliteStore,
     },
     transport,
     turn::TurnFailure,
@@ -89,15 +88,21 @@ pub(super) async fn open_store(
 
 /// Opens the knowledge base, and fills an empty one with the built-in documents.
 pub(super) async fn open_knowledge(
-    config: &KnowledgeConfig,
+    config: &Config,
     store: &Arc<SqliteStore>,
     preflight: &Preflight,
+    metrics: &Arc<Metrics>,
 ) -> Result<Arc<KnowledgeBase>, Box<dyn Error>> {
     let documents = Arc::clone(store) as Arc<dyn DocumentStore>;
-    let knowledge = KnowledgeBase::new(documents, config.clone()).with_languages(Arc::clone(&preflight.languages));
+    let knowledge = KnowledgeBase::new(documents, config.knowledge.clone());
+    let mut knowledge = knowledge.with_languages(Arc::clone(&preflight.languages));
+    let embedder = Embedder::new(&config.embeddings, Arc::clone(metrics));
+    if let Some(embedder) = embedder.map_err(|error| format!("embeddings.{error}"))? {
+        knowledge = knowledge.with_embeddings(embedder, Arc::clone(store) as Arc<dyn VectorStore>);
+    }
     let knowledge = Arc::new(knowledge);
     // First, so that the thresholds of the index are measured with the built-in documents before the first question.
-    if config.seed {
+    if config.knowledge.seed {
         knowledge.seed().await?;
     }
     knowledge.start_index().await?;

@@ -46,6 +46,8 @@ pub enum PipelineError {
     /// The provider failed, and may recover.
     #[error("the provider failed ({kind:?})")]
     Provider { kind: ProviderErrorKind, retry_after_ms: Option<u64> },
+    #[error("the embedding model failed or exceeded embeddings.query_timeout_ms")]
+    Embeddings,
     #[error("{0}")]
     Turn(TurnFailure),
     #[error(transparent)]
@@ -66,7 +68,7 @@ impl Pipeline {
         let names: Vec<_> = preflight.specialists.all().iter().map(|specialist| specialist.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names));
         let store = compose::open_store(&config.database, &metrics).await?;
-        let knowledge = compose::open_knowledge(&config.knowledge, &store, &preflight).await?;
+        let knowledge = compose::open_knowledge(&config, &store, &preflight, &metrics).await?;
         let guide = compose::guide(&preflight, &knowledge);
         let clock = ServingClock::resume(store.served_time().await?);
         // Signs nothing: nobody signs in.

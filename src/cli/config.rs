@@ -51,7 +51,7 @@ async fn model_server_problems(providers: &Providers) -> Result<Vec<SetupProblem
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SETTINGS, Sources};
+    use crate::config::{EmbeddingsConfig, SETTINGS, Sources};
     use secrecy::SecretString;
 
     fn printed(config: &Config) -> String {
@@ -85,6 +85,17 @@ mod tests {
         config.knowledge.extract_program = Some("sandbox".into());
         config.server.public_url = Some("https://chat.example.org".to_owned());
         config.provider.scripted.fail_after = Some(0);
+        config.embeddings = EmbeddingsConfig {
+            base_url: Some("http://127.0.0.1:8090/v1".to_owned()),
+            api_key: Some(SecretString::from("hunter2")),
+            model: Some("e5".to_owned()),
+            dimensions: Some(384),
+            query_prefix: Some("query: ".to_owned()),
+            passage_prefix: Some("passage: ".to_owned()),
+            query_input_type: Some("query".to_owned()),
+            passage_input_type: Some("passage".to_owned()),
+            ..EmbeddingsConfig::default()
+        };
         config.budgets.prices_file = Some("prices.toml".into());
         let printed = printed(&config);
         assert!(!printed.contains("hunter2"), "{printed}");

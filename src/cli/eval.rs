@@ -20,9 +20,15 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, LocalOptions};
+
+/// Time for which the embedding model may keep failing before the questions.
+const EMBEDDINGS_PATIENCE: Duration = Duration::from_secs(5);
+/// Interval at which the progress of the embedding of passages is checked.
+const EMBEDDINGS_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {
@@ -144,6 +150,7 @@ impl Command {
         }
         // Answers to the first questions would otherwise depend on how far the background has come.
         pipeline.knowledge().complete_index().await.map_err(|error| start_error(error.into()))?;
+        await_embeddings(&pipeline).await?;
         check_labels(&pipeline, questions).await?;
         // Otherwise the next one of the list would be measured instead.
         if let Some(SetupProblem { provider, error, .. }) = pipeline.check_providers().await.first() {
@@ -192,6 +199,22 @@ async fn check_labels(pipeline: &Pipeline, questions: &QuestionSet) -> Result<()
     passages.iter().for_each(|(document, title)| sections.add(document, title));
     let specialists: Vec<_> = pipeline.specialists().iter().map(|specialist| specialist.name.as_str()).collect();
     eval::check_labels(questions, &sections, &specialists).map_err(invalid)
+}
+
+/// Waits until all passages have a vector of the embedding model, if there is one.
+async fn await_embeddings(pipeline: &Pipeline) -> Result<(), CliError> {
+    let mut failing_since: Option<Instant> = None;
+    while let Some(status) = pipeline.knowledge().embeddings_status().filter(|status| !status.is_complete()) {
+        match status.failure {
+            None => failing_since = None,
+            Some(error) if failing_since.get_or_insert_with(Instant::now).elapsed() >= EMBEDDINGS_PATIENCE => {
+                return Err(CliError::Provider(format!("the embedding model failed: {error}; nothing was asked")));
+            }
+            Some(_) => {}
+        }
+        tokio::time::sleep(EMBEDDINGS_POLL_INTERVAL).await;
+    }
+    Ok(())
 }
 
 fn report(questions: &QuestionSet, asked: &[Asked<'_>]) -> Report {

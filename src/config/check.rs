@@ -3,14 +3,14 @@
 //! Pure, except that `knowledge.extract_program` must be a file; [`crate::preflight`] checks files and addresses.
 
 use super::{
-    Config, DEFAULT_PROVIDER, EXTRACTIVE_PROVIDER, Environment, Problem, ProviderConfig, ProviderKind, SETTINGS,
-    Setting,
+    Config, DEFAULT_PROVIDER, EXTRACTIVE_PROVIDER, EmbeddingsConfig, Environment, Problem, ProviderConfig,
+    ProviderKind, SETTINGS, Setting,
     address::{HostPattern, is_origin, parse_network},
     named::NAMED_PROVIDERS,
 };
 use crate::limits::{MAX_JSON_BYTES_PER_CHAR, MESSAGE_OVERHEAD_BYTES};
 use figment::value::Value;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// Shortest key that may sign tokens, in bytes: the length of an HS256 hash (RFC 7518, section 3.2).
@@ -37,6 +37,7 @@ impl Config {
             check_provider(&format!("{}.{name}", NAMED_PROVIDERS.path), provider, &mut found);
         }
         self.check_provider_list(&mut found);
+        check_embeddings(&self.embeddings, &mut found);
         let task_provider = self.workflow.task_provider.as_deref();
         let is_model = |name| self.provider_kind(name) == Some(ProviderKind::Openai);
         found.require(task_provider.is_none_or(is_model), "workflow.task_provider", || {
@@ -209,14 +210,41 @@ fn check_provider(section: &str, provider: &ProviderConfig, found: &mut Found) {
         });
     }
     if provider.kind == ProviderKind::Openai {
-        if let Err(reason) = check_base_url(&provider.base_url) {
-            found.add(&key("base_url"), reason.to_owned());
-        }
-        let api_key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
-        found.require(api_key.is_none_or(is_sendable), &key("api_key"), || {
-            "must be printable ASCII without spaces, because it is sent in a header".to_owned()
-        });
+        check_server("provider", section, "/chat/completions", &provider.base_url, provider.api_key.as_ref(), found);
     }
+}
+
+/// Checks the section of the embedding model.
+fn check_embeddings(embeddings: &EmbeddingsConfig, found: &mut Found) {
+    const SECTION: &str = "embeddings";
+    if embeddings.is_meant() {
+        for (key, value) in [("base_url", &embeddings.base_url), ("model", &embeddings.model)] {
+            found.require(value.is_some(), &format!("{SECTION}.{key}"), || {
+                format!("must be set, because other settings of {SECTION} are")
+            });
+        }
+    }
+    if let Some(base_url) = &embeddings.base_url {
+        check_server(SECTION, SECTION, "/embeddings", base_url, embeddings.api_key.as_ref(), found);
+    }
+}
+
+/// Checks the address and the key of a model server. `like` is the section whose documentation describes them.
+fn check_server(
+    like: &str,
+    section: &str,
+    path: &str,
+    base_url: &str,
+    api_key: Option<&SecretString>,
+    found: &mut Found,
+) {
+    if let Err(reason) = check_base_url(base_url, path, like) {
+        found.add(&format!("{section}.base_url"), reason);
+    }
+    let api_key = api_key.map(ExposeSecret::expose_secret);
+    found.require(api_key.is_none_or(is_sendable), &format!("{section}.api_key"), || {
+        "must be printable ASCII without spaces, because it is sent in a header".to_owned()
+    });
 }
 
 /// Collected problems.
@@ -295,18 +323,18 @@ fn http_url(text: &str) -> Option<reqwest::Url> {
     (matches!(url.scheme(), "http" | "https") && url.host().is_some()).then_some(url)
 }
 
-/// Checks that `/chat/completions` can be appended.
-fn check_base_url(text: &str) -> Result<(), &'static str> {
+/// Checks that `path` can be appended to the URL of a model server. `section` is that of its API key.
+fn check_base_url(text: &str, path: &str, section: &str) -> Result<(), String> {
     const EXAMPLE: &str = "must be an http or https URL, such as http://127.0.0.1:8080/v1";
     let url = http_url(text).ok_or(EXAMPLE)?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not contain a user or a password; set the key with provider.api_key");
+        return Err(format!("must not contain a user or a password; set the key with {section}.api_key"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("must not contain a query (?) or a fragment (#)");
+        return Err("must not contain a query (?) or a fragment (#)".to_owned());
     }
-    if url.path().trim_end_matches('/').ends_with("/chat/completions") {
-        return Err("must be the part before /chat/completions");
+    if url.path().trim_end_matches('/').ends_with(path) {
+        return Err(format!("must be the part before {path}"));
     }
     Ok(())
 }
@@ -335,7 +363,6 @@ fn check_log_level(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::SecretString;
 
     /// The keys that are rejected after `change`.
     fn rejected(change: impl FnOnce(&mut Config)) -> Vec<String> {
@@ -554,6 +581,33 @@ mod tests {
             config.provider.model = String::new();
         };
         assert_eq!(rejected(no_model), ["provider.model"]);
+    }
+
+    #[test]
+    fn embeddings_need_a_base_url_and_a_model() {
+        let with = |base_url: Option<&str>, model: Option<&str>| {
+            rejected(|config| {
+                config.embeddings.base_url = base_url.map(str::to_owned);
+                config.embeddings.model = model.map(str::to_owned);
+            })
+        };
+        assert!(with(None, None).is_empty());
+        assert!(with(Some("http://127.0.0.1:8080/v1"), Some("e5")).is_empty());
+        assert_eq!(with(None, Some("e5")), ["embeddings.base_url"]);
+        assert_eq!(with(Some("http://127.0.0.1:8080/v1"), None), ["embeddings.model"]);
+        for url in
+            ["127.0.0.1:8080", "https://me:hunter2@host/v1", "https://host/v1?key=1", "https://host/v1/embeddings/"]
+        {
+            assert_eq!(with(Some(url), Some("e5")), ["embeddings.base_url"], "{url:?}");
+        }
+        let with_key = |config: &mut Config| config.embeddings.api_key = Some("a b".into());
+        assert_eq!(rejected(with_key), ["embeddings.base_url", "embeddings.model"]);
+        let unsendable = |config: &mut Config| {
+            config.embeddings.base_url = Some("http://127.0.0.1:8080/v1".to_owned());
+            config.embeddings.model = Some("e5".to_owned());
+            config.embeddings.api_key = Some("a b".into());
+        };
+        assert_eq!(rejected(unsendable), ["embeddings.api_key"]);
     }
 
     #[test]

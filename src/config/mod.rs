@@ -27,6 +27,7 @@ mod setting;
 mod auth;
 mod budgets;
 mod database;
+mod embeddings;
 mod knowledge;
 mod limits;
 mod log;
@@ -43,6 +44,7 @@ pub use budgets::BudgetsConfig;
 pub use check::JWT_SECRET_MIN_BYTES;
 pub use database::DatabaseConfig;
 pub use development_secret::development_secret;
+pub use embeddings::EmbeddingsConfig;
 pub use error::{ConfigError, Problem};
 pub use knowledge::KnowledgeConfig;
 pub use limits::{LimitsChange, LimitsConfig, LimitsInForce};
@@ -79,6 +81,7 @@ settings! {
         session: SessionConfig,
         workflow: WorkflowConfig,
         knowledge: KnowledgeConfig,
+        embeddings: EmbeddingsConfig,
         provider: ProviderConfig,
         budgets: BudgetsConfig,
         metrics: MetricsConfig

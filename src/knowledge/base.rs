@@ -1,20 +1,21 @@
 //! Knowledge base service: search, index maintenance and document management.
 
 use super::{
+    embeddings::{EmbeddedQuestion, Embedder, Embeddings, EmbeddingsStatus, Indexer},
     index::Index,
     live_index::LiveIndex,
     query::RetrievalQuery,
     question::{Lexicon, Question},
     reader::{ChildReader, DocumentReader},
-    retrieval::{retrieve_from, search_in},
+    retrieval::{Meaning, retrieve_from, search_in},
     votes::{CollectionVote, votes_of},
 };
 use crate::{
     config::KnowledgeConfig,
-    domain::{Document, DocumentId, Passage, Retrieval},
+    domain::{Document, DocumentId, MethodOutcome, Passage, Retrieval},
     language::Languages,
     limits::{INDEX_SYNC_INTERVAL, INDEX_WAIT_AT_START, MAX_PAGE_BYTES},
-    store::{DocumentPassage, DocumentStore, Listed, Page, StoreError},
+    store::{DocumentPassage, DocumentStore, Listed, Page, StoreError, VectorStore},
 };
 use std::{
     sync::{Arc, Weak},
@@ -31,6 +32,8 @@ pub struct KnowledgeBase {
     pub(super) store: Arc<dyn DocumentStore>,
     pub(super) index: Arc<LiveIndex>,
     lexicon: Arc<Lexicon>,
+    /// Absent without an embedding model.
+    embeddings: Option<(Arc<Embeddings>, Arc<dyn VectorStore>)>,
     pub(super) config: KnowledgeConfig,
     pub(super) reader: Arc<dyn DocumentReader>,
 }
@@ -39,7 +42,7 @@ impl KnowledgeBase {
     /// Creates a knowledge base that understands questions in the built-in languages.
     pub fn new(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
         let reader = Arc::new(ChildReader::new(config.clone()));
-        Self { store, index: Arc::default(), lexicon: Arc::default(), config, reader }
+        Self { store, index: Arc::default(), lexicon: Arc::default(), embeddings: None, config, reader }
     }
 
     /// Replaces the languages in which it understands questions.
@@ -47,11 +50,16 @@ impl KnowledgeBase {
         Self { lexicon: Arc::new(Lexicon::new(languages)), ..self }
     }
 
+    /// Adds an embedding model, whose vectors `store` keeps.
+    pub fn with_embeddings(self, embedder: Embedder, store: Arc<dyn VectorStore>) -> Self {
+        Self { embeddings: Some((Arc::new(Embeddings::new(embedder)), store)), ..self }
+    }
+
     /// Creates a knowledge base that extracts documents in this process.
     #[cfg(test)]
     pub fn in_process(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
         let reader = Arc::new(super::reader::test_support::InProcess(config.clone()));
-        Self { store, index: Arc::default(), lexicon: Arc::default(), config, reader }
+        Self { store, index: Arc::default(), lexicon: Arc::default(), embeddings: None, config, reader }
     }
 
     /// Finds passages for a query, best first, in the collections of `scope` (empty: all) and in documents without a
@@ -60,9 +68,10 @@ impl KnowledgeBase {
     /// # Errors
     /// When the process is stopping.
     pub async fn search(&self, query: &str, scope: &[String], limit: usize) -> Result<Vec<Passage>, StoreError> {
-        let (scope, thresholds) = (scope.to_vec(), self.index.thresholds());
         let query = query.into();
-        self.with_index(&query, move |index, question| search_in(index, question, &scope, limit, thresholds)).await
+        let (embedded, _) = self.embedded(&query).await;
+        let (scope, meaning) = (scope.to_vec(), Meaning { thresholds: self.index.thresholds(), embedded });
+        self.with_index(&query, move |index, question| search_in(index, question, &scope, limit, &meaning)).await
     }
 
     /// Finds passages to answer a question from: those in `scope`, or in all collections if none of them scores as an answer.
@@ -76,8 +85,33 @@ impl KnowledgeBase {
         scope: &[String],
         limit: usize,
     ) -> Result<Retrieval, StoreError> {
-        let (query, scope, thresholds) = (query.into(), scope.to_vec(), self.index.thresholds());
-        self.with_index(&query, move |index, question| retrieve_from(index, question, &scope, limit, thresholds)).await
+        let query = query.into();
+        let (embedded, outcome) = self.embedded(&query).await;
+        let (scope, meaning) = (scope.to_vec(), Meaning { thresholds: self.index.thresholds(), embedded });
+        let search =
+            move |index: &Index, question: &Question<'_>| retrieve_from(index, question, &scope, limit, &meaning);
+        let mut found = self.with_index(&query, search).await?;
+        found.methods.embeddings = outcome;
+        Ok(found)
+    }
+
+    /// Finds passages that resemble another one, by its title. Asks no model.
+    ///
+    /// # Errors
+    /// When the process is stopping.
+    pub async fn related(&self, title: &str, limit: usize) -> Result<Vec<Passage>, StoreError> {
+        let meaning = Meaning { thresholds: self.index.thresholds(), embedded: None };
+        let search = move |index: &Index, question: &Question<'_>| search_in(index, question, &[], limit, &meaning);
+        self.with_index(&RetrievalQuery::alone(title), search).await
+    }
+
+    /// Embeds a query. Returns the outcome, which is absent without an embedding model.
+    async fn embedded(&self, query: &RetrievalQuery) -> (Option<EmbeddedQuestion>, Option<MethodOutcome>) {
+        let Some((embeddings, _)) = &self.embeddings else { return (None, None) };
+        // The failure has been counted and logged.
+        let embedded = embeddings.question(&query.joined()).await.ok();
+        let outcome = if embedded.is_some() { MethodOutcome::Used } else { MethodOutcome::Failed };
+        (embedded, Some(outcome))
     }
 
     /// Searches all collections, and returns the vote for each collection with one of the best passages.
@@ -112,7 +146,10 @@ impl KnowledgeBase {
         let began = Instant::now();
         let (filled, is_filled) = oneshot::channel();
         let index = (Arc::clone(&self.index), Arc::clone(&self.lexicon));
-        tokio::spawn(follow(Arc::downgrade(&self.store), index, filled));
+        let indexer = self.embeddings.as_ref().map(|(embeddings, store)| {
+            Indexer::new(Arc::downgrade(store), Arc::clone(&self.index), Arc::clone(embeddings))
+        });
+        tokio::spawn(follow(Arc::downgrade(&self.store), index, filled, indexer));
         match tokio::time::timeout(INDEX_WAIT_AT_START, is_filled).await {
             Ok(Ok(outcome)) => {
                 outcome?;
@@ -136,6 +173,13 @@ impl KnowledgeBase {
     /// Returns the number of passages in the index.
     pub fn indexed_passages(&self) -> usize {
         self.index.read().len()
+    }
+
+    /// Returns the progress of the embedding of passages; `None` without an embedding model.
+    pub fn embeddings_status(&self) -> Option<EmbeddingsStatus> {
+        let (embeddings, _) = self.embeddings.as_ref()?;
+        let (embedded, passages) = self.index.embedded();
+        Some(embeddings.status(passages, embedded))
     }
 
     /// Lists documents, newest first.
@@ -193,19 +237,25 @@ impl KnowledgeBase {
     }
 }
 
-/// Keeps `index` equal to the store while the store is in use. Reports the first result.
+/// Keeps `index` equal to the store while the store is in use. Reports the first result, and starts `indexer` after it.
 async fn follow(
     store: Weak<dyn DocumentStore>,
     (index, lexicon): (Arc<LiveIndex>, Arc<Lexicon>),
     filled: oneshot::Sender<Result<(), StoreError>>,
+    indexer: Option<Indexer>,
 ) {
-    let mut filled = Some(filled);
+    let (mut filled, mut indexer) = (Some(filled), indexer);
     let mut seen = None;
     while let Some(store) = store.upgrade() {
         let outcome = catch_up(store.as_ref(), &index, &lexicon, &mut seen).await;
         drop(store);
         match (outcome, filled.take()) {
-            (outcome, Some(filled)) => _ = filled.send(outcome),
+            (outcome, Some(filled)) => {
+                _ = filled.send(outcome);
+                if let Some(indexer) = indexer.take() {
+                    tokio::spawn(indexer.run());
+                }
+            }
             (Err(error), None) => log::warn!(error:%; "could not update the search index; retrying later"),
             (Ok(()), None) => {}
         }

@@ -4,7 +4,7 @@
 //! document. Changes are made one after the other, in the order of their commits in the store.
 
 use super::{
-    index::{AnalyzedPassage, DocumentKey, Index, NewTerms},
+    index::{AnalyzedPassage, DocumentKey, Index, NewTerms, Unembedded},
     probes::Thresholds,
     question::{Lexicon, Question},
 };
@@ -83,6 +83,39 @@ impl LiveIndex {
             *index.thresholds.write().unwrap_or_else(PoisonError::into_inner) = Some((thresholds, passages));
         });
         work.await.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    /// Returns up to `limit` passages without a vector for which `is_skipped` is false.
+    pub fn unembedded(&self, limit: usize, is_skipped: impl Fn((DocumentId, i64, u32)) -> bool) -> Vec<Unembedded> {
+        self.read().unembedded(limit, is_skipped)
+    }
+
+    /// Sets the vectors of passages that have not changed since they were [`Self::unembedded`].
+    pub fn set_vectors(&self, vectors: &[(Unembedded, Vec<f32>)]) {
+        for batch in vectors.chunks(BATCH_PASSAGES) {
+            let mut index = self.write();
+            batch.iter().for_each(|(of, vector)| index.set_vector(of, vector));
+        }
+    }
+
+    /// Sets stored vectors of a document by the numbers of its passages, if it is of this version.
+    pub fn set_stored_vectors(&self, id: DocumentId, version: i64, vectors: &[(u32, Vec<f32>)]) {
+        for batch in vectors.chunks(BATCH_PASSAGES) {
+            self.write().set_stored_vectors(id, version, batch);
+        }
+    }
+
+    /// Drops all vectors if they have another length.
+    pub fn keep_vectors_of_length(&self, length: usize) {
+        if !self.read().has_vectors_of_length(length) {
+            self.write().drop_vectors();
+        }
+    }
+
+    /// Returns the number of passages with a vector, and that of all.
+    pub fn embedded(&self) -> (usize, usize) {
+        let index = self.read();
+        (index.embedded(), index.len())
     }
 
     /// Waits until no other change is in progress.

@@ -2,8 +2,8 @@
 //!
 //! Ingestion extracts the text of a document ([`extract`]), splits it along its headings ([`chunk`]), stores the chunks and
 //! adds them to the index in memory ([`live_index`]). A search turns the question into terms ([`crate::terms`]), lets the
-//! [`index`] score the chunks that contain them, ranks chunks by the meaning of their words as well ([`word_vectors`]), and
-//! decides what the best ones are worth ([`retrieval`]).
+//! [`index`] score the chunks that contain them, ranks chunks by the meaning of their words ([`word_vectors`]) or of the whole
+//! question ([`embeddings`]) as well, and decides what the best ones are worth ([`retrieval`]).
 //!
 //! Extraction and chunking run in a child process, started by [`reader`] and implemented by [`worker`], since documents are
 //! untrusted input.
@@ -13,6 +13,7 @@ mod chunk;
 mod document_file;
 mod docx;
 mod embedded_data;
+mod embeddings;
 mod excerpt;
 mod extract;
 mod extract_error;
@@ -23,6 +24,7 @@ mod ingest;
 mod ingest_error;
 mod keywords;
 mod live_index;
+mod model_server;
 mod pdf;
 mod probes;
 mod query;
@@ -36,6 +38,7 @@ mod worker;
 
 pub use base::KnowledgeBase;
 pub use document_file::DocumentFile;
+pub use embeddings::{Embedder, EmbeddingError, EmbeddingsStatus};
 pub use extract::MediaType;
 pub use extract_error::ExtractError;
 pub use index::{GOOD_SCORE, MIN_SCORE};

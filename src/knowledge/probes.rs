@@ -10,8 +10,13 @@ const KNOWN_FACTOR: f32 = 1.25;
 /// Share of the probes that a question must exceed for its passages to be offered at all.
 const OFFERED_SHARE: f64 = 0.1;
 
+/// Multiple of the distance from the median to the closest probe by which a known question must exceed it.
+const KNOWN_SPREADS: f32 = 0.25;
+/// Share of the probes whose cosine a question must exceed for its passages to be offered at all.
+const OFFERED_COSINES_SHARE: f64 = 0.1;
+
 /// Everyday questions about many subjects.
-const PROBES: &[&str] = &[
+pub const PROBES: &[&str] = &[
     "Who painted the Mona Lisa?",
     "How long do I cook rice?",
     "What is the tallest mountain in the world?",
@@ -79,6 +84,14 @@ impl Thresholds {
         let at = |share: f64| closeness[((closeness.len() - 1) as f64 * share).round() as usize];
         Self { known: KNOWN_FACTOR * at(1.0), offered: at(OFFERED_SHARE) }
     }
+
+    /// Derives the thresholds of an embedding model from the cosine of each probe with its nearest passage. Cosines of a model lie in a
+    /// narrow range, so a known question must exceed the probes by a share of their spread.
+    pub fn of_cosines(mut cosines: Vec<f32>) -> Self {
+        cosines.sort_by(f32::total_cmp);
+        let at = |share: f64| cosines[((cosines.len() - 1) as f64 * share).round() as usize];
+        Self { known: at(1.0) + KNOWN_SPREADS * (at(1.0) - at(0.5)), offered: at(OFFERED_COSINES_SHARE) }
+    }
 }
 
 #[cfg(test)]
@@ -88,7 +101,7 @@ mod tests {
         knowledge::{
             live_index::LiveIndex,
             question::{Lexicon, Question},
-            retrieval::retrieve_from,
+            retrieval::{Meaning, retrieve_from},
         },
     };
     use std::sync::Arc;
@@ -123,7 +136,8 @@ mod tests {
 
     fn basis(index: &LiveIndex, question: &str) -> crate::domain::RetrievalBasis {
         let lexicon = Lexicon::default();
-        retrieve_from(&index.read(), &Question::new(question, &lexicon), &[], 4, index.thresholds()).basis
+        let meaning = Meaning { thresholds: index.thresholds(), embedded: None };
+        retrieve_from(&index.read(), &Question::new(question, &lexicon), &[], 4, &meaning).basis
     }
 
     #[tokio::test]

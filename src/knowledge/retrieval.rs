@@ -1,7 +1,8 @@
 //! Choice of the passages for a question from what the index finds. Pure.
 
 use super::{
-    index::{Found, GOOD_SCORE, Index, MIN_SCORE, Similar, Slot},
+    embeddings::EmbeddedQuestion,
+    index::{Found, GOOD_SCORE, Index, MIN_SCORE, Nearest, Similar, Slot},
     probes::Thresholds,
     question::Question,
 };
@@ -14,6 +15,8 @@ const CANDIDATES: usize = 50;
 const RRF_RANKS: f64 = 60.0;
 /// Weight of the ranking by words if a passage contains all words of the question; that by vectors has weight 1.
 const WORDS_SHARE: f64 = 2.0;
+/// Exponent of the best score by words in their weight beside an embedding model, which deserves more trust than word vectors.
+const EMBEDDINGS_EXPONENT: i32 = 3;
 
 /// Minimum number of telling words of a question that the vectors may declare known: a word or two are close to many passages.
 const MIN_TELLING_WORDS: usize = 3;
@@ -24,25 +27,40 @@ pub fn search_in(
     question: &Question<'_>,
     scope: &[String],
     limit: usize,
-    thresholds: Option<Thresholds>,
+    meaning: &Meaning,
 ) -> Vec<Passage> {
-    let by_words = find(index, question, scope).rank(true, limit.max(CANDIDATES));
-    if is_covered(&by_words) {
-        return passages(index, by_words, limit);
+    let candidates = limit.max(CANDIDATES);
+    let by_words = find(index, question, scope).rank(true, candidates);
+    match &meaning.embedded {
+        Some(embedded) => {
+            passages_by_meaning(index, &by_words, &nearest(index, embedded, scope, candidates).slots, limit)
+        }
+        None if is_covered(&by_words) => passages(index, by_words, limit),
+        None => {
+            let similar = similar(index, question, scope, limit, meaning.thresholds).slots;
+            passages(index, fuse(&by_words, &similar, WORDS_SHARE * best_score(&by_words)), limit)
+        }
     }
-    let similar = similar(index, question, scope, limit, thresholds);
-    passages(index, fuse(&by_words, &similar.slots), limit)
 }
 
-/// Finds passages in `scope`, or in all collections if none of them contains the words of the question. Only if no passage at all
-/// contains them, the vectors take part. `thresholds` are those of
-/// this index; until they are measured, passages that only the vectors find are not taken for known.
+/// Vectors that a search may use.
+#[derive(Clone, Default)]
+pub struct Meaning {
+    /// Thresholds of the word vectors for this index. Until they are measured, passages that only the vectors find are not taken for
+    /// known.
+    pub thresholds: Option<Thresholds>,
+    /// The question as the embedding model understands it.
+    pub embedded: Option<EmbeddedQuestion>,
+}
+
+/// Finds passages in `scope`, or in all collections if none of them contains the words of the question. The vectors of the embedding
+/// model always take part; without it, those of words only if no passage at all contains the words of the question.
 pub fn retrieve_from(
     index: &Index,
     question: &Question<'_>,
     scope: &[String],
     limit: usize,
-    thresholds: Option<Thresholds>,
+    meaning: &Meaning,
 ) -> Retrieval {
     let candidates = limit.max(CANDIDATES);
     let found = find(index, question, scope);
@@ -50,24 +68,50 @@ pub fn retrieve_from(
     let (by_words, scope) =
         if is_covered(&in_scope) { (in_scope, scope) } else { (found.rank(false, candidates), &[][..]) };
     let used = Some(MethodOutcome::Used);
-    if is_covered(&by_words) {
-        let passages = passages(index, by_words, limit);
-        let methods = RetrievalMethods { words: used, ..RetrievalMethods::default() };
-        return Retrieval { passages, basis: RetrievalBasis::Covered, methods };
-    }
-    let similar = similar(index, question, scope, limit, thresholds);
-    let passages = passages(index, fuse(&by_words, &similar.slots), limit);
-    let basis = if passages.is_empty() {
-        RetrievalBasis::Nothing
-    } else if question.telling.terms.len() >= MIN_TELLING_WORDS
-        && thresholds.is_some_and(|thresholds| similar.closeness > thresholds.known)
-    {
-        RetrievalBasis::Similar
-    } else {
-        RetrievalBasis::Closest
+    let mut methods = RetrievalMethods { words: used, ..RetrievalMethods::default() };
+    let covered = is_covered(&by_words);
+    let (passages, is_similar) = match &meaning.embedded {
+        Some(embedded) => {
+            methods.embeddings = used;
+            let nearest = nearest(index, embedded, scope, candidates);
+            let is_similar = embedded.thresholds.is_some_and(|thresholds| nearest.cosine > thresholds.known);
+            (passages_by_meaning(index, &by_words, &nearest.slots, limit), is_similar)
+        }
+        None if covered => (passages(index, by_words, limit), false),
+        None => {
+            methods.word_vectors = used;
+            let similar = similar(index, question, scope, limit, meaning.thresholds);
+            let is_similar = meaning.thresholds.is_some_and(|thresholds| similar.closeness > thresholds.known);
+            let fused = fuse(&by_words, &similar.slots, WORDS_SHARE * best_score(&by_words));
+            (passages(index, fused, limit), is_similar && question.telling.terms.len() >= MIN_TELLING_WORDS)
+        }
     };
-    let methods = RetrievalMethods { words: used, word_vectors: used, ..RetrievalMethods::default() };
+    let basis = match passages.is_empty() {
+        true => RetrievalBasis::Nothing,
+        false if covered => RetrievalBasis::Covered,
+        false if is_similar => RetrievalBasis::Similar,
+        false => RetrievalBasis::Closest,
+    };
     Retrieval { passages, basis, methods }
+}
+
+/// Finds passages by the embedding model; none if the nearest is found by chance.
+fn nearest(index: &Index, embedded: &EmbeddedQuestion, scope: &[String], limit: usize) -> Nearest {
+    let nearest = index.nearest(&embedded.vector, scope, limit);
+    let is_chance = embedded.thresholds.is_some_and(|thresholds| nearest.cosine < thresholds.offered);
+    if is_chance { Nearest::default() } else { nearest }
+}
+
+/// Returns the best passages by words and by the embedding model.
+fn passages_by_meaning(index: &Index, by_words: &[(Slot, f64)], nearest: &[Slot], limit: usize) -> Vec<Passage> {
+    let mut ranked = fuse(by_words, nearest, WORDS_SHARE * best_score(by_words).powi(EMBEDDINGS_EXPONENT));
+    // A passage is at least as relevant as those after it.
+    let mut highest = 0.0_f64;
+    for (_, score) in ranked.iter_mut().rev() {
+        highest = highest.max(*score);
+        *score = highest;
+    }
+    passages(index, ranked, limit)
 }
 
 pub(super) fn find(index: &Index, question: &Question<'_>, scope: &[String]) -> Found {
@@ -98,10 +142,10 @@ fn passages(index: &Index, mut ranked: Vec<(Slot, f64)>, limit: usize) -> Vec<Pa
     ranked.into_iter().filter_map(passage).collect()
 }
 
-/// Fuses two rankings by reciprocal rank. That by words counts as much as the words of the best passage cover the question, since a
-/// passage that shares only one word with it is found by chance. A passage that only the vectors found has the minimum score.
-fn fuse(by_words: &[(Slot, f64)], similar: &[Slot]) -> Vec<(Slot, f64)> {
-    let trust = by_words.first().map_or(0.0, |(_, best)| WORDS_SHARE * best);
+/// Fuses two rankings by reciprocal rank. That by words has the weight `trust`, which grows with the share of the question that the
+/// words of the best passage cover, since a passage that shares only one word with it is found by chance. A passage that only the
+/// vectors found has the minimum score.
+fn fuse(by_words: &[(Slot, f64)], similar: &[Slot], trust: f64) -> Vec<(Slot, f64)> {
     let mut fused: HashMap<Slot, (f64, f64)> = HashMap::new();
     for (rank, (slot, score)) in (1_u32..).zip(by_words) {
         fused.insert(*slot, (trust / (RRF_RANKS + f64::from(rank)), *score));
@@ -114,9 +158,13 @@ fn fuse(by_words: &[(Slot, f64)], similar: &[Slot]) -> Vec<(Slot, f64)> {
     ranked.into_iter().map(|(slot, (_, score))| (slot, score)).collect()
 }
 
+fn best_score(ranked: &[(Slot, f64)]) -> f64 {
+    ranked.first().map_or(0.0, |(_, score)| *score)
+}
+
 /// Whether the best passage contains enough of the question's words to answer it.
 fn is_covered(ranked: &[(Slot, f64)]) -> bool {
-    ranked.first().is_some_and(|(_, score)| *score >= GOOD_SCORE)
+    best_score(ranked) >= GOOD_SCORE
 }
 
 #[cfg(test)]
@@ -124,7 +172,8 @@ mod tests {
     use super::*;
 
     fn order(by_words: &[(Slot, f64)], similar: &[Slot]) -> Vec<Slot> {
-        fuse(by_words, similar).into_iter().map(|(slot, _)| slot).collect()
+        let trust = WORDS_SHARE * best_score(by_words);
+        fuse(by_words, similar, trust).into_iter().map(|(slot, _)| slot).collect()
     }
 
     #[test]
@@ -140,7 +189,7 @@ mod tests {
 
     #[test]
     fn passages_keep_their_score_by_words() {
-        assert_eq!(fuse(&[(1, 0.3)], &[2, 1]), [(1, 0.3), (2, MIN_SCORE)]);
-        assert_eq!(fuse(&[], &[]), []);
+        assert_eq!(fuse(&[(1, 0.3)], &[2, 1], 1.0), [(1, 0.3), (2, MIN_SCORE)]);
+        assert_eq!(fuse(&[], &[], 0.0), []);
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! `docs/OPERATIONS.md` lists every family; a test compares them.
 
+mod models;
+
 use super::{ConnectionCount, HistogramSnapshot, KindCount, Label, Live, Metrics, ProviderState, TurnStep};
-use crate::{build_info, domain::ModelTask, process::Statistics};
+use crate::{build_info, process::Statistics};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text},
@@ -307,24 +309,6 @@ impl Ours {
         }
         families.counter("tokens", "Tokens of all answers.", one(metrics.tokens()))?;
         families.counter("tokens_sent", "Tokens sent to WebSockets.", one(live.tokens_sent))
-    }
-
-    fn models(&self, families: &mut Families<'_>) -> fmt::Result {
-        let metrics = &self.metrics;
-        let tokens = metrics.model_tokens.each();
-        let tokens = tokens.map(|(task, kind, count)| (vec![("task", task.value()), ("kind", kind.value())], count));
-        families.counter("model_tokens", "Tokens of requests to models, each of one kind.", tokens)?;
-        let of_task = |(task, count): (ModelTask, u64)| (vec![("task", task.value())], count);
-        families.counter(
-            "model_cost_trillionths",
-            "Known costs of requests to models, in trillionths of budgets.currency.",
-            metrics.model_cost.each().map(of_task),
-        )?;
-        families.counter(
-            "model_calls_without_price",
-            "Requests to models whose price is unknown.",
-            metrics.unpriced_calls.each().map(of_task),
-        )
     }
 
     fn latencies(&self, families: &mut Families<'_>) -> fmt::Result {

@@ -95,6 +95,24 @@ labels! {
         Record = "record",
     }
 
+    /// Purpose of a request to the models of a search.
+    SearchTask {
+        /// The vector of a question.
+        Question = "question",
+        /// The vectors of passages.
+        Passages = "passages",
+        /// The vectors of the built-in questions that similarities are calibrated with.
+        Probes = "probes",
+    }
+
+    /// Outcome of such a request.
+    SearchOutcome {
+        Ok = "ok",
+        Failed = "failed",
+        /// It was not sent, since the server had failed before.
+        Skipped = "skipped",
+    }
+
     /// Kind of tokens of a request to a model. No token is of two kinds.
     TokenKind {
         /// Part of the prompt that the model server had not cached.

@@ -34,6 +34,15 @@ pub struct Live {
     /// Since the start.
     pub limits: Vec<LimitCount>,
     pub providers: Vec<ProviderState>,
+    /// Absent without an embedding model.
+    pub embedded: Option<EmbeddedPassages>,
+}
+
+/// Progress of the embedding of passages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbeddedPassages {
+    pub passages: usize,
+    pub without_vector: usize,
 }
 
 /// State of a provider.

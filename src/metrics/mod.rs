@@ -14,8 +14,11 @@ mod live;
 pub use counter::{Counter, CounterPairs, Counters};
 pub use exposition::Format;
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use label::{AuthResult, AuthWay, ClientClose, Label, Resumption, StoreOperation, Surface, TokenKind, TurnStep};
-pub use live::{ConnectionCount, KindCount, LimitCount, Live, ProviderState};
+pub use label::{
+    AuthResult, AuthWay, ClientClose, Label, Resumption, SearchOutcome, SearchTask, StoreOperation, Surface, TokenKind,
+    TurnStep,
+};
+pub use live::{ConnectionCount, EmbeddedPassages, KindCount, LimitCount, Live, ProviderState};
 
 use crate::domain::{FinishReason, ModelTask, ProviderErrorKind, Rating};
 use feedback::RatingCounts;
@@ -134,6 +137,8 @@ pub struct Metrics {
     pub model_cost: Counters<ModelTask>,
     /// Requests to models with an unknown price.
     pub unpriced_calls: Counters<ModelTask>,
+    /// Requests to the models of a search.
+    pub search_requests: CounterPairs<SearchTask, SearchOutcome>,
     pub resumes: Counters<Resumption>,
     /// Events that did not fit into a subscriber's mailbox, so that it began to lag.
     pub mailbox_full: Counter,
@@ -148,6 +153,8 @@ pub struct Metrics {
     pub turn: Histogram,
     /// In the order of [`TurnStep::ALL`].
     steps: Vec<Histogram>,
+    /// Requests to the models of a search, in the order of [`SearchTask::ALL`].
+    search_request_times: Vec<Histogram>,
     pub password_hash: Histogram,
     pub store_commit: Histogram,
 }
@@ -174,6 +181,7 @@ impl Metrics {
             model_tokens: CounterPairs::default(),
             model_cost: Counters::default(),
             unpriced_calls: Counters::default(),
+            search_requests: CounterPairs::default(),
             resumes: Counters::default(),
             mailbox_full: Counter::default(),
             store_errors: Counters::default(),
@@ -183,6 +191,7 @@ impl Metrics {
             token_interval: Histogram::new(TOKEN_INTERVAL_BOUNDS),
             turn: Histogram::new(TURN_BOUNDS),
             steps: TurnStep::ALL.iter().map(|_| Histogram::new(WORK_BOUNDS)).collect(),
+            search_request_times: SearchTask::ALL.iter().map(|_| Histogram::new(WORK_BOUNDS)).collect(),
             password_hash: Histogram::new(WORK_BOUNDS),
             store_commit: Histogram::new(WORK_BOUNDS),
         }
@@ -242,6 +251,17 @@ impl Metrics {
 
     pub fn step(&self, step: TurnStep, took: Duration) {
         self.steps[step.index()].record(took);
+    }
+
+    /// Counts a request to a model of the search that took `took`.
+    pub fn search_request(&self, task: SearchTask, is_ok: bool, took: Duration) {
+        self.search_requests.increment(task, if is_ok { SearchOutcome::Ok } else { SearchOutcome::Failed });
+        self.search_request_times[task.index()].record(took);
+    }
+
+    /// Counts a request to a model of the search that was not sent, since the server had failed before.
+    pub fn search_request_skipped(&self, task: SearchTask) {
+        self.search_requests.increment(task, SearchOutcome::Skipped);
     }
 
     /// Number of tokens of all answers: first tokens plus intervals between tokens.

@@ -15,6 +15,7 @@ pub mod sqlite;
 mod usage;
 mod user_list;
 mod users;
+mod vectors;
 
 pub use audit::AuditStore;
 pub use conversations::{
@@ -35,3 +36,4 @@ pub use users::{
     Credentials, Grace, MAX_FAMILIES_PER_USER, PasswordHash, RefreshFamily, Revocation, Revoked, Rotation, TokenIssue,
     UserStore,
 };
+pub use vectors::{DocumentVectors, PassageVector, VectorStore};

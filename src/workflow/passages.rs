@@ -38,7 +38,7 @@ async fn suggest(engine: &Engine, retrieval: &mut Retrieval, question: &str) -> 
     let suggested = suggestions::headings(question, &retrieval.passages, &candidates, limit);
     let Some(best) = suggestions::best(retrieval).filter(|_| suggested.len() < limit) else { return suggested };
     // Few passages contain the words of the question: others contain those of the best passage's headings.
-    let related = engine.knowledge.search(&best.title, &[], engine.max_passages + suggestions::CANDIDATES).await;
+    let related = engine.knowledge.related(&best.title, engine.max_passages + suggestions::CANDIDATES).await;
     candidates.extend(related.unwrap_or_default());
     suggestions::headings(question, &retrieval.passages, &candidates, limit)
 }

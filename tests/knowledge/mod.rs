@@ -1,6 +1,8 @@
 //! The knowledge base from outside: what operators put in is what users get answers from.
 
 mod answers;
+mod embeddings;
+mod real_embeddings;
 mod sources;
 
 use crate::harness::{TestApp, TestUser};

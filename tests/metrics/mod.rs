@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails its test by panicking")]
 
 mod access;
-mod page;
+pub mod page;
 mod prometheus;
 mod values;
 
@@ -11,14 +11,14 @@ use crate::harness::{TestApp, eventually};
 use page::Page;
 
 impl TestApp {
-    async fn metrics(&self) -> Page {
+    pub async fn metrics(&self) -> Page {
         let response = self.http.get(format!("{}/metrics", self.url)).send().await.unwrap();
         assert_eq!(response.status(), 200);
         Page::parse(&response.text().await.unwrap())
     }
 
     /// The page, as soon as it is as it should be.
-    async fn metrics_when(&self, is_right: impl Fn(&Page) -> bool) -> Page {
+    pub async fn metrics_when(&self, is_right: impl Fn(&Page) -> bool) -> Page {
         eventually(async || {
             let page = self.metrics().await;
             if is_right(&page) { Ok(page) } else { Err(page) }

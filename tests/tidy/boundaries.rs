@@ -35,7 +35,7 @@ const PARTS: &[(&str, &str)] = &[
     ("metrics", "build_info domain process protocol"),
     // The database. Commits and failures are measured.
     ("store", "config domain limits metrics private"),
-    ("knowledge", "config domain language limits store terms"),
+    ("knowledge", "config domain language limits metrics store terms"),
     // The provider `extractive` judges sentences as the knowledge base judges passages.
     ("provider", "config domain language pause terms"),
     ("limiter", "config domain limits"),
@@ -134,7 +134,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics"]),
     ("pdf_extract", &["src/knowledge/pdf"]),
     ("quick_xml", &["src/knowledge/docx"]),
-    ("reqwest", &["src/provider", "src/cli/ops", "src/config/check.rs", "crates/client"]),
+    (
+        "reqwest",
+        &["src/provider", "src/knowledge/model_server.rs", "src/cli/ops", "src/config/check.rs", "crates/client"],
+    ),
     // Connections are served below actix-web: its own server takes a lock of the whole process for each of them.
     ("actix_web::HttpServer", &[]),
     ("actix_http", &["src/transport"]),

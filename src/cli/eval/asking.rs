@@ -3,7 +3,7 @@
 use crate::{
     app::{Pipeline, PipelineAnswer, PipelineError},
     cli::CliError,
-    domain::{ConversationId, HistoryMessage, MessageRole, Passage, RetrievalBasis, Source},
+    domain::{ConversationId, HistoryMessage, MessageRole, MethodOutcome, Passage, RetrievalBasis, Source},
     eval::{Answered, Basis, Cost, Question, RankedPassage},
 };
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub(super) async fn ask(pipeline: &Pipeline, place: &str, question: &Question) -
                 tokio::time::sleep(retry_after_ms.map_or(wait, Duration::from_millis)).await;
                 wait *= 2;
             }
-            Err(error @ PipelineError::Provider { .. }) => {
+            Err(error @ (PipelineError::Provider { .. } | PipelineError::Embeddings)) => {
                 return Err(CliError::Provider(format!("{place}: {error}; there is no report")));
             }
             Err(error) => return Err(CliError::Failed(format!("{place}: {error}"))),
@@ -47,6 +47,11 @@ async fn ask_once(pipeline: &Pipeline, question: &Question) -> Result<Answered, 
     let began = Instant::now();
     let answer = pipeline.ask(conversation, &question.question).await?;
     let latency = began.elapsed();
+    // Another search would be measured instead.
+    let methods = answer.metadata.retrieval.map(|account| account.methods).unwrap_or_default();
+    if methods.embeddings == Some(MethodOutcome::Failed) {
+        return Err(PipelineError::Embeddings);
+    }
     let specialist = &answer.metadata.specialist;
     let found = pipeline.search(&question.question, &history, specialist, RANKED_PASSAGES).await?;
     // The sources are what the turn found, whatever the repeated search did.

@@ -9,9 +9,10 @@ use crate::{
         rules::ScrapeRules,
         state::State,
     },
+    knowledge::KnowledgeBase,
     limiter::Limiter,
     logging,
-    metrics::{ConnectionCount, Format, KindCount, LimitCount, Live, Metrics, ProviderState},
+    metrics::{ConnectionCount, EmbeddedPassages, Format, KindCount, LimitCount, Live, Metrics, ProviderState},
     process::Process,
     provider::{ProviderStatus, Providers},
     registry::{ConnectionManager, ConnectionRegistry, RegistryStats},
@@ -54,17 +55,23 @@ async fn metrics(
     limiter: State<Limiter>,
     recorder: State<Recorder>,
     providers: State<Providers>,
+    knowledge: State<KnowledgeBase>,
 ) -> Result<HttpResponse, HttpError> {
     let is_operator = identity.is_ok_and(|identity| require_operator(&identity).is_ok());
     rules.check(&request, client_address(&request), is_operator)?;
     let stats = registry.stats().await.map_err(|error| ApiError::internal(&error))?;
-    let live = live(&stats, &turns, &limiter, &recorder, &providers);
+    let live = Live { embedded: embedded(&knowledge), ..live(&stats, &turns, &limiter, &recorder, &providers) };
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (format, metrics) = (Format::accepted(accept), metrics.into_inner());
     // Reading /proc and encoding the page would delay tokens on this thread.
     let page = web::block(move || metrics.expose(live, Process::statistics_of_this().ok(), format));
     let page = page.await.map_err(|error| ApiError::internal(&error))?.map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().content_type(format.content_type()).insert_header((CACHE_CONTROL, "no-store")).body(page))
+}
+
+fn embedded(knowledge: &KnowledgeBase) -> Option<EmbeddedPassages> {
+    let status = knowledge.embeddings_status()?;
+    Some(EmbeddedPassages { passages: status.passages, without_vector: status.without_vector })
 }
 
 fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Recorder, providers: &Providers) -> Live {
@@ -97,5 +104,6 @@ fn live(stats: &RegistryStats, turns: &Turns, limiter: &Limiter, recorder: &Reco
         log_lines_lost: logging::lost_lines(),
         limits: limiter.hits().each().map(|(limit, hits)| LimitCount { limit, hits }).collect(),
         providers: providers.collect(),
+        embedded: None,
     }
 }

@@ -4,6 +4,7 @@
 //! version invisible, in one step ([`Index::publish`]); the passages themselves are added in small batches before, so that no
 //! search waits for a large document.
 
+mod embeddings;
 mod expand;
 mod score;
 mod similar;
@@ -14,12 +15,14 @@ use crate::{
     domain::{Chunk, DocumentId, Passage},
     terms::index_terms,
 };
+use embeddings::PassageVectors;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 use vocabulary::{TermId, Vocabulary};
 
+pub use embeddings::{Nearest, Unembedded};
 pub use expand::QuestionLanguage;
 pub use score::{Found, GOOD_SCORE, MIN_SCORE};
 pub use similar::Similar;
@@ -52,6 +55,8 @@ pub struct Index {
     directions: Vec<WordVector>,
     /// Directions of the keywords of the passage in each slot.
     keyword_directions: Vec<Box<[WordVector]>>,
+    /// Vectors of passages by an embedding model.
+    embeddings: PassageVectors,
     free: Vec<Slot>,
     documents: HashMap<DocumentId, IndexedDocument>,
     /// Number of terms in all visible passages.
@@ -93,6 +98,8 @@ struct IndexedPassage {
     terms: Box<[TermId]>,
     /// Terms of the keywords, with a [`SEPARATOR`] after each keyword.
     keywords: Box<[TermId]>,
+    /// Keywords as the author gave them, for the embedding model.
+    keyword_texts: Box<[String]>,
 }
 
 /// Document, as its passages name it.
@@ -200,6 +207,7 @@ impl Index {
             text: passage.chunk.text.into(),
             terms: terms.into(),
             keywords: keywords.into(),
+            keyword_texts: passage.chunk.keywords.into(),
         });
         Some(slot)
     }
@@ -238,6 +246,7 @@ impl Index {
                 terms.extend(all.filter(|term| *term != SEPARATOR));
                 self.directions[*slot as usize] = WordVector::default();
                 self.keyword_directions[*slot as usize] = Box::default();
+                self.embeddings.remove(*slot);
                 self.free.push(*slot);
             }
         }

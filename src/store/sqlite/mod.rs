@@ -30,6 +30,7 @@ mod usage;
 mod user_list;
 mod user_row;
 mod users;
+mod vectors;
 mod writer;
 
 use super::StoreError;

@@ -210,3 +210,15 @@ diesel::table! {
         keywords -> Text,
     }
 }
+
+diesel::table! {
+    chunk_vectors (chunk_id) {
+        chunk_id -> BigInt,
+        space -> Text,
+        dimensions -> BigInt,
+        vector -> Binary,
+    }
+}
+
+diesel::joinable!(chunk_vectors -> chunks (chunk_id));
+diesel::allow_tables_to_appear_in_same_query!(chunk_vectors, chunks);
