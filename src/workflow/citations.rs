@@ -1,7 +1,8 @@
 //! Check of the citations in an answer while it streams: `[n]` stays if source `n` exists, and is removed otherwise. Pure.
 //!
 //! A citation is `[1]`, `[[1]]` or a list such as `[1, 2]`, of which only the numbers without a source are removed. Everything
-//! else is left as it is: code, escaped brackets, links (`[1](…)`), task boxes (`[x]`), ranges and footnotes (`[1-3]`, `[^1]`).
+//! else is left as it is: code, escaped brackets, links (`[1](…)`), task boxes (`[x]`), ranges and footnotes (`[1-3]`, `[^1]`), and
+//! brackets whose first number is too high for a source ([`MAX_NUMBER`]), such as a year (`[2024]`).
 //!
 //! Text that may become a citation without a source is held until that is decided, at most [`MAX_HELD_BYTES`]; a longer list is
 //! decided number by number. The text that passes depends only on the whole text, not on its division into pieces, unless
@@ -15,6 +16,8 @@ use marker::{Marker, Phase};
 
 /// Maximum length of the text that is held, in bytes.
 pub(super) const MAX_HELD_BYTES: usize = 8;
+/// Highest number that is taken for that of a source, unless there are more sources.
+const MAX_NUMBER: usize = 99;
 
 /// Citation in the text that has passed, with offsets in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +139,12 @@ impl CitationFilter {
             (marker.phase, c),
             (Phase::Open | Phase::Comma | Phase::Space | Phase::Digits, '0'..='9') | (Phase::Comma, ' ')
         );
+        if let Some(digit) = c.to_digit(10)
+            && marker.is_too_high_with(digit, self.sources.max(MAX_NUMBER))
+        {
+            self.abandon(marker, c);
+            return false;
+        }
         if adds && marker.held_bytes() >= MAX_HELD_BYTES && !self.remove_unknown(&mut marker) {
             self.abandon(marker, c);
             return false;
@@ -303,6 +312,13 @@ impl CitationFilter {
         self.length += text.len();
         self.last = text.chars().next_back().unwrap_or(self.last);
     }
+}
+
+/// Removes all citations from a text.
+pub(super) fn without_citations(text: String) -> String {
+    let mut filter = CitationFilter::new(0);
+    let passed = filter.push(text);
+    passed + &filter.finish()
 }
 
 /// Returns the citations of an answer. `found` counts from byte `start` of its text, and is in the order of the text.

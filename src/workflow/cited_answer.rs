@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn text_is_not_held_longer_because_more_comes() {
-        let slow = ["[", "9", "9", "9", "9"].map(|text| (40, token(text))).to_vec();
+        let slow = ["[", "9", "9", ",", "9"].map(|text| (40, token(text))).to_vec();
         let parts = received([slow, vec![(40, token("]")), (0, finished())]].concat()).await;
         let text: String = parts.iter().filter_map(|(_, part)| Some(part).and_then(text_of)).collect();
         // The first bracket came after 40 ms.

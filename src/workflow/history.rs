@@ -1,12 +1,14 @@
 //! Selection of the earlier messages that the model receives, within a token budget.
 //!
-//! 1. Messages without text (a failed, cancelled or empty answer) are left out, neighbours of the same role are merged, and the
-//!    first message is the user's, because strict servers reject anything else.
+//! 1. Answers lose their citations: the numbers are those of the sources of that turn, and a model would imitate them. Messages
+//!    without text (a failed, cancelled or empty answer) are left out, neighbours of the same role are merged, and the first
+//!    message is the user's, because strict servers reject anything else.
 //! 2. The newest messages take precedence. A message longer than a quarter of the budget first counts as a quarter, so that it
 //!    does not displace everything before it.
 //! 3. The rest of the budget goes to those long messages, newest first. One that still does not fit keeps its start and its
 //!    end, with a marker in between that says how much is missing.
 
+use super::citations::without_citations;
 use crate::domain::{HistoryMessage, MessageRole, is_blank};
 
 /// A token is about four bytes of English text; exact counts differ from model to model.
@@ -32,10 +34,11 @@ pub fn within_budget(messages: Vec<(MessageRole, String)>, token_budget: usize) 
     kept
 }
 
-/// Leaves out blank messages and merges neighbours of the same role.
+/// Leaves out citations and blank messages, and merges neighbours of the same role.
 fn alternating(messages: Vec<(MessageRole, String)>) -> Vec<HistoryMessage> {
     let mut turns: Vec<HistoryMessage> = Vec::with_capacity(messages.len());
     for (role, content) in messages {
+        let content = if role == MessageRole::Assistant { without_citations(content) } else { content };
         if is_blank(&content) {
             continue;
         }
@@ -112,6 +115,12 @@ mod tests {
             [(Assistant, "Hi!"), (User, "One?"), (Assistant, ""), (User, "Two?"), (Assistant, " \n"), (User, "Three?")];
         assert_eq!(history(&failed, 1000), ["One?\n\nTwo?\n\nThree?"]);
         assert!(history(&[(User, "   "), (Assistant, "")], 1000).is_empty());
+    }
+
+    #[test]
+    fn answers_lose_their_citations() {
+        let chat = [(User, "What is [1]?"), (Assistant, "It holds 5 l [1] since [2024] [2, 3].")];
+        assert_eq!(history(&chat, 1000), ["What is [1]?", "It holds 5 l since [2024] ."]);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(super) struct Marker {
     pub held: Vec<Number>,
     /// Number of closing brackets that are held.
     pub closing: usize,
+    /// Whether there is a comma.
+    is_list: bool,
     /// Whether a number without a source has passed, before its end was known.
     pub shows_unknown: bool,
     /// The number that is being read.
@@ -58,6 +60,7 @@ impl Default for Marker {
             cited: Vec::new(),
             held: Vec::new(),
             closing: 0,
+            is_list: false,
             shows_unknown: false,
             current: Number::default(),
         }
@@ -68,6 +71,13 @@ impl Marker {
     /// Creates a marker whose opening bracket has passed.
     pub fn opened_at(start: usize) -> Self {
         Self { brackets: 0, start: Some(start), ..Self::default() }
+    }
+
+    /// Whether the first number is higher than `max` with one more digit.
+    pub fn is_too_high_with(&self, digit: u32, max: usize) -> bool {
+        let value = self.current.value.saturating_mul(10).saturating_add(digit);
+        let is_first = !self.is_list && matches!(self.phase, Phase::Open | Phase::Digits);
+        is_first && usize::try_from(value).is_ok_and(|value| value > max)
     }
 
     pub fn add_digit(&mut self, digit: char) {
@@ -83,6 +93,7 @@ impl Marker {
         if self.start.is_some() || !self.held.is_empty() {
             self.current.text.push(',');
         }
+        self.is_list = true;
         self.phase = Phase::Comma;
     }
 
