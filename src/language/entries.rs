@@ -18,8 +18,14 @@ pub(crate) type Entries = Vec<Spanned<String>>;
 pub(crate) struct DangerTable {
     pub phrases: Entries,
     pub pairs: Vec<PairTable>,
+    pub subjects: Entries,
+    pub enquiries: Entries,
+    pub symptoms: Entries,
     pub exceptions: Entries,
     pub exception_pairs: Vec<PairTable>,
+    pub negations: Entries,
+    pub over: Vec<PairTable>,
+    pub resumed: Entries,
 }
 
 #[derive(Deserialize)]
@@ -61,8 +67,14 @@ impl<'a> EntryReader<'a> {
         DangerRules {
             phrases: self.phrases(table, "phrases", &rules.phrases),
             pairs: self.pairs(table, "pairs", &rules.pairs),
+            subjects: self.phrases(table, "subjects", &rules.subjects),
+            enquiries: self.phrases(table, "enquiries", &rules.enquiries),
+            symptoms: self.phrases(table, "symptoms", &rules.symptoms),
             exceptions: self.phrases(table, "exceptions", &rules.exceptions),
             exception_pairs: self.pairs(table, "exception_pairs", &rules.exception_pairs),
+            negations: self.phrases(table, "negations", &rules.negations),
+            over: self.pairs(table, "over", &rules.over),
+            resumed: self.phrases(table, "resumed", &rules.resumed),
         }
     }
 

@@ -16,6 +16,7 @@ mod spellings;
 mod words;
 
 pub use danger::DangerRules;
+use danger::Message;
 pub use follow_up::FollowUpMarks;
 pub use questions::Piece;
 pub use replies::Replies;
@@ -205,7 +206,7 @@ impl Languages {
     /// Whether a message is about danger: by the rules of all languages and by `domain`, those for the subject of the documents.
     pub fn is_dangerous(&self, text: &str, domain: Option<&DangerRules>) -> bool {
         let rules: Vec<&DangerRules> = self.languages.iter().map(|language| &language.danger).chain(domain).collect();
-        danger::is_dangerous(&words(text), &rules)
+        danger::is_dangerous(Message { text, words: &words(text) }, &rules)
     }
 }
 

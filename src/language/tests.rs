@@ -177,6 +177,14 @@ fn danger_whatever_the_subject_is_recognised() {
         "es riecht hier überall ganz komisch nach Gas",
         "Es brennt!",
         "Kabelbrand",
+        "Quick question: my house is burning",
+        "is that not smoke?",
+        "no, fire!",
+        "no smoke, but it smells burnt",
+        "the smoke was gone, and now it is back",
+        "where there was a smell is fire",
+        "es raucht nicht nur, es stinkt auch",
+        "ist das nicht Rauch?",
     ] {
         assert!(languages.is_dangerous(text, None), "{text}");
     }
@@ -188,6 +196,11 @@ fn danger_whatever_the_subject_is_recognised() {
         "ein brandneues Auto",
         "Kann ich bei euch eine CD brennen?",
         "Darf man hier drinnen rauchen?",
+        "no smoke, just steam",
+        "the burning smell is gone",
+        "they put out the fire, the smoke has cleared",
+        "kein Rauch, nur Dampf",
+        "Der Brandgeruch ist seit gestern verschwunden",
         "a smell in the morning, and later on in the day we were talking about gas",
         "",
     ] {

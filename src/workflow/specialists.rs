@@ -202,7 +202,7 @@ mod tests {
             "My car is on FIRE",
             "the airbag light is on",
             "Air bag warning",
-            "which air-bags are there",
+            "the air-bags came out",
             "Ｆｉｒｅ",
             "I can't steer",
             "Es riecht nach Benzin",
@@ -223,6 +223,9 @@ mod tests {
             "steerage, smokeless",
             "ein brandneues Auto",
             "Wie viel PS hat der Motor?",
+            "which air-bags are there",
+            "brake pads: price",
+            "Was kosten neue Bremsen?",
             "",
             "👍",
         ] {
