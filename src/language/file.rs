@@ -38,6 +38,24 @@ struct File {
 struct QuestionsTable {
     joins: Entries,
     starts: Entries,
+    lead_ins: Entries,
+    ordinals: Entries,
+    determiners: Entries,
+    together: Entries,
+}
+
+impl QuestionsTable {
+    fn read(&self, reader: &mut EntryReader<'_>) -> QuestionPhrases {
+        let mut phrases = |key, entries| reader.phrases("questions", key, entries);
+        QuestionPhrases {
+            joins: phrases("joins", &self.joins),
+            starts: phrases("starts", &self.starts),
+            lead_ins: phrases("lead_ins", &self.lead_ins),
+            ordinals: phrases("ordinals", &self.ordinals),
+            determiners: phrases("determiners", &self.determiners),
+            together: phrases("together", &self.together),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -119,10 +137,7 @@ pub(super) fn parse(text: &str, expected: &str) -> Result<Language, Vec<Fault>> 
     };
     let follow_up = file.follow_up.read(&mut reader);
     let danger = reader.danger("danger", &file.danger);
-    let questions = QuestionPhrases {
-        joins: reader.phrases("questions", "joins", &file.questions.joins),
-        starts: reader.phrases("questions", "starts", &file.questions.starts),
-    };
+    let questions = file.questions.read(&mut reader);
     let stop_words = file.stop_words.words.get_ref();
     // As phrases they report entries without a word, and are words of the language.
     reader.phrases("stop_words", "words", stop_words);

@@ -175,11 +175,19 @@ impl Languages {
         self.languages.iter().filter_map(|language| language.aside(&message)).min()
     }
 
+    /// Splits a message in a language into its questions, at most `limit`; with more, the message is one. Courtesies before them and
+    /// announcements ("two things:") are left out.
+    pub fn questions<'a>(&self, language: &Language, text: &'a str, limit: usize) -> Vec<Piece<'a>> {
+        language.questions(self.without_courtesies(text), limit)
+    }
+
     /// Returns a message without the greetings, thanks and fillers at its beginning; the whole message if nothing else is in it.
-    pub fn without_courtesies<'a>(&self, text: &'a str) -> &'a str {
+    fn without_courtesies<'a>(&self, text: &'a str) -> &'a str {
         let message = words(text);
         let leading = self.languages.iter().map(|language| language.small_talk.leading_words(&message)).max();
-        message.get(leading.unwrap_or(0)).map_or(text, |first| &text[first.at.start..])
+        let leading = leading.filter(|leading| *leading < message.len()).unwrap_or(0);
+        let end = leading.checked_sub(1).map_or(0, |last| message[last].at.end);
+        text[end..].trim_start_matches(|c: char| c.is_whitespace() || ",.!?:;…".contains(c))
     }
 
     /// Returns the marks of a follow-up in a message, by the rules of its language, or of all languages if that is not recognised.

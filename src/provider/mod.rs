@@ -77,6 +77,10 @@ pub struct Guidance {
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuestionPart {
     pub question: String,
+    /// The text that was searched for: the question, and what it needs to be understood.
+    pub query: String,
+    /// Whether it has the form of a question.
+    pub asks: bool,
     pub basis: RetrievalBasis,
     /// Indices of its passages in the request, best match first.
     pub passages: Vec<usize>,

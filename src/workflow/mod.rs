@@ -15,6 +15,7 @@ mod history;
 mod journal;
 mod markdown_code;
 mod model_calls;
+mod parts;
 mod passages;
 mod progress;
 mod question;

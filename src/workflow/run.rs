@@ -173,7 +173,7 @@ impl Steps<'_> {
             model: provider.model().to_owned(),
             latency_ms: Latency { routing: millis(routed.took), retrieval: millis(retrieval), ..Latency::default() },
             retrieval: account,
-            support: account.map(|_| support(&searched.retrieval)),
+            support: account.map(|_| support(&searched)),
             ..AnswerMetadata::default()
         });
         if let Some(warning) = guidance::warning(self.engine, &routed.asked) {

@@ -4,7 +4,7 @@ use super::quote::{Question, Scope, escape};
 use crate::{
     domain::{MessageRole, Passage, RetrievalBasis},
     language::{Language, Languages, SmallTalk},
-    provider::GenerateRequest,
+    provider::{GenerateRequest, QuestionPart},
 };
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -46,6 +46,16 @@ struct Answerer<'a> {
     said: String,
 }
 
+/// Answer to one question.
+#[derive(Default)]
+struct Answered {
+    text: String,
+    /// Note after the text.
+    note: String,
+    /// Whether it should say what else the documents can help with.
+    needs_help: bool,
+}
+
 /// A passage and its number among the sources.
 type Numbered<'a> = (usize, &'a Passage);
 
@@ -77,26 +87,41 @@ impl Answerer<'_> {
     /// Answers the questions of the message one by one.
     fn questions(&self) -> String {
         let GenerateRequest { passages, guidance, .. } = self.request;
-        if guidance.parts.is_empty() {
-            let numbered: Vec<Numbered> = (1..).zip(passages).collect();
-            return self.question(&self.request.question, &guidance.query, self.request.basis, &numbered);
-        }
-        let mut answer = String::new();
-        for part in &guidance.parts {
-            let numbered = part.passages.iter().filter_map(|index| Some((index + 1, passages.get(*index)?)));
-            let numbered: Vec<Numbered> = numbered.collect();
-            let is_known = matches!(part.basis, RetrievalBasis::Covered | RetrievalBasis::Similar);
-            // A statement beside the questions needs no answer.
-            if !is_known && !part.question.ends_with('?') {
-                continue;
+        let numbered = |part: &QuestionPart| -> Vec<Numbered> {
+            part.passages.iter().filter_map(|index| Some((index + 1, passages.get(*index)?))).collect()
+        };
+        let answer = match guidance.parts.as_slice() {
+            [] => {
+                let numbered: Vec<Numbered> = (1..).zip(passages).collect();
+                self.question(&self.request.question, &guidance.query, self.request.basis, &numbered)
             }
-            let answered = self.question(&part.question, &part.question, part.basis, &numbered);
-            let _ = write!(answer, "**{}**\n\n{}\n\n", escape(&part.question), answered.trim_end());
-        }
-        answer
+            [part] => self.question(&part.question, &part.query, part.basis, &numbered(part)),
+            parts => {
+                // A statement beside the questions needs no answer.
+                let parts = parts.iter().filter(|part| part.asks || is_known(part.basis));
+                let answers =
+                    parts.map(|part| (part, self.question(&part.question, &part.query, part.basis, &numbered(part))));
+                self.one_by_one(&answers.collect::<Vec<_>>())
+            }
+        };
+        let help = if answer.needs_help { self.closest_help() } else { String::new() };
+        format!("{}\n\n{}{help}", answer.text.trim_end(), answer.note)
     }
 
-    fn question(&self, own: &str, query: &str, basis: RetrievalBasis, passages: &[Numbered]) -> String {
+    /// Joins the answers to several questions. A note that several need is added once, after all.
+    fn one_by_one(&self, answers: &[(&QuestionPart, Answered)]) -> Answered {
+        let mut all = Answered::default();
+        for (part, Answered { text, note, needs_help }) in answers {
+            let _ = write!(all.text, "**{}**\n\n{}\n\n", escape(&part.question), text.trim_end());
+            if !all.note.contains(note.as_str()) {
+                all.note.push_str(note);
+            }
+            all.needs_help |= needs_help;
+        }
+        all
+    }
+
+    fn question(&self, own: &str, query: &str, basis: RetrievalBasis, passages: &[Numbered]) -> Answered {
         let Some((_, best)) = passages.first() else { return self.nothing() };
         let texts: Vec<&Passage> = passages.iter().map(|(_, passage)| *passage).collect();
         let question = Question::new(own, query, &texts);
@@ -106,10 +131,10 @@ impl Answerer<'_> {
             RetrievalBasis::Closest | RetrievalBasis::Nothing => String::new(),
         };
         if !answer.is_empty() {
-            return answer + &self.language_note(best);
+            return Answered { text: answer, note: self.language_note(best), needs_help: false };
         }
         if let Some(kind) = self.request.guidance.aside {
-            return self.small_talk(kind);
+            return Answered { text: self.small_talk(kind), ..Answered::default() };
         }
         if basis == RetrievalBasis::Nothing {
             return self.nothing();
@@ -117,11 +142,18 @@ impl Answerer<'_> {
         self.closest(&question, passages[0])
     }
 
-    fn nothing(&self) -> String {
-        match self.request.guidance.aside {
+    fn nothing(&self) -> Answered {
+        let replies = &self.language.replies;
+        let text = match self.request.guidance.aside {
             Some(kind) => self.small_talk(kind),
-            None => self.language.replies.with_topics(&self.language.replies.nothing, &self.request.guidance.topics),
-        }
+            None => replies.with_topics(&replies.nothing, &self.request.guidance.topics),
+        };
+        Answered { text, ..Answered::default() }
+    }
+
+    fn closest_help(&self) -> String {
+        let replies = &self.language.replies;
+        replies.with_topics(&replies.closest_help, &self.request.guidance.topics)
     }
 
     /// Quotes the passages that answer the question.
@@ -160,12 +192,10 @@ impl Answerer<'_> {
     }
 
     /// Offers the section that is closest to the question.
-    fn closest(&self, question: &Question, (number, passage): Numbered) -> String {
-        let replies = &self.language.replies;
+    fn closest(&self, question: &Question, (number, passage): Numbered) -> Answered {
         let quote = question.quote(passage, Scope::Section, &mut HashSet::new(), "");
-        let frame = framed(&replies.closest, passage, number);
-        let help = replies.with_topics(&replies.closest_help, &self.request.guidance.topics);
-        format!("{frame}\n\n{quote}\n\n{}{help}", self.language_note(passage))
+        let frame = framed(&self.language.replies.closest, passage, number);
+        Answered { text: format!("{frame}\n\n{quote}"), note: self.language_note(passage), needs_help: true }
     }
 
     /// Says so if a quoted document is in another language than the answer.
@@ -179,6 +209,10 @@ impl Answerer<'_> {
             _ => String::new(),
         }
     }
+}
+
+const fn is_known(basis: RetrievalBasis) -> bool {
+    matches!(basis, RetrievalBasis::Covered | RetrievalBasis::Similar)
 }
 
 /// Fills the title and the number of a passage into a sentence.

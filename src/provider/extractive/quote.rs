@@ -16,6 +16,8 @@ const FIT_SHARE: f64 = 0.35;
 /// Minimum weight of the best unit, relative to the question, for a passage whose headings have nothing of the question. With less, it
 /// shares a word with the question by chance.
 const UNIT_ALONE_SHARE: f64 = 0.7;
+/// Minimum score of a passage that has, with its keywords, practically all words of the question, which is no chance.
+const CERTAIN_SCORE: f64 = 0.95;
 /// Maximum length of a passage's paragraphs, in characters, to quote them completely rather than by sentence.
 const WHOLE_PARAGRAPHS_CHARS: usize = 600;
 /// Length in characters after which a quoted section ends, at the end of a block.
@@ -89,7 +91,7 @@ impl Question {
     /// Whether a passage shares a word or two with the question by chance. A passage without any of its words was found by other
     /// spellings or by its meaning, which is no chance.
     pub(super) fn is_by_chance(&self, passage: &Passage) -> bool {
-        if self.weight(&passage.title) > 0.0 {
+        if self.weight(&passage.title) > 0.0 || passage.score >= CERTAIN_SCORE {
             return false;
         }
         let weight = |block: &Block| match block {
@@ -112,7 +114,7 @@ impl Question {
         let best = blocks.iter().flat_map(units).map(|unit| self.weight(&unit)).fold(0.0, f64::max);
         let fits = title_weight + best >= self.total * FIT_SHARE && best + title_weight > 0.0;
         if scope == Scope::Section || !fits {
-            return section(&blocks, quoted, said);
+            return self.section(&passage.title, &blocks, quoted, said);
         }
         let fully = scope == Scope::Full;
         let passage_weight = self.weight(&format!("{} {}", passage.title, passage.text));
@@ -197,38 +199,37 @@ impl Question {
             .map(|(row, _)| row_text(header, row, &columns))
             .collect()
     }
-}
 
-/// Quotes the blocks of a passage from its beginning.
-fn section(blocks: &[Block], quoted: &mut HashSet<String>, said: &str) -> String {
-    let mut quotes: Vec<String> = Vec::new();
-    let mut chars = 0;
-    for block in blocks {
-        let quote = match block {
-            Block::Paragraph(sentences) => {
-                let new = sentences.iter().filter(|unit| !is_said(unit, said) && quoted.insert((*unit).clone()));
-                new.map(|unit| escape(unit)).collect::<Vec<_>>().join(" ")
+    /// Quotes the blocks of a passage from its beginning. Of a table, the rows that the question names, or all if it names none.
+    fn section(&self, title: &str, blocks: &[Block], quoted: &mut HashSet<String>, said: &str) -> String {
+        let mut quotes: Vec<String> = Vec::new();
+        let mut chars = 0;
+        for block in blocks {
+            let quote = match block {
+                Block::Paragraph(sentences) => {
+                    let new = sentences.iter().filter(|unit| !is_said(unit, said) && quoted.insert((*unit).clone()));
+                    new.map(|unit| escape(unit)).collect::<Vec<_>>().join(" ")
+                }
+                Block::List { ordered, items } => {
+                    let new = items.iter().filter(|item| quoted.insert((*item).clone())).take(MAX_LINES);
+                    list(&new.map(|item| escape(item)).collect::<Vec<_>>(), *ordered)
+                }
+                Block::Table { header, rows } => {
+                    let rows = self.rows(title, header, rows, true, 0.0).into_iter().take(MAX_LINES);
+                    list(&rows.filter(|row| quoted.insert(row.clone())).collect::<Vec<_>>(), false)
+                }
+            };
+            if quote.is_empty() {
+                continue;
             }
-            Block::List { ordered, items } => {
-                let new = items.iter().filter(|item| quoted.insert((*item).clone())).take(MAX_LINES);
-                list(&new.map(|item| escape(item)).collect::<Vec<_>>(), *ordered)
+            chars += quote.chars().count();
+            quotes.push(quote);
+            if chars >= SECTION_CHARS {
+                break;
             }
-            Block::Table { header, rows } => {
-                let columns: Vec<usize> = (1..header.len()).collect();
-                let rows = rows.iter().map(|row| row_text(header, row, &columns)).take(MAX_LINES);
-                list(&rows.filter(|row| quoted.insert(row.clone())).collect::<Vec<_>>(), false)
-            }
-        };
-        if quote.is_empty() {
-            continue;
         }
-        chars += quote.chars().count();
-        quotes.push(quote);
-        if chars >= SECTION_CHARS {
-            break;
-        }
+        quotes.join("\n\n")
     }
-    quotes.join("\n\n")
 }
 
 /// Whether a sentence is in the answers before.

@@ -5,7 +5,7 @@ use crate::{
     config::{DatabaseConfig, KnowledgeConfig},
     domain::{DocumentId, HistoryMessage, MessageRole},
     knowledge::{KnowledgeBase, RetrievalQuery},
-    provider::{Guidance, QuestionPart},
+    provider::Guidance,
     store::sqlite::SqliteStore,
 };
 use std::sync::Arc;
@@ -180,6 +180,8 @@ fn several_questions_are_answered_one_by_one() {
     let mut both = request("gasket and bolts, and why?", passages, Vec::new());
     let part = |question: &str, basis, passages: &[usize]| QuestionPart {
         question: question.to_owned(),
+        query: question.to_owned(),
+        asks: question.ends_with('?') || question == "gasket",
         basis,
         passages: passages.to_vec(),
     };
@@ -269,4 +271,16 @@ fn a_word_that_a_passage_shares_by_chance_does_not_make_it_an_answer() {
     let misspelt = passage("Bolts", "Bolts are grey.", 0.9);
     let answer = write(&request("Bollts?", vec![misspelt], Vec::new()));
     assert!(answer.starts_with("According to **Bolts**"), "{answer}");
+}
+
+#[test]
+fn a_german_question_that_names_a_row_gets_that_row() {
+    let text = "Values with the seal:\n\n| Pump | Power | Height |\n|---|---|---|\n| Alto | 5 kW | 20 m |\n| Basso | 7 kW | 30 m |\n";
+    let mut german = request("Wie hoch pumpt die Basso?", vec![passage("Pumps", text, 0.9)], Vec::new());
+    german.guidance.language = "de".to_owned();
+    let answer = write(&german);
+    assert!(answer.contains("- **Basso**: Power 7 kW; Height 30 m") && !answer.contains("Alto"), "{answer}");
+    german.question = "Wie hoch pumpen sie?".to_owned();
+    german.guidance.query = german.question.clone();
+    assert!(write(&german).contains("Alto"));
 }
