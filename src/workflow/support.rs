@@ -3,13 +3,13 @@
 use super::stages::Searched;
 use crate::domain::{Passage, RetrievalBasis};
 
-/// Shares of labelled questions whose best passages include one that answers, by basis and score: `(minimum score, share)`. The test below compares
+/// Shares of labelled questions whose best passage answers, by basis and score: `(minimum score, share)`. The test below compares
 /// them with the questions for development.
-const COVERED: &[(f64, f64)] = &[(0.9, 0.97), (0.7, 0.9), (0.0, 0.75)];
+const COVERED: &[(f64, f64)] = &[(0.7, 0.92), (0.6, 0.7), (0.0, 0.5)];
 const SIMILAR: &[(f64, f64)] = &[(0.0, 0.6)];
-const CLOSEST: &[(f64, f64)] = &[(0.0, 0.3)];
+const CLOSEST: &[(f64, f64)] = &[(0.35, 0.5), (0.0, 0.17)];
 
-/// Returns the probability, from 0 to 1, that the passages carry the answer; to several questions, that of the least supported
+/// Returns the probability, from 0 to 1, that the best passage carries the answer; to several questions, that of the least supported
 /// one.
 pub(super) fn support(searched: &Searched) -> f64 {
     let Searched { retrieval, parts } = searched;
@@ -51,7 +51,7 @@ mod tests {
     /// Maximum deviation from the share that was measured.
     const TOLERANCE: f64 = 0.12;
     /// Maximum mean of the squared differences between support and outcome. The same share for all questions has about 0.23.
-    const MAX_BRIER_SCORE: f64 = 0.16;
+    const MAX_BRIER_SCORE: f64 = 0.13;
 
     #[derive(Deserialize)]
     struct Labelled {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     fn has_answer(found: &Retrieval, relevant: &[Section]) -> bool {
-        found.passages.iter().any(|passage| {
+        found.passages.first().is_some_and(|passage| {
             let heading = passage.title.rsplit(" › ").next();
             relevant
                 .iter()
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn support_is_the_share_of_questions_whose_passages_have_the_answer() {
+    async fn support_is_the_share_of_questions_whose_best_passage_answers() {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("test.db").display());
         let store = SqliteStore::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).unwrap();
@@ -143,7 +143,7 @@ mod tests {
         );
         let best = of(vec![sure.clone()]);
         assert!((of(Vec::new()) - best).abs() < f64::EPSILON);
-        assert!((of(vec![sure.clone(), closest]) - CLOSEST[0].1).abs() < f64::EPSILON);
+        assert!((of(vec![sure.clone(), closest]) - CLOSEST[1].1).abs() < f64::EPSILON);
         assert!(of(vec![sure.clone(), nothing.clone()]).abs() < f64::EPSILON);
         let statement = QuestionPart { asks: false, ..nothing };
         assert!((of(vec![sure, statement]) - best).abs() < f64::EPSILON);
