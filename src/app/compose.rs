@@ -8,7 +8,7 @@ use crate::{
         AuthConfig, BudgetsConfig, Config, DatabaseConfig, Environment, ProviderKind, ServerConfig, SessionConfig,
     },
     http::{self, AppState, HostCheck, JsonLimit, ScrapeRules, WorkerState},
-    knowledge::{Embedder, KnowledgeBase},
+    knowledge::{Embedder, KnowledgeBase, Reranker},
     limiter::{self, Limiter, Origins},
     metrics::Metrics,
     ops::{Feed, FeedSources, OpsContext},
@@ -99,6 +99,10 @@ pub(super) async fn open_knowledge(
     let embedder = Embedder::new(&config.embeddings, Arc::clone(metrics));
     if let Some(embedder) = embedder.map_err(|error| format!("embeddings.{error}"))? {
         knowledge = knowledge.with_embeddings(embedder, Arc::clone(store) as Arc<dyn VectorStore>);
+    }
+    let reranker = Reranker::new(&config.rerank, Arc::clone(metrics));
+    if let Some(reranker) = reranker.map_err(|error| format!("rerank.{error}"))? {
+        knowledge = knowledge.with_reranker(reranker);
     }
     let knowledge = Arc::new(knowledge);
     // First, so that the thresholds of the index are measured with the built-in documents before the first question.

@@ -51,7 +51,7 @@ async fn model_server_problems(providers: &Providers) -> Result<Vec<SetupProblem
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EmbeddingsConfig, SETTINGS, Sources};
+    use crate::config::{EmbeddingsConfig, RerankConfig, SETTINGS, Sources};
     use secrecy::SecretString;
 
     fn printed(config: &Config) -> String {
@@ -95,6 +95,12 @@ mod tests {
             query_input_type: Some("query".to_owned()),
             passage_input_type: Some("passage".to_owned()),
             ..EmbeddingsConfig::default()
+        };
+        config.rerank = RerankConfig {
+            base_url: Some("http://127.0.0.1:8012/v1".to_owned()),
+            api_key: Some(SecretString::from("hunter2")),
+            model: Some("bge".to_owned()),
+            ..RerankConfig::default()
         };
         config.budgets.prices_file = Some("prices.toml".into());
         let printed = printed(&config);

@@ -4,7 +4,7 @@
 
 use super::{
     Config, DEFAULT_PROVIDER, EXTRACTIVE_PROVIDER, EmbeddingsConfig, Environment, Problem, ProviderConfig,
-    ProviderKind, SETTINGS, Setting,
+    ProviderKind, RerankConfig, SETTINGS, Setting,
     address::{HostPattern, is_origin, parse_network},
     named::NAMED_PROVIDERS,
 };
@@ -37,7 +37,12 @@ impl Config {
             check_provider(&format!("{}.{name}", NAMED_PROVIDERS.path), provider, &mut found);
         }
         self.check_provider_list(&mut found);
-        check_embeddings(&self.embeddings, &mut found);
+        let EmbeddingsConfig { base_url, model, api_key, .. } = &self.embeddings;
+        let settings = (base_url.as_ref(), model.as_ref(), api_key.as_ref());
+        check_search_model("embeddings", "/embeddings", settings, &mut found);
+        let RerankConfig { base_url, model, api_key, .. } = &self.rerank;
+        let settings = (base_url.as_ref(), model.as_ref(), api_key.as_ref());
+        check_search_model("rerank", "/rerank", settings, &mut found);
         let task_provider = self.workflow.task_provider.as_deref();
         let is_model = |name| self.provider_kind(name) == Some(ProviderKind::Openai);
         found.require(task_provider.is_none_or(is_model), "workflow.task_provider", || {
@@ -214,18 +219,22 @@ fn check_provider(section: &str, provider: &ProviderConfig, found: &mut Found) {
     }
 }
 
-/// Checks the section of the embedding model.
-fn check_embeddings(embeddings: &EmbeddingsConfig, found: &mut Found) {
-    const SECTION: &str = "embeddings";
-    if embeddings.is_meant() {
-        for (key, value) in [("base_url", &embeddings.base_url), ("model", &embeddings.model)] {
-            found.require(value.is_some(), &format!("{SECTION}.{key}"), || {
-                format!("must be set, because other settings of {SECTION} are")
+/// Checks the section of a model of the search, which is off unless both its URL and its model are set.
+fn check_search_model(
+    section: &str,
+    path: &str,
+    (base_url, model, api_key): (Option<&String>, Option<&String>, Option<&SecretString>),
+    found: &mut Found,
+) {
+    if base_url.is_some() || model.is_some() || api_key.is_some() {
+        for (key, value) in [("base_url", base_url), ("model", model)] {
+            found.require(value.is_some(), &format!("{section}.{key}"), || {
+                format!("must be set, because other settings of {section} are")
             });
         }
     }
-    if let Some(base_url) = &embeddings.base_url {
-        check_server(SECTION, SECTION, "/embeddings", base_url, embeddings.api_key.as_ref(), found);
+    if let Some(base_url) = base_url {
+        check_server(section, section, path, base_url, api_key, found);
     }
 }
 
@@ -608,6 +617,19 @@ mod tests {
             config.embeddings.api_key = Some("a b".into());
         };
         assert_eq!(rejected(unsendable), ["embeddings.api_key"]);
+    }
+
+    #[test]
+    fn reranking_needs_a_base_url_and_a_model() {
+        assert_eq!(rejected(|config| config.rerank.model = Some("bge".to_owned())), ["rerank.base_url"]);
+        let with_url = |url: &str| {
+            rejected(|config| {
+                config.rerank.model = Some("bge".to_owned());
+                config.rerank.base_url = Some(url.to_owned());
+            })
+        };
+        assert!(with_url("http://127.0.0.1:8012/v1").is_empty());
+        assert_eq!(with_url("http://127.0.0.1:8012/v1/rerank"), ["rerank.base_url"]);
     }
 
     #[test]

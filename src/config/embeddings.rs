@@ -35,10 +35,3 @@ settings! {
         batch_timeout_ms: u64 = 60_000, in 1..=HOUR_MS;
     }
 }
-
-impl EmbeddingsConfig {
-    /// Whether any setting but the timeouts is set, so that a server is meant to be used.
-    pub(super) fn is_meant(&self) -> bool {
-        self.base_url.is_some() || self.model.is_some() || self.api_key.is_some()
-    }
-}

@@ -34,6 +34,7 @@ mod log;
 mod metrics;
 mod named;
 mod provider;
+mod rerank;
 mod server;
 mod session;
 mod workflow;
@@ -53,6 +54,7 @@ pub use log::{LogConfig, LogFormat};
 pub use metrics::MetricsConfig;
 pub use named::{DEFAULT_PROVIDER, EXTRACTIVE_PROVIDER};
 pub use provider::{ExtractiveConfig, ProviderConfig, ProviderKind, ScriptedConfig};
+pub use rerank::RerankConfig;
 pub use server::ServerConfig;
 pub use session::SessionConfig;
 pub use setting::{Choice, Kind, SETTINGS, Section, Setting};
@@ -82,6 +84,7 @@ settings! {
         workflow: WorkflowConfig,
         knowledge: KnowledgeConfig,
         embeddings: EmbeddingsConfig,
+        rerank: RerankConfig,
         provider: ProviderConfig,
         budgets: BudgetsConfig,
         metrics: MetricsConfig

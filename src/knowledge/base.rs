@@ -7,6 +7,7 @@ use super::{
     query::RetrievalQuery,
     question::{Lexicon, Question},
     reader::{ChildReader, DocumentReader},
+    rerank::{self, Reranker},
     retrieval::{Meaning, retrieve_from, search_in},
     votes::{CollectionVote, votes_of},
 };
@@ -34,6 +35,8 @@ pub struct KnowledgeBase {
     lexicon: Arc<Lexicon>,
     /// Absent without an embedding model.
     embeddings: Option<(Arc<Embeddings>, Arc<dyn VectorStore>)>,
+    /// Absent without a reranking model.
+    reranker: Option<Arc<Reranker>>,
     pub(super) config: KnowledgeConfig,
     pub(super) reader: Arc<dyn DocumentReader>,
 }
@@ -42,7 +45,7 @@ impl KnowledgeBase {
     /// Creates a knowledge base that understands questions in the built-in languages.
     pub fn new(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
         let reader = Arc::new(ChildReader::new(config.clone()));
-        Self { store, index: Arc::default(), lexicon: Arc::default(), embeddings: None, config, reader }
+        Self { store, index: Arc::default(), lexicon: Arc::default(), embeddings: None, reranker: None, config, reader }
     }
 
     /// Replaces the languages in which it understands questions.
@@ -55,11 +58,16 @@ impl KnowledgeBase {
         Self { embeddings: Some((Arc::new(Embeddings::new(embedder)), store)), ..self }
     }
 
+    /// Adds a reranking model.
+    pub fn with_reranker(self, reranker: Reranker) -> Self {
+        Self { reranker: Some(Arc::new(reranker)), ..self }
+    }
+
     /// Creates a knowledge base that extracts documents in this process.
     #[cfg(test)]
     pub fn in_process(store: Arc<dyn DocumentStore>, config: KnowledgeConfig) -> Self {
         let reader = Arc::new(super::reader::test_support::InProcess(config.clone()));
-        Self { store, index: Arc::default(), lexicon: Arc::default(), embeddings: None, config, reader }
+        Self { store, index: Arc::default(), lexicon: Arc::default(), embeddings: None, reranker: None, config, reader }
     }
 
     /// Finds passages for a query, best first, in the collections of `scope` (empty: all) and in documents without a
@@ -86,12 +94,19 @@ impl KnowledgeBase {
         limit: usize,
     ) -> Result<Retrieval, StoreError> {
         let query = query.into();
+        let candidates = if self.reranker.is_some() { limit.max(rerank::CANDIDATES) } else { limit };
         let (embedded, outcome) = self.embedded(&query).await;
         let (scope, meaning) = (scope.to_vec(), Meaning { thresholds: self.index.thresholds(), embedded });
         let search =
-            move |index: &Index, question: &Question<'_>| retrieve_from(index, question, &scope, limit, &meaning);
+            move |index: &Index, question: &Question<'_>| retrieve_from(index, question, &scope, candidates, &meaning);
         let mut found = self.with_index(&query, search).await?;
         found.methods.embeddings = outcome;
+        if let Some(reranker) = self.reranker.as_ref().filter(|_| found.passages.len() > 1) {
+            // The failure has been counted and logged.
+            let reranked = reranker.rerank(&query.joined(), &mut found.passages).await;
+            found.methods.rerank = Some(if reranked.is_ok() { MethodOutcome::Used } else { MethodOutcome::Failed });
+        }
+        found.passages.truncate(limit);
         Ok(found)
     }
 

@@ -15,6 +15,14 @@ use std::{error::Error, time::Duration};
 /// Time for which an idle connection stays in the pool.
 const POOL_IDLE: Duration = Duration::from_secs(60);
 
+/// Part of a question that is sent, in characters, so that a long one does not exceed the time limit.
+const MAX_QUESTION_CHARS: usize = 1_000;
+
+/// Returns the part of a question that is sent to a model server.
+pub fn beginning(question: &str) -> &str {
+    question.char_indices().nth(MAX_QUESTION_CHARS).map_or(question, |(end, _)| &question[..end])
+}
+
 /// One path of a model server.
 pub struct ModelServer {
     client: reqwest::Client,

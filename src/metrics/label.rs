@@ -103,6 +103,8 @@ labels! {
         Passages = "passages",
         /// The vectors of the built-in questions that similarities are calibrated with.
         Probes = "probes",
+        /// The order of passages.
+        Rerank = "rerank",
     }
 
     /// Outcome of such a request.

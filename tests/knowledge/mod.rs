@@ -3,6 +3,7 @@
 mod answers;
 mod embeddings;
 mod real_embeddings;
+mod rerank;
 mod sources;
 
 use crate::harness::{TestApp, TestUser};

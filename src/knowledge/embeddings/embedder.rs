@@ -3,7 +3,7 @@
 use super::response::{InvalidVectors, read_vectors};
 use crate::{
     config::EmbeddingsConfig,
-    knowledge::model_server::{InvalidModelServer, ModelServer, RequestError},
+    knowledge::model_server::{InvalidModelServer, ModelServer, RequestError, beginning},
     metrics::{Metrics, SearchTask},
 };
 use serde::Serialize;
@@ -18,8 +18,6 @@ use std::{
 
 /// Questions whose vectors are kept: a turn searches for the same text several times.
 const RECENT_QUESTIONS: usize = 32;
-/// Part of a question that is embedded, in characters, so that a long one does not exceed the time limit.
-const MAX_QUESTION_CHARS: usize = 1_000;
 /// Longest vector of any model, and largest notation of a number in JSON, in bytes: what a response may need.
 const MAX_NUMBERS: usize = 8_192;
 const MAX_NUMBER_BYTES: usize = 32;
@@ -157,7 +155,7 @@ impl Embedder {
             self.metrics.search_request_skipped(SearchTask::Question);
             return Err(EmbeddingError::NotReady);
         }
-        let text = text.char_indices().nth(MAX_QUESTION_CHARS).map_or(text, |(end, _)| &text[..end]);
+        let text = beginning(text);
         if let Some((_, vector)) = self.recent().iter().find(|(recent, _)| recent == text) {
             return Ok(Arc::clone(vector));
         }
