@@ -1,7 +1,10 @@
 //! Cost of a search by the number of passages, and memory of the index: `cargo bench --bench search [PASSAGES…]`.
 //!
 //! The words of the passages are those of the table of word vectors, with the frequencies of a natural language (Zipf). One word in
-//! six of the questions has a typing error, which is the most expensive kind of word.
+//! six of the questions has a typing error, which is the most expensive kind of word. The same is measured with an embedding model, whose
+//! server answers at once.
+
+mod embedding_model;
 
 use std::{
     error::Error,
@@ -11,9 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 use switchboard::{
-    config::{DatabaseConfig, KnowledgeConfig},
+    config::{DatabaseConfig, EmbeddingsConfig, KnowledgeConfig},
     domain::{Chunk, Document, DocumentId, UnixMillis},
-    knowledge::KnowledgeBase,
+    knowledge::{Embedder, KnowledgeBase},
     store::{DocumentStore, sqlite::SqliteStore},
 };
 
@@ -21,6 +24,7 @@ const DOCUMENT_PASSAGES: usize = 1_000;
 const PASSAGE_WORDS: usize = 150;
 const QUESTION_WORDS: usize = 6;
 const SEARCHES: usize = 500;
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
@@ -41,32 +45,60 @@ async fn measure(passages: usize) -> Result<(), Box<dyn Error>> {
         store.put_document(document(first, chunks.len()), chunks).await?;
     }
     let memory_before = resident_bytes()?;
-    let base = KnowledgeBase::new(store, KnowledgeConfig::default());
+    let base = KnowledgeBase::new(Arc::clone(&store) as _, KnowledgeConfig::default());
     let began = Instant::now();
     base.start_index().await?;
     while base.indexed_passages() < passages {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     let built = began.elapsed();
     let memory = resident_bytes()?.saturating_sub(memory_before);
+    write!(io::stdout(), "{passages} passages: built in {built:?}, {}", memory_per_1000(memory, passages))?;
+    search(&base, &words, &mut random).await?;
+    drop(base);
+
+    let memory_before = resident_bytes()?;
+    let base = KnowledgeBase::new(Arc::clone(&store) as _, KnowledgeConfig::default());
+    let base = base.with_embeddings(embedder()?, store);
+    let began = Instant::now();
+    base.start_index().await?;
+    while base.embeddings_status().is_some_and(|status| status.passages < passages || !status.is_complete()) {
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    let built = began.elapsed();
+    let memory = resident_bytes()?.saturating_sub(memory_before);
+    write!(io::stdout(), "  with vectors: built in {built:?}, {}", memory_per_1000(memory, passages))?;
+    search(&base, &words, &mut random).await
+}
+
+/// Measures searches, and prints their times.
+async fn search(base: &KnowledgeBase, words: &[String], random: &mut fastrand::Rng) -> Result<(), Box<dyn Error>> {
     let mut times = Vec::with_capacity(SEARCHES);
     for _ in 0..SEARCHES {
-        let question = question(&words, &mut random);
+        let question = question(words, random);
         let began = Instant::now();
         base.retrieve(&question, &[], 4).await?;
         times.push(began.elapsed());
     }
     times.sort();
     let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
-    writeln!(
-        io::stdout(),
-        "{passages} passages: built in {built:?}, {} kB per 1,000 passages, search p50 {:?}, p95 {:?}, max {:?}",
-        memory / 1_024 * 1_000 / passages,
-        at(50),
-        at(95),
-        at(100)
-    )?;
+    writeln!(io::stdout(), ", search p50 {:?}, p95 {:?}, max {:?}", at(50), at(95), at(100))?;
     Ok(())
+}
+
+fn memory_per_1000(bytes: usize, passages: usize) -> String {
+    format!("{} kB per 1,000 passages", bytes / 1_024 * 1_000 / passages)
+}
+
+/// Returns an embedding model whose vectors are random.
+fn embedder() -> Result<Embedder, Box<dyn Error>> {
+    let config = EmbeddingsConfig {
+        base_url: Some(format!("http://{}/v1", embedding_model::start()?)),
+        model: Some("random".to_owned()),
+        batch_passages: 512,
+        ..EmbeddingsConfig::default()
+    };
+    Ok(Embedder::new(&config, Arc::default())?.ok_or("the embedding model is not configured")?)
 }
 
 /// Reads the words of the table, the most frequent ones of the benchmark first.
