@@ -11,9 +11,9 @@ const KNOWN_FACTOR: f32 = 1.25;
 const OFFERED_SHARE: f64 = 0.1;
 
 /// Multiple of the distance from the median to the closest probe by which a known question must exceed it.
-const KNOWN_SPREADS: f32 = 0.25;
+const KNOWN_SPREADS: f32 = 0.5;
 /// Share of the probes whose cosine a question must exceed for its passages to be offered at all.
-const OFFERED_COSINES_SHARE: f64 = 0.1;
+const OFFERED_COSINES_SHARE: f64 = 0.25;
 
 /// Everyday questions about many subjects.
 pub const PROBES: &[&str] = &[

@@ -37,7 +37,7 @@ pub enum EmbeddingError {
     Invalid(#[from] InvalidVectors),
     #[error("the server failed before, and has not answered since")]
     Down,
-    #[error("not all passages have been embedded")]
+    #[error("too few passages have been embedded")]
     NotReady,
 }
 
@@ -140,12 +140,12 @@ impl Embedder {
         self.batch_passages
     }
 
-    /// Declares that all passages have been embedded, so that questions can be compared with them.
-    pub(super) fn set_ready(&self) {
-        self.is_ready.store(true, Relaxed);
+    /// Sets whether questions are embedded, since there are enough passages to compare them with.
+    pub(super) fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Relaxed);
     }
 
-    /// Embeds a question within its time limit. Fails at once until [`Self::set_ready`], and after a failure until [`Self::check`]
+    /// Embeds a question within its time limit. Fails at once unless [`Self::set_ready`], and after a failure until [`Self::check`]
     /// succeeds.
     ///
     /// # Errors

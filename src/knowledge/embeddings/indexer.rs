@@ -25,6 +25,8 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// Interval at which progress is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// At most one passage in this number may be without a vector when questions are embedded.
+const MISSING_SHARE: usize = 10;
 /// A change of the vectors by one in this number makes the thresholds outdated.
 const CALIBRATION_SHARE: usize = 10;
 
@@ -140,14 +142,22 @@ impl Indexer {
             self.finish_run();
             self.calibrate().await?;
             self.embeddings.progress().is_idle = true;
-            self.embeddings.embedder.set_ready();
+            self.decide_readiness();
             check?;
             return Ok(false);
         }
         self.embeddings.progress().is_idle = false;
         self.embed(store, missing).await?;
         self.calibrate().await?;
+        self.decide_readiness();
         Ok(true)
+    }
+
+    /// Lets questions be embedded if nearly all passages have a vector. With fewer, word vectors find more.
+    fn decide_readiness(&self) {
+        let (embedded, passages) = self.index.embedded();
+        let done = embedded + self.refused.len();
+        self.embeddings.embedder.set_ready(done >= passages - passages / MISSING_SHARE);
     }
 
     /// Puts stored vectors of new and changed documents into the index.
