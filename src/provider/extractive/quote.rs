@@ -82,9 +82,15 @@ impl Question {
         weights.iter().sum()
     }
 
+    /// Whether the question has all words of the innermost heading of a passage, of which there are several.
+    fn names_heading(&self, passage: &Passage) -> bool {
+        let stems = terms::stems(heading(passage));
+        stems.len() > 1 && stems.iter().all(|stem| self.weights.contains_key(stem))
+    }
+
     /// Whether the innermost heading of a passage contains enough of the question.
     pub(super) fn matches_heading(&self, passage: &Passage) -> bool {
-        let heading = passage.title.rsplit(" › ").next().unwrap_or_default();
+        let heading = heading(passage);
         self.total > 0.0 && self.weight(heading) >= self.total * FURTHER_HEADING_SHARE
     }
 
@@ -118,7 +124,8 @@ impl Question {
         }
         let fully = scope == Scope::Full;
         let passage_weight = self.weight(&format!("{} {}", passage.title, passage.text));
-        let is_on_topic = fully && passage_weight > 0.0 && title_weight >= passage_weight * TITLE_SHARE;
+        let is_titled = title_weight >= passage_weight * TITLE_SHARE || self.names_heading(passage);
+        let is_on_topic = fully && passage_weight > 0.0 && is_titled;
         let keep = |text: &str| best == 0.0 || self.weight(text) >= best * UNIT_SHARE;
         let whole_paragraphs = is_on_topic && paragraph_chars(&blocks) <= WHOLE_PARAGRAPHS_CHARS;
         let mut quotes: Vec<String> = Vec::new();
@@ -230,6 +237,11 @@ impl Question {
         }
         quotes.join("\n\n")
     }
+}
+
+/// Returns the innermost heading of a passage.
+fn heading(passage: &Passage) -> &str {
+    passage.title.rsplit(" › ").next().unwrap_or_default()
 }
 
 /// Whether a sentence is in the answers before.

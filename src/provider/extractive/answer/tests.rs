@@ -103,6 +103,13 @@ async fn a_table_is_reduced_to_the_row_and_column_in_question() {
 }
 
 #[tokio::test]
+async fn a_section_whose_heading_the_question_names_is_quoted_whole() {
+    let (base, _folder) = seeded_base().await;
+    let answer = ask(&base, "How do I check the tyre pressure?", &[]).await;
+    assert!(answer.contains("Check the tyre pressure monthly") && answer.contains("Front 2.4 bar"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_follow_up_includes_the_words_of_the_question_before_it() {
     let (base, _folder) = seeded_base().await;
     let message = |role, content: &str| HistoryMessage { role, content: content.to_owned() };
