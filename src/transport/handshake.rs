@@ -7,15 +7,17 @@ use actix_http::ws::hash_key;
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
-        StatusCode,
+        StatusCode, Version,
         header::{
-            CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-            SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+            CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+            SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
         },
     },
 };
 use switchboard_protocol::{ApiError, ErrorCode};
 
+/// Length of `Sec-WebSocket-Key`.
+const KEY_BYTES: usize = 24;
 /// Protocol versions with the frame format of 13, the only published one.
 const VERSIONS: [&str; 3] = ["13", "8", "7"];
 
@@ -48,15 +50,29 @@ fn key(request: &HttpRequest) -> Result<&[u8], ApiError> {
     if headers.contains_key(TRANSFER_ENCODING) {
         return Err(ApiError::invalid_field("Transfer-Encoding", "must be absent: a WebSocket handshake has no body"));
     }
+    if headers.get_all(CONTENT_LENGTH).any(|length| length.as_bytes() != b"0") {
+        return Err(ApiError::invalid_field("Content-Length", "must be absent: a WebSocket handshake has no body"));
+    }
     if !lines(headers, &SEC_WEBSOCKET_VERSION).any(|version| VERSIONS.contains(&version)) {
         let reason = "The header `Sec-WebSocket-Version` must be 13.";
         return Err(ApiError::new(ErrorCode::UpgradeRequired, reason));
     }
+    if request.version() != Version::HTTP_11 {
+        let reason = "A WebSocket handshake must be HTTP/1.1, also from a proxy in front of the server.";
+        return Err(ApiError::new(ErrorCode::UpgradeRequired, reason));
+    }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY);
     match (keys.next(), keys.next()) {
-        (Some(key), None) if !key.is_empty() => Ok(key.as_bytes()),
+        (Some(key), None) if is_key(key.as_bytes()) => Ok(key.as_bytes()),
+        (Some(_), None) => Err(ApiError::invalid_field("Sec-WebSocket-Key", "must be 16 bytes in Base64")),
         _ => Err(ApiError::invalid_field("Sec-WebSocket-Key", "must be in a WebSocket handshake exactly once")),
     }
+}
+
+/// Whether a key is the Base64 form of 16 bytes.
+fn is_key(key: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == KEY_BYTES && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_digit))
 }
 
 fn check_upgrade(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -141,6 +157,10 @@ mod tests {
             ("sec-websocket-version", Some("14"), ErrorCode::UpgradeRequired, "`Sec-WebSocket-Version` must be 13"),
             ("sec-websocket-key", None, ErrorCode::InvalidField, "`Sec-WebSocket-Key`"),
             ("sec-websocket-key", Some(""), ErrorCode::InvalidField, "`Sec-WebSocket-Key`"),
+            ("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25j"), ErrorCode::InvalidField, "16 bytes in Base64"),
+            ("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZSEh"), ErrorCode::InvalidField, "16 bytes in Base64"),
+            ("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25j!Q=="), ErrorCode::InvalidField, "16 bytes in Base64"),
+            ("content-length", Some("5"), ErrorCode::InvalidField, "`Content-Length`"),
         ] {
             let mut headers: Vec<_> = WHOLE.into_iter().filter(|(name, _)| *name != changed).collect();
             headers.extend(value.map(|value| (changed, value)));
@@ -148,6 +168,9 @@ mod tests {
             assert_eq!(error.code, code, "{headers:?}");
             assert!(error.message.contains(named), "{headers:?}: {}", error.message);
         }
+        let http_1_0 = TestRequest::get().version(Version::HTTP_10);
+        let http_1_0 = WHOLE.iter().fold(http_1_0, |request, header| request.append_header(*header)).to_http_request();
+        assert_eq!(check(&http_1_0).unwrap_err().code, ErrorCode::UpgradeRequired);
         let neither = check(&request(&[])).unwrap_err().message;
         assert!(neither.contains("`Upgrade: websocket` and `Connection: Upgrade` are missing"), "{neither}");
         let twice: Vec<_> = WHOLE.into_iter().chain([("sec-websocket-key", "eHh4eHh4eHh4eHh4eHh4eA==")]).collect();
