@@ -49,7 +49,7 @@ connection_kinds! {
     Chat = "chat",
     /// An operator's WebSocket at `/ws/ops`.
     Operator = "operator",
-    /// A streaming answer of `POST /api/v1/chat`.
+    /// An answer of `POST /api/v1/chat` that is under way.
     Stream = "stream",
 }
 

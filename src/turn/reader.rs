@@ -1,7 +1,8 @@
 //! Reader of one turn for HTTP responses, which have no actor.
 
 use super::{
-    Cursor, Encoder, Mailbox, Outbox, Outgoing, ReplayStart, Subscription, SubscriptionOptions, TurnEvent, TurnLog,
+    Cursor, Encoder, Mailbox, Outbox, Outgoing, ReplayStart, SubscribedTurn, Subscription, SubscriptionOptions,
+    TurnEvent, TurnLog,
 };
 use crate::{
     limits::{CONNECTION_CREDIT_BYTES, TURN_QUEUE_EVENTS},
@@ -36,6 +37,11 @@ impl TurnReader {
 
     pub fn turn(&self) -> &Arc<TurnLog> {
         self.subscription.turn()
+    }
+
+    /// Returns the turn with this reader's position in it, for connection statistics.
+    pub fn subscribed(&self) -> SubscribedTurn {
+        self.subscription.subscribed()
     }
 
     /// Returns the next frame, and `None` after the terminal one.

@@ -126,6 +126,7 @@ async fn streaming_answer_is_a_connection_that_a_kick_ends() {
     let stream = &page["connections"][0];
     assert_eq!((&page["total"], &stream["kind"], &stream["state"]), (&json!(1), &json!("stream"), &json!("streaming")));
     assert_eq!(stream["user"]["id"], user.id);
+    assert_eq!(stream["turns"][0]["turn_id"], first.frame["turn_id"], "{stream}");
     // Lists and counts without a kind are about chat connections, as in earlier versions.
     assert_eq!(app.get("/api/v1/connections", Some(&operator)).await.1["total"], 0);
     let stats = app.get("/api/v1/connections/stats", Some(&operator)).await.1;
@@ -149,4 +150,26 @@ async fn streaming_answer_is_a_connection_that_a_kick_ends() {
         last = event;
     }
     assert_eq!(last.frame["type"], "complete");
+}
+
+#[actix_web::rt::test(system = "crate::harness::System")]
+async fn answer_in_one_piece_is_a_connection_that_a_kick_ends() {
+    let app = TestApp::scripted(10_000, 20).await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let question = json!({"message": "Hi"});
+    let answer = app.post("/api/v1/chat", Some(&user), &question);
+    let kick = async {
+        let has_turn = |page: &Value| page["connections"][0]["turns"][0]["head_seq"].as_i64() > Some(0);
+        let page = app.get_when("/api/v1/connections?kind=stream", &operator, has_turn).await;
+        let stream = &page["connections"][0];
+        assert_eq!((&page["total"], &stream["user"]["id"]), (&json!(1), &json!(user.id)));
+        let path = format!("/api/v1/connections/{}/kick", stream["id"].as_str().unwrap());
+        assert_eq!(app.post(&path, Some(&operator), &json!({"reason": "Tea time."})).await.1, json!({"kicked": 1}));
+        stream["turns"][0]["turn_id"].clone()
+    };
+    let ((status, error), turn_id) = futures_util::join!(answer, kick);
+    assert_eq!((status, &error["code"], &error["error"]), (403, &json!("FORBIDDEN"), &json!("Tea time.")));
+    // The turn goes on until it is cancelled.
+    let path = format!("/api/v1/chat/{}/cancel", turn_id.as_str().unwrap());
+    assert_eq!(app.post(&path, Some(&user), &json!({})).await.1["cancelled"], true);
 }

@@ -20,7 +20,7 @@ use crate::{
     },
     session::QuestionRules,
     transport::{InFlight, OpenStream},
-    turn::{Cursor, TurnEnd, TurnFailure, TurnLog, TurnReader, TurnSubject},
+    turn::{Cursor, Encoder, TurnEnd, TurnFailure, TurnLog, TurnReader, TurnSubject},
     workflow::{CancelTurn, ResumeTurn, StartTurn, StartedTurn, TurnError, Workflow},
 };
 use actix::{Addr, MailboxError};
@@ -95,17 +95,14 @@ async fn chat(
         }
     };
     let wants_events = header(&request, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream"));
-    let metrics = metrics.into_inner();
-    if wants_events {
-        let held = (permits, in_flight.into_inner().open_stream());
-        let caller = Caller::register(&request, identity, tokens.into_inner(), registry.into_inner(), held);
-        // The token may have been revoked since it was verified. A revocation ends only registered streams.
-        caller.tokens.check_revoked(&caller.identity).map_err(ApiError::from)?;
-        Ok(event_response(TurnReader::new(turn, cursor, &Sse, metrics), caller))
-    } else {
-        // The permits are held until the answer is complete.
-        complete_response(TurnReader::new(turn, cursor, &Json, metrics)).await
-    }
+    let encoder: &'static dyn Encoder = if wants_events { &Sse } else { &Json };
+    let reader = TurnReader::new(turn, cursor, encoder, metrics.into_inner());
+    let stream = wants_events.then(|| in_flight.into_inner().open_stream());
+    let caller = Caller::register(&request, identity, tokens.into_inner(), registry.into_inner(), (permits, stream));
+    caller.stats.add_turn(reader.subscribed());
+    // The token may have been revoked since it was verified. A revocation ends only registered connections.
+    caller.tokens.check_revoked(&caller.identity).map_err(ApiError::from)?;
+    if wants_events { Ok(event_response(reader, caller)) } else { complete_response(reader, caller).await }
 }
 
 /// A message, with the fields of a `message` frame except its `type`.
@@ -146,9 +143,14 @@ async fn start(
     }
 }
 
-/// Responds with the whole answer once the turn has ended.
-async fn complete_response(mut reader: TurnReader) -> Result<HttpResponse, HttpError> {
-    let body = reader.next().await;
+/// Responds with the whole answer once the turn has ended. If the caller is kicked or its tokens are revoked, the response is an error;
+/// the turn continues.
+async fn complete_response(mut reader: TurnReader, mut caller: Caller) -> Result<HttpResponse, HttpError> {
+    let body = tokio::select! {
+        biased;
+        Some(command) = caller.commands.recv() => return Err(caller.end_error(&command).into()),
+        body = reader.next() => body,
+    };
     match (reader.turn().outcome().as_deref(), body) {
         (Some(TurnEnd::Complete { .. }), Some(body)) => {
             Ok(HttpResponse::Ok().content_type("application/json").body(body.frame.into_bytes()))
@@ -158,17 +160,17 @@ async fn complete_response(mut reader: TurnReader) -> Result<HttpResponse, HttpE
     }
 }
 
-type Held = ((AddressPermit, UserPermit), OpenStream);
+type Held = ((AddressPermit, UserPermit), Option<OpenStream>);
 
-/// The reader of an event stream, which is a connection in the registry.
+/// The reader of an answer, which is a connection in the registry.
 struct Caller {
     identity: Arc<Identity>,
     tokens: Arc<Tokens>,
     stats: Arc<ConnectionStats>,
-    /// Receives a command to end the stream.
+    /// Receives a command to end the response.
     commands: mpsc::Receiver<ConnectionCommand>,
     _registration: Registration,
-    /// Held until the stream ends.
+    /// Held until the response ends.
     _held: Held,
 }
 
@@ -191,15 +193,14 @@ impl Caller {
         Self { identity, tokens, stats, commands, _registration: registration, _held: held }
     }
 
-    /// Encodes the last event of a stream that a command ends. The turn goes on.
-    fn end_event(&self, command: &ConnectionCommand) -> Bytes {
-        let error = match (self.tokens.check_revoked(&self.identity), command) {
+    /// Returns the error with which a command ends the response. The turn goes on.
+    fn end_error(&self, command: &ConnectionCommand) -> ApiError {
+        match (self.tokens.check_revoked(&self.identity), command) {
             (Err(revoked), _) => ApiError::from(revoked),
             (Ok(()), ConnectionCommand::Kick(text)) => ApiError::new(ErrorCode::Forbidden, text.to_string()),
             (Ok(()), ConnectionCommand::Close(reason)) => ApiError::new(ErrorCode::Forbidden, reason.text()),
             (Ok(()), _) => ApiError::overloaded(CloseReason::GoingAway.text(), DRAIN_RETRY_MS),
-        };
-        error_event(&error).into_bytes()
+        }
     }
 }
 
@@ -219,7 +220,9 @@ fn event_stream(reader: TurnReader, caller: Caller) -> impl Stream<Item = Result
         let (mut reader, mut caller) = open?;
         let next = tokio::select! {
             biased;
-            Some(command) = caller.commands.recv() => return Some((Ok(caller.end_event(&command)), None)),
+            Some(command) = caller.commands.recv() => {
+                return Some((Ok(error_event(&caller.end_error(&command)).into_bytes()), None));
+            }
             next = tokio::time::timeout(KEEP_ALIVE, reader.next()) => next,
         };
         let event = match next {
