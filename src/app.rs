@@ -12,7 +12,6 @@ pub use stop::ApplicationHandle;
 use crate::{
     config::Config,
     http::{self, AppState},
-    metrics::Metrics,
     ops::Feed,
     preflight::Preflight,
     process,
@@ -26,7 +25,7 @@ use crate::{
 };
 use actix::Addr;
 use actix_web::dev::Server;
-use compose::Parts;
+use compose::Composed;
 use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 use tasks::{keep_time, learn_revocations, store_time};
 
@@ -60,33 +59,11 @@ impl Application {
         actix::spawn(Arc::clone(&preflight.providers).check_at_start());
         compose::warn_of_unknown_prices(&config.budgets, &preflight.providers);
 
-        let names: Vec<_> = preflight.specialists.all().iter().map(|specialist| specialist.name.clone()).collect();
-        let metrics = Arc::new(Metrics::new(&names));
-        let store = compose::open_store(&config.database, &metrics).await?;
-        let knowledge = compose::open_knowledge(&config, &store, &preflight, &metrics).await?;
-        let guide = compose::guide(&preflight, &knowledge);
-        let clock = ServingClock::resume(store.served_time().await?);
-        let (accounts, tokens) = compose::open_accounts(&config.auth, &secret, &store, &clock, &metrics).await?;
-        let registry = compose::start_registry(&config.session);
-
-        // Clients can connect from here on. They wait until the workers have started.
-        let (listeners, address) = compose::listen(&config.server)?;
-        let clock_store = Arc::clone(&store) as Arc<dyn ClockStore>;
-        let parts = Parts {
-            config: config.clone(),
-            metrics,
-            store,
-            knowledge,
-            guide,
-            clock: clock.clone(),
-            accounts,
-            document_links: compose::document_links(&config, &secret)?,
-            tokens,
-            registry,
-            providers: Arc::clone(&preflight.providers),
-        };
-        let state = Arc::new(compose::app_state(parts, &listeners)?);
-        let engine = Arc::new(compose::engine(&config, preflight, &state, compose::tasks(&config, &state)));
+        // Clients can connect once it listens. They wait until the workers have started.
+        let listen = || compose::listen(&config.server);
+        let Composed { state, engine, store, clock, listeners } =
+            compose::compose(&config, preflight, &secret, listen).await?;
+        let address = listeners.first().ok_or("no address to listen on")?.local_addr()?;
         let shared = ServerContext {
             in_flight: Arc::clone(&state.in_flight),
             limiter: Arc::clone(&state.limiter),
@@ -97,7 +74,7 @@ impl Application {
         let application = move || http::application(compose::worker_state(&state_of_workers, &engine, &session_config));
         let server = transport::server(listeners, limits, shared, application)?;
         let drain_timeout = Duration::from_secs(config.server.drain_timeout_s);
-        Ok(Self { server, address, state, drain_timeout, clock, clock_store, serving_right })
+        Ok(Self { server, address, state, drain_timeout, clock, clock_store: store, serving_right })
     }
 
     /// Checks everything that [`Application::build`] would refuse, without creating or changing anything. A server may be

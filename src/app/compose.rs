@@ -18,8 +18,8 @@ use crate::{
     session::{QuestionRules, SessionContext},
     steering::{Audit, DrainControl, Settings},
     store::{
-        AuditStore, ConversationStore, DocumentStore, EventStore, FeedbackStore, ServingClock, UserList, UserStore,
-        VectorStore, sqlite::SqliteStore,
+        AuditStore, ClockStore, ConversationStore, DocumentStore, EventStore, FeedbackStore, ServingClock, UserList,
+        UserStore, VectorStore, sqlite::SqliteStore,
     },
     transport,
     turn::TurnFailure,
@@ -32,13 +32,7 @@ use crate::{
 };
 use actix::{Actor, Addr};
 use secrecy::SecretString;
-use std::{
-    error::Error,
-    io,
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, io, net::TcpListener, sync::Arc, time::Duration};
 
 /// Verifies that the server could listen, without doing so.
 pub(super) fn check_address(config: &ServerConfig) -> Result<(), String> {
@@ -53,12 +47,10 @@ pub(super) fn check_port(config: &ServerConfig) -> Result<(), String> {
     }
 }
 
-/// Listens, and returns the first address of the listeners with them.
-pub(super) fn listen(config: &ServerConfig) -> Result<(Vec<TcpListener>, SocketAddr), Box<dyn Error>> {
+/// Listens on all addresses of the host.
+pub(super) fn listen(config: &ServerConfig) -> Result<Vec<TcpListener>, Box<dyn Error>> {
     let listeners = transport::listen((config.host.as_str(), config.port));
-    let listeners = listeners.map_err(|error| cannot_listen(config, &error))?;
-    let address = listeners.first().ok_or("no address to listen on")?.local_addr()?;
-    Ok((listeners, address))
+    Ok(listeners.map_err(|error| cannot_listen(config, &error))?)
 }
 
 /// Describes why the address cannot be used, with advice.
@@ -73,10 +65,7 @@ fn cannot_listen(config: &ServerConfig, error: &io::Error) -> String {
 }
 
 /// Opens the database, and ends the turns that were running when a server last stopped.
-pub(super) async fn open_store(
-    config: &DatabaseConfig,
-    metrics: &Arc<Metrics>,
-) -> Result<Arc<SqliteStore>, Box<dyn Error>> {
+async fn open_store(config: &DatabaseConfig, metrics: &Arc<Metrics>) -> Result<Arc<SqliteStore>, Box<dyn Error>> {
     let store = Arc::new(SqliteStore::open_measured(config, Arc::clone(metrics))?);
     let lost = from_failure(&TurnFailure::ServerLost);
     match store.interrupt_running_turns(lost.code.as_str(), &lost.message).await? {
@@ -87,7 +76,7 @@ pub(super) async fn open_store(
 }
 
 /// Opens the knowledge base, and fills an empty one with the built-in documents.
-pub(super) async fn open_knowledge(
+async fn open_knowledge(
     config: &Config,
     store: &Arc<SqliteStore>,
     preflight: &Preflight,
@@ -114,7 +103,7 @@ pub(super) async fn open_knowledge(
 }
 
 /// Starts what accounts need, and learns which tokens have been revoked.
-pub(super) async fn open_accounts(
+async fn open_accounts(
     config: &AuthConfig,
     secret: &SecretString,
     store: &Arc<SqliteStore>,
@@ -139,7 +128,7 @@ pub(super) fn warn_of_unknown_prices(budgets: &BudgetsConfig, providers: &Provid
 }
 
 /// Builds the signer of links to documents, and warns in production if they work only in pages of this server.
-pub(super) fn document_links(config: &Config, secret: &SecretString) -> Result<Arc<DocumentLinks>, Box<dyn Error>> {
+fn document_links(config: &Config, secret: &SecretString) -> Result<Arc<DocumentLinks>, Box<dyn Error>> {
     if config.env == Environment::Production && config.server.public_url.is_none() {
         log::warn!(
             "links to sources are relative, so they do not work in other products: set server.public_url to the address of this \
@@ -150,35 +139,79 @@ pub(super) fn document_links(config: &Config, secret: &SecretString) -> Result<A
 }
 
 /// Starts the registry of connections.
-pub(super) fn start_registry(config: &SessionConfig) -> Addr<ConnectionManager> {
+fn start_registry(config: &SessionConfig) -> Addr<ConnectionManager> {
     let lagging = Duration::from_secs(config.write_stall_timeout_s);
     let idle = Duration::from_secs(config.heartbeat_interval_s) + lagging;
     ConnectionManager::new(StallLimits { lagging, idle }).start()
 }
 
-/// Inputs of [`app_state`].
-pub(super) struct Parts {
-    pub(super) config: Config,
-    pub(super) metrics: Arc<Metrics>,
+/// Services and engine of a server, or of the pipeline alone.
+pub(super) struct Composed {
+    pub(super) state: Arc<AppState>,
+    pub(super) engine: Arc<Engine>,
     pub(super) store: Arc<SqliteStore>,
-    pub(super) knowledge: Arc<KnowledgeBase>,
-    pub(super) guide: Arc<Guide>,
     pub(super) clock: ServingClock,
-    pub(super) accounts: Arc<Accounts>,
-    pub(super) document_links: Arc<DocumentLinks>,
-    pub(super) tokens: Arc<Tokens>,
-    pub(super) registry: Addr<ConnectionManager>,
-    pub(super) providers: Arc<Providers>,
+    pub(super) listeners: Vec<TcpListener>,
+}
+
+/// Opens the database and everything that depends on it, and composes the services. `listen` is called when the services that may take
+/// long to open are there.
+pub(super) async fn compose(
+    config: &Config,
+    preflight: Preflight,
+    secret: &SecretString,
+    listen: impl FnOnce() -> Result<Vec<TcpListener>, Box<dyn Error>>,
+) -> Result<Composed, Box<dyn Error>> {
+    let names: Vec<_> = preflight.specialists.all().iter().map(|specialist| specialist.name.clone()).collect();
+    let metrics = Arc::new(Metrics::new(&names));
+    let store = open_store(&config.database, &metrics).await?;
+    let knowledge = open_knowledge(config, &store, &preflight, &metrics).await?;
+    let guide = guide(&preflight, &knowledge);
+    let clock = ServingClock::resume(store.served_time().await?);
+    let (accounts, tokens) = open_accounts(&config.auth, secret, &store, &clock, &metrics).await?;
+    let registry = start_registry(&config.session);
+    let listeners = listen()?;
+    let parts = Parts {
+        config: config.clone(),
+        metrics,
+        store: Arc::clone(&store),
+        knowledge,
+        guide,
+        clock: clock.clone(),
+        accounts,
+        document_links: document_links(config, secret)?,
+        tokens,
+        registry,
+        providers: Arc::clone(&preflight.providers),
+    };
+    let state = Arc::new(app_state(parts, &listeners)?);
+    let engine = Arc::new(engine(config, preflight, &state, tasks(config, &state)));
+    Ok(Composed { state, engine, store, clock, listeners })
+}
+
+/// Inputs of [`app_state`].
+struct Parts {
+    config: Config,
+    metrics: Arc<Metrics>,
+    store: Arc<SqliteStore>,
+    knowledge: Arc<KnowledgeBase>,
+    guide: Arc<Guide>,
+    clock: ServingClock,
+    accounts: Arc<Accounts>,
+    document_links: Arc<DocumentLinks>,
+    tokens: Arc<Tokens>,
+    registry: Addr<ConnectionManager>,
+    providers: Arc<Providers>,
 }
 
 /// Builds the suggestions for empty chats and small talk.
-pub(super) fn guide(preflight: &Preflight, knowledge: &Arc<KnowledgeBase>) -> Arc<Guide> {
+fn guide(preflight: &Preflight, knowledge: &Arc<KnowledgeBase>) -> Arc<Guide> {
     let Preflight { specialists, languages, .. } = preflight;
     Arc::new(Guide::new(Arc::clone(specialists), Arc::clone(languages), Arc::clone(knowledge)))
 }
 
 /// Builds the services that all worker threads share.
-pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppState, Box<dyn Error>> {
+fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppState, Box<dyn Error>> {
     let Parts {
         config,
         metrics,
@@ -254,7 +287,7 @@ pub(super) fn app_state(parts: Parts, listeners: &[TcpListener]) -> Result<AppSt
 }
 
 /// Builds the dependencies of turns.
-pub(super) fn engine(
+fn engine(
     config: &Config,
     Preflight { specialists, languages, providers }: Preflight,
     state: &AppState,
@@ -284,7 +317,7 @@ pub(super) fn engine(
 }
 
 /// Starts the task model, if there is one.
-pub(super) fn tasks(config: &Config, state: &AppState) -> Option<Tasks> {
+fn tasks(config: &Config, state: &AppState) -> Option<Tasks> {
     let AppState { providers, conversations, metrics, .. } = state;
     Tasks::start(
         Arc::clone(providers),

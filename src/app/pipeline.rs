@@ -1,6 +1,6 @@
 //! The pipeline of turns without a server: for commands that ask questions in this process.
 
-use super::compose::{self, Parts};
+use super::compose::{self, Composed};
 use crate::{
     config::Config,
     domain::{
@@ -10,10 +10,9 @@ use crate::{
     encode::Json,
     http::AppState,
     knowledge::{KnowledgeBase, RetrievalQuery},
-    metrics::Metrics,
     preflight::Preflight,
     provider::SetupProblem,
-    store::{ClockStore as _, PasswordHash, ServingClock, StoreError, UserStore},
+    store::{PasswordHash, StoreError, UserStore},
     turn::{Cursor, TurnEnd, TurnFailure, TurnLog, TurnReader, TurnSubject},
     workflow::{Engine, Question, StartTurn, TurnError, Workflow, specialists::Specialist},
 };
@@ -63,35 +62,15 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the database, the specialists or the provider cannot be used; the error says which.
-    pub async fn open(config: Config) -> Result<Self, Box<dyn Error>> {
+    pub async fn open(mut config: Config) -> Result<Self, Box<dyn Error>> {
+        // A title or summary has no reader.
+        config.workflow.task_provider = None;
         let preflight = Preflight::run(&config)?;
-        let names: Vec<_> = preflight.specialists.all().iter().map(|specialist| specialist.name.clone()).collect();
-        let metrics = Arc::new(Metrics::new(&names));
-        let store = compose::open_store(&config.database, &metrics).await?;
-        let knowledge = compose::open_knowledge(&config, &store, &preflight, &metrics).await?;
-        let guide = compose::guide(&preflight, &knowledge);
-        let clock = ServingClock::resume(store.served_time().await?);
         // Signs nothing: nobody signs in.
         let secret = SecretString::from(TurnId::new().to_string());
-        let (accounts, tokens) = compose::open_accounts(&config.auth, &secret, &store, &clock, &metrics).await?;
-        let registry = compose::start_registry(&config.session);
+        let Composed { state, engine, store, .. } =
+            compose::compose(&config, preflight, &secret, || Ok(Vec::new())).await?;
         let user_id = add_user(&*store).await?;
-        let providers = Arc::clone(&preflight.providers);
-        let parts = Parts {
-            document_links: compose::document_links(&config, &secret)?,
-            config: config.clone(),
-            metrics,
-            store,
-            knowledge,
-            guide,
-            clock,
-            accounts,
-            tokens,
-            registry,
-            providers,
-        };
-        let state = Arc::new(compose::app_state(parts, &[])?);
-        let engine = Arc::new(compose::engine(&config, preflight, &state, None));
         actix::spawn(Arc::clone(&state.recorder).run());
         let workflow = Workflow::new(Arc::clone(&engine)).start();
         Ok(Self { state, engine, workflow, user_id })
