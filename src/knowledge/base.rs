@@ -110,16 +110,6 @@ impl KnowledgeBase {
         Ok(found)
     }
 
-    /// Finds passages that resemble another one, by its title. Asks no model.
-    ///
-    /// # Errors
-    /// When the process is stopping.
-    pub async fn related(&self, title: &str, limit: usize) -> Result<Vec<Passage>, StoreError> {
-        let meaning = Meaning { thresholds: self.index.thresholds(), embedded: None };
-        let search = move |index: &Index, question: &Question<'_>| search_in(index, question, &[], limit, &meaning);
-        self.with_index(&RetrievalQuery::alone(title), search).await
-    }
-
     /// Embeds a query. Returns the outcome, which is absent without an embedding model.
     async fn embedded(&self, query: &RetrievalQuery) -> (Option<EmbeddedQuestion>, Option<MethodOutcome>) {
         let Some((embeddings, _)) = &self.embeddings else { return (None, None) };
@@ -127,6 +117,11 @@ impl KnowledgeBase {
         let embedded = embeddings.question(&query.joined()).await.ok();
         let outcome = if embedded.is_some() { MethodOutcome::Used } else { MethodOutcome::Failed };
         (embedded, Some(outcome))
+    }
+
+    /// Returns the titles of up to `limit` passages around one in its document, nearest first. Nothing is searched for.
+    pub fn titles_around(&self, passage: &Passage, limit: usize) -> Vec<String> {
+        self.index.read().titles_around(passage.document_id, passage.passage, limit)
     }
 
     /// Searches all collections, and returns the vote for each collection with one of the best passages.

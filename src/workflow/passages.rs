@@ -27,18 +27,17 @@ pub(super) async fn search(engine: &Engine, routed: &Routed) -> Found {
         let methods = RetrievalMethods { words: Some(MethodOutcome::Failed), ..RetrievalMethods::default() };
         Searched { retrieval: Retrieval { methods, ..Retrieval::default() }, ..Searched::default() }
     });
-    let suggestions = suggest(engine, &mut searched.retrieval, &routed.asked.question.text).await;
+    let suggestions = suggest(engine, &mut searched.retrieval, &routed.asked.question.text);
     Found { searched, suggestions }
 }
 
 /// Leaves the passages of the answer, and returns follow-ups from the others.
-async fn suggest(engine: &Engine, retrieval: &mut Retrieval, question: &str) -> Vec<String> {
+fn suggest(engine: &Engine, retrieval: &mut Retrieval, question: &str) -> Vec<String> {
     let limit = engine.config.max_suggestions;
-    let mut candidates = suggestions::next_best(retrieval, engine.max_passages);
-    let suggested = suggestions::headings(question, &retrieval.passages, &candidates, limit);
+    let mut titles = suggestions::next_best(retrieval, engine.max_passages);
+    let suggested = suggestions::headings(question, &retrieval.passages, &titles, limit);
     let Some(best) = suggestions::best(retrieval).filter(|_| suggested.len() < limit) else { return suggested };
-    // Few passages contain the words of the question: others contain those of the best passage's headings.
-    let related = engine.knowledge.related(&best.title, engine.max_passages + suggestions::CANDIDATES).await;
-    candidates.extend(related.unwrap_or_default());
-    suggestions::headings(question, &retrieval.passages, &candidates, limit)
+    // Few passages fit the question: the sections around the best one are about related subjects, and need no second search.
+    titles.extend(engine.knowledge.titles_around(best, suggestions::CANDIDATES));
+    suggestions::headings(question, &retrieval.passages, &titles, limit)
 }

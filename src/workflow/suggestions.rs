@@ -1,4 +1,4 @@
-//! Suggested follow-ups: the headings of the passages that fit the question next best, or that are close to the best one.
+//! Suggested follow-ups: the headings of the passages that fit the question next best, or that are around the best one.
 
 use super::recording::Recording;
 use crate::{
@@ -16,14 +16,13 @@ const MAX_CHARS: usize = 80;
 /// Separator of the headings in the title of a passage.
 const HEADING_SEPARATOR: &str = " › ";
 
-/// Keeps the first `max_passages` passages for the answer, and returns the others, except those that hardly fit. There are none if
-/// the documents do not cover the question: what is only close to it would lead further away.
-pub(super) fn next_best(found: &mut Retrieval, max_passages: usize) -> Vec<Passage> {
-    let mut rest = found.passages.split_off(max_passages.min(found.passages.len()));
+/// Keeps the first `max_passages` passages for the answer, and returns the titles of the others, except those that hardly fit. There
+/// are none if the documents do not cover the question: what is only close to it would lead further away.
+pub(super) fn next_best(found: &mut Retrieval, max_passages: usize) -> Vec<String> {
+    let rest = found.passages.split_off(max_passages.min(found.passages.len()));
     let Some(best) = best(found) else { return Vec::new() };
     let min_score = best.score * MIN_SHARE;
-    rest.retain(|passage| passage.score >= min_score);
-    rest
+    rest.into_iter().filter(|passage| passage.score >= min_score).map(|passage| passage.title).collect()
 }
 
 /// Returns the best passage, if the documents cover the question.
@@ -32,12 +31,12 @@ pub(super) fn best(found: &Retrieval) -> Option<&Passage> {
     found.passages.first().filter(|_| is_covered)
 }
 
-/// Returns up to `limit` headings of candidates, best first, that neither the question nor the passages of the answer have.
-pub(super) fn headings(question: &str, used: &[Passage], candidates: &[Passage], limit: usize) -> Vec<String> {
-    let mut known: Vec<String> = used.iter().map(|passage| heading(passage).to_lowercase()).collect();
+/// Returns up to `limit` innermost headings of titles, best first, that neither the question nor the passages of the answer have.
+pub(super) fn headings(question: &str, used: &[Passage], titles: &[String], limit: usize) -> Vec<String> {
+    let mut known: Vec<String> = used.iter().map(|passage| heading(&passage.title).to_lowercase()).collect();
     known.push(question.trim().to_lowercase());
     let mut suggestions = Vec::new();
-    for heading in candidates.iter().map(heading) {
+    for heading in titles.iter().map(|title| heading(title)) {
         let is_usable = (1..=MAX_CHARS).contains(&heading.chars().count());
         if suggestions.len() < limit && is_usable && !known.contains(&heading.to_lowercase()) {
             known.push(heading.to_lowercase());
@@ -47,9 +46,9 @@ pub(super) fn headings(question: &str, used: &[Passage], candidates: &[Passage],
     suggestions
 }
 
-/// Returns the innermost heading of a passage.
-fn heading(passage: &Passage) -> &str {
-    passage.title.rsplit(HEADING_SEPARATOR).next().unwrap_or_default().trim()
+/// Returns the innermost heading of a title.
+fn heading(title: &str) -> &str {
+    title.rsplit(HEADING_SEPARATOR).next().unwrap_or_default().trim()
 }
 
 /// Appends the suggestions to an answer that is complete.
@@ -96,9 +95,9 @@ mod tests {
 
     fn suggested(basis: RetrievalBasis, max_passages: usize, question: &str, limit: usize) -> Vec<String> {
         let mut found = found(basis, &TITLES);
-        let candidates = next_best(&mut found, max_passages);
+        let titles = next_best(&mut found, max_passages);
         assert_eq!(found.passages.len(), max_passages);
-        headings(question, &found.passages, &candidates, limit)
+        headings(question, &found.passages, &titles, limit)
     }
 
     #[test]

@@ -271,6 +271,17 @@ impl Index {
         })
     }
 
+    /// Returns the titles of up to `limit` passages around the one with the number `number` in a document: nearest first, and
+    /// later ones before earlier ones.
+    pub fn titles_around(&self, id: DocumentId, number: u32, limit: usize) -> Vec<String> {
+        let slots = self.documents.get(&id).map_or(&[][..], |document| &document.slots);
+        // In the order of their numbers, which begin with 1.
+        let Some(at) = (number as usize).checked_sub(1) else { return Vec::new() };
+        let around = (1..slots.len()).flat_map(|distance| [at.checked_add(distance), at.checked_sub(distance)]);
+        let passages = around.flatten().filter_map(|at| self.visible(*slots.get(at)?));
+        passages.map(|passage| passage.title.to_string()).take(limit).collect()
+    }
+
     /// Returns the collection of a passage's document; empty for none.
     pub fn collection(&self, slot: Slot) -> Option<&str> {
         Some(&self.visible(slot)?.of.collection)

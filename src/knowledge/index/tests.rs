@@ -161,3 +161,15 @@ fn passages_are_invisible_until_they_are_published() {
 fn an_empty_index_finds_nothing() {
     assert!(titles(&Index::default(), "gasket flange").is_empty());
 }
+
+#[test]
+fn titles_around_a_passage_are_nearest_first_and_of_its_document() {
+    let (mut index, id) = (index_with(&[]), DocumentId::new());
+    put(&mut index, id, "", &[("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")]);
+    assert_eq!(index.titles_around(id, 2, 9), ["3", "1", "4"]);
+    assert_eq!(index.titles_around(id, 2, 2), ["3", "1"]);
+    assert_eq!(index.titles_around(id, 4, 9), ["3", "2", "1"]);
+    assert!(index.titles_around(DocumentId::new(), 1, 9).is_empty());
+    index.hide(id);
+    assert!(index.titles_around(id, 2, 9).is_empty());
+}
