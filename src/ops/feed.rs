@@ -158,10 +158,7 @@ impl Feed {
         if !has_operators || !is_due(self.lock().budget.read_at) {
             return self.lock().budget.latest;
         }
-        let latest = self.sources.budgets.use_today().await.unwrap_or_else(|error| {
-            log::warn!("the use of the daily budgets could not be read: {error}");
-            None
-        });
+        let latest = self.sources.budgets.use_today().await;
         self.lock().budget = BudgetReading { read_at: Some(Instant::now()), latest };
         latest
     }

@@ -10,7 +10,7 @@ use crate::{
     domain::{UnixMillis, UserId, UtcDay},
     limits::USAGE_LIFE_DAYS,
     provider::{Call, Calls},
-    store::{Charge, Consumption, ConversationStore, StoreError, UsageStore, UsersOfDay},
+    store::{Charge, Consumption, ConversationStore, UsageStore, UsersOfDay},
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -87,18 +87,23 @@ impl Budgets {
         Self { limits, store }
     }
 
-    /// Returns the use of the budgets today; `None` without a budget.
-    ///
-    /// # Errors
-    /// When the store is unavailable.
-    pub async fn use_today(&self) -> Result<Option<BudgetUse>, StoreError> {
+    /// Returns the use of the budgets today; `None` without a budget, or if the store is unavailable: the other numbers matter most
+    /// then.
+    pub async fn use_today(&self) -> Option<BudgetUse> {
         let DailyLimits { tokens, cost } = self.limits;
         if self.limits.are_none() {
-            return Ok(None);
+            return None;
         }
         let today = UnixMillis::now().day();
-        let UsersOfDay { users, at_limit } = self.store.users_on(today, Consumption { tokens, cost }).await?;
-        Ok(Some(BudgetUse { users, users_at_limit: at_limit, resets_at_ms: today.end() }))
+        match self.store.users_on(today, Consumption { tokens, cost }).await {
+            Ok(UsersOfDay { users, at_limit }) => {
+                Some(BudgetUse { users, users_at_limit: at_limit, resets_at_ms: today.end() })
+            }
+            Err(error) => {
+                log::warn!("the use of the daily budgets could not be read: {error}");
+                None
+            }
+        }
     }
 }
 

@@ -25,6 +25,8 @@ export function drawProviders({ providers = [] }) {
 
 /** What the line above the charts says about providers and budgets. */
 export const concerns = ({ providers = [], budget }) => [
-  ...providers.filter(({ circuit }) => circuit !== "closed").map(({ name, circuit }) => `circuit of ${name} ${STATES[circuit] ?? circuit}`),
+  ...providers
+    .filter(({ circuit }) => circuit !== "closed")
+    .map(({ name, circuit }) => `circuit of ${name} ${STATES[circuit] ?? circuit}`),
   budget && `${count(budget.users_at_limit)} of ${count(budget.users)} users have used up their daily budget`,
 ];

@@ -47,7 +47,7 @@ pub struct ConnectionStats {
     limits: LimitHits,
     /// Providers that answer questions or serve tasks, with the state of their circuits.
     providers: Vec<ProviderStatus>,
-    /// Use of the daily budgets of users; absent without a budget.
+    /// Use of the daily budgets of users; absent without a budget, or when the store is unavailable.
     #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<BudgetUse>,
 }
@@ -69,7 +69,7 @@ async fn stats(
     providers: State<Providers>,
     budgets: State<Budgets>,
 ) -> Result<HttpResponse, HttpError> {
-    let budget = budgets.use_today().await?;
+    let budget = budgets.use_today().await;
     let connections = registry.stats().await.map_err(|error| ApiError::internal(&error))?;
     let (turns, operators, limits) = (turns.stats(), connections.operators(), limiter.hits());
     let providers = providers.status();
