@@ -81,10 +81,8 @@ impl Indexer {
     /// Works until the store is no longer in use.
     pub async fn run(mut self) {
         let mut wait = FIRST_WAIT;
-        while let Some(store) = self.store.upgrade() {
-            let step = self.step(store.as_ref()).await;
-            drop(store);
-            let pause = match step {
+        while self.store.strong_count() > 0 {
+            let pause = match self.step().await {
                 Ok(true) => {
                     wait = FIRST_WAIT;
                     self.embeddings.progress().failure = None;
@@ -124,8 +122,8 @@ impl Indexer {
     }
 
     /// Does the next piece of work. Returns whether there may be more.
-    async fn step(&mut self, store: &dyn VectorStore) -> Result<bool, Failure> {
-        self.load(store).await?;
+    async fn step(&mut self) -> Result<bool, Failure> {
+        self.load().await?;
         let embedder = &self.embeddings.embedder;
         // A server that is too slow for questions still embeds passages.
         let check = if embedder.is_down() { embedder.check().await } else { Ok(()) };
@@ -147,7 +145,7 @@ impl Indexer {
             return Ok(false);
         }
         self.embeddings.progress().is_idle = false;
-        self.embed(store, missing).await?;
+        self.embed(missing).await?;
         self.calibrate().await?;
         self.decide_readiness();
         Ok(true)
@@ -161,7 +159,8 @@ impl Indexer {
     }
 
     /// Puts stored vectors of new and changed documents into the index.
-    async fn load(&mut self, store: &dyn VectorStore) -> Result<(), StoreError> {
+    async fn load(&mut self) -> Result<(), StoreError> {
+        let Some(store) = self.store.upgrade() else { return Ok(()) };
         let versions = self.index.read().versions();
         self.loaded.retain(|id, version| versions.get(id) == Some(version));
         self.refused.retain(|(id, version, _)| versions.get(id) == Some(version));
@@ -180,9 +179,10 @@ impl Indexer {
         Ok(())
     }
 
-    /// Embeds passages, stores their vectors and adds them to the index.
-    async fn embed(&mut self, store: &dyn VectorStore, missing: Vec<Unembedded>) -> Result<(), Failure> {
+    /// Embeds passages, stores their vectors and adds them to the index. The store is not held meanwhile, so that it can be closed.
+    async fn embed(&mut self, missing: Vec<Unembedded>) -> Result<(), Failure> {
         let embedder = &self.embeddings.embedder;
+        let mut refusal = None;
         let run = self.run.get_or_insert_with(|| {
             let now = Instant::now();
             Run { began: now, logged: now, embedded: 0 }
@@ -199,6 +199,7 @@ impl Indexer {
                             log::warn!(error:%, document_id:% = passage.key.0, passage = passage.key.2;
                                 "the embedding model refused a passage; it is found by words only");
                             self.refused.insert(passage.key);
+                            refusal = Some(error);
                             None
                         }
                         vector => vector?.pop(),
@@ -216,7 +217,9 @@ impl Indexer {
             chunk: passage.chunk.clone(),
             vector: vector.clone(),
         });
-        store.put_vectors(embedder.space(), stored.collect()).await?;
+        let stored = stored.collect();
+        let Some(store) = self.store.upgrade() else { return Ok(()) };
+        store.put_vectors(embedder.space(), stored).await?;
         run.embedded += embedded.len();
         self.index.set_vectors(&embedded);
         if run.logged.elapsed() >= LOG_INTERVAL {
@@ -224,7 +227,8 @@ impl Indexer {
             let (embedded, passages) = self.index.embedded();
             log::info!(embedded, passages; "embedding passages");
         }
-        Ok(())
+        // If none was accepted, the settings may be wrong: the others should not be sent as fast as they are refused.
+        refusal.filter(|_| embedded.is_empty()).map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn finish_run(&mut self) {
