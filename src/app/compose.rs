@@ -296,7 +296,12 @@ fn engine(
     Engine {
         config: config.workflow.clone(),
         max_passages: config.knowledge.max_passages,
-        router: Router::new(Arc::clone(&specialists), config.workflow.confidence_threshold, config.workflow.routing),
+        router: Router::new(
+            Arc::clone(&specialists),
+            Arc::clone(&languages),
+            config.workflow.confidence_threshold,
+            config.workflow.routing,
+        ),
         specialists,
         languages,
         guide: Arc::clone(&state.guide),

@@ -192,6 +192,7 @@ pub mod test_support {
             max_passages: config.knowledge.max_passages,
             router: Router::new(
                 Arc::clone(&specialists),
+                Arc::clone(&languages),
                 config.workflow.confidence_threshold,
                 config.workflow.routing,
             ),

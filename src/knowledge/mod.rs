@@ -48,4 +48,5 @@ pub use ingest_error::IngestError;
 pub use query::RetrievalQuery;
 pub use rerank::Reranker;
 pub use votes::CollectionVote;
+pub use word_vectors::{WordVector, WordVectors};
 pub use worker::ReadTask;

@@ -6,7 +6,7 @@ use super::{
     error::TurnError,
     guide::Guide,
     progress::{STARTING, progress},
-    router::{Route, Router},
+    router::Router,
     sources::{PassageUrl, renew_links},
     specialists::Specialists,
 };
@@ -14,10 +14,10 @@ use crate::{
     bus::Bus,
     config::WorkflowConfig,
     domain::{ConnectionId, ConversationAccess, ConversationId, TurnId, UserId},
-    knowledge::{KnowledgeBase, RetrievalQuery},
+    knowledge::KnowledgeBase,
     language::Languages,
     metrics::Metrics,
-    provider::{ModelProvider, Providers},
+    provider::Providers,
     store::{ConversationStore, EventStore, StoreError, StoredTurn, StoredTurnState},
     turn::{FailureMapping, Progress, Tokens, TurnEnd, TurnFailure, TurnLog, TurnSubject},
 };
@@ -52,19 +52,6 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Chooses the specialist for a question, with the votes of the search.
-    pub(super) async fn route(&self, provider: &dyn ModelProvider, query: &RetrievalQuery) -> Route {
-        let votes = match self.router.has_choice() {
-            true => self.knowledge.votes(query).await,
-            false => Ok(Vec::new()),
-        };
-        let votes = votes.unwrap_or_else(|error| {
-            log::error!("knowledge base search failed; routing without it: {error}");
-            Vec::new()
-        });
-        self.router.route(provider, query, &votes).await
-    }
-
     /// Announces the turns that others start in a conversation to a connection, whose user has access.
     pub(super) fn announce_to(&self, connection_id: Option<ConnectionId>, conversation_id: ConversationId) {
         if let Some(connection_id) = connection_id {

@@ -14,6 +14,7 @@ pub mod guide;
 mod history;
 mod journal;
 mod markdown_code;
+mod meaning;
 mod model_calls;
 mod parts;
 mod passages;

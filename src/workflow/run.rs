@@ -131,7 +131,9 @@ impl Steps<'_> {
         let began = Instant::now();
         let provider = self.engine.providers.default_chain().recorded(self.calls);
         let query = RetrievalQuery::new(&asked.question.text, asked.earlier_messages(), &self.engine.languages);
-        let route = self.engine.route(&provider, &query);
+        let by_rule = guidance::warning(self.engine, &asked).and_then(|warning| warning.specialist);
+        let Engine { router, knowledge, .. } = self.engine;
+        let route = router.search_and_route(&provider, knowledge, &query, by_rule);
         let route = self.unless_stopped(pin!(route)).await?;
         let Route { specialist, confidence, fell_back, failure, .. } = route;
         let (metrics, took) = (&self.engine.metrics, began.elapsed());

@@ -7,7 +7,11 @@
 //! from 0 to 1.
 
 use super::words::words;
-use std::collections::{HashMap, HashSet};
+use crate::language::Languages;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// The lengths of n-grams, in characters.
 const PART_CHARS: std::ops::RangeInclusive<usize> = 3..=5;
@@ -24,15 +28,6 @@ const SHARPNESS: f64 = 12.0;
 const UNKNOWN_WEIGHT: f64 = 0.5;
 /// The number of words of a question that are considered.
 const MAX_WORDS: usize = 400;
-/// Function words.
-const FUNCTION_WORDS: &[&str] = &[
-    "a", "an", "and", "any", "are", "as", "at", "be", "but", "by", "can", "could", "did", "do", "does", "for", "from",
-    "had", "has", "have", "he", "hello", "hi", "how", "i", "i'm", "if", "in", "is", "it", "its", "me", "my", "of",
-    "on", "or", "our", "please", "shall", "she", "should", "so", "tell", "than", "that", "the", "their", "them",
-    "then", "there", "these", "they", "this", "those", "to", "us", "was", "we", "were", "what", "when", "where",
-    "which", "who", "why", "will", "with", "would", "you", "your",
-];
-
 /// The number of a feature, a word or an n-gram.
 type FeatureId = u32;
 /// The weights of the features of a text, normalised to length 1; empty for a text without words.
@@ -41,6 +36,7 @@ type Vector = Vec<(FeatureId, f64)>;
 /// An inverted index of topics: a text is compared with all examples in one pass over its features.
 #[derive(Debug)]
 pub(super) struct Topics {
+    languages: Arc<Languages>,
     ids: HashMap<Box<str>, FeatureId>,
     features: Vec<Feature>,
     texts: Vec<Text>,
@@ -67,10 +63,16 @@ struct Text {
 
 impl Topics {
     /// Builds the index from the description and the examples of each topic.
-    pub fn new<'a>(topics: impl IntoIterator<Item = (&'a str, &'a [String])>) -> Self {
+    pub fn new<'a>(topics: impl IntoIterator<Item = (&'a str, &'a [String])>, languages: Arc<Languages>) -> Self {
         let topics: Vec<(&str, &[String])> = topics.into_iter().collect();
-        let mut index =
-            Self { ids: HashMap::new(), features: Vec::new(), texts: Vec::new(), topics: topics.len(), rarest: 0.0 };
+        let mut index = Self {
+            languages,
+            ids: HashMap::new(),
+            features: Vec::new(),
+            texts: Vec::new(),
+            topics: topics.len(),
+            rarest: 0.0,
+        };
         index.count_features(&topics);
         for (topic, (description, examples)) in topics.into_iter().enumerate() {
             let examples: Vec<Vector> = examples.iter().map(|example| index.vector(example)).collect();
@@ -91,12 +93,13 @@ impl Topics {
 
     /// Numbers the features of all texts, and computes their IDF.
     fn count_features(&mut self, topics: &[(&str, &[String])]) {
+        let languages = Arc::clone(&self.languages);
         let mut seen_in: Vec<usize> = Vec::new();
         let mut texts = 0;
         for text in topics.iter().flat_map(|(whole, examples)| examples.iter().map(String::as_str).chain([*whole])) {
             texts += 1;
             let mut ids = HashSet::new();
-            for_each_feature(text, |name, _| {
+            for_each_feature(text, &languages, |name, _| {
                 let id = match self.ids.get(name) {
                     Some(id) => *id,
                     None => {
@@ -131,26 +134,21 @@ impl Topics {
                 cosines[*place] += weight * other;
             }
         }
-        let mut closest = vec![[0.0; EXAMPLE_SHARES.len()]; self.topics];
-        let mut similarities = vec![0.0; self.topics];
+        let mut examples = vec![Vec::new(); self.topics];
+        let mut whole = vec![0.0; self.topics];
         for (Text { topic, is_whole }, cosine) in self.texts.iter().zip(cosines) {
-            if *is_whole {
-                similarities[*topic] = cosine * (1.0 - EXAMPLE_SHARES.iter().sum::<f64>());
-            } else if let Some(place) = closest[*topic].iter().position(|other| cosine > *other) {
-                closest[*topic][place..].rotate_right(1);
-                closest[*topic][place] = cosine;
+            match is_whole {
+                true => whole[*topic] = cosine,
+                false => examples[*topic].push(cosine),
             }
         }
-        for (similarity, closest) in similarities.iter_mut().zip(closest) {
-            *similarity += closest.iter().zip(EXAMPLE_SHARES).map(|(cosine, share)| cosine * share).sum::<f64>();
-        }
-        similarities
+        examples.into_iter().zip(whole).map(|(examples, whole)| to_topic(examples, whole)).collect()
     }
 
     fn vector(&self, text: &str) -> Vector {
         let mut weights = Vector::new();
         let mut unknown = 0.0;
-        for_each_feature(text, |name, weight| match self.ids.get(name) {
+        for_each_feature(text, &self.languages, |name, weight| match self.ids.get(name) {
             Some(id) => weights.push((*id, weight * self.features[*id as usize].idf)),
             None => unknown += (weight * self.rarest * UNKNOWN_WEIGHT).powi(2),
         });
@@ -163,6 +161,19 @@ impl Topics {
         normalise(&mut weights, unknown);
         weights
     }
+}
+
+/// Returns the similarity to a topic, given those to each of its examples and to its whole text.
+pub(super) fn to_topic(examples: impl IntoIterator<Item = f64>, whole: f64) -> f64 {
+    let mut closest = [0.0; EXAMPLE_SHARES.len()];
+    for similarity in examples {
+        if let Some(place) = closest.iter().position(|other| similarity > *other) {
+            closest[place..].rotate_right(1);
+            closest[place] = similarity;
+        }
+    }
+    let of_examples: f64 = closest.iter().zip(EXAMPLE_SHARES).map(|(similarity, share)| similarity * share).sum();
+    of_examples + (1.0 - EXAMPLE_SHARES.iter().sum::<f64>()) * whole
 }
 
 /// Divides a vector by its length. `unknown`: the squares of weights that it lacks.
@@ -192,9 +203,9 @@ pub(super) fn above_chance(probability: f64, choices: usize) -> f64 {
 }
 
 /// Calls `each` with the words of a text and their n-grams, and the weight of each.
-fn for_each_feature(text: &str, mut each: impl FnMut(&str, f64)) {
+fn for_each_feature(text: &str, languages: &Languages, mut each: impl FnMut(&str, f64)) {
     let words: Vec<String> = words(text).into_iter().take(MAX_WORDS).collect();
-    let (function_words, telling): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| is_function_word(word));
+    let (function_words, telling): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| languages.is_stop_word(word));
     if telling.is_empty() {
         return;
     }
@@ -214,10 +225,6 @@ fn for_each_feature(text: &str, mut each: impl FnMut(&str, f64)) {
     }
 }
 
-fn is_function_word(word: &str) -> bool {
-    FUNCTION_WORDS.contains(&word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +232,8 @@ mod tests {
     fn topics() -> Topics {
         let animals = ["Which dog barks the loudest?".to_owned(), "What do cats eat?".to_owned()];
         let tools = ["How do I sharpen a saw?".to_owned(), "Which hammer should I buy?".to_owned()];
-        Topics::new([("Animals: dogs, cats", animals.as_slice()), ("Tools: saws, hammers", tools.as_slice())])
+        let topics = [("Animals: dogs, cats", animals.as_slice()), ("Tools: saws, hammers", tools.as_slice())];
+        Topics::new(topics, Arc::new(Languages::built_in()))
     }
 
     #[test]

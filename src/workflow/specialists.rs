@@ -88,6 +88,8 @@ struct SafetySection {
     words: Phrases,
     /// Text that finds the section.
     search: String,
+    /// Name of the specialist that answers.
+    specialist: Option<String>,
 }
 
 /// The warning before an answer.
@@ -96,6 +98,8 @@ pub struct SafetyWarning<'a> {
     pub text: &'a str,
     /// Text that finds the section about the danger, if the file of specialists has one.
     pub search: Option<&'a str>,
+    /// Name of the specialist that answers, if the file of specialists has one for the section.
+    pub specialist: Option<&'a str>,
 }
 
 impl Specialists {
@@ -162,8 +166,11 @@ impl Specialists {
         let language = languages.detect(question);
         let translated = language.and_then(|language| safety.warning_in.get(&language.code));
         let section = safety.sections.iter().find(|section| Languages::has_phrase(question, &section.words));
-        let search = section.map(|section| section.search.as_str());
-        Some(SafetyWarning { text: translated.unwrap_or(&safety.warning), search })
+        Some(SafetyWarning {
+            text: translated.unwrap_or(&safety.warning),
+            search: section.map(|section| section.search.as_str()),
+            specialist: section.and_then(|section| section.specialist.as_deref()),
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use switchboard::{
     config::{ProviderConfig, ProviderKind, Routing},
     domain::{DocumentId, FinishReason, HistoryMessage, MessageRole, Passage, RetrievalBasis},
+    language::Languages,
     provider::{
         AnswerPart, ClassifyRequest, GenerateRequest, Guidance, ModelProvider, ProviderErrorKind, openai::OpenAi,
     },
@@ -152,7 +153,8 @@ async fn it_chooses_one_of_the_labels_and_says_how_sure_it_is() {
 
 #[actix_web::rt::test(system = "crate::harness::System")]
 async fn the_router_finds_the_specialist_with_its_help_or_without() {
-    let router = Router::new(Arc::new(Specialists::load(None).unwrap()), 0.2, Routing::Model);
+    let specialists = Arc::new(Specialists::load(None).unwrap());
+    let router = Router::new(specialists, Arc::new(Languages::built_in()), 0.2, Routing::Model);
     let route = router.route(&provider(|_| ()), &"What is the engine power?".into(), &[]).await;
     assert_eq!((route.specialist.name.as_str(), route.fell_back), ("specs", false));
 }

@@ -49,7 +49,7 @@ const PARTS: &[(&str, &str)] = &[
     // Takes a question, and writes what becomes of it into a turn's log. Its steps are those of the contract.
     (
         "workflow",
-        "bus config domain knowledge language limiter limits logging metrics pause protocol provider store toml_file turn",
+        "bus config domain knowledge language limiter limits logging metrics pause protocol provider store terms toml_file turn",
     ),
     ("preflight", "config language provider workflow"),
     ("steering", "auth config domain limiter limits logging store workflow"),

@@ -106,6 +106,7 @@ impl Fixture {
             max_passages: 1,
             router: Router::new(
                 Arc::clone(&specialists),
+                Arc::clone(&languages),
                 config.workflow.confidence_threshold,
                 config.workflow.routing,
             ),

@@ -40,7 +40,7 @@ fn router() -> Router {
 }
 
 fn router_with(routing: Routing) -> Router {
-    Router::new(Arc::new(Specialists::load(None).unwrap()), THRESHOLD, routing)
+    Router::new(Arc::new(Specialists::load(None).unwrap()), Arc::new(Languages::built_in()), THRESHOLD, routing)
 }
 
 pub fn scripted() -> Scripted {
@@ -183,7 +183,8 @@ async fn single_specialist_is_chosen_without_asking_the_model() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let only = "[[agent]]\nname='a'\ntopic='t'\ndescription='d'\nsystem_prompt='s'\nexamples=['e']\ndefault=true";
     std::fs::write(file.path(), only).unwrap();
-    let router = Router::new(Arc::new(Specialists::load(Some(file.path())).unwrap()), THRESHOLD, Routing::Model);
+    let specialists = Arc::new(Specialists::load(Some(file.path())).unwrap());
+    let router = Router::new(specialists, Arc::new(Languages::built_in()), THRESHOLD, Routing::Model);
     let model = classifier("a", 0.5);
     let route = router.route(&model, &"asdf".into(), &[]).await;
     assert_eq!((route.specialist.name.as_str(), route.confidence, route.fell_back), ("a", 1.0, false));

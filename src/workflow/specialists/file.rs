@@ -63,6 +63,7 @@ struct SafetyTable {
 struct SafetySectionTable {
     words: Entries,
     search: Spanned<String>,
+    specialist: Option<Spanned<String>>,
 }
 
 /// The content of a file.
@@ -84,7 +85,8 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Fault>> {
     for (index, specialist) in file.specialist.iter().enumerate() {
         checks.check_specialist(index, specialist.get_ref());
     }
-    let safety = file.safety.map(|table| checks.check_safety(table));
+    let names: HashSet<&str> = file.specialist.iter().map(|table| table.get_ref().name.get_ref().as_str()).collect();
+    let safety = file.safety.map(|table| checks.check_safety(table, &names));
     let provider_lists = file.specialist.iter().map(|table| {
         let at = table.get_ref().providers.as_ref().map_or(table.span(), Spanned::span);
         Place::of(text, at.start)
@@ -198,7 +200,7 @@ impl Checks<'_> {
         }
     }
 
-    fn check_safety(&mut self, table: SafetyTable) -> Safety {
+    fn check_safety(&mut self, table: SafetyTable, specialists: &HashSet<&str>) -> Safety {
         if is_blank(table.warning.get_ref()) {
             self.add(table.warning.span(), "safety.warning".to_owned(), "is empty");
         }
@@ -210,8 +212,15 @@ impl Checks<'_> {
             if is_blank(section.search.get_ref()) {
                 self.add(section.search.span(), format!("safety.sections[{index}].search"), "is empty");
             }
+            if let Some(name) =
+                section.specialist.as_ref().filter(|name| !specialists.contains(name.get_ref().as_str()))
+            {
+                let problem = format!("is {:?}, which is the name of no agent", name.get_ref());
+                self.add(name.span(), format!("safety.sections[{index}].specialist"), problem);
+            }
             let words = self.0.phrases(&format!("safety.sections[{index}]"), "words", &section.words);
-            sections.push(SafetySection { words, search: section.search.get_ref().clone() });
+            let specialist = section.specialist.as_ref().map(|name| name.get_ref().clone());
+            sections.push(SafetySection { words, search: section.search.get_ref().clone(), specialist });
         }
         for (language, warning) in &table.warning_in {
             if is_blank(warning.get_ref()) {
@@ -293,6 +302,13 @@ mod tests {
                 specialist("a", "default = true\nmax_answer_tokens = -1"),
                 "line 8, column 21: `agent[0].max_answer_tokens` ",
                 "expected u32",
+            ),
+            (
+                format!(
+                    "{one}[safety]\nwords = [\"w\"]\nwarning = \"w\"\n[[safety.sections]]\nwords = [\"w\"]\nsearch = \"s\"\nspecialist = \"b\""
+                ),
+                "line 14, column 14: `safety.sections[0].specialist` ",
+                "no agent",
             ),
             ("[[agent]]\nname = \"a\"\n".to_owned(), "line 1, column 1: `agent[0]` ", "missing field `topic`"),
             (format!("{one}[agents]\n"), "line 8, column 2: `agents` ", "unknown field"),
