@@ -133,7 +133,7 @@ impl Pipeline {
         }
     }
 
-    /// Searches as the turn of a question does, for more passages than it uses.
+    /// Searches as the turn of a question did that has this metadata, for more passages than it used.
     ///
     /// # Errors
     /// When the store is unavailable.
@@ -141,11 +141,14 @@ impl Pipeline {
         &self,
         question: &str,
         history: &[HistoryMessage],
-        specialist: &str,
+        metadata: &AnswerMetadata,
         limit: usize,
     ) -> Result<Vec<Passage>, StoreError> {
-        let query = RetrievalQuery::new(question, history, &self.engine.languages);
-        let scope = self.engine.specialists.get(specialist).map(|specialist| specialist.collections.as_slice());
+        let rewritten = metadata.retrieval.as_ref().and_then(|account| account.query.as_deref());
+        let alone = || RetrievalQuery::new(question, history, &self.engine.languages);
+        let query = rewritten.map_or_else(alone, RetrievalQuery::rewritten);
+        let scope =
+            self.engine.specialists.get(&metadata.specialist).map(|specialist| specialist.collections.as_slice());
         Ok(self.engine.knowledge.retrieve(&query, scope.unwrap_or_default(), limit).await?.passages)
     }
 

@@ -36,6 +36,9 @@ settings! {
         confidence_threshold: f64 = 0.2, fraction in 0.0..=1.0;
         /// Choice of the specialist. With a single specialist, or a provider without a model, the model is never asked.
         routing: Routing = Routing::Auto;
+        /// Whether the model rewrites a follow-up ("and the diesel?") into a question that can be searched for. It is asked once, and
+        /// only for follow-ups. Without it, or when it fails, the search includes the words of the question before.
+        rewrite_follow_ups: bool = true;
         /// Follow-ups that are suggested after an answer, at most; 0 suggests none.
         max_suggestions: usize = 3, in 0..=3;
         /// Tokens of earlier messages to send to the model, counting four bytes as one token; 0 sends none.

@@ -64,6 +64,6 @@ pub struct Retrieval {
 impl Retrieval {
     /// Returns the account of the search for the metadata of an answer.
     pub fn account(&self) -> RetrievalAccount {
-        RetrievalAccount { basis: self.basis, methods: self.methods }
+        RetrievalAccount { basis: self.basis, methods: self.methods, query: None }
     }
 }

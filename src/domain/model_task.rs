@@ -5,6 +5,8 @@
 pub enum ModelTask {
     /// Choice of a specialist.
     Classify,
+    /// A question that a follow-up stands for.
+    Rewrite,
     /// The answer.
     Generate,
     /// The title of a conversation.
@@ -14,11 +16,12 @@ pub enum ModelTask {
 }
 
 impl ModelTask {
-    pub const ALL: &[Self] = &[Self::Classify, Self::Generate, Self::Title, Self::Summary];
+    pub const ALL: &[Self] = &[Self::Classify, Self::Rewrite, Self::Generate, Self::Title, Self::Summary];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Classify => "classify",
+            Self::Rewrite => "rewrite",
             Self::Generate => "generate",
             Self::Title => "title",
             Self::Summary => "summary",

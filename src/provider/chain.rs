@@ -5,8 +5,8 @@
 //! whatever the chain does.
 
 use super::{
-    AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, ModelProvider, ProviderError,
-    ProviderErrorKind,
+    AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, Meter, ModelProvider, ProviderError,
+    ProviderErrorKind, RewriteRequest,
     calls::Calls,
     member::{Member, OpenCall},
 };
@@ -109,32 +109,44 @@ impl ModelProvider for RecordedChain {
         Ok(Box::pin(ChainedAnswer { state: State::Streaming { answer, call }, untried }))
     }
 
-    /// Asks the first provider whose circuit permits it. There is no fallback, since the caller can decide without a model.
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
         let bytes = request.instructions.len() + request.question.len();
+        let Some((provider, call)) = self.begin(ModelTask::Classify, bytes) else { return Ok(None) };
         let meter = request.meter.clone();
-        for Link { member, provider, model } in &self.chain.links {
-            let Ok(call) = OpenCall::begin(member, model, ModelTask::Classify, &self.calls, bytes) else { continue };
-            return match provider.classify(request).await {
-                Ok(Some(classification)) => {
-                    call.succeed(meter.total());
-                    Ok(Some(classification))
-                }
-                Ok(None) => {
-                    call.discard();
-                    Ok(None)
-                }
-                Err(error) => {
-                    match error.kind {
-                        ProviderErrorKind::Timeout => call.give_up(&error, meter.total()),
-                        _ => call.fail(&error, meter.total()),
-                    }
-                    Err(error)
-                }
-            };
-        }
-        Ok(None)
+        let choice = provider.classify(request).await;
+        end(call, choice, &meter)
     }
+
+    async fn rewrite(&self, request: RewriteRequest) -> Result<Option<String>, ProviderError> {
+        let history = request.history.iter().map(|message| message.content.len());
+        let bytes = request.instructions.len() + request.question.len() + history.sum::<usize>();
+        let Some((provider, call)) = self.begin(ModelTask::Rewrite, bytes) else { return Ok(None) };
+        let meter = request.meter.clone();
+        let rewritten = provider.rewrite(request).await;
+        end(call, rewritten, &meter)
+    }
+}
+
+impl RecordedChain {
+    /// Begins a request that prepares an answer, to the first provider whose circuit permits it. There is no fallback, since the
+    /// caller can do without a model.
+    fn begin(&self, task: ModelTask, prompt_bytes: usize) -> Option<(&dyn ModelProvider, OpenCall)> {
+        self.chain.links.iter().find_map(|Link { member, provider, model }| {
+            let call = OpenCall::begin(member, model, task, &self.calls, prompt_bytes).ok()?;
+            Some((provider.as_ref(), call))
+        })
+    }
+}
+
+/// Ends a request that prepares an answer.
+fn end<T>(call: OpenCall, answer: Result<Option<T>, ProviderError>, meter: &Meter) -> Result<Option<T>, ProviderError> {
+    match &answer {
+        Ok(Some(_)) => call.succeed(meter.total()),
+        Ok(None) => call.discard(),
+        Err(error) if error.kind == ProviderErrorKind::Timeout => call.give_up(error, meter.total()),
+        Err(error) => call.fail(error, meter.total()),
+    }
+    answer
 }
 
 /// Length of the texts in a request.

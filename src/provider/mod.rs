@@ -103,6 +103,16 @@ pub struct Classification {
     pub confidence: Option<f64>,
 }
 
+/// Request to rewrite a follow-up as a question that can be understood without the conversation.
+#[derive(Clone, Debug)]
+pub struct RewriteRequest {
+    pub instructions: String,
+    /// Latest messages before the question, oldest first.
+    pub history: Vec<HistoryMessage>,
+    pub question: String,
+    pub meter: Meter,
+}
+
 /// Part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerPart {
@@ -158,7 +168,7 @@ pub(crate) fn estimate_tokens(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(4)).unwrap_or(u32::MAX)
 }
 
-/// Generates answers and classifies questions.
+/// Generates answers, classifies questions and rewrites follow-ups.
 #[async_trait::async_trait]
 pub trait ModelProvider: Send + Sync {
     /// Returns the model's name, as reported to clients in `metadata.model`.
@@ -181,6 +191,12 @@ pub trait ModelProvider: Send + Sync {
     /// # Errors
     /// When the request fails, or the model answers with an unknown label.
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError>;
+
+    /// Asks the model once to rewrite a question, with a deadline; `None` for a provider without a model. The text is untrusted.
+    ///
+    /// # Errors
+    /// When the request fails.
+    async fn rewrite(&self, request: RewriteRequest) -> Result<Option<String>, ProviderError>;
 
     /// Checks that the model server is reachable, has the API, accepts the key and serves the model, without generating text.
     /// Takes a few seconds at most.

@@ -5,7 +5,7 @@
 
 use super::{
     AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, ModelProvider, ProviderError,
-    ProviderErrorKind, estimate_tokens,
+    ProviderErrorKind, RewriteRequest, estimate_tokens,
 };
 use crate::{
     config::ScriptedConfig,
@@ -104,6 +104,10 @@ impl ModelProvider for Scripted {
     }
 
     async fn classify(&self, _: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
+        Ok(None)
+    }
+
+    async fn rewrite(&self, _: RewriteRequest) -> Result<Option<String>, ProviderError> {
         Ok(None)
     }
 }

@@ -25,6 +25,7 @@ mod recorded_turn;
 mod recorder;
 mod recording;
 mod resume;
+mod rewriting;
 pub mod router;
 mod run;
 mod similarity;

@@ -11,6 +11,7 @@ use super::{
     progress::{STARTING, progress},
     reasoning::TurnReasoning,
     recording::Recording,
+    rewriting,
     router::Route,
     sources::sources,
     stages::{Answering, Asked, Generated, Retrieved, Routed, Stopped, millis},
@@ -23,10 +24,10 @@ use super::{
     watchdog::{StopReason, Watchdog, stop_when_expired},
 };
 use crate::{
-    domain::{AnswerMetadata, FinishReason, Latency, MessageId, ModelTask, UnixMillis},
+    domain::{AnswerMetadata, FinishReason, Latency, MessageId, ModelTask, RetrievalAccount, UnixMillis},
     knowledge::RetrievalQuery,
     metrics::TurnStep,
-    provider::{AnswerPart, Calls, ModelProvider, ProviderError, ProviderErrorKind},
+    provider::{AnswerPart, Calls, ModelProvider, ProviderError, ProviderErrorKind, RecordedChain},
     store::{Answer, EndedTurn},
     turn::{Progress, TurnEnd, TurnFailure, TurnLog},
 };
@@ -130,7 +131,7 @@ impl Steps<'_> {
         self.log.announce(progress(Step::Routing, "Choosing a specialist…"));
         let began = Instant::now();
         let provider = self.engine.providers.default_chain().recorded(self.calls);
-        let query = RetrievalQuery::new(&asked.question.text, asked.earlier_messages(), &self.engine.languages);
+        let query = self.query(&provider, &asked).await?;
         let by_rule = guidance::warning(self.engine, &asked).and_then(|warning| warning.specialist);
         let Engine { router, knowledge, .. } = self.engine;
         let route = router.search_and_route(&provider, knowledge, &query, by_rule);
@@ -142,6 +143,25 @@ impl Steps<'_> {
             metrics.provider_errors.increment(ModelTask::Classify, kind);
         }
         Ok(Routed { asked, specialist, confidence, fell_back, query, took })
+    }
+
+    /// Returns what to search for: of a follow-up, the question that the model makes of it, if it does so in time.
+    async fn query(&self, provider: &RecordedChain, asked: &Asked) -> Result<RetrievalQuery, Stopped> {
+        let Engine { config, languages, metrics, .. } = self.engine;
+        let earlier = asked.earlier_messages();
+        let query = RetrievalQuery::new(&asked.question.text, earlier, languages);
+        if !query.is_follow_up() || !config.rewrite_follow_ups {
+            return Ok(query);
+        }
+        let rewritten = {
+            let rewritten = rewriting::rewrite(provider, languages, &query, earlier);
+            self.unless_stopped(pin!(rewritten)).await?
+        };
+        let rewritten = rewritten.unwrap_or_else(|kind| {
+            metrics.provider_errors.increment(ModelTask::Rewrite, kind);
+            None
+        });
+        Ok(rewritten.unwrap_or(query))
     }
 
     async fn retrieve(&self, routed: Routed) -> Result<Retrieved, Stopped> {
@@ -156,7 +176,9 @@ impl Steps<'_> {
         let sources = sources(&searched.retrieval.passages, &self.engine.passage_url);
         let took = began.elapsed();
         self.engine.metrics.step(TurnStep::Retrieve, took);
-        Ok(Retrieved { routed, account: Some(searched.retrieval.account()), searched, sources, suggestions, took })
+        let query = routed.query.rewritten_question().map(str::to_owned);
+        let account = Some(RetrievalAccount { query, ..searched.retrieval.account() });
+        Ok(Retrieved { routed, account, searched, sources, suggestions, took })
     }
 
     async fn ask(&self, retrieved: Retrieved) -> Answering {
@@ -174,8 +196,8 @@ impl Steps<'_> {
             sources,
             model: provider.model().to_owned(),
             latency_ms: Latency { routing: millis(routed.took), retrieval: millis(retrieval), ..Latency::default() },
+            support: account.is_some().then(|| support(&searched)),
             retrieval: account,
-            support: account.map(|_| support(&searched)),
             ..AnswerMetadata::default()
         });
         if let Some(warning) = guidance::warning(self.engine, &routed.asked) {

@@ -9,6 +9,7 @@ mod openai;
 mod operator;
 mod real_model;
 mod refused;
+mod rewriting;
 mod routing;
 mod summaries;
 mod task_model;

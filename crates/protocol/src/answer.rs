@@ -188,7 +188,7 @@ pub struct AnswerMetadata {
     pub attempts: Vec<Attempt>,
     /// Tokens of the answer.
     pub usage: Usage,
-    /// Requests to models by task: `classify`, `generate`. Empty if they say no more than `usage`.
+    /// Requests to models by task: `classify`, `rewrite`, `generate`. Empty if they say no more than `usage`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub calls: BTreeMap<String, TaskUsage>,
     /// Absent if the price of a request is unknown.

@@ -31,7 +31,7 @@ pub struct MetadataView<'a> {
     #[cfg_attr(feature = "schemars", schemars(with = "Option<&[Attempt]>"))]
     pub attempts: &'a [Attempt],
     pub usage: Usage,
-    /// Requests to models by task: `classify`, `generate`; absent if they say no more than `usage`.
+    /// Requests to models by task: `classify`, `rewrite`, `generate`; absent if they say no more than `usage`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<&BTreeMap<String, TaskUsage>>"))]
     pub calls: &'a BTreeMap<String, TaskUsage>,
@@ -41,7 +41,7 @@ pub struct MetadataView<'a> {
     pub latency_ms: Latency,
     /// Account of the search; absent if the turn ended before it, and for answers of earlier versions.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retrieval: Option<RetrievalAccount>,
+    pub retrieval: Option<&'a RetrievalAccount>,
     /// Estimated probability that the passages carry the answer, from 0 to 1; absent where nothing was searched for, and for answers
     /// of earlier versions.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ impl<'a> MetadataView<'a> {
             calls: &metadata.calls,
             cost: metadata.cost.as_ref(),
             latency_ms: metadata.latency_ms,
-            retrieval: metadata.retrieval,
+            retrieval: metadata.retrieval.as_ref(),
             support: metadata.support,
             stored: metadata.stored,
         }

@@ -50,10 +50,13 @@ pub struct RetrievalMethods {
 }
 
 /// Account of the search that an answer is based on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct RetrievalAccount {
     pub basis: RetrievalBasis,
     pub methods: RetrievalMethods,
+    /// Question that was searched for, if a model rewrote the user's follow-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
 }

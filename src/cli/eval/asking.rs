@@ -48,12 +48,11 @@ async fn ask_once(pipeline: &Pipeline, question: &Question) -> Result<Answered, 
     let answer = pipeline.ask(conversation, &question.question).await?;
     let latency = began.elapsed();
     // Another search would be measured instead.
-    let methods = answer.metadata.retrieval.map(|account| account.methods).unwrap_or_default();
+    let methods = answer.metadata.retrieval.as_ref().map(|account| account.methods).unwrap_or_default();
     if methods.embeddings == Some(MethodOutcome::Failed) {
         return Err(PipelineError::Embeddings);
     }
-    let specialist = &answer.metadata.specialist;
-    let found = pipeline.search(&question.question, &history, specialist, RANKED_PASSAGES).await?;
+    let found = pipeline.search(&question.question, &history, &answer.metadata, RANKED_PASSAGES).await?;
     // The sources are what the turn found, whatever the repeated search did.
     let mut ranking = Vec::new();
     for source in answer.metadata.sources.iter() {
@@ -74,7 +73,7 @@ fn answered(
     let PipelineAnswer { text, metadata, .. } = answer;
     let warning = pipeline.safety_warning(&question.question);
     let without_warning = warning.and_then(|warning| text.strip_prefix(warning));
-    let basis = match metadata.retrieval.map(|account| account.basis) {
+    let basis = match metadata.retrieval.as_ref().map(|account| account.basis) {
         Some(RetrievalBasis::Covered | RetrievalBasis::Similar) => Basis::Known,
         Some(RetrievalBasis::Closest) => Basis::Closest,
         Some(RetrievalBasis::Nothing) | None => Basis::Nothing,

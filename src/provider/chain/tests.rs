@@ -45,6 +45,12 @@ impl ModelProvider for Fake {
         self.requests.fetch_add(1, Ordering::SeqCst);
         Err(failure(ProviderErrorKind::Unavailable))
     }
+
+    async fn rewrite(&self, request: RewriteRequest) -> Result<Option<String>, ProviderError> {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        request.meter.add(CallUsage { cached_tokens: 1, ..CallUsage::default() });
+        Ok(Some(request.question))
+    }
 }
 
 fn failure(kind: ProviderErrorKind) -> ProviderError {
@@ -259,6 +265,24 @@ async fn classification_asks_one_provider_whose_circuit_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rewriting_asks_the_first_provider_and_is_recorded() {
+    let (first, second) = (fake([]), fake([]));
+    let chain = chain(&[&first, &second]);
+    let request = RewriteRequest {
+        instructions: String::new(),
+        history: Vec::new(),
+        question: "q".to_owned(),
+        meter: Default::default(),
+    };
+    let calls = Arc::<Calls>::default();
+    assert_eq!(chain.recorded(&calls).rewrite(request).await.unwrap().as_deref(), Some("q"));
+    assert_eq!((first.requests.load(Ordering::SeqCst), second.requests.load(Ordering::SeqCst)), (1, 0));
+    let calls = calls.ended();
+    assert_eq!((calls.len(), calls[0].task, calls[0].outcome), (1, ModelTask::Rewrite, CallOutcome::Answered));
+    assert_eq!(calls[0].usage.map(|usage| usage.cached_tokens), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_classification_does_not_open_the_circuit() {
     let slow = Arc::new(Slow);
     let config = ProviderConfig { kind: ProviderKind::Openai, ..ProviderConfig::default() };
@@ -292,6 +316,10 @@ impl ModelProvider for Slow {
     }
 
     async fn classify(&self, _: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
+        Err(failure(ProviderErrorKind::Timeout))
+    }
+
+    async fn rewrite(&self, _: RewriteRequest) -> Result<Option<String>, ProviderError> {
         Err(failure(ProviderErrorKind::Timeout))
     }
 }

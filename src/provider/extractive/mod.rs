@@ -9,7 +9,10 @@ mod answer;
 mod blocks;
 mod quote;
 
-use super::{AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, ModelProvider, ProviderError};
+use super::{
+    AnswerPart, AnswerStream, Classification, ClassifyRequest, GenerateRequest, ModelProvider, ProviderError,
+    RewriteRequest,
+};
 use crate::{
     config::ExtractiveConfig,
     domain::{FinishReason, Usage},
@@ -64,6 +67,10 @@ impl ModelProvider for ExtractiveProvider {
     }
 
     async fn classify(&self, _request: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
+        Ok(None)
+    }
+
+    async fn rewrite(&self, _: RewriteRequest) -> Result<Option<String>, ProviderError> {
         Ok(None)
     }
 }

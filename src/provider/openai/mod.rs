@@ -7,7 +7,7 @@
 //! - Answer: `coding` decompresses, `framing` splits the body into events, `chunk` interprets one event using `json`,
 //!   `surrogates` and `reasoning` clean up its text, `parser` combines these without I/O or time, `answer` adds timeouts.
 //! - Failure: `diagnosis` determines the cause, `failure` decides whether a retry is safe, `advice` informs the operator.
-//! - `classify` implements classification, `models` the check at startup.
+//! - `classify` implements classification, `rewrite` the rewriting of follow-ups, `models` the check at startup.
 //!
 //! A request is retried only while the model has produced nothing, not even reasoning.
 
@@ -29,11 +29,12 @@ mod parser;
 mod reasoning;
 mod request;
 mod retry;
+mod rewrite;
 mod surrogates;
 
 use super::{
     AnswerPart, AnswerStream, CallUsage, Classification, ClassifyRequest, GenerateRequest, InvalidProviderConfig,
-    ModelProvider, ProviderError,
+    ModelProvider, ProviderError, RewriteRequest,
 };
 use crate::config::ProviderConfig;
 use adaptation::Adaptation;
@@ -276,6 +277,10 @@ impl ModelProvider for OpenAi {
 
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
         self.choose_label(&request).await.map(Some).map_err(|failure| self.reporter.report(failure))
+    }
+
+    async fn rewrite(&self, request: RewriteRequest) -> Result<Option<String>, ProviderError> {
+        self.rewrite_question(&request).await.map(Some).map_err(|failure| self.reporter.report(failure))
     }
 
     async fn check(&self) -> Result<(), ProviderError> {

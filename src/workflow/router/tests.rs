@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     domain::{HistoryMessage, MessageRole},
     language::Languages,
-    provider::{AnswerStream, Classification, GenerateRequest, ProviderError, ProviderErrorKind, scripted::Scripted},
+    provider::{
+        AnswerStream, Classification, GenerateRequest, ProviderError, ProviderErrorKind, RewriteRequest,
+        scripted::Scripted,
+    },
 };
 use std::sync::Mutex;
 
@@ -26,6 +29,10 @@ impl ModelProvider for Classifier {
     async fn classify(&self, request: ClassifyRequest) -> Result<Option<Classification>, ProviderError> {
         self.1.lock().unwrap().push(request);
         self.0.clone()
+    }
+
+    async fn rewrite(&self, _: RewriteRequest) -> Result<Option<String>, ProviderError> {
+        Ok(None)
     }
 }
 
