@@ -209,8 +209,8 @@ mod tests {
         );
         assert_eq!(merged.basis, RetrievalBasis::Covered);
         assert_eq!(merged.passages, [one, three, two]);
-        let places: Vec<_> = parts.iter().map(|part| (part.question.as_str(), part.passages.clone())).collect();
-        assert_eq!(places, [("a", vec![0, 2]), ("b", vec![1, 0]), ("c", vec![])]);
+        let positions: Vec<_> = parts.iter().map(|part| (part.question.as_str(), part.passages.clone())).collect();
+        assert_eq!(positions, [("a", vec![0, 2]), ("b", vec![1, 0]), ("c", vec![])]);
     }
 
     #[test]
