@@ -58,13 +58,15 @@ fn ends_with_ordinal(text: &str) -> bool {
 /// of the text or after punctuation, since "1." is also an ordinal.
 fn items(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
-    for (at, _) in text.char_indices() {
+    let beginnings = text.char_indices().filter(|(_, c)| c.is_ascii_digit() || *c == '(');
+    for (at, _) in beginnings {
+        let Some(length) = number(&text[at..], found.len() + 1) else { continue };
         let before = text[..at].trim_end();
         let is_apart = match found.is_empty() {
             true => before.is_empty() || before.ends_with([':', ',', '.', '!', '?', ';', '\n']),
             false => before.len() < at,
         };
-        if is_apart && let Some(length) = number(&text[at..], found.len() + 1) {
+        if is_apart {
             found.push(at..at + length);
         }
     }
