@@ -162,3 +162,39 @@ fn dot(one: &[f32], other: &[f32]) -> f32 {
     let rest: f32 = one_rest.iter().zip(other_rest).map(|(one, other)| one * other).sum();
     sums.iter().sum::<f32>() + rest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_vector_leaves_its_slot_to_another_passage() {
+        let mut vectors = PassageVectors::default();
+        vectors.set(2, &[1.0, 0.0]);
+        vectors.set(BLOCK_PASSAGES as Slot, &[0.0, 1.0]);
+        assert_eq!((vectors.get(0), vectors.get(2), vectors.count), (None, Some(&[1.0, 0.0][..]), 2));
+        vectors.remove(2);
+        vectors.remove(2);
+        assert_eq!(
+            (vectors.get(2), vectors.get(BLOCK_PASSAGES as Slot), vectors.count),
+            (None, Some(&[0.0, 1.0][..]), 1)
+        );
+    }
+
+    #[test]
+    fn vectors_of_two_lengths_never_mix() {
+        let mut vectors = PassageVectors::default();
+        vectors.set(0, &[1.0, 0.0]);
+        vectors.set(1, &[1.0, 0.0, 0.0]);
+        assert_eq!((vectors.get(1), vectors.count), (None, 1));
+        vectors.remove(0);
+        vectors.set(1, &[1.0, 0.0, 0.0]);
+        assert_eq!(vectors.get(1), Some(&[1.0, 0.0, 0.0][..]));
+    }
+
+    #[test]
+    fn the_dot_product_takes_all_numbers() {
+        let ones = [1.0; 2 * LANES + 3];
+        assert!((dot(&ones, &ones) - 35.0).abs() < f32::EPSILON);
+    }
+}
