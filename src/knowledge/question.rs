@@ -24,6 +24,8 @@ pub struct Question<'a> {
     pub telling: SearchTerms,
     /// Whether it is in German.
     pub is_german: bool,
+    /// Folded words that are names by their spelling.
+    names: HashSet<String>,
     lexicon: &'a Lexicon,
 }
 
@@ -73,7 +75,9 @@ impl<'a> Question<'a> {
             words.add(search_terms(text, |word| listed.is_some_and(|code| lexicon.is_stop_word(word, code))), weight);
             telling.add(search_terms(text, |word| lexicon.is_any_stop_word(word)), weight);
         }
-        Self { words, telling, is_german: code == Some(GERMAN), lexicon }
+        let is_german = code == Some(GERMAN);
+        let names = query.weighted().filter(|_| !is_german).flat_map(|(text, _)| names(text)).collect();
+        Self { words, telling, is_german, names, lexicon }
     }
 
     /// Calls `search` with what the index needs to know about the language of the question.
@@ -81,8 +85,23 @@ impl<'a> Question<'a> {
         let vectors = WordVectors::embedded();
         let is_known = |word: &str| self.lexicon.is_any_stop_word(word) || vectors.contains(word);
         let spellings = |word: &str| self.lexicon.languages.spellings(word).map(str::to_owned).collect();
-        search(&QuestionLanguage { is_german: self.is_german, is_known: &is_known, spellings: &spellings })
+        let (is_german, is_name) = (self.is_german, |word: &str| self.names.contains(word));
+        search(&QuestionLanguage { is_german, is_name: &is_name, is_known: &is_known, spellings: &spellings })
     }
+}
+
+/// Returns the words with a capital letter that begin no sentence. German writes all nouns like that.
+fn names(text: &str) -> HashSet<String> {
+    let mut begins_sentence = true;
+    let mut names = HashSet::new();
+    for word in text.split_whitespace() {
+        let letters = word.trim_matches(|c: char| !c.is_alphanumeric());
+        if !begins_sentence && letters.starts_with(char::is_uppercase) {
+            names.extend(fold(letters).split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
+        }
+        begins_sentence = word.ends_with(['.', '!', '?', ':', '\n']);
+    }
+    names
 }
 
 #[cfg(test)]
@@ -120,6 +139,18 @@ mod tests {
         let german = (words(&[("drehmoment", 1.0), ("leistung", 0.5), ("motor", 0.5)]), true);
         assert_eq!(weights("und das Drehmoment?", "Welche Leistung hat der Motor?"), german);
         assert_eq!(weights("how often?", "oil change").0, words(&[("oil", 0.5), ("change", 0.5)]));
+    }
+
+    #[test]
+    fn names_are_capital_words_within_a_sentence() {
+        let lexicon = Lexicon::default();
+        let names = |text: &str| {
+            let mut names: Vec<_> = Question::new(text, &lexicon).names.into_iter().collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names("Where is the Mercy-Hospital? Ask (Ann) or Zoë."), ["ann", "hospital", "mercy", "zoe"]);
+        assert!(names("Wo ist die Bücherei der Schule?").is_empty());
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn search_in(
     meaning: &Meaning,
 ) -> Vec<Passage> {
     let candidates = limit.max(CANDIDATES);
-    let by_words = find(index, question, scope).rank(true, candidates);
+    let by_words = find(index, question, scope).rank(index, true, candidates);
     match &meaning.embedded {
         Some(embedded) => {
             passages_by_meaning(index, &by_words, &nearest(index, embedded, scope, candidates).slots, limit)
@@ -64,9 +64,9 @@ pub fn retrieve_from(
 ) -> Retrieval {
     let candidates = limit.max(CANDIDATES);
     let found = find(index, question, scope);
-    let in_scope = found.rank(true, candidates);
+    let in_scope = found.rank(index, true, candidates);
     let (by_words, scope) =
-        if is_covered(&in_scope) { (in_scope, scope) } else { (found.rank(false, candidates), &[][..]) };
+        if is_covered(&in_scope) { (in_scope, scope) } else { (found.rank(index, false, candidates), &[][..]) };
     let used = Some(MethodOutcome::Used);
     let mut methods = RetrievalMethods { words: used, ..RetrievalMethods::default() };
     let covered = is_covered(&by_words);
@@ -83,7 +83,8 @@ pub fn retrieve_from(
             let similar = similar(index, question, scope, limit, meaning.thresholds);
             let is_similar = meaning.thresholds.is_some_and(|thresholds| similar.closeness > thresholds.known);
             let fused = fuse(&by_words, &similar.slots, WORDS_SHARE * best_score(&by_words));
-            (passages(index, fused, limit), is_similar && question.telling.terms.len() >= MIN_TELLING_WORDS)
+            let is_telling = question.telling.terms.len() >= MIN_TELLING_WORDS && !found.has_absent_name;
+            (passages(index, fused, limit), is_similar && is_telling)
         }
     };
     let basis = match passages.is_empty() {

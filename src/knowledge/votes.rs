@@ -15,7 +15,7 @@ pub struct CollectionVote {
 /// Returns the vote for each collection with one of the best passages, best first. Documents without a collection do not vote.
 pub fn votes_of(index: &Index, question: &Question<'_>) -> Vec<CollectionVote> {
     let mut votes: Vec<CollectionVote> = Vec::new();
-    for (slot, score) in find(index, question, &[]).rank(false, VOTERS) {
+    for (slot, score) in find(index, question, &[]).rank(index, false, VOTERS) {
         let Some(collection) = index.collection(slot).filter(|collection| !collection.is_empty()) else { continue };
         if !votes.iter().any(|vote| vote.collection == collection) {
             votes.push(CollectionVote { collection: collection.to_owned(), score });

@@ -62,6 +62,8 @@ impl Alternative {
 /// Facts about the language of a question.
 pub struct QuestionLanguage<'a> {
     pub is_german: bool,
+    /// Whether a folded word is a name in this question.
+    pub is_name: &'a dyn Fn(&str) -> bool,
     /// Whether a folded word exists; such a word is not taken for a typing error.
     pub is_known: &'a dyn Fn(&str) -> bool,
     /// Returns other spellings of a folded word.

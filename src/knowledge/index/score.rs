@@ -8,23 +8,33 @@
 //!   that is contained in another form counts less;
 //! - *rank* is the passage's BM25 score, divided by that of the best hit.
 //!
-//! `score = coverage × (0.6 + 0.4 × rank)`. Coverage keeps the score low if no passage answers the question, which BM25 alone
+//! `score = coverage × (0.6 + 0.4 × rank)`, and for few words that the passage and the question share less than [`GOOD_SCORE`], unless
+//! they are most of the question: one or two words occur in questions about anything.
+//! Coverage keeps the score low if no passage answers the question, which BM25 alone
 //! cannot tell; rank orders passages that contain the same words.
 //!
 //! For a question of stop words alone, a passage scores as an answer only if it contains them in the same order.
 
 use super::{
-    Index, Slot,
+    Index, SEPARATOR, Slot,
     expand::{Alternative, QuestionLanguage},
+    vocabulary::TermId,
 };
 use crate::terms::SearchTerms;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Minimum score of a passage to be returned at all.
 pub const MIN_SCORE: f64 = 0.2;
 /// Minimum score of a passage to be used as an answer. Below, it merely shares a word or two with the question.
 pub const GOOD_SCORE: f64 = 0.5;
 
+/// Number of words of a question below which a passage has to contain most of the question.
+const FEW_WORDS: u32 = 3;
+/// Minimum score of a passage with few words of the question to be used as an answer.
+const FEW_WORDS_GOOD_SCORE: f64 = 0.62;
+/// Influence of whole keywords on the order: for each of up to [`MAX_KEYWORD_TERMS`] terms.
+const KEYWORD_BONUS: f64 = 0.04;
+const MAX_KEYWORD_TERMS: usize = 3;
 /// Influence of BM25 on the score.
 const RANK_SHARE: f64 = 0.4;
 /// Factor for the weight of an n-gram that no passage contains.
@@ -39,6 +49,10 @@ const B: f32 = 0.75;
 /// Passages that contain words of a question.
 pub struct Found {
     hits: Vec<Hit>,
+    /// Terms of the index that stand for words of the question.
+    terms: HashSet<TermId>,
+    /// Whether the question has a name that no passage contains.
+    pub has_absent_name: bool,
     /// Whether the question has only stop words.
     only_stop_words: bool,
 }
@@ -49,6 +63,8 @@ struct Hit {
     slot: Slot,
     coverage: f64,
     bm25: f64,
+    /// Number of words of the question that it contains.
+    words: u32,
     in_scope: bool,
     has_phrase: bool,
 }
@@ -58,6 +74,7 @@ struct Hit {
 struct Sum {
     coverage: f32,
     bm25: f32,
+    words: u32,
     has_phrase: bool,
 }
 
@@ -72,11 +89,14 @@ impl Index {
         let mut touched: Vec<Slot> = Vec::new();
         let average = (self.length as f32 / self.visible.max(1) as f32).max(1.0);
         let mut total = 0.0;
+        let (mut terms, mut has_absent_name) = (HashSet::new(), false);
         for (at, alternatives) in self.expand(&search.terms, language).iter().enumerate() {
             let Some(alternatives) = alternatives else { continue };
             let term = &search.terms[at];
+            terms.extend(alternatives.iter().flat_map(|alternative| &alternative.terms));
             let matches = self.term_matches(alternatives);
             let absent = if term.is_gram && matches.is_empty() { ABSENT_GRAM_FACTOR } else { 1.0 };
+            has_absent_name |= matches.is_empty() && (language.is_name)(&term.word);
             let idf = idf(self.visible, matches.len());
             let weight = term.weight as f32 * absent * idf;
             total += weight;
@@ -89,6 +109,7 @@ impl Index {
                 }
                 sum.coverage += weight * factor;
                 sum.bm25 += term.weight as f32 * idf * factor * occurrences * (K1 + 1.0) / (occurrences + saturation);
+                sum.words += 1;
                 sum.has_phrase |= at == 0;
             }
         }
@@ -101,9 +122,9 @@ impl Index {
             };
             let coverage = if total > 0.0 { f64::from(sum.coverage / total) } else { 0.0 };
             let has_phrase = has_several && sum.has_phrase;
-            Some(Hit { slot, coverage, bm25: f64::from(sum.bm25), in_scope, has_phrase })
+            Some(Hit { slot, coverage, bm25: f64::from(sum.bm25), words: sum.words, in_scope, has_phrase })
         });
-        Found { hits: hits.collect(), only_stop_words: search.only_stop_words }
+        Found { hits: hits.collect(), terms, has_absent_name, only_stop_words: search.only_stop_words }
     }
 
     /// Returns the passages that contain any of `alternatives`, each once.
@@ -132,6 +153,15 @@ impl Index {
         best.into_iter().map(|(slot, (factor, occurrences))| (slot, factor, occurrences)).collect()
     }
 
+    /// Returns the factor by which a passage precedes others because `terms` contain a whole keyword of it.
+    fn keyword_bonus(&self, slot: Slot, terms: &HashSet<TermId>) -> f64 {
+        let keywords = self.visible(slot).map_or(&[][..], |passage| &passage.keywords);
+        let whole =
+            keywords.split(|term| *term == SEPARATOR).filter(|keyword| keyword.iter().all(|term| terms.contains(term)));
+        let longest = whole.map(<[TermId]>::len).max().unwrap_or(0);
+        1.0 + KEYWORD_BONUS * longest.min(MAX_KEYWORD_TERMS) as f64
+    }
+
     fn rarest_first(&self, terms: &[u32]) -> Option<(u32, Vec<u32>)> {
         let rarest = *terms.iter().min_by_key(|term| self.postings[**term as usize].len())?;
         Some((rarest, terms.iter().copied().filter(|term| *term != rarest).collect()))
@@ -140,14 +170,15 @@ impl Index {
 
 impl Found {
     /// Scores the hits, in scope only or all, and returns the best `limit` that have at least [`MIN_SCORE`], best first.
-    pub fn rank(&self, only_in_scope: bool, limit: usize) -> Vec<(Slot, f64)> {
+    pub fn rank(&self, index: &Index, only_in_scope: bool, limit: usize) -> Vec<(Slot, f64)> {
         let hits = || self.hits.iter().filter(|hit| hit.in_scope || !only_in_scope);
         let best = hits().map(|hit| hit.bm25).fold(f64::MIN_POSITIVE, f64::max);
         let mut scored: Vec<(Slot, f64)> = hits()
             .map(|hit| {
                 let rank = (hit.bm25 / best).clamp(0.0, 1.0);
                 let factor = if self.only_stop_words && !hit.has_phrase { SCATTERED_STOP_WORDS_FACTOR } else { 1.0 };
-                (hit.slot, factor * hit.coverage * (1.0 - RANK_SHARE + RANK_SHARE * rank))
+                let score = factor * hit.coverage * (1.0 - RANK_SHARE + RANK_SHARE * rank);
+                (hit.slot, if hit.words < FEW_WORDS { few_words_score(score) } else { score })
             })
             .filter(|(_, score)| *score >= MIN_SCORE)
             .collect();
@@ -156,9 +187,21 @@ impl Found {
             scored.select_nth_unstable_by(limit - 1, order);
         }
         scored.truncate(limit);
-        scored.sort_by(order);
-        scored
+        let mut ordered: Vec<_> = scored
+            .into_iter()
+            .map(|(slot, score)| (slot, score, score * index.keyword_bonus(slot, &self.terms)))
+            .collect();
+        ordered.sort_by(|(a_slot, .., a), (b_slot, .., b)| b.total_cmp(a).then(a_slot.cmp(b_slot)));
+        ordered.into_iter().map(|(slot, score, _)| (slot, score)).collect()
     }
+}
+
+/// Moves a score from [`GOOD_SCORE`] to [`FEW_WORDS_GOOD_SCORE`] below [`GOOD_SCORE`].
+fn few_words_score(score: f64) -> f64 {
+    if !(GOOD_SCORE..FEW_WORDS_GOOD_SCORE).contains(&score) {
+        return score;
+    }
+    GOOD_SCORE * (0.9 + 0.1 * (score - GOOD_SCORE) / (FEW_WORDS_GOOD_SCORE - GOOD_SCORE))
 }
 
 fn idf(passages: usize, containing: usize) -> f32 {

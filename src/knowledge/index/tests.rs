@@ -26,10 +26,15 @@ fn put(index: &mut Index, id: DocumentId, collection: &str, passages: &[(&str, &
 }
 
 fn find(index: &Index, question: &str, is_german: bool) -> Vec<(String, f64)> {
-    let language = QuestionLanguage { is_german, is_known: &|word| word == "weather", spellings: &|_| Vec::new() };
+    let language = QuestionLanguage {
+        is_german,
+        is_name: &|_| false,
+        is_known: &|word| word == "weather",
+        spellings: &|_| Vec::new(),
+    };
     let found = index.find(&search_terms(question, |_| false), &[], &language);
     let title = |(slot, score)| index.passage(slot, score).map(|passage| (passage.title, score));
-    found.rank(true, 10).into_iter().filter_map(title).collect()
+    found.rank(index, true, 10).into_iter().filter_map(title).collect()
 }
 
 fn titles(index: &Index, question: &str) -> Vec<String> {
@@ -64,6 +69,50 @@ fn words_that_no_passage_contains_lower_the_score() {
     let index = index_with(&[("Gasket", "The gasket is blue.")]);
     assert!(find(&index, "gasket", false)[0].1 >= GOOD_SCORE);
     assert!(find(&index, "gasket supplier abroad", false).iter().all(|(_, score)| *score < GOOD_SCORE));
+}
+
+#[test]
+fn one_or_two_words_must_be_most_of_the_question() {
+    let index =
+        index_with(&[("Engine search", "Type a word."), ("Power", "Switch it off at night, and at the weekend.")]);
+    for (question, is_known) in [
+        ("engine", true),
+        ("search engine", true),
+        // Each of the two is in another passage.
+        ("engine power", false),
+        ("engine trebuchet", false),
+        ("switch off power at night", true),
+    ] {
+        let best = find(&index, question, false)[0].1;
+        assert_eq!(best >= GOOD_SCORE, is_known, "{question}: {best}");
+    }
+}
+
+#[test]
+fn names_that_no_passage_contains_are_noticed() {
+    let index = index_with(&[("Hall", "The hall seats forty.")]);
+    let is_name = |word: &str| word == "hall" || word == "avalon";
+    let language =
+        QuestionLanguage { is_german: false, is_name: &is_name, is_known: &|_| true, spellings: &|_| Vec::new() };
+    let has_absent_name = |question| index.find(&search_terms(question, |_| false), &[], &language).has_absent_name;
+    assert!(has_absent_name("hall in Avalon") && !has_absent_name("big Hall"));
+}
+
+#[test]
+fn among_equals_the_passage_with_the_question_as_keyword_comes_first() {
+    let mut index = index_with(&[]);
+    let passage = |title: &str, keyword: &str| Chunk {
+        title: title.to_owned(),
+        text: "See below.".to_owned(),
+        keywords: vec![keyword.to_owned()],
+    };
+    let key = Arc::new(DocumentKey { id: DocumentId::new(), source: "a.md".to_owned(), collection: String::new() });
+    let chunks = [passage("Breakdown", "card lost abroad"), passage("Cards", "lost card"), passage("Fees", "card fee")];
+    let passages = (1..).zip(chunks).map(|(number, chunk)| AnalyzedPassage::new(number, chunk)).collect();
+    let slots = index.add(&key, passages, NewTerms::default());
+    index.publish(key.id, 1, slots);
+    assert_eq!(titles(&index, "lost card")[..2], ["Cards", "Breakdown"]);
+    assert!(find(&index, "lost card", false)[0].1 >= GOOD_SCORE);
 }
 
 #[test]

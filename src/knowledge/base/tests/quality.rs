@@ -70,7 +70,7 @@ async fn check(base: &KnowledgeBase, set: &str, hits: &[(&str, usize)], most_kno
 async fn questions_about_the_built_in_documents_find_as_much_as_before() {
     let base = seeded_base().await;
     let hits = [("own", 56), ("code", 15), ("typing-error", 49), ("german", 37), ("paraphrase", 16), ("follow-up", 16)];
-    check(&base, "questions", &hits, 4).await;
+    check(&base, "questions", &hits, 1).await;
 }
 
 /// Asks each question after another one. Returns how many are taken for a follow-up, and how many are hits.
@@ -109,5 +109,5 @@ async fn questions_about_other_documents_find_as_much_as_before() {
         report.outcome.unwrap();
     }
     let hits = [("own", 18), ("typing-error", 8), ("german", 10), ("paraphrase", 5), ("follow-up", 5)];
-    check(&base, "library/questions", &hits, 4).await;
+    check(&base, "library/questions", &hits, 3).await;
 }
