@@ -60,6 +60,16 @@ fn forget_the_moment_of_recovery(conversations: &mut Value, running_turn: &Value
     }
 }
 
+/// Replaces the fields of the built-in documents that change when they get the keywords of this version.
+fn forget_the_keywords(documents: &mut Value) {
+    for document in documents["documents"].as_array_mut().unwrap() {
+        if document["source"] != "garden.md" && document["source"] != "bridge.txt" {
+            document["bytes"] = json!(0);
+            document["updated_at_ms"] = json!(0);
+        }
+    }
+}
+
 async fn conversations(program: &Program, user: &TestUser) -> Value {
     let (_, mut found) = program.get("/api/v1/conversations?limit=100", user).await;
     for conversation in found["conversations"].as_array_mut().unwrap() {
@@ -122,8 +132,12 @@ async fn a_database_of_0_1_0_migrates_without_loss() {
         assert_eq!(refused["code"], said["locked"]);
 
         let operator = program.sign_in("login", "operator@example.org").await;
-        let (_, documents) = program.get("/api/v1/documents", &operator).await;
-        assert_kept("documents", &said["documents"], &documents);
+        let (_, mut documents) = program.get("/api/v1/documents", &operator).await;
+        let mut expected = said["documents"].clone();
+        for side in [&mut expected, &mut documents] {
+            forget_the_keywords(side);
+        }
+        assert_kept("documents", &expected, &documents);
         let (_, audit) = program.get("/api/v1/audit?limit=100", &operator).await;
         assert_kept("audit", &said["audit"], &audit);
         for (query, source) in
