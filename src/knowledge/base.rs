@@ -148,22 +148,25 @@ impl KnowledgeBase {
     }
 
     /// Fills the index from the store, and keeps it equal to the store, which other processes may change (`switchboard
-    /// ingest`). If filling it takes longer than [`INDEX_WAIT_AT_START`], it continues in the background.
+    /// ingest`). What takes longer than [`INDEX_WAIT_AT_START`] continues in the background: filling it, or measuring its thresholds.
     ///
     /// # Errors
     /// When the store is unavailable.
     pub async fn start_index(&self) -> Result<(), StoreError> {
         let began = Instant::now();
         let (filled, is_filled) = oneshot::channel();
+        let (calibrated, is_calibrated) = oneshot::channel();
         let index = (Arc::clone(&self.index), Arc::clone(&self.lexicon));
         let indexer = self.embeddings.as_ref().map(|(embeddings, store)| {
             Indexer::new(Arc::downgrade(store), Arc::clone(&self.index), Arc::clone(embeddings))
         });
-        tokio::spawn(follow(Arc::downgrade(&self.store), index, filled, indexer));
+        tokio::spawn(follow(Arc::downgrade(&self.store), index, FirstRun { filled, calibrated, indexer }));
         match tokio::time::timeout(INDEX_WAIT_AT_START, is_filled).await {
             Ok(Ok(outcome)) => {
                 outcome?;
                 log::info!(passages = self.indexed_passages(), took_ms = began.elapsed().as_millis(); "built the search index");
+                // Otherwise the first answers depend on how far the background has come.
+                _ = tokio::time::timeout(INDEX_WAIT_AT_START.saturating_sub(began.elapsed()), is_calibrated).await;
             }
             Ok(Err(_)) => return Err(StoreError::Unavailable("the search index was not built".to_owned())),
             Err(_) => log::warn!("building the search index in the background; search is incomplete until then"),
@@ -247,29 +250,39 @@ impl KnowledgeBase {
     }
 }
 
-/// Keeps `index` equal to the store while the store is in use. Reports the first result, and starts `indexer` after it.
-async fn follow(
-    store: Weak<dyn DocumentStore>,
-    (index, lexicon): (Arc<LiveIndex>, Arc<Lexicon>),
+/// Things to do when the index has been filled for the first time.
+struct FirstRun {
     filled: oneshot::Sender<Result<(), StoreError>>,
+    calibrated: oneshot::Sender<()>,
     indexer: Option<Indexer>,
-) {
-    let (mut filled, mut indexer) = (Some(filled), indexer);
+}
+
+/// Keeps `index` equal to the store while the store is in use.
+async fn follow(store: Weak<dyn DocumentStore>, (index, lexicon): (Arc<LiveIndex>, Arc<Lexicon>), first: FirstRun) {
+    let mut first = Some(first);
     let mut seen = None;
     while let Some(store) = store.upgrade() {
-        let outcome = catch_up(store.as_ref(), &index, &lexicon, &mut seen).await;
+        let outcome = catch_up(store.as_ref(), &index, &mut seen).await;
         drop(store);
-        match (outcome, filled.take()) {
-            (outcome, Some(filled)) => {
+        match (outcome, first.take()) {
+            (outcome, Some(FirstRun { filled, calibrated, indexer })) => {
                 _ = filled.send(outcome);
-                if let Some(indexer) = indexer.take() {
+                calibrate(&index, &lexicon).await;
+                _ = calibrated.send(());
+                if let Some(indexer) = indexer {
                     tokio::spawn(indexer.run());
                 }
             }
             (Err(error), None) => log::warn!(error:%; "could not update the search index; retrying later"),
-            (Ok(()), None) => {}
+            (Ok(()), None) => calibrate(&index, &lexicon).await,
         }
         tokio::time::sleep(INDEX_SYNC_INTERVAL).await;
+    }
+}
+
+async fn calibrate(index: &Arc<LiveIndex>, lexicon: &Arc<Lexicon>) {
+    if let Err(error) = index.calibrate(lexicon).await {
+        log::warn!(error:%; "could not measure the thresholds of the search index; retrying later");
     }
 }
 
@@ -277,13 +290,11 @@ async fn follow(
 async fn catch_up(
     store: &dyn DocumentStore,
     index: &Arc<LiveIndex>,
-    lexicon: &Arc<Lexicon>,
     seen: &mut Option<(i64, i64, i64)>,
 ) -> Result<(), StoreError> {
     let current = store.documents_fingerprint().await?;
     if *seen != Some(current) {
         index.sync(store).await?;
-        index.calibrate(lexicon).await?;
         *seen = Some(current);
     }
     Ok(())
