@@ -306,6 +306,18 @@ impl IndexedPassage {
         [&self.terms, &self.keywords].iter().any(|terms| terms.windows(phrase.len()).any(|window| window == phrase))
     }
 
+    fn title_and_text(&self) -> (&[TermId], &[TermId]) {
+        let end = self.terms.iter().position(|term| *term == SEPARATOR).unwrap_or(self.terms.len());
+        (&self.terms[..end], &self.terms[end..])
+    }
+
+    /// Returns the number of terms of the longest keyword that has only terms of `terms`; 0 if there is none.
+    fn longest_keyword(&self, terms: &HashSet<TermId>) -> usize {
+        let keywords = self.keywords.split(|term| *term == SEPARATOR);
+        let whole = keywords.filter(|keyword| keyword.iter().all(|term| terms.contains(term)));
+        whole.map(<[TermId]>::len).max().unwrap_or(0)
+    }
+
     fn has(&self, term: TermId) -> bool {
         self.terms.contains(&term) || self.keywords.contains(&term)
     }

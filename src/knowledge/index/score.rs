@@ -9,14 +9,15 @@
 //! - *rank* is the passage's BM25 score, divided by that of the best hit.
 //!
 //! `score = coverage × (0.6 + 0.4 × rank)`, and for few words that the passage and the question share less than [`GOOD_SCORE`], unless
-//! they are most of the question: one or two words occur in questions about anything.
+//! they are most of the question: one or two words occur in questions about anything. The only word of a question ("Do you have it
+//! in blue?") scores as an answer only where the title has it, a keyword is nothing else, or the text repeats it.
 //! Coverage keeps the score low if no passage answers the question, which BM25 alone
 //! cannot tell; rank orders passages that contain the same words.
 //!
 //! For a question of stop words alone, a passage scores as an answer only if it contains them in the same order.
 
 use super::{
-    Index, SEPARATOR, Slot,
+    Index, Slot,
     expand::{Alternative, QuestionLanguage},
     vocabulary::TermId,
 };
@@ -32,6 +33,8 @@ pub const GOOD_SCORE: f64 = 0.5;
 const FEW_WORDS: u32 = 3;
 /// Minimum score of a passage with few words of the question to be used as an answer.
 const FEW_WORDS_GOOD_SCORE: f64 = 0.62;
+/// Maximum score of a passage that mentions the only word of a question in passing.
+const LONE_WORD_MAX_SCORE: f64 = 0.9 * GOOD_SCORE;
 /// Influence of whole keywords on the order: for each of up to [`MAX_KEYWORD_TERMS`] terms.
 const KEYWORD_BONUS: f64 = 0.04;
 const MAX_KEYWORD_TERMS: usize = 3;
@@ -55,6 +58,8 @@ pub struct Found {
     pub has_absent_name: bool,
     /// Whether the question has only stop words.
     only_stop_words: bool,
+    /// Whether the question has one word besides stop words.
+    has_lone_word: bool,
 }
 
 /// Passage that contains at least one word of a question.
@@ -124,7 +129,14 @@ impl Index {
             let has_phrase = has_several && sum.has_phrase;
             Some(Hit { slot, coverage, bm25: f64::from(sum.bm25), words: sum.words, in_scope, has_phrase })
         });
-        Found { hits: hits.collect(), terms, has_absent_name, only_stop_words: search.only_stop_words }
+        let words = search.terms.iter().filter(|term| !term.is_gram).count();
+        Found {
+            hits: hits.collect(),
+            terms,
+            has_absent_name,
+            only_stop_words: search.only_stop_words,
+            has_lone_word: words == 1 && !search.only_stop_words,
+        }
     }
 
     /// Returns the passages that contain any of `alternatives`, each once.
@@ -155,11 +167,17 @@ impl Index {
 
     /// Returns the factor by which a passage precedes others because `terms` contain a whole keyword of it.
     fn keyword_bonus(&self, slot: Slot, terms: &HashSet<TermId>) -> f64 {
-        let keywords = self.visible(slot).map_or(&[][..], |passage| &passage.keywords);
-        let whole =
-            keywords.split(|term| *term == SEPARATOR).filter(|keyword| keyword.iter().all(|term| terms.contains(term)));
-        let longest = whole.map(<[TermId]>::len).max().unwrap_or(0);
+        let longest = self.visible(slot).map_or(0, |passage| passage.longest_keyword(terms));
         1.0 + KEYWORD_BONUS * longest.min(MAX_KEYWORD_TERMS) as f64
+    }
+
+    /// Whether a passage with any of `terms` is about them, and does not only mention them.
+    fn is_about(&self, slot: Slot, terms: &HashSet<TermId>) -> bool {
+        self.visible(slot).is_some_and(|passage| {
+            let (title, text) = passage.title_and_text();
+            let count = |part: &[TermId]| part.iter().filter(|term| terms.contains(term)).count();
+            title.is_empty() || count(title) > 0 || count(text) > 1 || passage.longest_keyword(terms) > 0
+        })
     }
 
     fn rarest_first(&self, terms: &[u32]) -> Option<(u32, Vec<u32>)> {
@@ -178,7 +196,9 @@ impl Found {
                 let rank = (hit.bm25 / best).clamp(0.0, 1.0);
                 let factor = if self.only_stop_words && !hit.has_phrase { SCATTERED_STOP_WORDS_FACTOR } else { 1.0 };
                 let score = factor * hit.coverage * (1.0 - RANK_SHARE + RANK_SHARE * rank);
-                (hit.slot, if hit.words < FEW_WORDS { few_words_score(score) } else { score })
+                let score = if hit.words < FEW_WORDS { few_words_score(score) } else { score };
+                let in_passing = self.has_lone_word && !index.is_about(hit.slot, &self.terms);
+                (hit.slot, if in_passing { score.min(LONE_WORD_MAX_SCORE) } else { score })
             })
             .filter(|(_, score)| *score >= MIN_SCORE)
             .collect();

@@ -89,6 +89,26 @@ fn one_or_two_words_must_be_most_of_the_question() {
 }
 
 #[test]
+fn a_passage_is_about_the_only_word_of_a_question_or_does_not_answer_it() {
+    let index = index_with(&[
+        ("Fuel tank", "The filler has a blue cap."),
+        ("Paint › Crimson", "Two coats."),
+        ("Varnish", "Amber varnish dries slowly. Amber shows scratches."),
+        ("", "Visitors get a badge."),
+    ]);
+    for (question, is_known) in [
+        ("Do you have it in blue?", false),
+        ("Do you have it in crimson?", true),
+        ("Do you have it in amber?", true),
+        ("Do I need a badge?", true),
+        ("Which filler has a blue cap?", true),
+    ] {
+        let best = find(&index, question, false)[0].1;
+        assert_eq!(best >= GOOD_SCORE, is_known, "{question}: {best}");
+    }
+}
+
+#[test]
 fn names_that_no_passage_contains_are_noticed() {
     let index = index_with(&[("Hall", "The hall seats forty.")]);
     let is_name = |word: &str| word == "hall" || word == "avalon";
