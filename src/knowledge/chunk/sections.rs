@@ -57,7 +57,7 @@ impl<'a> Sections<'a> {
     /// Calls `visit` with each section that has text. A section without text and subsections has its heading as text.
     ///
     /// # Errors
-    /// That of `visit`, or when keywords are invalid.
+    /// The error of `visit`, or when keywords are invalid.
     pub(super) fn visit(
         mut self,
         mut visit: impl FnMut(&Section<'_>) -> Result<(), ExtractError>,
